@@ -1,0 +1,5 @@
+//! Telling producers when to slow down.
+
+mod event;
+
+pub use event::{EventBody, FeedbackEvent};

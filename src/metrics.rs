@@ -1,0 +1,62 @@
+//! The names of all metrics, once, with what they mean.
+//!
+//! Values go to the recorder that the process has installed (crate `metrics`); this crate installs none. A recorder
+//! must be installed before a store starts, or that store's metrics go nowhere.
+
+/// Records accepted. Label `coord_id`.
+pub const SUBMITTED: &str = "mds_coord_items_submitted_total";
+/// Records committed by the sink. Label `coord_id`.
+pub const STORED: &str = "mds_coord_items_stored_total";
+/// Records evicted unwritten. Labels `coord_id`, `reason`.
+pub const DROPPED: &str = "mds_coord_items_dropped_total";
+/// Records refused at submit and handed back. Labels `coord_id`, `reason`.
+pub const REJECTED: &str = "mds_coord_items_rejected_total";
+/// Accepted records not yet taken by a worker. Label `coord_id`.
+pub const QUEUE_DEPTH: &str = "mds_coord_queue_depth";
+/// The most records that the queue takes. Label `coord_id`.
+pub const QUEUE_CAPACITY: &str = "mds_coord_queue_capacity";
+/// Records that a worker has taken and not yet settled. Label `coord_id`.
+pub const IN_FLIGHT: &str = "mds_coord_in_flight";
+/// Workers running. Label `coord_id`.
+pub const WORKERS_ALIVE: &str = "mds_coord_workers_alive";
+/// The level: 0 ok, 1 soft, 2 hard. Label `coord_id`.
+pub const LEVEL: &str = "mds_coord_level";
+/// Batches written. Labels `coord_id`, `worker_id`.
+pub const BATCHES_WRITTEN: &str = "mds_worker_batches_written_total";
+/// Failed writes. Labels `coord_id`, `worker_id`, `error_type` (`transient`, `permanent`, `panic`).
+pub const WRITE_ERRORS: &str = "mds_worker_write_errors_total";
+/// How long a write took, in seconds, failed ones too. Labels `coord_id`, `worker_id`.
+pub const WRITE_LATENCY: &str = "mds_worker_write_latency_seconds";
+/// Events that reached the bus. Labels `coordinator_id`, `level`.
+pub const FEEDBACK_EVENTS: &str = "mds_feedback_events_total";
+/// Subscribers on the bus.
+pub const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
+/// Events that a slow subscriber never saw because newer ones replaced them.
+pub const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
+/// Subscribers removed because their actor was gone.
+pub const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
+
+/// Tells the installed recorder what each metric means and its unit.
+pub fn describe() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(SUBMITTED, Unit::Count, "records accepted");
+    describe_counter!(STORED, Unit::Count, "records committed by the sink");
+    describe_counter!(DROPPED, Unit::Count, "records evicted unwritten");
+    describe_counter!(REJECTED, Unit::Count, "records refused at submit and handed back");
+    describe_gauge!(QUEUE_DEPTH, Unit::Count, "accepted records not yet taken by a worker");
+    describe_gauge!(QUEUE_CAPACITY, Unit::Count, "the most records that the queue takes");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "records taken by a worker and not yet settled");
+    describe_gauge!(WORKERS_ALIVE, Unit::Count, "workers running");
+    describe_gauge!(LEVEL, Unit::Count, "0 ok, 1 soft, 2 hard");
+    describe_counter!(BATCHES_WRITTEN, Unit::Count, "batches written");
+    describe_counter!(WRITE_ERRORS, Unit::Count, "failed writes");
+    describe_histogram!(WRITE_LATENCY, Unit::Seconds, "duration of a write, failed ones too");
+    describe_counter!(FEEDBACK_EVENTS, Unit::Count, "events that reached the bus");
+    describe_gauge!(FEEDBACK_SUBSCRIBERS, Unit::Count, "subscribers on the bus");
+    describe_counter!(
+        FEEDBACK_SUPERSEDED,
+        Unit::Count,
+        "events replaced by newer ones before a slow subscriber saw them"
+    );
+    describe_counter!(FEEDBACK_PRUNED, Unit::Count, "subscribers removed because their actor was gone");
+}

@@ -1,0 +1,72 @@
+use serde::{Deserialize, Serialize};
+
+/// How much a producer should hold back. Ordered: `Ok < Soft < Hard`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing holds the level up: produce at full speed.
+    #[default]
+    Ok,
+    /// The queue is above its low watermark and was rising: produce more slowly.
+    Soft,
+    /// The queue reached its high watermark, or records cannot be written now: stop if you can.
+    Hard,
+}
+
+impl Level {
+    /// Returns the level's name on the wire and in metrics: `ok`, `soft` or `hard`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        }
+    }
+
+    /// Returns the level as the number used by the gauge `mds_coord_level`: 0, 1 or 2.
+    pub const fn as_number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why an event carries the level it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The coordinator has just started: its first event, always at `ok`.
+    Started,
+    /// Hard: the coordinator shuts down and takes no more records.
+    Draining,
+    /// Hard: the queue reached its high watermark.
+    QueueHigh,
+    /// Soft: the queue rose above its low watermark.
+    QueueRising,
+    /// Ok: the queue fell to its low watermark.
+    QueueRecovered,
+}
+
+impl Reason {
+    /// Returns the reason's name on the wire, such as `queue_high`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Draining => "draining",
+            Self::QueueHigh => "queue_high",
+            Self::QueueRising => "queue_rising",
+            Self::QueueRecovered => "queue_recovered",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,10 @@
+//! Decisions without a runtime: every rule that must be exact is a plain data structure here.
+//!
+//! Nothing in this module waits, reads a clock or knows a thread. Time is an argument, a [`Duration`] since an origin
+//! that the caller chose, so each rule is tested against a naive model with any history of times.
+//!
+//! [`Duration`]: std::time::Duration
+
+mod level;
+
+pub use level::{Level, Reason};

@@ -1,0 +1,50 @@
+//! What is stored: the [`Record`] trait and the kinds that come with the crate.
+
+use std::hash::Hash;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// One market-data item that a coordinator can take, or an embedder's own type.
+///
+/// Two records with equal [`key`](Record::key)s are updates of one thing: the store keeps the later one. Records with
+/// equal [`partition_key`](Record::partition_key)s are written in the order in which they were accepted; a record's
+/// partition key must follow from its key, or updates of one key could overtake each other.
+pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Names the kind, such as `bars`: the default coordinator id and the name of the store's table.
+    const KIND: &'static str;
+
+    /// Identifies what this record is an update of.
+    type Key: Eq + Hash + Send;
+
+    /// Returns the identity key.
+    fn key(&self) -> Self::Key;
+
+    /// Returns the key whose records stay in order, for market data usually the symbol.
+    fn partition_key(&self) -> &str;
+
+    /// Checks the record and brings it into its normal form. Called once for every record that is submitted, before it
+    /// is accepted.
+    ///
+    /// # Errors
+    /// Names the field that is wrong and what was expected; the record is then refused and handed back.
+    fn validate(&mut self) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+/// Says which field of a record is wrong and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct Invalid {
+    /// The field as it is named in JSON.
+    pub field: &'static str,
+    /// What is wrong with the value and what was expected.
+    pub message: String,
+}
+
+impl Invalid {
+    /// Makes an error for `field` with a message such as ``expected a finite number, got NaN``.
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into() }
+    }
+}
