@@ -5,6 +5,17 @@
 //!
 //! [`Duration`]: std::time::Duration
 
+pub mod buffer;
+pub mod credits;
+pub mod drain_rate;
+pub mod fence;
 mod level;
+pub mod pressure;
+mod retry;
+mod watermark;
 
+pub use buffer::{BufferState, Counters, Overflow};
 pub use level::{Level, Reason};
+pub use pressure::Cause;
+pub use retry::RetryPolicy;
+pub use watermark::{Watermark, WatermarkError, Watermarks};

@@ -1,0 +1,110 @@
+//! Waiting until everything before a point is settled.
+
+use std::collections::BTreeMap;
+
+/// Names one who waits at a fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FenceId(u64);
+
+/// Those who wait until every record up to a stamp is settled.
+///
+/// Stamps only grow, so the first who came is the first who may go. `W` wakes one who waits; this type only keeps it.
+#[derive(Debug)]
+pub struct Fences<W> {
+    waiting: BTreeMap<FenceId, Fence<W>>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Fence<W> {
+    up_to: u64,
+    waker: Option<W>,
+}
+
+impl<W> Default for Fences<W> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), next: 0 }
+    }
+}
+
+impl<W> Fences<W> {
+    /// Waits for every record stamped `up_to` or earlier.
+    pub fn wait(&mut self, up_to: u64, waker: W) -> FenceId {
+        let id = FenceId(self.next);
+        self.next += 1;
+        self.waiting.insert(id, Fence { up_to, waker: Some(waker) });
+        id
+    }
+
+    /// Returns whether the fence still holds; then `waker` replaces the one kept.
+    pub fn holds(&mut self, id: FenceId, waker: W) -> bool {
+        match self.waiting.get_mut(&id) {
+            Some(fence) => {
+                fence.waker = Some(waker);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Gives up waiting.
+    pub fn cancel(&mut self, id: FenceId) {
+        self.waiting.remove(&id);
+    }
+
+    /// Returns the stamp that the latest fence waits for.
+    pub fn latest(&self) -> Option<u64> {
+        self.waiting.last_key_value().map(|(_, fence)| fence.up_to)
+    }
+
+    /// Lets everyone go whose records are all settled, given the oldest stamp that is not.
+    pub fn pass(&mut self, oldest_unsettled: Option<u64>, wake: &mut Vec<W>) {
+        while let Some(first) = self.waiting.first_entry() {
+            if oldest_unsettled.is_some_and(|oldest| oldest <= first.get().up_to) {
+                return;
+            }
+            wake.extend(first.remove().waker);
+        }
+    }
+
+    /// Wakes everyone, for news that is not about records.
+    pub fn wake_all(&mut self, wake: &mut Vec<W>) {
+        wake.extend(self.waiting.values_mut().filter_map(|fence| fence.waker.take()));
+    }
+
+    /// Returns whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_when_the_oldest_unsettled_record_is_younger() {
+        let mut fences = Fences::default();
+        let mut wake = Vec::new();
+        let first = fences.wait(5, "first");
+        let second = fences.wait(9, "second");
+        assert_eq!(fences.latest(), Some(9));
+        fences.pass(Some(5), &mut wake);
+        assert!(fences.holds(first, "first") && wake.is_empty(), "record 5 itself is not settled");
+        fences.pass(Some(6), &mut wake);
+        assert!(!fences.holds(first, "first") && fences.holds(second, "second"));
+        assert_eq!(wake, ["first"]);
+        fences.pass(None, &mut wake);
+        assert_eq!(wake, ["first", "second"]);
+        assert!(fences.is_empty());
+    }
+
+    #[test]
+    fn one_who_gives_up_holds_nobody() {
+        let mut fences = Fences::default();
+        let first = fences.wait(5, "first");
+        fences.cancel(first);
+        assert_eq!(fences.latest(), None);
+        assert!(fences.is_empty());
+    }
+}
