@@ -681,6 +681,21 @@ impl<T, W> BoundedBuffer<T, W> {
         std::mem::take(&mut self.crossings)
     }
 
+    /// Returns the queue size: accepted records not yet taken by a worker.
+    pub const fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Returns how many records are taken and not yet settled.
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Returns records a second that were settled of late; none when nothing was written yet.
+    pub fn drain_rate(&self) -> Option<f64> {
+        self.drain_rate.per_second()
+    }
+
     /// Returns one moment of the buffer.
     pub fn snapshot(&self, now: Duration) -> BufferSnapshot {
         let oldest = self.partitions.iter().filter_map(Partition::oldest_queued).min();

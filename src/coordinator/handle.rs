@@ -1,0 +1,319 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use actix::Addr;
+
+use super::{
+    coordinator::{Observe, WriteCoordinator},
+    health::Health,
+    refusal::{Refusal, SubmitError, SubmitManyError},
+    shared::Shared,
+    write_sink::WriteSink,
+};
+use crate::{
+    policy::{
+        Level, Overflow,
+        buffer::Refused,
+        credits::Ticket,
+    },
+    record::{Invalid, Record},
+};
+
+/// The most records that are accepted under one lock and one observation of the watermark.
+const CHUNK: usize = 1024;
+
+/// Hands records to one coordinator. Cheap to clone, usable from any thread; its futures run on any executor.
+///
+/// A record is *accepted* once it holds one of the queue's credits; from then on the coordinator answers for it. Before
+/// that it belongs to the caller: every refusal hands it back. What happens when no credit is free is the coordinator's
+/// [`Overflow`] strategy.
+///
+/// Dropping one of the futures loses no accepted record and no credit; what it does to records that were not accepted
+/// yet is said at each method.
+pub struct WriteHandle<T: Record> {
+    shared: Arc<Shared<T>>,
+    coordinator: Addr<WriteCoordinator<T>>,
+    /// Keeps what runs the coordinator alive for as long as there is a handle.
+    owner: Arc<dyn std::any::Any + Send + Sync>,
+}
+
+impl<T: Record> Clone for WriteHandle<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            coordinator: self.coordinator.clone(),
+            owner: Arc::clone(&self.owner),
+        }
+    }
+}
+
+impl<T: Record> fmt::Debug for WriteHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteHandle").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl<T: Record> WriteHandle<T> {
+    pub(super) fn new(
+        shared: Arc<Shared<T>>,
+        coordinator: Addr<WriteCoordinator<T>>,
+        owner: Arc<dyn std::any::Any + Send + Sync>,
+    ) -> Self {
+        Self { shared, coordinator, owner }
+    }
+
+    /// Returns the coordinator's id.
+    pub fn id(&self) -> &str {
+        &self.shared.config.id
+    }
+
+    /// Returns the present level, without waiting.
+    pub fn level(&self) -> Level {
+        self.shared.level()
+    }
+
+    /// Submits a record if it can be accepted at once.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] when no credit is free (never with [`Overflow::DropOldest`]), else as [`submit`](Self::submit).
+    pub fn try_submit(&self, mut record: T) -> Result<(), SubmitError<T>> {
+        if let Err(invalid) = record.validate() {
+            return Err(self.invalid(record, invalid));
+        }
+        let partition = self.shared.partition_of(record.partition_key());
+        let now = self.shared.now();
+        self.shared.with(|buffer| buffer.offer(now, partition, record)).map_err(|(refused, record)| self.refused(record, refused))
+    }
+
+    /// Submits a record; with [`Overflow::Block`] it waits in line for a credit.
+    ///
+    /// A future that is dropped before it is ready has not submitted the record, and drops it.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::Draining`], [`Refusal::Closed`]; with [`Overflow::Error`] also
+    /// [`Refusal::Full`].
+    pub async fn submit(&self, record: T) -> Result<(), SubmitError<T>> {
+        self.submit_until(record, None).await
+    }
+
+    /// Submits a record; with [`Overflow::Block`] it waits in line for a credit, `wait` at the longest.
+    ///
+    /// The queue's actor keeps the clock, so this needs no timer of the caller's runtime. A future that is dropped
+    /// before it is ready has not submitted the record, and drops it.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] when the time is up, else as [`submit`](Self::submit).
+    pub async fn submit_timeout(&self, record: T, wait: Duration) -> Result<(), SubmitError<T>> {
+        self.submit_until(record, Some(wait)).await
+    }
+
+    async fn submit_until(&self, mut record: T, wait: Option<Duration>) -> Result<(), SubmitError<T>> {
+        if let Err(invalid) = record.validate() {
+            return Err(self.invalid(record, invalid));
+        }
+        let partition = self.shared.partition_of(record.partition_key());
+        let now = self.shared.now();
+        let record = match self.shared.with(|buffer| buffer.offer(now, partition, record)) {
+            Ok(()) => return Ok(()),
+            Err((Refused::Full, record)) if self.shared.config.overflow == Overflow::Block => record,
+            Err((refused, record)) => return Err(self.refused(record, refused)),
+        };
+        let deadline = wait.map(|wait| now.saturating_add(wait));
+        let mut records = VecDeque::from([record]);
+        let placed = self.wait_and_accept(&mut records, &[partition], deadline).await;
+        match (placed, records.pop_front()) {
+            (Err(refused), Some(record)) => Err(self.refused(record, refused)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Submits many records, in order, a chunk of up to 1,024 at a time: much cheaper than one by one. Each chunk makes
+    /// one observation of the watermark. With [`Overflow::Block`] it waits in line for credits as often as it takes.
+    ///
+    /// Returns how many were accepted: all of them. A future that is dropped has submitted a prefix of the records and
+    /// drops the others; where that matters use [`submit_from`](Self::submit_from).
+    ///
+    /// # Errors
+    /// The first refusal, how many were accepted before it, and all the others in order: those behind a refused record
+    /// are not tried. With [`Overflow::Error`] the prefix that fits is accepted.
+    pub async fn submit_many(&self, records: impl IntoIterator<Item = T>) -> Result<usize, SubmitManyError<T>> {
+        let mut source = records.into_iter();
+        let mut accepted = 0;
+        let mut staged = VecDeque::with_capacity(source.size_hint().0.min(self.chunk()));
+        loop {
+            staged.extend(source.by_ref().take(self.chunk() - staged.len()));
+            if staged.is_empty() {
+                return Ok(accepted);
+            }
+            let staged_before = staged.len();
+            let result = self.submit_chunk(&mut staged).await;
+            accepted += staged_before - staged.len();
+            if let Err(refusal) = result {
+                staged.extend(source);
+                let retry_after = self.count(&refusal, staged.len());
+                return Err(SubmitManyError { accepted, rest: staged.into(), refusal, retry_after });
+            }
+        }
+    }
+
+    /// Submits the records of `buffer` from its front, as [`submit_many`](Self::submit_many) does. What is accepted
+    /// leaves the buffer and what is not stays in it, whether this ends, fails or is dropped: nothing is lost.
+    ///
+    /// # Errors
+    /// The first refusal; the record that was refused is then at the front of `buffer`.
+    pub async fn submit_from(&self, buffer: &mut VecDeque<T>) -> Result<(), Refusal> {
+        while !buffer.is_empty() {
+            if let Err(refusal) = self.submit_chunk(buffer).await {
+                self.count(&refusal, 1);
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was accepted before the call is settled: stored, or dropped. Short batches are
+    /// written at once.
+    ///
+    /// # Errors
+    /// [`Refusal::Closed`] when the coordinator came to its end first.
+    pub async fn flush(&self) -> Result<(), Refusal> {
+        self.shared.flush().await.map_err(Refusal::from)
+    }
+
+    /// Returns a [`futures::Sink`](futures_sink::Sink) over this handle.
+    pub fn sink(&self) -> WriteSink<T> {
+        WriteSink::new(self.clone())
+    }
+
+    /// Returns how the coordinator is. Everything that happened before the call is in it: queue and coordinator have
+    /// handled what reached them earlier.
+    pub async fn health(&self) -> Health {
+        match self.coordinator.send(Observe).await {
+            Ok(health) => health,
+            // Of a coordinator that is gone the buffer still knows.
+            Err(_) => Health::without_coordinator(&self.shared.config.id, self.shared.snapshot()),
+        }
+    }
+
+    fn chunk(&self) -> usize {
+        CHUNK.min(self.shared.config.capacity.get())
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared<T>> {
+        &self.shared
+    }
+
+    /// Submits up to one chunk from the front of `records`: all of it, unless it is refused.
+    async fn submit_chunk(&self, records: &mut VecDeque<T>) -> Result<(), Refusal> {
+        let chunk = self.chunk().min(records.len());
+        let mut partitions = Vec::with_capacity(chunk);
+        let mut invalid = None;
+        for record in records.iter_mut().take(chunk) {
+            if let Err(error) = record.validate() {
+                invalid = Some(error);
+                break;
+            }
+            partitions.push(self.shared.partition_of(record.partition_key()));
+        }
+        let mut placed = 0;
+        while placed < partitions.len() {
+            let now = self.shared.now();
+            let taken = self.shared.with(|buffer| buffer.offer_many(now, records, &partitions[placed..]))?;
+            placed += taken;
+            if placed < partitions.len() && taken == 0 {
+                if self.shared.config.overflow != Overflow::Block {
+                    return Err(Refusal::Full);
+                }
+                placed += self.wait_and_accept(records, &partitions[placed..], None).await?;
+            }
+        }
+        match invalid {
+            None => Ok(()),
+            Some(invalid) => Err(Refusal::Invalid(invalid)),
+        }
+    }
+
+    /// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
+    /// between grant and acceptance there is nothing to be lost.
+    async fn wait_and_accept(
+        &self,
+        records: &mut VecDeque<T>,
+        partitions: &[usize],
+        deadline: Option<Duration>,
+    ) -> Result<usize, Refused> {
+        let mut line = LineGuard { shared: &self.shared, ticket: None };
+        poll_fn(|context| {
+            let waker = context.waker().clone();
+            let now = self.shared.now();
+            self.shared.with(|buffer| {
+                let Some(ticket) = line.ticket else {
+                    // Between the refusal and now a credit may have become free.
+                    return match buffer.offer_many(now, records, partitions) {
+                        Ok(0) => {
+                            line.ticket = Some(buffer.wait(partitions.len(), deadline, waker));
+                            Poll::Pending
+                        }
+                        result => Poll::Ready(result),
+                    };
+                };
+                match buffer.claim(ticket, waker) {
+                    Ok(None) => Poll::Pending,
+                    Ok(Some(credits)) => {
+                        line.ticket = None;
+                        buffer.accept(now, partitions[..credits].iter().copied().zip(records.drain(..credits)));
+                        Poll::Ready(Ok(credits))
+                    }
+                    Err(refused) => {
+                        line.ticket = None;
+                        Poll::Ready(Err(refused))
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    pub(super) fn invalid(&self, record: T, invalid: Invalid) -> SubmitError<T> {
+        self.shared.with(|buffer| buffer.count_invalid());
+        SubmitError::new(record, Refusal::Invalid(invalid), None)
+    }
+
+    pub(super) fn refused(&self, record: T, refused: Refused) -> SubmitError<T> {
+        let retry_after = self.shared.reject(refused, 1);
+        SubmitError::new(record, Refusal::from(refused), retry_after)
+    }
+
+    /// Counts a refusal of so many records, and returns when it is worth trying again.
+    fn count(&self, refusal: &Refusal, records: usize) -> Option<Duration> {
+        let refused = match refusal {
+            Refusal::Full => Refused::Full,
+            Refusal::Draining => Refused::Draining,
+            Refusal::Closed => Refused::Closed,
+            Refusal::Invalid(_) => {
+                self.shared.with(|buffer| buffer.count_invalid());
+                return None;
+            }
+        };
+        self.shared.reject(refused, records)
+    }
+}
+
+/// Leaves the line when the future that waits in it is dropped.
+struct LineGuard<'a, T> {
+    shared: &'a Shared<T>,
+    ticket: Option<Ticket>,
+}
+
+impl<T> Drop for LineGuard<'_, T> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.with(|buffer| buffer.cancel(ticket));
+        }
+    }
+}

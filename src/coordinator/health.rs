@@ -1,0 +1,113 @@
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use crate::policy::{
+    BufferState, Cause, Counters, Level, Reason,
+    buffer::BufferSnapshot,
+};
+
+/// One moment of a coordinator. The counts are taken under one lock and add up:
+/// `submitted = stored + dead_lettered + dropped + queue_size + in_flight`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// The coordinator.
+    pub coordinator_id: Arc<str>,
+    /// Whether the coordinator's actor answered. If not, it has come to its end.
+    pub alive: bool,
+    /// Whether records go in and out.
+    pub state: BufferState,
+    /// The present level.
+    pub level: Level,
+    /// Why.
+    pub reason: Reason,
+    /// Everything that holds the level up, by precedence.
+    pub causes: Vec<Cause>,
+    /// Accepted records not yet taken by a worker.
+    pub queue_size: usize,
+    /// The most records that the queue takes.
+    pub capacity: usize,
+    /// Records taken by a worker, or parked, and not yet settled.
+    pub in_flight: usize,
+    /// Those of `in_flight` that wait for a worker to take them again.
+    pub parked: usize,
+    /// Submitters that wait for a credit.
+    pub waiting: usize,
+    /// Workers running.
+    pub workers_alive: usize,
+    /// How many records went which way since the start.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Records a second that went to the store of late, while there was something to write; none when nothing was
+    /// written yet.
+    pub drain_rate: Option<f64>,
+    /// How long the oldest queued record has been waiting, in seconds.
+    #[serde(serialize_with = "as_seconds")]
+    pub oldest_age: Option<Duration>,
+    /// When the coordinator started, in microseconds since the Unix epoch: the `epoch` of its events.
+    pub epoch: u64,
+    /// The `seq` of its last event.
+    pub seq: u64,
+}
+
+fn as_seconds<S: serde::Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    age.map(|age| age.as_secs_f64()).serialize(serializer)
+}
+
+impl Health {
+    pub(super) fn of_buffer(id: &Arc<str>, buffer: BufferSnapshot) -> Self {
+        Self {
+            coordinator_id: Arc::clone(id),
+            alive: true,
+            state: buffer.state,
+            level: buffer.level,
+            reason: Reason::Started,
+            causes: Vec::new(),
+            queue_size: buffer.queued,
+            capacity: buffer.capacity,
+            in_flight: buffer.in_flight,
+            parked: buffer.parked,
+            waiting: buffer.waiting,
+            workers_alive: 0,
+            counters: buffer.counters,
+            drain_rate: buffer.drain_rate,
+            oldest_age: buffer.oldest_age,
+            epoch: 0,
+            seq: 0,
+        }
+    }
+
+    /// The health of a coordinator whose actor is gone: nothing is written any more.
+    pub(super) fn without_coordinator(id: &Arc<str>, buffer: BufferSnapshot) -> Self {
+        Self { alive: false, level: Level::Hard, reason: Reason::Draining, ..Self::of_buffer(id, buffer) }
+    }
+}
+
+/// What became of a coordinator's records when it stopped. They add up:
+/// `submitted = stored + dead_lettered + dropped + unsettled`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CoordinatorReport {
+    /// The coordinator.
+    pub coordinator_id: Arc<str>,
+    /// Records accepted since the start.
+    pub submitted: u64,
+    /// Records committed by the sink.
+    pub stored: u64,
+    /// Records in the dead-letter file.
+    pub dead_lettered: u64,
+    /// Records evicted unwritten.
+    pub dropped: u64,
+    /// Records that were accepted and of which nobody knows that they are stored. A write that was under way when the
+    /// time was up may still have succeeded.
+    pub unsettled: u64,
+}
+
+impl CoordinatorReport {
+    pub(super) fn of_buffer(id: &Arc<str>, buffer: &BufferSnapshot) -> Self {
+        let Counters { submitted, stored, dead_lettered, dropped, .. } = buffer.counters;
+        let unsettled = (buffer.queued + buffer.in_flight) as u64;
+        Self { coordinator_id: Arc::clone(id), submitted, stored, dead_lettered, dropped, unsettled }
+    }
+}

@@ -1,0 +1,34 @@
+//! The write path: from a producer's hand to the store.
+//!
+//! A [`WriteHandle`] puts records into a bounded queue; a [`BoundedQueue`] actor hands batches to [`SinkWorker`]
+//! actors, one a partition; a [`WriteCoordinator`] actor starts, watches and stops them and tells producers of every
+//! level change. What has to be exact is decided in [`policy::buffer`](crate::policy::buffer), under one lock that
+//! handles, queue and workers share; the actors are the shells around it.
+
+mod config;
+#[expect(clippy::module_inception, reason = "the actor that the module is named after")]
+mod coordinator;
+mod handle;
+mod health;
+mod place;
+mod queue;
+mod refusal;
+mod shared;
+mod stop;
+mod write_sink;
+mod worker;
+
+pub use config::CoordinatorConfig;
+pub use coordinator::{Drain, Observe, WriteCoordinator};
+pub use handle::WriteHandle;
+pub use health::{CoordinatorReport, Health};
+pub use place::Place;
+pub use queue::{BoundedQueue, ObserveQueue, Ring};
+pub use refusal::{Refusal, SubmitError, SubmitManyError};
+pub use worker::{SinkWorker, Work};
+pub use write_sink::WriteSink;
+
+pub use stop::StopReason;
+
+pub(crate) use coordinator::{Places, start};
+pub(crate) use stop::StopSignal;

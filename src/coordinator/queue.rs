@@ -1,0 +1,204 @@
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
+use metrics::{Counter, Gauge, counter, gauge};
+
+use super::{
+    coordinator::{Crossed, Stop, TellOnDrop},
+    shared::{CloseOnDrop, Shared},
+    worker::{Lease, Work},
+};
+use crate::{
+    metrics as names,
+    policy::buffer::BufferSnapshot,
+    record::Record,
+};
+
+/// How often the metrics are brought up to date while nothing else happens.
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Hands batches to workers, keeps the clock for the buffer, and passes level changes on.
+///
+/// Its own mailbox bounds nothing: the records are in the shared buffer, and the mailbox holds at most one [`Ring`] and
+/// one request of each worker.
+pub struct BoundedQueue<T: Record> {
+    shared: Arc<Shared<T>>,
+    workers: Vec<Option<Recipient<Work<T>>>>,
+    coordinator: Recipient<Crossed>,
+    timer: Option<(Duration, SpawnHandle)>,
+    meters: Meters,
+    // Last, so that whoever is told that the queue is gone finds it closed.
+    _close: CloseOnDrop<T>,
+    _tell: TellOnDrop,
+}
+
+/// Says that the buffer has something to do: sent by handles and workers, at most one at a time; nothing is replied.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ring;
+
+/// Asks for the next batch of a partition: sent by its worker whenever it has nothing to do; the answer is a [`Work`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Take<T: Record> {
+    pub(super) partition: usize,
+    pub(super) worker: Recipient<Work<T>>,
+}
+
+/// Asks what is in the queue, after it has done what is due: sent by the coordinator; replies a snapshot.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "BufferSnapshot")]
+pub struct ObserveQueue;
+
+impl<T: Record> BoundedQueue<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Recipient<Crossed>, tell: TellOnDrop) -> Self {
+        Self {
+            workers: (0..shared.config.workers.get()).map(|_| None).collect(),
+            meters: Meters::new(&shared.config.id, shared.config.capacity.get()),
+            _close: CloseOnDrop(Arc::clone(&shared)),
+            _tell: tell,
+            shared,
+            coordinator,
+            timer: None,
+        }
+    }
+
+    /// Does everything that is due. Every handler ends with this, for under a flood of messages a timer alone would
+    /// never fire.
+    fn attend(&mut self, context: &mut Context<Self>) {
+        let now = self.shared.now();
+        let (leased, crossings, deadline) = self.shared.with(|buffer| {
+            buffer.expire(now);
+            let leased = buffer.hand_out(now);
+            (leased, buffer.crossings(), buffer.next_deadline())
+        });
+        if !crossings.is_empty() {
+            self.coordinator.do_send(Crossed { crossings });
+        }
+        for leased in leased {
+            let worker = self.workers[leased.partition].clone();
+            let lease = Lease::new(Arc::clone(&self.shared), leased);
+            if let Some(worker) = worker {
+                // If the worker is gone the message is dropped, and with it the lease: that parks it.
+                worker.do_send(Work { lease });
+            }
+        }
+        self.set_timer(context, now, deadline);
+    }
+
+    fn set_timer(&mut self, context: &mut Context<Self>, now: Duration, deadline: Option<Duration>) {
+        match (self.timer, deadline) {
+            (Some((at, _)), Some(deadline)) if at <= deadline => return,
+            (Some((_, timer)), Some(_)) => {
+                context.cancel_future(timer);
+            }
+            // A timer that is no longer needed fires once for nothing, which is cheaper than to cancel it each time.
+            (_, None) => return,
+            (None, Some(_)) => {}
+        }
+        if let Some(deadline) = deadline {
+            let timer = context.run_later(deadline.saturating_sub(now), |queue, context| {
+                queue.timer = None;
+                queue.attend(context);
+            });
+            self.timer = Some((deadline, timer));
+        }
+    }
+}
+
+impl<T: Record> Actor for BoundedQueue<T> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.shared.hang_bell(actix::Addr::recipient(context.address()));
+        context.run_interval(METRICS_INTERVAL, |queue, context| {
+            queue.meters.show(&queue.shared.snapshot());
+            queue.attend(context);
+        });
+        self.attend(context);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.meters.show(&self.shared.snapshot());
+    }
+}
+
+impl<T: Record> Handler<Ring> for BoundedQueue<T> {
+    type Result = ();
+
+    fn handle(&mut self, Ring: Ring, context: &mut Self::Context) {
+        self.attend(context);
+    }
+}
+
+impl<T: Record> Handler<Take<T>> for BoundedQueue<T> {
+    type Result = ();
+
+    fn handle(&mut self, take: Take<T>, context: &mut Self::Context) {
+        self.workers[take.partition] = Some(take.worker);
+        self.shared.with(|buffer| buffer.ask(take.partition));
+        self.attend(context);
+    }
+}
+
+impl<T: Record> Handler<ObserveQueue> for BoundedQueue<T> {
+    type Result = actix::MessageResult<ObserveQueue>;
+
+    fn handle(&mut self, ObserveQueue: ObserveQueue, context: &mut Self::Context) -> Self::Result {
+        self.attend(context);
+        let snapshot = self.shared.snapshot();
+        self.meters.show(&snapshot);
+        actix::MessageResult(snapshot)
+    }
+}
+
+impl<T: Record> Handler<Stop> for BoundedQueue<T> {
+    type Result = ();
+
+    fn handle(&mut self, Stop: Stop, context: &mut Self::Context) {
+        context.stop();
+    }
+}
+
+/// The metrics of the buffer. Its counters are exact, so they are shown as they are and never counted twice.
+struct Meters {
+    submitted: Counter,
+    stored: Counter,
+    dropped: Counter,
+    rejected: [Counter; 4],
+    queue_depth: Gauge,
+    in_flight: Gauge,
+}
+
+impl Meters {
+    fn new(id: &Arc<str>, capacity: usize) -> Self {
+        let rejected = |reason: &'static str| counter!(names::REJECTED, "coord_id" => Arc::clone(id), "reason" => reason);
+        gauge!(names::QUEUE_CAPACITY, "coord_id" => Arc::clone(id)).set(capacity as f64);
+        Self {
+            submitted: counter!(names::SUBMITTED, "coord_id" => Arc::clone(id)),
+            stored: counter!(names::STORED, "coord_id" => Arc::clone(id)),
+            dropped: counter!(names::DROPPED, "coord_id" => Arc::clone(id), "reason" => "drop_oldest"),
+            rejected: ["full", "draining", "closed", "invalid"].map(rejected),
+            queue_depth: gauge!(names::QUEUE_DEPTH, "coord_id" => Arc::clone(id)),
+            in_flight: gauge!(names::IN_FLIGHT, "coord_id" => Arc::clone(id)),
+        }
+    }
+
+    fn show(&self, snapshot: &BufferSnapshot) {
+        let counters = &snapshot.counters;
+        self.submitted.absolute(counters.submitted);
+        self.stored.absolute(counters.stored);
+        self.dropped.absolute(counters.dropped);
+        let rejected = [
+            counters.rejected_full,
+            counters.rejected_draining,
+            counters.rejected_closed,
+            counters.rejected_invalid,
+        ];
+        for (counter, value) in self.rejected.iter().zip(rejected) {
+            counter.absolute(value);
+        }
+        self.queue_depth.set(snapshot.queued as f64);
+        self.in_flight.set(snapshot.in_flight as f64);
+    }
+}

@@ -1,0 +1,176 @@
+//! What handles, queue, workers and coordinator share: the buffer under its lock, and who is to be told.
+
+use std::{
+    future::poll_fn,
+    hash::Hasher,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use actix::Recipient;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{config::CoordinatorConfig, queue::Ring};
+use crate::policy::{
+    Level,
+    buffer::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Refused},
+    drain_rate::time_to_recover,
+    fence::FenceId,
+};
+
+pub(super) struct Shared<T> {
+    pub(super) config: CoordinatorConfig,
+    buffer: Mutex<BoundedBuffer<T, Waker>>,
+    /// Where the buffer's times count from. Tokio's clock, so that a paused one pauses everything.
+    origin: Instant,
+    /// The queue actor. Until it has started nobody needs to ring: its first act is to look.
+    bell: OnceLock<Recipient<Ring>>,
+    level: AtomicU8,
+}
+
+impl<T> Shared<T> {
+    pub(super) fn new(config: CoordinatorConfig) -> Self {
+        let buffer = BoundedBuffer::new(BufferConfig {
+            capacity: config.capacity,
+            partitions: config.workers,
+            batch_size: config.batch_size,
+            flush_interval: config.flush_interval,
+            overflow: config.overflow,
+            watermarks: config.watermarks,
+        });
+        Self {
+            config,
+            buffer: Mutex::new(buffer),
+            origin: Instant::now(),
+            bell: OnceLock::new(),
+            level: AtomicU8::new(Level::Ok.as_number()),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// Does something under the lock, and what follows from it after the lock is gone: a waker, a mailbox or a
+    /// record's destructor may run anything, and must not run it in here.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut BoundedBuffer<T, Waker>) -> R) -> R {
+        let mut buffer = self.buffer.lock();
+        let result = act(&mut buffer);
+        let effects = buffer.effects();
+        drop(buffer);
+        if let Some(effects) = effects {
+            if effects.ring
+                && let Some(bell) = self.bell.get()
+            {
+                bell.do_send(Ring);
+            }
+            for waker in effects.wake {
+                waker.wake();
+            }
+        }
+        result
+    }
+
+    pub(super) fn hang_bell(&self, bell: Recipient<Ring>) {
+        // A second queue never starts over the same buffer, so there is never a second bell.
+        let _ = self.bell.set(bell);
+    }
+
+    /// Chooses the partition whose records stay in order with this key's.
+    pub(super) fn partition_of(&self, key: &str) -> usize {
+        let workers = self.config.workers.get();
+        if workers == 1 {
+            return 0;
+        }
+        let mut hasher = fnv::FnvHasher::default();
+        hasher.write(key.as_bytes());
+        // The multiplication spreads the low bits that `%` of a power of two would look at alone.
+        (hasher.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % workers
+    }
+
+    pub(super) fn level(&self) -> Level {
+        match self.level.load(Ordering::Acquire) {
+            0 => Level::Ok,
+            1 => Level::Soft,
+            _ => Level::Hard,
+        }
+    }
+
+    pub(super) fn set_level(&self, level: Level) {
+        self.level.store(level.as_number(), Ordering::Release);
+    }
+
+    pub(super) fn snapshot(&self) -> BufferSnapshot {
+        self.with(|buffer| buffer.snapshot(self.now()))
+    }
+
+    /// Counts what was handed back, and returns when it is worth trying again.
+    pub(super) fn reject(&self, refused: Refused, records: usize) -> Option<Duration> {
+        self.with(|buffer| {
+            buffer.count_rejected(refused, records);
+            let low = buffer.config().watermarks.low();
+            let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate());
+            (refused == Refused::Full).then(wait).flatten()
+        })
+    }
+
+    pub(super) fn park(&self, lease: LeaseId) {
+        self.with(|buffer| buffer.park(lease));
+    }
+
+    /// Waits until everything accepted so far is settled.
+    pub(super) async fn flush(&self) -> Result<(), Refused> {
+        let mut fence = FenceGuard { shared: self, id: None };
+        poll_fn(|context| {
+            let waker = context.waker().clone();
+            self.with(|buffer| {
+                let id = match fence.id {
+                    Some(id) => id,
+                    None => match buffer.fence(waker.clone()) {
+                        Some(id) => *fence.id.insert(id),
+                        None => return Poll::Ready(Ok(())),
+                    },
+                };
+                match buffer.fence_holds(id, waker) {
+                    Ok(true) => Poll::Pending,
+                    Ok(false) => Poll::Ready(Ok(())),
+                    Err(refused) => Poll::Ready(Err(refused)),
+                }
+            })
+        })
+        .await
+    }
+
+    /// Ends all movement. Whoever waits hears of it.
+    pub(super) fn close(&self) {
+        self.with(|buffer| buffer.close());
+    }
+}
+
+/// Gives up a fence when the future that waits at it is dropped.
+struct FenceGuard<'a, T> {
+    shared: &'a Shared<T>,
+    id: Option<FenceId>,
+}
+
+impl<T> Drop for FenceGuard<'_, T> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.shared.with(|buffer| buffer.cancel_fence(id));
+        }
+    }
+}
+
+/// Closes the buffer when the actor that holds it goes, however it goes, so that nobody waits for it for ever.
+pub(super) struct CloseOnDrop<T>(pub(super) Arc<Shared<T>>);
+
+impl<T> Drop for CloseOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}

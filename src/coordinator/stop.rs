@@ -1,0 +1,69 @@
+use std::{fmt, sync::Arc};
+
+use tokio::sync::watch;
+
+/// Why a store does no more work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It was shut down.
+    ShutDown,
+    /// The sink refused a batch for good. What was accepted and not stored is unsettled.
+    SinkRefused {
+        /// The coordinator whose sink it is.
+        coordinator_id: Arc<str>,
+        /// What the sink said.
+        error: String,
+    },
+    /// A queue's actor died.
+    QueueDied {
+        /// The coordinator whose queue it was.
+        coordinator_id: Arc<str>,
+    },
+    /// A coordinator's actor died.
+    CoordinatorDied {
+        /// The coordinator.
+        coordinator_id: Arc<str>,
+    },
+    /// The feedback bus died.
+    BusDied,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShutDown => f.write_str("the store was shut down"),
+            Self::SinkRefused { coordinator_id, error } => write!(f, "coordinator {coordinator_id} stopped: {error}"),
+            Self::QueueDied { coordinator_id } => write!(f, "the queue of coordinator {coordinator_id} died"),
+            Self::CoordinatorDied { coordinator_id } => write!(f, "coordinator {coordinator_id} died"),
+            Self::BusDied => f.write_str("the feedback bus died"),
+        }
+    }
+}
+
+/// Tells everyone who waits that a store does no more work. The first reason stands.
+#[derive(Clone, Debug)]
+pub(crate) struct StopSignal(watch::Sender<Option<StopReason>>);
+
+impl StopSignal {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    pub(crate) fn stop(&self, reason: StopReason) {
+        self.0.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(reason);
+            is_first
+        });
+    }
+
+    pub(crate) async fn stopped(&self) -> StopReason {
+        let mut receiver = self.0.subscribe();
+        match receiver.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(reason)) => reason.clone(),
+            // The sender lives in `self`, so the channel is never closed here.
+            _ => StopReason::ShutDown,
+        }
+    }
+}
