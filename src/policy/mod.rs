@@ -5,6 +5,10 @@
 //!
 //! [`Duration`]: std::time::Duration
 
+mod lane;
 mod level;
+mod outbox;
 
+pub use lane::{Lane, Offered};
 pub use level::{Level, Reason};
+pub use outbox::Outbox;
