@@ -8,12 +8,13 @@ pub mod coordinator;
 pub mod feedback;
 pub mod metrics;
 pub mod policy;
+mod quoted;
 pub mod record;
 pub mod sink;
 mod timestamp;
 
 pub use feedback::{Delivery, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus};
 pub use policy::{Level, Reason};
-pub use record::{Invalid, Record};
+pub use record::{Bar, Invalid, Record, Timeframe};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkResultExt};
-pub use timestamp::Timestamp;
+pub use timestamp::{InvalidTimestamp, Timestamp};

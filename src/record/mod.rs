@@ -1,8 +1,16 @@
 //! What is stored: the [`Record`] trait and the kinds that come with the crate.
 
+mod bar;
+mod timeframe;
+
 use std::hash::Hash;
 
 use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{
+    bar::Bar,
+    timeframe::{InvalidTimeframe, Timeframe, Unit},
+};
 
 /// One market-data item that a coordinator can take, or an embedder's own type.
 ///

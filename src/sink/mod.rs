@@ -11,6 +11,12 @@ use std::{
 
 use crate::record::Record;
 
+#[cfg(feature = "testing")]
+mod memory;
+
+#[cfg(feature = "testing")]
+pub use memory::{MemoryCounts, MemorySink};
+
 /// An error of any type, as a sink's driver returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 

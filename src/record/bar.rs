@@ -1,0 +1,397 @@
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use smol_str::SmolStr;
+
+use super::{Invalid, Record, Timeframe};
+use crate::{quoted::Quoted, timestamp::Timestamp};
+
+/// The most bytes of a symbol or a vendor.
+const NAME_BYTES: usize = 64;
+/// How far, relative to their size, a price may lie outside of low and high. Adjusted prices do by rounding.
+const TOLERANCE: f64 = 1e-6;
+
+/// One bar of prices: what a symbol traded at in one timeframe, from one vendor.
+///
+/// Two bars of the same vendor, symbol, timeframe and time are updates of one thing; the later one wins. Prices are
+/// stored as they are given, in whatever currency and adjustment the vendor uses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bar {
+    /// Who made the data, so that the same bar of two vendors is two records. `unknown` where it is not given.
+    #[serde(default = "unknown")]
+    pub vendor: SmolStr,
+    /// What was traded. Letters are upper case unless the symbol mixes them: `es` is `ES`, `BACpB` stays.
+    pub symbol: SmolStr,
+    /// The time that the bar covers.
+    pub timeframe: Timeframe,
+    /// When it opened; for timeframes of a day or more the date of the session, at 00:00 UTC.
+    pub ts: Timestamp,
+    /// First price.
+    pub open: f64,
+    /// Highest price.
+    pub high: f64,
+    /// Lowest price. Prices can be negative.
+    pub low: f64,
+    /// Last price.
+    pub close: f64,
+    /// Traded amount in the vendor's unit; none where it is not known. JSON that lacks it, or holds null, an empty
+    /// string, `NaN` or -1, reads as none.
+    #[serde(default, deserialize_with = "volume")]
+    pub volume: Option<f64>,
+}
+
+fn unknown() -> SmolStr {
+    SmolStr::new_static(Bar::UNKNOWN_VENDOR)
+}
+
+impl Bar {
+    /// The vendor of a bar whose vendor is not known.
+    pub const UNKNOWN_VENDOR: &'static str = "unknown";
+
+    /// Brings a symbol into the form in which it is stored: trimmed, and in upper case unless it has an upper-case
+    /// letter. Slashes, colons, dots, dashes and inner spaces stay.
+    ///
+    /// # Errors
+    /// The symbol is empty, longer than 64 bytes, or has a control character.
+    pub fn normal_symbol(symbol: &str) -> Result<SmolStr, Invalid> {
+        let trimmed = symbol.trim();
+        let symbol = if is_upper(trimmed) { SmolStr::new(trimmed) } else { SmolStr::new(trimmed.to_uppercase()) };
+        if symbol.is_empty() {
+            return Err(Invalid::new("symbol", "expected a symbol, got an empty one"));
+        }
+        check_name("symbol", &symbol)?;
+        Ok(symbol)
+    }
+
+    /// Brings a vendor's name into the form in which it is stored: trimmed, `unknown` if it is empty.
+    ///
+    /// # Errors
+    /// The name is longer than 64 bytes, or has a control character.
+    pub fn normal_vendor(vendor: &str) -> Result<SmolStr, Invalid> {
+        let trimmed = vendor.trim();
+        check_name("vendor", trimmed)?;
+        Ok(if trimmed.is_empty() { unknown() } else { SmolStr::new(trimmed) })
+    }
+
+    fn check_prices(&self) -> Result<(), Invalid> {
+        let prices = [("open", self.open), ("high", self.high), ("low", self.low), ("close", self.close)];
+        if let Some((field, price)) = prices.into_iter().find(|(_, price)| !price.is_finite()) {
+            return Err(Invalid::new(field, format!("expected a finite number, got {price}")));
+        }
+        if exceeds(self.low, self.high) {
+            return Err(Invalid::new("low", format!("expected at most the high {}, got {}", self.high, self.low)));
+        }
+        for (field, price) in [("open", self.open), ("close", self.close)] {
+            if exceeds(price, self.high) || exceeds(self.low, price) {
+                return Err(Invalid::new(
+                    field,
+                    format!("expected a price from the low {} to the high {}, got {price}", self.low, self.high),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Record for Bar {
+    const KIND: &'static str = "bars";
+
+    type Key = (SmolStr, SmolStr, Timeframe, Timestamp);
+
+    fn key(&self) -> Self::Key {
+        (self.vendor.clone(), self.symbol.clone(), self.timeframe, self.ts)
+    }
+
+    fn partition_key(&self) -> &str {
+        &self.symbol
+    }
+
+    /// Brings symbol, vendor and volume into their normal form and checks the rest. Allocates nothing for a bar that
+    /// is normal already.
+    ///
+    /// # Errors
+    /// A symbol that is empty; a symbol or vendor above 64 bytes or with a control character; a time without a text
+    /// ([`Timestamp::has_text`]); a price that is not finite; open, close or low out of order by more than a millionth;
+    /// a volume below zero other than -1, or infinite.
+    fn validate(&mut self) -> Result<(), Invalid> {
+        if !is_normal_symbol(&self.symbol) {
+            self.symbol = Self::normal_symbol(&self.symbol)?;
+        }
+        if !is_normal_vendor(&self.vendor) {
+            self.vendor = Self::normal_vendor(&self.vendor)?;
+        }
+        if !self.ts.has_text() {
+            return Err(Invalid::new("ts", format!("expected a time within the years 1 to 9999, got {}", self.ts)));
+        }
+        self.check_prices()?;
+        if let Some(volume) = self.volume
+            && !(0.0..f64::INFINITY).contains(&volume)
+        {
+            if !is_no_volume(volume) {
+                return Err(Invalid::new("volume", format!("expected a finite number from 0, got {volume}")));
+            }
+            self.volume = None;
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether `a` is greater than `b` by more than rounding explains.
+fn exceeds(a: f64, b: f64) -> bool {
+    a > b && a - b > TOLERANCE * a.abs().max(b.abs())
+}
+
+/// Returns whether a volume is one of the ways to say that there is none.
+fn is_no_volume(volume: f64) -> bool {
+    volume.is_nan() || volume == -1.0
+}
+
+/// Returns whether a symbol has an upper-case letter, or none that could become one.
+fn is_upper(symbol: &str) -> bool {
+    symbol.chars().any(char::is_uppercase) || !symbol.chars().any(char::is_lowercase)
+}
+
+/// The usual symbol decides by its bytes alone; one that is not ASCII is looked at by character.
+fn is_normal_symbol(symbol: &str) -> bool {
+    let (mut upper, mut lower) = (false, false);
+    for byte in symbol.bytes() {
+        upper |= byte.is_ascii_uppercase();
+        lower |= byte.is_ascii_lowercase();
+        if byte.is_ascii_control() {
+            return false;
+        }
+        if !byte.is_ascii() {
+            return !symbol.is_empty() && symbol.trim() == symbol && is_upper(symbol) && is_name(symbol);
+        }
+    }
+    (1..=NAME_BYTES).contains(&symbol.len()) && (upper || !lower) && !symbol.starts_with(' ') && !symbol.ends_with(' ')
+}
+
+fn is_normal_vendor(vendor: &str) -> bool {
+    !vendor.is_empty() && vendor.trim() == vendor && is_name(vendor)
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= NAME_BYTES && !text.chars().any(char::is_control)
+}
+
+fn check_name(field: &'static str, text: &str) -> Result<(), Invalid> {
+    if is_name(text) {
+        return Ok(());
+    }
+    let problem = if text.len() > NAME_BYTES {
+        format!("expected at most {NAME_BYTES} bytes, got {} in {}", text.len(), Quoted(text))
+    } else {
+        format!("expected no control characters, got {}", Quoted(text))
+    };
+    Err(Invalid::new(field, problem))
+}
+
+fn volume<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    struct Visitor;
+
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Option<f64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a volume as a number or null")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Option<f64>, E> {
+            Ok(None)
+        }
+
+        fn visit_none<E: de::Error>(self) -> Result<Option<f64>, E> {
+            Ok(None)
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<f64>, D::Error> {
+            deserializer.deserialize_any(self)
+        }
+
+        fn visit_f64<E: de::Error>(self, volume: f64) -> Result<Option<f64>, E> {
+            Ok(if is_no_volume(volume) { None } else { Some(volume) })
+        }
+
+        // The casts round as reading the same digits from a file would.
+        fn visit_i64<E: de::Error>(self, volume: i64) -> Result<Option<f64>, E> {
+            self.visit_f64(volume as f64)
+        }
+
+        fn visit_u64<E: de::Error>(self, volume: u64) -> Result<Option<f64>, E> {
+            self.visit_f64(volume as f64)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<f64>, E> {
+            match text.trim() {
+                "" | "NaN" | "nan" => Ok(None),
+                _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+            }
+        }
+    }
+
+    deserializer.deserialize_any(Visitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bar() -> Bar {
+        Bar {
+            vendor: "acme".into(),
+            symbol: "ES".into(),
+            timeframe: Timeframe::DAY,
+            ts: "2024-01-02".parse().unwrap(),
+            open: 2.0,
+            high: 4.0,
+            low: 1.0,
+            close: 3.0,
+            volume: Some(10.0),
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut Bar)) -> Result<Bar, String> {
+        let mut bar = bar();
+        change(&mut bar);
+        bar.validate().map(|()| bar).map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn a_symbol_is_trimmed_and_upper_cased_unless_it_mixes_cases() {
+        for (symbol, expected) in [
+            ("es", "ES"),
+            (" aapl ", "AAPL"),
+            ("BACpB", "BACpB"),
+            ("btc/usdt", "BTC/USDT"),
+            ("^gspc", "^GSPC"),
+            ("es=f", "ES=F"),
+            ("BRK.B", "BRK.B"),
+            ("600519", "600519"),
+            ("NASDAQ:AAPL", "NASDAQ:AAPL"),
+            ("es 03-24", "ES 03-24"),
+            ("größe", "GRÖSSE"),
+            ("トヨタ", "トヨタ"),
+            ("\u{a0}x\u{a0}", "X"),
+        ] {
+            assert_eq!(with(|bar| bar.symbol = symbol.into()).unwrap().symbol, expected, "{symbol:?}");
+        }
+        let long = "A".repeat(65);
+        for (symbol, expected) in [
+            ("", "symbol: expected a symbol, got an empty one".to_owned()),
+            (" \t ", "symbol: expected a symbol, got an empty one".to_owned()),
+            ("A\0B", r#"symbol: expected no control characters, got "A\0B""#.to_owned()),
+            ("A\u{85}B", r#"symbol: expected no control characters, got "A\u{85}B""#.to_owned()),
+            (&long, format!("symbol: expected at most 64 bytes, got 65 in \"{}\"...", "A".repeat(60))),
+        ] {
+            assert_eq!(with(|bar| bar.symbol = symbol.into()).unwrap_err(), expected, "{symbol:?}");
+        }
+        assert!(with(|bar| bar.symbol = "A".repeat(64).into()).is_ok());
+    }
+
+    #[test]
+    fn a_vendor_is_trimmed_and_unknown_if_empty() {
+        assert_eq!(with(|bar| bar.vendor = " Acme ".into()).unwrap().vendor, "Acme");
+        assert_eq!(with(|bar| bar.vendor = " ".into()).unwrap().vendor, "unknown");
+        assert_eq!(
+            with(|bar| bar.vendor = "a\nb".into()).unwrap_err(),
+            r#"vendor: expected no control characters, got "a\nb""#
+        );
+    }
+
+    #[test]
+    fn prices_are_finite_and_in_order_within_a_millionth() {
+        assert!(with(|_| {}).is_ok());
+        assert!(with(|bar| (bar.open, bar.high, bar.low, bar.close) = (-37.6, -30.0, -40.3, -37.6)).is_ok());
+        assert!(with(|bar| (bar.open, bar.high, bar.low, bar.close) = (0.0, 0.0, 0.0, 0.0)).is_ok());
+        let stored = with(|bar| bar.close = 4.000_003).unwrap();
+        assert_eq!(stored.close, 4.000_003, "stored as written");
+        for (change, expected) in [
+            (
+                |bar: &mut Bar| bar.close = 4.000_005,
+                "close: expected a price from the low 1 to the high 4, got 4.000005",
+            ),
+            (|bar: &mut Bar| bar.open = 0.5, "open: expected a price from the low 1 to the high 4, got 0.5"),
+            (|bar: &mut Bar| bar.low = 5.0, "low: expected at most the high 4, got 5"),
+            (|bar: &mut Bar| bar.open = f64::NAN, "open: expected a finite number, got NaN"),
+            (|bar: &mut Bar| bar.high = f64::INFINITY, "high: expected a finite number, got inf"),
+            (|bar: &mut Bar| bar.volume = Some(-2.0), "volume: expected a finite number from 0, got -2"),
+            (|bar: &mut Bar| bar.volume = Some(f64::INFINITY), "volume: expected a finite number from 0, got inf"),
+            (
+                |bar: &mut Bar| bar.ts = Timestamp::from_micros(i64::MAX),
+                "ts: expected a time within the years 1 to 9999, got 9223372036854775807us",
+            ),
+        ] as [(fn(&mut Bar), &str); 8]
+        {
+            assert_eq!(with(change).unwrap_err(), expected);
+        }
+        // The difference of these two overflows; they are out of order all the same.
+        assert!(with(|bar| (bar.low, bar.high) = (f64::MAX, f64::MIN)).is_err());
+    }
+
+    #[test]
+    fn no_volume_has_several_names() {
+        for volume in [Some(f64::NAN), Some(-1.0), None] {
+            assert_eq!(with(|bar| bar.volume = volume).unwrap().volume, None);
+        }
+        assert_eq!(with(|bar| bar.volume = Some(0.0)).unwrap().volume, Some(0.0));
+        let json = r#"{"symbol":"ES","timeframe":"1D","ts":"2024-01-02","open":2,"high":4,"low":1,"close":3"#;
+        for (volume, expected) in [
+            ("", None),
+            (r#","volume":null"#, None),
+            (r#","volume":"""#, None),
+            (r#","volume":"NaN""#, None),
+            (r#","volume":-1"#, None),
+            (r#","volume":10"#, Some(10.0)),
+            (r#","volume":1.5e3"#, Some(1500.0)),
+        ] {
+            let bar: Bar = serde_json::from_str(&format!("{json}{volume}}}")).unwrap();
+            assert_eq!((bar.volume, bar.vendor.as_str()), (expected, "unknown"), "{volume}");
+        }
+        assert!(serde_json::from_str::<Bar>(&format!(r#"{json},"volume":"12.5M"}}"#)).is_err());
+    }
+
+    #[test]
+    fn json_has_the_documented_fields() {
+        let json = r#"{"vendor":"acme","symbol":"ES","timeframe":"1d","ts":"2024-01-02T00:00:00Z","open":2.0,"high":4.0,"low":1.0,"close":3.0,"volume":10.0}"#;
+        assert_eq!(serde_json::to_string(&bar()).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Bar>(json).unwrap(), bar());
+        assert!(serde_json::from_str::<Bar>(&json.replace("2.0", "1e999")).is_err());
+    }
+
+    #[test]
+    fn identity_is_vendor_symbol_timeframe_and_time() {
+        let other = with(|bar| (bar.close, bar.volume) = (2.0, None)).unwrap();
+        assert_eq!(bar().key(), other.key());
+        assert_eq!(bar().partition_key(), "ES");
+        assert_eq!(Bar::KIND, "bars");
+        assert_ne!(bar().key(), with(|bar| bar.vendor = "b".into()).unwrap().key());
+        assert_ne!(bar().key(), with(|bar| bar.timeframe = "60m".parse().unwrap()).unwrap().key());
+    }
+
+    proptest! {
+        // Red if the normal form of a symbol is not recognised as normal: validate would do work, or change a key,
+        // each time a record is submitted again.
+        #[test]
+        fn validating_twice_changes_nothing_more(symbol in r"\PC{0,30}|[ a-zA-Zßŉǅﬁ]{0,20}", vendor in r"\PC{0,30}") {
+            let mut once = bar();
+            (once.symbol, once.vendor) = (symbol.into(), vendor.into());
+            if once.validate().is_ok() {
+                prop_assert!(is_normal_vendor(&once.vendor));
+                let mut twice = once.clone();
+                prop_assert_eq!(twice.validate(), Ok(()));
+                prop_assert_eq!(twice, once);
+            }
+        }
+
+        #[test]
+        fn json_reads_back_as_the_same_bar(price in -1e12..1e12_f64, volume in prop::option::of(0.0..1e18_f64)) {
+            let mut bar = bar();
+            (bar.open, bar.high, bar.low, bar.close, bar.volume) = (price, price, price, price, volume);
+            let json = serde_json::to_string(&bar).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Bar>(&json).unwrap(), bar);
+        }
+    }
+}
