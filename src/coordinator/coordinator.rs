@@ -380,7 +380,7 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
     fn handle(&mut self, drain: Drain, _: &mut Self::Context) -> Self::Result {
         if drain.announce {
             self.raise_draining();
-            self.shared.drain();
+            self.shared.with(|buffer| buffer.drain());
         }
         let shared = Arc::clone(&self.shared);
         let queue = self.queue.clone();

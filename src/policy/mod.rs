@@ -17,7 +17,7 @@ mod retry;
 mod watermark;
 
 pub use buffer::{BufferState, Counters, Overflow};
-pub use lane::Lane;
+pub use lane::{Lane, Offered};
 pub use level::{Level, Reason};
 pub use outbox::Outbox;
 pub use pressure::Cause;

@@ -1,9 +1,12 @@
 //! From the causes that hold a level up to the level and the reason that producers are told.
 
+use serde::Serialize;
+
 use super::{Level, Reason};
 
 /// Something that holds a coordinator's level up. Declared by precedence: the first that is raised speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The coordinator shuts down. Hard; never cleared.
     Draining,
