@@ -11,6 +11,8 @@ use std::{fmt, num::NonZeroUsize, time::Duration};
 
 use serde::Deserialize;
 
+use crate::policy::{Overflow, RetryPolicy, WatermarkError, Watermarks};
+
 pub use self::{
     read::Loaded,
     variables::{VARIABLES, Variable},
@@ -37,7 +39,7 @@ pub struct Settings {
     /// Queue and workers.
     pub coordinator: CoordinatorSettings,
     /// How a failed write is tried again.
-    pub retry: RetrySettings,
+    pub retry: RetryPolicy,
     /// How long a shutdown may take to store what was accepted.
     pub shutdown_timeout: Duration,
     /// The filter of `mds`'s log, such as `info` or `info,market_data_store=debug`. The library ignores it.
@@ -54,10 +56,9 @@ pub struct Settings {
 pub struct CoordinatorSettings {
     /// The most records that wait in the queue.
     pub capacity: NonZeroUsize,
-    /// The queue size, in records, from which the level is hard; none means 80 % of the capacity, rounded up.
+    /// The queue size, in records, from which the level is hard; none means 80 % of the capacity.
     pub high_watermark: Option<usize>,
-    /// The queue size, in records, down to which the level returns to ok; none means 50 % of the capacity, rounded
-    /// down.
+    /// The queue size, in records, down to which the level returns to ok; none means 50 % of the capacity.
     pub low_watermark: Option<usize>,
     /// How many workers write at once; records of one partition go to one worker.
     pub workers: NonZeroUsize,
@@ -67,34 +68,6 @@ pub struct CoordinatorSettings {
     pub flush_interval: Duration,
     /// What happens to a record that finds the queue full.
     pub overflow: Overflow,
-}
-
-/// What happens to a record that finds the queue full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overflow {
-    /// Its producer waits for a free place. Nothing is lost; choose it where the producer can wait.
-    #[default]
-    Block,
-    /// The oldest record in the queue makes room and is dropped, counted. Choose it where only the newest data is of
-    /// use.
-    DropOldest,
-    /// It is refused and handed back to its producer. Choose it where the producer has a better idea.
-    Error,
-}
-
-/// How long a worker waits before it tries a failed write again.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct RetrySettings {
-    /// The wait after the first failure.
-    pub initial_backoff: Duration,
-    /// The longest wait.
-    pub max_backoff: Duration,
-    /// What each further failure multiplies the wait by; at least 1.
-    pub multiplier: f64,
-    /// Whether a wait is a random 50 to 100 % of what was computed, so that workers do not retry in step.
-    pub jitter: bool,
 }
 
 /// What producers are told.
@@ -123,7 +96,7 @@ impl Default for Settings {
             database_url: "sqlite://market_data.db".to_owned(),
             source: format!("{}:{}", host(), program()),
             coordinator: CoordinatorSettings::default(),
-            retry: RetrySettings::default(),
+            retry: RetryPolicy::default(),
             shutdown_timeout: Duration::from_secs(30),
             log: "info".to_owned(),
             log_format: LogFormat::default(),
@@ -146,17 +119,6 @@ impl Default for CoordinatorSettings {
     }
 }
 
-impl Default for RetrySettings {
-    fn default() -> Self {
-        Self {
-            initial_backoff: Duration::from_millis(50),
-            max_backoff: Duration::from_secs(2),
-            multiplier: 2.0,
-            jitter: true,
-        }
-    }
-}
-
 impl Default for FeedbackSettings {
     fn default() -> Self {
         Self { enabled: true }
@@ -166,26 +128,20 @@ impl Default for FeedbackSettings {
 impl CoordinatorSettings {
     /// Returns the high watermark in records, as set or by default.
     pub fn high(&self) -> usize {
-        self.high_watermark.unwrap_or_else(|| {
-            let capacity = self.capacity.get();
-            capacity - capacity / 5
-        })
+        self.high_watermark.unwrap_or(Watermarks::for_capacity(self.capacity.get()).high())
     }
 
     /// Returns the low watermark in records, as set or by default.
     pub fn low(&self) -> usize {
-        self.low_watermark.unwrap_or(self.capacity.get() / 2)
+        self.low_watermark.unwrap_or(Watermarks::for_capacity(self.capacity.get()).low())
     }
-}
 
-impl Overflow {
-    /// Returns the strategy's name in the environment: `block`, `drop_oldest` or `error`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::DropOldest => "drop_oldest",
-            Self::Error => "error",
-        }
+    /// Returns both watermarks, checked.
+    ///
+    /// # Errors
+    /// Unless `low < high <= capacity`.
+    pub fn watermarks(&self) -> Result<Watermarks, WatermarkError> {
+        Watermarks::new(self.low(), self.high(), self.capacity.get())
     }
 }
 
@@ -257,6 +213,7 @@ impl Settings {
 
         let mut found = Vec::new();
         let mut problem = |variable, message| found.push(Problem { variable, message });
+        // Both rules of `Watermarks::new`, which cannot say which variable it was.
         if low >= high && right(&[LOW_WATERMARK, HIGH_WATERMARK, CAPACITY]) {
             let limit = format!("less than {HIGH_WATERMARK}, which is {high}{high_default}");
             problem(LOW_WATERMARK, format!("{LOW_WATERMARK} is {low}{low_default}, expected {limit}"));
@@ -365,23 +322,6 @@ fn program() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn default_watermarks_are_in_order_at_every_capacity() {
-        // Red if both are rounded the same way: a capacity of 2 would then have equal watermarks.
-        for capacity in (1..=1_000).chain([99_999_999, 100_000_000]) {
-            let settings = CoordinatorSettings {
-                capacity: NonZeroUsize::new(capacity).unwrap(),
-                ..CoordinatorSettings::default()
-            };
-            assert!(
-                settings.low() < settings.high() && settings.high() <= capacity,
-                "capacity {capacity}: low {}, high {}",
-                settings.low(),
-                settings.high()
-            );
-        }
-    }
 
     #[test]
     fn a_password_in_a_url_is_never_shown() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use market_data_store::settings::{LogFormat, Problem};
+use market_data_store::settings::{LogFormat, Problem, Variable};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -14,10 +14,8 @@ use tracing_subscriber::{
 
 /// Reads the filter in MDS_LOG.
 pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
-    EnvFilter::builder().parse(text.trim()).map_err(|error| Problem {
-        variable: "MDS_LOG",
-        message: format!("MDS_LOG is {text:?}, expected a level or a tracing filter: {error}"),
-    })
+    let variable = Variable::find("MDS_LOG").expect("the table of variables holds MDS_LOG");
+    EnvFilter::builder().parse(text.trim()).map_err(|_| variable.problem(text))
 }
 
 /// Sends the log of this process to standard error.

@@ -13,7 +13,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-use super::{LogFormat, Overflow, Problem, Settings, SettingsError, UnknownVariable, VARIABLES, variables};
+use super::{LogFormat, Problem, Settings, SettingsError, UnknownVariable, VARIABLES, variables};
+use crate::policy::Overflow;
 
 /// [`Settings`] with what is worth telling about how they came to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,9 +193,12 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-/// Shared pairs of letters find both a typing error and a name whose group was left out.
+/// Letters out of place are found by distance, a name whose group was left out by the pairs of letters it shares.
 fn nearest(name: &str) -> &'static str {
-    let likeness = |known: &str| strsim::sorensen_dice(&known["MDS_".len()..], &name["MDS_".len()..]);
+    let likeness = |known: &str| {
+        let (known, name) = (&known["MDS_".len()..], &name["MDS_".len()..]);
+        strsim::sorensen_dice(known, name) + strsim::normalized_damerau_levenshtein(known, name)
+    };
     VARIABLES
         .iter()
         .map(|variable| variable.name)

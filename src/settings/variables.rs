@@ -3,6 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{CAPACITY, HIGH_WATERMARK, INITIAL_BACKOFF, LOW_WATERMARK, MAX_BACKOFF, Problem, Settings, masked};
+use crate::policy::Overflow;
 
 /// One variable of the environment.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +103,7 @@ pub const VARIABLES: &[Variable] = &[
         default: "0.25",
         unit: "seconds",
         about: "how long a record waits for its batch to fill",
-        kind: Kind::Seconds(0.001, 3600.0, |s| s.coordinator.flush_interval),
+        kind: Kind::Seconds(0.001, 86_400.0, |s| s.coordinator.flush_interval),
     },
     Variable {
         name: "MDS_COORDINATOR_OVERFLOW_STRATEGY",
@@ -110,7 +111,7 @@ pub const VARIABLES: &[Variable] = &[
         unit: "",
         about: "what happens when the queue is full: the producer waits (`block`), the oldest record is dropped \
                 (`drop_oldest`), or the new one is refused (`error`)",
-        kind: Kind::Choice("block, drop_oldest or error", |s| s.coordinator.overflow.as_str()),
+        kind: Kind::Choice("block, drop_oldest or error", |s| overflow(s.coordinator.overflow)),
     },
     Variable {
         name: INITIAL_BACKOFF,
@@ -152,7 +153,7 @@ pub const VARIABLES: &[Variable] = &[
         default: "info",
         unit: "",
         about: "what `mds` logs to standard error: a level, or a filter such as `warn,market_data_store=debug`",
-        kind: Kind::Text("a level or a tracing filter", |s| &s.log, |_| true),
+        kind: Kind::Text("a level or a filter such as warn,market_data_store=debug", |s| &s.log, |_| true),
     },
     Variable {
         name: "MDS_LOG_FORMAT",
@@ -218,10 +219,18 @@ impl Variable {
         }
     }
 
-    /// Says that `text` is no value for this variable.
-    pub(super) fn problem(&self, text: &str) -> Problem {
+    /// Says that `text` is no value for this variable, and what one would be; a password in it is masked.
+    pub fn problem(&self, text: &str) -> Problem {
         let text = if matches!(self.kind, Kind::Url(..)) { masked(text) } else { text.to_owned() };
         Problem { variable: self.name, message: format!("{} is {text:?}, expected {}", self.name, self.expected()) }
+    }
+}
+
+const fn overflow(strategy: Overflow) -> &'static str {
+    match strategy {
+        Overflow::Block => "block",
+        Overflow::DropOldest => "drop_oldest",
+        Overflow::Error => "error",
     }
 }
 
