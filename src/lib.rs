@@ -10,11 +10,13 @@ pub mod metrics;
 pub mod policy;
 mod quoted;
 pub mod record;
+pub mod settings;
 pub mod sink;
 mod timestamp;
 
 pub use feedback::{Delivery, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus};
 pub use policy::{Level, Reason};
 pub use record::{Bar, Invalid, Record, Timeframe};
+pub use settings::Settings;
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkResultExt};
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -1,0 +1,342 @@
+//! The environment contract: every variable once, with its unit, default and range.
+//!
+//! [`Settings::from_env`] reads the environment and reports everything that is wrong at once. [`VARIABLES`] is the one
+//! table behind the errors, the warnings about unknown names, `mds config`, and the tests that hold `README.md`,
+//! `config.example.env` and this code together.
+
+mod read;
+mod variables;
+
+use std::{fmt, num::NonZeroUsize, time::Duration};
+
+use serde::Deserialize;
+
+use crate::policy::{Overflow, RetryPolicy, WatermarkError, Watermarks};
+
+pub use self::{
+    read::Loaded,
+    variables::{VARIABLES, Variable},
+};
+
+/// Everything that a store can be told, as the environment tells it. All fields can be assigned; what is assigned is
+/// checked by [`validate`](Settings::validate) when a store starts.
+///
+/// ```
+/// use market_data_store::Settings;
+///
+/// let mut settings = Settings::default();
+/// settings.database_url = "sqlite://bars.db".to_owned();
+/// settings.coordinator.high_watermark = Some(9_000);
+/// assert!(settings.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where records are stored: `sqlite://PATH`, relative to the working directory.
+    pub database_url: String,
+    /// Names this process in events: different for processes that run at once, the same after a restart.
+    pub source: String,
+    /// Queue and workers.
+    pub coordinator: CoordinatorSettings,
+    /// How a failed write is tried again.
+    pub retry: RetryPolicy,
+    /// How long a shutdown may take to store what was accepted.
+    pub shutdown_timeout: Duration,
+    /// The filter of `mds`'s log, such as `info` or `info,market_data_store=debug`. The library ignores it.
+    pub log: String,
+    /// The form of `mds`'s log. The library ignores it.
+    pub log_format: LogFormat,
+    /// Feedback to producers.
+    pub feedback: FeedbackSettings,
+}
+
+/// How large a coordinator's queue is and how it is emptied.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CoordinatorSettings {
+    /// The most records that wait in the queue.
+    pub capacity: NonZeroUsize,
+    /// The queue size, in records, from which the level is hard; none means 80 % of the capacity.
+    pub high_watermark: Option<usize>,
+    /// The queue size, in records, down to which the level returns to ok; none means 50 % of the capacity.
+    pub low_watermark: Option<usize>,
+    /// How many workers write at once; records of one partition go to one worker.
+    pub workers: NonZeroUsize,
+    /// The most records that a worker writes together.
+    pub batch_size: NonZeroUsize,
+    /// How long a record waits for its batch to fill.
+    pub flush_interval: Duration,
+    /// What happens to a record that finds the queue full.
+    pub overflow: Overflow,
+}
+
+/// What producers are told.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FeedbackSettings {
+    /// Whether level changes are published to subscribers. When not, levels stay in health and metrics.
+    pub enabled: bool,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Settings {
+    /// The settings of an empty environment.
+    fn default() -> Self {
+        Self {
+            database_url: "sqlite://market_data.db".to_owned(),
+            source: format!("{}:{}", host(), program()),
+            coordinator: CoordinatorSettings::default(),
+            retry: RetryPolicy::default(),
+            shutdown_timeout: Duration::from_secs(30),
+            log: "info".to_owned(),
+            log_format: LogFormat::default(),
+            feedback: FeedbackSettings::default(),
+        }
+    }
+}
+
+impl Default for CoordinatorSettings {
+    fn default() -> Self {
+        Self {
+            capacity: const { NonZeroUsize::new(10_000).unwrap() },
+            high_watermark: None,
+            low_watermark: None,
+            workers: const { NonZeroUsize::new(4).unwrap() },
+            batch_size: const { NonZeroUsize::new(500).unwrap() },
+            flush_interval: Duration::from_millis(250),
+            overflow: Overflow::default(),
+        }
+    }
+}
+
+impl Default for FeedbackSettings {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl CoordinatorSettings {
+    /// Returns the high watermark in records, as set or by default.
+    pub fn high(&self) -> usize {
+        self.high_watermark.unwrap_or(Watermarks::for_capacity(self.capacity.get()).high())
+    }
+
+    /// Returns the low watermark in records, as set or by default.
+    pub fn low(&self) -> usize {
+        self.low_watermark.unwrap_or(Watermarks::for_capacity(self.capacity.get()).low())
+    }
+
+    /// Returns both watermarks, checked.
+    ///
+    /// # Errors
+    /// Unless `low < high <= capacity`.
+    pub fn watermarks(&self) -> Result<Watermarks, WatermarkError> {
+        Watermarks::new(self.low(), self.high(), self.capacity.get())
+    }
+}
+
+impl LogFormat {
+    /// Returns the form's name in the environment: `text` or `json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the variables `MDS_*` of this process. A variable with an empty value counts as absent; an unknown one is
+    /// logged as a warning with the nearest known name.
+    ///
+    /// # Errors
+    /// Names every variable that is wrong, its value and what was expected.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        let loaded = Self::load(std::env::vars_os())?;
+        for unknown in &loaded.unknown {
+            tracing::warn!("{unknown}");
+        }
+        Ok(loaded.settings)
+    }
+
+    /// Reads variables from an iterator instead of the environment. Those that do not begin with `MDS_` are ignored.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn from_vars<K, V>(vars: impl IntoIterator<Item = (K, V)>) -> Result<Self, SettingsError>
+    where
+        K: Into<std::ffi::OsString>,
+        V: Into<std::ffi::OsString>,
+    {
+        Self::load(vars).map(|loaded| loaded.settings)
+    }
+
+    /// Checks every value against its range, and values that depend on one another.
+    ///
+    /// # Errors
+    /// Names, for every value that is wrong, the variable it would come from, the value and what was expected.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let problems = self.check(Vec::new(), |_| None);
+        if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems, unknown: Vec::new() }) }
+    }
+
+    /// Returns the source of a process of the program `mds` that runs `command`, such as `db1:mds-ingest`.
+    pub fn source_of_command(command: &str) -> String {
+        format!("{}:mds-{command}", host())
+    }
+
+    /// Adds everything that is wrong with the values to what is known to be wrong. `text` returns a value as the
+    /// environment wrote it, if it did.
+    fn check(&self, mut problems: Vec<Problem>, text: impl Fn(&str) -> Option<String>) -> Vec<Problem> {
+        for variable in VARIABLES.iter().filter(|variable| !variable.accepts(self)) {
+            problems.push(variable.problem(&text(variable.name).unwrap_or_else(|| variable.value(self))));
+        }
+        // What is wrong by itself says nothing about what depends on it.
+        let wrong: Vec<&str> = problems.iter().map(|problem| problem.variable).collect();
+        let right = |names: &[&str]| !names.iter().any(|name| wrong.contains(name));
+        let by_default = |set: bool| if set { "" } else { " by default" };
+        let coordinator = &self.coordinator;
+        let (low, high, capacity) = (coordinator.low(), coordinator.high(), coordinator.capacity.get());
+        let low_default = by_default(coordinator.low_watermark.is_some());
+        let high_default = by_default(coordinator.high_watermark.is_some());
+        let (initial, max) = (self.retry.initial_backoff, self.retry.max_backoff);
+
+        let mut found = Vec::new();
+        let mut problem = |variable, message| found.push(Problem { variable, message });
+        // Both rules of `Watermarks::new`, which cannot say which variable it was.
+        if low >= high && right(&[LOW_WATERMARK, HIGH_WATERMARK, CAPACITY]) {
+            let limit = format!("less than {HIGH_WATERMARK}, which is {high}{high_default}");
+            problem(LOW_WATERMARK, format!("{LOW_WATERMARK} is {low}{low_default}, expected {limit}"));
+        }
+        if high > capacity && right(&[HIGH_WATERMARK, CAPACITY]) {
+            let limit = format!("at most {CAPACITY}, which is {capacity}");
+            problem(HIGH_WATERMARK, format!("{HIGH_WATERMARK} is {high}{high_default}, expected {limit}"));
+        }
+        if max < initial && right(&[INITIAL_BACKOFF, MAX_BACKOFF]) {
+            let limit = format!("at least {INITIAL_BACKOFF}, which is {}", initial.as_millis());
+            problem(MAX_BACKOFF, format!("{MAX_BACKOFF} is {}, expected {limit}", max.as_millis()));
+        }
+        problems.append(&mut found);
+        problems.sort_by_key(|problem| VARIABLES.iter().position(|variable| variable.name == problem.variable));
+        problems
+    }
+}
+
+const CAPACITY: &str = "MDS_COORDINATOR_CAPACITY";
+const HIGH_WATERMARK: &str = "MDS_COORDINATOR_HIGH_WATERMARK";
+const LOW_WATERMARK: &str = "MDS_COORDINATOR_LOW_WATERMARK";
+const INITIAL_BACKOFF: &str = "MDS_RETRY_INITIAL_BACKOFF_MS";
+const MAX_BACKOFF: &str = "MDS_RETRY_MAX_BACKOFF_MS";
+
+/// Everything that is wrong with the settings, one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    /// What is wrong; never empty.
+    pub problems: Vec<Problem>,
+    /// Variables that look like settings and are none: perhaps the cause.
+    pub unknown: Vec<UnknownVariable>,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// One value that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// The variable that holds it.
+    pub variable: &'static str,
+    /// Names the variable, the value, secrets masked, and what was expected.
+    pub message: String,
+}
+
+/// A variable that begins with `MDS_` and is no setting. It is ignored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown variable {name} is ignored, the nearest known name is {nearest}")]
+pub struct UnknownVariable {
+    /// The variable as the environment has it.
+    pub name: String,
+    /// The known name that is most like it.
+    pub nearest: &'static str,
+}
+
+/// Returns a URL as it may be shown: with `***` for the password in it.
+pub fn masked(url: &str) -> String {
+    let mut shown = match (url.split_once("://"), url.rfind('@')) {
+        // Everything behind `sqlite://` is a path and may hold any character.
+        (Some(("sqlite", _)), _) | (_, None) => url.to_owned(),
+        (scheme, Some(at)) => {
+            let start = scheme.map_or(0, |(scheme, _)| scheme.len() + "://".len()).min(at);
+            match url[start..at].find(':') {
+                Some(colon) => format!("{}:***{}", &url[..start + colon], &url[at..]),
+                None => url.to_owned(),
+            }
+        }
+    };
+    for key in ["password=", "passwd=", "pwd=", "secret=", "token="] {
+        let mut from = 0;
+        while let Some(found) = shown[from..].to_ascii_lowercase().find(key) {
+            let start = from + found + key.len();
+            let end = shown[start..].find(['&', ' ']).map_or(shown.len(), |len| start + len);
+            shown.replace_range(start..end, "***");
+            from = start;
+        }
+    }
+    shown
+}
+
+fn host() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+fn program() -> String {
+    std::env::args_os()
+        .next()
+        .and_then(|path| Some(std::path::Path::new(&path).file_name()?.to_string_lossy().into_owned()))
+        .map(|name| name.strip_suffix(".exe").unwrap_or(&name).to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "program".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://ann:pa55@db:5432/bars", "postgres://ann:***@db:5432/bars"),
+            ("postgres://ann:pa55/w@rd?#@db/bars", "postgres://ann:***@db/bars"),
+            ("postgres://ann@db/bars", "postgres://ann@db/bars"),
+            ("postgres://db/bars?user=ann&password=pa55&x=1", "postgres://db/bars?user=ann&password=***&x=1"),
+            ("host=db Password=pa55 user=ann", "host=db Password=*** user=ann"),
+            ("ann:pa55@db", "ann:***@db"),
+            ("a@b://c", "a@b://c"),
+            ("sqlite://runs/a:b@home.db", "sqlite://runs/a:b@home.db"),
+            ("", ""),
+        ] {
+            assert_eq!(masked(url), shown);
+        }
+    }
+}

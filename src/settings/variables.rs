@@ -1,0 +1,309 @@
+//! The table of variables.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::{CAPACITY, HIGH_WATERMARK, INITIAL_BACKOFF, LOW_WATERMARK, MAX_BACKOFF, Problem, Settings, masked};
+use crate::policy::Overflow;
+
+/// One variable of the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default as a reader should see it: the value itself, or how it is found.
+    pub default: &'static str,
+    /// What its number counts; empty where it is no number.
+    pub unit: &'static str,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    kind: Kind,
+}
+
+/// What a variable holds: its range, and where it lies in the settings.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Count(usize, usize, fn(&Settings) -> usize),
+    /// Bounds in seconds.
+    Seconds(f64, f64, fn(&Settings) -> Duration),
+    /// Bounds in milliseconds.
+    Millis(u64, u64, fn(&Settings) -> Duration),
+    Factor(f64, f64, fn(&Settings) -> f64),
+    Switch(fn(&Settings) -> bool),
+    Choice(&'static str, fn(&Settings) -> &'static str),
+    Text(&'static str, fn(&Settings) -> &str, fn(&str) -> bool),
+    /// Like text, but it may hold a password.
+    Url(&'static str, fn(&Settings) -> &str, fn(&str) -> bool),
+}
+
+/// The most records that any number of records may be; with it no bound in memory or arithmetic is near.
+const MOST: usize = 100_000_000;
+
+/// Every variable that is read, in the order in which they are documented.
+pub const VARIABLES: &[Variable] = &[
+    Variable {
+        name: "MDS_DATABASE_URL",
+        default: "sqlite://market_data.db",
+        unit: "",
+        about: "where records are stored; what follows `sqlite://` is a path, relative to the working directory",
+        kind: Kind::Url(
+            "sqlite://PATH",
+            |s| &s.database_url,
+            |url| url.strip_prefix("sqlite://").is_some_and(|path| !path.is_empty()),
+        ),
+    },
+    Variable {
+        name: "MDS_SOURCE",
+        default: "host:program, host:mds-command in `mds`",
+        unit: "",
+        about: "names this process in events: different for processes that run at once, the same after a restart \
+                (set it in containers)",
+        kind: Kind::Text(
+            "1 to 255 bytes without control characters",
+            |s| &s.source,
+            |source| (1..=255).contains(&source.len()) && !source.contains(char::is_control),
+        ),
+    },
+    Variable {
+        name: CAPACITY,
+        default: "10000",
+        unit: "records",
+        about: "how many records wait in the queue at most",
+        kind: Kind::Count(1, MOST, |s| s.coordinator.capacity.get()),
+    },
+    Variable {
+        name: HIGH_WATERMARK,
+        default: "80 % of capacity",
+        unit: "records",
+        about: "queue size from which the level is hard; at most the capacity",
+        kind: Kind::Count(1, MOST, |s| s.coordinator.high()),
+    },
+    Variable {
+        name: LOW_WATERMARK,
+        default: "50 % of capacity",
+        unit: "records",
+        about: "queue size down to which the level returns to ok; below the high watermark",
+        kind: Kind::Count(0, MOST, |s| s.coordinator.low()),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_WORKERS",
+        default: "4",
+        unit: "workers",
+        about: "how many batches are written at once",
+        kind: Kind::Count(1, 1024, |s| s.coordinator.workers.get()),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_BATCH_SIZE",
+        default: "500",
+        unit: "records",
+        about: "how many records are written together at most",
+        kind: Kind::Count(1, 1_000_000, |s| s.coordinator.batch_size.get()),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_FLUSH_INTERVAL",
+        default: "0.25",
+        unit: "seconds",
+        about: "how long a record waits for its batch to fill",
+        kind: Kind::Seconds(0.001, 86_400.0, |s| s.coordinator.flush_interval),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_OVERFLOW_STRATEGY",
+        default: "block",
+        unit: "",
+        about: "what happens when the queue is full: the producer waits (`block`), the oldest record is dropped \
+                (`drop_oldest`), or the new one is refused (`error`)",
+        kind: Kind::Choice("block, drop_oldest or error", |s| overflow(s.coordinator.overflow)),
+    },
+    Variable {
+        name: INITIAL_BACKOFF,
+        default: "50",
+        unit: "milliseconds",
+        about: "the wait before a failed write is tried again for the first time",
+        kind: Kind::Millis(1, 3_600_000, |s| s.retry.initial_backoff),
+    },
+    Variable {
+        name: MAX_BACKOFF,
+        default: "2000",
+        unit: "milliseconds",
+        about: "the longest wait between attempts; at least the initial one",
+        kind: Kind::Millis(1, 3_600_000, |s| s.retry.max_backoff),
+    },
+    Variable {
+        name: "MDS_RETRY_BACKOFF_MULTIPLIER",
+        default: "2.0",
+        unit: "",
+        about: "what each further failure multiplies the wait by",
+        kind: Kind::Factor(1.0, 1000.0, |s| s.retry.multiplier),
+    },
+    Variable {
+        name: "MDS_RETRY_JITTER",
+        default: "true",
+        unit: "",
+        about: "waits a random 50 to 100 % of each wait, so that workers do not retry in step",
+        kind: Kind::Switch(|s| s.retry.jitter),
+    },
+    Variable {
+        name: "MDS_SHUTDOWN_TIMEOUT",
+        default: "30",
+        unit: "seconds",
+        about: "how long a shutdown may take to store what was accepted",
+        kind: Kind::Seconds(0.0, 86_400.0, |s| s.shutdown_timeout),
+    },
+    Variable {
+        name: "MDS_LOG",
+        default: "info",
+        unit: "",
+        about: "what `mds` logs to standard error: a level, or a filter such as `warn,market_data_store=debug`",
+        kind: Kind::Text("a level or a filter such as warn,market_data_store=debug", |s| &s.log, |_| true),
+    },
+    Variable {
+        name: "MDS_LOG_FORMAT",
+        default: "text",
+        unit: "",
+        about: "the form of `mds`'s log: `text` or `json`",
+        kind: Kind::Choice("text or json", |s| s.log_format.as_str()),
+    },
+    Variable {
+        name: "MDS_FB_ENABLE_FEEDBACK",
+        default: "true",
+        unit: "",
+        about: "publishes level changes to subscribers; when false they stay in health and metrics",
+        kind: Kind::Switch(|s| s.feedback.enabled),
+    },
+];
+
+impl Variable {
+    /// Returns the table's entry of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        VARIABLES.iter().find(|variable| variable.name == name)
+    }
+
+    /// Returns the value in `settings` as the environment would write it, a password masked.
+    pub fn value(&self, settings: &Settings) -> String {
+        match self.kind {
+            Kind::Count(_, _, get) => get(settings).to_string(),
+            Kind::Seconds(_, _, get) => get(settings).as_secs_f64().to_string(),
+            Kind::Millis(_, _, get) => (get(settings).as_secs_f64() * 1000.0).to_string(),
+            // With a full stop, so that it is seen to be no whole number.
+            Kind::Factor(_, _, get) => format!("{:?}", get(settings)),
+            Kind::Switch(get) => get(settings).to_string(),
+            Kind::Choice(_, get) => get(settings).to_owned(),
+            Kind::Text(_, get, _) => get(settings).to_owned(),
+            Kind::Url(_, get, _) => masked(get(settings)),
+        }
+    }
+
+    /// Returns what a value has to be, to follow the word `expected`.
+    pub fn expected(&self) -> String {
+        match self.kind {
+            Kind::Count(min, max, _) => format!("a whole number from {min} to {max}"),
+            Kind::Seconds(min, max, _) => {
+                format!("seconds from {min} to {max}, as a number (0.25) or with a unit (250ms, 2s, 1m)")
+            }
+            Kind::Millis(min, max, _) => format!("a whole number of milliseconds from {min} to {max}"),
+            Kind::Factor(min, max, _) => format!("a number from {min} to {max}"),
+            Kind::Switch(_) => "true or false".to_owned(),
+            Kind::Choice(expected, _) | Kind::Text(expected, ..) | Kind::Url(expected, ..) => expected.to_owned(),
+        }
+    }
+
+    pub(super) fn accepts(&self, settings: &Settings) -> bool {
+        match self.kind {
+            Kind::Count(min, max, get) => (min..=max).contains(&get(settings)),
+            Kind::Seconds(min, max, get) => within(min..=max, get(settings).as_secs_f64()),
+            Kind::Millis(min, max, get) => {
+                (Duration::from_millis(min)..=Duration::from_millis(max)).contains(&get(settings))
+            }
+            Kind::Factor(min, max, get) => within(min..=max, get(settings)),
+            Kind::Switch(_) | Kind::Choice(..) => true,
+            Kind::Text(_, get, check) | Kind::Url(_, get, check) => check(get(settings)),
+        }
+    }
+
+    /// Says that `text` is no value for this variable, and what one would be; a password in it is masked.
+    pub fn problem(&self, text: &str) -> Problem {
+        let text = if matches!(self.kind, Kind::Url(..)) { masked(text) } else { text.to_owned() };
+        Problem { variable: self.name, message: format!("{} is {text:?}, expected {}", self.name, self.expected()) }
+    }
+}
+
+const fn overflow(strategy: Overflow) -> &'static str {
+    match strategy {
+        Overflow::Block => "block",
+        Overflow::DropOldest => "drop_oldest",
+        Overflow::Error => "error",
+    }
+}
+
+fn within(range: RangeInclusive<f64>, value: f64) -> bool {
+    range.contains(&value)
+}
+
+/// Reads a duration: a number of seconds, or a number with one of the units `ms`, `s`, `m`, `h`.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let (number, seconds) = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .unwrap_or((text, 1.0));
+    let number = number.trim_end();
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    // Milliseconds divide rather than multiply, so that `250ms` is exactly the same as `0.25`.
+    let value: f64 = number.parse().ok()?;
+    let value = if seconds < 1.0 { value / 1000.0 } else { value * seconds };
+    Duration::try_from_secs_f64(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        for (text, millis) in
+            [("0.25", 250), ("250ms", 250), ("2s", 2000), ("2 s", 2000), ("1m", 60_000), ("1h", 3_600_000), ("0", 0)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "ms", "-1", "inf", "nan", "1e3", "1d", "1 2", "0x10", ".", "99999999999999999999999s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_default_in_the_table_is_the_default_in_the_code() {
+        // Red if either is changed alone.
+        let settings = Settings::default();
+        for variable in VARIABLES {
+            let value = variable.value(&settings);
+            match variable.name {
+                "MDS_SOURCE" => assert_eq!(variable.default, "host:program, host:mds-command in `mds`"),
+                HIGH_WATERMARK => assert_eq!((variable.default, &*value), ("80 % of capacity", "8000")),
+                LOW_WATERMARK => assert_eq!((variable.default, &*value), ("50 % of capacity", "5000")),
+                _ => assert_eq!(value, variable.default, "{}", variable.name),
+            }
+        }
+    }
+
+    #[test]
+    fn every_variable_takes_its_own_value_back() {
+        // Red if a variable is in the table and in no struct that is read, or is assigned to another field.
+        for variable in VARIABLES {
+            let other = match variable.kind {
+                Kind::Count(_, max, _) => max.min(9_000).to_string(),
+                Kind::Seconds(..) => "7.5".to_owned(),
+                Kind::Millis(..) => "1234".to_owned(),
+                Kind::Factor(..) => "3.5".to_owned(),
+                Kind::Switch(_) => "false".to_owned(),
+                Kind::Choice(expected, _) => expected.rsplit(' ').next().unwrap().to_owned(),
+                Kind::Text(..) => "other".to_owned(),
+                Kind::Url(..) => "sqlite://other.db".to_owned(),
+            };
+            let other = if variable.name == LOW_WATERMARK { "17".to_owned() } else { other };
+            let loaded = Settings::load([(variable.name, &other)]).unwrap();
+            assert_eq!(variable.value(&loaded.settings), other, "{}", variable.name);
+            assert!(loaded.is_set(variable.name), "{}", variable.name);
+            assert!(VARIABLES.iter().all(|v| v.name == variable.name || !loaded.is_set(v.name)));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `mds config`, and what all commands do with the environment and the command line.
+
+use std::{
+    io::Read,
+    process::{Output, Stdio},
+};
+
+use market_data_store::settings::VARIABLES;
+
+use crate::mds::{mds, stderr, stdout};
+
+fn config(vars: &[(&str, &str)], args: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    mds(dir.path()).arg("config").args(args).envs(vars.iter().copied()).output().unwrap()
+}
+
+#[test]
+fn the_table_shows_every_value_and_where_it_came_from() {
+    let output =
+        config(&[("MDS_COORDINATOR_CAPACITY", "500"), ("MDS_SOURCE", "db1:loader"), ("MDS_RETRY_JITTER", "")], &[]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let text = stdout(&output);
+    let row = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(text.lines().count(), VARIABLES.len());
+    assert_eq!(row("MDS_COORDINATOR_CAPACITY"), "500 records environment");
+    assert_eq!(row("MDS_COORDINATOR_HIGH_WATERMARK"), "400 records default");
+    assert_eq!(row("MDS_SOURCE"), "db1:loader environment");
+    assert_eq!(row("MDS_RETRY_JITTER"), "true default");
+
+    // Aligned: the last column begins at one place in all lines.
+    let starts: Vec<usize> =
+        text.lines().map(|line| line.rfind("environment").or_else(|| line.rfind("default")).unwrap()).collect();
+    assert!(starts.iter().all(|start| *start == starts[0]), "{text}");
+}
+
+#[test]
+fn json_is_one_object_keyed_by_variable_in_the_order_of_the_documentation() {
+    let output = config(&[("MDS_COORDINATOR_FLUSH_INTERVAL", "250ms")], &["--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        json["MDS_COORDINATOR_FLUSH_INTERVAL"],
+        serde_json::json!({"value": "0.25", "unit": "seconds", "from": "environment"})
+    );
+    assert_eq!(json["MDS_LOG"], serde_json::json!({"value": "info", "unit": "", "from": "default"}));
+    assert_eq!(json.as_object().unwrap().len(), VARIABLES.len());
+    let places: Vec<usize> = VARIABLES.iter().map(|v| text.find(&format!("\"{}\"", v.name)).unwrap()).collect();
+    assert!(places.is_sorted());
+}
+
+#[test]
+fn a_wrong_environment_ends_every_command_with_78_and_the_exact_messages() {
+    let vars = [
+        ("MDS_COORDINATOR_CAPACITY", "100"),
+        ("MDS_COORDINATOR_HIGH_WATERMARK", "40"),
+        ("MDS_COORDINATOR_WORKRS", "8"),
+        ("MDS_LOG", "mds=loud"),
+        ("MDS_RETRY_JITTER", "2"),
+    ];
+    let expected = "\
+error: MDS_COORDINATOR_LOW_WATERMARK is 50 by default, expected less than MDS_COORDINATOR_HIGH_WATERMARK, which is 40
+error: MDS_RETRY_JITTER is \"2\", expected true or false
+error: MDS_LOG is \"mds=loud\", expected a level or a filter such as warn,market_data_store=debug
+warning: unknown variable MDS_COORDINATOR_WORKRS is ignored, the nearest known name is MDS_COORDINATOR_WORKERS
+";
+    let output = config(&vars, &[]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(78), expected));
+    assert_eq!(stdout(&output), "");
+    // It is told before a wrong command line is, but asking for help always helps.
+    let output = config(&vars, &["--jsn"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(78), expected));
+    let output = config(&vars, &["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("--json"));
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["config", "--jsn"][..], &["confg"], &[]] {
+        let output = mds(dir.path()).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(stdout(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn the_log_goes_to_standard_error_in_the_form_that_was_asked_for() {
+    let output = config(&[("MDS_LGO", "x")], &[]);
+    let text = stderr(&output);
+    assert!(
+        text.contains("WARN") && text.contains("unknown variable MDS_LGO is ignored") && text.lines().count() == 1,
+        "{text}"
+    );
+    let output = config(&[("MDS_LGO", "x"), ("MDS_LOG_FORMAT", "json")], &[]);
+    let line: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["message"], "unknown variable MDS_LGO is ignored, the nearest known name is MDS_LOG");
+    assert_eq!(stderr(&config(&[("MDS_LGO", "x"), ("MDS_LOG", "error")], &[])), "");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    // Red with `println!`, which panics over a closed pipe.
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["config"][..], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut child = mds(dir.path()).args(args).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let mut complaints = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
+        assert_eq!((child.wait().unwrap().code(), complaints.as_str()), (Some(0), ""), "{args:?}");
+    }
+}

@@ -1,0 +1,259 @@
+//! The environment contract: what is read, what is refused and how, and that documentation and code agree.
+
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
+
+use market_data_store::{
+    Settings,
+    policy::Overflow,
+    settings::{LogFormat, VARIABLES, Variable},
+};
+
+fn load(vars: &[(&str, &str)]) -> Result<Settings, String> {
+    Settings::from_vars(vars.iter().copied()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_empty_environment_gives_the_defaults() {
+    assert_eq!(load(&[]), Ok(Settings::default()));
+}
+
+#[test]
+fn every_value_arrives_in_its_field() {
+    let mut expected = Settings::default();
+    expected.database_url = "sqlite:///var/lib/bars.db".to_owned();
+    expected.source = "db1:feed".to_owned();
+    expected.coordinator.capacity = 200.try_into().unwrap();
+    expected.coordinator.high_watermark = Some(150);
+    expected.coordinator.low_watermark = Some(0);
+    expected.coordinator.workers = 2.try_into().unwrap();
+    expected.coordinator.batch_size = 10.try_into().unwrap();
+    expected.coordinator.flush_interval = Duration::from_millis(20);
+    expected.coordinator.overflow = Overflow::DropOldest;
+    expected.retry.initial_backoff = Duration::from_millis(5);
+    expected.retry.max_backoff = Duration::from_millis(6);
+    expected.retry.multiplier = 1.0;
+    expected.retry.jitter = false;
+    expected.shutdown_timeout = Duration::from_secs(90);
+    expected.log = "warn".to_owned();
+    expected.log_format = LogFormat::Json;
+    expected.feedback.enabled = false;
+    let vars = [
+        ("MDS_DATABASE_URL", "sqlite:///var/lib/bars.db"),
+        ("MDS_SOURCE", "db1:feed"),
+        ("MDS_COORDINATOR_CAPACITY", "200"),
+        ("MDS_COORDINATOR_HIGH_WATERMARK", "150"),
+        ("MDS_COORDINATOR_LOW_WATERMARK", "0"),
+        ("MDS_COORDINATOR_WORKERS", "2"),
+        ("MDS_COORDINATOR_BATCH_SIZE", "10"),
+        ("MDS_COORDINATOR_FLUSH_INTERVAL", "20ms"),
+        ("MDS_COORDINATOR_OVERFLOW_STRATEGY", "drop_oldest"),
+        ("MDS_RETRY_INITIAL_BACKOFF_MS", "5"),
+        ("MDS_RETRY_MAX_BACKOFF_MS", "6"),
+        ("MDS_RETRY_BACKOFF_MULTIPLIER", "1"),
+        ("MDS_RETRY_JITTER", "false"),
+        ("MDS_SHUTDOWN_TIMEOUT", "1.5m"),
+        ("MDS_LOG", "warn"),
+        ("MDS_LOG_FORMAT", "json"),
+        ("MDS_FB_ENABLE_FEEDBACK", "false"),
+    ];
+    assert_eq!(load(&vars), Ok(expected));
+}
+
+#[test]
+fn an_empty_value_is_no_value_and_spaces_around_one_do_not_count() {
+    // Red if empty values reach envy: an empty number is an error there.
+    let settings = load(&[("MDS_COORDINATOR_CAPACITY", ""), ("MDS_SOURCE", "  "), ("MDS_COORDINATOR_WORKERS", " 2\n")]);
+    let mut expected = Settings::default();
+    expected.coordinator.workers = 2.try_into().unwrap();
+    assert_eq!(settings, Ok(expected));
+}
+
+#[test]
+fn capacity_alone_moves_both_default_watermarks() {
+    let coordinator = load(&[("MDS_COORDINATOR_CAPACITY", "200")]).unwrap().coordinator;
+    assert_eq!((coordinator.high(), coordinator.low()), (160, 100));
+    let marks = coordinator.watermarks().unwrap();
+    assert_eq!((marks.high(), marks.low()), (160, 100));
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_variable_and_what_was_expected() {
+    for (name, value, message) in [
+        ("MDS_COORDINATOR_CAPACITY", "0", r#"is "0", expected a whole number from 1 to 100000000"#),
+        ("MDS_COORDINATOR_CAPACITY", "-5", r#"is "-5", expected a whole number from 1 to 100000000"#),
+        ("MDS_COORDINATOR_CAPACITY", "1e4", r#"is "1e4", expected a whole number from 1 to 100000000"#),
+        ("MDS_COORDINATOR_CAPACITY", "100000001", r#"is "100000001", expected a whole number from 1 to 100000000"#),
+        ("MDS_COORDINATOR_LOW_WATERMARK", "50%", r#"is "50%", expected a whole number from 0 to 100000000"#),
+        ("MDS_COORDINATOR_WORKERS", "1025", r#"is "1025", expected a whole number from 1 to 1024"#),
+        (
+            "MDS_COORDINATOR_BATCH_SIZE",
+            "99999999999999999999",
+            r#"is "99999999999999999999", expected a whole number from 1 to 1000000"#,
+        ),
+        (
+            "MDS_COORDINATOR_FLUSH_INTERVAL",
+            "0",
+            r#"is "0", expected seconds from 0.001 to 86400, as a number (0.25) or with a unit (250ms, 2s, 1m)"#,
+        ),
+        (
+            "MDS_COORDINATOR_FLUSH_INTERVAL",
+            "soon",
+            r#"is "soon", expected seconds from 0.001 to 86400, as a number (0.25) or with a unit (250ms, 2s, 1m)"#,
+        ),
+        ("MDS_COORDINATOR_OVERFLOW_STRATEGY", "Block", r#"is "Block", expected block, drop_oldest or error"#),
+        (
+            "MDS_RETRY_INITIAL_BACKOFF_MS",
+            "50ms",
+            r#"is "50ms", expected a whole number of milliseconds from 1 to 3600000"#,
+        ),
+        ("MDS_RETRY_BACKOFF_MULTIPLIER", "0.5", r#"is "0.5", expected a number from 1 to 1000"#),
+        ("MDS_RETRY_BACKOFF_MULTIPLIER", "NaN", r#"is "NaN", expected a number from 1 to 1000"#),
+        ("MDS_RETRY_JITTER", "yes", r#"is "yes", expected true or false"#),
+        (
+            "MDS_SHUTDOWN_TIMEOUT",
+            "2d",
+            r#"is "2d", expected seconds from 0 to 86400, as a number (0.25) or with a unit (250ms, 2s, 1m)"#,
+        ),
+        ("MDS_LOG_FORMAT", "xml", r#"is "xml", expected text or json"#),
+        ("MDS_FB_ENABLE_FEEDBACK", "1", r#"is "1", expected true or false"#),
+        ("MDS_SOURCE", "a\tb", r#"is "a\tb", expected 1 to 255 bytes without control characters"#),
+        ("MDS_DATABASE_URL", "bars.db", r#"is "bars.db", expected sqlite://PATH"#),
+        ("MDS_DATABASE_URL", "sqlite://", r#"is "sqlite://", expected sqlite://PATH"#),
+        // Red if the password is shown.
+        ("MDS_DATABASE_URL", "mysql://ann:pa55@db/x", r#"is "mysql://ann:***@db/x", expected sqlite://PATH"#),
+    ] {
+        assert_eq!(load(&[(name, value)]), Err(format!("{name} {message}")));
+    }
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused_with_both() {
+    let (capacity, high, low) =
+        ("MDS_COORDINATOR_CAPACITY", "MDS_COORDINATOR_HIGH_WATERMARK", "MDS_COORDINATOR_LOW_WATERMARK");
+    for (vars, message) in [
+        (
+            vec![(capacity, "100"), (high, "60"), (low, "60")],
+            "MDS_COORDINATOR_LOW_WATERMARK is 60, expected less than MDS_COORDINATOR_HIGH_WATERMARK, which is 60",
+        ),
+        (
+            vec![(capacity, "100"), (low, "90")],
+            "MDS_COORDINATOR_LOW_WATERMARK is 90, expected less than MDS_COORDINATOR_HIGH_WATERMARK, \
+             which is 80 by default",
+        ),
+        (
+            vec![(capacity, "100"), (high, "40")],
+            "MDS_COORDINATOR_LOW_WATERMARK is 50 by default, expected less than MDS_COORDINATOR_HIGH_WATERMARK, \
+             which is 40",
+        ),
+        (
+            vec![(capacity, "100"), (high, "101")],
+            "MDS_COORDINATOR_HIGH_WATERMARK is 101, expected at most MDS_COORDINATOR_CAPACITY, which is 100",
+        ),
+        (
+            vec![("MDS_RETRY_MAX_BACKOFF_MS", "49")],
+            "MDS_RETRY_MAX_BACKOFF_MS is 49, expected at least MDS_RETRY_INITIAL_BACKOFF_MS, which is 50",
+        ),
+    ] {
+        assert_eq!(load(&vars), Err(message.to_owned()));
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_and_nothing_that_follows_from_it() {
+    // Red if reading stops at the first error, or if 20000 is compared with a capacity that was not understood.
+    let error = load(&[
+        ("MDS_RETRY_JITTER", "on"),
+        ("MDS_COORDINATOR_CAPACITY", "many"),
+        ("MDS_COORDINATOR_HIGH_WATERMARK", "20000"),
+        ("MDS_COORDINATOR_WORKERS", "0"),
+    ]);
+    let message = "\
+MDS_COORDINATOR_CAPACITY is \"many\", expected a whole number from 1 to 100000000
+MDS_COORDINATOR_WORKERS is \"0\", expected a whole number from 1 to 1024
+MDS_RETRY_JITTER is \"on\", expected true or false";
+    assert_eq!(error, Err(message.to_owned()));
+}
+
+#[test]
+fn an_unknown_variable_is_a_warning_with_the_nearest_name() {
+    let vars = [("MDS_COORDINATR_WORKERS", "8"), ("MDS_CAPACITY", "1"), ("MDSX_LOG", "1"), ("HOME", "/")];
+    let loaded = Settings::load(vars).unwrap();
+    assert_eq!(loaded.settings, Settings::default());
+    let warnings: Vec<String> = loaded.unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "unknown variable MDS_CAPACITY is ignored, the nearest known name is MDS_COORDINATOR_CAPACITY",
+            "unknown variable MDS_COORDINATR_WORKERS is ignored, the nearest known name is MDS_COORDINATOR_WORKERS",
+        ]
+    );
+}
+
+#[test]
+fn a_value_that_is_not_text_is_refused_only_where_it_matters() {
+    // Red if the environment is handed to envy as it is: envy panics over any variable that is not UTF-8.
+    let broken = OsString::from_vec(vec![b'a', 0xff]);
+    let vars = [("OTHER".into(), broken.clone()), (OsString::from_vec(vec![0xfe]), broken.clone())];
+    assert_eq!(Settings::from_vars(vars), Ok(Settings::default()));
+    let error = Settings::from_vars([("MDS_LOG_FORMAT", broken)]).unwrap_err();
+    assert_eq!(error.to_string(), "MDS_LOG_FORMAT is not valid UTF-8, expected text or json");
+}
+
+#[test]
+fn assigned_values_are_checked_like_those_of_the_environment() {
+    let mut settings = Settings::default();
+    settings.coordinator.high_watermark = Some(10_001);
+    settings.shutdown_timeout = Duration::from_secs(1_000_000);
+    settings.retry.multiplier = f64::NAN;
+    let message = "\
+MDS_COORDINATOR_HIGH_WATERMARK is 10001, expected at most MDS_COORDINATOR_CAPACITY, which is 10000
+MDS_RETRY_BACKOFF_MULTIPLIER is \"NaN\", expected a number from 1 to 1000
+MDS_SHUTDOWN_TIMEOUT is \"1000000\", expected seconds from 0 to 86400, as a number (0.25) or with a unit \
+                   (250ms, 2s, 1m)";
+    assert_eq!(settings.validate().unwrap_err().to_string(), message);
+}
+
+#[test]
+fn the_default_source_names_host_and_program() {
+    let source = Settings::default().source;
+    let (host, program) = source.split_once(':').unwrap();
+    assert!(!host.is_empty());
+    assert!(program.starts_with("behaviour"), "{program}");
+}
+
+fn names() -> Vec<&'static str> {
+    VARIABLES.iter().map(|variable| variable.name).collect()
+}
+
+#[test]
+fn config_example_env_holds_every_variable_with_its_default() {
+    // Red if a variable is added, removed, moved or given another default in one place alone.
+    let text = include_str!("../../config.example.env");
+    let vars: Vec<(&str, &str)> =
+        text.lines().filter_map(|line| line.strip_prefix("#MDS_").and_then(|_| line[1..].split_once('='))).collect();
+    assert_eq!(vars.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names());
+
+    let from_file = load(&vars).unwrap();
+    let default = Settings::default();
+    for variable in VARIABLES {
+        assert_eq!(variable.value(&from_file), variable.value(&default), "{}", variable.name);
+    }
+    let others = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    assert_eq!(others.collect::<Vec<_>>(), [""; 0], "every line is a comment, so the file can be sourced as it is");
+}
+
+#[test]
+fn the_readme_lists_every_variable_with_its_default() {
+    // Red if README and code disagree about a name, the order or a default.
+    let rows: Vec<Vec<&str>> = include_str!("../../README.md")
+        .lines()
+        .filter(|line| line.starts_with("| `MDS_"))
+        .map(|line| line.trim_matches('|').splitn(3, '|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.iter().map(|row| row[0].trim_matches('`')).collect::<Vec<_>>(), names());
+    for row in rows {
+        let variable = Variable::find(row[0].trim_matches('`')).unwrap();
+        assert_eq!(row[1].replace('`', ""), variable.default.replace('`', ""), "{}", variable.name);
+        assert!(!row[2].is_empty(), "{}", variable.name);
+    }
+}
