@@ -12,11 +12,14 @@ mod quoted;
 pub mod record;
 pub mod settings;
 pub mod sink;
+mod store;
 mod timestamp;
 
+pub use coordinator::{CoordinatorReport, Health, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle};
 pub use feedback::{Delivery, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus};
 pub use policy::{Level, Reason};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::Settings;
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkResultExt};
+pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, UnknownCoordinator};
 pub use timestamp::{InvalidTimestamp, Timestamp};

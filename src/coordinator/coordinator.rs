@@ -321,8 +321,7 @@ impl<T: Record> Handler<GaveUp> for WriteCoordinator<T> {
             error = %gave_up.error,
             "the sink refused a batch for good; the coordinator stops, its records stay unsettled"
         );
-        self.signal
-            .stop(StopReason::SinkRefused { coordinator_id: Arc::clone(id), error: gave_up.error.to_string() });
+        self.signal.stop(StopReason::SinkRefused { coordinator_id: Arc::clone(id), error: gave_up.error.to_string() });
         self.raise_draining();
     }
 }

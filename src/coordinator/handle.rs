@@ -1,27 +1,16 @@
-use std::{
-    collections::VecDeque,
-    fmt,
-    future::poll_fn,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use actix::Addr;
 
 use super::{
     coordinator::{Observe, WriteCoordinator},
-    health::Health,
+    health::{CoordinatorReport, Health},
     refusal::{Refusal, SubmitError, SubmitManyError},
     shared::Shared,
     write_sink::WriteSink,
 };
 use crate::{
-    policy::{
-        Level, Overflow,
-        buffer::Refused,
-        credits::Ticket,
-    },
+    policy::{Level, Overflow, buffer::Refused, credits::Ticket},
     record::{Invalid, Record},
 };
 
@@ -45,11 +34,7 @@ pub struct WriteHandle<T: Record> {
 
 impl<T: Record> Clone for WriteHandle<T> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            coordinator: self.coordinator.clone(),
-            owner: Arc::clone(&self.owner),
-        }
+        Self { shared: Arc::clone(&self.shared), coordinator: self.coordinator.clone(), owner: Arc::clone(&self.owner) }
     }
 }
 
@@ -88,7 +73,9 @@ impl<T: Record> WriteHandle<T> {
         }
         let partition = self.shared.partition_of(record.partition_key());
         let now = self.shared.now();
-        self.shared.with(|buffer| buffer.offer(now, partition, record)).map_err(|(refused, record)| self.refused(record, refused))
+        self.shared
+            .with(|buffer| buffer.offer(now, partition, record))
+            .map_err(|(refused, record)| self.refused(record, refused))
     }
 
     /// Submits a record; with [`Overflow::Block`] it waits in line for a credit.
@@ -199,6 +186,21 @@ impl<T: Record> WriteHandle<T> {
             // Of a coordinator that is gone the buffer still knows.
             Err(_) => Health::without_coordinator(&self.shared.config.id, self.shared.snapshot()),
         }
+    }
+
+    /// Returns a function that counts accepted records that are not settled, without keeping the coordinator alive.
+    pub(crate) fn unsettled_counter(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || {
+            let snapshot = shared.snapshot();
+            snapshot.queued + snapshot.in_flight
+        })
+    }
+
+    /// Returns a function that reports what the buffer knows, for when the coordinator is gone.
+    pub(crate) fn reporter(&self) -> impl Fn() -> CoordinatorReport + Clone + Send + Sync + use<T> {
+        let shared = Arc::clone(&self.shared);
+        move || CoordinatorReport::of_buffer(&shared.config.id, &shared.snapshot())
     }
 
     fn chunk(&self) -> usize {

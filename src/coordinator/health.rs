@@ -2,10 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use crate::policy::{
-    BufferState, Cause, Counters, Level, Reason,
-    buffer::BufferSnapshot,
-};
+use crate::policy::{BufferState, Cause, Counters, Level, Reason, buffer::BufferSnapshot};
 
 /// One moment of a coordinator. The counts are taken under one lock and add up:
 /// `submitted = stored + dead_lettered + dropped + queue_size + in_flight`.

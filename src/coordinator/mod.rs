@@ -15,8 +15,8 @@ mod queue;
 mod refusal;
 mod shared;
 mod stop;
-mod write_sink;
 mod worker;
+mod write_sink;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Drain, Observe, WriteCoordinator};

@@ -8,11 +8,7 @@ use super::{
     shared::{CloseOnDrop, Shared},
     worker::{Lease, Work},
 };
-use crate::{
-    metrics as names,
-    policy::buffer::BufferSnapshot,
-    record::Record,
-};
+use crate::{metrics as names, policy::buffer::BufferSnapshot, record::Record};
 
 /// How often the metrics are brought up to date while nothing else happens.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
@@ -172,7 +168,8 @@ struct Meters {
 
 impl Meters {
     fn new(id: &Arc<str>, capacity: usize) -> Self {
-        let rejected = |reason: &'static str| counter!(names::REJECTED, "coord_id" => Arc::clone(id), "reason" => reason);
+        let rejected =
+            |reason: &'static str| counter!(names::REJECTED, "coord_id" => Arc::clone(id), "reason" => reason);
         gauge!(names::QUEUE_CAPACITY, "coord_id" => Arc::clone(id)).set(capacity as f64);
         Self {
             submitted: counter!(names::SUBMITTED, "coord_id" => Arc::clone(id)),
@@ -189,12 +186,8 @@ impl Meters {
         self.submitted.absolute(counters.submitted);
         self.stored.absolute(counters.stored);
         self.dropped.absolute(counters.dropped);
-        let rejected = [
-            counters.rejected_full,
-            counters.rejected_draining,
-            counters.rejected_closed,
-            counters.rejected_invalid,
-        ];
+        let rejected =
+            [counters.rejected_full, counters.rejected_draining, counters.rejected_closed, counters.rejected_invalid];
         for (counter, value) in self.rejected.iter().zip(rejected) {
             counter.absolute(value);
         }

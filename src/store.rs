@@ -1,0 +1,603 @@
+//! The store as one thing: settings in, started and wired actors out, and an orderly end.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use actix::{Actor, Addr, Arbiter, Context, System};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::{OnceCell, oneshot};
+
+use crate::{
+    coordinator::{
+        self, CoordinatorConfig, CoordinatorReport, Drain, Place, Places, StopReason, StopSignal, WriteCoordinator,
+        WriteHandle,
+    },
+    feedback::{Feedback, feedback_bus},
+    record::{Bar, Record},
+    settings::{CoordinatorSettings, Settings, SettingsError},
+    sink::{BoxSink, Sink},
+};
+
+/// A sink may block its thread for a while, as many drivers do; then others should go on, on a small machine too.
+const MIN_WORKER_THREADS: usize = 4;
+
+/// How long the end waits for subscribers to handle the last event. One that is stuck would hold it for ever.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// A running store: one or several coordinators, each with its queue, its workers and its sink, on one feedback bus.
+///
+/// Cheap to clone, usable from any thread. End it with [`shutdown`](Self::shutdown) or [`finish`](Self::finish): when
+/// the last clone and the last [`WriteHandle`] are dropped without one, the actors are stopped where they are, and an
+/// ERROR says how many records were not settled.
+///
+/// ```no_run
+/// use market_data_store::{Bar, MarketDataStore, Settings};
+///
+/// # async fn run(bar: Bar) -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::from_env()?;
+/// let deadline = settings.shutdown_timeout;
+/// let store = MarketDataStore::start(settings).await?;
+/// let bars = store.coordinator::<Bar>()?;
+/// bars.submit(bar).await?;
+/// let report = store.shutdown(deadline).await;
+/// assert!(report.is_complete());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MarketDataStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    coordinators: BTreeMap<Arc<str>, Running>,
+    feedback: Feedback,
+    /// The bus was made for this store and ends with it.
+    owns_bus: bool,
+    engine: Arc<Engine>,
+    ended: OnceCell<DrainReport>,
+}
+
+/// A coordinator of a type that is known no more.
+struct Running {
+    /// A `WriteHandle<T>`.
+    handle: Box<dyn Any + Send + Sync>,
+    drain: Box<dyn Fn(Drain) -> Draining + Send + Sync>,
+}
+
+type Draining = Pin<Box<dyn Future<Output = CoordinatorReport> + Send>>;
+
+/// What runs the actors. Every handle keeps it alive.
+struct Engine {
+    signal: StopSignal,
+    arbiters: Mutex<Vec<Arbiter>>,
+    /// For the actors of others, so that none of them can block a part of the store.
+    guests: Vec<Place>,
+    next_guest: AtomicUsize,
+    /// Counts the records that each coordinator has not settled.
+    unsettled: Mutex<Vec<Box<dyn Fn() -> usize + Send + Sync>>>,
+    ended: AtomicBool,
+    /// Dropping it ends the thread that was made for the engine.
+    thread: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Engine {
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.signal.stop(StopReason::ShutDown);
+        for arbiter in self.arbiters.lock().drain(..) {
+            arbiter.stop();
+        }
+        self.thread.lock().take();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if !self.ended.load(Ordering::Acquire) {
+            let unsettled: usize = self.unsettled.lock().iter().map(|count| count()).sum();
+            tracing::error!(unsettled, "the last handle of a store was dropped without a shutdown");
+            self.end();
+        }
+    }
+}
+
+/// Why a store could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// [`start`](Builder::start) needs an actix System around it.
+    #[error("no actix System on this thread: start inside one, or use spawn() instead")]
+    NoActixSystem,
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A coordinator's id is empty or contains a slash.
+    #[error("coordinator id {0:?}: expected a name without '/'")]
+    InvalidId(String),
+    /// The watermarks of a coordinator are out of order.
+    #[error(transparent)]
+    Watermarks(crate::policy::WatermarkError),
+    /// Two coordinators have one id. Coordinators of one kind need an id each: [`Coordinator::id`].
+    #[error("coordinator id {0:?} is used twice")]
+    DuplicateId(String),
+    /// The database URL names a store that this build does not know.
+    #[error("MDS_DATABASE_URL is {url:?}, expected {expected}")]
+    UnknownStore {
+        /// The URL, without secrets.
+        url: String,
+        /// What this build knows.
+        expected: &'static str,
+    },
+    /// The SQLite file cannot be used.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Sqlite(#[from] crate::sink::SqliteOpenError),
+    /// The operating system refused a thread.
+    #[error("cannot start a thread for the store: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// There is no such coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; coordinators here: {}", known.join(", "))]
+pub struct UnknownCoordinator {
+    problem: String,
+    known: Vec<String>,
+}
+
+/// What became of all records, at the end. It adds up, in sum and in every coordinator:
+/// `submitted = stored + dead_lettered + dropped + unsettled`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Each coordinator's part, by id.
+    pub coordinators: Vec<CoordinatorReport>,
+}
+
+impl DrainReport {
+    /// Returns the records that were accepted.
+    pub fn submitted(&self) -> u64 {
+        self.coordinators.iter().map(|report| report.submitted).sum()
+    }
+
+    /// Returns the records that were committed by their sinks.
+    pub fn stored(&self) -> u64 {
+        self.coordinators.iter().map(|report| report.stored).sum()
+    }
+
+    /// Returns the records that are in dead-letter files.
+    pub fn dead_lettered(&self) -> u64 {
+        self.coordinators.iter().map(|report| report.dead_lettered).sum()
+    }
+
+    /// Returns the records that were evicted unwritten.
+    pub fn dropped(&self) -> u64 {
+        self.coordinators.iter().map(|report| report.dropped).sum()
+    }
+
+    /// Returns the records that were accepted and of which nobody knows that they are stored.
+    pub fn unsettled(&self) -> u64 {
+        self.coordinators.iter().map(|report| report.unsettled).sum()
+    }
+
+    /// Returns whether every accepted record was settled.
+    pub fn is_complete(&self) -> bool {
+        self.unsettled() == 0
+    }
+}
+
+impl MarketDataStore {
+    /// Starts a store of [`Bar`]s in the database of `settings.database_url`, on [`feedback_bus`].
+    ///
+    /// # Errors
+    /// [`StartError::NoActixSystem`] outside an actix System; when a setting is wrong or the database cannot be used.
+    /// A database that is locked or away is no error: records wait in the queue until it is there.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let bars = Coordinator::bars(&settings.database_url)?;
+        Self::builder(settings).coordinator(bars).start().await
+    }
+
+    /// Begins a store of the caller's own choice of coordinators.
+    pub fn builder(settings: Settings) -> Builder {
+        Builder { settings, coordinators: Vec::new(), feedback: None, current: false }
+    }
+
+    /// Returns the handle of the only coordinator of `T`.
+    ///
+    /// # Errors
+    /// When there is none, or more than one: then ask by id with [`coordinator_named`](Self::coordinator_named). The
+    /// error lists the ids.
+    pub fn coordinator<T: Record>(&self) -> Result<WriteHandle<T>, UnknownCoordinator> {
+        let mut handles = self.inner.coordinators.values().filter_map(Running::handle::<T>);
+        match (handles.next(), handles.next()) {
+            (Some(handle), None) => Ok(handle),
+            (Some(_), Some(_)) => Err(self.unknown(format!("several coordinators of {} records", T::KIND))),
+            (None, _) => Err(self.unknown(format!("no coordinator of {} records", T::KIND))),
+        }
+    }
+
+    /// Returns the handle of the coordinator `id`.
+    ///
+    /// # Errors
+    /// When there is none of this id, or it takes another kind of record. The error lists the ids.
+    pub fn coordinator_named<T: Record>(&self, id: &str) -> Result<WriteHandle<T>, UnknownCoordinator> {
+        let Some(running) = self.inner.coordinators.get(id) else {
+            return Err(self.unknown(format!("no coordinator {id:?}")));
+        };
+        running.handle().ok_or_else(|| self.unknown(format!("coordinator {id:?} does not take {} records", T::KIND)))
+    }
+
+    fn unknown(&self, problem: String) -> UnknownCoordinator {
+        UnknownCoordinator { problem, known: self.inner.coordinators.keys().map(ToString::to_string).collect() }
+    }
+
+    /// Returns the bus on which the coordinators publish their level changes.
+    pub fn feedback(&self) -> Feedback {
+        self.inner.feedback.clone()
+    }
+
+    /// Starts an actor from any thread, on one of a few arbiters that carry no part of the store: whatever it does to
+    /// its thread, the write path does not notice. It ends with the store.
+    pub fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
+    where
+        A: Actor<Context = Context<A>>,
+    {
+        let engine = &self.inner.engine;
+        let next = engine.next_guest.fetch_add(1, Ordering::Relaxed);
+        engine.guests[next % engine.guests.len()].start(make)
+    }
+
+    /// Waits until the store does no more work, and returns why: it was shut down, or a part of it died or had to stop.
+    pub async fn stopped(&self) -> StopReason {
+        self.inner.engine.signal.stopped().await
+    }
+
+    /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
+    /// not settled by `deadline` is reported as unsettled.
+    ///
+    /// Calling it again, or beside another end, returns the same report.
+    pub async fn shutdown(&self, deadline: Duration) -> DrainReport {
+        self.end(Drain { deadline, announce: true }).await
+    }
+
+    /// Ends the store as one ends that has come to the end of its input: settles what was accepted and stops all
+    /// actors without raising `draining`, so that the last event is `ok`. The caller's producers have stopped before.
+    ///
+    /// What is not settled by `deadline` is reported as unsettled. Calling it again, or beside another end, returns the
+    /// same report.
+    pub async fn finish(&self, deadline: Duration) -> DrainReport {
+        self.end(Drain { deadline, announce: false }).await
+    }
+
+    async fn end(&self, drain: Drain) -> DrainReport {
+        let inner = &self.inner;
+        let end = || async {
+            let coordinators =
+                futures_util::future::join_all(inner.coordinators.values().map(|running| (running.drain)(drain)));
+            let report = DrainReport { coordinators: coordinators.await };
+            // A feedback bus of the store's own ends with it, after its subscribers have heard the last event.
+            if inner.owns_bus {
+                inner.feedback.end(LAST_EVENTS).await;
+            }
+            inner.engine.end();
+            tracing::info!(
+                submitted = report.submitted(),
+                stored = report.stored(),
+                dropped = report.dropped(),
+                unsettled = report.unsettled(),
+                "the store has ended"
+            );
+            report
+        };
+        inner.ended.get_or_init(end).await.clone()
+    }
+}
+
+impl fmt::Debug for MarketDataStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MarketDataStore")
+            .field("coordinators", &self.inner.coordinators.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    fn handle<T: Record>(&self) -> Option<WriteHandle<T>> {
+        self.handle.downcast_ref::<WriteHandle<T>>().cloned()
+    }
+}
+
+/// One coordinator that a [`Builder`] is to start.
+#[derive(Debug)]
+pub struct Coordinator<T> {
+    /// Names it in events, logs and metrics, unique in the store; none means the kind of its records.
+    pub id: Option<String>,
+    /// Where its batches go.
+    pub sink: BoxSink<T>,
+    /// Its queue and workers; none means those of the store's [`Settings`].
+    pub settings: Option<CoordinatorSettings>,
+    record: PhantomData<fn(T)>,
+}
+
+impl<T: Record> Coordinator<T> {
+    /// A coordinator that writes to `sink`, with the kind of its records as id and the settings of the store.
+    pub fn new(sink: impl Sink<T>) -> Self {
+        Self { id: None, sink: BoxSink::new(sink), settings: None, record: PhantomData }
+    }
+
+    /// Sets the id.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Sets queue and workers.
+    #[must_use]
+    pub fn settings(mut self, settings: CoordinatorSettings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+}
+
+impl Coordinator<Bar> {
+    /// A coordinator of bars that writes to the database of a URL such as `sqlite://market_data.db`.
+    ///
+    /// # Errors
+    /// When this build knows no store of that kind, or the database cannot be used.
+    pub fn bars(database_url: &str) -> Result<Self, StartError> {
+        #[cfg(feature = "sqlite")]
+        if database_url.starts_with("sqlite:") {
+            let options = crate::sink::SqliteOptions::from_url(database_url)?;
+            return Ok(Self::new(crate::sink::SqliteSink::open(options)?));
+        }
+        Err(StartError::UnknownStore {
+            url: crate::settings::masked(database_url),
+            expected: if cfg!(feature = "sqlite") { "sqlite://PATH" } else { "a build with a store (feature sqlite)" },
+        })
+    }
+}
+
+/// Gathers what a store is made of. Get one from [`MarketDataStore::builder`].
+#[must_use = "a builder does nothing until it is started or spawned"]
+pub struct Builder {
+    settings: Settings,
+    coordinators: Vec<Box<dyn Plan>>,
+    feedback: Option<Feedback>,
+    current: bool,
+}
+
+impl Builder {
+    /// Adds a coordinator.
+    pub fn coordinator<T: Record>(mut self, coordinator: Coordinator<T>) -> Self {
+        self.coordinators.push(Box::new(coordinator));
+        self
+    }
+
+    /// Chooses the bus. Without this [`start`](Self::start) takes [`feedback_bus`], and [`spawn`](Self::spawn) makes
+    /// one for this store.
+    pub fn feedback(mut self, feedback: Feedback) -> Self {
+        self.feedback = Some(feedback);
+        self
+    }
+
+    /// Runs every part on the arbiter that [`start`](Self::start) is called on, so that no foreign thread takes part:
+    /// for tests with a paused clock. A sink or a subscriber that blocks then blocks everything.
+    pub fn on_current_arbiter(mut self) -> Self {
+        self.current = true;
+        self
+    }
+
+    /// Starts the store inside the current actix System.
+    ///
+    /// # Errors
+    /// [`StartError::NoActixSystem`] elsewhere; when a setting is wrong, or two coordinators have one id.
+    pub async fn start(self) -> Result<MarketDataStore, StartError> {
+        if System::try_current().is_none() {
+            return Err(StartError::NoActixSystem);
+        }
+        let plans = check(&self.settings, self.coordinators)?;
+        let (feedback, owns_bus) = match self.feedback {
+            Some(feedback) => (feedback, false),
+            None if self.current => (Feedback::on_current_arbiter(), true),
+            None => (feedback_bus(), false),
+        };
+        run(&self.settings, plans, feedback, owns_bus, self.current, None)
+    }
+
+    /// Starts the store on a thread of its own, with its own actix System: from any runtime, or none. Blocks the caller
+    /// for the moment that this takes.
+    ///
+    /// # Errors
+    /// When a setting is wrong, two coordinators have one id, or the operating system refuses a thread.
+    pub fn spawn(self) -> Result<MarketDataStore, StartError> {
+        let plans = check(&self.settings, self.coordinators)?;
+        let owns_bus = self.feedback.is_none();
+        let feedback = self.feedback.unwrap_or_else(Feedback::private);
+        let (settings, current) = (self.settings, self.current);
+        let (started, is_started) = std::sync::mpsc::sync_channel(1);
+        let thread = move || {
+            System::new().block_on(async move {
+                let (alive, is_alive) = oneshot::channel::<()>();
+                let _ = started.send(run(&settings, plans, feedback, owns_bus, current, Some(alive)));
+                // Nothing is ever sent: it ends with the engine, or at once if none was made.
+                let _ = is_alive.await;
+            });
+        };
+        thread::Builder::new().name("mds-store".to_owned()).spawn(thread).map_err(StartError::Thread)?;
+        match is_started.recv() {
+            Ok(result) => result,
+            Err(_) => Err(StartError::Thread(std::io::Error::other("it ended before the store had started"))),
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A coordinator to be started, of a type that is known no more.
+trait Plan: Send {
+    fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError>;
+
+    fn start(
+        self: Box<Self>,
+        config: CoordinatorConfig,
+        places: Places,
+        feedback: Option<&Feedback>,
+        engine: &Arc<Engine>,
+    ) -> Running;
+}
+
+impl<T: Record> Plan for Coordinator<T> {
+    fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError> {
+        let id = self.id.as_deref().unwrap_or(T::KIND);
+        if id.is_empty() || id.contains('/') {
+            return Err(StartError::InvalidId(id.to_owned()));
+        }
+        // What was set for this coordinator alone is checked as the environment is.
+        let mut checked = settings.clone();
+        if let Some(own) = &self.settings {
+            checked.coordinator = own.clone();
+        }
+        checked.validate()?;
+        let CoordinatorSettings { capacity, workers, batch_size, flush_interval, overflow, .. } = checked.coordinator;
+        let watermarks = checked.coordinator.watermarks().map_err(StartError::Watermarks)?;
+        Ok(CoordinatorConfig {
+            id: id.into(),
+            source: checked.source.as_str().into(),
+            capacity,
+            watermarks,
+            workers,
+            batch_size,
+            flush_interval,
+            overflow,
+            retry: checked.retry,
+        })
+    }
+
+    fn start(
+        self: Box<Self>,
+        config: CoordinatorConfig,
+        places: Places,
+        feedback: Option<&Feedback>,
+        engine: &Arc<Engine>,
+    ) -> Running {
+        let publisher = feedback.map(Feedback::publisher);
+        let owner: Arc<dyn Any + Send + Sync> = Arc::clone(engine) as _;
+        let (handle, address) = coordinator::start(config, self.sink, places, publisher, engine.signal.clone(), owner);
+        engine.unsettled.lock().push(handle.unsettled_counter());
+        Running { drain: Box::new(drainer(address, &handle)), handle: Box::new(handle) }
+    }
+}
+
+/// Returns a function that drains a coordinator, and reports of one that is gone already what its buffer knows.
+fn drainer<T: Record>(
+    address: Addr<WriteCoordinator<T>>,
+    handle: &WriteHandle<T>,
+) -> impl Fn(Drain) -> Draining + Send + Sync + use<T> {
+    let report = handle.reporter();
+    move |drain| {
+        let answer = address.send(drain);
+        let report = report.clone();
+        Box::pin(async move { answer.await.unwrap_or_else(|_| report()) })
+    }
+}
+
+type Plans = Vec<(CoordinatorConfig, Box<dyn Plan>)>;
+
+/// Checks everything that can be wrong before anything is started.
+fn check(settings: &Settings, coordinators: Vec<Box<dyn Plan>>) -> Result<Plans, StartError> {
+    settings.validate()?;
+    let mut plans: Plans = Vec::new();
+    for plan in coordinators {
+        let config = plan.config(settings)?;
+        if plans.iter().any(|(other, _)| other.id == config.id) {
+            return Err(StartError::DuplicateId(config.id.to_string()));
+        }
+        plans.push((config, plan));
+    }
+    Ok(plans)
+}
+
+/// Starts everything, inside an actix System.
+fn run(
+    settings: &Settings,
+    plans: Plans,
+    feedback: Feedback,
+    owns_bus: bool,
+    current: bool,
+    thread: Option<oneshot::Sender<()>>,
+) -> Result<MarketDataStore, StartError> {
+    let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let workers = plans.iter().map(|(config, _)| config.workers.get()).sum::<usize>();
+    let mut arbiters = Vec::new();
+    // A few threads for a kind of part, shared by the parts of that kind. Each kind has its own: a sink that blocks its
+    // thread must not hold up a queue, and an actor of the embedder's must not hold up either.
+    let mut pool = |threads: usize| -> Result<Vec<Place>, StartError> {
+        if current {
+            return Ok(vec![Place::Current]);
+        }
+        let start = |_| {
+            let arbiter = Arbiter::try_new().map_err(StartError::Thread)?;
+            let place = Place::Arbiter(arbiter.handle());
+            arbiters.push(arbiter);
+            Ok(place)
+        };
+        (0..threads.max(1)).map(start).collect()
+    };
+    let control = pool(plans.len().min(cores))?;
+    let workers = pool(workers.min(cores.max(MIN_WORKER_THREADS)))?;
+    let guests = pool(cores.clamp(2, 8))?;
+
+    let signal = StopSignal::new();
+    watch_bus(&feedback, &signal);
+    let engine = Arc::new(Engine {
+        signal,
+        arbiters: Mutex::new(arbiters),
+        guests,
+        next_guest: AtomicUsize::new(0),
+        unsettled: Mutex::new(Vec::new()),
+        ended: AtomicBool::new(false),
+        thread: Mutex::new(thread),
+    });
+
+    let mut next_worker = workers.iter().cycle();
+    let mut coordinators = BTreeMap::new();
+    for ((config, plan), control) in plans.into_iter().zip(control.iter().cycle()) {
+        let id = Arc::clone(&config.id);
+        let workers = next_worker.by_ref().take(config.workers.get()).cloned().collect();
+        let places = Places { control: control.clone(), workers };
+        let publish = settings.feedback.enabled.then_some(&feedback);
+        coordinators.insert(id, plan.start(config, places, publish, &engine));
+    }
+    let inner = Inner { coordinators, feedback, owns_bus, engine, ended: OnceCell::new() };
+    Ok(MarketDataStore { inner: Arc::new(inner) })
+}
+
+/// Sees to it that the end of the bus is the end of the store, for as long as the store runs.
+fn watch_bus(feedback: &Feedback, signal: &StopSignal) {
+    let (feedback, signal) = (feedback.clone(), signal.clone());
+    actix_rt::spawn(async move {
+        tokio::select! {
+            () = feedback.stopped() => signal.stop(StopReason::BusDied),
+            _ = signal.stopped() => {}
+        }
+    });
+}
