@@ -1,1 +1,4 @@
 //! The promises of the crate, tested through its public face: one test binary, one module a subject.
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
