@@ -415,7 +415,7 @@ fn closing_leaves_one_whole_file_and_ends_every_handle() {
     block_on(sink.close());
 }
 
-// Sabotage: count a constraint as transient, or write row by row without a transaction: red.
+// Sabotage: count a constraint as transient, write row by row without a transaction, or leave the transaction open: red.
 #[test]
 fn a_record_that_the_table_refuses_is_permanent() {
     let (_dir, path) = place();
@@ -423,4 +423,6 @@ fn a_record_that_the_table_refuses_is_permanent() {
     let result = write(&sink, vec![bar("ES", 1, 1.0), bar("ES", 2, f64::NAN)]);
     assert_eq!(kind(&result), Some(SinkErrorKind::Permanent));
     assert!(stored(&path).is_empty(), "a batch is stored whole or not at all");
+    write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
+    assert_eq!(stored(&path).len(), 1);
 }

@@ -166,7 +166,7 @@ fn a_batch_that_the_table_refuses_fails_alone() {
     assert_eq!(rig.symbols(), ["A", "C"]);
 }
 
-// Sabotage: forget `is_autocommit` beside the savepoint: A is acknowledged and not stored.
+// Sabotage: forget `is_autocommit` beside the savepoint: the group fails for the savepoint that is no more.
 #[test]
 fn a_refusal_that_ends_the_transaction_costs_only_its_batch() {
     let rig = Rig::new();
