@@ -196,12 +196,12 @@ impl<T: Record> WriteCoordinator<T> {
 
     fn start_worker(&mut self, partition: usize, context: &Context<Self>) {
         let Some(queue) = self.queue.clone() else { return };
-        let shared = Arc::clone(&self.shared);
+        let id = Arc::clone(&self.shared.config.id);
         let sink = self.sink.clone();
         let coordinator = context.address();
         let worker = self.places.workers[partition].start(move |_| {
             let tell = TellOnDrop { to: coordinator.clone().recipient(), part: Part::Worker(partition) };
-            SinkWorker::new(shared, partition, sink, &queue, coordinator.recipient(), tell)
+            SinkWorker::new(&id, partition, sink, &queue, coordinator.recipient(), tell)
         });
         self.workers[partition].address = Some(worker);
         self.show_workers();

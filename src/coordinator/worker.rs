@@ -21,7 +21,6 @@ use crate::{
 
 /// Writes the batches of one partition, one at a time, in order, each until it is stored.
 pub struct SinkWorker<T: Record> {
-    shared: Arc<Shared<T>>,
     partition: usize,
     sink: BoxSink<T>,
     queue: Recipient<Take<T>>,
@@ -66,15 +65,15 @@ impl<T> Drop for Lease<T> {
 
 impl<T: Record> SinkWorker<T> {
     pub(super) fn new(
-        shared: Arc<Shared<T>>,
+        coordinator_id: &Arc<str>,
         partition: usize,
         sink: BoxSink<T>,
         queue: &Addr<super::BoundedQueue<T>>,
         coordinator: Recipient<GaveUp>,
         tell: TellOnDrop,
     ) -> Self {
-        let meters = Meters::new(&shared.config.id, partition);
-        Self { shared, partition, sink, queue: queue.clone().recipient(), coordinator, meters, _tell: tell }
+        let meters = Meters::new(coordinator_id, partition);
+        Self { partition, sink, queue: queue.clone().recipient(), coordinator, meters, _tell: tell }
     }
 
     fn ask(&self, context: &Context<Self>) {

@@ -55,11 +55,10 @@ impl<T: Record> Sink<T> for WriteSink<T> {
                     }
                     granted
                 }),
-                State::Idle => buffer.reserve().map(|reserved| {
+                State::Idle => buffer.reserve().inspect(|&reserved| {
                     if !reserved {
                         *state = State::Waiting(buffer.wait(1, None, waker.clone()));
                     }
-                    reserved
                 }),
             };
             match ready {

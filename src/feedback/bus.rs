@@ -1,7 +1,8 @@
 use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc};
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, fut::wrap_future,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
+    ResponseFuture, WrapFuture, fut::wrap_future,
 };
 use metrics::Counter;
 use parking_lot::Mutex;
@@ -65,6 +66,15 @@ pub struct Observe;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Idle;
+
+/// Ends the bus once every lane has handled all that it was given before, or the time is up: a store sends it to the bus
+/// that was made for it; the reply comes at the end.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct EndBus {
+    /// How long a stuck subscriber may hold the end.
+    pub(super) within: std::time::Duration,
+}
 
 /// Shows the present of some coordinators in a channel: [`Feedback::watch`](super::Feedback::watch) sends it; nothing
 /// is replied.
@@ -275,6 +285,19 @@ impl Handler<Idle> for FeedbackBus {
         Box::pin(async move {
             fence.recv().await;
         })
+    }
+}
+
+impl Handler<EndBus> for FeedbackBus {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, end: EndBus, _: &mut Context<Self>) -> Self::Result {
+        self.lanes.sweep();
+        let mut fence = self.lanes.fence();
+        let idle = async move {
+            let _ = tokio::time::timeout(end.within, fence.recv()).await;
+        };
+        Box::pin(idle.into_actor(self).map(|(), _, context| context.stop()))
     }
 }
 

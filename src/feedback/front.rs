@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     FeedbackBus, FeedbackEvent, Idle, Observe, Publisher, Subscribe, SubscriptionId, Unsubscribe,
     barrier::{Barrier, Barriers},
-    bus::{BusSnapshot, Start, Watch},
+    bus::{BusSnapshot, EndBus, Start, Watch},
     present::Present,
     subscribe::Selector,
 };
@@ -135,6 +135,11 @@ impl Feedback {
     pub async fn idle(&self) {
         // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
         let _ = self.addr.clone().send(Idle).await;
+    }
+
+    /// Ends the bus, once every subscriber has handled what was published or the time is up.
+    pub(crate) async fn end(&self, within: Duration) {
+        let _ = self.addr.clone().send(EndBus { within }).await;
     }
 
     /// Returns the state of the bus after all that was published before this call.

@@ -13,9 +13,13 @@ use crate::record::Record;
 
 #[cfg(feature = "testing")]
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 #[cfg(feature = "testing")]
 pub use memory::{MemoryCounts, MemorySink};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteSink, Synchronous};
 
 /// An error of any type, as a sink's driver returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

@@ -3,6 +3,12 @@
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 mod dependencies;
+#[cfg(feature = "testing")]
+mod levels;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod mds;
 mod settings;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "testing")]
+mod support;

@@ -1,0 +1,115 @@
+//! The SQLite sink: one file, one writer thread, group commit.
+//!
+//! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
+//! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
+//! batches share the next one. `options` says where and how, `open` brings a file to the point where it can be
+//! written, `table` knows the columns of each kind, and `writer` is the thread.
+
+mod open;
+mod options;
+mod table;
+mod writer;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use tokio::sync::oneshot;
+
+pub use self::{
+    open::SqliteOpenError,
+    options::{SqliteOptions, Synchronous},
+};
+use self::{
+    table::Row,
+    writer::{Job, Write, WriteError, Writer, WriterHandle},
+};
+use super::{Batch, Sink, SinkError};
+use crate::record::Bar;
+
+/// Stores records in a SQLite file, one table a kind. Cheap to clone; clones share the file's one writer thread.
+///
+/// The file is in WAL mode, so that other processes can read it at any time, and write it too. A write is an upsert by
+/// the record's key, and of a key's updates in one batch the last wins. Batches that wait at the same time are committed
+/// together; `Ok` comes only after that commit, so with [`Synchronous::Full`] what was acknowledged survives the loss of
+/// power. A batch that the table refuses fails alone, with [`SinkError::permanent`]. Whatever is wrong with the store
+/// and not with the records is transient: a lock, a full disk, an I/O error, even a damaged file. Then the connection is
+/// opened anew where that can help.
+///
+/// Numbers read back bit for bit, but for SQLite's one zero: -0.0 becomes 0.0.
+///
+/// A write that is cancelled may or may not be done. A batch never waits longer in SQLite than the
+/// [`busy_timeout`](SqliteOptions::busy_timeout).
+///
+/// If the file is removed or replaced while it is open (seen on Unix), the batches under way fail as transient, an ERROR
+/// is logged, and the next write opens what is then at the path, or makes a new file there. What was stored before went
+/// with the old file.
+///
+/// The thread ends when the last handle is dropped, or with [`close`](Self::close), which waits for it.
+#[derive(Clone)]
+pub struct SqliteSink(Arc<WriterHandle>);
+
+impl SqliteSink {
+    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store. Blocks the thread for
+    /// the busy timeout at most.
+    ///
+    /// A file that cannot be reached now, because another process locks it or the disk does not answer, is no error: a
+    /// WARN is logged, and writes fail as transient until it can be opened. A file whose schema is current is opened
+    /// without taking the write lock.
+    ///
+    /// # Errors
+    /// When the options are out of their range, the directory is missing, or what is at the path is not a store of this
+    /// version.
+    pub fn open(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
+        let mut options = options.into().checked()?;
+        // Once and for all: the file may be opened again after the working directory has changed.
+        options.path = open::absolute(&options.path)?;
+        let store = match open::connect(&options) {
+            Ok(store) => Some(store),
+            Err(error) if error.is_outage() => {
+                tracing::warn!(%error, "the database cannot be opened now, writes will try again");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self(Arc::new(Writer::spawn(options, store)?)))
+    }
+
+    /// Returns the file's absolute path.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Ends the sink for all its handles: writes what was handed to it before, closes the file, and returns when that is
+    /// done. Then all is in the one file, without a `-wal` beside it, unless another process has it open.
+    ///
+    /// Later writes fail as transient. Without it the thread does the same after the last handle is dropped, but nobody
+    /// waits for it; a process that ends meanwhile loses nothing, it only leaves the `-wal` file for the next one.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.0.send(Job::Close(done)).is_ok() {
+            // An error means that the thread is gone, which is what was asked for.
+            let _ = closed.await;
+        }
+    }
+
+    async fn write_rows<T: Row>(&self, batch: &Batch<T>) -> Result<(), SinkError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (answer, answered) = oneshot::channel();
+        let lost = || SinkError::transient(WriteError::Gone { path: self.0.path().into() });
+        self.0.send(Job::Write(Write { rows: Box::new(batch.clone()), answer })).map_err(|_| lost())?;
+        answered.await.unwrap_or_else(|_| Err(lost()))
+    }
+}
+
+impl Sink<Bar> for SqliteSink {
+    async fn write(&self, batch: &Batch<Bar>) -> Result<(), SinkError> {
+        self.write_rows(batch).await
+    }
+}
+
+impl fmt::Debug for SqliteSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqliteSink").field(&self.path()).finish()
+    }
+}

@@ -1,0 +1,250 @@
+//! The one thread that writes: takes what waits, commits it together, and only then answers.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use rusqlite::ErrorCode;
+use tokio::sync::oneshot;
+
+use super::{
+    SqliteOpenError, SqliteOptions,
+    open::{self, Store},
+    table::Rows,
+};
+use crate::sink::SinkError;
+
+/// What the handles ask of the thread.
+pub(super) enum Job {
+    /// Store rows.
+    Write(Write),
+    /// Do what was asked before, close the file, and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// One batch, and whom to tell when it is committed.
+pub(super) struct Write {
+    pub(super) rows: Box<dyn Rows>,
+    pub(super) answer: oneshot::Sender<Result<(), SinkError>>,
+}
+
+/// Why a batch was not stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Open(Arc<SqliteOpenError>),
+    #[error("{}: cannot {step}: {source}", path.display())]
+    Sqlite { path: PathBuf, step: &'static str, source: Arc<rusqlite::Error> },
+    #[error("{}: the file was removed or replaced while it was written", path.display())]
+    Replaced { path: PathBuf },
+    #[error("{}: the thread that writes the database panicked", path.display())]
+    Panicked { path: PathBuf },
+    #[error("{}: the thread that writes the database has ended", path.display())]
+    Gone { path: PathBuf },
+}
+
+impl WriteError {
+    /// Says whether the records are to blame. Everything else is a matter of the store and may pass, be it by an
+    /// operator's hand: good records must not be given up for it.
+    fn blames_records(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::ConstraintViolation
+                    | ErrorCode::TypeMismatch
+                    | ErrorCode::TooBig
+                    | ErrorCode::ParameterOutOfRange
+            )
+        )
+    }
+
+    /// Says whether the connection is as good as before. After an I/O error or worse a new one reads the file afresh.
+    fn spares_connection(&self) -> bool {
+        let passing = matches!(
+            self.code(),
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::OperationInterrupted
+            )
+        );
+        passing || self.blames_records()
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code(),
+            _ => None,
+        }
+    }
+
+    fn into_sink_error(self) -> SinkError {
+        if self.blames_records() { SinkError::permanent(self) } else { SinkError::transient(self) }
+    }
+}
+
+/// The handles' end of the thread; the thread ends when it is dropped.
+pub(super) struct WriterHandle {
+    jobs: mpsc::Sender<Job>,
+    path: PathBuf,
+}
+
+impl WriterHandle {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn send(&self, job: Job) -> Result<(), mpsc::SendError<Job>> {
+        self.jobs.send(job)
+    }
+}
+
+pub(super) struct Writer {
+    options: SqliteOptions,
+    /// Not bounded, but never long: each worker has one write under way.
+    jobs: mpsc::Receiver<Job>,
+    /// None while the file cannot be opened: each group of batches tries again.
+    store: Option<Store>,
+}
+
+impl Writer {
+    /// Starts the thread. Without a store it opens one with the first write.
+    pub(super) fn spawn(options: SqliteOptions, store: Option<Store>) -> Result<WriterHandle, SqliteOpenError> {
+        let path = options.path.clone();
+        let (jobs, writer) = Self::new(options, store);
+        thread::Builder::new()
+            .name("mds-sqlite".to_owned())
+            .spawn(move || writer.run())
+            .map_err(SqliteOpenError::Thread)?;
+        Ok(WriterHandle { jobs, path })
+    }
+
+    fn new(options: SqliteOptions, store: Option<Store>) -> (mpsc::Sender<Job>, Self) {
+        let (sender, jobs) = mpsc::channel();
+        (sender, Self { options, jobs, store })
+    }
+
+    fn run(mut self) {
+        // Idle means asleep in `recv`: no timer, no lock on the file.
+        while let Ok(job) = self.jobs.recv() {
+            let (group, close) = self.collect(job);
+            self.serve(group);
+            if let Some(closed) = close {
+                self.store = None;
+                let _ = closed.send(());
+                return;
+            }
+        }
+    }
+
+    /// Takes the job and all that wait behind it, up to the limit or to the one that closes.
+    fn collect(&self, first: Job) -> (Vec<Write>, Option<oneshot::Sender<()>>) {
+        let mut group = Vec::new();
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                // Nobody waits for a write that was cancelled before its turn.
+                Job::Write(write) if write.answer.is_closed() => {}
+                Job::Write(write) => group.push(write),
+                Job::Close(closed) => return (group, Some(closed)),
+            }
+            next = if group.len() < self.options.group_limit.get() { self.jobs.try_recv().ok() } else { None };
+        }
+        (group, None)
+    }
+
+    fn serve(&mut self, group: Vec<Write>) {
+        let results = catch_unwind(AssertUnwindSafe(|| self.write(&group))).unwrap_or_else(|_| {
+            // Nobody knows how far it came. Closing the connection rolls back what was not committed.
+            self.store = None;
+            let path = self.options.path.clone();
+            tracing::error!(path = %path.display(), "the thread that writes the database panicked, its batches fail");
+            group.iter().map(|_| Err(WriteError::Panicked { path: path.clone() })).collect()
+        });
+        for (write, result) in group.into_iter().zip(results) {
+            // An error means that the write was cancelled meanwhile.
+            let _ = write.answer.send(result.map_err(WriteError::into_sink_error));
+        }
+    }
+
+    /// Writes every batch and returns each one's result, in order; after `Ok` the batch is committed.
+    fn write(&mut self, group: &[Write]) -> Vec<Result<(), WriteError>> {
+        match self.commit(group) {
+            Ok(results) => results,
+            // It failed as a whole for what one of them holds, as a deferred constraint does at the commit.
+            Err(error) if group.len() > 1 && error.blames_records() => {
+                group.chunks(1).flat_map(|alone| self.write(alone)).collect()
+            }
+            Err(error) => group.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Commits the batches together. `Err` means that nothing of them is stored.
+    fn commit(&mut self, group: &[Write]) -> Result<Vec<Result<(), WriteError>>, WriteError> {
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        let store = match &mut self.store {
+            Some(store) => store,
+            none => none.insert(open::connect(&self.options).map_err(|error| WriteError::Open(Arc::new(error)))?),
+        };
+        let result = transaction(store, group);
+        if let Err(error) = &result {
+            // SQLite may have rolled back by itself (full, I/O error, out of memory), or not.
+            let rolled_back = store.connection.is_autocommit() || store.connection.execute_batch("ROLLBACK").is_ok();
+            if !rolled_back || !error.spares_connection() {
+                self.store = None;
+            }
+        } else if !store.is_at_its_path() {
+            let path = store.path.clone();
+            tracing::error!(path = %path.display(), "the database file was removed or replaced, what it held is gone from there");
+            self.store = None;
+            return Err(WriteError::Replaced { path });
+        }
+        result
+    }
+}
+
+/// Runs one transaction. A batch that is to blame fails alone; every other failure is one of all.
+fn transaction(store: &Store, group: &[Write]) -> Result<Vec<Result<(), WriteError>>, WriteError> {
+    let at = |step| move |source| WriteError::Sqlite { path: store.path.clone(), step, source: Arc::new(source) };
+    let connection = &store.connection;
+    let run = |sql: &str| connection.execute_batch(sql);
+
+    run("BEGIN IMMEDIATE").map_err(at("begin a transaction"))?;
+    let results = match group {
+        // A savepoint costs, and alone a batch needs none.
+        [write] => {
+            write.rows.upsert(connection).map_err(at("write"))?;
+            vec![Ok(())]
+        }
+        _ => {
+            let mut results = Vec::with_capacity(group.len());
+            for write in group {
+                run("SAVEPOINT batch").map_err(at("begin a batch"))?;
+                let result = write.rows.upsert(connection).map_err(at("write"));
+                match &result {
+                    Ok(()) => {}
+                    // The savepoint is still there to go back to.
+                    Err(error) if error.blames_records() && !connection.is_autocommit() => {
+                        run("ROLLBACK TO batch").map_err(at("undo a batch"))?;
+                    }
+                    Err(error) => return Err(error.clone()),
+                }
+                run("RELEASE batch").map_err(at("end a batch"))?;
+                results.push(result);
+            }
+            results
+        }
+    };
+    run("COMMIT").map_err(at("commit"))?;
+    Ok(results)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! The writer thread from inside, where a test decides what waits together: rows of its own hold the thread until
+//! everything else is queued.
+
+use std::{fs, num::NonZeroUsize, thread::JoinHandle};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{Bar, Batch, Timeframe, Timestamp, sink::SinkErrorKind};
+
+type Answered = oneshot::Receiver<Result<(), SinkError>>;
+
+/// A writer thread on a real file.
+struct Rig {
+    _dir: TempDir,
+    path: PathBuf,
+    jobs: mpsc::Sender<Job>,
+    thread: JoinHandle<()>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(set: impl FnOnce(&mut SqliteOptions)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bars.db");
+        let mut options = SqliteOptions::new(&path);
+        set(&mut options);
+        let store = open::connect(&options).unwrap();
+        let (jobs, writer) = Writer::new(options, Some(store));
+        Self { _dir: dir, path, jobs, thread: thread::spawn(move || writer.run()) }
+    }
+
+    fn submit(&self, rows: impl Rows + 'static) -> Answered {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Write(Write { rows: Box::new(rows), answer })).unwrap();
+        answered
+    }
+
+    /// Holds the thread inside a transaction of its own until the guard is dropped: what is submitted meanwhile waits
+    /// together.
+    fn hold(&self) -> Held {
+        let (entered, has_entered) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let answered = self.submit(Hold { entered, may_go_on });
+        has_entered.recv().unwrap();
+        Held { _go_on: go_on, _answered: answered }
+    }
+
+    /// Submits the batches so that they form one group.
+    fn group(&self, batches: Vec<Batch<Bar>>) -> Vec<Result<(), SinkError>> {
+        let held = self.hold();
+        let answers: Vec<_> = batches.into_iter().map(|batch| self.submit(batch)).collect();
+        drop(held);
+        answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect()
+    }
+
+    fn elsewhere(&self) -> Connection {
+        Connection::open(&self.path).unwrap()
+    }
+
+    fn symbols(&self) -> Vec<String> {
+        let connection = self.elsewhere();
+        let mut statement = connection.prepare("SELECT DISTINCT symbol FROM bars ORDER BY symbol").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Counts the commits in the write-ahead log: every commit ends with a frame that tells the size of the database.
+    fn commits(&self) -> usize {
+        let log = fs::read(self.path.with_extension("db-wal")).unwrap_or_default();
+        let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+        if log.len() < 32 {
+            return 0;
+        }
+        let (page, salts) = (number(8) as usize, &log[16..24]);
+        let frames = (32..log.len()).step_by(24 + page);
+        frames.filter(|at| &log[at + 8..at + 16] == salts && number(at + 4) != 0).count()
+    }
+}
+
+struct Held {
+    _go_on: mpsc::Sender<()>,
+    _answered: Answered,
+}
+
+struct Hold {
+    entered: mpsc::Sender<()>,
+    may_go_on: mpsc::Receiver<()>,
+}
+
+impl Rows for Hold {
+    fn upsert(&self, _: &Connection) -> rusqlite::Result<()> {
+        self.entered.send(()).unwrap();
+        let _ = self.may_go_on.recv();
+        Ok(())
+    }
+}
+
+struct Panics;
+
+impl Rows for Panics {
+    fn upsert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        bars("PANIC", 1).upsert(connection)?;
+        panic!("a panic that the test asked for");
+    }
+}
+
+fn bars(symbol: &str, n: i64) -> Batch<Bar> {
+    let bar = |n| Bar {
+        vendor: "v".into(),
+        symbol: symbol.into(),
+        timeframe: Timeframe::MINUTE,
+        ts: Timestamp::from_micros(n * 60_000_000),
+        open: 1.0,
+        high: 2.0,
+        low: 0.5,
+        close: 1.5,
+        volume: Some(10.0),
+    };
+    Batch::from((0..n).map(bar).collect::<Vec<_>>())
+}
+
+fn kinds(results: &[Result<(), SinkError>]) -> Vec<Option<SinkErrorKind>> {
+    results.iter().map(|result| result.as_ref().err().map(SinkError::kind)).collect()
+}
+
+const STORED: Option<SinkErrorKind> = None;
+const TRANSIENT: Option<SinkErrorKind> = Some(SinkErrorKind::Transient);
+const PERMANENT: Option<SinkErrorKind> = Some(SinkErrorKind::Permanent);
+
+// Sabotage: do not call `try_recv` in `collect`: eight commits.
+#[test]
+fn what_waits_is_committed_together() {
+    let rig = Rig::new();
+    let before = rig.commits();
+    let results = rig.group((0..8).map(|n| bars(&format!("S{n}"), 500)).collect());
+    assert_eq!(kinds(&results), [STORED; 8]);
+    assert_eq!(rig.commits() - before, 1);
+    assert_eq!(rig.symbols().len(), 8);
+}
+
+// Sabotage: ignore `group_limit`: one commit.
+#[test]
+fn a_group_has_a_limit() {
+    let rig = Rig::with(|options| options.group_limit = NonZeroUsize::new(3).unwrap());
+    let before = rig.commits();
+    let results = rig.group((0..8).map(|n| bars(&format!("S{n}"), 5)).collect());
+    assert_eq!(kinds(&results), [STORED; 8]);
+    assert_eq!(rig.commits() - before, 3);
+}
+
+// Sabotage: leave out the savepoint and roll the whole group back: the good ones fail too. Leave out `ROLLBACK TO`: the
+// first bar of BAD is stored.
+#[test]
+fn a_batch_that_the_table_refuses_fails_alone() {
+    let rig = Rig::new();
+    refuse(&rig, "ABORT");
+    let before = rig.commits();
+    let results = rig.group(vec![bars("A", 3), bars("BAD", 3), bars("C", 3)]);
+    assert_eq!(kinds(&results), [STORED, PERMANENT, STORED]);
+    assert!(results[1].as_ref().unwrap_err().to_string().contains("no bad ones here"), "{results:?}");
+    assert_eq!(rig.commits() - before, 1);
+    assert_eq!(rig.symbols(), ["A", "C"]);
+}
+
+// Sabotage: forget `is_autocommit` beside the savepoint: the group fails for the savepoint that is no more.
+#[test]
+fn a_refusal_that_ends_the_transaction_costs_only_its_batch() {
+    let rig = Rig::new();
+    refuse(&rig, "ROLLBACK");
+    let results = rig.group(vec![bars("A", 3), bars("BAD", 3), bars("C", 3)]);
+    assert_eq!(kinds(&results), [STORED, PERMANENT, STORED]);
+    assert_eq!(rig.symbols(), ["A", "C"]);
+}
+
+// Sabotage: answer before the commit, or leave out the second try one by one: wrong kinds, or BAD acknowledged.
+#[test]
+fn a_refusal_at_the_commit_costs_only_its_batch() {
+    let rig = Rig::new();
+    rig.elsewhere()
+        .execute_batch(
+            "CREATE TABLE listed (symbol TEXT PRIMARY KEY);
+             CREATE TABLE seen (symbol TEXT REFERENCES listed (symbol) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER check_later AFTER INSERT ON bars WHEN new.symbol = 'BAD'
+             BEGIN INSERT INTO seen VALUES (new.symbol); END;",
+        )
+        .unwrap();
+    let results = rig.group(vec![bars("A", 3), bars("BAD", 3), bars("C", 3)]);
+    assert_eq!(kinds(&results), [STORED, PERMANENT, STORED]);
+    assert!(results[1].as_ref().unwrap_err().to_string().contains("cannot commit"), "{results:?}");
+    assert_eq!(rig.symbols(), ["A", "C"]);
+}
+
+// Sabotage: treat FULL as a refusal of the batch (permanent, or alone behind its savepoint): wrong kinds.
+#[test]
+fn a_full_file_fails_the_whole_group_for_now() {
+    let rig = Rig::with(|options| options.max_pages = std::num::NonZeroU32::new(20));
+    let results = rig.group(vec![bars("A", 3), bars("LARGE", 5_000), bars("C", 3)]);
+    assert_eq!(kinds(&results), [TRANSIENT; 3]);
+    assert!(results[0].as_ref().unwrap_err().to_string().contains("full"), "{results:?}");
+    assert!(rig.symbols().is_empty());
+
+    // Only the large one is too large.
+    let results = rig.group(vec![bars("A", 3), bars("C", 3)]);
+    assert_eq!(kinds(&results), [STORED; 2]);
+    assert_eq!(rig.symbols(), ["A", "C"]);
+}
+
+// Sabotage: leave out `catch_unwind`: the thread is gone and the answers with it. Keep the connection after the panic: its
+// transaction is still open, and the next write fails.
+#[test]
+fn a_panic_fails_its_group_and_the_thread_lives() {
+    let rig = Rig::new();
+    let held = rig.hold();
+    let (before, panics) = (rig.submit(bars("A", 3)), rig.submit(Panics));
+    drop(held);
+    let results = [before.blocking_recv().unwrap(), panics.blocking_recv().unwrap()];
+    assert_eq!(kinds(&results), [TRANSIENT; 2]);
+
+    assert_eq!(kinds(&rig.group(vec![bars("B", 3)])), [STORED]);
+    assert_eq!(rig.symbols(), ["B"], "what a panic cut off must not be there");
+}
+
+// Sabotage: leave out `is_closed` in `collect`: CANCELLED is stored.
+#[test]
+fn a_write_cancelled_before_its_turn_is_not_done() {
+    let rig = Rig::new();
+    let held = rig.hold();
+    drop(rig.submit(bars("CANCELLED", 1)));
+    let kept = rig.submit(bars("KEPT", 1));
+    drop(held);
+    kept.blocking_recv().unwrap().unwrap();
+    assert_eq!(rig.symbols(), ["KEPT"]);
+}
+
+// Sabotage: return from `run` at once when the channel closes without draining it, or leak the connection: red.
+#[test]
+fn the_thread_ends_with_the_last_handle_and_leaves_one_whole_file() {
+    let rig = Rig::new();
+    let held = rig.hold();
+    let last = rig.submit(bars("LAST", 5));
+    let Rig { _dir, path, jobs, thread } = rig;
+    drop(jobs);
+    drop(held);
+    thread.join().unwrap();
+    last.blocking_recv().unwrap().unwrap();
+    assert!(!path.with_extension("db-wal").exists());
+    let rows: i64 =
+        Connection::open(&path).unwrap().query_row("SELECT count(*) FROM bars", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 5);
+}
+
+/// Makes the table refuse the second bar of BAD.
+fn refuse(rig: &Rig, how: &str) {
+    rig.elsewhere()
+        .execute_batch(&format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN new.symbol = 'BAD' AND new.ts > 0
+             BEGIN SELECT RAISE({how}, 'no bad ones here'); END;"
+        ))
+        .unwrap();
+}

@@ -1,0 +1,428 @@
+//! The SQLite sink on real files, with real other connections and processes in its way.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use futures::executor::block_on;
+use market_data_store::{
+    Bar, Batch, Sink, SinkError, Timeframe, Timestamp,
+    sink::{SinkErrorKind, SqliteOpenError, SqliteOptions, SqliteSink},
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bars.db");
+    (dir, path)
+}
+
+fn bar(symbol: &str, ts: i64, price: f64) -> Bar {
+    Bar {
+        vendor: "test".into(),
+        symbol: symbol.into(),
+        timeframe: Timeframe::MINUTE,
+        ts: Timestamp::from_micros(ts),
+        open: price,
+        high: price,
+        low: price,
+        close: price,
+        volume: None,
+    }
+}
+
+fn write(sink: &SqliteSink, bars: Vec<Bar>) -> Result<(), SinkError> {
+    block_on(sink.write(&Batch::from(bars)))
+}
+
+/// Every stored bar, in the order of the key.
+fn stored(path: &Path) -> Vec<Bar> {
+    let connection = Connection::open(path).unwrap();
+    let mut statement = connection
+        .prepare(
+            "SELECT vendor, symbol, timeframe, ts, open, high, low, close, volume FROM bars
+             ORDER BY vendor, symbol, timeframe, ts",
+        )
+        .unwrap();
+    let bars = statement.query_map([], |row| {
+        Ok(Bar {
+            vendor: row.get::<_, String>(0)?.into(),
+            symbol: row.get::<_, String>(1)?.into(),
+            timeframe: row.get::<_, String>(2)?.parse().unwrap(),
+            ts: Timestamp::from_micros(row.get(3)?),
+            open: row.get(4)?,
+            high: row.get(5)?,
+            low: row.get(6)?,
+            close: row.get(7)?,
+            volume: row.get(8)?,
+        })
+    });
+    bars.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn bits(bar: &Bar) -> [Option<u64>; 5] {
+    [Some(bar.open), Some(bar.high), Some(bar.low), Some(bar.close), bar.volume].map(|value| value.map(f64::to_bits))
+}
+
+fn kind(result: &Result<(), SinkError>) -> Option<SinkErrorKind> {
+    result.as_ref().err().map(SinkError::kind)
+}
+
+const TRANSIENT: Option<SinkErrorKind> = Some(SinkErrorKind::Transient);
+
+// Sabotage: bind a price as text, as f32 or in another column, or the time in milliseconds: red.
+#[test]
+fn what_is_read_back_is_what_was_written_to_the_bit() {
+    let (_dir, path) = place();
+    let values = [
+        0.1 + 0.2,
+        1.0 / 3.0,
+        -37.63,
+        3.0,
+        0.0,
+        9_007_199_254_740_993.0,
+        1e22,
+        f64::MAX,
+        f64::MIN,
+        f64::MIN_POSITIVE,
+        5e-324,
+        4_503_599_627_370_497.5,
+    ];
+    let mut bars = Vec::new();
+    for (at, window) in values.windows(5).enumerate() {
+        bars.push(Bar {
+            vendor: "a vendor".into(),
+            symbol: "BRK.B/é ^=-:".into(),
+            timeframe: ["1m", "1mo", "15s", "1d", "2h", "1w", "1y", "5m"][at].parse().unwrap(),
+            ts: Timestamp::from_micros([0, 1, -1, 1_704_205_800_000_001][at % 4]),
+            open: window[0],
+            high: window[1],
+            low: window[2],
+            close: window[3],
+            volume: (at % 3 > 0).then_some(window[4]),
+        });
+    }
+    let sink = SqliteSink::open(&path).unwrap();
+    write(&sink, bars.clone()).unwrap();
+
+    bars.sort_by_key(|bar| (bar.timeframe.to_string(), bar.ts));
+    let read = stored(&path);
+    assert_eq!(read, bars);
+    assert!(read.iter().map(bits).eq(bars.iter().map(bits)));
+}
+
+// Sabotage: `DO NOTHING` instead of `DO UPDATE`, or leave one column out of the update: red.
+#[test]
+fn the_last_update_of_a_key_wins_and_repeating_changes_nothing() {
+    let (_dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    let mut last = bar("ES", 60, 3.0);
+    last.volume = Some(7.0);
+    let batch = vec![bar("ES", 60, 1.0), bar("NQ", 60, 5.0), bar("ES", 60, 2.0), last.clone()];
+    for _ in 0..2 {
+        write(&sink, batch.clone()).unwrap();
+        assert_eq!(stored(&path), [last.clone(), bar("NQ", 60, 5.0)]);
+    }
+    // A volume that is no longer known goes too.
+    write(&sink, vec![bar("ES", 60, 4.0)]).unwrap();
+    assert_eq!(stored(&path), [bar("ES", 60, 4.0), bar("NQ", 60, 5.0)]);
+}
+
+// Sabotage: divide without rounding towards the past, or drop the fraction: the times before 1970 or between seconds
+// differ.
+#[test]
+fn the_view_shows_times_as_text() {
+    let (_dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    let times = [
+        0,
+        1,
+        -1,
+        -1_000_000,
+        -1_500_000,
+        500_000,
+        1_704_205_800_000_000,
+        1_704_205_800_120_000,
+        Timestamp::MIN.as_micros(),
+        Timestamp::MAX.as_micros(),
+    ];
+    // The view has no other time: a price says which one it should be.
+    write(&sink, times.iter().enumerate().map(|(at, ts)| bar("ES", *ts, at as f64)).collect()).unwrap();
+
+    let connection = Connection::open(&path).unwrap();
+    let mut statement = connection.prepare("SELECT close, ts FROM bars_readable ORDER BY close").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let rows: Vec<(f64, String)> = rows.collect::<Result<_, _>>().unwrap();
+    assert_eq!(rows.len(), times.len());
+    for (at, text) in rows {
+        let ts = times[at as usize];
+        assert_eq!(text, Timestamp::from_micros(ts).to_string());
+        assert_eq!(text.parse::<Timestamp>().unwrap().as_micros(), ts);
+    }
+}
+
+// Sabotage: another name, version, journal mode or key: red. Others rely on every one of them.
+#[test]
+fn the_schema_is_the_one_that_is_documented() {
+    let (_dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(text("SELECT user_version || '' FROM pragma_user_version"), "1");
+    assert_eq!(text("PRAGMA journal_mode"), "wal");
+    assert_eq!(
+        text("SELECT group_concat(name || ' ' || type, ', ') FROM pragma_table_info('bars')"),
+        "vendor TEXT, symbol TEXT, timeframe TEXT, ts INTEGER, open REAL, high REAL, low REAL, close REAL, volume REAL"
+    );
+    assert_eq!(
+        text("SELECT group_concat(name, ', ') FROM (SELECT * FROM pragma_table_info('bars') WHERE pk > 0 ORDER BY pk)"),
+        "vendor, symbol, timeframe, ts"
+    );
+    assert_eq!(
+        text("SELECT group_concat(name, ', ') FROM pragma_table_info('bars_readable')"),
+        "vendor, symbol, timeframe, ts, open, high, low, close, volume"
+    );
+    drop(sink);
+}
+
+// Sabotage: return the error of a lock from `open`, or do not open again at the next write: red.
+#[test]
+fn a_file_locked_at_the_start_is_an_outage() {
+    let (_dir, path) = place();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE; CREATE TABLE t (a)").unwrap();
+
+    let sink = SqliteSink::open(&path).unwrap();
+    let result = write(&sink, vec![bar("ES", 1, 1.0)]);
+    assert_eq!(kind(&result), TRANSIENT);
+    assert!(result.unwrap_err().to_string().contains("locked"));
+
+    other.execute_batch("ROLLBACK").unwrap();
+    write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
+    assert_eq!(stored(&path), [bar("ES", 1, 1.0)]);
+}
+
+// Sabotage: count BUSY as permanent, or hand out `Ok` before the commit: red.
+#[test]
+fn a_file_locked_later_is_an_outage() {
+    let (_dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let result = write(&sink, vec![bar("ES", 1, 1.0)]);
+    assert_eq!(kind(&result), TRANSIENT);
+    assert!(result.unwrap_err().to_string().contains("locked"));
+    assert!(stored(&path).is_empty());
+
+    other.execute_batch("ROLLBACK").unwrap();
+    write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
+    assert_eq!(stored(&path).len(), 1);
+}
+
+// Sabotage: count FULL as permanent, or do not roll back what is left of the transaction: red.
+#[test]
+fn a_full_file_is_an_outage_until_there_is_room() {
+    let (_dir, path) = place();
+    let mut options = SqliteOptions::new(&path);
+    options.max_pages = std::num::NonZeroU32::new(20);
+    let sink = SqliteSink::open(options).unwrap();
+    let page_of_bars = |n: i64| (0..100).map(|at| bar("ES", n * 100 + at, 1.0)).collect::<Vec<_>>();
+
+    let mut acknowledged = 0;
+    let full = loop {
+        match write(&sink, page_of_bars(acknowledged)) {
+            Ok(()) => acknowledged += 1,
+            error => break error,
+        }
+        assert!(acknowledged < 100, "the file never became full");
+    };
+    assert_eq!(kind(&full), TRANSIENT);
+    assert!(acknowledged > 0);
+    assert_eq!(stored(&path).len() as i64, acknowledged * 100, "what was not acknowledged is not there");
+
+    Connection::open(&path).unwrap().execute("DELETE FROM bars WHERE ts < 200", []).unwrap();
+    write(&sink, page_of_bars(acknowledged)).unwrap();
+}
+
+// Sabotage: acknowledge before COMMIT, or keep a broken transaction open: the child acknowledges what is not there, or
+// the small batch after the large one fails.
+//
+// The error is real: the process may not make files longer than a limit, so the log cannot take a large commit.
+#[cfg(unix)]
+#[test]
+fn an_error_while_committing_acknowledges_nothing() {
+    const CHILD: &str = "MDS_TEST_SQLITE_FILE";
+    if let Some(path) = std::env::var_os(CHILD) {
+        let sink = SqliteSink::open(PathBuf::from(path)).unwrap();
+        let bars = |symbol, n| (0..n).map(|ts| bar(symbol, ts, 1.0)).collect::<Vec<_>>();
+        for round in 0..3 {
+            assert_eq!(kind(&write(&sink, bars("SMALL", 10 + round))), None, "before the error");
+            let result = write(&sink, bars("LARGE", 20_000));
+            assert_eq!(kind(&result), TRANSIENT);
+            assert!(result.unwrap_err().to_string().contains("disk I/O error"));
+        }
+        return;
+    }
+    let (_dir, path) = place();
+    // 512 KiB: `ulimit` counts in blocks of 512 or 1024 bytes. Ignoring the signal turns it into an error of `write`.
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ && ulimit -f 512 && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["sqlite::an_error_while_committing_acknowledges_nothing", "--exact", "--nocapture"])
+        .env(CHILD, &path)
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+
+    let symbols: Vec<_> = stored(&path).into_iter().map(|bar| bar.symbol).collect();
+    assert_eq!(symbols, ["SMALL"; 12]);
+}
+
+// Sabotage: let any of these files pass, or drop a part of a message: red.
+#[test]
+fn what_is_no_store_is_refused_by_name() {
+    let (dir, path) = place();
+    let shown = path.display();
+    let refused = |path: &Path| SqliteSink::open(path).unwrap_err().to_string();
+
+    for text in ["hello", &"something longer than any header of a database file\n".repeat(100)] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(refused(&path), format!("{shown}: not a SQLite database: expected one, or an empty or new file"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "somebody's file must stay as it is");
+        fs::remove_file(&path).unwrap();
+    }
+
+    let refused_database = |sql: &str| {
+        let path = dir.path().join("other.db");
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let before = fs::read(&path).unwrap();
+        let message = refused(&path);
+        assert_eq!(fs::read(&path).unwrap(), before, "somebody's database must stay as it is");
+        fs::remove_file(&path).unwrap();
+        message.strip_prefix(&format!("{}: ", path.display())).unwrap().to_owned()
+    };
+    assert_eq!(
+        refused_database("PRAGMA user_version = 2"),
+        "the schema has version 2, this program knows versions up to 1: use a newer program, or another file"
+    );
+    assert_eq!(
+        refused_database("CREATE TABLE people (name); CREATE VIEW names AS SELECT name FROM people"),
+        "found schema version 0 with view `names`, table `people` but no table `bars`: \
+         expected a store of market data, or an empty or new file"
+    );
+    assert_eq!(
+        refused_database("PRAGMA user_version = 1"),
+        "found schema version 1 with nothing in it but no table `bars`: \
+         expected a store of market data, or an empty or new file"
+    );
+    assert_eq!(
+        refused_database("CREATE TABLE bars (symbol TEXT PRIMARY KEY, close REAL)"),
+        "the table `bars` has the columns (symbol TEXT KEY 1, close REAL): expected (vendor TEXT NOT NULL KEY 1, \
+         symbol TEXT NOT NULL KEY 2, timeframe TEXT NOT NULL KEY 3, ts INTEGER NOT NULL KEY 4, open REAL NOT NULL, \
+         high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, volume REAL)"
+    );
+
+    assert_eq!(refused(dir.path()), format!("{}: expected a file, found a directory", dir.path().display()));
+    let missing = dir.path().join("no/such");
+    assert_eq!(
+        refused(&missing.join("bars.db")),
+        format!(
+            "{}: the directory {} does not exist: create it, or choose another path",
+            missing.join("bars.db").display(),
+            missing.display()
+        )
+    );
+    assert!(!missing.exists());
+    assert!(matches!(SqliteSink::open(":memory:").unwrap_err(), SqliteOpenError::InMemory { .. }));
+}
+
+// Sabotage: take a missing version for an empty file: `CREATE TABLE` fails.
+#[test]
+fn a_restored_dump_is_a_store_again() {
+    let (_dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
+    block_on(sink.close());
+    // A dump has the tables but not the version.
+    Connection::open(&path).unwrap().execute_batch("DROP VIEW bars_readable; PRAGMA user_version = 0").unwrap();
+
+    let sink = SqliteSink::open(&path).unwrap();
+    write(&sink, vec![bar("NQ", 1, 1.0)]).unwrap();
+    let count = "SELECT count(*) FROM bars_readable, pragma_user_version WHERE user_version = 1";
+    let rows: i64 = Connection::open(&path).unwrap().query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 2);
+}
+
+// Sabotage: skip the second look under the lock: one of them finds the table made already, and fails.
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    let (_dir, path) = place();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let path = &path;
+            scope.spawn(move || {
+                let sink = SqliteSink::open(path).unwrap();
+                // As the retry policy does: a lock is transient.
+                loop {
+                    match write(&sink, vec![bar("ES", thread, 1.0)]) {
+                        Ok(()) => break,
+                        Err(error) => assert_eq!(error.kind(), SinkErrorKind::Transient, "{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(stored(&path).len(), 8);
+}
+
+// Sabotage: do not compare the file after the commit: the write is acknowledged, and its record is nowhere.
+#[cfg(unix)]
+#[test]
+fn a_removed_file_acknowledges_nothing_and_comes_back_new() {
+    let (dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    write(&sink, vec![bar("OLD", 1, 1.0)]).unwrap();
+    for file in fs::read_dir(dir.path()).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let result = write(&sink, vec![bar("NEW", 1, 1.0)]);
+    assert_eq!(kind(&result), TRANSIENT);
+    assert!(result.unwrap_err().to_string().contains("removed or replaced"));
+    write(&sink, vec![bar("NEW", 1, 1.0)]).unwrap();
+    assert_eq!(stored(&path), [bar("NEW", 1, 1.0)]);
+}
+
+// Sabotage: answer `close` before the connection is closed: a `-wal` is left. Keep the thread: the write succeeds.
+#[test]
+fn closing_leaves_one_whole_file_and_ends_every_handle() {
+    let (dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    let other = sink.clone();
+    let batch = Batch::from(vec![bar("ES", 1, 1.0)]);
+    let (written, ()) = block_on(async { futures::join!(sink.write(&batch), other.close()) });
+    written.unwrap();
+    let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["bars.db"]);
+    assert_eq!(stored(&path).len(), 1);
+
+    let result = write(&sink, vec![bar("ES", 2, 1.0)]);
+    assert_eq!(kind(&result), TRANSIENT);
+    assert!(result.unwrap_err().to_string().contains("has ended"));
+    block_on(sink.close());
+}
+
+// Sabotage: count a constraint as transient, write row by row without a transaction, or leave the transaction open: red.
+#[test]
+fn a_record_that_the_table_refuses_is_permanent() {
+    let (_dir, path) = place();
+    let sink = SqliteSink::open(&path).unwrap();
+    let result = write(&sink, vec![bar("ES", 1, 1.0), bar("ES", 2, f64::NAN)]);
+    assert_eq!(kind(&result), Some(SinkErrorKind::Permanent));
+    assert!(stored(&path).is_empty(), "a batch is stored whole or not at all");
+    write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
+    assert_eq!(stored(&path).len(), 1);
+}
