@@ -6,7 +6,7 @@
 //! machine.
 //!
 //! `cargo bench --bench submit --features testing`; `MDS_BENCH_RECORDS` sets the records a round (default 1,000,000),
-//! `MDS_BENCH_ROUNDS` the rounds (default 7).
+//! `MDS_BENCH_ROUNDS` the rounds (default 7). An argument such as `-- submit_many` measures only that.
 
 use std::{
     num::NonZeroUsize,
@@ -162,7 +162,11 @@ fn main() {
     let rounds = variable("MDS_BENCH_ROUNDS", 7);
     println!("{records} records of {} bytes a round, medians of {rounds} interleaved rounds", size_of::<Quote>());
     println!("{:<36}{:>12}{:>12}{:>9}", "", "ns/record", "channel", "ratio");
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (how, name) in [(How::One, "submit"), (How::Many, "submit_many"), (How::Stream, "sink (stream)")] {
+        if !only.is_empty() && !only.iter().any(|only| name.contains(only.as_str())) {
+            continue;
+        }
         for producers in [1, 4] {
             for workers in [1, 4] {
                 let (mut ours, mut theirs) = (Vec::new(), Vec::new());

@@ -340,7 +340,7 @@ fn what_is_no_store_is_refused_by_name() {
     assert!(matches!(SqliteSink::open(":memory:").unwrap_err(), SqliteOpenError::InMemory { .. }));
 }
 
-// Sabotage: take a missing version for an empty file: `CREATE TABLE` fails.
+// Sabotage: make every table without asking whether it is there (`CREATE TABLE` fails), or refuse a missing version: red.
 #[test]
 fn a_restored_dump_is_a_store_again() {
     let (_dir, path) = place();

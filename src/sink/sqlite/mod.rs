@@ -48,8 +48,8 @@ use crate::record::Bar;
 pub struct SqliteSink(Arc<WriterHandle>);
 
 impl SqliteSink {
-    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store. Blocks the thread for
-    /// the busy timeout at most.
+    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store. Blocks the thread
+    /// meanwhile: for a locked file as long as the busy timeout.
     ///
     /// A file that cannot be reached now, because another process locks it or the disk does not answer, is no error: a
     /// WARN is logged, and writes fail as transient until it can be opened. A file whose schema is current is opened

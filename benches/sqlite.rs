@@ -1,0 +1,195 @@
+//! The SQLite sink against a hand-written loop over one connection: the same batches, pragmas and schema.
+//!
+//! `cargo bench --bench sqlite`; `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size, and
+//! `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing and shows nothing. The runs of
+//! one round follow each other, so that a noisy machine disturbs all of them alike; the ratio is the median of the
+//! rounds' own ratios.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use futures::executor::block_on;
+use market_data_store::{
+    Bar, Batch, Sink, Timeframe, Timestamp,
+    sink::{SqliteOptions, SqliteSink, Synchronous},
+};
+use rusqlite::{Connection, params};
+
+const BATCH: usize = 500;
+const SYMBOLS: usize = 40;
+
+fn main() {
+    // `cargo test --benches` and `cargo bench -- --list` want to see it end, not to measure.
+    if !env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let load = Load::new(number("MDS_BENCH_ROWS", 200_000));
+    let rounds = number("MDS_BENCH_ROUNDS", 5);
+    let dir = env::var_os("MDS_BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+    println!("{} rows in batches of {BATCH}, {rounds} rounds, files in {}", load.rows(), dir.display());
+
+    for (title, synchronous, contenders) in [
+        (
+            "synchronous=NORMAL, one writer (goal 0.95)",
+            Synchronous::Normal,
+            [("loop", by_hand as Contender), ("sink", |path, load, how| through_sink(path, load, how, 1))],
+        ),
+        (
+            "synchronous=FULL, four writers (goal 1.5)",
+            Synchronous::Full,
+            [("loop", by_hand as Contender), ("sink", |path, load, how| through_sink(path, load, how, 4))],
+        ),
+    ] {
+        let mut rates = vec![Vec::new(); contenders.len()];
+        for round in 0..rounds {
+            // The first and the last place in a round change hands.
+            for place in 0..contenders.len() {
+                let at = (place + round) % contenders.len();
+                rates[at].push(measure(&dir, &load, synchronous, contenders[at].1));
+            }
+        }
+        println!("\n{title}");
+        for (at, (name, _)) in contenders.iter().enumerate() {
+            let ratios = rates[at].iter().zip(&rates[0]).map(|(rate, peer)| rate / peer).collect();
+            println!("  {name}: {:>9.0} rows/s, {:.2} of the loop", median(rates[at].clone()), median(ratios));
+        }
+    }
+}
+
+/// Writes the load into a new file and returns when all of it is durable.
+type Contender = fn(&Path, &Load, Synchronous);
+
+/// Bars in batches of one symbol each, as the queue would hand them out, and as somebody without this crate would.
+struct Load {
+    batches: Vec<Batch<Bar>>,
+    plain: Vec<Vec<PlainBar>>,
+}
+
+struct PlainBar {
+    vendor: String,
+    symbol: String,
+    timeframe: String,
+    ts: i64,
+    prices: [f64; 4],
+    volume: Option<f64>,
+}
+
+impl Load {
+    fn new(rows: usize) -> Self {
+        let batch = |number: usize| -> Vec<Bar> {
+            let symbol = format!("SYM{}", number % SYMBOLS);
+            (0..BATCH)
+                .map(|at| {
+                    let minute = (number / SYMBOLS * BATCH + at) as i64;
+                    let price = 100.0 + (minute % 997) as f64 / 7.0;
+                    Bar {
+                        vendor: Bar::UNKNOWN_VENDOR.into(),
+                        symbol: symbol.as_str().into(),
+                        timeframe: Timeframe::MINUTE,
+                        ts: Timestamp::from_micros(1_700_000_000_000_000 + minute * 60_000_000),
+                        open: price,
+                        high: price + 1.0,
+                        low: price - 1.0,
+                        close: price + 0.5,
+                        volume: Some(minute as f64),
+                    }
+                })
+                .collect()
+        };
+        let batches: Vec<Vec<Bar>> = (0..rows.div_ceil(BATCH)).map(batch).collect();
+        let plain = batches.iter().map(|batch| batch.iter().map(PlainBar::from).collect()).collect();
+        Self { batches: batches.into_iter().map(Batch::from).collect(), plain }
+    }
+
+    fn rows(&self) -> usize {
+        self.batches.iter().map(|batch| batch.len()).sum()
+    }
+}
+
+impl From<&Bar> for PlainBar {
+    fn from(bar: &Bar) -> Self {
+        Self {
+            vendor: bar.vendor.to_string(),
+            symbol: bar.symbol.to_string(),
+            timeframe: bar.timeframe.to_string(),
+            ts: bar.ts.as_micros(),
+            prices: [bar.open, bar.high, bar.low, bar.close],
+            volume: bar.volume,
+        }
+    }
+}
+
+/// The loop that somebody would write: one connection, one prepared statement, one transaction a batch.
+fn by_hand(path: &Path, load: &Load, synchronous: Synchronous) {
+    let mut connection = Connection::open(path).unwrap();
+    let synchronous = match synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    connection.execute_batch(&format!("PRAGMA synchronous = {synchronous}; PRAGMA temp_store = memory;")).unwrap();
+    for batch in &load.plain {
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+        {
+            let mut statement = transaction
+                .prepare_cached(
+                    "INSERT INTO bars VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                     ON CONFLICT (vendor, symbol, timeframe, ts) DO UPDATE SET open = excluded.open,
+                     high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume",
+                )
+                .unwrap();
+            for bar in batch {
+                let [open, high, low, close] = bar.prices;
+                let row = params![bar.vendor, bar.symbol, bar.timeframe, bar.ts, open, high, low, close, bar.volume];
+                statement.execute(row).unwrap();
+            }
+        }
+        transaction.commit().unwrap();
+    }
+}
+
+/// The sink, with each writer awaiting one batch at a time as a worker does.
+fn through_sink(path: &Path, load: &Load, synchronous: Synchronous, writers: usize) {
+    let mut options = SqliteOptions::new(path);
+    options.synchronous = synchronous;
+    let sink = SqliteSink::open(options).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let sink = &sink;
+            scope.spawn(move || {
+                for batch in load.batches.iter().skip(writer).step_by(writers) {
+                    block_on(sink.write(batch)).unwrap();
+                }
+            });
+        }
+    });
+    block_on(sink.close());
+}
+
+/// Runs one contender on a new file with the schema in place, and returns its rows a second.
+fn measure(dir: &Path, load: &Load, synchronous: Synchronous, contender: Contender) -> f64 {
+    let dir = tempfile::tempdir_in(dir).unwrap();
+    let path = dir.path().join("bars.db");
+    block_on(SqliteSink::open(&path).unwrap().close());
+
+    let begun = Instant::now();
+    contender(&path, load, synchronous);
+    let took = begun.elapsed();
+
+    let sql = "SELECT count(*) FROM bars";
+    let stored: i64 = Connection::open(&path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(stored as usize, load.rows(), "a contender must store everything");
+    load.rows() as f64 / took.as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn number(name: &str, default: usize) -> usize {
+    env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
+}
