@@ -1,0 +1,3 @@
+//! The `mds` command line, one file a command.
+
+pub mod ingest;
