@@ -251,18 +251,15 @@ mod tests {
             ("a,,", &["a", "", ""]),
             ("", &[""]),
             (r#""a,b",c"#, &["a,b", "c"]),
-            (r#"a,"b""c", "d" ,"""#, &[]),
-            (r#"a,"b""c", "d" ,"""""#, &["a", "b\"c", "d", "\""]),
-            (r#""","x""#, &[]),
+            (r#"a, "b""c" ,"",d"#, &["a", "b\"c", "", "d"]),
+            (r#""""","x","#, &["\"", "x", ""]),
             (r#"6" pipe,b"#, &["6\" pipe", "b"]),
-            (r#""",b"#, &[]),
-            (r#""","","#, &[]),
-            (r#""",""#, &[","]),
         ] {
-            match split(line) {
-                Ok(fields) => assert_eq!(fields, expected, "{line}"),
-                Err(error) => assert!(expected.is_empty(), "{line}: {error}"),
-            }
+            assert_eq!(
+                split(line).as_deref(),
+                Ok(&expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+                "{line}"
+            );
         }
         assert_eq!(split(r#"a,"b"#).unwrap_err(), "expected a closing quote on the same line, got none");
         assert_eq!(split(r#""a"b,c"#).unwrap_err(), r#"expected a delimiter behind a closing quote, got "b,c""#);

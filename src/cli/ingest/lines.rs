@@ -52,6 +52,12 @@ impl LineBuffer {
         self.bytes_read
     }
 
+    /// Returns how many bytes of memory it has taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Returns what is left, for a format that does not go by lines.
     pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
