@@ -4,6 +4,9 @@
 
 pub use actix;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod coordinator;
 pub mod feedback;
 pub mod metrics;
