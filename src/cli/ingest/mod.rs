@@ -12,12 +12,17 @@
 
 mod array;
 mod columns;
+mod command;
 mod csv;
+mod feed;
+mod levels;
 mod lines;
 mod missing;
 mod object;
 mod rows;
 mod sniff;
+mod summary;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -37,6 +42,7 @@ use self::{
     sniff::Format,
 };
 pub use self::{
+    command::{Args, run},
     missing::{Missing, shell_quote},
     times::{InvalidOption, TimeFormat, Zone},
 };
