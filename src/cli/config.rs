@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use market_data_store::settings::{Loaded, VARIABLES};
 use serde::Serialize;
 
 use super::{Exit, print};
+use crate::settings::{Loaded, VARIABLES};
 
 /// Shows every setting, its value, and whether it comes from the environment or is the default.
 #[derive(clap::Args)]

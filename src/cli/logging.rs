@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal};
 
-use market_data_store::settings::{LogFormat, Problem, Variable};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -11,6 +10,9 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+use super::progress::Stderr;
+use crate::settings::{LogFormat, Problem, Variable};
 
 /// Reads the filter in MDS_LOG.
 pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
@@ -22,7 +24,7 @@ pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
 pub fn install(filter: EnvFilter, format: LogFormat) {
     let filter = filter.and(filter_fn(shows_no_secret));
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = fmt::layer::<Registry>().with_writer(io::stderr).with_ansi(colours).log_internal_errors(false);
+    let lines = fmt::layer::<Registry>().with_writer(|| Stderr).with_ansi(colours).log_internal_errors(false);
     match format {
         LogFormat::Text => tracing_subscriber::registry().with(lines.with_filter(filter)).init(),
         LogFormat::Json => {

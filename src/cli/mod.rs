@@ -1,7 +1,10 @@
 //! The commands of `mds`, one file each, and what they share.
 
 mod config;
+pub mod ingest;
 mod logging;
+mod progress;
+mod signals;
 
 use std::{
     fmt,
@@ -9,11 +12,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use market_data_store::{
-    Settings,
-    settings::{Loaded, SettingsError},
-};
 use tracing_subscriber::EnvFilter;
+
+use crate::settings::{Loaded, Settings, SettingsError};
 
 /// Loads market data into a store, with back-pressure.
 ///
@@ -27,18 +28,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Ingest(ingest::Args),
     Config(config::Args),
 }
 
-/// How the process ends. Where several apply, the first in this order.
+/// How the process ends. Where several apply, the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
+    /// SIGINT asked it to stop.
+    Interrupted,
+    /// SIGTERM asked it to stop.
+    Terminated,
     /// Something broke that is nobody's input, or records were left unsettled.
     Internal,
     /// The environment is wrong.
     Configuration,
-    /// The command line is wrong.
+    /// The command line is wrong, or a file is refused whole.
     Usage,
+    /// The store cannot be used.
+    Unavailable,
+    /// Some records were rejected or dead-lettered.
+    Rejected,
     /// Everything was done.
     Done,
 }
@@ -47,9 +57,13 @@ impl Exit {
     /// Returns the code for the shell, after sysexits.h where it has one.
     pub const fn code(self) -> i32 {
         match self {
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
             Self::Internal => 70,
             Self::Configuration => 78,
             Self::Usage => 2,
+            Self::Unavailable => 69,
+            Self::Rejected => 65,
             Self::Done => 0,
         }
     }
@@ -92,6 +106,7 @@ pub fn run() -> Exit {
         loaded.settings.source = Settings::source_of_command(cli.command.name());
     }
     match cli.command {
+        Command::Ingest(args) => ingest::run(&args, loaded.settings),
         Command::Config(args) => config::run(&args, &loaded),
     }
 }
@@ -100,6 +115,7 @@ impl Command {
     /// The command as it appears in the default source.
     fn name(&self) -> &'static str {
         match self {
+            Self::Ingest(_) => "ingest",
             // Not its own: it shows what the other commands would get.
             Self::Config(_) => "<command>",
         }
@@ -138,5 +154,5 @@ fn print(text: &str) -> Result<(), Exit> {
 
 /// Writes a line to standard error; where that is closed there is nobody to tell.
 fn complain(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = progress::Stderr.write_all(format!("{line}\n").as_bytes());
 }

@@ -116,3 +116,12 @@ fn a_reader_that_goes_away_is_no_error() {
         assert_eq!((child.wait().unwrap().code(), complaints.as_str()), (Some(0), ""), "{args:?}");
     }
 }
+
+#[test]
+fn the_default_source_names_host_and_command() {
+    let output = config(&[], &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let source = json["MDS_SOURCE"]["value"].as_str().unwrap();
+    let host = source.strip_suffix(":mds-<command>").unwrap();
+    assert!(!host.is_empty());
+}

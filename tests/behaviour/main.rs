@@ -3,6 +3,8 @@
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 mod dependencies;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
+mod ingest_command;
 #[cfg(feature = "testing")]
 mod levels;
 #[cfg(all(feature = "cli", feature = "sqlite"))]

@@ -1,0 +1,343 @@
+//! `mds ingest`: files in, records stored, books that add up.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, Addr, System};
+use smol_str::SmolStr;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Chunk, ReadError, ReadOptions, TimeFormat, Zone,
+    feed::{Ended, Feed, Input, Target},
+    levels::{Count, LevelChanges, LevelCounter},
+    summary::{Settled, Summary},
+    tally::Tally,
+};
+use crate::{
+    Coordinator, MarketDataStore, StartError, StopReason,
+    cli::{
+        Exit, complain, print,
+        progress::Progress,
+        signals::{self, Stop},
+    },
+    coordinator::WriteHandle,
+    feedback::{Delivery, Feedback, Subscribe},
+    record::{Bar, Timeframe},
+    settings::Settings,
+    sink::{SqliteOpenError, SqliteOptions, SqliteSink},
+};
+
+/// What the end may take beyond MDS_SHUTDOWN_TIMEOUT, for each of its steps that could hang.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often the progress bar learns rate and level.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// Loads bars from CSV, NDJSON and JSON files into the store of MDS_DATABASE_URL.
+///
+/// A line that holds no valid bar costs only itself and is named at the end. Of two rows for the same bar the later
+/// wins. On a pipe it writes by MDS_COORDINATOR_FLUSH_INTERVAL, and the pipe fills up when the store is slow.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What was traded, where the files do not say.
+    #[arg(long, value_name = "S", value_parser = Bar::normal_symbol)]
+    symbol: Option<SmolStr>,
+    /// The time that a bar covers, such as 1m, 4h, 1d or 1mo, where the files do not say.
+    #[arg(long, value_name = "T")]
+    timeframe: Option<Timeframe>,
+    /// Who made the data, where the files do not say.
+    #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
+    vendor: Option<SmolStr>,
+    /// Where the clocks stand whose times have no offset, such as America/New_York. UTC if it is not given.
+    #[arg(long, value_name = "ZONE")]
+    tz: Option<Zone>,
+    /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
+    #[arg(long, value_name = "F")]
+    ts_format: Option<TimeFormat>,
+    /// Read and check, but store nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Files to load; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, settings: Settings) -> Exit {
+    let stop = match signals::listen() {
+        Ok(stop) => stop,
+        Err(error) => {
+            complain(format_args!("error: cannot listen for signals: {error}"));
+            return Exit::Internal;
+        }
+    };
+    let options = args.options();
+    let inputs: Vec<Input> = args.files.iter().map(|file| Input::new(file)).collect();
+    // All of them before anything is written: whoever mends the third file wants to run the same command again.
+    let mut refused = false;
+    for input in &inputs {
+        if let Err(error) = check(input, &options) {
+            args.complain_about(input, &error);
+            refused = true;
+        }
+    }
+    if inputs.iter().filter(|input| input.is_standard_input()).count() > 1 {
+        complain(format_args!("error: expected - once, standard input can be read only once"));
+        refused = true;
+    }
+    if refused {
+        return Exit::Usage;
+    }
+    System::new().block_on(ingest(args, settings, inputs, options, stop))
+}
+
+/// Reads as far as it takes to know that the input can be read. One that can be read only once is left alone.
+fn check(input: &Input, options: &ReadOptions) -> Result<(), ReadError> {
+    if input.is_standard_input() {
+        return Ok(());
+    }
+    let metadata = fs::metadata(&input.path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    }
+    if input.bytes.is_none() {
+        return Ok(());
+    }
+    let mut reader = input.open(options)?;
+    let mut chunk = Chunk::default();
+    while reader.next_chunk(&mut chunk)? && chunk.is_empty() {}
+    Ok(())
+}
+
+/// Why there is nothing more to wait for.
+enum End {
+    /// Everything was read and is settled; these inputs failed.
+    Read(Vec<(Input, ReadError)>),
+    /// A signal came.
+    Stopped(Exit),
+    /// The store, or the reading thread, broke.
+    Broken(String),
+}
+
+/// What runs unless it is a dry run.
+struct Live {
+    store: MarketDataStore,
+    handle: WriteHandle<Bar>,
+    sink: SqliteSink,
+    feedback: Feedback,
+    levels: Addr<LevelCounter>,
+}
+
+async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: ReadOptions, mut stop: Stop) -> Exit {
+    let deadline = settings.shutdown_timeout;
+    let live = if args.dry_run {
+        None
+    } else {
+        match Live::start(settings).await {
+            Ok(live) => Some(live),
+            Err(error) => {
+                complain(format_args!("error: {}", with_sources(&error)));
+                return exit_of(&error);
+            }
+        }
+    };
+    let started = Instant::now();
+    let tally = Arc::new(Tally::default());
+    let progress = Progress::start();
+    let (done, read) = oneshot::channel();
+    let feed = Feed {
+        inputs,
+        options,
+        target: live.as_ref().map_or(Target::DryRun, |live| Target::Coordinator(live.handle.clone())),
+        tally: Arc::clone(&tally),
+        progress: progress.clone(),
+        stop: stop.clone(),
+    };
+    // A plain thread: a read from a pipe cannot be interrupted, and must not keep the process alive.
+    let reading = std::thread::Builder::new().name("mds-read".to_owned()).spawn(move || {
+        let _ = done.send(feed.run());
+    });
+    if let Err(error) = reading {
+        complain(format_args!("error: cannot start a thread: {error}"));
+        return Exit::Internal;
+    }
+
+    let end = tokio::select! {
+        biased;
+        exit = signals::stopped(&mut stop) => End::Stopped(exit),
+        reason = broken(live.as_ref()) => End::Broken(reason.to_string()),
+        end = read_and_flushed(read, live.as_ref()) => end,
+        () = show_rate(&progress, &tally, live.as_ref(), started) => unreachable!("it only shows"),
+    };
+
+    let (mut exit, settled) = match (&end, &live) {
+        (End::Stopped(exit), Some(live)) => (*exit, live.end(true, deadline).await),
+        (End::Stopped(exit), None) => (*exit, Settled::default()),
+        (End::Read(_), Some(live)) => (Exit::Done, live.end(false, deadline).await),
+        (End::Broken(_), Some(live)) => (Exit::Internal, live.end(false, Duration::ZERO).await),
+        (End::Broken(_), None) => (Exit::Internal, Settled::default()),
+        (End::Read(_), None) => (Exit::Done, Settled::default()),
+    };
+    let counts = tally.close();
+    let settled = if live.is_some() { settled } else { Settled { stored: counts.accepted, ..Settled::default() } };
+    let elapsed = started.elapsed();
+    let changes = match &live {
+        Some(live) => live.close().await,
+        None => LevelChanges::default(),
+    };
+    progress.finish();
+
+    match end {
+        End::Read(failed) => {
+            for (input, error) in &failed {
+                args.complain_about(input, error);
+                exit = exit.min(if matches!(error, ReadError::Io(_)) { Exit::Internal } else { Exit::Usage });
+            }
+        }
+        End::Broken(reason) => tracing::error!("{reason}"),
+        End::Stopped(_) => {}
+    }
+    let summary = Summary::new(counts, settled, elapsed, changes);
+    let printed = print(&if args.json { summary.json() } else { summary.table(args.dry_run) });
+    exit.min(summary.exit()).min(printed.map_or_else(|exit| exit, |()| Exit::Done))
+}
+
+impl Live {
+    async fn start(settings: Settings) -> Result<Self, StartError> {
+        // Not by `MarketDataStore::start`: a sink that is closed leaves one file behind, not the file and its log.
+        let sink = SqliteSink::open(SqliteOptions::from_url(&settings.database_url)?)?;
+        let store =
+            MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).start().await?;
+        let handle = store.coordinator::<Bar>().expect("the one coordinator was added above");
+        let feedback = store.feedback();
+        let levels = LevelCounter::default().start();
+        feedback.subscribe(Subscribe::new(levels.clone().recipient()).delivery(Delivery::Every));
+        Ok(Self { store, handle, sink, feedback, levels })
+    }
+
+    /// Ends the store; `announce` says whether producers are told to stop.
+    async fn end(&self, announce: bool, deadline: Duration) -> Settled {
+        let ended = async {
+            let report = if announce { self.store.shutdown(deadline).await } else { self.store.finish(deadline).await };
+            report.coordinators.first().map(Settled::from)
+        };
+        match timeout(deadline + GRACE, ended).await {
+            Ok(Some(settled)) => settled,
+            _ => Settled::from(&self.handle.health().await),
+        }
+    }
+
+    /// Closes the database file, and returns the level changes up to the last.
+    async fn close(&self) -> LevelChanges {
+        let _ = timeout(GRACE, self.sink.close()).await;
+        let changes = async {
+            self.feedback.idle().await;
+            self.levels.send(Count).await
+        };
+        timeout(GRACE, changes).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+/// Waits until the store can do no more work; a dry run has none.
+async fn broken(live: Option<&Live>) -> StopReason {
+    match live {
+        Some(live) => live.store.stopped().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until everything is read, and everything accepted is settled, however long the store is away.
+async fn read_and_flushed(read: oneshot::Receiver<Result<Vec<(Input, ReadError)>, Ended>>, live: Option<&Live>) -> End {
+    let refusal = match read.await {
+        Ok(Ok(failed)) => match live {
+            None => return End::Read(failed),
+            Some(live) => match live.handle.flush().await {
+                Ok(()) => return End::Read(failed),
+                Err(refusal) => refusal,
+            },
+        },
+        Ok(Err(Ended::Refused(refusal))) => refusal,
+        // The signal that stopped it is told on another way.
+        Ok(Err(Ended::Stopped)) => std::future::pending().await,
+        Err(_) => return End::Broken("the reading thread died".to_owned()),
+    };
+    // The store is about to say why it takes no more; that is worth more than that it does not.
+    sleep(GRACE).await;
+    End::Broken(refusal.to_string())
+}
+
+async fn show_rate(progress: &Progress, tally: &Tally, live: Option<&Live>, started: Instant) {
+    loop {
+        if !progress.is_visible() {
+            std::future::pending::<()>().await;
+        }
+        let rate = tally.accepted() as f64 / started.elapsed().as_secs_f64().max(0.001);
+        progress.rate(rate, live.map_or_else(Default::default, |live| live.handle.level()));
+        sleep(REFRESH).await;
+    }
+}
+
+impl Args {
+    fn options(&self) -> ReadOptions {
+        ReadOptions {
+            symbol: self.symbol.clone(),
+            timeframe: self.timeframe,
+            vendor: self.vendor.clone(),
+            zone: self.tz.clone().unwrap_or_default(),
+            ts_format: self.ts_format.clone(),
+            name: String::new(),
+        }
+    }
+
+    /// Says what is wrong with an input, and how to say what is missing.
+    fn complain_about(&self, input: &Input, error: &ReadError) {
+        complain(format_args!("error: {}: {error}", input.name));
+        if let ReadError::Missing(missing) = error {
+            complain(format_args!("  try: {}", missing.corrected(&self.words_for(input))));
+        }
+    }
+
+    /// The command line as it was typed, for one of its files: what is missing is missing in each of them by itself.
+    fn words_for(&self, input: &Input) -> Vec<String> {
+        let is_other = |word: &OsString| self.files.iter().any(|file| file == word && *file != input.path);
+        let words = std::env::args_os().skip(1).filter(|word| !is_other(word));
+        [OsString::from("mds")].into_iter().chain(words).map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+}
+
+/// The store's failures by whose they are: the environment's, the store's, or our own.
+fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => Exit::Configuration,
+        StartError::Sqlite(SqliteOpenError::Url { .. }) => Exit::Configuration,
+        StartError::Sqlite(_) => Exit::Unavailable,
+        _ => Exit::Internal,
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Many errors say what their source says.
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

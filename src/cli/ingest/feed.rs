@@ -1,0 +1,168 @@
+//! The reading thread: from files to the coordinator, as fast as that takes records.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+};
+
+use futures_util::future::{Either, select};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{BarReader, Chunk, ReadError, ReadOptions, tally::Tally};
+use crate::{
+    cli::{
+        progress::Progress,
+        signals::{self, Stop},
+    },
+    coordinator::{Refusal, WriteHandle},
+    record::Bar,
+};
+
+const STANDARD_INPUT: &str = "-";
+
+/// A file, or standard input.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// A path, or `-`.
+    pub path: PathBuf,
+    /// The path as it is shown.
+    pub name: Arc<str>,
+    /// None for pipes and the like, which can be read only once.
+    pub bytes: Option<u64>,
+}
+
+impl Input {
+    pub fn new(path: &Path) -> Self {
+        let metadata = if path == Path::new(STANDARD_INPUT) { None } else { fs::metadata(path).ok() };
+        Self {
+            path: path.to_owned(),
+            name: path.to_string_lossy().into(),
+            bytes: metadata.filter(fs::Metadata::is_file).map(|metadata| metadata.len()),
+        }
+    }
+
+    pub fn is_standard_input(&self) -> bool {
+        self.path == Path::new(STANDARD_INPUT)
+    }
+
+    /// Opens it and makes a reader.
+    pub fn open(&self, options: &ReadOptions) -> io::Result<BarReader<Box<dyn Read>>> {
+        let source: Box<dyn Read> =
+            if self.is_standard_input() { Box::new(io::stdin()) } else { Box::new(File::open(&self.path)?) };
+        Ok(BarReader::new(source, ReadOptions { name: self.name.to_string(), ..options.clone() }))
+    }
+}
+
+/// Why reading ended before the end of the last input.
+#[derive(Debug)]
+pub enum Ended {
+    /// By a signal.
+    Stopped,
+    /// The coordinator takes no more records.
+    Refused(Refusal),
+}
+
+/// Where bars go.
+pub enum Target {
+    /// Nowhere: they are only counted.
+    DryRun,
+    Coordinator(WriteHandle<Bar>),
+}
+
+/// Reads inputs, one after the other, and submits what is in them.
+pub struct Feed {
+    pub inputs: Vec<Input>,
+    pub options: ReadOptions,
+    pub target: Target,
+    pub tally: Arc<Tally>,
+    pub progress: Progress,
+    pub stop: Stop,
+}
+
+impl Feed {
+    /// Reads everything. Returns the inputs that could not be read, or not to their end.
+    ///
+    /// # Errors
+    /// Reading ended early.
+    pub fn run(mut self) -> Result<Vec<(Input, ReadError)>, Ended> {
+        // Drives the submits. It needs no timer and no I/O: those belong to the coordinator.
+        let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
+        let inputs = std::mem::take(&mut self.inputs);
+        let mut failed = Vec::new();
+        for (index, input) in inputs.iter().enumerate() {
+            self.progress.file(index + 1, inputs.len(), &input.name, input.bytes);
+            self.tally.file();
+            if let Err(error) = self.read(input, &runtime)? {
+                failed.push((input.clone(), error));
+            }
+        }
+        Ok(failed)
+    }
+
+    fn read(&mut self, input: &Input, runtime: &Runtime) -> Result<Result<(), ReadError>, Ended> {
+        let mut reader = match input.open(&self.options) {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let mut chunk = Chunk::default();
+        let result = loop {
+            // Only this reads, and at most once: whatever was read before is submitted by then, however long it blocks.
+            let more = match reader.next_chunk(&mut chunk) {
+                Ok(more) => more,
+                Err(error) => break Err(error),
+            };
+            self.progress.bytes(reader.bytes_read());
+            self.tally.skip(chunk.skipped);
+            for rejected in chunk.rejected.drain(..) {
+                self.tally.reject(&input.name, rejected.line, rejected.message);
+            }
+            self.submit(&mut chunk.bars, runtime)?;
+            if !more {
+                break Ok(());
+            }
+        };
+        for note in reader.notes() {
+            tracing::info!(file = &*input.name, "{note}");
+        }
+        Ok(result)
+    }
+
+    /// Submits all of `bars`. At an error those that were not accepted are still in it.
+    fn submit(&mut self, bars: &mut VecDeque<Bar>, runtime: &Runtime) -> Result<(), Ended> {
+        if self.stop.borrow().is_some() {
+            return Err(Ended::Stopped);
+        }
+        let Self { target, stop, .. } = self;
+        let handle = match target {
+            Target::Coordinator(handle) => handle,
+            Target::DryRun => {
+                self.tally.accept(bars.len() as u64);
+                bars.clear();
+                return Ok(());
+            }
+        };
+        let before = bars.len();
+        let result = runtime.block_on(async {
+            match select(pin!(signals::stopped(stop)), pin!(submit(handle, bars))).await {
+                Either::Left(_) => Err(Ended::Stopped),
+                Either::Right((result, _)) => result.map_err(Ended::Refused),
+            }
+        });
+        self.tally.accept((before - bars.len()) as u64);
+        result
+    }
+}
+
+async fn submit(handle: &WriteHandle<Bar>, bars: &mut VecDeque<Bar>) -> Result<(), Refusal> {
+    loop {
+        match handle.submit_from(bars).await {
+            // With the strategy `error` the coordinator leaves it to its producer to wait. A loader can.
+            Err(Refusal::Full) => handle.flush().await?,
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A JSON object as a row: its fields are found by name, like columns.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{
+    Chunk, Line, ReadError,
+    columns::{ROLES, Role},
+    rows::{Cells, Rows},
+    text_of, too_long,
+};
+use crate::quoted::Quoted;
+
+/// Takes a line of NDJSON.
+pub(super) fn line(line: Line<'_>, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    match line {
+        Line::TooLong { number } => rows.reject(number, too_long(), chunk),
+        Line::Whole { bytes, .. } if bytes.iter().all(u8::is_ascii_whitespace) => Ok(()),
+        Line::Whole { number, bytes } => element(number, bytes, rows, chunk),
+    }
+}
+
+/// Takes one JSON value that should be a bar.
+pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    let fields = text_of(bytes).and_then(|text| {
+        serde_json::from_str::<Fields<'_>>(text.trim_start()).map_err(|error| {
+            // Where an element is one line, its own line number 1 would only mislead.
+            let (said, at) = (error.to_string(), format!(" at line 1 column {}", error.column()));
+            let said =
+                said.strip_suffix(&at).map(|what| format!("{what} at column {}", error.column())).unwrap_or(said);
+            format!("expected a JSON object, got {}: {said}", Quoted(text.trim()))
+        })
+    });
+    match fields {
+        Ok(fields) => {
+            for name in &fields.ignored {
+                rows.ignore(name);
+            }
+            match fields.problem.clone().or_else(|| fields.lacks()) {
+                Some(problem) => rows.reject(line, problem, chunk),
+                None => rows.push(line, &fields.cells(), chunk),
+            }
+        }
+        Err(message) => rows.reject(line, message, chunk),
+    }
+}
+
+/// The values of an object by role, each as the text that stands there: numbers as they are written, strings without
+/// their quotes, null as nothing.
+#[derive(Default)]
+struct Fields<'a> {
+    values: [Option<Cow<'a, str>>; ROLES],
+    ignored: Vec<Cow<'a, str>>,
+    problem: Option<String>,
+}
+
+impl Fields<'_> {
+    /// Complains of the fields that a bar needs and this object has not.
+    fn lacks(&self) -> Option<String> {
+        let has = |role: Role| self.values[role as usize].is_some();
+        let mut lacks = Vec::new();
+        if !has(Role::Time) && !has(Role::Date) && !has(Role::Clock) {
+            lacks.push("time");
+        }
+        let prices = [Role::Open, Role::High, Role::Low, Role::Close];
+        lacks.extend(prices.into_iter().filter(|role| !has(*role)).map(Role::name));
+        (!lacks.is_empty()).then(|| format!("expected a field for {}, got none", lacks.join(", ")))
+    }
+
+    fn cells(&self) -> Cells<'_> {
+        let optional = |role: Role| self.values[role as usize].as_deref().map(str::trim);
+        let cell = |role: Role| optional(role).unwrap_or_default();
+        let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
+            (Some(time), _) => (time, ""),
+            (None, Some(date)) => (date, cell(Role::Clock)),
+            (None, None) => (cell(Role::Clock), ""),
+        };
+        Cells {
+            time,
+            clock,
+            open: cell(Role::Open),
+            high: cell(Role::High),
+            low: cell(Role::Low),
+            close: cell(Role::Close),
+            volume: cell(Role::Volume),
+            symbol: optional(Role::Symbol),
+            timeframe: optional(Role::Timeframe),
+            vendor: optional(Role::Vendor),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> de::Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the fields of a bar")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
+            let value: &RawValue = map.next_value()?;
+            let Some(role) = Role::of(&name) else {
+                fields.ignored.push(name);
+                continue;
+            };
+            let slot = &mut fields.values[role as usize];
+            if slot.is_some() {
+                match role {
+                    Role::Time => fields.ignored.push(name),
+                    role => fields.problem = Some(format!("expected one field for {}, got two", role.name())),
+                }
+                continue;
+            }
+            *slot = Some(match value.get() {
+                "null" => Cow::Borrowed(""),
+                raw if raw.starts_with('"') => serde_json::from_str::<Text<'de>>(raw).map_err(de::Error::custom)?.0,
+                raw => {
+                    if raw.starts_with(['{', '[', 't', 'f']) {
+                        let problem = format!("{}: expected a string or a number, got {}", role.name(), Quoted(raw));
+                        fields.problem = Some(problem);
+                    }
+                    Cow::Borrowed(raw)
+                }
+            });
+        }
+        Ok(fields)
+    }
+}
+
+/// A JSON string, borrowed if it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Visitor)
+    }
+}

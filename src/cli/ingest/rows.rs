@@ -1,0 +1,410 @@
+//! From cells to bars: the rules that hold for every format.
+
+use std::{collections::VecDeque, fmt};
+
+use smol_str::SmolStr;
+
+use super::{
+    Chunk, Missing, ReadError, ReadOptions, Rejected, missing,
+    times::{Either, Order, Reading, Times, proposed_format},
+};
+use crate::{
+    quoted::Quoted,
+    record::{Bar, Record, Timeframe},
+    timestamp::Timestamp,
+};
+
+/// So many rows may pass before the order of day and month is known.
+const ROWS_TO_SETTLE: usize = 1_000;
+/// From so many rows a timeframe is guessed, if they are at hand.
+const ROWS_TO_GUESS: usize = 64;
+/// So few suffice if reading more could block.
+const ROWS_TO_GUESS_AT_LEAST: usize = 3;
+/// The most ignored columns that are named.
+const IGNORED_NAMED: usize = 20;
+
+/// The cells of a row, trimmed; empty where the row has nothing, none where the file has no such column.
+#[derive(Debug, Default)]
+pub(super) struct Cells<'a> {
+    pub(super) time: &'a str,
+    pub(super) clock: &'a str,
+    pub(super) open: &'a str,
+    pub(super) high: &'a str,
+    pub(super) low: &'a str,
+    pub(super) close: &'a str,
+    pub(super) volume: &'a str,
+    pub(super) symbol: Option<&'a str>,
+    pub(super) timeframe: Option<&'a str>,
+    pub(super) vendor: Option<&'a str>,
+}
+
+/// Makes bars of the rows of one file, in order.
+pub(super) struct Rows {
+    symbol: Given<SmolStr>,
+    timeframe: Given<Timeframe>,
+    vendor: Given<SmolStr>,
+    times: Times,
+    name: String,
+    stage: Stage,
+    /// Whether the first row has shown which columns there are.
+    begun: bool,
+    ignored: Vec<String>,
+}
+
+/// What happens to a row.
+enum Stage {
+    /// It goes out at once.
+    Open,
+    /// Something is missing, and the rows are only looked at for a guess of the timeframe.
+    Guessing(Guess),
+    /// It waits until the order of day and month is known.
+    Settling(Settling),
+    /// The order is known; the rows that waited go out first.
+    Releasing(VecDeque<Outcome>),
+}
+
+/// What became of a row.
+enum Outcome {
+    Bar(Bar),
+    Undated(Undated),
+    Rejected(Rejected),
+    Skipped,
+}
+
+/// A bar whose date has two readings.
+struct Undated {
+    line: u64,
+    bar: Bar,
+    either: Box<Either>,
+}
+
+#[derive(Default)]
+struct Settling {
+    held: VecDeque<Outcome>,
+    /// A line and its date for each order that was shown, and one that can be read both ways.
+    month_first: Option<(u64, String)>,
+    day_first: Option<(u64, String)>,
+    open: Option<(u64, String)>,
+}
+
+struct Guess {
+    missing: Missing,
+    month_first: Vec<Timestamp>,
+    day_first: Vec<Timestamp>,
+    proven: Option<Order>,
+    rows: usize,
+}
+
+impl Rows {
+    pub(super) fn new(options: ReadOptions) -> Self {
+        Self {
+            symbol: Given::new("symbol", options.symbol, None, |text| {
+                Bar::normal_symbol(text).map_err(|e| e.to_string())
+            }),
+            timeframe: Given::new("timeframe", options.timeframe, None, |text| {
+                text.parse().map_err(|error| format!("timeframe: {error}"))
+            }),
+            vendor: Given::new("vendor", options.vendor, Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)), |text| {
+                Bar::normal_vendor(text).map_err(|e| e.to_string())
+            }),
+            times: Times::new(options.zone, options.ts_format),
+            name: options.name,
+            stage: Stage::Open,
+            begun: false,
+            ignored: Vec::new(),
+        }
+    }
+
+    /// Notes a column that is not used, once.
+    pub(super) fn ignore(&mut self, column: &str) {
+        if self.ignored.len() <= IGNORED_NAMED && !self.ignored.iter().any(|known| known == column) {
+            self.ignored.push(column.to_owned());
+        }
+    }
+
+    /// Returns the line that names the ignored columns, if there are any.
+    pub(super) fn ignored_columns(&self) -> Option<String> {
+        let named: Vec<_> =
+            self.ignored.iter().take(IGNORED_NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();
+        let more = if self.ignored.len() > IGNORED_NAMED { " and more" } else { "" };
+        (!named.is_empty()).then(|| format!("ignored columns: {}{more}", named.join(", ")))
+    }
+
+    /// Takes a row.
+    pub(super) fn push(&mut self, line: u64, cells: &Cells<'_>, chunk: &mut Chunk) -> Result<(), ReadError> {
+        if !self.begun {
+            self.begin(cells);
+        }
+        if let Stage::Guessing(guess) = &mut self.stage {
+            guess.look_at(&mut self.times, cells);
+            return if guess.rows >= guess.rows_wanted() { self.report_missing() } else { Ok(()) };
+        }
+        let outcome = match self.outcome(line, cells) {
+            Ok(outcome) => outcome,
+            Err(message) => Outcome::Rejected(Rejected { line, message }),
+        };
+        self.put(outcome, chunk)
+    }
+
+    /// Takes a line that is no row.
+    pub(super) fn reject(&mut self, line: u64, message: String, chunk: &mut Chunk) -> Result<(), ReadError> {
+        self.put(Outcome::Rejected(Rejected { line, message }), chunk)
+    }
+
+    /// Fails if something is missing and the rows seen so far allow a guess.
+    pub(super) fn report_missing(&mut self) -> Result<(), ReadError> {
+        match &self.stage {
+            Stage::Guessing(guess) if guess.rows >= ROWS_TO_GUESS_AT_LEAST.min(guess.rows_wanted()) => {
+                Err(ReadError::Missing(guess.missing()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over rows that waited, as far as the chunk has room.
+    pub(super) fn release(&mut self, chunk: &mut Chunk) {
+        let Stage::Releasing(held) = &mut self.stage else { return };
+        while !chunk.is_full() {
+            match held.pop_front() {
+                Some(outcome) => outcome.put_into(chunk),
+                None => {
+                    self.stage = Stage::Open;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns whether rows that waited can be handed over.
+    pub(super) fn has_settled(&self) -> bool {
+        matches!(&self.stage, Stage::Releasing(held) if !held.is_empty())
+    }
+
+    /// Decides at the end of the file what waited for more rows.
+    pub(super) fn finish(&mut self) -> Result<(), ReadError> {
+        match &self.stage {
+            Stage::Guessing(guess) => Err(ReadError::Missing(guess.missing())),
+            Stage::Settling(_) => self.settle(),
+            Stage::Open | Stage::Releasing(_) => Ok(()),
+        }
+    }
+
+    /// The first row shows which columns there are, and so what is missing.
+    fn begin(&mut self, cells: &Cells<'_>) {
+        self.begun = true;
+        let symbol = self.symbol.fixed.is_none() && cells.symbol.is_none();
+        let timeframe = self.timeframe.fixed.is_none() && cells.timeframe.is_none();
+        if symbol || timeframe {
+            self.stage = Stage::Guessing(Guess {
+                missing: Missing {
+                    symbol: symbol.then(|| missing::symbol_of(&self.name)),
+                    timeframe: timeframe.then(String::new),
+                },
+                month_first: Vec::new(),
+                day_first: Vec::new(),
+                proven: None,
+                rows: 0,
+            });
+        }
+    }
+
+    fn outcome(&mut self, line: u64, cells: &Cells<'_>) -> Result<Outcome, String> {
+        if [cells.open, cells.high, cells.low, cells.close].into_iter().all(is_absent) {
+            return Ok(Outcome::Skipped);
+        }
+        let timeframe = self.timeframe.resolve(cells.timeframe)?;
+        let mut bar = Bar {
+            vendor: self.vendor.resolve(cells.vendor)?,
+            symbol: self.symbol.resolve(cells.symbol)?,
+            timeframe,
+            ts: Timestamp::default(),
+            open: price("open", cells.open)?,
+            high: price("high", cells.high)?,
+            low: price("low", cells.low)?,
+            close: price("close", cells.close)?,
+            volume: if is_absent(cells.volume) { None } else { Some(price("volume", cells.volume)?) },
+        };
+        let reading = self.times.read(cells.time, cells.clock, timeframe.is_day_or_more())?;
+        if let Reading::Known(ts) = reading {
+            bar.ts = ts;
+        }
+        bar.validate().map_err(|invalid| invalid.to_string())?;
+        Ok(match reading {
+            Reading::Known(_) => Outcome::Bar(bar),
+            Reading::Either(either) => Outcome::Undated(Undated { line, bar, either }),
+        })
+    }
+
+    fn put(&mut self, outcome: Outcome, chunk: &mut Chunk) -> Result<(), ReadError> {
+        if matches!((&self.stage, &outcome), (Stage::Open, Outcome::Undated(_))) {
+            self.stage = Stage::Settling(Settling::default());
+        }
+        match &mut self.stage {
+            Stage::Open => outcome.put_into(chunk),
+            // Nothing of this file will be stored, so its other faults can wait.
+            Stage::Guessing(_) => {}
+            Stage::Releasing(held) => held.push_back(outcome),
+            Stage::Settling(settling) => {
+                settling.hold(outcome);
+                if settling.held.len() >= ROWS_TO_SETTLE {
+                    self.settle()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), ReadError> {
+        let Stage::Settling(settling) = std::mem::replace(&mut self.stage, Stage::Open) else { return Ok(()) };
+        let order = settling.order().map_err(ReadError::Refused)?;
+        self.times.settle(order);
+        self.stage = Stage::Releasing(settling.held.into_iter().map(|outcome| outcome.dated(order)).collect());
+        Ok(())
+    }
+}
+
+impl Outcome {
+    fn put_into(self, chunk: &mut Chunk) {
+        match self {
+            Self::Bar(bar) => chunk.bars.push_back(bar),
+            Self::Rejected(rejected) => chunk.rejected.push(rejected),
+            Self::Skipped => chunk.skipped += 1,
+            // Settling dates every bar before it is put anywhere.
+            Self::Undated(Undated { line, either, .. }) => {
+                chunk
+                    .rejected
+                    .push(Rejected { line, message: format!("time: expected one reading of {}", either.text) });
+            }
+        }
+    }
+
+    fn dated(self, order: Order) -> Self {
+        match self {
+            Self::Undated(Undated { line, mut bar, either }) => match either.in_order(order) {
+                Ok(ts) => {
+                    bar.ts = ts;
+                    Self::Bar(bar)
+                }
+                Err(message) => Self::Rejected(Rejected { line, message }),
+            },
+            known => known,
+        }
+    }
+}
+
+impl Settling {
+    fn hold(&mut self, outcome: Outcome) {
+        if let Outcome::Undated(Undated { line, either, .. }) = &outcome {
+            let seen = match either.proves {
+                Some(Order::MonthFirst) => &mut self.month_first,
+                Some(Order::DayFirst) => &mut self.day_first,
+                None => &mut self.open,
+            };
+            if seen.is_none() && either.differs {
+                *seen = Some((*line, either.text.clone()));
+            }
+        }
+        self.held.push_back(outcome);
+    }
+
+    fn order(&self) -> Result<Order, String> {
+        match (&self.month_first, &self.day_first, &self.open) {
+            (Some((month, month_text)), Some((day, day_text)), _) => Err(format!(
+                "expected dates in one order, got month first on line {month} ({}) and day first on line {day} ({})",
+                Quoted(month_text),
+                Quoted(day_text)
+            )),
+            (Some(_), None, _) => Ok(Order::MonthFirst),
+            (None, Some(_), _) => Ok(Order::DayFirst),
+            (None, None, Some((line, text))) => Err(format!(
+                "expected a date that shows which number is the month, got none in the first {} rows (line {line}: {}): \
+                 give --ts-format '{}' or --ts-format '{}'",
+                self.held.len(),
+                Quoted(text),
+                proposed_format(text, Order::MonthFirst),
+                proposed_format(text, Order::DayFirst),
+            )),
+            // Dates such as 1/1/1999 mean the same in either order.
+            (None, None, None) => Ok(Order::MonthFirst),
+        }
+    }
+}
+
+impl Guess {
+    /// Without a timeframe to guess, the first row is enough.
+    fn rows_wanted(&self) -> usize {
+        if self.missing.timeframe.is_some() { ROWS_TO_GUESS } else { 1 }
+    }
+
+    fn look_at(&mut self, times: &mut Times, cells: &Cells<'_>) {
+        self.rows += 1;
+        match times.read(cells.time, cells.clock, false) {
+            Ok(Reading::Known(ts)) => {
+                self.month_first.push(ts);
+                self.day_first.push(ts);
+            }
+            Ok(Reading::Either(either)) => {
+                self.proven = self.proven.or(either.proves);
+                self.month_first.extend(either.month_first);
+                self.day_first.extend(either.day_first);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn missing(&self) -> Missing {
+        let times = if self.proven == Some(Order::DayFirst) { &self.day_first } else { &self.month_first };
+        let guess = || missing::timeframe_of(times).unwrap_or_else(|| "1d".into());
+        Missing { symbol: self.missing.symbol.clone(), timeframe: self.missing.timeframe.as_ref().map(|_| guess()) }
+    }
+}
+
+/// A value that an option fixes, a column names, or both. Remembers the last cell, since most rows repeat it.
+struct Given<T> {
+    name: &'static str,
+    fixed: Option<T>,
+    default: Option<T>,
+    parse: fn(&str) -> Result<T, String>,
+    last: Option<(String, T)>,
+}
+
+impl<T: Clone + PartialEq + fmt::Display> Given<T> {
+    fn new(name: &'static str, fixed: Option<T>, default: Option<T>, parse: fn(&str) -> Result<T, String>) -> Self {
+        Self { name, fixed, default, parse, last: None }
+    }
+
+    fn resolve(&mut self, cell: Option<&str>) -> Result<T, String> {
+        let cell = cell.filter(|cell| !cell.is_empty());
+        let Some(cell) = cell else {
+            let otherwise = self.fixed.as_ref().or(self.default.as_ref());
+            return otherwise.cloned().ok_or_else(|| format!("{0}: expected a {0}, got none", self.name));
+        };
+        if let Some((last, value)) = &self.last
+            && last == cell
+        {
+            return Ok(value.clone());
+        }
+        let value = (self.parse)(cell)?;
+        if let Some(fixed) = &self.fixed
+            && *fixed != value
+        {
+            return Err(format!("{0}: expected {fixed} as --{0} says, got {value}", self.name));
+        }
+        self.last = Some((cell.to_owned(), value.clone()));
+        Ok(value)
+    }
+}
+
+/// Returns whether a cell is one of the usual ways to write that there is nothing.
+fn is_absent(cell: &str) -> bool {
+    cell.is_empty()
+        || (cell.len() <= 4 && ["nan", "null", "n/a", "na"].iter().any(|none| none.eq_ignore_ascii_case(cell)))
+}
+
+fn price(column: &str, cell: &str) -> Result<f64, String> {
+    // The standard parser also knows `inf`, `infinity` and `nan`, and makes infinity of what is too large.
+    match cell.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(format!("{column}: expected a plain decimal number such as 1234.5, got {}", Quoted(cell))),
+    }
+}

@@ -1,0 +1,104 @@
+use super::{MAX_LINE_BYTES, ReadError};
+
+/// So many bytes tell a text from everything else that is known here.
+const ENOUGH: usize = 16;
+
+/// How the bars of a file are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Csv,
+    Ndjson,
+    Array,
+}
+
+/// Returns the format that the first bytes show; none while there are too few, or at the end when there is nothing but
+/// blanks.
+pub(super) fn format(bytes: &[u8], at_end: bool) -> Result<Option<Format>, ReadError> {
+    if bytes.len() < ENOUGH && !at_end {
+        return Ok(None);
+    }
+    if let Some(refusal) = refusal(bytes) {
+        return Err(ReadError::Refused(refusal));
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => Ok(Some(Format::Ndjson)),
+        Some(b'[') => Ok(Some(Format::Array)),
+        Some(_) => Ok(Some(Format::Csv)),
+        None if bytes.len() > MAX_LINE_BYTES => {
+            Err(ReadError::Refused("expected CSV or JSON, got more than 1 MiB of blanks".into()))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Names what the file is if it cannot be read as text, and what to do about it.
+fn refusal(bytes: &[u8]) -> Option<String> {
+    const PACKED: [(&[u8], &str, &str); 6] = [
+        (b"\x1f\x8b", "gzip", "gzip -dc"),
+        (b"PK\x03\x04", "zip (or an Excel workbook)", "unzip -p"),
+        (b"\x28\xb5\x2f\xfd", "zstd", "zstd -dc"),
+        (b"BZh", "bzip2", "bzip2 -dc"),
+        (b"\xfd7zXZ\0", "xz", "xz -dc"),
+        (b"\x04\x22\x4d\x18", "lz4", "lz4 -dc"),
+    ];
+    const OTHER: [(&[u8], &str); 3] = [
+        (b"PAR1", "a Parquet file"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook"),
+    ];
+    if let Some((_, kind, tool)) = PACKED.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
+        return Some(format!(
+            "expected CSV or JSON, got {kind}: unpack it first, as in `{tool} FILE | mds ingest ... -`"
+        ));
+    }
+    if let Some((_, kind)) = OTHER.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some(format!("expected CSV or JSON, got {kind}: export it as CSV first"));
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Some(
+            "expected UTF-8, got UTF-16: convert it first, as in `iconv -f UTF-16 -t UTF-8 FILE | mds ingest ... -`"
+                .into(),
+        );
+    }
+    let first = &bytes[..bytes.len().min(ENOUGH)];
+    first.contains(&0).then(|| "expected CSV or JSON, got binary data (a zero byte among the first 16)".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_that_is_not_blank_decides() {
+        for (text, expected) in [
+            ("date,open,high,low,close", Some(Format::Csv)),
+            ("\tOpen\tHigh\tLow\tClose", Some(Format::Csv)),
+            ("\u{feff}\n  {\"open\": 1}       ", Some(Format::Ndjson)),
+            ("\r\n [                           ", Some(Format::Array)),
+            ("                              ", None),
+            ("a,b", None),
+        ] {
+            assert_eq!(format(text.as_bytes(), false).unwrap(), expected, "{text:?}");
+        }
+        assert_eq!(format(b"a,b", true).unwrap(), Some(Format::Csv));
+        assert_eq!(format(b"", true).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused_in_one_line() {
+        for (bytes, expected) in [
+            (&b"\x1f\x8b\x08\0"[..], "got gzip: unpack it first, as in `gzip -dc FILE | mds ingest ... -`"),
+            (b"PK\x03\x04\x14\0", "got zip"),
+            (b"\x28\xb5\x2f\xfd\x04", "got zstd"),
+            (b"PAR1\x15\x04", "got a Parquet file: export it as CSV first"),
+            (b"SQLite format 3\0", "got an SQLite database"),
+            (b"\xff\xfed\0a\0t\0e\0", "got UTF-16"),
+            (b"d\0a\0t\0e\0", "got binary data"),
+        ] {
+            let error = format(bytes, true).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(format(&vec![b' '; MAX_LINE_BYTES + 1], false).is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! What an ingest did, as a table or as JSON.
+
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::{levels::LevelChanges, tally::Counts};
+use crate::{
+    cli::Exit,
+    coordinator::{CoordinatorReport, Health},
+};
+
+/// How many rejected lines are named.
+pub const NAMED_ERRORS: usize = 20;
+
+/// A line that was rejected, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LineError {
+    /// The file as it was given.
+    pub file: Arc<str>,
+    /// The physical line, from 1.
+    pub line: u64,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+/// What became of the records that were accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub stored: u64,
+    pub dead_lettered: u64,
+    pub dropped: u64,
+    pub unsettled: u64,
+}
+
+impl From<&CoordinatorReport> for Settled {
+    fn from(report: &CoordinatorReport) -> Self {
+        let CoordinatorReport { stored, dead_lettered, dropped, unsettled, .. } = *report;
+        Self { stored, dead_lettered, dropped, unsettled }
+    }
+}
+
+impl From<&Health> for Settled {
+    fn from(health: &Health) -> Self {
+        let counters = &health.counters;
+        Self {
+            stored: counters.stored,
+            dead_lettered: counters.dead_lettered,
+            dropped: counters.dropped,
+            unsettled: (health.queue_size + health.in_flight) as u64,
+        }
+    }
+}
+
+/// The books of one ingest: `read = stored + dead_lettered + dropped + rejected + skipped + unsettled`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    files: usize,
+    read: u64,
+    stored: u64,
+    dead_lettered: u64,
+    dropped: u64,
+    rejected: u64,
+    skipped: u64,
+    unsettled: u64,
+    seconds: f64,
+    records_per_second: f64,
+    level_changes: LevelChanges,
+    errors: Vec<LineError>,
+}
+
+impl Summary {
+    /// Adds up. Every record that was accepted is in `settled`, so what the reader saw and nobody accepted, because of
+    /// a stop, is nowhere.
+    pub fn new(counts: Counts, settled: Settled, elapsed: Duration, level_changes: LevelChanges) -> Self {
+        let Settled { stored, dead_lettered, dropped, unsettled } = settled;
+        let Counts { files, rejected, skipped, errors, .. } = counts;
+        let seconds = elapsed.as_secs_f64();
+        Self {
+            files,
+            read: stored + dead_lettered + dropped + unsettled + rejected + skipped,
+            stored,
+            dead_lettered,
+            dropped,
+            rejected,
+            skipped,
+            unsettled,
+            seconds,
+            records_per_second: if seconds > 0.0 { stored as f64 / seconds } else { 0.0 },
+            level_changes,
+            errors,
+        }
+    }
+
+    /// Returns how the process ends, as far as records decide it.
+    pub fn exit(&self) -> Exit {
+        if self.unsettled > 0 {
+            Exit::Internal
+        } else if self.rejected + self.dead_lettered > 0 {
+            Exit::Rejected
+        } else {
+            Exit::Done
+        }
+    }
+
+    /// Returns one JSON object on one line.
+    pub fn json(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("numbers and texts always serialise");
+        text.push('\n');
+        text
+    }
+
+    /// Returns a table, and below it the rejected lines.
+    pub fn table(&self, dry_run: bool) -> String {
+        let LevelChanges { ok, soft, hard } = self.level_changes;
+        let rows = [
+            ("files", self.files.to_string()),
+            ("read", self.read.to_string()),
+            (if dry_run { "would be stored" } else { "stored" }, self.stored.to_string()),
+            ("dead-lettered", self.dead_lettered.to_string()),
+            ("dropped", self.dropped.to_string()),
+            ("rejected", self.rejected.to_string()),
+            ("skipped", self.skipped.to_string()),
+            ("unsettled", self.unsettled.to_string()),
+            ("seconds", format!("{:.3}", self.seconds)),
+            ("records/s", format!("{:.0}", self.records_per_second)),
+            ("level changes", format!("ok {ok}, soft {soft}, hard {hard}")),
+        ];
+        let names = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        for (name, value) in &rows {
+            let _ = writeln!(text, "{name:names$}  {value}");
+        }
+        for LineError { file, line, message } in &self.errors {
+            let _ = writeln!(text, "{file}:{line}: {message}");
+        }
+        match self.rejected - self.errors.len() as u64 {
+            0 => {}
+            more => _ = writeln!(text, "and {more} more rejected"),
+        }
+        text
+    }
+}

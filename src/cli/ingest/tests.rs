@@ -1,0 +1,639 @@
+//! The readers as their caller sees them: files in, bars and rejected lines out.
+
+use std::{
+    io::{self, Read},
+    path::Path,
+};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// All that a file gave.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    bars: Vec<Bar>,
+    rejected: Vec<Rejected>,
+    skipped: u64,
+    notes: Vec<String>,
+}
+
+/// Hands out its bytes in pieces of the given sizes, over and over.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    sizes: Box<dyn Iterator<Item = usize> + 'a>,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(bytes: &'a [u8], sizes: &'a [usize]) -> Self {
+        Self { bytes, sizes: Box::new(sizes.iter().copied().cycle()) }
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let size = self.sizes.next().unwrap_or(usize::MAX).min(buf.len()).min(self.bytes.len());
+        let (piece, rest) = self.bytes.split_at(size);
+        buf[..size].copy_from_slice(piece);
+        self.bytes = rest;
+        Ok(size)
+    }
+}
+
+fn drain(mut reader: BarReader<impl Read>) -> Result<Outcome, ReadError> {
+    let (mut all, mut chunk) = (Outcome::default(), Chunk::default());
+    loop {
+        let more = reader.next_chunk(&mut chunk)?;
+        let rows = chunk.bars.len() + chunk.rejected.len() + chunk.skipped as usize;
+        assert!(rows <= CHUNK_ROWS, "{rows} rows in a chunk");
+        all.bars.extend(chunk.bars.drain(..));
+        all.rejected.append(&mut chunk.rejected);
+        all.skipped += chunk.skipped;
+        if !more {
+            all.notes = reader.notes();
+            return Ok(all);
+        }
+    }
+}
+
+fn es() -> ReadOptions {
+    ReadOptions { symbol: Some("ES".into()), timeframe: Some(Timeframe::DAY), ..ReadOptions::default() }
+}
+
+fn read_with(bytes: impl AsRef<[u8]>, options: ReadOptions) -> Result<Outcome, ReadError> {
+    drain(BarReader::new(bytes.as_ref(), options))
+}
+
+fn read(bytes: impl AsRef<[u8]>) -> Result<Outcome, ReadError> {
+    read_with(bytes, es())
+}
+
+fn refusal(bytes: impl AsRef<[u8]>) -> String {
+    read(bytes).expect_err("the file must be refused").to_string()
+}
+
+/// The bars as `symbol timeframe time open high low close volume`.
+fn lines(outcome: &Outcome) -> Vec<String> {
+    let line = |bar: &Bar| {
+        let volume = bar.volume.map_or("-".to_owned(), |volume| volume.to_string());
+        let Bar { symbol, timeframe, ts, open, high, low, close, .. } = bar;
+        format!("{symbol} {timeframe} {ts} {open} {high} {low} {close} {volume}")
+    };
+    outcome.bars.iter().map(line).collect()
+}
+
+fn rejections(outcome: &Outcome) -> Vec<(u64, &str)> {
+    outcome.rejected.iter().map(|rejected| (rejected.line, rejected.message.as_str())).collect()
+}
+
+const GOOD: &str = "ES 1d 2024-01-02T00:00:00Z 2 4 1 3 10";
+
+// Red if a column is mixed up with another, a row is lost at the border of a read or a chunk, or a value is rounded.
+#[test]
+fn the_real_files_are_read_to_the_last_digit() {
+    for file in ["examples/data/sp500.csv", "tests/data/nasdaq.csv"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(&path).expect("the file is part of the project");
+        let all = drain(BarReader::new(std::fs::File::open(&path).expect("as before"), es())).unwrap();
+        assert_eq!((all.rejected.len(), all.skipped), (0, 0));
+        assert_eq!(all.notes, ["ignored columns: Adj Close"]);
+        let expected = text.lines().skip(1).map(|line| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let date: Vec<u32> = cells[0].split('/').map(|number| number.parse().unwrap()).collect();
+            let numbers: Vec<f64> = cells[1..].iter().map(|cell| cell.parse().unwrap()).collect();
+            Bar {
+                vendor: "unknown".into(),
+                symbol: "ES".into(),
+                timeframe: Timeframe::DAY,
+                ts: format!("{:04}-{:02}-{:02}", date[2], date[0], date[1]).parse().unwrap(),
+                open: numbers[0],
+                high: numbers[1],
+                low: numbers[2],
+                close: numbers[3],
+                volume: Some(numbers[5]),
+            }
+        });
+        assert_eq!(all.bars.len(), 5_031);
+        assert!(all.bars.iter().cloned().eq(expected), "{file}");
+        assert_eq!(all.bars[5_030].ts.to_string(), "2018-12-31T00:00:00Z");
+    }
+}
+
+// Red if one bad line takes a neighbour with it, as an unclosed quote would in a reader that spans lines.
+#[test]
+fn seven_broken_lines_cost_only_themselves_and_are_named() {
+    let broken = include_bytes!("../../../tests/data/broken.csv");
+    let all = read(broken).unwrap();
+    assert_eq!(all.bars.len(), 1_000);
+    assert_eq!(
+        rejections(&all),
+        [
+            (2, "expected 7 cells as the header has, got 5"),
+            (100, r#"time: expected a date and time that exist, got "2/30/1999""#),
+            (250, r#"open: expected a plain decimal number such as 1234.5, got "12.5M""#),
+            (400, "close: expected a price from the low 2300.5 to the high 2350.1, got 2410.7"),
+            (555, "expected a closing quote on the same line, got none"),
+            (777, "expected UTF-8, got byte 0xff at column 27"),
+            (1008, r#"close: expected a plain decimal number such as 1234.5, got "2,310.7""#),
+        ]
+    );
+}
+
+#[test]
+fn headers_and_dialects_of_every_kind_give_the_same_bar() {
+    for text in [
+        "date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n",
+        "date,open,high,low,close,volume\r\n2024-01-02,2,4,1,3,10\r\n",
+        "date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10",
+        "\u{feff}DATE;Open;HIGH;Low;Close;Vol.\n2024-01-02;2;4;1;3;10\n",
+        "\n\nTimestamp\tO\tH\tL\tC\tV\n\n1704153600\t2\t4\t1\t3\t10\n\n",
+        "\"Date\",\"Open\",\"High\",\"Low\",\"Close\",\"Volume\"\n\"2024-01-02\",\"2\",\"4\",\"1\",\"3\",\"10\"\n",
+        "volume, close, low, high, open, datetime\n 10 , 3 , 1 , 4 , 2 , 2024-01-02 00:00 \n",
+        ",Open,High,Low,Close,Volume\n2024-01-02 00:00:00-05:00,2.0,4.0,1.0,3.0,10\n",
+        "\tOpen\tHigh\tLow\tClose\tVolume\n2024-01-02\t2\t4\t1\t3\t1e1\n",
+        ",date,open,high,low,close,volume\n17,20240102,+2,4.,1,3,10\n",
+        "<TICKER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\nES,20240102,000000,2,4,1,3,10\n",
+        "symbol,interval,date,time,open,high,low,close,volume\nes,1Day,2024-01-02,16:00,2,4,1,3,10\n",
+        "Open Time,Open,High,Low,Close,Volume,Close Time\n1704153600000,2,4,1,3,10,1704239999999\n",
+        "time,open,high,low,close,volume\n2024/01/02,2,4,1,3,10\n",
+        "date,timestamp,open,high,low,close,volume\nx,2024-01-02,2,4,1,3,10\n",
+        r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3,"volume":10}"#,
+        "\n\r\n{\"t\":1704153600000,\"o\":\"2.0\",\"h\":4,\"l\":1,\"c\":3,\"v\":1e1,\"n\":[1,{\"a\":2}]}\r\n\n",
+        r#"{"symbol":"\u0065s","timeframe":"1d","ts":"2024-01-02T00:00:00Z","open":2,"high":4,"low":1,"close":3,"volume":10}"#,
+        r#"[{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3,"volume":10}]"#,
+        "\u{feff} [\n {\"date\": \"2024-01-02\",\n \"open\": 2, \"high\": 4,\n\"low\":1,\"close\":3,\"volume\":10}\n ]\n",
+        r#"[{"date":"2024-01-02","x":"]},[{\"","open":2,"high":4,"low":1,"close":3,"volume":10},]"#,
+    ] {
+        let all = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!((lines(&all), rejections(&all)), (vec![GOOD.to_owned()], vec![]), "{text}");
+    }
+}
+
+#[test]
+fn ignored_columns_are_named_once() {
+    let csv = "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,\n2024-01-02,2,4,1,3,3,10,0,\n";
+    assert_eq!(read(csv).unwrap().notes, ["ignored columns: Adj Close, Dividends"]);
+    let json = r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3,"vwap":2,"n":7}"#;
+    assert_eq!(read(format!("{json}\n{json}\n")).unwrap().notes, ["ignored columns: vwap, n"]);
+    let many: String = (0..30).map(|n| format!(",x{n}")).collect();
+    let note = &read(format!("date,open,high,low,close{many}\n")).unwrap().notes[0];
+    assert!(note.ends_with(", x19 and more"), "{note}");
+}
+
+#[test]
+fn a_volume_can_be_missing_in_many_ways() {
+    for volume in ["", "NaN", "null", "-1", "-1.0", "N/A"] {
+        let all = read(format!("date,open,high,low,close,volume\n2024-01-02,2,4,1,3,{volume}\n")).unwrap();
+        assert_eq!(lines(&all), ["ES 1d 2024-01-02T00:00:00Z 2 4 1 3 -"], "{volume}");
+    }
+    assert_eq!(read("date,open,high,low,close\n2024-01-02,2,4,1,3\n").unwrap().bars[0].volume, None);
+}
+
+#[test]
+fn rows_without_prices_are_skipped_and_counted() {
+    let all = read("date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n2024-01-03,,,,,0\n2024-01-04,null,null,null,null,null\n").unwrap();
+    assert_eq!((lines(&all).len(), all.skipped, all.rejected.len()), (1, 2, 0));
+    let all = read(r#"[{"date":"2024-01-02","open":null,"high":null,"low":null,"close":null}]"#).unwrap();
+    assert_eq!((all.bars.len(), all.skipped, all.rejected.len()), (0, 1, 0));
+    let all = read("date,open,high,low,close\n2024-01-02,2,4,1,\n").unwrap();
+    assert_eq!(rejections(&all), [(2, r#"close: expected a plain decimal number such as 1234.5, got """#)]);
+}
+
+#[test]
+fn a_number_that_is_not_plain_is_refused_by_column() {
+    for cell in ["12.5M", "$1.2", "1 234", "inf", "nan", "1e999", "0x10", "--1", "1,5"] {
+        let all = read(format!("date;open;high;low;close\n2024-01-02;2;{cell};1;3\n")).unwrap();
+        let expected = format!("high: expected a plain decimal number such as 1234.5, got {cell:?}");
+        assert_eq!(rejections(&all), [(2, expected.as_str())]);
+    }
+    let all = read("date,open,high,low,close,volume\n2024-01-02,2,4,1,3,12K\n2024-01-02,2,4,1,3,-2\n").unwrap();
+    assert_eq!(
+        rejections(&all),
+        [
+            (2, r#"volume: expected a plain decimal number such as 1234.5, got "12K""#),
+            (3, "volume: expected a finite number from 0, got -2"),
+        ]
+    );
+}
+
+#[test]
+fn a_line_that_contradicts_an_option_is_rejected_naming_both() {
+    let text = "symbol,timeframe,vendor,date,open,high,low,close\n\
+                es,1D,a,2024-01-02,2,4,1,3\n\
+                NQ,1d,a,2024-01-02,2,4,1,3\n\
+                ES,1h,a,2024-01-02,2,4,1,3\n\
+                ES,1d,b,2024-01-02,2,4,1,3\n\
+                ,,,2024-01-03,2,4,1,3\n";
+    let all = read_with(text, ReadOptions { vendor: Some("a".into()), ..es() }).unwrap();
+    assert_eq!(
+        rejections(&all),
+        [
+            (3, "symbol: expected ES as --symbol says, got NQ"),
+            (4, "timeframe: expected 1d as --timeframe says, got 1h"),
+            (5, "vendor: expected a as --vendor says, got b"),
+        ]
+    );
+    assert_eq!(lines(&all).len(), 2);
+    assert!(all.bars.iter().all(|bar| bar.vendor == "a"));
+    let all = read_with(text, ReadOptions::default()).unwrap();
+    assert_eq!(lines(&all)[1], "NQ 1d 2024-01-02T00:00:00Z 2 4 1 3 -");
+    assert_eq!(lines(&all)[2], "ES 1h 2024-01-02T00:00:00Z 2 4 1 3 -");
+    assert_eq!(rejections(&all), [(6, "timeframe: expected a timeframe, got none")]);
+}
+
+#[test]
+fn everything_missing_is_reported_at_once_with_a_guess() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/sp500.csv");
+    let sp500 = std::fs::read(path).unwrap();
+    let hourly =
+        "ts,open,high,low,close\n2024-01-02 09:00,2,4,1,3\n2024-01-02 10:00,2,4,1,3\n2024-01-02 11:00,2,4,1,3\n";
+    let daily = "symbol,date,open,high,low,close\nA,1/4/1999,2,4,1,3\nA,1/5/1999,2,4,1,3\nA,1/13/1999,2,4,1,3\n";
+    let days_first = "date,open,high,low,close\n4/1/1999,2,4,1,3\n5/1/1999,2,4,1,3\n13/1/1999,2,4,1,3\n";
+    let json = r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3}"#;
+    let no_symbol = ReadOptions { symbol: None, ..es() };
+    let nothing = ReadOptions { name: "data/es f.csv".into(), ..ReadOptions::default() };
+    for (text, options, symbol, timeframe) in [
+        (&sp500[..], nothing.clone(), Some("ES F"), Some("1d")),
+        (hourly.as_bytes(), nothing.clone(), Some("ES F"), Some("1h")),
+        (daily.as_bytes(), nothing.clone(), None, Some("1d")),
+        (days_first.as_bytes(), nothing.clone(), Some("ES F"), Some("1d")),
+        (json.as_bytes(), nothing.clone(), Some("ES F"), Some("1d")),
+        (json.as_bytes(), no_symbol, Some("SYMBOL"), None),
+    ] {
+        match read_with(text, options) {
+            Err(ReadError::Missing(missing)) => {
+                assert_eq!((missing.symbol.as_deref(), missing.timeframe.as_deref()), (symbol, timeframe));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        read_with("date,open,high,low,close\n", nothing).unwrap(),
+        Outcome::default(),
+        "no row, nothing missing"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_refused_whole() {
+    for (text, expected) in [
+        (
+            "2024-01-02,2,4,1,3,10\n2024-01-03,2,4,1,3,10\n",
+            r#"expected a header line such as date,open,high,low,close,volume, got data: "2024-01-02,2,4,1,3,10""#,
+        ),
+        (
+            "date,open,high\n2024-01-02,2,4\n",
+            r#"expected a column for low, close, got a header with "date, open, high""#,
+        ),
+        (
+            "open,high,low,close,x\n2,4,1,3,1\n",
+            r#"expected a column for time, got a header with "open, high, low, close, x""#,
+        ),
+        (
+            "hello world, this is a text\n",
+            r#"expected a column for time, open, high, low, close, got a header with "hello world,  this is a text""#,
+        ),
+        (
+            "date,open,high,low,close,Close\n",
+            r#"expected one close column, got two: column 5 ("close") and column 6 ("Close")"#,
+        ),
+        (
+            "date,open,high,low,close\r2024-01-02,2,4,1,3\r",
+            "expected lines that end with LF or CRLF, got CR alone: convert the line ends first",
+        ),
+        ("\"date,open,high,low,close\n", "expected a header line: expected a closing quote on the same line, got none"),
+    ] {
+        assert_eq!(refusal(text), expected.replace(",  this", ", this"), "{text}");
+    }
+    assert_eq!(
+        refusal(b"date,open,high,low,cl\xffse\n"),
+        "expected a header line: expected UTF-8, got byte 0xff at column 22"
+    );
+    assert_eq!(
+        refusal("x".repeat(MAX_LINE_BYTES + 1)),
+        "expected a header line: expected at most 1048576 bytes in a line, got more"
+    );
+}
+
+#[test]
+fn an_empty_file_is_no_error() {
+    for text in ["", "\n \r\n", "\u{feff}"] {
+        assert_eq!(read(text).unwrap(), Outcome { notes: vec!["the file is empty".into()], ..Outcome::default() });
+    }
+    for text in ["date,open,high,low,close\n", "[]", " [ ] \n"] {
+        assert_eq!(read(text).unwrap(), Outcome::default(), "{text}");
+    }
+}
+
+/// `date,close` rows into a file with constant prices.
+fn dated(dates: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    dates.into_iter().fold("date,open,high,low,close\n".into(), |text, date| format!("{text}{date},2,4,1,3\n"))
+}
+
+// Red if the order is taken from the first rows alone, or fixed before a proof.
+#[test]
+fn one_date_proves_the_order_for_the_whole_file() {
+    let first_thousand = |proof: &str| {
+        let mut dates = vec!["1/4/1999".to_owned(); 999];
+        dates.push(proof.into());
+        dates.push("2/3/1999".into());
+        dated(dates)
+    };
+    for (proof, first, last) in [
+        ("1/13/1999", "1999-01-04T00:00:00Z", "1999-02-03T00:00:00Z"),
+        ("13/1/1999", "1999-04-01T00:00:00Z", "1999-03-02T00:00:00Z"),
+    ] {
+        let all = read(first_thousand(proof)).unwrap();
+        assert_eq!((all.bars.len(), all.rejected.len()), (1_001, 0));
+        assert_eq!((all.bars[0].ts.to_string(), all.bars[1_000].ts.to_string()), (first.into(), last.into()));
+    }
+    let all = read(dated(["1/1/1999", "2/2/1999"])).unwrap();
+    assert_eq!(all.bars[1].ts.to_string(), "1999-02-02T00:00:00Z", "either order means the same");
+    let all = read(dated(["2024-01-02", "1/13/1999", "x", "2/3/1999"])).unwrap();
+    assert_eq!(
+        all.bars.iter().map(|bar| bar.ts.to_string()[..10].to_owned()).collect::<Vec<_>>(),
+        ["2024-01-02", "1999-01-13", "1999-02-03"]
+    );
+    assert_eq!(all.rejected[0].line, 4);
+}
+
+#[test]
+fn dates_in_no_certain_order_refuse_the_file() {
+    assert_eq!(
+        refusal(dated(["1/1/1999", "1/4/1999", "1/5/1999"])),
+        "expected a date that shows which number is the month, got none in the first 3 rows (line 3: \"1/4/1999\"): give \
+         --ts-format '%m/%d/%Y' or --ts-format '%d/%m/%Y'"
+    );
+    assert_eq!(
+        refusal(dated(["04.01.1999 09:30"])),
+        "expected a date that shows which number is the month, got none in the first 1 rows (line 2: \"04.01.1999 09:30\"): \
+         give --ts-format '%m.%d.%Y %H:%M' or --ts-format '%d.%m.%Y %H:%M'"
+    );
+    let mut late = vec!["1/4/1999"; 1_000];
+    late.push("1/13/1999");
+    assert!(refusal(dated(&late)).contains("in the first 1000 rows"));
+    assert_eq!(
+        refusal(dated(["1/4/1999", "1/13/1999", "13/1/1999"])),
+        "expected dates in one order, got month first on line 3 (\"1/13/1999\") and day first on line 4 (\"13/1/1999\")"
+    );
+    let mut late = vec!["1/13/1999"; 1_000];
+    late.push("13/1/1999");
+    let all = read(dated(late)).unwrap();
+    assert_eq!(
+        rejections(&all),
+        [(1_002, r#"time: expected month, day, year as elsewhere in the file, got "13/1/1999""#)]
+    );
+    let options = ReadOptions { ts_format: Some("%d/%m/%Y".parse().unwrap()), ..es() };
+    let all = read_with(dated(["1/4/1999"]), options).unwrap();
+    assert_eq!(all.bars[0].ts.to_string(), "1999-04-01T00:00:00Z");
+}
+
+#[test]
+fn intraday_times_are_read_in_the_zone_line_by_line() {
+    let text = "datetime,open,high,low,close\n\
+                2024-03-08 09:30,2,4,1,3\n\
+                2024-03-10 02:30,2,4,1,3\n\
+                2024-03-11 09:30,2,4,1,3\n";
+    let options = ReadOptions { timeframe: Some(Timeframe::MINUTE), zone: "America/New_York".parse().unwrap(), ..es() };
+    let all = read_with(text, options).unwrap();
+    assert_eq!(
+        all.bars.iter().map(|bar| bar.ts.to_string()).collect::<Vec<_>>(),
+        ["2024-03-08T14:30:00Z", "2024-03-11T13:30:00Z"]
+    );
+    assert_eq!(all.rejected[0].line, 3);
+    assert!(all.rejected[0].message.contains("does not exist in America/New_York"));
+}
+
+#[test]
+fn a_broken_json_line_costs_only_itself() {
+    let good = r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3,"volume":10}"#;
+    for (bad, expected) in [
+        ("{\"date\":", r#"expected a JSON object, got "{\"date\":": EOF while parsing a value at column 8"#),
+        (
+            "7",
+            r#"expected a JSON object, got "7": invalid type: integer `7`, expected an object with the fields of a bar at column 1"#,
+        ),
+        ("{}", "expected a field for time, open, high, low, close, got none"),
+        (r#"{"date":"2024-01-02","open":2,"high":4,"low":1}"#, "expected a field for close, got none"),
+        (
+            r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":{"a":1}}"#,
+            r#"close: expected a string or a number, got "{\"a\":1}""#,
+        ),
+        (r#"{"date":"2024-01-02","open":2,"o":2,"high":4,"low":1,"close":3}"#, "expected one field for open, got two"),
+        (
+            r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":"x"}"#,
+            r#"close: expected a plain decimal number such as 1234.5, got "x""#,
+        ),
+        (r#"{"date":12,"open":2,"high":4,"low":1,"close":3}"#, "time: expected an integer of 8 digits"),
+    ] {
+        let all = read(format!("{good}\n{bad}\n{good}\n")).unwrap();
+        assert_eq!(lines(&all), [GOOD, GOOD], "{bad}");
+        let [(2, message)] = rejections(&all)[..] else { panic!("{bad}: {:?}", all.rejected) };
+        assert!(message.starts_with(expected), "{bad}: {message}");
+    }
+}
+
+// Red if the splitter waits for a bracket or a quote that never comes.
+#[test]
+fn a_broken_element_costs_only_itself() {
+    let good = r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3,"volume":10}"#;
+    let deep = "[".repeat(65);
+    let long = format!(r#"{{"x":"{}"}}"#, "y".repeat(MAX_LINE_BYTES));
+    for (bad, expected) in [
+        (r#"{"date":"2024-01-02","open":2"#, "expected a closing brace before the next object, got none"),
+        (r#"{"date":"2024-01-02,"open":2}"#, "expected a closing quote on the same line, got none"),
+        (r#"{"date":"2024-01-02,"open":"2}"#, "expected a JSON object, got "),
+        (r#"{"date":"2024-01-02","open":2,"x":"}"#, "expected a closing quote on the same line, got none"),
+        (r#"{"date":"2024-01-02"]"#, "expected brackets that match, got others"),
+        (r#"{"date":"2024-01-02"}}"#, "expected a JSON object, got "),
+        ("", "expected an element before the comma, got none"),
+        ("7", "expected a JSON object, got "),
+        (&deep, "expected a bar, got too many brackets within brackets"),
+        (&long, "expected at most 1048576 bytes in an element, got more"),
+    ] {
+        let all = read(format!("[\n{good},\n{bad},\n{good}\n]\n")).unwrap();
+        assert_eq!(lines(&all), [GOOD, GOOD], "{bad}");
+        let [(line, message)] = rejections(&all)[..] else { panic!("{bad}: {:?}", all.rejected) };
+        assert!(line == 3 && message.starts_with(expected), "{bad}: {line} {message}");
+    }
+    assert_eq!(lines(&read(format!("[{good}\n{good}]")).unwrap()), [GOOD, GOOD], "a comma is missing");
+    for (text, line, expected) in [
+        (format!("[{good},\n{good}"), 2, "expected ] at the end of the array, got the end of the file"),
+        (format!("[{good},{good},\n{{\"open\":"), 2, "expected the end of this element, got the end of the file"),
+        (format!("[{good},{good},\n\"open"), 2, "expected the end of this element, got the end of the file"),
+        (format!("[{good},{good}]\n{good}"), 2, "expected nothing behind the end of the array"),
+    ] {
+        let all = read(&text).unwrap();
+        assert_eq!((lines(&all).len(), rejections(&all)), (2, vec![(line, expected)]), "{text}");
+    }
+}
+
+/// Fails the test when it is read although what it gave before was not handed over yet.
+struct Pipe {
+    pieces: Vec<&'static str>,
+    reads: usize,
+}
+
+impl Read for &mut Pipe {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let piece = self.pieces.get(self.reads).copied().unwrap_or_default();
+        self.reads += 1;
+        buf[..piece.len()].copy_from_slice(piece.as_bytes());
+        Ok(piece.len())
+    }
+}
+
+// Red if the reader reads on while it holds a complete row: on a pipe that is silent for an hour the row would wait.
+#[test]
+fn what_is_complete_is_handed_over_before_the_next_read() {
+    let header = "date,open,high,low,close\n";
+    let mut pipe =
+        Pipe { pieces: vec![header, "2024-01-02,2,4,1,3\n2024-01-03,2,4,1,3\n2024-", "01-04,2,4,1,3\n"], reads: 0 };
+    let mut chunk = Chunk::default();
+    let mut seen = Vec::new();
+    let mut reader = BarReader::new(&mut pipe, es());
+    loop {
+        let more = reader.next_chunk(&mut chunk).unwrap();
+        seen.push((reader.input.reads, chunk.bars.len(), reader.bytes_read()));
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(seen, [(1, 0, 25), (2, 2, 68), (3, 1, 82), (4, 0, 82)]);
+}
+
+#[test]
+fn a_chunk_is_bounded_whatever_one_read_brings() {
+    let text = dated(vec!["2024-01-02"; 5_000]);
+    let mut reader = BarReader::new(text.as_bytes(), es());
+    let (mut chunk, mut sizes) = (Chunk::default(), Vec::new());
+    while reader.next_chunk(&mut chunk).unwrap() {
+        sizes.push(chunk.bars.len());
+    }
+    assert_eq!(sizes.iter().sum::<usize>() + chunk.bars.len(), 5_000);
+    assert!(sizes.iter().all(|size| *size <= CHUNK_ROWS), "{sizes:?}");
+}
+
+// Red if a long line is collected before it is refused.
+#[test]
+fn a_line_or_element_of_a_hundred_megabytes_is_rejected_without_being_held() {
+    const SIZE: u64 = 100 << 20;
+    let good = r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3,"volume":10}"#;
+    for (before, after, line) in [
+        ("date,open,high,low,close,volume\n", "\n2024-01-02,2,4,1,3,10\n".to_owned(), 2),
+        ("{}\n", format!("\n{good}\n"), 2),
+        ("[{\"x\":\"", format!("\"}},\n{good}]"), 1),
+    ] {
+        let input = before.as_bytes().chain(io::repeat(b'x').take(SIZE)).chain(after.as_bytes());
+        let mut reader = BarReader::new(input, es());
+        let (mut chunk, mut bars, mut long) = (Chunk::default(), 0, Vec::new());
+        while reader.next_chunk(&mut chunk).unwrap() || !chunk.is_empty() {
+            bars += chunk.bars.len();
+            long.extend(chunk.rejected.drain(..).filter(|rejected| rejected.message.contains("at most 1048576 bytes")));
+            chunk.bars.clear();
+            assert!(reader.buffer.held() < 4 * MAX_LINE_BYTES, "{} bytes held", reader.buffer.held());
+        }
+        bars += chunk.bars.len();
+        assert_eq!((bars, long.len(), long[0].line), (1, 1, line));
+        assert!(reader.bytes_read() > SIZE);
+    }
+}
+
+#[test]
+fn a_line_of_exactly_one_mebibyte_is_read() {
+    let row = "2024-01-02,2,4,1,3,";
+    for (end, excess, bars) in [("\n", 0, 1), ("\r\n", 0, 1), ("\n", 1, 0), ("\r\n", 1, 0), ("", 0, 1), ("", 1, 0)] {
+        let padding = "x".repeat(MAX_LINE_BYTES - row.len() + excess);
+        let text = format!("date,open,high,low,close,note{end}{row}{padding}{end}").replacen("note20", "note\n20", 1);
+        for sizes in [&[usize::MAX][..], &[1_000, 70_001]] {
+            let all = drain(BarReader::new(Pieces::new(text.as_bytes(), sizes), es())).unwrap();
+            assert_eq!((all.bars.len(), all.rejected.len()), (bars, 1 - bars), "{end:?} {excess}");
+        }
+    }
+}
+
+#[test]
+fn a_failing_input_is_reported_after_the_rows_before_it() {
+    struct Fails;
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    let text = dated(["2024-01-02"]);
+    let mut reader = BarReader::new(text.as_bytes().chain(Fails), es());
+    let mut chunk = Chunk::default();
+    assert!(reader.next_chunk(&mut chunk).unwrap());
+    assert_eq!(chunk.bars.len(), 1);
+    assert_eq!(reader.next_chunk(&mut chunk).unwrap_err().to_string(), "cannot read: the disk is gone");
+}
+
+/// Text that looks like a file, with damage.
+fn damaged_file() -> impl Strategy<Value = Vec<u8>> {
+    let csv = prop::collection::vec(
+        prop::sample::select(vec![
+            "2024-01-02,2,4,1,3,10",
+            "1/4/1999,2,4,1,3,10",
+            "1/13/1999,2,4,1,3,",
+            "13/1/1999,2,4,1,3,",
+            "2024-01-03,,,,,",
+            "\"2024-01-02\",2,4,1,3,10",
+            "\"2024-01-02,2,4,1,3,10",
+            "x,y",
+            "",
+            "\r",
+        ]),
+        0..12,
+    )
+    .prop_map(|lines| format!("date,open,high,low,close,volume\n{}", lines.join("\n")).into_bytes());
+    let object = prop::sample::select(vec![
+        r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3}"#,
+        r#"{"t":"1/13/1999","o":2,"h":4,"l":1,"c":3,"x":[{"]":1}]}"#,
+        r#"{"t":"1/4/1999","o":null,"h":null,"l":null,"c":null}"#,
+        r#"{"date":"2024-01-02,"open":2}"#,
+        r#"{"date":"#,
+        "}",
+        "]",
+        "[",
+        "\"",
+        ",",
+        "",
+    ]);
+    let json = (prop::sample::select(vec!["[", "{}\n", "[\n"]), prop::collection::vec(object, 0..12), 0..2_usize)
+        .prop_map(|(start, objects, kind)| format!("{start}{}]", objects.join([",\n", "\n"][kind])).into_bytes());
+    let noise = prop::collection::vec(any::<u8>(), 0..200);
+    (prop_oneof![csv, json, noise], prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3)).prop_map(
+        |(mut bytes, damage)| {
+            for (at, byte) in damage {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            bytes
+        },
+    )
+}
+
+proptest! {
+    // Red if anything depends on where a read ends: a line, an element, a byte order mark or a CRLF cut in two.
+    #[test]
+    fn the_same_rows_come_out_whatever_the_read_sizes(
+        bytes in damaged_file(),
+        sizes in prop::collection::vec(1..40_usize, 1..6),
+        named in any::<bool>(),
+    ) {
+        let options = || if named { es() } else { ReadOptions::default() };
+        let whole = read_with(&bytes, options());
+        let pieces = drain(BarReader::new(Pieces::new(&bytes, &sizes), options()));
+        match (whole, pieces) {
+            (Ok(whole), Ok(pieces)) => prop_assert_eq!(whole, pieces),
+            // The guess may rest on more rows where a read brings more.
+            (Err(ReadError::Missing(whole)), Err(ReadError::Missing(pieces))) => {
+                prop_assert_eq!(whole.to_string(), pieces.to_string());
+            }
+            (Err(whole), Err(pieces)) => prop_assert_eq!(whole.to_string(), pieces.to_string()),
+            (whole, pieces) => prop_assert!(false, "{whole:?} against {pieces:?}"),
+        }
+    }
+}

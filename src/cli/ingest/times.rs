@@ -1,0 +1,465 @@
+//! What the time cells of a file mean: offsets, zones, session dates, and which number is the month.
+
+use std::{fmt, str::FromStr};
+
+use jiff::{
+    civil::{Date, DateTime},
+    fmt::strtime::{self, BrokenDownTime},
+    tz::{AmbiguousOffset, Offset, TimeZone},
+};
+
+use crate::{
+    quoted::Quoted,
+    timestamp::{Fault, Timestamp, Written, date, instant},
+};
+
+/// Says what is wrong with the value of an option.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidOption(String);
+
+/// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
+#[derive(Clone, Default)]
+pub struct Zone(Option<TimeZone>);
+
+impl FromStr for Zone {
+    type Err = InvalidOption;
+
+    fn from_str(name: &str) -> Result<Self, InvalidOption> {
+        if name.eq_ignore_ascii_case("utc") {
+            return Ok(Self(None));
+        }
+        TimeZone::get(name).map(|zone| Self(Some(zone))).map_err(|_| {
+            InvalidOption(format!(
+                "expected a time zone by its IANA name such as America/New_York, got {}",
+                Quoted(name)
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_ref().and_then(TimeZone::iana_name).unwrap_or("UTC"))
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Zone({self})")
+    }
+}
+
+impl Zone {
+    fn instant(&self, at: DateTime) -> Result<Timestamp, String> {
+        let Some(zone) = &self.0 else { return instant(at, Offset::UTC).map_err(|fault| say(fault, &at.to_string())) };
+        let (problem, before, after) = match zone.to_ambiguous_timestamp(at).offset() {
+            AmbiguousOffset::Unambiguous { offset } => {
+                return instant(at, offset).map_err(|fault| say(fault, &at.to_string()));
+            }
+            AmbiguousOffset::Gap { before, after } => ("does not exist", before, after),
+            AmbiguousOffset::Fold { before, after } => ("occurs twice", before, after),
+        };
+        let reading = |offset| instant(at, offset).map(|ts| ts.to_string()).unwrap_or_default();
+        Err(format!(
+            "time: expected a time with an offset, got {at}, which {problem} in {self}, where the clocks change: it is \
+             {} at offset {before} or {} at offset {after}",
+            reading(before),
+            reading(after),
+        ))
+    }
+
+    fn date_of(&self, ts: Timestamp) -> Result<Date, Fault> {
+        let at = jiff::Timestamp::from_microsecond(ts.as_micros()).map_err(|_| Fault::OutOfRange)?;
+        Ok(self.0.as_ref().map_or(Offset::UTC.to_datetime(at), |zone| zone.to_datetime(at)).date())
+    }
+}
+
+/// A format as strptime knows it, such as `%d-%b-%Y %H:%M`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeFormat(String);
+
+impl FromStr for TimeFormat {
+    type Err = InvalidOption;
+
+    /// Takes a format that can both be written and read, and that names at least a day.
+    fn from_str(format: &str) -> Result<Self, InvalidOption> {
+        let complain = |problem: &dyn fmt::Display| {
+            InvalidOption(format!(
+                "expected a strptime format such as %d-%b-%Y or '%m/%d/%Y %H:%M', got {}: {problem}",
+                Quoted(format)
+            ))
+        };
+        let sample = jiff::civil::date(2001, 2, 3).at(16, 5, 6, 0).to_zoned(TimeZone::UTC);
+        let sample = sample.and_then(|sample| strtime::format(format, &sample)).map_err(|error| complain(&error))?;
+        let read = BrokenDownTime::parse(format, &sample).map_err(|error| complain(&error))?;
+        if read.timestamp().is_none() && read.to_datetime().is_err() {
+            return Err(complain(&"it names no day of a year"));
+        }
+        Ok(Self(format.into()))
+    }
+}
+
+impl TimeFormat {
+    fn read(&self, text: &str) -> Result<(Written, Option<Zone>), String> {
+        let complain = |problem: &dyn fmt::Display| {
+            format!("time: expected a time as --ts-format {} says, got {}: {problem}", Quoted(&self.0), Quoted(text))
+        };
+        let read = BrokenDownTime::parse(&self.0, text).map_err(|error| complain(&error))?;
+        if let Some(ts) = read.timestamp() {
+            return Ok((Written::Instant(Timestamp::from_micros(ts.as_microsecond())), None));
+        }
+        let at = read.to_datetime().map_err(|error| complain(&error))?;
+        if at.subsec_nanosecond() % 1_000 != 0 {
+            return Err(say(Fault::TooFine, text));
+        }
+        let zone = match (read.offset(), read.iana_time_zone()) {
+            (None, Some(name)) => Some(name.parse().map_err(|error: InvalidOption| complain(&error))?),
+            _ => None,
+        };
+        Ok((Written::Civil { at, offset: read.offset() }, zone))
+    }
+}
+
+/// Which number of a date such as 1/4/1999 comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    MonthFirst,
+    DayFirst,
+}
+
+/// What a time cell says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reading {
+    Known(Timestamp),
+    /// Not known before the file has shown which number is the month.
+    Either(Box<Either>),
+}
+
+/// Both readings of a date whose order is not known.
+#[derive(Debug, PartialEq)]
+pub(super) struct Either {
+    pub(super) month_first: Result<Timestamp, String>,
+    pub(super) day_first: Result<Timestamp, String>,
+    /// The order, if this date has only one: 1/13/1999.
+    pub(super) proves: Option<Order>,
+    /// Whether the orders make a difference: in 1/1/1999 they make none.
+    pub(super) differs: bool,
+    /// The cell as it was written.
+    pub(super) text: String,
+}
+
+impl Either {
+    pub(super) fn in_order(self, order: Order) -> Result<Timestamp, String> {
+        match order {
+            Order::MonthFirst => self.month_first,
+            Order::DayFirst => self.day_first,
+        }
+    }
+}
+
+/// Reads the time cells of one file.
+pub(super) struct Times {
+    zone: Zone,
+    format: Option<TimeFormat>,
+    order: Option<Order>,
+    /// Where a date and its time of day are put together.
+    joined: String,
+}
+
+impl Times {
+    pub(super) fn new(zone: Zone, format: Option<TimeFormat>) -> Self {
+        Self { zone, format, order: None, joined: String::new() }
+    }
+
+    /// Says from now on which number is the month.
+    pub(super) fn settle(&mut self, order: Order) {
+        self.order = Some(order);
+    }
+
+    /// Reads a time, or a date and its time of day in a cell of its own. With `session` the bar covers a day or more,
+    /// and its time is the date as it was written, whatever time of day and offset stand beside it.
+    pub(super) fn read(&mut self, time: &str, clock: &str, session: bool) -> Result<Reading, String> {
+        if clock.is_empty() {
+            return self.read_cell(time, session);
+        }
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.clear();
+        joined.extend([time, " ", clock]);
+        let read = self.read_cell(&joined, session);
+        self.joined = joined;
+        read
+    }
+
+    fn read_cell(&self, text: &str, session: bool) -> Result<Reading, String> {
+        if let Some(format) = &self.format {
+            let (written, zone) = format.read(text)?;
+            return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
+        }
+        match Written::parse(text) {
+            Ok(written) => self.decide(written, None, session, text).map(Reading::Known),
+            Err(Fault::Shape) => match Numbers::of(text) {
+                Some(numbers) => self.read_numbers(numbers, session, text),
+                None => Err(format!("{}; --ts-format reads other forms", say(Fault::Shape, text))),
+            },
+            Err(fault) => Err(say(fault, text)),
+        }
+    }
+
+    fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, String> {
+        let on = |year, month, day| {
+            let written =
+                Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| say(fault, text))?;
+            self.decide(written, None, session, text)
+        };
+        let (first, second, third) = (numbers.first, numbers.second, numbers.third);
+        if numbers.year_first {
+            return on(first, second, third).map(Reading::Known);
+        }
+        match self.order {
+            Some(Order::MonthFirst) if first > 12 && second <= 12 => {
+                Err(format!("time: expected month, day, year as elsewhere in the file, got {}", Quoted(text)))
+            }
+            Some(Order::DayFirst) if second > 12 && first <= 12 => {
+                Err(format!("time: expected day, month, year as elsewhere in the file, got {}", Quoted(text)))
+            }
+            Some(Order::MonthFirst) => on(third, first, second).map(Reading::Known),
+            Some(Order::DayFirst) => on(third, second, first).map(Reading::Known),
+            None => {
+                let (month_first, day_first) = (on(third, first, second), on(third, second, first));
+                // A date that exists in no order shows nothing, and is an error whatever the order is.
+                if let (Err(error), Err(_)) = (&month_first, &day_first) {
+                    return Err(error.clone());
+                }
+                let proves = match (first > 12, second > 12) {
+                    (true, _) => Some(Order::DayFirst),
+                    (_, true) => Some(Order::MonthFirst),
+                    _ => None,
+                };
+                let (differs, text) = (first != second, text.to_owned());
+                Ok(Reading::Either(Box::new(Either { month_first, day_first, proves, differs, text })))
+            }
+        }
+    }
+
+    fn decide(&self, written: Written, zone: Option<&Zone>, session: bool, text: &str) -> Result<Timestamp, String> {
+        let zone = zone.unwrap_or(&self.zone);
+        let day = match written {
+            Written::Instant(ts) if session => zone.date_of(ts),
+            Written::Civil { at, .. } if session => Ok(at.date()),
+            Written::Instant(ts) => return Ok(ts),
+            Written::Civil { at, offset: Some(offset) } => {
+                return instant(at, offset).map_err(|fault| say(fault, text));
+            }
+            Written::Civil { at, offset: None } => return zone.instant(at),
+        };
+        day.and_then(|day| instant(day.to_datetime(jiff::civil::Time::midnight()), Offset::UTC))
+            .map_err(|fault| say(fault, text))
+    }
+}
+
+fn say(fault: Fault, text: &str) -> String {
+    format!("time: {}", fault.about(text))
+}
+
+/// Returns the format to propose for a date such as `1/4/1999 9:30` in that order.
+pub(super) fn proposed_format(text: &str, order: Order) -> String {
+    let separator = text.chars().find(|char| !char.is_ascii_digit()).unwrap_or('/');
+    let (first, second) = match order {
+        Order::MonthFirst => ("%m", "%d"),
+        Order::DayFirst => ("%d", "%m"),
+    };
+    let mut format = format!("{first}{separator}{second}{separator}%Y");
+    if let Some(at) = text.find([' ', 'T']) {
+        format.push_str(&text[at..=at]);
+        format.push_str(match text[at..].matches(':').count() {
+            0 => "%H%M",
+            1 => "%H:%M",
+            _ if text[at..].contains('.') => "%H:%M:%S%.f",
+            _ => "%H:%M:%S",
+        });
+    }
+    format
+}
+
+/// A date of three numbers with `/`, `-` or `.` between them, one of the outer ones a year of four digits.
+struct Numbers<'a> {
+    first: u32,
+    second: u32,
+    third: u32,
+    year_first: bool,
+    rest: &'a [u8],
+}
+
+impl<'a> Numbers<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let mut rest = text.as_bytes();
+        let mut number = || {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (number, behind) = rest.split_at(digits);
+            rest = behind;
+            let value = number.iter().take(4).fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+            let separator = rest.first().copied();
+            if separator.is_some_and(|byte| b"/-.".contains(&byte)) {
+                rest = &rest[1..];
+                (value, digits, separator)
+            } else {
+                (value, digits, None)
+            }
+        };
+        let (first, first_digits, separator) = number();
+        let (second, second_digits, again) = number();
+        let (third, third_digits, end) = number();
+        let year_first = first_digits == 4;
+        let shapes = [(1..=2).contains(&second_digits), separator.is_some(), separator == again, end.is_none()];
+        let outer = matches!((first_digits, third_digits), (4, 1..=2) | (1..=2, 4));
+        (outer && shapes.into_iter().all(|shape| shape)).then_some(Self { first, second, third, year_first, rest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(zone: &str) -> Times {
+        Times::new(zone.parse().unwrap(), None)
+    }
+
+    fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
+        match times.read(time, clock, session)? {
+            Reading::Known(ts) => Ok(ts.to_string()),
+            Reading::Either(either) => panic!("{either:?}"),
+        }
+    }
+
+    #[test]
+    fn a_time_without_offset_is_read_in_the_zone() {
+        for (zone, time, clock, expected) in [
+            ("UTC", "2024-01-02 09:30", "", "2024-01-02T09:30:00Z"),
+            ("America/New_York", "2024-01-02 09:30", "", "2024-01-02T14:30:00Z"),
+            ("America/New_York", "2024-07-02 09:30", "", "2024-07-02T13:30:00Z"),
+            ("America/New_York", "2024-07-02 09:30Z", "", "2024-07-02T09:30:00Z"),
+            ("America/New_York", "1704205800", "", "2024-01-02T14:30:00Z"),
+            ("UTC", "2024-01-02", "09:30:01.5", "2024-01-02T09:30:01.5Z"),
+            ("UTC", "20240102", "093000", "2024-01-02T09:30:00Z"),
+            ("Europe/Berlin", "2024/1/2", "9:30", "2024-01-02T08:30:00Z"),
+            ("UTC", "2024.01.02 09:30", "", "2024-01-02T09:30:00Z"),
+            ("UTC", "2024-1-2", "", "2024-01-02T00:00:00Z"),
+        ] {
+            assert_eq!(known(&mut times(zone), time, clock, false).as_deref(), Ok(expected), "{time} {clock} {zone}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_the_date_as_written_and_of_an_epoch_the_date_in_the_zone() {
+        for (zone, time, expected) in [
+            ("America/New_York", "2024-01-02", "2024-01-02T00:00:00Z"),
+            ("UTC", "1999-01-04 00:00:00-05:00", "1999-01-04T00:00:00Z"),
+            ("Asia/Tokyo", "2024-01-02T23:59:59Z", "2024-01-02T00:00:00Z"),
+            // Midnight in New York, as Yahoo stamps a session.
+            ("America/New_York", "1704171600", "2024-01-02T00:00:00Z"),
+            ("Asia/Tokyo", "1704121200000", "2024-01-02T00:00:00Z"),
+            ("UTC", "1704121200000", "2024-01-01T00:00:00Z"),
+            // Skipped by the clocks of this zone, but a session has no clock.
+            ("America/New_York", "2024-03-10 02:30:00", "2024-03-10T00:00:00Z"),
+        ] {
+            assert_eq!(known(&mut times(zone), time, "", true).as_deref(), Ok(expected), "{time} {zone}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_skip_or_repeat_is_refused_with_both_readings() {
+        let mut times = times("America/New_York");
+        assert_eq!(
+            known(&mut times, "2024-03-10 02:30", "", false).unwrap_err(),
+            "time: expected a time with an offset, got 2024-03-10T02:30:00, which does not exist in America/New_York, \
+             where the clocks change: it is 2024-03-10T07:30:00Z at offset -05 or 2024-03-10T06:30:00Z at offset -04"
+        );
+        assert_eq!(
+            known(&mut times, "2024-11-03 01:30", "", false).unwrap_err(),
+            "time: expected a time with an offset, got 2024-11-03T01:30:00, which occurs twice in America/New_York, \
+             where the clocks change: it is 2024-11-03T05:30:00Z at offset -04 or 2024-11-03T06:30:00Z at offset -05"
+        );
+    }
+
+    #[test]
+    fn a_format_reads_what_is_odd() {
+        for (format, text, session, expected) in [
+            ("%m/%d/%Y", "1/4/1999", true, "1999-01-04T00:00:00Z"),
+            ("%d/%m/%Y", "1/4/1999", true, "1999-04-01T00:00:00Z"),
+            ("%d-%b-%y", "04-Jan-99", true, "1999-01-04T00:00:00Z"),
+            ("%b %d, %Y", "Jan 04, 1999", true, "1999-01-04T00:00:00Z"),
+            ("%m/%d/%Y %I:%M %p", "1/4/1999 9:30 PM", false, "1999-01-05T02:30:00Z"),
+            ("%Y%m%d%H%M%S", "19990104093000", false, "1999-01-04T14:30:00Z"),
+            ("%Y-%m-%dT%H:%M:%S%z", "1999-01-04T09:30:00+0100", false, "1999-01-04T08:30:00Z"),
+            ("%F %T %Q", "1999-01-04 09:30:00 Europe/Berlin", false, "1999-01-04T08:30:00Z"),
+            ("%s", "915442200", false, "1999-01-04T09:30:00Z"),
+        ] {
+            let mut times = Times::new("America/New_York".parse().unwrap(), Some(format.parse().unwrap()));
+            assert_eq!(known(&mut times, text, "", session).as_deref(), Ok(expected), "{format}");
+        }
+        let mut times = Times::new(Zone::default(), Some("%m/%d/%Y".parse().unwrap()));
+        let error = known(&mut times, "13/1/1999", "", true).unwrap_err();
+        assert!(
+            error.starts_with(r#"time: expected a time as --ts-format "%m/%d/%Y" says, got "13/1/1999": "#),
+            "{error}"
+        );
+        let mut times = Times::new(Zone::default(), Some("%F %T%.f".parse().unwrap()));
+        let error = known(&mut times, "2024-01-02 09:30:00.123456789", "", false).unwrap_err();
+        assert!(error.starts_with("time: expected whole microseconds"), "{error}");
+    }
+
+    #[test]
+    fn wrong_options_name_the_value_and_what_is_expected() {
+        assert_eq!(
+            "Mars/Base".parse::<Zone>().unwrap_err().to_string(),
+            r#"expected a time zone by its IANA name such as America/New_York, got "Mars/Base""#
+        );
+        assert_eq!("utc".parse::<Zone>().unwrap().to_string(), "UTC");
+        assert_eq!("Europe/Berlin".parse::<Zone>().unwrap().to_string(), "Europe/Berlin");
+        for format in ["%H:%M", "%!", "%m/%d", "%", "no format", "%c"] {
+            let error = format.parse::<TimeFormat>().expect_err(format).to_string();
+            assert!(error.starts_with("expected a strptime format such as "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_date_with_two_readings_keeps_both_until_one_is_proven() {
+        let mut times = times("UTC");
+        for (text, proves, differs) in [
+            ("1/4/1999", None, true),
+            ("1/1/1999", None, false),
+            ("1/13/1999", Some(Order::MonthFirst), true),
+            ("13.1.1999", Some(Order::DayFirst), true),
+            ("13-01-1999 9:30", Some(Order::DayFirst), true),
+        ] {
+            let Reading::Either(either) = times.read(text, "", false).unwrap() else { panic!("{text}") };
+            assert_eq!((either.proves, either.differs), (proves, differs), "{text}");
+        }
+        for text in ["13/13/1999", "1/4/99", "1/4-1999", "1/4/1999/", "1/4/1999 noon", "1/4", "//1999", "1/0/1999"] {
+            let error = times.read(text, "", false).expect_err(text);
+            assert!(error.starts_with("time: expected "), "{error}");
+        }
+        times.settle(Order::MonthFirst);
+        assert_eq!(known(&mut times, "1/4/1999", "", true).as_deref(), Ok("1999-01-04T00:00:00Z"));
+        assert_eq!(
+            known(&mut times, "13/1/1999", "", true).unwrap_err(),
+            r#"time: expected month, day, year as elsewhere in the file, got "13/1/1999""#
+        );
+        times.settle(Order::DayFirst);
+        assert_eq!(known(&mut times, "1/4/1999", "", true).as_deref(), Ok("1999-04-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn the_proposed_format_reads_the_date_it_was_made_from() {
+        for text in
+            ["1/4/1999", "01.04.1999", "1-4-1999 9:30", "1/4/1999 09:30:00", "1/4/1999 09:30:00.5", "1/4/1999T0930"]
+        {
+            for (order, expected) in [(Order::MonthFirst, "1999-01-04"), (Order::DayFirst, "1999-04-01")] {
+                let format = proposed_format(text, order);
+                let mut times = Times::new(Zone::default(), Some(format.parse().unwrap()));
+                assert_eq!(known(&mut times, text, "", true).unwrap(), format!("{expected}T00:00:00Z"), "{format}");
+            }
+        }
+    }
+}

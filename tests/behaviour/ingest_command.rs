@@ -1,0 +1,508 @@
+//! `mds ingest` with the real binary on real files: what is stored, what is said, and how it ends.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    path::Path,
+    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::mds::{mds, stderr, stdout};
+
+/// No step of a test takes as long as this unless it hangs.
+const TOO_LONG: Duration = Duration::from_secs(60);
+
+const SP500: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/sp500.csv");
+const NASDAQ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/nasdaq.csv");
+/// The first 1,000 rows of the above, and 7 broken lines of different kinds among them.
+const BROKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/broken.csv");
+const BROKEN_LINES: [u64; 7] = [2, 100, 250, 400, 555, 777, 1008];
+
+fn ingest(dir: &Path, args: &[&str]) -> Command {
+    let mut command = mds(dir);
+    command.arg("ingest").args(args);
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    ingest(dir, args).output().unwrap()
+}
+
+/// The one object on standard output, whose books must be right whatever happened.
+fn summary(output: &Output) -> Value {
+    let text = stdout(output);
+    let summary: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{}", stderr(output)));
+    let names: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = [
+        "files",
+        "read",
+        "stored",
+        "dead_lettered",
+        "dropped",
+        "rejected",
+        "skipped",
+        "unsettled",
+        "seconds",
+        "records_per_second",
+        "level_changes",
+        "errors",
+    ];
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    let parts = ["stored", "dead_lettered", "dropped", "rejected", "skipped", "unsettled"];
+    let sum: u64 = parts.iter().map(|part| count(&summary, part)).sum();
+    assert_eq!(count(&summary, "read"), sum, "{summary}");
+    summary
+}
+
+fn count(summary: &Value, name: &str) -> u64 {
+    summary[name].as_u64().unwrap_or_else(|| panic!("{name} in {summary}"))
+}
+
+type Prices = ([u64; 4], Option<u64>);
+
+/// What the store holds: by identity, prices and volume bit for bit.
+fn stored(dir: &Path) -> BTreeMap<(String, String, String, i64), Prices> {
+    let store = Connection::open(dir.join("market_data.db")).unwrap();
+    let mut rows =
+        store.prepare("SELECT vendor, symbol, timeframe, ts, open, high, low, close, volume FROM bars").unwrap();
+    rows.query_map([], |row| {
+        let price = |column| row.get(column).map(f64::to_bits);
+        let prices = [price(4)?, price(5)?, price(6)?, price(7)?];
+        let volume: Option<f64> = row.get(8)?;
+        Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?), (prices, volume.map(f64::to_bits))))
+    })
+    .unwrap()
+    .collect::<Result<_, _>>()
+    .unwrap()
+}
+
+/// How many rows the store holds; none before it exists.
+fn rows(dir: &Path) -> i64 {
+    Connection::open_with_flags(dir.join("market_data.db"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .and_then(|store| store.query_row("SELECT count(*) FROM bars", [], |row| row.get(0)))
+        .unwrap_or(0)
+}
+
+/// What a file holds, read without any of our own code.
+fn expected(file: &str, symbol: &str) -> BTreeMap<(String, String, String, i64), Prices> {
+    let text = fs::read_to_string(file).unwrap();
+    let rows = text.lines().skip(1).filter(|line| !line.is_empty()).map(|line| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let date: Vec<i16> = cells[0].split('/').map(|part| part.parse().unwrap()).collect();
+        let date = jiff::civil::date(date[2], date[0] as i8, date[1] as i8);
+        let ts = date.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_microsecond();
+        let number = |cell: usize| cells[cell].parse::<f64>().unwrap().to_bits();
+        let key = ("unknown".to_owned(), symbol.to_owned(), "1d".to_owned(), ts);
+        (key, ([number(1), number(2), number(3), number(4)], Some(number(6))))
+    });
+    rows.collect()
+}
+
+/// A well-formed file of minute bars.
+fn minutes(rows: usize) -> String {
+    let mut text = "ts,open,high,low,close,volume\n".to_owned();
+    for row in 0..rows {
+        writeln!(text, "{},10,12,9,11,{row}", 1_700_000_000 + 60 * row).unwrap();
+    }
+    text
+}
+
+/// The binary while it runs, its log line by line.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    log: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, log) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in stderr.lines() {
+                let _ = sender.send(line.unwrap());
+            }
+        });
+        Self { stdin: child.stdin.take(), child, log }
+    }
+
+    fn write(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Waits for a line of the log.
+    fn wait_for(&self, part: &str) {
+        let mut seen = Vec::new();
+        loop {
+            match self.log.recv_timeout(TOO_LONG) {
+                Ok(line) if line.contains(part) => return,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no {part:?} ({error}) in {seen:#?}"),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        // The shell's own kill: a binary of that name is not on every machine.
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits for the end, with standard input as open as it was.
+    fn end(mut self) -> (ExitStatus, Value) {
+        let mut stdout = Vec::new();
+        self.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        let status = self.child.wait().unwrap();
+        let stderr = self.log.iter().collect::<Vec<_>>().join("\n").into_bytes();
+        (status, summary(&Output { status, stdout, stderr }))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Only a test that failed leaves it running.
+        let _ = self.child.kill();
+    }
+}
+
+/// Waits for something that another process does to a file, which nothing announces.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < TOO_LONG, "never came true: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An empty store, as a first run leaves it.
+fn empty_store(dir: &Path) -> Connection {
+    fs::write(dir.join("empty.csv"), "symbol,timeframe,ts,open,high,low,close\n").unwrap();
+    let output = run(dir, &["empty.csv"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    Connection::open(dir.join("market_data.db")).unwrap()
+}
+
+#[test]
+fn both_real_files_load_and_every_value_is_the_file_s() {
+    // Red if a price goes through a decimal type or f32, a date is read as D/M, or Adj Close is taken for Close.
+    let dir = tempfile::tempdir().unwrap();
+    for (file, symbol) in [(SP500, "spx"), (NASDAQ, "^IXIC")] {
+        let output = run(dir.path(), &["--symbol", symbol, "--timeframe", "1D", "--json", file]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let summary = summary(&output);
+        assert_eq!((count(&summary, "read"), count(&summary, "stored")), (5031, 5031));
+        assert!(stderr(&output).contains("Adj Close"), "the ignored column is named");
+    }
+    let mut all = expected(SP500, "SPX");
+    all.append(&mut expected(NASDAQ, "^IXIC"));
+    assert_eq!(all.len(), 10_062);
+    assert!(stored(dir.path()) == all, "the store and the files differ");
+    assert!(!dir.path().join("market_data.db-wal").exists(), "everything is in the one file");
+}
+
+#[test]
+fn loading_twice_leaves_the_same_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let output = run(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", SP500]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stored(dir.path()) == expected(SP500, "SPX"));
+    }
+}
+
+#[test]
+fn broken_lines_cost_only_themselves_and_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--symbol", "^IXIC", "--timeframe", "1d", BROKEN];
+
+    let output = run(dir.path(), &[&args[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
+    let summary = summary(&output);
+    assert_eq!((count(&summary, "read"), count(&summary, "stored"), count(&summary, "rejected")), (1_007, 1_000, 7));
+    let errors = summary["errors"].as_array().unwrap();
+    assert_eq!(errors.iter().map(|error| error["line"].as_u64().unwrap()).collect::<Vec<_>>(), BROKEN_LINES);
+    assert!(errors.iter().all(|error| error["file"] == BROKEN && !error["message"].as_str().unwrap().is_empty()));
+    let whole = expected(NASDAQ, "^IXIC");
+    let stored = stored(dir.path());
+    assert_eq!(stored.len(), 1_000);
+    assert!(stored.iter().all(|(key, prices)| whole.get(key) == Some(prices)), "a good row was changed");
+
+    let output = run(dir.path(), &args);
+    let table = stdout(&output);
+    assert_eq!(output.status.code(), Some(65));
+    for line in BROKEN_LINES {
+        assert!(table.contains(&format!("\n{BROKEN}:{line}: ")), "{table}");
+    }
+}
+
+#[test]
+fn only_the_first_twenty_rejected_lines_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bars.csv"), minutes(25).replace(",10,", ",ten,") + &minutes(1)[30..]).unwrap();
+    let args = ["--symbol", "ES", "--timeframe", "1m", "bars.csv"];
+    let summary = summary(&run(dir.path(), &[&args[..], &["--json"]].concat()));
+    assert_eq!((count(&summary, "rejected"), summary["errors"].as_array().unwrap().len()), (25, 20));
+    assert!(stdout(&run(dir.path(), &args)).ends_with("and 5 more rejected\n"));
+}
+
+#[test]
+fn a_dry_run_reads_everything_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), &["--symbol", "^IXIC", "--timeframe", "1d", "--dry-run", "--json", BROKEN]);
+    assert_eq!(output.status.code(), Some(65));
+    let summary = summary(&output);
+    assert_eq!((count(&summary, "stored"), count(&summary, "rejected")), (1_000, 7));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_missing_is_told_at_once_with_a_command_that_works() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(SP500, dir.path().join("sp500.csv")).unwrap();
+    let output = run(dir.path(), &["sp500.csv"]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    let text = stderr(&output);
+    let (error, proposal) = text.trim_end().split_once("\n  try: mds ingest ").unwrap();
+    assert_eq!(error, "error: sp500.csv: the file names no symbol and no timeframe");
+    assert_eq!(proposal, "--symbol SP500 --timeframe 1d sp500.csv");
+    assert!(!dir.path().join("market_data.db").exists());
+
+    let output = run(dir.path(), &proposal.split(' ').collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(rows(dir.path()), 5031);
+}
+
+#[test]
+fn one_file_that_cannot_be_read_refuses_all_before_anything_is_written() {
+    // Red if files are checked one by one as their turn comes.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("good.csv"), minutes(10)).unwrap();
+    fs::write(dir.path().join("binary.csv"), b"\x00\x01\x02\x03\n").unwrap();
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    let output = run(
+        dir.path(),
+        &["--symbol", "ES", "--timeframe", "1m", "good.csv", "gone.csv", "folder", "binary.csv", "--json"],
+    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    let text = stderr(&output);
+    for name in ["gone.csv", "folder", "binary.csv"] {
+        assert!(text.contains(&format!("error: {name}: ")), "{text}");
+    }
+    assert!(!text.contains("good.csv"), "{text}");
+    assert!(!dir.path().join("market_data.db").exists());
+}
+
+#[test]
+fn a_wrong_option_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bars.csv"), minutes(1)).unwrap();
+    for (args, said) in [
+        (&["bars.csv", "--timeframe", "1x"][..], "1x"),
+        (&["bars.csv", "--tz", "Mars/Base"], "Mars/Base"),
+        (&["bars.csv", "--symbol", ""], "symbol"),
+        (&["bars.csv", "--ts-format", "%"], "%"),
+        (&["-", "-"], "expected - once"),
+        (&[], "FILE"),
+    ] {
+        let output = run(dir.path(), args);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{args:?}");
+        assert!(stderr(&output).contains(said), "{args:?}: {}", stderr(&output));
+    }
+    assert!(!dir.path().join("market_data.db").exists());
+}
+
+#[test]
+fn a_store_that_cannot_be_one_ends_with_69() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bars.csv"), minutes(10)).unwrap();
+    fs::write(dir.path().join("notes.txt"), "no database at all, but long enough to have a header of one".repeat(20))
+        .unwrap();
+    for url in ["sqlite://notes.txt", "sqlite://no/such/directory/bars.db"] {
+        let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "bars.csv"]);
+        let output = command.env("MDS_DATABASE_URL", url).output().unwrap();
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(69), ""), "{url}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn records_that_the_store_refuses_for_good_end_with_70_and_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    empty_store(dir.path())
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN NEW.volume = 700
+             BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+        )
+        .unwrap();
+    fs::write(dir.path().join("bars.csv"), minutes(1_000)).unwrap();
+    let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "bars.csv"]);
+    let output = command.env("MDS_COORDINATOR_BATCH_SIZE", "100").output().unwrap();
+    assert_eq!(output.status.code(), Some(70), "{}", stderr(&output));
+    assert!(stderr(&output).contains("ERROR") && stderr(&output).contains("not this one"), "{}", stderr(&output));
+    let summary = summary(&output);
+    assert!(count(&summary, "unsettled") >= 100, "{summary}");
+    assert_eq!(count(&summary, "stored"), rows(dir.path()) as u64);
+}
+
+#[test]
+fn a_pipe_is_written_by_the_flush_interval_while_it_is_open() {
+    // Red if the reader waits for more before it submits, or a batch for its last record.
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+    command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "10ms");
+    let mut running = Running::start(command);
+    let text = minutes(30);
+    let mut lines = text.lines();
+    running.write(&format!("{}\n", lines.next().unwrap()));
+    for (i, line) in lines.enumerate() {
+        running.write(&format!("{line}\n"));
+        eventually("the row is in the store", || rows(dir.path()) == i as i64 + 1);
+    }
+    running.stdin.take();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), count(&summary, "stored")), (Some(0), 30));
+}
+
+#[test]
+fn a_signal_at_an_open_pipe_stores_what_was_accepted() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+        // Nothing is written before the end but what makes a full batch.
+        command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "1h").env("MDS_COORDINATOR_BATCH_SIZE", "100");
+        let mut running = Running::start(command);
+        running.write(&minutes(150));
+        eventually("a full batch is in the store", || rows(dir.path()) == 100);
+        running.signal(name);
+        // Standard input stays open: the reading thread never returns from it.
+        let _open = running.stdin.take();
+        let (status, summary) = running.end();
+        assert_eq!(status.code(), Some(code));
+        assert_eq!((count(&summary, "read"), count(&summary, "stored")), (150, 150));
+        assert_eq!(rows(dir.path()), 150);
+    }
+}
+
+#[test]
+fn a_signal_before_anything_was_read_ends_with_empty_books() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+    command.env("MDS_LOG", "debug");
+    let running = Running::start(command);
+    running.wait_for("started");
+    running.signal("TERM");
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), count(&summary, "read")), (Some(143), 0));
+}
+
+/// A load that is stuck behind a locked store: the queue is full, and the reader waits for a credit.
+fn stuck(dir: &TempDir, timeout: &str) -> (Connection, Running) {
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut command = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--json", SP500]);
+    command.env("MDS_COORDINATOR_CAPACITY", "50").env("MDS_COORDINATOR_BATCH_SIZE", "10");
+    command.env("MDS_RETRY_MAX_BACKOFF_MS", "50").env("MDS_SHUTDOWN_TIMEOUT", timeout).env("MDS_LOG", "debug");
+    let running = Running::start(command);
+    running.wait_for("\"hard\"");
+    (lock, running)
+}
+
+#[test]
+fn a_signal_reaches_a_reader_that_waits_for_a_credit_and_what_it_holds_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lock, running) = stuck(&dir, "30");
+    running.signal("INT");
+    running.wait_for("stopping");
+    lock.execute_batch("ROLLBACK").unwrap();
+    let (status, summary) = running.end();
+    assert_eq!(status.code(), Some(130));
+    let read = count(&summary, "read");
+    // One worker has this symbol: its batch and a full queue, or a little more if the store was free early.
+    assert!((40..5031).contains(&read), "{summary}");
+    assert_eq!((count(&summary, "stored"), count(&summary, "unsettled")), (read, 0));
+    assert_eq!(rows(dir.path()) as u64, read);
+    assert!(count(&summary["level_changes"], "hard") >= 1, "{summary}");
+}
+
+#[test]
+fn the_deadline_holds_and_what_is_left_is_unsettled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_lock, running) = stuck(&dir, "0.2");
+    let start = Instant::now();
+    running.signal("TERM");
+    let (status, summary) = running.end();
+    assert!(start.elapsed() < Duration::from_millis(5_200), "{:?}", start.elapsed());
+    assert_eq!(status.code(), Some(143));
+    assert_eq!((count(&summary, "stored"), count(&summary, "read")), (0, count(&summary, "unsettled")));
+    assert!((40..=60).contains(&count(&summary, "unsettled")), "{summary}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    // Red if the second signal waits for the drain: that has an hour, and the store stays locked.
+    let dir = tempfile::tempdir().unwrap();
+    let (_lock, mut running) = stuck(&dir, "1h");
+    running.signal("INT");
+    running.wait_for("stopping");
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn an_outage_of_the_store_is_waited_out_and_the_last_level_is_ok() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lock, running) = stuck(&dir, "30");
+    lock.execute_batch("ROLLBACK").unwrap();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), count(&summary, "stored")), (Some(0), 5031));
+    assert!(stored(dir.path()) == expected(SP500, "SPX"));
+    // Red if the end raises `draining`: there would be one hard more than there are returns to ok.
+    let changes = &summary["level_changes"];
+    assert!(count(changes, "ok") >= 1 && count(changes, "hard") >= 1, "{summary}");
+    assert!(count(changes, "ok") >= count(changes, "hard"), "{summary}");
+}
+
+#[test]
+fn every_overflow_strategy_keeps_the_books_and_only_drop_oldest_loses() {
+    for strategy in ["block", "error", "drop_oldest"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--json", SP500]);
+        command.env("MDS_COORDINATOR_OVERFLOW_STRATEGY", strategy);
+        command.env("MDS_COORDINATOR_CAPACITY", "20").env("MDS_COORDINATOR_BATCH_SIZE", "10");
+        let output = command.output().unwrap();
+        let summary = summary(&output);
+        assert_eq!(output.status.code(), Some(0), "{strategy}: {}", stderr(&output));
+        assert_eq!(count(&summary, "read"), 5031, "{strategy}");
+        assert_eq!(count(&summary, "dropped") > 0, strategy == "drop_oldest", "{strategy}: {summary}");
+        assert_eq!(rows(dir.path()) as u64, count(&summary, "stored"), "{strategy}");
+    }
+}
+
+#[test]
+fn several_files_and_formats_go_in_one_run_and_nothing_is_drawn_without_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.csv"), minutes(3)).unwrap();
+    let json = r#"{"ts":"2024-01-02T14:30:00Z","open":1,"high":2,"low":1,"close":2,"volume":null}"#;
+    fs::write(dir.path().join("b.ndjson"), format!("{json}\n")).unwrap();
+    fs::write(dir.path().join("c.json"), format!("[{}]", json.replace("14:30", "14:31"))).unwrap();
+    let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--vendor", "acme"]);
+    let output = command.args(["--json", "a.csv", "b.ndjson", "c.json"]).env("MDS_LOG", "warn").output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let summary = summary(&output);
+    assert_eq!((count(&summary, "files"), count(&summary, "stored")), (3, 5));
+    assert!(stored(dir.path()).keys().all(|(vendor, symbol, ..)| vendor == "acme" && symbol == "ES"));
+}
