@@ -11,7 +11,7 @@ pub mod record;
 pub mod sink;
 mod timestamp;
 
-pub use feedback::FeedbackEvent;
+pub use feedback::{Delivery, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus};
 pub use policy::{Level, Reason};
 pub use record::{Invalid, Record};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkResultExt};

@@ -1,5 +1,29 @@
 //! Telling producers when to slow down.
+//!
+//! A coordinator publishes a [`FeedbackEvent`] when its level changes. The [`FeedbackBus`], an actor on a thread of its
+//! own, passes it to the subscribers. Each has a *lane*: at most one event is in its mailbox, and while it is busy the
+//! lane keeps what it is to get next ([`Delivery`]). So a subscriber may be slow, stuck or dead, and the others never
+//! notice.
+//!
+//! ```text
+//!  coordinator --> Publisher --> FeedbackBus --> lane --> subscriber actor
+//!                  (outbox)          |      \--> lane --> subscriber actor
+//!                                    \---------> watch::Receiver
+//! ```
+//!
+//! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
+mod bus;
 mod event;
+mod front;
+mod lanes;
+mod present;
+mod publisher;
+mod subscribe;
 
+pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
 pub use event::{EventBody, FeedbackEvent};
+pub use front::{BusStopped, Feedback, feedback_bus};
+pub use lanes::LaneSnapshot;
+pub use publisher::{Collect, Publisher};
+pub use subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe};

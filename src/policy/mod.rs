@@ -9,13 +9,17 @@ pub mod buffer;
 pub mod credits;
 pub mod drain_rate;
 pub mod fence;
+mod lane;
 mod level;
+mod outbox;
 pub mod pressure;
 mod retry;
 mod watermark;
 
 pub use buffer::{BufferState, Counters, Overflow};
+pub use lane::{Lane, Offered};
 pub use level::{Level, Reason};
+pub use outbox::Outbox;
 pub use pressure::Cause;
 pub use retry::RetryPolicy;
 pub use watermark::{Watermark, WatermarkError, Watermarks};

@@ -1,0 +1,283 @@
+use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc};
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, fut::wrap_future,
+};
+use metrics::Counter;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Collect, FeedbackEvent, LaneSnapshot, Replay, Subscribe, SubscriptionId, Unsubscribe,
+    lanes::Lanes,
+    present::{CoordinatorKey, Present},
+    subscribe::Selector,
+};
+use crate::{metrics as names, policy::Level};
+
+/// How many events the bus passes on before it lets others on its arbiter have a turn, its own deliveries first.
+const TURN: usize = 64;
+
+/// Passes the events of coordinators to subscriber actors, each at its own speed. Its front is
+/// [`Feedback`](super::Feedback), which also starts it.
+///
+/// Nothing that a subscriber on another thread does delays the others, or grows memory: the bus never waits for one
+/// inside a handler. It holds the present state of each coordinator for those who come late.
+pub struct FeedbackBus {
+    lanes: Rc<Lanes>,
+    /// Written here alone, read by the fronts too.
+    present: Arc<Mutex<Present>>,
+    watchers: Vec<Watcher>,
+    counters: HashMap<Arc<str>, [Counter; 3]>,
+    events: u64,
+    stale: u64,
+    lost_by_publishers: u64,
+    /// Tells the fronts when the actor is dropped, by whatever cause.
+    _alive: watch::Sender<()>,
+}
+
+struct Watcher {
+    selector: Selector,
+    shown: watch::Sender<FeedbackEvent>,
+}
+
+/// Passes one event on: an actor that publishes rarely sends it. Nothing is replied. One that may outrun the bus uses a
+/// [`Publisher`](super::Publisher), which is bounded.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Publish {
+    /// The event; ignored and counted if it is not newer than what its coordinator said already.
+    pub event: FeedbackEvent,
+}
+
+/// Asks for the state of the bus: tests and status pages send it; the reply is a [`BusSnapshot`].
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "BusSnapshot")]
+pub struct Observe;
+
+/// Waits for the subscribers: whoever needs a fence sends it; the reply comes once every lane has handled all that it
+/// was given before. Lanes that were closed meanwhile do not hold it, a stuck subscriber holds it for ever.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Idle;
+
+/// Shows the present of some coordinators in a channel: [`Feedback::watch`](super::Feedback::watch) sends it; nothing
+/// is replied.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Watch {
+    pub(super) selector: Selector,
+    pub(super) shown: watch::Sender<FeedbackEvent>,
+}
+
+/// The state of a bus between two messages. Counts are since its start.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BusSnapshot {
+    /// Events passed on.
+    pub events: u64,
+    /// Events ignored, because their coordinator had said the same or something newer already.
+    pub stale: u64,
+    /// Events that publishers lost while the bus was behind.
+    pub lost_by_publishers: u64,
+    /// Deliveries that subscribers handled.
+    pub delivered: u64,
+    /// Deliveries that failed.
+    pub failed: u64,
+    /// Waiting events whose place a newer one took.
+    pub superseded: u64,
+    /// Events that fell out of full lanes.
+    pub lost: u64,
+    /// Subscriptions that ended because their actor was gone.
+    pub pruned: u64,
+    /// Events that wait now, over all lanes.
+    pub waiting: usize,
+    /// Receivers of [`Feedback::watch`](super::Feedback::watch), clones not counted.
+    pub watchers: usize,
+    /// The subscribers, in the order in which their subscriptions were made.
+    pub lanes: Vec<LaneSnapshot>,
+    /// The newest event of each coordinator, in the order of arrival.
+    pub present: Vec<FeedbackEvent>,
+}
+
+impl BusSnapshot {
+    /// Returns the lane of one subscription, if it lasts.
+    pub fn lane(&self, id: SubscriptionId) -> Option<&LaneSnapshot> {
+        self.lanes.iter().find(|lane| lane.id == id)
+    }
+}
+
+/// What a bus and those who started it share.
+pub(super) struct Start {
+    pub(super) present: Arc<Mutex<Present>>,
+    pub(super) alive: watch::Sender<()>,
+    pub(super) finished: oneshot::Sender<Infallible>,
+}
+
+impl FeedbackBus {
+    pub(super) fn new(start: Start) -> Self {
+        let Start { present, alive, finished } = start;
+        Self {
+            lanes: Lanes::new(finished),
+            present,
+            watchers: Vec::new(),
+            counters: HashMap::new(),
+            events: 0,
+            stale: 0,
+            lost_by_publishers: 0,
+            _alive: alive,
+        }
+    }
+
+    fn pass_on(&mut self, events: Vec<FeedbackEvent>) {
+        self.lanes.sweep();
+        self.watchers.retain(|watcher| !watcher.shown.is_closed());
+        for event in events {
+            let key = CoordinatorKey::of(&event);
+            if !self.present.lock().admit(&key, &event) {
+                self.stale += 1;
+                continue;
+            }
+            self.events += 1;
+            self.count(&event);
+            for watcher in self.watchers.iter().filter(|watcher| watcher.selector.selects(&event)) {
+                watcher.show(&self.present);
+            }
+            self.lanes.offer_all(&key, &event);
+        }
+    }
+
+    fn count(&mut self, event: &FeedbackEvent) {
+        let counters = self.counters.entry(event.coordinator_id.clone()).or_insert_with(|| {
+            [Level::Ok, Level::Soft, Level::Hard].map(|level| {
+                let id = event.coordinator_id.to_string();
+                metrics::counter!(names::FEEDBACK_EVENTS, "coordinator_id" => id, "level" => level.as_str())
+            })
+        });
+        counters[usize::from(event.level.as_number())].increment(1);
+    }
+
+    /// Empties an outbox of what was in it at the start, in turns. The mailbox waits, so that whoever asks for
+    /// something after a publish is answered after it.
+    fn collect(&mut self, mut collect: Collect, left: usize, ctx: &mut Context<Self>) {
+        self.lost_by_publishers += collect.take_lost();
+        let events = collect.take(left.min(TURN));
+        // None when newer events pushed out older ones meanwhile: what is left belongs to the next collection.
+        let left = if events.is_empty() { 0 } else { left - events.len() };
+        self.pass_on(events);
+        let collect = (left > 0).then_some(collect);
+        ctx.wait(wrap_future::<_, Self>(tokio::task::yield_now()).map(move |(), bus, ctx| {
+            if let Some(collect) = collect {
+                bus.collect(collect, left, ctx);
+            }
+        }));
+    }
+}
+
+impl Watcher {
+    fn show(&self, present: &Mutex<Present>) {
+        let Some(event) = present.lock().shown(&self.selector) else { return };
+        self.shown.send_if_modified(|shown| {
+            let differs = (&shown.id, &shown.source) != (&event.id, &event.source);
+            if differs {
+                *shown = event;
+            }
+            differs
+        });
+    }
+}
+
+impl Actor for FeedbackBus {
+    type Context = Context<Self>;
+}
+
+impl Handler<Collect> for FeedbackBus {
+    type Result = ();
+
+    fn handle(&mut self, collect: Collect, ctx: &mut Context<Self>) {
+        let waiting = collect.waiting();
+        self.collect(collect, waiting, ctx);
+    }
+}
+
+impl Handler<Publish> for FeedbackBus {
+    type Result = ();
+
+    fn handle(&mut self, Publish { event }: Publish, ctx: &mut Context<Self>) {
+        self.pass_on(vec![event]);
+        // An actor handles its mailbox to the end before anything else on its thread has a turn. Under a flood the
+        // lanes would never move on.
+        ctx.wait(wrap_future(tokio::task::yield_now()));
+    }
+}
+
+impl Handler<Subscribe> for FeedbackBus {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, subscribe: Subscribe, _: &mut Context<Self>) -> Self::Result {
+        let id = subscribe.id;
+        let events = match subscribe.replay {
+            Replay::Pressured => self.present.lock().pressured(),
+            Replay::None => Vec::new(),
+            Replay::All => self.present.lock().all(),
+        };
+        self.lanes.add(subscribe, &events);
+        MessageResult(id)
+    }
+}
+
+impl Handler<Unsubscribe> for FeedbackBus {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe { id }: Unsubscribe, _: &mut Context<Self>) {
+        self.lanes.remove(id);
+    }
+}
+
+impl Handler<Watch> for FeedbackBus {
+    type Result = ();
+
+    fn handle(&mut self, Watch { selector, shown }: Watch, _: &mut Context<Self>) {
+        self.watchers.retain(|watcher| !watcher.shown.is_closed());
+        let watcher = Watcher { selector, shown };
+        watcher.show(&self.present);
+        self.watchers.push(watcher);
+    }
+}
+
+impl Handler<Idle> for FeedbackBus {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Idle, _: &mut Context<Self>) -> Self::Result {
+        self.lanes.sweep();
+        let mut fence = self.lanes.fence();
+        Box::pin(async move {
+            fence.recv().await;
+        })
+    }
+}
+
+impl Handler<Observe> for FeedbackBus {
+    type Result = MessageResult<Observe>;
+
+    fn handle(&mut self, _: Observe, _: &mut Context<Self>) -> Self::Result {
+        self.lanes.sweep();
+        self.watchers.retain(|watcher| !watcher.shown.is_closed());
+        let totals = self.lanes.totals();
+        let lanes = self.lanes.snapshot();
+        MessageResult(BusSnapshot {
+            events: self.events,
+            stale: self.stale,
+            lost_by_publishers: self.lost_by_publishers,
+            delivered: totals.delivered,
+            failed: totals.failed,
+            superseded: totals.superseded,
+            lost: totals.lost,
+            pruned: totals.pruned,
+            waiting: lanes.iter().map(|lane| lane.waiting).sum(),
+            watchers: self.watchers.len(),
+            lanes,
+            present: self.present.lock().all(),
+        })
+    }
+}

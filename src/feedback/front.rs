@@ -1,0 +1,204 @@
+use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc, thread, time::Duration};
+
+use actix::{Actor, Addr, Arbiter, System};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    FeedbackBus, FeedbackEvent, Idle, Observe, Publisher, Subscribe, SubscriptionId, Unsubscribe,
+    bus::{BusSnapshot, Start, Watch},
+    present::Present,
+    subscribe::Selector,
+};
+
+/// How long the thread of a bus stays for deliveries under way after the bus itself has ended.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The front of one [`FeedbackBus`], usable from any thread, with a runtime or without. Clones mean the same bus.
+///
+/// The bus lives as long as a front, a [`Publisher`] or an address of it does. What was published before is still
+/// delivered then, for at most five seconds. Everything that is asked of a bus that has ended is ignored;
+/// [`Feedback::stopped`] tells.
+#[derive(Clone)]
+pub struct Feedback {
+    addr: Addr<FeedbackBus>,
+    /// The outbox of all who publish through a front.
+    publisher: Publisher,
+    present: Arc<Mutex<Present>>,
+    alive: watch::Receiver<()>,
+}
+
+/// Returned by [`Feedback::snapshot`] when the bus has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the feedback bus has stopped")]
+pub struct BusStopped;
+
+impl Feedback {
+    /// Starts a bus on a thread of its own, with or without an actix System around.
+    ///
+    /// The thread ends when the bus does.
+    ///
+    /// # Panics
+    /// When the operating system refuses a thread.
+    pub fn private() -> Self {
+        let (started, addr) = std::sync::mpsc::sync_channel(1);
+        let (parts, start, end) = parts();
+        let run = move || {
+            System::new().block_on(async move {
+                // The caller waits for it, so somebody takes it.
+                let _ = started.send(FeedbackBus::new(start).start());
+                end.wait().await;
+            });
+        };
+        thread::Builder::new().name("mds-feedback".to_owned()).spawn(run).expect("a thread for the feedback bus");
+        let addr = addr.recv().expect("the thread of the feedback bus starts it first of all");
+        parts.front(addr)
+    }
+
+    /// Starts a bus on a new arbiter of the current System; the arbiter ends when the bus does.
+    ///
+    /// # Panics
+    /// Outside an actix System, and when the operating system refuses a thread.
+    pub fn on_new_arbiter() -> Self {
+        let (parts, start, end) = parts();
+        let arbiter = Arbiter::new();
+        let addr = FeedbackBus::start_in_arbiter(&arbiter.handle(), move |_| FeedbackBus::new(start));
+        arbiter.spawn(async move {
+            end.wait().await;
+            Arbiter::current().stop();
+        });
+        parts.front(addr)
+    }
+
+    /// Starts a bus on the current arbiter, without another thread: for tests with a paused clock. A subscriber that
+    /// blocks this thread blocks the bus too.
+    ///
+    /// # Panics
+    /// Outside an actix System.
+    pub fn on_current_arbiter() -> Self {
+        let (parts, start, _) = parts();
+        parts.front(FeedbackBus::new(start).start())
+    }
+
+    /// Returns the address of the bus, for actors that talk to actors.
+    pub fn addr(&self) -> Addr<FeedbackBus> {
+        self.addr.clone()
+    }
+
+    /// Starts delivering events to an actor. Whatever is published after this call reaches it.
+    pub fn subscribe(&self, subscribe: Subscribe) -> SubscriptionId {
+        let id = subscribe.id();
+        self.addr.do_send(subscribe);
+        id
+    }
+
+    /// Ends a subscription. An event that is on its way may still arrive, none after it.
+    pub fn unsubscribe(&self, id: SubscriptionId) {
+        self.addr.do_send(Unsubscribe { id });
+    }
+
+    /// Returns a channel that shows the present of a coordinator, for code without actors.
+    ///
+    /// `bars` means the coordinators of that name in every source, and shows the event of the highest level among
+    /// them; `db1:mds-ingest/bars` the one of that source. Before any event it shows epoch 0, seq 0, `ok`, `started`. A
+    /// slow reader sees the newest event only. The channel closes with the bus.
+    pub fn watch(&self, coordinator_id: &str) -> watch::Receiver<FeedbackEvent> {
+        let selector = Selector::new(coordinator_id);
+        // What is known is shown at once, not only when the bus gets to it.
+        let known = self.present.lock().shown(&selector);
+        let (shown, receiver) = watch::channel(known.unwrap_or_else(|| selector.before_any()));
+        self.addr.do_send(Watch { selector, shown });
+        receiver
+    }
+
+    /// Hands an event to the bus. All fronts share one outbox; the bound is that of [`Publisher`].
+    pub fn publish(&self, event: FeedbackEvent) {
+        self.publisher.publish(event);
+    }
+
+    /// Returns a new outbox, for one who publishes much.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.addr.clone().recipient())
+    }
+
+    /// Waits until every subscriber has handled all that was published before this call, as far as it was delivered
+    /// to it. A stuck subscriber holds it for ever; one that is gone, or unsubscribed, does not, nor does a bus that
+    /// has ended.
+    pub async fn idle(&self) {
+        // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
+        let _ = self.addr.clone().send(Idle).await;
+    }
+
+    /// Returns the state of the bus after all that was published before this call.
+    ///
+    /// # Errors
+    /// When the bus has ended.
+    pub async fn snapshot(&self) -> Result<BusSnapshot, BusStopped> {
+        self.addr.clone().send(Observe).await.map_err(|_| BusStopped)
+    }
+
+    /// Waits until the bus has ended, by a panic or with its System.
+    pub async fn stopped(&self) {
+        let mut alive = self.alive.clone();
+        // Nothing is ever sent: the channel closes when the actor is dropped.
+        while alive.changed().await.is_ok() {}
+    }
+}
+
+impl fmt::Debug for Feedback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feedback").field("connected", &self.addr.connected()).finish_non_exhaustive()
+    }
+}
+
+/// Returns the bus of the current actix System, on an arbiter of its own; the first call starts it. It lives as long
+/// as the System. One that died is replaced: those who hold the dead one learn it from [`Feedback::stopped`].
+///
+/// # Panics
+/// Outside an actix System. There, use `store.feedback()` or [`Feedback::private`].
+pub fn feedback_bus() -> Feedback {
+    static BUSES: Mutex<Option<HashMap<usize, Feedback>>> = Mutex::new(None);
+    let Some(system) = System::try_current() else {
+        panic!("feedback_bus() needs an actix System on this thread; elsewhere, use store.feedback()");
+    };
+    let mut buses = BUSES.lock();
+    let buses = buses.get_or_insert_default();
+    // Systems that have ended are never asked for again, their ids are not given twice.
+    buses.retain(|_, feedback| feedback.addr.connected());
+    buses.entry(system.id()).or_insert_with(Feedback::on_new_arbiter).clone()
+}
+
+/// What a front keeps of a bus that starts.
+struct Parts {
+    present: Arc<Mutex<Present>>,
+    alive: watch::Receiver<()>,
+}
+
+/// How the thread of a bus learns that it is no longer needed.
+struct End {
+    alive: watch::Receiver<()>,
+    finished: oneshot::Receiver<Infallible>,
+}
+
+fn parts() -> (Parts, Start, End) {
+    let present = Arc::new(Mutex::new(Present::default()));
+    let (alive, is_alive) = watch::channel(());
+    let (finished, is_finished) = oneshot::channel();
+    let end = End { alive: is_alive.clone(), finished: is_finished };
+    (Parts { present: present.clone(), alive: is_alive }, Start { present, alive, finished }, end)
+}
+
+impl Parts {
+    fn front(self, addr: Addr<FeedbackBus>) -> Feedback {
+        let publisher = Publisher::new(addr.clone().recipient());
+        Feedback { addr, publisher, present: self.present, alive: self.alive }
+    }
+}
+
+impl End {
+    /// Waits for the end of the bus, and then a while for the deliveries under way.
+    async fn wait(mut self) {
+        while self.alive.changed().await.is_ok() {}
+        let _ = tokio::time::timeout(GRACE, self.finished).await;
+    }
+}
