@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Collect, FeedbackEvent, LaneSnapshot, Replay, Subscribe, SubscriptionId, Unsubscribe,
+    barrier::Barrier,
     lanes::Lanes,
     present::{CoordinatorKey, Present},
     subscribe::Selector,
@@ -29,6 +30,10 @@ pub struct FeedbackBus {
     present: Arc<Mutex<Present>>,
     watchers: Vec<Watcher>,
     counters: HashMap<Arc<str>, [Counter; 3]>,
+    /// How many barriers the mailbox has brought.
+    barriers_met: u64,
+    /// Outboxes with an event that waits for a barrier.
+    held: Vec<Collect>,
     events: u64,
     stale: u64,
     lost_by_publishers: u64,
@@ -82,7 +87,7 @@ pub struct BusSnapshot {
     pub lost_by_publishers: u64,
     /// Deliveries that subscribers handled.
     pub delivered: u64,
-    /// Deliveries that failed.
+    /// Deliveries that ended without an answer: the handler panicked, or the actor was gone.
     pub failed: u64,
     /// Waiting events whose place a newer one took.
     pub superseded: u64,
@@ -122,6 +127,8 @@ impl FeedbackBus {
             present,
             watchers: Vec::new(),
             counters: HashMap::new(),
+            barriers_met: 0,
+            held: Vec::new(),
             events: 0,
             stale: 0,
             lost_by_publishers: 0,
@@ -161,9 +168,11 @@ impl FeedbackBus {
     /// something after a publish is answered after it.
     fn collect(&mut self, mut collect: Collect, left: usize, ctx: &mut Context<Self>) {
         self.lost_by_publishers += collect.take_lost();
-        let events = collect.take(left.min(TURN));
-        // None when newer events pushed out older ones meanwhile: what is left belongs to the next collection.
-        let left = if events.is_empty() { 0 } else { left - events.len() };
+        let events = collect.take_behind(left.min(TURN), self.barriers_met);
+        if events.is_empty() && collect.waiting() > 0 {
+            return self.held.push(collect);
+        }
+        let left = left - events.len();
         self.pass_on(events);
         let collect = (left > 0).then_some(collect);
         ctx.wait(wrap_future::<_, Self>(tokio::task::yield_now()).map(move |(), bus, ctx| {
@@ -223,6 +232,18 @@ impl Handler<Subscribe> for FeedbackBus {
         };
         self.lanes.add(subscribe, &events);
         MessageResult(id)
+    }
+}
+
+impl Handler<Barrier> for FeedbackBus {
+    type Result = ();
+
+    fn handle(&mut self, _: Barrier, ctx: &mut Context<Self>) {
+        self.barriers_met += 1;
+        for collect in std::mem::take(&mut self.held) {
+            let waiting = collect.waiting();
+            self.collect(collect, waiting, ctx);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     FeedbackBus, FeedbackEvent, Idle, Observe, Publisher, Subscribe, SubscriptionId, Unsubscribe,
+    barrier::{Barrier, Barriers},
     bus::{BusSnapshot, Start, Watch},
     present::Present,
     subscribe::Selector,
@@ -24,6 +25,7 @@ pub struct Feedback {
     addr: Addr<FeedbackBus>,
     /// The outbox of all who publish through a front.
     publisher: Publisher,
+    barriers: Barriers,
     present: Arc<Mutex<Present>>,
     alive: watch::Receiver<()>,
 }
@@ -88,13 +90,19 @@ impl Feedback {
     /// Starts delivering events to an actor. Whatever is published after this call reaches it.
     pub fn subscribe(&self, subscribe: Subscribe) -> SubscriptionId {
         let id = subscribe.id();
-        self.addr.do_send(subscribe);
+        self.barriers.raise(|| {
+            self.addr.do_send(subscribe);
+            self.addr.do_send(Barrier);
+        });
         id
     }
 
-    /// Ends a subscription. An event that is on its way may still arrive, none after it.
+    /// Ends a subscription. What was published before may still arrive, nothing that is published after this call.
     pub fn unsubscribe(&self, id: SubscriptionId) {
-        self.addr.do_send(Unsubscribe { id });
+        self.barriers.raise(|| {
+            self.addr.do_send(Unsubscribe { id });
+            self.addr.do_send(Barrier);
+        });
     }
 
     /// Returns a channel that shows the present of a coordinator, for code without actors.
@@ -118,7 +126,7 @@ impl Feedback {
 
     /// Returns a new outbox, for one who publishes much.
     pub fn publisher(&self) -> Publisher {
-        Publisher::new(self.addr.clone().recipient())
+        Publisher::behind(self.addr.clone().recipient(), self.barriers.clone())
     }
 
     /// Waits until every subscriber has handled all that was published before this call, as far as it was delivered
@@ -190,8 +198,9 @@ fn parts() -> (Parts, Start, End) {
 
 impl Parts {
     fn front(self, addr: Addr<FeedbackBus>) -> Feedback {
-        let publisher = Publisher::new(addr.clone().recipient());
-        Feedback { addr, publisher, present: self.present, alive: self.alive }
+        let barriers = Barriers::default();
+        let publisher = Publisher::behind(addr.clone().recipient(), barriers.clone());
+        Feedback { addr, publisher, barriers, present: self.present, alive: self.alive }
     }
 }
 

@@ -82,7 +82,7 @@ pub struct LaneSnapshot {
     pub waiting: usize,
     /// Events that were handled.
     pub delivered: u64,
-    /// Deliveries that failed although the actor lives.
+    /// Deliveries that ended without an answer.
     pub failed: u64,
     /// Waiting events whose place a newer one took.
     pub superseded: u64,

@@ -13,6 +13,7 @@
 //!
 //! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
+mod barrier;
 mod bus;
 mod event;
 mod front;

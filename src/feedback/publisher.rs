@@ -3,7 +3,7 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 use actix::{Message, Recipient};
 use parking_lot::Mutex;
 
-use super::{FeedbackEvent, present::CoordinatorKey};
+use super::{FeedbackEvent, barrier::Barriers, present::CoordinatorKey};
 use crate::policy::Outbox;
 
 /// The outbox of one publisher of events, such as a coordinator. Clones share it.
@@ -17,8 +17,15 @@ pub struct Publisher {
 }
 
 struct Shared {
-    outbox: Mutex<Outbox<CoordinatorKey, FeedbackEvent>>,
+    outbox: Mutex<Outbox<CoordinatorKey, Published>>,
     bus: Recipient<Collect>,
+    barriers: Barriers,
+}
+
+struct Published {
+    event: FeedbackEvent,
+    /// The bus takes the event only after it has met so many barriers.
+    behind: u64,
 }
 
 impl Publisher {
@@ -28,12 +35,18 @@ impl Publisher {
     /// Makes an outbox that rings the actor behind `bus`: a [`FeedbackBus`](super::FeedbackBus), or in a test anything
     /// that handles [`Collect`].
     pub fn new(bus: Recipient<Collect>) -> Self {
-        Self { shared: Arc::new(Shared { outbox: Mutex::new(Outbox::new(Self::BOUND)), bus }) }
+        Self::behind(bus, Barriers::default())
+    }
+
+    pub(super) fn behind(bus: Recipient<Collect>, barriers: Barriers) -> Self {
+        Self { shared: Arc::new(Shared { outbox: Mutex::new(Outbox::new(Self::BOUND)), bus, barriers }) }
     }
 
     /// Hands an event to the bus, from any thread.
     pub fn publish(&self, event: FeedbackEvent) {
-        let ring = self.shared.outbox.lock().put(CoordinatorKey::of(&event), event);
+        let key = CoordinatorKey::of(&event);
+        let published = Published { event, behind: self.shared.barriers.raised() };
+        let ring = self.shared.outbox.lock().put(key, published);
         if ring {
             // Outside the lock: a wake-up can cost a system call, which other threads need not wait for.
             self.shared.bus.do_send(Collect { outbox: self.clone() });
@@ -57,7 +70,13 @@ pub struct Collect {
 impl Collect {
     /// Takes at most `most` events out of the outbox, the oldest first.
     pub fn take(&mut self, most: usize) -> Vec<FeedbackEvent> {
-        self.outbox.shared.outbox.lock().take(most)
+        self.take_behind(most, u64::MAX)
+    }
+
+    /// As `take`, but leaves what must not overtake a barrier that the bus has not met yet.
+    pub(super) fn take_behind(&mut self, most: usize, met: u64) -> Vec<FeedbackEvent> {
+        let taken = self.outbox.shared.outbox.lock().take(most, |published| published.behind <= met);
+        taken.into_iter().map(|published| published.event).collect()
     }
 
     /// Returns how many events wait in the outbox.

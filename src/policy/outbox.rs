@@ -44,12 +44,14 @@ impl<K: Clone + Eq + Hash, E> Outbox<K, E> {
         !std::mem::replace(&mut self.rung, true)
     }
 
-    /// Hands out at most `most` events, the oldest first.
-    pub fn take(&mut self, most: usize) -> Vec<E> {
+    /// Hands out at most `most` events, the oldest first, and stops before the first that is not `ready`.
+    pub fn take(&mut self, most: usize, ready: impl Fn(&E) -> bool) -> Vec<E> {
         let mut taken = Vec::with_capacity(most.min(self.waiting.len()));
         while taken.len() < most
-            && let Some((_, (key, event))) = self.waiting.pop_first()
+            && let Some(first) = self.waiting.first_entry()
+            && ready(&first.get().1)
         {
+            let (key, event) = first.remove();
             if let Some(tickets) = self.tickets.get_mut(&key) {
                 tickets.pop_front();
                 if tickets.is_empty() {
@@ -94,14 +96,14 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Put(u8),
-        Take(usize),
+        Take(usize, usize),
         Leave,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             6 => (0..3u8).prop_map(Step::Put),
-            1 => (0..8usize).prop_map(Step::Take),
+            1 => (0..8usize, 0..300usize).prop_map(|(most, below)| Step::Take(most, below)),
             1 => Just(Step::Leave),
         ];
         proptest::collection::vec(step, 0..200)
@@ -126,9 +128,10 @@ mod tests {
                         prop_assert_eq!(outbox.put(key, (key, number)), !rung);
                         rung = true;
                     }
-                    Step::Take(most) => {
-                        let expected: Vec<_> = list.drain(..most.min(list.len())).collect();
-                        prop_assert_eq!(outbox.take(most), expected);
+                    Step::Take(most, below) => {
+                        let ready = list.iter().take(most).take_while(|event| event.1 < below).count();
+                        let expected: Vec<_> = list.drain(..ready).collect();
+                        prop_assert_eq!(outbox.take(most, |event| event.1 < below), expected);
                     }
                     Step::Leave => {
                         rung = !list.is_empty();
