@@ -1,6 +1,7 @@
-use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, convert::Infallible, fmt, pin::pin, sync::Arc, thread, time::Duration};
 
 use actix::{Actor, Addr, Arbiter, System};
+use futures_util::future::select;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
@@ -57,7 +58,8 @@ impl Feedback {
         parts.front(addr)
     }
 
-    /// Starts a bus on a new arbiter of the current System; the arbiter ends when the bus does.
+    /// Starts a bus on a new arbiter of the current System; the arbiter ends when the bus does, and both end with the
+    /// System.
     ///
     /// # Panics
     /// Outside an actix System, and when the operating system refuses a thread.
@@ -65,8 +67,16 @@ impl Feedback {
         let (parts, start, end) = parts();
         let arbiter = Arbiter::new();
         let addr = FeedbackBus::start_in_arbiter(&arbiter.handle(), move |_| FeedbackBus::new(start));
+        // A System that is dropped, not stopped, leaves its arbiters behind; this task is dropped with it.
+        let (with_system, system_is_gone) = oneshot::channel::<Infallible>();
+        let (with_arbiter, arbiter_is_gone) = oneshot::channel::<Infallible>();
+        System::current().arbiter().spawn(async move {
+            let _with_system = with_system;
+            let _ = arbiter_is_gone.await;
+        });
         arbiter.spawn(async move {
-            end.wait().await;
+            let _with_arbiter = with_arbiter;
+            select(pin!(end.wait()), system_is_gone).await;
             Arbiter::current().stop();
         });
         parts.front(addr)
