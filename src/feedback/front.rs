@@ -161,11 +161,16 @@ impl Feedback {
         // Nothing is ever sent: the channel closes when the actor is dropped.
         while alive.changed().await.is_ok() {}
     }
+
+    /// Its mailbox stays open for a moment after the actor has been dropped, and is no evidence.
+    fn is_running(&self) -> bool {
+        self.alive.has_changed().is_ok()
+    }
 }
 
 impl fmt::Debug for Feedback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feedback").field("connected", &self.addr.connected()).finish_non_exhaustive()
+        f.debug_struct("Feedback").field("running", &self.is_running()).finish_non_exhaustive()
     }
 }
 
@@ -182,7 +187,7 @@ pub fn feedback_bus() -> Feedback {
     let mut buses = BUSES.lock();
     let buses = buses.get_or_insert_default();
     // Systems that have ended are never asked for again, their ids are not given twice.
-    buses.retain(|_, feedback| feedback.addr.connected());
+    buses.retain(|_, feedback| feedback.is_running());
     buses.entry(system.id()).or_insert_with(Feedback::on_new_arbiter).clone()
 }
 
