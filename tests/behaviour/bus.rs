@@ -2,8 +2,9 @@
 
 use std::{
     num::NonZeroUsize,
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
@@ -168,6 +169,28 @@ async fn until<F: Future<Output = bool>>(mut reached: impl FnMut() -> F) {
         }
     };
     tokio::time::timeout(PATIENCE, all).await.expect("the state in time");
+}
+
+/// Acts on the thread that wakes it: the only foot in the door of a bus's thread.
+struct OnWake<F>(F);
+
+impl<F: Fn() + Send + Sync + 'static> Wake for OnWake<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// Runs something on the thread of the bus, in the midst of its handler, while the returned future is kept.
+#[must_use]
+fn within_the_bus(feedback: &Feedback, act: impl Fn() + Send + Sync + 'static) -> Pin<Box<dyn Future<Output = ()>>> {
+    let mut receiver = feedback.watch("within");
+    let mut changed: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+        let _ = receiver.changed().await;
+    });
+    let waker = Waker::from(Arc::new(OnWake(act)));
+    assert!(changed.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending());
+    feedback.publish(hard("within", 1));
+    changed
 }
 
 mod delivery {
@@ -535,6 +558,23 @@ mod fence {
         tokio::time::timeout(PATIENCE, &mut fence).await.expect("the fence in time").unwrap();
     }
 
+    // Red when a collection that finds more in the outbox comes back to it behind the question.
+    #[actix::test]
+    async fn a_question_during_a_collection_is_answered_after_what_was_published_before_it() {
+        let feedback = Feedback::on_current_arbiter();
+        let asked = Arc::new(Mutex::new(None));
+        let _kept = within_the_bus(&feedback, {
+            let (feedback, asked) = (feedback.clone(), asked.clone());
+            move || {
+                feedback.publish(hard("bars", 1));
+                *asked.lock().unwrap() = Some(feedback.addr().send(Observe));
+            }
+        });
+        until(|| async { asked.lock().unwrap().is_some() }).await;
+        let answer = asked.lock().unwrap().take().unwrap();
+        assert_eq!(answer.await.unwrap().events, 2);
+    }
+
     // Red when a lane that is closed keeps its holds.
     #[actix::test]
     async fn a_pruned_or_unsubscribed_subscriber_does_not_hold_idle() {
@@ -685,34 +725,9 @@ mod publishing {
 }
 
 mod life {
-    use std::{path::PathBuf, pin::Pin};
+    use std::path::PathBuf;
 
     use super::*;
-
-    /// Acts on the thread that wakes it: the only foot in the door of a bus's thread.
-    struct OnWake<F>(F);
-
-    impl<F: Fn() + Send + Sync + 'static> Wake for OnWake<F> {
-        fn wake(self: Arc<Self>) {
-            (self.0)();
-        }
-    }
-
-    /// Runs something on the thread of the bus, in the midst of its handler, while the returned future is kept.
-    #[must_use]
-    fn within_the_bus(
-        feedback: &Feedback,
-        act: impl Fn() + Send + Sync + 'static,
-    ) -> Pin<Box<dyn Future<Output = ()>>> {
-        let mut receiver = feedback.watch("within");
-        let mut changed: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
-            let _ = receiver.changed().await;
-        });
-        let waker = Waker::from(Arc::new(OnWake(act)));
-        assert!(changed.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending());
-        feedback.publish(hard("within", 1));
-        changed
-    }
 
     fn kill(feedback: &Feedback) -> Pin<Box<dyn Future<Output = ()>>> {
         within_the_bus(feedback, || panic!("the bus panics, as the test wants"))
