@@ -6,7 +6,10 @@ use actix::{
 };
 use metrics::Counter;
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    task::yield_now,
+};
 
 use super::{
     Collect, FeedbackEvent, LaneSnapshot, Replay, Subscribe, SubscriptionId, Unsubscribe,
@@ -33,8 +36,9 @@ pub struct FeedbackBus {
     counters: HashMap<Arc<str>, [Counter; 3]>,
     /// How many barriers the mailbox has brought.
     barriers_met: u64,
-    /// Outboxes with an event that waits for a barrier.
-    held: Vec<Collect>,
+    /// Outboxes that more came into, or that hold an event back behind a barrier; a `Resume` is under way for them.
+    open: Vec<Collect>,
+    resuming: bool,
     events: u64,
     stale: u64,
     lost_by_publishers: u64,
@@ -85,6 +89,11 @@ pub struct Watch {
     pub(super) shown: watch::Sender<FeedbackEvent>,
 }
 
+/// Goes on with the outboxes that are not empty yet: the bus sends it to itself.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct Resume;
+
 /// The state of a bus between two messages. Counts are since its start.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -107,7 +116,7 @@ pub struct BusSnapshot {
     pub pruned: u64,
     /// Events that wait now, over all lanes.
     pub waiting: usize,
-    /// Receivers of [`Feedback::watch`](super::Feedback::watch), clones not counted.
+    /// Channels of [`Feedback::watch`](super::Feedback::watch); one that nobody holds goes with the next event.
     pub watchers: usize,
     /// The subscribers, in the order in which their subscriptions were made.
     pub lanes: Vec<LaneSnapshot>,
@@ -138,7 +147,8 @@ impl FeedbackBus {
             watchers: Vec::new(),
             counters: HashMap::new(),
             barriers_met: 0,
-            held: Vec::new(),
+            open: Vec::new(),
+            resuming: false,
             events: 0,
             stale: 0,
             lost_by_publishers: 0,
@@ -174,22 +184,48 @@ impl FeedbackBus {
         counters[usize::from(event.level.as_number())].increment(1);
     }
 
-    /// Empties an outbox of what was in it at the start, in turns. The mailbox waits, so that whoever asks for
-    /// something after a publish is answered after it.
+    /// Takes what is in an outbox now, in turns. The mailbox waits meanwhile.
     fn collect(&mut self, mut collect: Collect, left: usize, ctx: &mut Context<Self>) {
-        self.lost_by_publishers += collect.take_lost();
-        let events = collect.take_behind(left.min(TURN), self.barriers_met);
-        if events.is_empty() && collect.waiting() > 0 {
-            return self.held.push(collect);
-        }
-        let left = left - events.len();
+        let events = self.take(&mut collect, left.min(TURN));
+        // None before a barrier that is not met.
+        let left = if events.is_empty() { 0 } else { left - events.len() };
         self.pass_on(events);
-        let collect = (left > 0).then_some(collect);
-        ctx.wait(wrap_future::<_, Self>(tokio::task::yield_now()).map(move |(), bus, ctx| {
-            if let Some(collect) = collect {
-                bus.collect(collect, left, ctx);
-            }
-        }));
+        if left == 0 {
+            self.leave(collect, ctx);
+            return Self::give_way(ctx);
+        }
+        ctx.wait(wrap_future::<_, Self>(yield_now()).map(move |(), bus, ctx| bus.collect(collect, left, ctx)));
+    }
+
+    fn take(&mut self, collect: &mut Collect, most: usize) -> Vec<FeedbackEvent> {
+        self.lost_by_publishers += collect.take_lost();
+        collect.take_behind(most, self.barriers_met)
+    }
+
+    /// Closes an outbox, or comes back to it after the messages that wait.
+    fn leave(&mut self, collect: Collect, ctx: &mut Context<Self>) {
+        let Some(collect) = collect.finish() else { return };
+        self.open.push(collect);
+        if !std::mem::replace(&mut self.resuming, true) {
+            ctx.address().do_send(Resume);
+        }
+    }
+
+    /// Passes on what was published before the message in hand, though it still waits in an outbox: whoever asks for
+    /// something after a publish is answered after it.
+    fn catch_up(&mut self, ctx: &mut Context<Self>) {
+        for mut collect in std::mem::take(&mut self.open) {
+            let waiting = collect.waiting();
+            let events = self.take(&mut collect, waiting);
+            self.pass_on(events);
+            self.leave(collect, ctx);
+        }
+    }
+
+    /// Lets the lanes and others on the arbiter have a turn before the next message. An actor handles its mailbox to the
+    /// end before anything else does: under a flood the lanes would never move on.
+    fn give_way(ctx: &mut Context<Self>) {
+        ctx.wait(wrap_future(yield_now()));
     }
 }
 
@@ -219,21 +255,33 @@ impl Handler<Collect> for FeedbackBus {
     }
 }
 
+impl Handler<Resume> for FeedbackBus {
+    type Result = ();
+
+    fn handle(&mut self, _: Resume, ctx: &mut Context<Self>) {
+        self.resuming = false;
+        for collect in std::mem::take(&mut self.open) {
+            let waiting = collect.waiting();
+            self.collect(collect, waiting, ctx);
+        }
+    }
+}
+
 impl Handler<Publish> for FeedbackBus {
     type Result = ();
 
     fn handle(&mut self, Publish { event }: Publish, ctx: &mut Context<Self>) {
+        self.catch_up(ctx);
         self.pass_on(vec![event]);
-        // An actor handles its mailbox to the end before anything else on its thread has a turn. Under a flood the
-        // lanes would never move on.
-        ctx.wait(wrap_future(tokio::task::yield_now()));
+        Self::give_way(ctx);
     }
 }
 
 impl Handler<Subscribe> for FeedbackBus {
     type Result = MessageResult<Subscribe>;
 
-    fn handle(&mut self, subscribe: Subscribe, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, subscribe: Subscribe, ctx: &mut Context<Self>) -> Self::Result {
+        self.catch_up(ctx);
         let id = subscribe.id;
         let events = match subscribe.replay {
             Replay::Pressured => self.present.lock().pressured(),
@@ -248,19 +296,16 @@ impl Handler<Subscribe> for FeedbackBus {
 impl Handler<Barrier> for FeedbackBus {
     type Result = ();
 
-    fn handle(&mut self, _: Barrier, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _: Barrier, _: &mut Context<Self>) {
         self.barriers_met += 1;
-        for collect in std::mem::take(&mut self.held) {
-            let waiting = collect.waiting();
-            self.collect(collect, waiting, ctx);
-        }
     }
 }
 
 impl Handler<Unsubscribe> for FeedbackBus {
     type Result = ();
 
-    fn handle(&mut self, Unsubscribe { id }: Unsubscribe, _: &mut Context<Self>) {
+    fn handle(&mut self, Unsubscribe { id }: Unsubscribe, ctx: &mut Context<Self>) {
+        self.catch_up(ctx);
         self.lanes.remove(id);
     }
 }
@@ -279,8 +324,8 @@ impl Handler<Watch> for FeedbackBus {
 impl Handler<Idle> for FeedbackBus {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Idle, _: &mut Context<Self>) -> Self::Result {
-        self.lanes.sweep();
+    fn handle(&mut self, _: Idle, ctx: &mut Context<Self>) -> Self::Result {
+        self.catch_up(ctx);
         let mut fence = self.lanes.fence();
         Box::pin(async move {
             fence.recv().await;
@@ -291,8 +336,8 @@ impl Handler<Idle> for FeedbackBus {
 impl Handler<EndBus> for FeedbackBus {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, end: EndBus, _: &mut Context<Self>) -> Self::Result {
-        self.lanes.sweep();
+    fn handle(&mut self, end: EndBus, context: &mut Context<Self>) -> Self::Result {
+        self.catch_up(context);
         let mut fence = self.lanes.fence();
         let idle = async move {
             let _ = tokio::time::timeout(end.within, fence.recv()).await;
@@ -304,9 +349,8 @@ impl Handler<EndBus> for FeedbackBus {
 impl Handler<Observe> for FeedbackBus {
     type Result = MessageResult<Observe>;
 
-    fn handle(&mut self, _: Observe, _: &mut Context<Self>) -> Self::Result {
-        self.lanes.sweep();
-        self.watchers.retain(|watcher| !watcher.shown.is_closed());
+    fn handle(&mut self, _: Observe, ctx: &mut Context<Self>) -> Self::Result {
+        self.catch_up(ctx);
         let totals = self.lanes.totals();
         let lanes = self.lanes.snapshot();
         MessageResult(BusSnapshot {

@@ -1,6 +1,7 @@
-use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, convert::Infallible, fmt, pin::pin, sync::Arc, thread, time::Duration};
 
 use actix::{Actor, Addr, Arbiter, System};
+use futures_util::future::select;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
@@ -57,7 +58,8 @@ impl Feedback {
         parts.front(addr)
     }
 
-    /// Starts a bus on a new arbiter of the current System; the arbiter ends when the bus does.
+    /// Starts a bus on a new arbiter of the current System; the arbiter ends when the bus does, and both end with the
+    /// System.
     ///
     /// # Panics
     /// Outside an actix System, and when the operating system refuses a thread.
@@ -65,8 +67,16 @@ impl Feedback {
         let (parts, start, end) = parts();
         let arbiter = Arbiter::new();
         let addr = FeedbackBus::start_in_arbiter(&arbiter.handle(), move |_| FeedbackBus::new(start));
+        // A System that is dropped, not stopped, leaves its arbiters behind; this task is dropped with it.
+        let (with_system, system_is_gone) = oneshot::channel::<Infallible>();
+        let (with_arbiter, arbiter_is_gone) = oneshot::channel::<Infallible>();
+        System::current().arbiter().spawn(async move {
+            let _with_system = with_system;
+            let _ = arbiter_is_gone.await;
+        });
         arbiter.spawn(async move {
-            end.wait().await;
+            let _with_arbiter = with_arbiter;
+            select(pin!(end.wait()), system_is_gone).await;
             Arbiter::current().stop();
         });
         parts.front(addr)
@@ -156,11 +166,16 @@ impl Feedback {
         // Nothing is ever sent: the channel closes when the actor is dropped.
         while alive.changed().await.is_ok() {}
     }
+
+    /// Its mailbox stays open for a moment after the actor has been dropped, and is no evidence.
+    fn is_running(&self) -> bool {
+        self.alive.has_changed().is_ok()
+    }
 }
 
 impl fmt::Debug for Feedback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feedback").field("connected", &self.addr.connected()).finish_non_exhaustive()
+        f.debug_struct("Feedback").field("running", &self.is_running()).finish_non_exhaustive()
     }
 }
 
@@ -177,7 +192,7 @@ pub fn feedback_bus() -> Feedback {
     let mut buses = BUSES.lock();
     let buses = buses.get_or_insert_default();
     // Systems that have ended are never asked for again, their ids are not given twice.
-    buses.retain(|_, feedback| feedback.addr.connected());
+    buses.retain(|_, feedback| feedback.is_running());
     buses.entry(system.id()).or_insert_with(Feedback::on_new_arbiter).clone()
 }
 

@@ -49,7 +49,7 @@ impl Publisher {
         let ring = self.shared.outbox.lock().put(key, published);
         if ring {
             // Outside the lock: a wake-up can cost a system call, which other threads need not wait for.
-            self.shared.bus.do_send(Collect { outbox: self.clone() });
+            self.shared.bus.do_send(Collect { outbox: self.clone(), finished: false });
         }
     }
 }
@@ -65,6 +65,8 @@ impl fmt::Debug for Publisher {
 #[rtype(result = "()")]
 pub struct Collect {
     outbox: Publisher,
+    /// The outbox was left empty: the next event rings.
+    finished: bool,
 }
 
 impl Collect {
@@ -77,6 +79,12 @@ impl Collect {
     pub(super) fn take_behind(&mut self, most: usize, met: u64) -> Vec<FeedbackEvent> {
         let taken = self.outbox.shared.outbox.lock().take(most, |published| published.behind <= met);
         taken.into_iter().map(|published| published.event).collect()
+    }
+
+    /// Ends the collection if the outbox is empty; else gives it back, and the bell is not rung meanwhile.
+    pub(super) fn finish(mut self) -> Option<Self> {
+        self.finished = !self.outbox.shared.outbox.lock().leave();
+        (!self.finished).then_some(self)
     }
 
     /// Returns how many events wait in the outbox.
@@ -93,11 +101,14 @@ impl Collect {
 impl Drop for Collect {
     /// Ends the collection: the next event rings again, and those that were left ring now.
     fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
         let shared = &self.outbox.shared;
         // A dead bus drops what it is sent: ringing it again from here would never end.
         let again = shared.outbox.lock().leave() && shared.bus.connected();
         if again {
-            shared.bus.do_send(Self { outbox: self.outbox.clone() });
+            shared.bus.do_send(Self { outbox: self.outbox.clone(), finished: false });
         }
     }
 }

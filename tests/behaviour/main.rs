@@ -1,5 +1,6 @@
 //! The promises of the crate, tested through its public face: one test binary, one module a subject.
 
+mod bus;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 mod dependencies;
