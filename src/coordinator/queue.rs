@@ -8,7 +8,11 @@ use super::{
     shared::{CloseOnDrop, Shared},
     worker::{Lease, Work},
 };
-use crate::{metrics as names, policy::buffer::BufferSnapshot, record::Record};
+use crate::{
+    metrics as names,
+    policy::buffer::{BufferSnapshot, Leased},
+    record::Record,
+};
 
 /// How often the metrics are brought up to date while nothing else happens.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
@@ -16,7 +20,8 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 /// Hands batches to workers, keeps the clock for the buffer, and passes level changes on.
 ///
 /// Its own mailbox bounds nothing: the records are in the shared buffer, and the mailbox holds at most one [`Ring`] and
-/// one request of each worker.
+/// one request of each worker. A worker that has settled a batch takes the next one itself, under the buffer's lock, if
+/// one is ready; this actor is needed when the worker has to wait for it.
 pub struct BoundedQueue<T: Record> {
     shared: Arc<Shared<T>>,
     workers: Vec<Option<Recipient<Work<T>>>>,
@@ -33,7 +38,8 @@ pub struct BoundedQueue<T: Record> {
 #[rtype(result = "()")]
 pub struct Ring;
 
-/// Asks for the next batch of a partition: sent by its worker whenever it has nothing to do; the answer is a [`Work`].
+/// Asks for the first batch of a partition: sent by its worker when it starts; the answer is a [`Work`], then and
+/// whenever a batch becomes ready later while the worker has nothing to do.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Take<T: Record> {
@@ -72,14 +78,18 @@ impl<T: Record> BoundedQueue<T> {
             self.coordinator.do_send(Crossed { crossings });
         }
         for leased in leased {
-            let worker = self.workers[leased.partition].clone();
-            let lease = Lease::new(Arc::clone(&self.shared), leased);
-            if let Some(worker) = worker {
-                // If the worker is gone the message is dropped, and with it the lease: that parks it.
-                worker.do_send(Work { lease });
-            }
+            self.send_work(leased);
         }
         self.set_timer(context, now, deadline);
+    }
+
+    fn send_work(&self, leased: Leased<T>) {
+        let worker = &self.workers[leased.partition];
+        let lease = Lease::new(Arc::clone(&self.shared), leased);
+        if let Some(worker) = worker {
+            // If the worker is gone the message is dropped, and with it the lease: that parks it.
+            worker.do_send(Work { lease });
+        }
     }
 
     fn set_timer(&mut self, context: &mut Context<Self>, now: Duration, deadline: Option<Duration>) {
@@ -132,7 +142,10 @@ impl<T: Record> Handler<Take<T>> for BoundedQueue<T> {
 
     fn handle(&mut self, take: Take<T>, context: &mut Self::Context) {
         self.workers[take.partition] = Some(take.worker);
-        self.shared.with(|buffer| buffer.ask(take.partition));
+        let now = self.shared.now();
+        if let Some(leased) = self.shared.with(|buffer| buffer.ask(take.partition, now)) {
+            self.send_work(leased);
+        }
         self.attend(context);
     }
 }

@@ -41,19 +41,24 @@ pub struct Work<T: Record> {
 pub(super) struct Lease<T> {
     shared: Arc<Shared<T>>,
     id: LeaseId,
+    partition: usize,
     batch: Batch<T>,
 }
 
 impl<T> Lease<T> {
     pub(super) fn new(shared: Arc<Shared<T>>, leased: Leased<T>) -> Self {
-        Self { shared, id: leased.id, batch: Batch::from(leased.records) }
+        Self { shared, id: leased.id, partition: leased.partition, batch: Batch::from(leased.records) }
     }
 
-    /// Settles the whole batch as stored.
-    fn stored(self) {
+    /// Settles the whole batch as stored, and takes the partition's next one if one is ready.
+    fn stored(self) -> Option<Self> {
         let now = self.shared.now();
+        let (_records, next) = self.shared.with(|buffer| {
+            let records = buffer.settle_stored(self.id, now);
+            (records, buffer.ask(self.partition, now))
+        });
         // The records are dropped here and with `self`, outside the lock. A settled lease cannot be parked any more.
-        let _records = self.shared.with(|buffer| buffer.settle_stored(self.id, now));
+        next.map(|next| Self::new(Arc::clone(&self.shared), next))
     }
 }
 
@@ -75,17 +80,13 @@ impl<T: Record> SinkWorker<T> {
         let meters = Meters::new(coordinator_id, partition);
         Self { partition, sink, queue: queue.clone().recipient(), coordinator, meters, _tell: tell }
     }
-
-    fn ask(&self, context: &Context<Self>) {
-        self.queue.do_send(Take { partition: self.partition, worker: context.address().recipient() });
-    }
 }
 
 impl<T: Record> Actor for SinkWorker<T> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.ask(context);
+        self.queue.do_send(Take { partition: self.partition, worker: context.address().recipient() });
     }
 }
 
@@ -93,11 +94,12 @@ impl<T: Record> Handler<Work<T>> for SinkWorker<T> {
     type Result = ();
 
     fn handle(&mut self, work: Work<T>, context: &mut Self::Context) {
-        let write = write_until_stored(work.lease, self.sink.clone(), self.partition, self.meters.clone());
+        let work = work_off(work.lease, self.sink.clone(), self.meters.clone());
         // A future of this actor's: when the worker stops it is dropped, and parks its lease.
-        context.spawn(write.into_actor(self).map(|written, worker, context| match written {
-            Ok(()) => worker.ask(context),
-            Err(error) => worker.coordinator.do_send(GaveUp { partition: worker.partition, error }),
+        context.spawn(work.into_actor(self).map(|worked, worker, _| {
+            if let Err(error) = worked {
+                worker.coordinator.do_send(GaveUp { partition: worker.partition, error });
+            }
         }));
     }
 }
@@ -110,13 +112,21 @@ impl<T: Record> Handler<Stop> for SinkWorker<T> {
     }
 }
 
+/// Writes batch after batch until none is ready, or the store refuses one for good.
+async fn work_off<T: Record>(mut lease: Lease<T>, sink: BoxSink<T>, meters: Meters) -> Result<(), SinkError> {
+    loop {
+        write_until_stored(&lease, &sink, &meters).await?;
+        match lease.stored() {
+            Some(next) => lease = next,
+            None => return Ok(()),
+        }
+        // A sink that is always ready would otherwise never let this thread do anything else.
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Writes a batch again and again until it is stored or the store refuses it for good.
-async fn write_until_stored<T: Record>(
-    lease: Lease<T>,
-    sink: BoxSink<T>,
-    partition: usize,
-    meters: Meters,
-) -> Result<(), SinkError> {
+async fn write_until_stored<T: Record>(lease: &Lease<T>, sink: &BoxSink<T>, meters: &Meters) -> Result<(), SinkError> {
     let mut failures = 0_u32;
     loop {
         let started = Instant::now();
@@ -126,7 +136,6 @@ async fn write_until_stored<T: Record>(
         let (error, what) = match written {
             Ok(Ok(())) => {
                 meters.written.increment(1);
-                lease.stored();
                 return Ok(());
             }
             Ok(Err(error)) => {
@@ -147,7 +156,7 @@ async fn write_until_stored<T: Record>(
         let wait = lease.shared.config.retry.wait(failures, error.wait(), fastrand::f64());
         tracing::warn!(
             coordinator_id = &*lease.shared.config.id,
-            partition,
+            partition = lease.partition,
             records = lease.batch.len(),
             failures,
             retry_in_ms = wait.as_millis() as u64,

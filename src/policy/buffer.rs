@@ -510,9 +510,14 @@ impl<T, W> BoundedBuffer<T, W> {
 
     // ---- records go out ----
 
-    /// Notes that the worker of a partition has nothing to do.
-    pub fn ask(&mut self, partition: usize) {
+    /// Notes that the worker of a partition has nothing to do, and hands it a batch if one is ready. If not,
+    /// [`hand_out`](Self::hand_out) will.
+    pub fn ask(&mut self, partition: usize, now: Duration) -> Option<Leased<T>> {
         self.partitions[partition].asked = true;
+        let leased = self.hand_out_one(partition, now);
+        // Whoever keeps the clock has to hear of a batch that becomes ready by time alone.
+        self.work |= leased.is_none() && self.partitions[partition].queued > 0;
+        leased
     }
 
     /// Hands out a batch to every worker that asked and whose partition is ready: parked, full, waiting for
