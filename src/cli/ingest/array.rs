@@ -60,16 +60,36 @@ impl Default for ArraySplitter {
 impl ArraySplitter {
     /// Takes bytes until the chunk is full; returns how many it took.
     pub(super) fn feed(&mut self, bytes: &[u8], rows: &mut Rows, chunk: &mut Chunk) -> Result<usize, ReadError> {
-        for (at, byte) in bytes.iter().enumerate() {
-            if chunk.is_full() || rows.has_settled() {
-                return Ok(at);
+        let mut at = 0;
+        while at < bytes.len() && !chunk.is_full() && !rows.has_settled() {
+            let plain = self.plain(&bytes[at..]);
+            if let [.., last] = plain {
+                if self.string == InString::No {
+                    self.last = *last;
+                }
+                self.keep(plain);
+                at += plain.len();
+                continue;
             }
-            self.take(*byte, rows, chunk)?;
-            if *byte == b'\n' {
-                self.line += 1;
-            }
+            let byte = bytes[at];
+            self.take(byte, rows, chunk)?;
+            self.line += u64::from(byte == b'\n');
+            at += 1;
         }
-        Ok(bytes.len())
+        Ok(at)
+    }
+
+    /// Returns the bytes up to the first one that could change anything: most bytes of an element need no look each.
+    fn plain<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.place != Place::Inside || !self.has_element() {
+            return &[];
+        }
+        let end = match self.string {
+            InString::Escaped => Some(0),
+            InString::Yes => memchr::memchr3(b'"', b'\\', b'\n', bytes),
+            InString::No => bytes.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b".+-:".contains(byte)),
+        };
+        &bytes[..end.unwrap_or(bytes.len())]
     }
 
     /// Ends the input; can be called again.
@@ -118,13 +138,13 @@ impl ArraySplitter {
                 (_, b'"') => InString::No,
                 _ => InString::Yes,
             };
-            self.keep(byte);
+            self.keep(&[byte]);
             return Ok(());
         }
         match byte {
             byte if byte.is_ascii_whitespace() => {
                 if self.has_element() {
-                    self.keep(byte);
+                    self.keep(&[byte]);
                 }
                 return Ok(());
             }
@@ -169,7 +189,7 @@ impl ArraySplitter {
             _ => {}
         }
         self.last = byte;
-        self.keep(byte);
+        self.keep(&[byte]);
         Ok(())
     }
 
@@ -177,17 +197,15 @@ impl ArraySplitter {
         self.element_line != 0
     }
 
-    fn keep(&mut self, byte: u8) {
+    fn keep(&mut self, bytes: &[u8]) {
         if !self.has_element() {
             self.element_line = self.line;
         }
-        if self.element.len() == MAX_LINE_BYTES {
-            self.too_long = true;
-        }
+        self.too_long |= self.element.len() + bytes.len() > MAX_LINE_BYTES;
         if self.too_long {
             self.element.clear();
         } else {
-            self.element.push(byte);
+            self.element.extend_from_slice(bytes);
         }
     }
 

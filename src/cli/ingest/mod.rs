@@ -118,8 +118,9 @@ pub enum ReadError {
 
 /// Reads bars from one input.
 ///
-/// Two things are found out from the first rows, which are then held back: a file whose dates are written `1/4/1999`
-/// yields nothing before one of the first 1,000 rows has shown which number is the month.
+/// Blank lines are no rows and are passed over, but counted as lines. A file whose dates are written `1/4/1999` yields
+/// nothing before its first 1,000 such rows, or its end, have shown which number is the month; with
+/// [`ts_format`](ReadOptions::ts_format) nothing is held back.
 pub struct BarReader<R> {
     input: R,
     buffer: LineBuffer,
@@ -147,8 +148,8 @@ impl<R: Read> BarReader<R> {
     /// return an empty chunk. It blocks only as long as that one read blocks.
     ///
     /// # Errors
-    /// The input fails, or the file is refused whole. Nothing more can be read from it then. Unless the input failed,
-    /// no row was handed over before.
+    /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
+    /// row was handed over, except where dates become unclear in the middle of a file.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();

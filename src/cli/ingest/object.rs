@@ -30,6 +30,8 @@ pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chun
             let (said, at) = (error.to_string(), format!(" at line 1 column {}", error.column()));
             let said =
                 said.strip_suffix(&at).map(|what| format!("{what} at column {}", error.column())).unwrap_or(said);
+            // The parser repeats a string that should have been an object, whatever its length.
+            let said = &said[..said.floor_char_boundary(200)];
             format!("expected a JSON object, got {}: {said}", Quoted(text.trim()))
         })
     });

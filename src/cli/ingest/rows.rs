@@ -117,6 +117,7 @@ impl Rows {
 
     /// Notes a column that is not used, once.
     pub(super) fn ignore(&mut self, column: &str) {
+        let column = &column[..column.floor_char_boundary(64)];
         if self.ignored.len() <= IGNORED_NAMED && !self.ignored.iter().any(|known| known == column) {
             self.ignored.push(column.to_owned());
         }
