@@ -179,7 +179,7 @@ impl Drop for Running {
     }
 }
 
-/// Waits for something that another process does to a file, which nothing announces.
+/// Waits for something that another process does and that nothing announces.
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -459,6 +459,7 @@ fn a_second_signal_ends_it_at_once() {
     running.signal("INT");
     running.wait_for("stopping");
     running.signal("TERM");
+    eventually("it is gone", || running.child.try_wait().unwrap().is_some());
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
 }
 
