@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::mds::{mds, stderr, stdout};
+use crate::mds::{in_dir, mds, stderr, stdout};
 
 /// No step of a test takes as long as this unless it hangs.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -179,7 +179,7 @@ impl Drop for Running {
     }
 }
 
-/// Waits for something that another process does to a file, which nothing announces.
+/// Waits for something that another process does and that nothing announces.
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -459,6 +459,7 @@ fn a_second_signal_ends_it_at_once() {
     running.signal("INT");
     running.wait_for("stopping");
     running.signal("TERM");
+    eventually("it is gone", || running.child.try_wait().unwrap().is_some());
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
 }
 
@@ -505,4 +506,40 @@ fn several_files_and_formats_go_in_one_run_and_nothing_is_drawn_without_a_termin
     let summary = summary(&output);
     assert_eq!((count(&summary, "files"), count(&summary, "stored")), (3, 5));
     assert!(stored(dir.path()).keys().all(|(vendor, symbol, ..)| vendor == "acme" && symbol == "ES"));
+}
+
+#[test]
+fn a_terminal_shows_file_bytes_rate_and_level() {
+    // Red if the bar is only drawn when a chunk is read: this reader is stuck from the start.
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    fs::copy(SP500, dir.path().join("sp500.csv")).unwrap();
+    let load = format!("'{}' ingest --symbol SPX --timeframe 1d sp500.csv sp500.csv", env!("CARGO_BIN_EXE_mds"));
+
+    // `script` runs a command at a terminal of its own; it is part of every Debian.
+    let mut script = in_dir(Command::new("timeout"), dir.path());
+    script.args(["60", "script", "--quiet", "--return", "--command", &load, "/dev/null"]);
+    script.env("MDS_COORDINATOR_CAPACITY", "50").env("MDS_LOG", "error").env("MDS_RETRY_MAX_BACKOFF_MS", "50");
+    let mut child = script.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let mut seen = String::new();
+    let mut bytes = [0; 4096];
+    let mut locked = Some(lock);
+    loop {
+        let read = output.read(&mut bytes).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        if read == 0 {
+            break;
+        }
+        if seen.contains("file 1 of 2: sp500.csv")
+            && seen.contains(" of 391.08 KiB")
+            && seen.contains("records/s  hard")
+        {
+            locked.take();
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{seen}");
+    assert!(locked.is_none(), "{seen}");
+    assert!(seen.contains("stored         10062"), "{seen}");
 }

@@ -7,7 +7,11 @@ use std::{
 
 /// The binary, ready to run in `dir`.
 pub fn mds(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mds"));
+    in_dir(Command::new(env!("CARGO_BIN_EXE_mds")), dir)
+}
+
+/// Any command, so prepared.
+pub fn in_dir(mut command: Command, dir: &Path) -> Command {
     command.current_dir(dir);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MDS_") {
