@@ -266,7 +266,7 @@ mod delivery {
         assert_eq!((lane.waiting, lane.lost), (1_024, 1_500 - 1 - 1_024));
     }
 
-    // Red when a lane asks whether there is room.
+    // Red when a lane sends again with a sender that met a full mailbox: actix refuses it, and wakes nobody.
     #[actix::test]
     async fn a_subscriber_whose_mailbox_is_full_still_gets_its_events() {
         let feedback = Feedback::private();
@@ -282,7 +282,7 @@ mod delivery {
         }
     }
 
-    // Red when an actor's mailbox is handled to the end before the lanes have a turn.
+    // Red when the bus empties outbox and mailbox to the end before the lanes have a turn.
     #[actix::test]
     async fn a_flood_of_events_does_not_keep_subscribers_waiting() {
         let feedback = Feedback::private();
