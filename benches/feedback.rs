@@ -142,9 +142,9 @@ fn bus(name: &'static str, group: usize, delivery: Delivery) -> Contender {
     })
 }
 
-fn do_send() -> Contender {
-    Contender::new("do_send in a loop (unbounded mailboxes)", SUBSCRIBERS, |tape| {
-        let recipients: Vec<Recipient<_>> = actors(SUBSCRIBERS, &tape).into_iter().map(Addr::recipient).collect();
+fn do_send(name: &'static str, group: usize) -> Contender {
+    Contender::new(name, group, move |tape| {
+        let recipients: Vec<Recipient<_>> = actors(group, &tape).into_iter().map(Addr::recipient).collect();
         Box::new(move |event| recipients.iter().for_each(|recipient| recipient.do_send(event.clone())))
     })
 }
@@ -183,7 +183,9 @@ fn main() {
             bus("bus, Latest", SUBSCRIBERS, Delivery::Latest),
             bus("bus, Every", SUBSCRIBERS, Delivery::Every),
             bus("bus, one subscriber", 1, Delivery::Latest),
-            do_send(),
+            do_send("do_send in a loop (unbounded mailboxes)", SUBSCRIBERS),
+            // The floor: what it costs to wake a sleeping thread.
+            do_send("do_send to one subscriber", 1),
             tokio_broadcast(),
         ]
     });
