@@ -246,6 +246,10 @@ impl<T> Partition<T> {
         }
     }
 
+    fn waits_for_batch(&self) -> bool {
+        self.asked && self.lease.is_none()
+    }
+
     fn oldest_queued(&self) -> Option<u64> {
         self.blocks.front().and_then(|block| block.stamps.front()).copied()
     }
@@ -401,7 +405,9 @@ impl<T, W> BoundedBuffer<T, W> {
     /// If the buffer takes no more records.
     pub fn reserve(&mut self) -> Result<bool, Refused> {
         self.check_open()?;
-        Ok(self.credits.reserve())
+        let reserved = self.credits.reserve();
+        self.look_out_of_credits();
+        Ok(reserved)
     }
 
     /// Turns a claimed credit back into one that is held for a record to come.
@@ -442,10 +448,14 @@ impl<T, W> BoundedBuffer<T, W> {
             self.work |= partition.asked && (partition.queued == 1 || partition.queued == batch_size);
         }
         self.counters.submitted += (self.queued - before) as u64;
-        // Out of credits, even a short batch is handed out at once.
-        self.work |= self.credits.free() == 0 && self.partitions.iter().any(|p| p.asked && p.queued > 0);
+        self.look_out_of_credits();
         debug_assert_eq!(self.queued, self.credits.used(), "a record without a credit, or a credit without a record");
         self.observe();
+    }
+
+    /// Out of credits, even a short batch is handed out at once.
+    fn look_out_of_credits(&mut self) {
+        self.work |= self.credits.free() == 0 && self.partitions.iter().any(|p| p.asked && p.queued > 0);
     }
 
     /// Counts records that were handed back.
@@ -511,7 +521,8 @@ impl<T, W> BoundedBuffer<T, W> {
     // ---- records go out ----
 
     /// Notes that the worker of a partition has nothing to do, and hands it a batch if one is ready. If not,
-    /// [`hand_out`](Self::hand_out) will.
+    /// [`hand_out`](Self::hand_out) will. While a lease of the partition is still out, of a worker that died say, nothing
+    /// is ready: two at once would break the order.
     pub fn ask(&mut self, partition: usize, now: Duration) -> Option<Leased<T>> {
         self.partitions[partition].asked = true;
         let leased = self.hand_out_one(partition, now);
@@ -538,11 +549,10 @@ impl<T, W> BoundedBuffer<T, W> {
     }
 
     fn hand_out_one(&mut self, index: usize, now: Duration) -> Option<Leased<T>> {
-        if self.state == BufferState::Closed || !self.partitions[index].asked || !self.is_ready(index, now) {
+        if !self.partitions[index].waits_for_batch() || !self.is_ready(index, now) {
             return None;
         }
         let partition = &mut self.partitions[index];
-        debug_assert!(partition.lease.is_none(), "two leases on one partition would break its order");
         let (oldest, records) = match partition.parked.take() {
             Some(parked) => (parked.oldest, parked.records),
             None => {
@@ -567,6 +577,9 @@ impl<T, W> BoundedBuffer<T, W> {
 
     fn is_ready(&self, index: usize, now: Duration) -> bool {
         let partition = &self.partitions[index];
+        if self.state == BufferState::Closed {
+            return false;
+        }
         if partition.parked.is_some() {
             return true;
         }
@@ -581,7 +594,8 @@ impl<T, W> BoundedBuffer<T, W> {
     /// Settles a lease: all its records are stored. Returns the records, to be dropped where it harms nobody; none if
     /// this lease is not out (any more).
     pub fn settle_stored(&mut self, lease: LeaseId, now: Duration) -> Option<Arc<Vec<T>>> {
-        let (_, lease) = self.end_lease(lease)?;
+        let (index, lease) = self.end_lease(lease)?;
+        self.work |= self.partitions[index].asked;
         let count = lease.records.len();
         self.drain_rate.pass(now, true);
         self.drain_rate.settle(count);
@@ -611,7 +625,7 @@ impl<T, W> BoundedBuffer<T, W> {
     /// Returns the time at which a batch becomes ready or a waiter expires, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
         let batches = (self.partitions.iter())
-            .filter(|partition| partition.asked)
+            .filter(|partition| self.state != BufferState::Closed && partition.waits_for_batch())
             .filter_map(Partition::oldest_queued)
             .min()
             .map(|oldest| Duration::from_nanos(oldest) + self.config.flush_interval);
@@ -721,3 +735,6 @@ impl<T, W> BoundedBuffer<T, W> {
         snapshot
     }
 }
+
+#[cfg(test)]
+mod tests;
