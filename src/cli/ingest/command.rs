@@ -235,7 +235,8 @@ impl Live {
         };
         match timeout(deadline + GRACE, ended).await {
             Ok(Some(settled)) => settled,
-            _ => Settled::from(&self.handle.health().await),
+            // The coordinator hangs with its sink. Its buffer still knows what became of every record.
+            _ => Settled::from(&self.handle.reporter()()),
         }
     }
 
