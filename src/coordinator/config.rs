@@ -1,6 +1,6 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use crate::policy::{Overflow, RetryPolicy, Watermarks};
+use crate::policy::{BreakerConfig, Overflow, RetryPolicy, Watermarks};
 
 /// Everything that a coordinator is told when it starts.
 #[derive(Clone, Debug)]
@@ -23,4 +23,6 @@ pub struct CoordinatorConfig {
     pub overflow: Overflow,
     /// How long to wait before a failed write is tried again.
     pub retry: RetryPolicy,
+    /// When the circuit opens, and for how long.
+    pub breaker: BreakerConfig,
 }

@@ -9,6 +9,9 @@ pub enum Refusal {
     /// No credit was free, or none became free in time.
     #[error("the queue is full")]
     Full,
+    /// No credit was free, or none became free in time, and the circuit is open: the store is away.
+    #[error("the queue is full and the store is away")]
+    CircuitOpen,
     /// The coordinator shuts down.
     #[error("the coordinator is draining and takes no more records")]
     Draining,
@@ -21,10 +24,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the reason's name in logs and metrics: `full`, `draining`, `closed` or `invalid`.
+    /// Returns the reason's name in logs and metrics: `full`, `circuit_open`, `draining`, `closed` or `invalid`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::CircuitOpen => "circuit_open",
             Self::Draining => "draining",
             Self::Closed => "closed",
             Self::Invalid(_) => "invalid",
@@ -36,6 +40,7 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Full => Self::Full,
+            Refused::CircuitOpen => Self::CircuitOpen,
             Refused::Draining => Self::Draining,
             Refused::Closed => Self::Closed,
         }
@@ -61,7 +66,8 @@ impl<T> SubmitError<T> {
         &self.0.refusal
     }
 
-    /// Returns when it is worth trying again: the time in which the queue should fall to its low watermark; none when
+    /// Returns when it is worth trying again: the time in which the queue should fall to its low watermark, or until the
+    /// store is tried again; none when
     /// trying again does not help, or the drain rate is zero or unknown.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -99,7 +105,7 @@ impl<T> actix_web::ResponseError for SubmitError<T> {
         match self.refusal() {
             Refusal::Full => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::Draining | Refusal::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::CircuitOpen | Refusal::Draining | Refusal::Closed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    hash::Hasher,
+    hash::{Hash, Hasher},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
@@ -13,19 +13,25 @@ use std::{
 
 use actix::Recipient;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{config::CoordinatorConfig, queue::Ring};
-use crate::policy::{
-    Level,
-    buffer::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Refused},
-    drain_rate::time_to_recover,
-    fence::FenceId,
+use crate::{
+    policy::{
+        Level, Outcome,
+        buffer::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Refused},
+        drain_rate::time_to_recover,
+        fence::FenceId,
+    },
+    record::Record,
 };
+
+/// The buffer as it is used here: a waiter is a task, a receipt the sending half of a [`Receipt`](super::Receipt).
+type Buffer<T> = BoundedBuffer<T, Waker, oneshot::Sender<Outcome>>;
 
 pub(super) struct Shared<T> {
     pub(super) config: CoordinatorConfig,
-    buffer: Mutex<BoundedBuffer<T, Waker>>,
+    buffer: Mutex<Buffer<T>>,
     /// Where the buffer's times count from. Tokio's clock, so that a paused one pauses everything.
     origin: Instant,
     /// The queue actor. Until it has started nobody needs to ring: its first act is to look.
@@ -33,15 +39,22 @@ pub(super) struct Shared<T> {
     level: AtomicU8,
 }
 
-impl<T> Shared<T> {
+impl<T: Record> Shared<T> {
     pub(super) fn new(config: CoordinatorConfig) -> Self {
-        let buffer = BoundedBuffer::new(BufferConfig {
+        let buffer_config = BufferConfig {
             capacity: config.capacity,
             partitions: config.workers,
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
             overflow: config.overflow,
             watermarks: config.watermarks,
+            breaker: config.breaker,
+            max_attempts: config.retry.max_attempts,
+        };
+        let buffer = BoundedBuffer::new(buffer_config, |record: &T| {
+            let mut hasher = fnv::FnvHasher::default();
+            record.key().hash(&mut hasher);
+            hasher.finish()
         });
         Self {
             config,
@@ -51,14 +64,16 @@ impl<T> Shared<T> {
             level: AtomicU8::new(Level::Ok.as_number()),
         }
     }
+}
 
+impl<T> Shared<T> {
     pub(super) fn now(&self) -> Duration {
         self.origin.elapsed()
     }
 
     /// Does something under the lock, and what follows from it after the lock is gone: a waker, a mailbox or a
     /// record's destructor may run anything, and must not run it in here.
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut BoundedBuffer<T, Waker>) -> R) -> R {
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Buffer<T>) -> R) -> R {
         let mut buffer = self.buffer.lock();
         let result = act(&mut buffer);
         let effects = buffer.effects();
@@ -68,6 +83,10 @@ impl<T> Shared<T> {
                 && let Some(bell) = self.bell.get()
             {
                 bell.do_send(Ring);
+            }
+            for (receipt, outcome) in effects.outcomes {
+                // Nobody has to wait for it.
+                let _ = receipt.send(outcome);
             }
             for waker in effects.wake {
                 waker.wake();
@@ -111,16 +130,22 @@ impl<T> Shared<T> {
 
     /// Counts what was handed back, and returns when it is worth trying again.
     pub(super) fn reject(&self, refused: Refused, records: usize) -> Option<Duration> {
+        let now = self.now();
         self.with(|buffer| {
             buffer.count_rejected(refused, records);
             let low = buffer.config().watermarks.low();
             let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate());
-            (refused == Refused::Full).then(wait).flatten()
+            match refused {
+                Refused::Full => wait(),
+                Refused::CircuitOpen => buffer.probe_in(now),
+                Refused::Draining | Refused::Closed => None,
+            }
         })
     }
 
     pub(super) fn park(&self, lease: LeaseId) {
-        self.with(|buffer| buffer.park(lease));
+        let now = self.now();
+        self.with(|buffer| buffer.park(lease, now));
     }
 
     /// Waits until everything accepted so far is settled.
@@ -146,9 +171,12 @@ impl<T> Shared<T> {
         .await
     }
 
-    /// Ends all movement. Whoever waits hears of it.
+    /// Ends all movement. Whoever waits hears of it, also for the outcome of a record.
     pub(super) fn close(&self) {
-        self.with(|buffer| buffer.close());
+        self.with(|buffer| {
+            buffer.close();
+            buffer.lose_receipts();
+        });
     }
 }
 

@@ -147,10 +147,7 @@ mod tests {
     }
 
     fn breaker(threshold: u32) -> CircuitBreaker {
-        CircuitBreaker::new(BreakerConfig {
-            failure_threshold: NonZeroU32::new(threshold),
-            half_open_after: ms(1_000),
-        })
+        CircuitBreaker::new(BreakerConfig { failure_threshold: NonZeroU32::new(threshold), half_open_after: ms(1_000) })
     }
 
     #[test]

@@ -4,12 +4,23 @@
 //! Everything that has to be exact is decided here, in one place and in one order. The caller brings records, the time
 //! and wakers, and carries out what [`BoundedBuffer::effects`] asks for once it has let go of its lock.
 
-use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::BuildHasherDefault,
+    num::{NonZeroU32, NonZeroUsize},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
+mod partition;
+
+use self::partition::{Out, Partition, Segment};
 use super::{
     Level,
+    breaker::{BreakerConfig, CircuitBreaker, CircuitState},
     credits::{Claim, Credits, Ticket},
     drain_rate::DrainRate,
     fence::{FenceId, Fences},
@@ -47,6 +58,10 @@ pub struct BufferConfig {
     pub overflow: Overflow,
     /// When the level changes.
     pub watermarks: Watermarks,
+    /// When the circuit opens.
+    pub breaker: BreakerConfig,
+    /// After so many transient failures a batch is given up, if it is the batch that is at fault.
+    pub max_attempts: NonZeroU32,
 }
 
 /// Why a record was not accepted.
@@ -54,6 +69,8 @@ pub struct BufferConfig {
 pub enum Refused {
     /// No credit is free.
     Full,
+    /// No credit is free, and the circuit is open.
+    CircuitOpen,
     /// The buffer only empties itself.
     Draining,
     /// The buffer has come to its end.
@@ -83,11 +100,83 @@ pub struct Leased<T> {
     pub id: LeaseId,
     /// Whose records they are.
     pub partition: usize,
-    /// Records in the order in which they were accepted.
+    /// What holds the records, in the order in which they were accepted.
     pub records: Arc<Vec<T>>,
+    /// Where in `records` the batch is.
+    pub range: Range<usize>,
 }
 
-/// A level change, in the order in which they happened.
+/// What to do after a transient failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Wait, and write the batch again.
+    Retry {
+        /// Its failures so far, at least one.
+        failures: u32,
+    },
+    /// Leave it: the lease is back with the buffer.
+    Parked,
+    /// Go on as if the sink had refused it for good: it is this batch that is at fault.
+    GiveUp,
+}
+
+/// What to do after the sink refused a batch for good.
+#[derive(Debug)]
+pub enum Isolated<T> {
+    /// Write this half of it, under the same lease. The other half comes next.
+    Half(Leased<T>),
+    /// It is a single record, and this was its last attempt of so many.
+    Alone {
+        /// Writes that held it and failed, as far as they were counted.
+        attempts: u32,
+    },
+}
+
+/// What became of an accepted record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The sink has it, durably.
+    Stored,
+    /// The dead-letter file has it, durably.
+    DeadLettered,
+    /// It was given up unwritten.
+    Dropped(DropReason),
+}
+
+/// Why a record was given up unwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DropReason {
+    /// [`Overflow::DropOldest`] made room for a newer one.
+    DropOldest,
+}
+
+/// Something that producers may have to hear of, in the order in which it happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum News {
+    /// The queue size crossed a mark.
+    Level(Crossing),
+    /// The circuit opened.
+    CircuitOpened {
+        /// The queue size then.
+        size: usize,
+        /// Records a second then; none when nothing was written yet.
+        drain_rate: Option<f64>,
+        /// How long until the first probe.
+        probe_in: Duration,
+    },
+    /// The circuit closed.
+    CircuitClosed {
+        /// The queue size then.
+        size: usize,
+        /// Records a second then; none when nothing was written yet.
+        drain_rate: Option<f64>,
+    },
+}
+
+/// A level change that the queue size made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Crossing {
     /// The level from now on.
@@ -140,6 +229,10 @@ pub struct BufferSnapshot {
     pub drain_rate: Option<f64>,
     /// The level that the queue size alone demands.
     pub level: Level,
+    /// Whether batches go to the store.
+    pub circuit: CircuitState,
+    /// How long until the next probe of an open circuit.
+    pub probe_in: Option<Duration>,
     /// How many records went which way.
     pub counters: Counters,
 }
@@ -155,19 +248,26 @@ impl BufferSnapshot {
 
 /// What the caller has to do once it has let go of its lock.
 #[derive(Debug)]
-pub struct Effects<T, W> {
+pub struct Effects<T, W, R> {
     /// Waiters that have news.
     pub wake: Vec<W>,
+    /// Receipts whose records have met their end.
+    pub outcomes: Vec<(R, Outcome)>,
+    /// Receipts of records of which nobody will ever know.
+    pub lost: Vec<R>,
     /// Evicted records, to be dropped where it harms nobody.
     pub evicted: Vec<T>,
     /// Whether whoever hands out batches has something to do and has not been told yet.
     pub ring: bool,
 }
 
-/// See the [module documentation](self).
+/// See the [module documentation](self). `W` wakes a waiter, `R` is a receipt for a record: the buffer keeps both and
+/// gives them back.
 #[derive(Debug)]
-pub struct BoundedBuffer<T, W> {
+pub struct BoundedBuffer<T, W, R = ()> {
     config: BufferConfig,
+    /// Tells records apart by their identity; equal for updates of one thing.
+    key: fn(&T) -> u64,
     state: BufferState,
     partitions: Vec<Partition<T>>,
     queued: usize,
@@ -175,14 +275,26 @@ pub struct BoundedBuffer<T, W> {
     credits: Credits<W>,
     fences: Fences<W>,
     watermark: Watermark,
-    crossings: Vec<Crossing>,
+    breaker: CircuitBreaker,
+    /// The lease that is the probe.
+    probe: Option<LeaseId>,
+    probes: u64,
+    /// Writes that succeeded, ever.
+    successes: u64,
+    news: Vec<News>,
     counters: Counters,
     drain_rate: DrainRate,
     last_stamp: u64,
     next_lease: u64,
     /// Where the search for a partition that is ready begins, so that none is always last.
     first: usize,
+    /// By the stamps of their records.
+    receipts: HashMap<u64, R, BuildHasherDefault<fnv::FnvHasher>>,
+    /// What was taken back from everybody at the end, to be given up.
+    abandoned: Vec<(usize, Out<T>)>,
     wake: Vec<W>,
+    outcomes: Vec<(R, Outcome)>,
+    lost: Vec<R>,
     evicted: Vec<T>,
     /// Something changed that whoever hands out batches has to look at.
     work: bool,
@@ -190,113 +302,12 @@ pub struct BoundedBuffer<T, W> {
     rung: bool,
 }
 
-/// The records of the keys that hash alike.
-#[derive(Debug)]
-struct Partition<T> {
-    blocks: VecDeque<Block<T>>,
-    queued: usize,
-    lease: Option<Lease<T>>,
-    parked: Option<Lease<T>>,
-    /// A worker asked and was given nothing yet.
-    asked: bool,
-    /// How many records the last batch had: a guess at the next one's size.
-    last_batch: usize,
-}
-
-#[derive(Debug)]
-struct Lease<T> {
-    id: LeaseId,
-    oldest: u64,
-    records: Arc<Vec<T>>,
-}
-
-/// Up to one batch of records, so that handing one out moves a pointer and no record, and no growth copies a long
-/// queue.
-#[derive(Debug)]
-struct Block<T> {
-    records: VecDeque<T>,
-    stamps: VecDeque<u64>,
-}
-
-impl<T> Block<T> {
-    fn with_capacity(records: usize) -> Self {
-        Self { records: VecDeque::with_capacity(records), stamps: VecDeque::with_capacity(records) }
-    }
-}
-
-impl<T> Partition<T> {
-    fn new() -> Self {
-        Self { blocks: VecDeque::new(), queued: 0, lease: None, parked: None, asked: false, last_batch: 0 }
-    }
-
-    fn push(&mut self, record: T, stamp: u64, batch_size: usize) {
-        let block = match self.blocks.back() {
-            Some(block) if block.records.len() < batch_size => self.blocks.back_mut(),
-            last => {
-                // Behind a full block another will fill; an empty queue starts as small as its batches are.
-                let room = if last.is_some() { batch_size } else { self.last_batch.clamp(4, batch_size.max(4)) };
-                self.blocks.push_back(Block::with_capacity(room));
-                self.blocks.back_mut()
-            }
-        };
-        if let Some(block) = block {
-            block.records.push_back(record);
-            block.stamps.push_back(stamp);
-            self.queued += 1;
-        }
-    }
-
-    fn waits_for_batch(&self) -> bool {
-        self.asked && self.lease.is_none()
-    }
-
-    fn oldest_queued(&self) -> Option<u64> {
-        self.blocks.front().and_then(|block| block.stamps.front()).copied()
-    }
-
-    fn oldest_unsettled(&self) -> Option<u64> {
-        // What is out or parked was taken from the front, so it is older than what is queued.
-        let out = self.lease.as_ref().or(self.parked.as_ref()).map(|lease| lease.oldest);
-        out.or_else(|| self.oldest_queued())
-    }
-
-    fn pop_oldest(&mut self) -> Option<T> {
-        let block = self.blocks.front_mut()?;
-        let record = block.records.pop_front()?;
-        block.stamps.pop_front();
-        self.queued -= 1;
-        if block.records.is_empty() {
-            self.blocks.pop_front();
-        }
-        Some(record)
-    }
-
-    /// Takes the oldest records, up to a batch.
-    fn pop_batch(&mut self, batch_size: usize) -> Option<(u64, Vec<T>)> {
-        let mut block = self.blocks.pop_front()?;
-        let oldest = block.stamps.front().copied()?;
-        // Evictions leave the first block short; a full batch is then made up from the next.
-        while block.records.len() < batch_size
-            && let Some(next) = self.blocks.front_mut()
-        {
-            let more = next.records.len().min(batch_size - block.records.len());
-            block.records.extend(next.records.drain(..more));
-            next.stamps.drain(..more);
-            if next.records.is_empty() {
-                self.blocks.pop_front();
-            }
-        }
-        self.queued -= block.records.len();
-        self.last_batch = block.records.len();
-        Some((oldest, Vec::from(block.records)))
-    }
-}
-
-impl<T, W> BoundedBuffer<T, W> {
-    /// Starts open and empty.
-    pub fn new(config: BufferConfig) -> Self {
+impl<T, W, R> BoundedBuffer<T, W, R> {
+    /// Starts open, empty, and with the circuit closed. `key` tells records apart by their identity.
+    pub fn new(config: BufferConfig, key: fn(&T) -> u64) -> Self {
         Self {
             config,
+            key,
             state: BufferState::Open,
             partitions: (0..config.partitions.get()).map(|_| Partition::new()).collect(),
             queued: 0,
@@ -304,13 +315,21 @@ impl<T, W> BoundedBuffer<T, W> {
             credits: Credits::new(config.capacity.get()),
             fences: Fences::default(),
             watermark: Watermark::new(config.watermarks),
-            crossings: Vec::new(),
+            breaker: CircuitBreaker::new(config.breaker),
+            probe: None,
+            probes: 0,
+            successes: 0,
+            news: Vec::new(),
             counters: Counters::default(),
             drain_rate: DrainRate::default(),
             last_stamp: 0,
             next_lease: 0,
             first: 0,
+            receipts: HashMap::default(),
+            abandoned: Vec::new(),
             wake: Vec::new(),
+            outcomes: Vec::new(),
+            lost: Vec::new(),
             evicted: Vec::new(),
             work: false,
             rung: false,
@@ -328,13 +347,20 @@ impl<T, W> BoundedBuffer<T, W> {
     }
 
     /// Returns and forgets what the caller has to do once it has let go of its lock; none when there is nothing.
-    pub fn effects(&mut self) -> Option<Effects<T, W>> {
+    pub fn effects(&mut self) -> Option<Effects<T, W, R>> {
         let ring = std::mem::take(&mut self.work) && !self.rung;
         self.rung |= ring;
-        if !ring && self.wake.is_empty() && self.evicted.is_empty() {
+        let nothing = self.wake.is_empty() && self.outcomes.is_empty() && self.lost.is_empty();
+        if !ring && nothing && self.evicted.is_empty() {
             return None;
         }
-        Some(Effects { wake: std::mem::take(&mut self.wake), evicted: std::mem::take(&mut self.evicted), ring })
+        Some(Effects {
+            wake: std::mem::take(&mut self.wake),
+            outcomes: std::mem::take(&mut self.outcomes),
+            lost: std::mem::take(&mut self.lost),
+            evicted: std::mem::take(&mut self.evicted),
+            ring,
+        })
     }
 
     // ---- records come in ----
@@ -349,7 +375,7 @@ impl<T, W> BoundedBuffer<T, W> {
                 self.accept(now, [(partition, record)]);
                 Ok(())
             }
-            Ok(0) => Err((Refused::Full, record)),
+            Ok(0) => Err((self.full(), record)),
             Err(refused) => Err((refused, record)),
         }
     }
@@ -390,7 +416,7 @@ impl<T, W> BoundedBuffer<T, W> {
         match self.credits.claim(ticket, waker) {
             Claim::Granted(credits) => Ok(Some(credits)),
             Claim::Waiting => Ok(None),
-            Claim::Expired => Err(Refused::Full),
+            Claim::Expired => Err(self.full()),
         }
     }
 
@@ -445,7 +471,7 @@ impl<T, W> BoundedBuffer<T, W> {
             let partition = &mut self.partitions[partition];
             partition.push(record, self.last_stamp, batch_size);
             self.queued += 1;
-            self.work |= partition.asked && (partition.queued == 1 || partition.queued == batch_size);
+            self.work |= partition.asked && (partition.queued() == 1 || partition.queued() == batch_size);
         }
         self.counters.submitted += (self.queued - before) as u64;
         self.look_out_of_credits();
@@ -453,15 +479,25 @@ impl<T, W> BoundedBuffer<T, W> {
         self.observe();
     }
 
+    /// Keeps a receipt for the record that was accepted last.
+    pub fn keep_receipt(&mut self, receipt: R) {
+        self.receipts.insert(self.last_stamp, receipt);
+    }
+
+    /// Returns why a record finds no credit.
+    pub const fn full(&self) -> Refused {
+        if self.breaker.is_closed() { Refused::Full } else { Refused::CircuitOpen }
+    }
+
     /// Out of credits, even a short batch is handed out at once.
     fn look_out_of_credits(&mut self) {
-        self.work |= self.credits.free() == 0 && self.partitions.iter().any(|p| p.asked && p.queued > 0);
+        self.work |= self.credits.free() == 0 && self.partitions.iter().any(|p| p.asked && p.queued() > 0);
     }
 
     /// Counts records that were handed back.
     pub fn count_rejected(&mut self, refused: Refused, records: usize) {
         let counter = match refused {
-            Refused::Full => &mut self.counters.rejected_full,
+            Refused::Full | Refused::CircuitOpen => &mut self.counters.rejected_full,
             Refused::Draining => &mut self.counters.rejected_draining,
             Refused::Closed => &mut self.counters.rejected_closed,
         };
@@ -501,7 +537,9 @@ impl<T, W> BoundedBuffer<T, W> {
             let oldest = (self.partitions.iter_mut())
                 .filter_map(|partition| Some((partition.oldest_queued()?, partition)))
                 .min_by_key(|&(stamp, _)| stamp);
-            let Some(record) = oldest.and_then(|(_, partition)| partition.pop_oldest()) else { break };
+            let Some((stamp, record)) = oldest.and_then(|(_, partition)| partition.pop_oldest()) else { break };
+            let receipt = self.receipts.remove(&stamp);
+            self.outcomes.extend(receipt.map(|receipt| (receipt, Outcome::Dropped(DropReason::DropOldest))));
             self.evicted.push(record);
             self.queued -= 1;
         }
@@ -513,7 +551,8 @@ impl<T, W> BoundedBuffer<T, W> {
 
     fn observe(&mut self) {
         if let Some(level) = self.watermark.observe(self.queued) {
-            self.crossings.push(Crossing { level, size: self.queued, drain_rate: self.drain_rate.per_second() });
+            let crossing = Crossing { level, size: self.queued, drain_rate: self.drain_rate.per_second() };
+            self.news.push(News::Level(crossing));
             self.work = true;
         }
     }
@@ -527,12 +566,13 @@ impl<T, W> BoundedBuffer<T, W> {
         self.partitions[partition].asked = true;
         let leased = self.hand_out_one(partition, now);
         // Whoever keeps the clock has to hear of a batch that becomes ready by time alone.
-        self.work |= leased.is_none() && self.partitions[partition].queued > 0;
+        self.work |= leased.is_none() && self.partitions[partition].has_work();
         leased
     }
 
     /// Hands out a batch to every worker that asked and whose partition is ready: parked, full, waiting for
-    /// [`flush_interval`](BufferConfig::flush_interval), out of credits, before a fence, or draining.
+    /// [`flush_interval`](BufferConfig::flush_interval), out of credits, before a fence, or draining. While the circuit
+    /// is open nothing is, but for one probe when it is due.
     ///
     /// Whoever is rung for calls this: from then on it is rung for again.
     pub fn hand_out(&mut self, now: Duration) -> Vec<Leased<T>> {
@@ -540,39 +580,76 @@ impl<T, W> BoundedBuffer<T, W> {
         let count = self.partitions.len();
         let mut leased = Vec::new();
         for index in (self.first..count).chain(0..self.first) {
-            if let Some(lease) = self.hand_out_one(index, now) {
-                leased.push(lease);
-            }
+            leased.extend(self.hand_out_one(index, now));
         }
+        leased.extend(self.hand_out_probe(now));
         self.first = (self.first + 1) % count;
         leased
     }
 
     fn hand_out_one(&mut self, index: usize, now: Duration) -> Option<Leased<T>> {
-        if !self.partitions[index].waits_for_batch() || !self.is_ready(index, now) {
+        let partition = &self.partitions[index];
+        if !self.breaker.is_closed() || !partition.waits_for_batch() || !self.is_ready(index, now) {
             return None;
         }
-        let partition = &mut self.partitions[index];
-        let (oldest, records) = match partition.parked.take() {
-            Some(parked) => (parked.oldest, parked.records),
-            None => {
-                let (oldest, records) = partition.pop_batch(self.config.batch_size.get())?;
-                let taken = records.len();
-                // Time that passed without a lease out was idle.
-                self.drain_rate.pass(now, self.in_flight > 0);
-                self.queued -= taken;
-                self.in_flight += taken;
-                self.credits.release(taken, &mut self.wake);
-                (oldest, Arc::new(records))
-            }
+        let segment = match self.partitions[index].pop_parked() {
+            Some(parked) => parked,
+            None => self.take_batch(index, now)?,
         };
+        Some(self.lease(index, segment))
+    }
+
+    /// Hands out the one probe of an open circuit, when it is due. Probes rotate over whatever may go without overtaking
+    /// an update: what was never one first, then what was one longest ago.
+    fn hand_out_probe(&mut self, now: Duration) -> Option<Leased<T>> {
+        if self.state == BufferState::Closed || self.breaker.probe_at().is_none_or(|at| now < at) {
+            return None;
+        }
+        let count = self.partitions.len();
+        let (_, index, parked) = (self.first..count)
+            .chain(0..self.first)
+            .filter(|&index| self.partitions[index].waits_for_batch())
+            .filter_map(|index| {
+                let partition = &self.partitions[index];
+                match partition.next_probe(self.key) {
+                    Some((probed, at)) => Some((probed, index, Some(at))),
+                    None => (partition.queued() > 0).then_some((0, index, None)),
+                }
+            })
+            .min_by_key(|&(probed, ..)| probed)?;
+        let mut segment = match parked {
+            Some(at) => self.partitions[index].take_parked(at)?,
+            None => self.take_batch(index, now)?,
+        };
+        self.probes += 1;
+        segment.probed = self.probes;
+        let leased = self.lease(index, segment);
+        self.breaker.probe();
+        self.probe = Some(leased.id);
+        Some(leased)
+    }
+
+    /// Takes a batch out of the queue.
+    fn take_batch(&mut self, index: usize, now: Duration) -> Option<Segment<T>> {
+        let batch = self.partitions[index].pop_batch(self.config.batch_size.get())?;
+        // Time that passed with nothing taken was idle.
+        self.drain_rate.pass(now, self.in_flight > 0);
+        self.queued -= batch.len();
+        self.in_flight += batch.len();
+        self.credits.release(batch.len(), &mut self.wake);
+        Some(batch)
+    }
+
+    fn lease(&mut self, index: usize, segment: Segment<T>) -> Leased<T> {
         let id = LeaseId(self.next_lease);
         self.next_lease += 1;
+        let leased =
+            Leased { id, partition: index, records: Arc::clone(&segment.records), range: segment.range.clone() };
         let partition = &mut self.partitions[index];
-        partition.lease = Some(Lease { id, oldest, records: Arc::clone(&records) });
+        partition.lease = Some(Out { id, segment });
         partition.asked = false;
         self.observe();
-        Some(Leased { id, partition: index, records })
+        leased
     }
 
     fn is_ready(&self, index: usize, now: Duration) -> bool {
@@ -580,56 +657,209 @@ impl<T, W> BoundedBuffer<T, W> {
         if self.state == BufferState::Closed {
             return false;
         }
-        if partition.parked.is_some() {
+        if partition.has_parked() {
             return true;
         }
         let Some(oldest) = partition.oldest_queued() else { return false };
-        partition.queued >= self.config.batch_size.get()
+        partition.queued() >= self.config.batch_size.get()
             || self.state == BufferState::Draining
             || self.credits.free() == 0
             || self.fences.latest().is_some_and(|fence| oldest <= fence)
             || Duration::from_nanos(oldest) + self.config.flush_interval <= now
     }
 
+    // ---- batches meet their end, or come back ----
+
+    /// Asks whether a batch may be written now. If not, the circuit opened meanwhile and the lease is back with the
+    /// buffer.
+    pub fn may_write(&mut self, lease: LeaseId) -> bool {
+        if self.breaker.is_closed() || self.probe == Some(lease) {
+            return self.find(lease).is_some();
+        }
+        if let Some((index, mut segment)) = self.end_lease(lease) {
+            segment.forget_failures();
+            self.put_back(index, segment);
+        }
+        false
+    }
+
     /// Settles a lease: all its records are stored. Returns the records, to be dropped where it harms nobody; none if
     /// this lease is not out (any more).
     pub fn settle_stored(&mut self, lease: LeaseId, now: Duration) -> Option<Arc<Vec<T>>> {
-        let (index, lease) = self.end_lease(lease)?;
-        self.work |= self.partitions[index].asked;
-        let count = lease.records.len();
-        self.drain_rate.pass(now, true);
-        self.drain_rate.settle(count);
-        self.in_flight -= count;
-        self.counters.stored += count as u64;
-        self.pass_fences();
-        Some(lease.records)
+        let segment = self.settle(lease, now, Outcome::Stored)?;
+        self.counters.stored += segment.len() as u64;
+        self.drain_rate.settle(segment.len());
+        self.successes += 1;
+        self.store_answers();
+        Some(segment.records)
     }
 
-    /// Takes a lease back unsettled: its records go out again before anything else of their partition. Returns whether
-    /// the lease was out.
-    pub fn park(&mut self, lease: LeaseId) -> bool {
-        let Some((index, lease)) = self.end_lease(lease) else { return false };
-        let partition = &mut self.partitions[index];
-        partition.parked = Some(lease);
-        self.work |= partition.asked;
+    /// Settles a lease: all its records are in the dead-letter file. Returns the records, to be dropped where it harms
+    /// nobody; none if this lease is not out (any more).
+    pub fn settle_dead_lettered(&mut self, lease: LeaseId, now: Duration) -> Option<Arc<Vec<T>>> {
+        let segment = self.settle(lease, now, Outcome::DeadLettered)?;
+        self.counters.dead_lettered += segment.len() as u64;
+        Some(segment.records)
+    }
+
+    fn settle(&mut self, lease: LeaseId, now: Duration, outcome: Outcome) -> Option<Segment<T>> {
+        let (index, segment) = self.end_lease(lease)?;
+        self.work |= self.partitions[index].asked;
+        self.drain_rate.pass(now, true);
+        self.in_flight -= segment.len();
+        if !self.receipts.is_empty() {
+            let receipts = segment.stamps().iter().filter_map(|stamp| self.receipts.remove(stamp));
+            self.outcomes.extend(receipts.map(|receipt| (receipt, outcome)));
+        }
+        self.pass_fences();
+        Some(segment)
+    }
+
+    /// Takes in that a write of a lease, begun at `began`, failed transiently, and says what to do.
+    ///
+    /// The breaker is asked first: a failure that opens the circuit is the store's, and forgotten for the batch. A batch
+    /// that ran out of attempts is given up only if it must be the batch: another write succeeded since its first
+    /// failure, or there is no breaker.
+    pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration) -> Verdict {
+        let successes = self.successes;
+        let Some(segment) = self.find(lease) else { return Verdict::Parked };
+        segment.attempts = segment.attempts.saturating_add(1);
+        segment.first_failure.get_or_insert(successes);
+        let (attempts, counts, first_failure) = (segment.attempts, segment.counts, segment.first_failure);
+        if self.probe == Some(lease) {
+            self.probe_failed(lease, now);
+            return Verdict::Parked;
+        }
+        if counts && self.breaker.is_closed() {
+            self.breaker.failed(began, now);
+            self.tell_if_opened(now);
+        }
+        if !self.breaker.is_closed() {
+            self.may_write(lease);
+            return Verdict::Parked;
+        }
+        let others_succeeded = first_failure.is_some_and(|first| first < self.successes);
+        if attempts >= self.config.max_attempts.get() && (others_succeeded || !self.breaker.can_open()) {
+            return Verdict::GiveUp;
+        }
+        Verdict::Retry { failures: attempts }
+    }
+
+    /// Takes in that a batch is given up, and narrows it down: halves are written on their own until the record at fault
+    /// stands alone. `answered` says that the store itself refused it, which proves that the store is there. None if the
+    /// lease is not out any more.
+    pub fn isolate(&mut self, lease: LeaseId, answered: bool) -> Option<Isolated<T>> {
+        self.find(lease)?;
+        if answered {
+            self.store_answers();
+        }
+        let segment = self.find(lease)?;
+        let attempts = segment.attempts.max(1);
+        let Some(mut second) = segment.split() else { return Some(Isolated::Alone { attempts }) };
+        // Each half has to prove its own guilt.
+        segment.forget_failures();
+        second.forget_failures();
+        let (records, range) = (Arc::clone(&segment.records), segment.range.clone());
+        let index = self.partition_of(lease)?;
+        self.partitions[index].park(second);
+        Some(Isolated::Half(Leased { id: lease, partition: index, records, range }))
+    }
+
+    /// Takes a lease back unsettled: its records go out again before anything else of their partition. A probe that
+    /// comes back so has failed. Returns whether the lease was out.
+    pub fn park(&mut self, lease: LeaseId, now: Duration) -> bool {
+        if self.probe == Some(lease) {
+            self.probe_failed(lease, now);
+            return true;
+        }
+        let Some((index, segment)) = self.end_lease(lease) else { return false };
+        self.put_back(index, segment);
         true
     }
 
-    /// Takes a lease out of its partition.
-    fn end_lease(&mut self, id: LeaseId) -> Option<(usize, Lease<T>)> {
-        let is_it = |partition: &Partition<T>| partition.lease.as_ref().is_some_and(|lease| lease.id == id);
-        let index = self.partitions.iter().position(is_it)?;
-        Some((index, self.partitions[index].lease.take()?))
+    /// Opens the circuit, whatever was counted.
+    pub fn open_circuit(&mut self, now: Duration) {
+        if self.breaker.is_closed() {
+            self.breaker.open(now);
+            self.tell_if_opened(now);
+        }
+    }
+
+    /// Puts a probe that failed back, in halves, so that a record at fault does not spoil every probe of a batch; its
+    /// further failures say nothing about the store.
+    fn probe_failed(&mut self, lease: LeaseId, now: Duration) {
+        self.breaker.probe_failed(now);
+        if let Some((index, mut segment)) = self.end_lease(lease) {
+            segment.counts = false;
+            if let Some(second) = segment.split() {
+                self.put_back(index, second);
+            }
+            self.put_back(index, segment);
+        }
+        self.work = true;
+    }
+
+    fn put_back(&mut self, index: usize, segment: Segment<T>) {
+        let partition = &mut self.partitions[index];
+        partition.park(segment);
+        self.work |= partition.asked;
+    }
+
+    /// The store is there: a closed circuit counts from 0 again, an open one closes.
+    fn store_answers(&mut self) {
+        let was_closed = self.breaker.is_closed();
+        self.breaker.succeeded();
+        if !was_closed {
+            self.probe = None;
+            self.news.push(News::CircuitClosed { size: self.queued, drain_rate: self.drain_rate.per_second() });
+            self.work = true;
+        }
+    }
+
+    fn tell_if_opened(&mut self, now: Duration) {
+        if let Some(at) = self.breaker.probe_at() {
+            self.news.push(News::CircuitOpened {
+                size: self.queued,
+                drain_rate: self.drain_rate.per_second(),
+                probe_in: at.saturating_sub(now),
+            });
+            self.work = true;
+        }
+    }
+
+    fn partition_of(&self, lease: LeaseId) -> Option<usize> {
+        self.partitions.iter().position(|partition| partition.lease.as_ref().is_some_and(|out| out.id == lease))
+    }
+
+    fn find(&mut self, lease: LeaseId) -> Option<&mut Segment<T>> {
+        let index = self.partition_of(lease)?;
+        self.partitions[index].lease.as_mut().map(|out| &mut out.segment)
+    }
+
+    /// Takes a lease out of its partition, or from what was abandoned.
+    fn end_lease(&mut self, lease: LeaseId) -> Option<(usize, Segment<T>)> {
+        if self.probe == Some(lease) {
+            self.probe = None;
+        }
+        if let Some(index) = self.partition_of(lease) {
+            return Some((index, self.partitions[index].lease.take()?.segment));
+        }
+        let at = self.abandoned.iter().position(|(_, out)| out.id == lease)?;
+        let (index, out) = self.abandoned.swap_remove(at);
+        Some((index, out.segment))
     }
 
     /// Returns the time at which a batch becomes ready or a waiter expires, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let batches = (self.partitions.iter())
-            .filter(|partition| self.state != BufferState::Closed && partition.waits_for_batch())
-            .filter_map(Partition::oldest_queued)
-            .min()
-            .map(|oldest| Duration::from_nanos(oldest) + self.config.flush_interval);
-        batches.into_iter().chain(self.credits.next_deadline()).min()
+        let waiting = || {
+            self.partitions.iter().filter(|partition| self.state != BufferState::Closed && partition.waits_for_batch())
+        };
+        let flush_interval = self.config.flush_interval;
+        let batch = (waiting().filter_map(Partition::oldest_queued).min())
+            .filter(|_| self.breaker.is_closed())
+            .map(|oldest| Duration::from_nanos(oldest) + flush_interval);
+        let probe = self.breaker.probe_at().filter(|_| waiting().any(Partition::has_work));
+        batch.into_iter().chain(probe).chain(self.credits.next_deadline()).min()
     }
 
     /// Lets every waiter expire whose deadline is not after `now`.
@@ -686,18 +916,54 @@ impl<T, W> BoundedBuffer<T, W> {
         }
     }
 
-    /// Stops all movement. Everyone who waits is told; what is queued or in flight stays so, to be counted.
+    /// Stops all movement. Everyone who waits is told; what is queued or in flight stays so, to be counted or
+    /// [abandoned](Self::abandon). Receipts of these records are lost unless that settles them.
     pub fn close(&mut self) {
         self.state = BufferState::Closed;
         self.credits.wake_all(&mut self.wake);
         self.fences.wake_all(&mut self.wake);
     }
 
+    /// Gives back every receipt that is still kept: nobody will ever know.
+    pub fn lose_receipts(&mut self) {
+        self.lost.extend(self.receipts.drain().map(|(_, receipt)| receipt));
+    }
+
+    /// Takes back everything unsettled from everybody, after [`close`](Self::close), as leases of the caller's: oldest
+    /// first in each partition. Who held one before can settle it no more.
+    pub fn abandon(&mut self) -> Vec<Leased<T>> {
+        debug_assert_eq!(self.state, BufferState::Closed, "abandons while workers work");
+        let mut leased = Vec::new();
+        for index in 0..self.partitions.len() {
+            if let Some(out) = self.partitions[index].lease.take() {
+                self.partitions[index].park(out.segment);
+            }
+            while let Some(batch) = self.partitions[index].pop_batch(self.config.batch_size.get()) {
+                self.queued -= batch.len();
+                self.in_flight += batch.len();
+                self.partitions[index].park(batch);
+            }
+            while let Some(segment) = self.partitions[index].pop_parked() {
+                let id = LeaseId(self.next_lease);
+                self.next_lease += 1;
+                let (records, range) = (Arc::clone(&segment.records), segment.range.clone());
+                leased.push(Leased { id, partition: index, records, range });
+                self.abandoned.push((index, Out { id, segment }));
+            }
+        }
+        leased
+    }
+
     // ---- what can be seen ----
 
-    /// Returns and forgets the level changes that happened since the last call, in order.
-    pub fn crossings(&mut self) -> Vec<Crossing> {
-        std::mem::take(&mut self.crossings)
+    /// Returns and forgets what happened since the last call, in order.
+    pub fn news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Returns how long until the next probe of an open circuit; none when it is closed or a probe is out.
+    pub fn probe_in(&self, now: Duration) -> Option<Duration> {
+        self.breaker.probe_at().map(|at| at.saturating_sub(now))
     }
 
     /// Returns the queue size: accepted records not yet taken by a worker.
@@ -718,17 +984,18 @@ impl<T, W> BoundedBuffer<T, W> {
     /// Returns one moment of the buffer.
     pub fn snapshot(&self, now: Duration) -> BufferSnapshot {
         let oldest = self.partitions.iter().filter_map(Partition::oldest_queued).min();
-        let parked = self.partitions.iter().filter_map(|partition| partition.parked.as_ref());
         let snapshot = BufferSnapshot {
             state: self.state,
             capacity: self.config.capacity.get(),
             queued: self.queued,
             in_flight: self.in_flight,
-            parked: parked.map(|lease| lease.records.len()).sum(),
+            parked: self.partitions.iter().map(Partition::parked_records).sum(),
             waiting: self.credits.waiting(),
             oldest_age: oldest.map(|oldest| now.saturating_sub(Duration::from_nanos(oldest))),
             drain_rate: self.drain_rate.per_second(),
             level: self.watermark.level(),
+            circuit: self.breaker.state(),
+            probe_in: self.probe_in(now),
             counters: self.counters,
         };
         debug_assert_eq!(snapshot.residual(), 0, "the books do not balance: {snapshot:?}");

@@ -44,12 +44,20 @@ pub enum Reason {
     Started,
     /// Hard: the coordinator shuts down and takes no more records.
     Draining,
+    /// Hard: dead letters cannot be written, so a batch at fault holds up its partition.
+    DeadLettersUnwritable,
+    /// Hard: the store failed too often in a row and is left alone for a while.
+    CircuitOpen,
     /// Hard: the queue reached its high watermark.
     QueueHigh,
     /// Soft: the queue rose above its low watermark.
     QueueRising,
     /// Ok: the queue fell to its low watermark.
     QueueRecovered,
+    /// Ok: the store is back.
+    CircuitClosed,
+    /// Ok: dead letters can be written again.
+    DeadLettersWritable,
 }
 
 impl Reason {
@@ -58,9 +66,13 @@ impl Reason {
         match self {
             Self::Started => "started",
             Self::Draining => "draining",
+            Self::DeadLettersUnwritable => "dead_letters_unwritable",
+            Self::CircuitOpen => "circuit_open",
             Self::QueueHigh => "queue_high",
             Self::QueueRising => "queue_rising",
             Self::QueueRecovered => "queue_recovered",
+            Self::CircuitClosed => "circuit_closed",
+            Self::DeadLettersWritable => "dead_letters_writable",
         }
     }
 }

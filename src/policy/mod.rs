@@ -5,6 +5,7 @@
 //!
 //! [`Duration`]: std::time::Duration
 
+pub mod breaker;
 pub mod buffer;
 pub mod credits;
 pub mod drain_rate;
@@ -16,7 +17,8 @@ pub mod pressure;
 mod retry;
 mod watermark;
 
-pub use buffer::{BufferState, Counters, Overflow};
+pub use breaker::{BreakerConfig, CircuitBreaker, CircuitState};
+pub use buffer::{BufferState, Counters, DropReason, Outcome, Overflow};
 pub use lane::{Lane, Offered};
 pub use level::{Level, Reason};
 pub use outbox::Outbox;

@@ -10,6 +10,10 @@ use super::{Level, Reason};
 pub enum Cause {
     /// The coordinator shuts down. Hard; never cleared.
     Draining,
+    /// Dead letters cannot be written. Hard.
+    DeadLettersUnwritable,
+    /// The store failed too often in a row. Hard.
+    CircuitOpen,
     /// The queue reached its high watermark and has not fallen to the low one. Hard.
     QueueHigh,
     /// The queue rose above its low watermark. Soft.
@@ -17,12 +21,13 @@ pub enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 3] = [Self::Draining, Self::QueueHigh, Self::QueueRising];
+    const ALL: [Self; 5] =
+        [Self::Draining, Self::DeadLettersUnwritable, Self::CircuitOpen, Self::QueueHigh, Self::QueueRising];
 
     /// Returns the level that this cause holds up.
     pub const fn level(self) -> Level {
         match self {
-            Self::Draining | Self::QueueHigh => Level::Hard,
+            Self::Draining | Self::DeadLettersUnwritable | Self::CircuitOpen | Self::QueueHigh => Level::Hard,
             Self::QueueRising => Level::Soft,
         }
     }
@@ -31,6 +36,8 @@ impl Cause {
     pub const fn reason(self) -> Reason {
         match self {
             Self::Draining => Reason::Draining,
+            Self::DeadLettersUnwritable => Reason::DeadLettersUnwritable,
+            Self::CircuitOpen => Reason::CircuitOpen,
             Self::QueueHigh => Reason::QueueHigh,
             Self::QueueRising => Reason::QueueRising,
         }
@@ -40,6 +47,8 @@ impl Cause {
     const fn cleared(self) -> Option<Reason> {
         match self {
             Self::Draining => None,
+            Self::DeadLettersUnwritable => Some(Reason::DeadLettersWritable),
+            Self::CircuitOpen => Some(Reason::CircuitClosed),
             Self::QueueHigh | Self::QueueRising => Some(Reason::QueueRecovered),
         }
     }
@@ -99,6 +108,14 @@ impl Pressure {
         self.settle(cause)
     }
 
+    /// Clears a cause.
+    pub fn clear(&mut self, cause: Cause) -> Option<Change> {
+        if !std::mem::take(&mut self.raised[cause as usize]) {
+            return None;
+        }
+        self.settle(cause)
+    }
+
     /// Works out level and reason anew after `touched` was raised or cleared.
     fn settle(&mut self, touched: Cause) -> Option<Change> {
         let speaks = Cause::ALL.into_iter().find(|&cause| self.raised[cause as usize]);
@@ -148,6 +165,8 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Queue(Level),
+        Circuit(bool),
+        Letters(bool),
         Drain,
     }
 
@@ -156,6 +175,8 @@ mod tests {
             4 => Just(Step::Queue(Level::Ok)),
             4 => Just(Step::Queue(Level::Soft)),
             4 => Just(Step::Queue(Level::Hard)),
+            4 => any::<bool>().prop_map(Step::Circuit),
+            4 => any::<bool>().prop_map(Step::Letters),
             1 => Just(Step::Drain),
         ]
     }
@@ -165,20 +186,37 @@ mod tests {
         #[test]
         fn the_level_is_the_highest_cause_and_every_change_is_told_once(steps in prop::collection::vec(step(), 0..60)) {
             let mut pressure = Pressure::default();
-            let (mut queue, mut draining) = (Level::Ok, false);
+            let (mut queue, mut draining, mut circuit, mut letters) = (Level::Ok, false, false, false);
+            let mut last_cleared = Reason::Started;
             let mut told = (Level::Ok, Reason::Started);
             for step in steps {
                 let change = match step {
-                    Step::Queue(level) => { queue = level; pressure.queue_is(level) }
+                    Step::Queue(level) => {
+                        if queue != Level::Ok && level == Level::Ok { last_cleared = Reason::QueueRecovered; }
+                        queue = level;
+                        pressure.queue_is(level)
+                    }
+                    Step::Circuit(open) => {
+                        if circuit && !open { last_cleared = Reason::CircuitClosed; }
+                        circuit = open;
+                        if open { pressure.raise(Cause::CircuitOpen) } else { pressure.clear(Cause::CircuitOpen) }
+                    }
+                    Step::Letters(bad) => {
+                        if letters && !bad { last_cleared = Reason::DeadLettersWritable; }
+                        letters = bad;
+                        let cause = Cause::DeadLettersUnwritable;
+                        if bad { pressure.raise(cause) } else { pressure.clear(cause) }
+                    }
                     Step::Drain => { draining = true; pressure.raise(Cause::Draining) }
                 };
-                let level = if draining { Level::Hard } else { queue };
-                let reason = match (draining, queue) {
-                    (true, _) => Reason::Draining,
-                    (_, Level::Hard) => Reason::QueueHigh,
-                    (_, Level::Soft) => Reason::QueueRising,
-                    (_, Level::Ok) if told.1 == Reason::Started => Reason::Started,
-                    (_, Level::Ok) => Reason::QueueRecovered,
+                let level = if draining || circuit || letters { Level::Hard } else { queue };
+                let reason = match (draining, letters, circuit, queue) {
+                    (true, ..) => Reason::Draining,
+                    (_, true, ..) => Reason::DeadLettersUnwritable,
+                    (_, _, true, _) => Reason::CircuitOpen,
+                    (.., Level::Hard) => Reason::QueueHigh,
+                    (.., Level::Soft) => Reason::QueueRising,
+                    (.., Level::Ok) => last_cleared,
                 };
                 match change {
                     Some(change) => {

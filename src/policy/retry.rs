@@ -1,6 +1,6 @@
 //! How long to wait before a failed write is tried again.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// Exponential backoff with jitter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +14,9 @@ pub struct RetryPolicy {
     /// Whether each wait is shortened to a random 50 to 100 % of itself, so that clients of one store do not come back
     /// all at once.
     pub jitter: bool,
+    /// After so many transient failures a batch is given up, if other writes succeed meanwhile, so that it must be the
+    /// batch. While nothing succeeds it is the store, and the batch is tried on.
+    pub max_attempts: NonZeroU32,
 }
 
 impl Default for RetryPolicy {
@@ -23,6 +26,7 @@ impl Default for RetryPolicy {
             max_backoff: Duration::from_secs(2),
             multiplier: 2.0,
             jitter: true,
+            max_attempts: const { NonZeroU32::new(5).unwrap() },
         }
     }
 }
@@ -75,6 +79,7 @@ mod tests {
                 max_backoff: Duration::from_millis(max),
                 multiplier,
                 jitter: true,
+                ..RetryPolicy::default()
             };
             let full = RetryPolicy { jitter: false, ..policy }.wait(failures, None, random);
             let wait = policy.wait(failures, None, random);

@@ -1,0 +1,224 @@
+//! The records of the keys that hash alike, in order: queued in blocks, then in segments that are out or parked.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
+
+use super::LeaseId;
+
+#[derive(Debug)]
+pub(super) struct Partition<T> {
+    blocks: VecDeque<Block<T>>,
+    queued: usize,
+    /// What its worker has, at most one segment.
+    pub(super) lease: Option<Out<T>>,
+    /// What came back, oldest first; older than anything queued.
+    parked: VecDeque<Segment<T>>,
+    /// A worker asked and was given nothing yet.
+    pub(super) asked: bool,
+    /// How many records the last batch had: a guess at the next one's size.
+    last_batch: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Out<T> {
+    pub(super) id: LeaseId,
+    pub(super) segment: Segment<T>,
+}
+
+/// Records that are written together: a batch, or the part of one that is left of it.
+#[derive(Debug)]
+pub(super) struct Segment<T> {
+    pub(super) records: Arc<Vec<T>>,
+    stamps: Arc<Vec<u64>>,
+    pub(super) range: Range<usize>,
+    /// Transient failures that were not forgotten.
+    pub(super) attempts: u32,
+    /// How many writes had succeeded when the first of these failures was seen.
+    pub(super) first_failure: Option<u64>,
+    /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
+    pub(super) counts: bool,
+    /// The number of its last probe, 0 if it was none yet.
+    pub(super) probed: u64,
+}
+
+impl<T> Segment<T> {
+    pub(super) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.stamps().first().copied()
+    }
+
+    pub(super) fn stamps(&self) -> &[u64] {
+        &self.stamps[self.range.clone()]
+    }
+
+    /// Starts counting failures anew.
+    pub(super) fn forget_failures(&mut self) {
+        self.attempts = 0;
+        self.first_failure = None;
+    }
+
+    /// Splits off the second half; a single record has none.
+    pub(super) fn split(&mut self) -> Option<Self> {
+        if self.len() < 2 {
+            return None;
+        }
+        let middle = self.range.start + self.len() / 2;
+        let second = Self {
+            records: Arc::clone(&self.records),
+            stamps: Arc::clone(&self.stamps),
+            range: middle..self.range.end,
+            ..*self
+        };
+        self.range.end = middle;
+        Some(second)
+    }
+}
+
+/// Up to one batch of records, so that handing one out moves a pointer and no record, and no growth copies a long
+/// queue.
+#[derive(Debug)]
+struct Block<T> {
+    records: VecDeque<T>,
+    stamps: VecDeque<u64>,
+}
+
+impl<T> Block<T> {
+    fn with_capacity(records: usize) -> Self {
+        Self { records: VecDeque::with_capacity(records), stamps: VecDeque::with_capacity(records) }
+    }
+}
+
+impl<T> Partition<T> {
+    pub(super) fn new() -> Self {
+        Self { blocks: VecDeque::new(), queued: 0, lease: None, parked: VecDeque::new(), asked: false, last_batch: 0 }
+    }
+
+    /// Returns how many records no worker has taken yet.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Returns whether a worker could be given something, if it is ready.
+    pub(super) fn waits_for_batch(&self) -> bool {
+        self.asked && self.lease.is_none()
+    }
+
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Returns whether there is anything that a worker could take.
+    pub(super) fn has_work(&self) -> bool {
+        self.queued > 0 || self.has_parked()
+    }
+
+    pub(super) fn parked_records(&self) -> usize {
+        self.parked.iter().map(Segment::len).sum()
+    }
+
+    pub(super) fn push(&mut self, record: T, stamp: u64, batch_size: usize) {
+        let block = match self.blocks.back() {
+            Some(block) if block.records.len() < batch_size => self.blocks.back_mut(),
+            last => {
+                // Behind a full block another will fill; an empty queue starts as small as its batches are.
+                let room = if last.is_some() { batch_size } else { self.last_batch.clamp(4, batch_size.max(4)) };
+                self.blocks.push_back(Block::with_capacity(room));
+                self.blocks.back_mut()
+            }
+        };
+        if let Some(block) = block {
+            block.records.push_back(record);
+            block.stamps.push_back(stamp);
+            self.queued += 1;
+        }
+    }
+
+    pub(super) fn oldest_queued(&self) -> Option<u64> {
+        self.blocks.front().and_then(|block| block.stamps.front()).copied()
+    }
+
+    pub(super) fn oldest_unsettled(&self) -> Option<u64> {
+        let out = self.lease.as_ref().and_then(|out| out.segment.oldest());
+        let parked = self.parked.front().and_then(Segment::oldest);
+        // What is out or parked was taken from the front, so it is older than what is queued.
+        out.into_iter().chain(parked).min().or_else(|| self.oldest_queued())
+    }
+
+    /// Takes out the oldest queued record and its stamp.
+    pub(super) fn pop_oldest(&mut self) -> Option<(u64, T)> {
+        let block = self.blocks.front_mut()?;
+        let (stamp, record) = (block.stamps.pop_front()?, block.records.pop_front()?);
+        self.queued -= 1;
+        if block.records.is_empty() {
+            self.blocks.pop_front();
+        }
+        Some((stamp, record))
+    }
+
+    /// Takes the oldest queued records, up to a batch.
+    pub(super) fn pop_batch(&mut self, batch_size: usize) -> Option<Segment<T>> {
+        let mut block = self.blocks.pop_front()?;
+        // Evictions leave the first block short; a full batch is then made up from the next.
+        while block.records.len() < batch_size
+            && let Some(next) = self.blocks.front_mut()
+        {
+            let more = next.records.len().min(batch_size - block.records.len());
+            block.records.extend(next.records.drain(..more));
+            block.stamps.extend(next.stamps.drain(..more));
+            if next.records.is_empty() {
+                self.blocks.pop_front();
+            }
+        }
+        let len = block.records.len();
+        self.queued -= len;
+        self.last_batch = len;
+        Some(Segment {
+            records: Arc::new(Vec::from(block.records)),
+            stamps: Arc::new(Vec::from(block.stamps)),
+            range: 0..len,
+            attempts: 0,
+            first_failure: None,
+            counts: true,
+            probed: 0,
+        })
+    }
+
+    /// Puts a segment back to its place.
+    pub(super) fn park(&mut self, segment: Segment<T>) {
+        let at = self.parked.partition_point(|parked| parked.oldest() < segment.oldest());
+        self.parked.insert(at, segment);
+    }
+
+    /// Takes the parked segment that goes first.
+    pub(super) fn pop_parked(&mut self) -> Option<Segment<T>> {
+        self.parked.pop_front()
+    }
+
+    /// Takes the parked segment at `index`, as [`next_probe`](Self::next_probe) returned it.
+    pub(super) fn take_parked(&mut self, index: usize) -> Option<Segment<T>> {
+        self.parked.remove(index)
+    }
+
+    /// Returns the parked segment that was least recently a probe, and the number of that probe, among those whose keys
+    /// no older one holds: another would overtake an update.
+    pub(super) fn next_probe(&self, key: fn(&T) -> u64) -> Option<(u64, usize)> {
+        let mut before = HashSet::new();
+        let mut best = None;
+        for (index, segment) in self.parked.iter().enumerate() {
+            let keys = || segment.records[segment.range.clone()].iter().map(key);
+            if (index == 0 || !keys().any(|key| before.contains(&key)))
+                && best.is_none_or(|(probed, _)| segment.probed < probed)
+            {
+                best = Some((segment.probed, index));
+            }
+            before.extend(keys());
+        }
+        best
+    }
+}
