@@ -1,4 +1,8 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseActFuture,
@@ -14,19 +18,20 @@ use super::{
     queue::{BoundedQueue, ObserveQueue},
     shared::{CloseOnDrop, Shared},
     stop::{StopReason, StopSignal},
-    worker::SinkWorker,
+    worker::{SinkWorker, dead_letter},
 };
 use crate::{
+    dead_letter::DeadLetters,
     feedback::{EventBody, FeedbackEvent, Publisher},
     metrics as names,
     policy::{
         Cause, Level, Reason,
-        buffer::Crossing,
+        buffer::{Crossing, News},
         drain_rate::time_to_recover,
         pressure::{Change, Pressure},
     },
     record::Record,
-    sink::BoxSink,
+    sink::{Batch, BoxSink},
     timestamp::Timestamp,
 };
 
@@ -34,8 +39,15 @@ use crate::{
 /// keep a thread busy.
 const REPLACE_AFTER: Duration = Duration::from_millis(100);
 
+/// So many deaths of workers within such a time open the circuit.
+const TOO_MANY_DEATHS: usize = 5;
+const DEATHS_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long a stop waits for a worker to leave its write. One that blocks its thread is left behind.
 const STOP_WORKER: Duration = Duration::from_secs(1);
+
+/// How long the end waits for dead letters. A disk that hangs must not hold the process.
+const LAST_LETTERS: Duration = Duration::from_secs(2);
 
 /// Starts a queue and its workers, watches and replaces them, drains and stops them; turns the queue's level changes
 /// and other causes into the events that producers see.
@@ -47,6 +59,11 @@ pub struct WriteCoordinator<T: Record> {
     signal: StopSignal,
     queue: Option<Addr<BoundedQueue<T>>>,
     workers: Vec<WorkerSlot<T>>,
+    /// When workers died of late, on the coordinator's clock.
+    deaths: VecDeque<Duration>,
+    dead_letters: DeadLetters,
+    /// Partitions whose worker has a dead letter that cannot be written.
+    unwritable: BTreeSet<usize>,
     pressure: Pressure,
     epoch: u64,
     seq: u64,
@@ -66,6 +83,14 @@ pub(crate) struct Places {
     pub(crate) workers: Vec<Place>,
 }
 
+/// What an event says of the queue.
+#[derive(Clone, Copy)]
+struct Moment {
+    size: usize,
+    drain_rate: Option<f64>,
+    retry_after: Option<Duration>,
+}
+
 struct WorkerSlot<T: Record> {
     /// None while it is being replaced.
     address: Option<Addr<SinkWorker<T>>>,
@@ -73,19 +98,19 @@ struct WorkerSlot<T: Record> {
     replaced: Option<Duration>,
 }
 
-/// Brings level changes in the order in which they happened: sent by the queue; nothing is replied.
+/// Brings what happened in the buffer, in order: sent by the queue; nothing is replied.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Crossed {
-    pub(super) crossings: Vec<Crossing>,
+pub(super) struct Happened {
+    pub(super) news: Vec<News>,
 }
 
-/// Says that the sink refused a batch for good: sent by a worker, which then stops working; nothing is replied.
-#[derive(Message)]
+/// Says whether a dead letter that was tried before can be written: sent by a worker; nothing is replied.
+#[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct GaveUp {
+pub(super) struct LettersWritable {
     pub(super) partition: usize,
-    pub(super) error: crate::sink::SinkError,
+    pub(super) writable: bool,
 }
 
 /// Says that a part is gone, however it went: sent by its [`TellOnDrop`]; nothing is replied.
@@ -154,6 +179,7 @@ impl Drop for Watched {
 pub(crate) fn start<T: Record>(
     config: CoordinatorConfig,
     sink: BoxSink<T>,
+    dead_letters: DeadLetters,
     places: Places,
     publisher: Option<Publisher>,
     signal: StopSignal,
@@ -162,7 +188,7 @@ pub(crate) fn start<T: Record>(
     let shared = Arc::new(Shared::new(config));
     let coordinator = places.control.clone().start({
         let shared = Arc::clone(&shared);
-        move |_| WriteCoordinator::new(shared, sink, places, publisher, signal)
+        move |_| WriteCoordinator::new(shared, sink, dead_letters, places, publisher, signal)
     });
     (WriteHandle::new(shared, coordinator.clone(), owner), coordinator)
 }
@@ -171,6 +197,7 @@ impl<T: Record> WriteCoordinator<T> {
     fn new(
         shared: Arc<Shared<T>>,
         sink: BoxSink<T>,
+        dead_letters: DeadLetters,
         places: Places,
         publisher: Option<Publisher>,
         signal: StopSignal,
@@ -182,6 +209,9 @@ impl<T: Record> WriteCoordinator<T> {
             publisher,
             queue: None,
             workers: Vec::new(),
+            deaths: VecDeque::new(),
+            dead_letters,
+            unwritable: BTreeSet::new(),
             pressure: Pressure::default(),
             epoch: u64::try_from(Timestamp::now().as_micros()).unwrap_or(0),
             seq: 0,
@@ -198,10 +228,11 @@ impl<T: Record> WriteCoordinator<T> {
         let Some(queue) = self.queue.clone() else { return };
         let id = Arc::clone(&self.shared.config.id);
         let sink = self.sink.clone();
+        let dead_letters = self.dead_letters.clone();
         let coordinator = context.address();
         let worker = self.places.workers[partition].start(move |_| {
             let tell = TellOnDrop { to: coordinator.clone().recipient(), part: Part::Worker(partition) };
-            SinkWorker::new(&id, partition, sink, &queue, coordinator.recipient(), tell)
+            SinkWorker::new(&id, partition, sink, &queue, dead_letters, coordinator.recipient(), tell)
         });
         self.workers[partition].address = Some(worker);
         self.show_workers();
@@ -215,16 +246,22 @@ impl<T: Record> WriteCoordinator<T> {
         self.workers.iter().filter(|slot| slot.address.is_some()).count()
     }
 
-    /// Tells producers of a change.
-    fn announce(&mut self, change: Change, size: usize, drain_rate: Option<f64>) {
+    /// Tells producers of a change, if there is one.
+    fn announce_if(&mut self, change: Option<Change>, at: Moment) {
+        if let Some(change) = change {
+            self.announce(change, at);
+        }
+    }
+
+    fn announce(&mut self, change: Change, at: Moment) {
         self.shared.set_level(change.level);
         self.meters.level.set(f64::from(change.level.as_number()));
         self.seq += 1;
-        tracing::info!(
+        tracing::debug!(
             coordinator_id = &*self.shared.config.id,
             level = change.level.as_str(),
             reason = change.reason.as_str(),
-            queue_size = size,
+            queue_size = at.size,
             seq = self.seq,
             "level"
         );
@@ -242,19 +279,27 @@ impl<T: Record> WriteCoordinator<T> {
             level: change.level,
             previous: change.previous,
             reason: change.reason,
-            queue_size: size as u64,
+            queue_size: at.size as u64,
             capacity: capacity as u64,
-            utilization: size as f64 / capacity as f64,
-            drain_rate,
-            retry_after: recovers.then(|| time_to_recover(size, config.watermarks.low(), drain_rate)).flatten(),
+            utilization: at.size as f64 / capacity as f64,
+            drain_rate: at.drain_rate,
+            retry_after: at.retry_after.filter(|_| recovers),
         }));
     }
 
     /// Takes no more records, and says so.
     fn raise_draining(&mut self) {
-        if let Some(change) = self.pressure.raise(Cause::Draining) {
-            let snapshot = self.shared.snapshot();
-            self.announce(change, snapshot.queued, snapshot.drain_rate);
+        let change = self.pressure.raise(Cause::Draining);
+        self.announce_if(change, self.present());
+    }
+
+    fn present(&self) -> Moment {
+        let snapshot = self.shared.snapshot();
+        let low = self.shared.config.watermarks.low();
+        Moment {
+            size: snapshot.queued,
+            drain_rate: snapshot.drain_rate,
+            retry_after: time_to_recover(snapshot.queued, low, snapshot.drain_rate),
         }
     }
 
@@ -286,7 +331,8 @@ impl<T: Record> Actor for WriteCoordinator<T> {
             self.start_worker(partition, context);
         }
         // Not a level change: it tells whoever listens that this coordinator begins anew, at ok.
-        self.announce(Change { level: Level::Ok, previous: Level::Ok, reason: Reason::Started }, 0, None);
+        let started = Change { level: Level::Ok, previous: Level::Ok, reason: Reason::Started };
+        self.announce(started, Moment { size: 0, drain_rate: None, retry_after: None });
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -294,35 +340,51 @@ impl<T: Record> Actor for WriteCoordinator<T> {
     }
 }
 
-impl<T: Record> Handler<Crossed> for WriteCoordinator<T> {
+impl<T: Record> Handler<Happened> for WriteCoordinator<T> {
     type Result = ();
 
-    fn handle(&mut self, crossed: Crossed, _: &mut Self::Context) {
-        for crossing in crossed.crossings {
-            if let Some(change) = self.pressure.queue_is(crossing.level) {
-                self.announce(change, crossing.size, crossing.drain_rate);
-            }
+    fn handle(&mut self, happened: Happened, _: &mut Self::Context) {
+        for news in happened.news {
+            let low = self.shared.config.watermarks.low();
+            let (change, at) = match news {
+                News::Level(Crossing { level, size, drain_rate }) => {
+                    let retry_after = time_to_recover(size, low, drain_rate);
+                    (self.pressure.queue_is(level), Moment { size, drain_rate, retry_after })
+                }
+                News::CircuitOpened { size, drain_rate, probe_in } => {
+                    tracing::error!(
+                        coordinator_id = &*self.shared.config.id,
+                        probe_in_ms = probe_in.as_millis() as u64,
+                        "the store failed too often in a row and is left alone for a while"
+                    );
+                    (self.pressure.raise(Cause::CircuitOpen), Moment { size, drain_rate, retry_after: Some(probe_in) })
+                }
+                News::CircuitClosed { size, drain_rate } => {
+                    tracing::warn!(coordinator_id = &*self.shared.config.id, "the store is back");
+                    let retry_after = time_to_recover(size, low, drain_rate);
+                    (self.pressure.clear(Cause::CircuitOpen), Moment { size, drain_rate, retry_after })
+                }
+            };
+            self.announce_if(change, at);
         }
     }
 }
 
-impl<T: Record> Handler<GaveUp> for WriteCoordinator<T> {
+impl<T: Record> Handler<LettersWritable> for WriteCoordinator<T> {
     type Result = ();
 
-    fn handle(&mut self, gave_up: GaveUp, _: &mut Self::Context) {
-        let id = &self.shared.config.id;
-        // Nothing may be given up while there is nowhere to put it, so the coordinator stops with what it holds.
-        self.shared.close();
-        let snapshot = self.shared.snapshot();
-        tracing::error!(
-            coordinator_id = &**id,
-            partition = gave_up.partition,
-            unsettled = snapshot.queued + snapshot.in_flight,
-            error = %gave_up.error,
-            "the sink refused a batch for good; the coordinator stops, its records stay unsettled"
-        );
-        self.signal.stop(StopReason::SinkRefused { coordinator_id: Arc::clone(id), error: gave_up.error.to_string() });
-        self.raise_draining();
+    fn handle(&mut self, letters: LettersWritable, _: &mut Self::Context) {
+        if letters.writable {
+            self.unwritable.remove(&letters.partition);
+        } else {
+            self.unwritable.insert(letters.partition);
+        }
+        let change = if self.unwritable.is_empty() {
+            self.pressure.clear(Cause::DeadLettersUnwritable)
+        } else {
+            self.pressure.raise(Cause::DeadLettersUnwritable)
+        };
+        self.announce_if(change, self.present());
     }
 }
 
@@ -346,6 +408,15 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
                 let again = slot.replaced.is_some_and(|before| now.saturating_sub(before) < REPLACE_AFTER * 10);
                 slot.replaced = Some(now);
                 self.show_workers();
+                self.deaths.push_back(now);
+                while self.deaths.front().is_some_and(|&death| now.saturating_sub(death) > DEATHS_WITHIN) {
+                    self.deaths.pop_front();
+                }
+                if self.deaths.len() >= TOO_MANY_DEATHS {
+                    // Whatever kills them, it is not getting better by trying at once again.
+                    self.deaths.clear();
+                    self.shared.with(|buffer| buffer.open_circuit(now));
+                }
                 if again {
                     context.run_later(REPLACE_AFTER, move |coordinator, context| {
                         coordinator.start_worker(partition, context);
@@ -385,7 +456,8 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
         let queue = self.queue.clone();
         let settled = async move {
             let _ = tokio::time::timeout(drain.deadline, shared.flush()).await;
-            shared.close();
+            // Receipts stay: what is left may yet become a dead letter.
+            shared.with(|buffer| buffer.close());
             if let Some(queue) = queue {
                 // So that the last level change is told before the end.
                 let _ = queue.send(ObserveQueue).await;
@@ -396,15 +468,18 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
 }
 
 impl<T: Record> WriteCoordinator<T> {
-    /// Ends queue and workers, then itself.
+    /// Ends queue and workers, gives up what is left, then ends itself.
     fn stop_parts(&mut self) -> ResponseActFuture<Self, CoordinatorReport> {
         self.stopping = true;
         self.watched.asked = true;
         let workers: Vec<_> = self.workers.iter_mut().filter_map(|slot| slot.address.take()).collect();
         let queue = self.queue.take();
+        let shared = Arc::clone(&self.shared);
+        let dead_letters = self.dead_letters.clone();
         let stopped = async move {
             let workers = futures_util::future::join_all(workers.iter().map(|worker| worker.send(Stop)));
             let _ = tokio::time::timeout(STOP_WORKER, workers).await;
+            give_up_rest(&shared, &dead_letters).await;
             if let Some(queue) = queue {
                 let _ = queue.send(Stop).await;
             }
@@ -414,6 +489,33 @@ impl<T: Record> WriteCoordinator<T> {
             CoordinatorReport::of_buffer(&coordinator.shared.config.id, &coordinator.shared.snapshot())
         }))
     }
+}
+
+/// Turns everything that is unsettled at the deadline into dead letters, as far as these can be written. A write that
+/// is still under way may succeed all the same: then the record is in both places, and a replay writes it once more.
+async fn give_up_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters) {
+    let until = tokio::time::Instant::now() + LAST_LETTERS;
+    for leased in shared.with(|buffer| buffer.abandon()) {
+        let batch = Batch::from(leased.records).slice(leased.range);
+        let error = "not stored before the deadline of the shutdown";
+        let written = dead_letter(dead_letters, &shared.config, &batch, error, 0);
+        match tokio::time::timeout_at(until, written).await {
+            Ok(Ok(())) => {
+                let now = shared.now();
+                let _records = shared.with(|buffer| buffer.settle_dead_lettered(leased.id, now));
+            }
+            failed => {
+                let error = failed.map_or_else(|_| "it took too long".to_owned(), |written| written.err().unwrap_or_default());
+                tracing::error!(
+                    coordinator_id = &*shared.config.id,
+                    records = batch.len(),
+                    error,
+                    "records that were accepted are neither stored nor dead letters"
+                );
+            }
+        }
+    }
+    shared.with(|buffer| buffer.lose_receipts());
 }
 
 struct Meters {

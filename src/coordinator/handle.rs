@@ -108,7 +108,7 @@ impl<T: Record> WriteHandle<T> {
         let now = self.shared.now();
         let record = match self.shared.with(|buffer| buffer.offer(now, partition, record)) {
             Ok(()) => return Ok(()),
-            Err((Refused::Full, record)) if self.shared.config.overflow == Overflow::Block => record,
+            Err((Refused::Full | Refused::CircuitOpen, record)) if self.shared.config.overflow == Overflow::Block => record,
             Err((refused, record)) => return Err(self.refused(record, refused)),
         };
         let deadline = wait.map(|wait| now.saturating_add(wait));
@@ -230,7 +230,7 @@ impl<T: Record> WriteHandle<T> {
             placed += taken;
             if placed < partitions.len() && taken == 0 {
                 if self.shared.config.overflow != Overflow::Block {
-                    return Err(Refusal::Full);
+                    return Err(self.shared.with(|buffer| buffer.full()).into());
                 }
                 placed += self.wait_and_accept(records, &partitions[placed..], None).await?;
             }
@@ -295,6 +295,7 @@ impl<T: Record> WriteHandle<T> {
     fn count(&self, refusal: &Refusal, records: usize) -> Option<Duration> {
         let refused = match refusal {
             Refusal::Full => Refused::Full,
+            Refusal::CircuitOpen => Refused::CircuitOpen,
             Refusal::Draining => Refused::Draining,
             Refusal::Closed => Refused::Closed,
             Refusal::Invalid(_) => {

@@ -4,7 +4,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipi
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::{
-    coordinator::{Crossed, Stop, TellOnDrop},
+    coordinator::{Happened, Stop, TellOnDrop},
     shared::{CloseOnDrop, Shared},
     worker::{Lease, Work},
 };
@@ -25,7 +25,7 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 pub struct BoundedQueue<T: Record> {
     shared: Arc<Shared<T>>,
     workers: Vec<Option<Recipient<Work<T>>>>,
-    coordinator: Recipient<Crossed>,
+    coordinator: Recipient<Happened>,
     timer: Option<(Duration, SpawnHandle)>,
     meters: Meters,
     // Last, so that whoever is told that the queue is gone finds it closed.
@@ -53,7 +53,7 @@ pub(super) struct Take<T: Record> {
 pub struct ObserveQueue;
 
 impl<T: Record> BoundedQueue<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Recipient<Crossed>, tell: TellOnDrop) -> Self {
+    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Recipient<Happened>, tell: TellOnDrop) -> Self {
         Self {
             workers: (0..shared.config.workers.get()).map(|_| None).collect(),
             meters: Meters::new(&shared.config.id, shared.config.capacity.get()),
@@ -69,13 +69,13 @@ impl<T: Record> BoundedQueue<T> {
     /// never fire.
     fn attend(&mut self, context: &mut Context<Self>) {
         let now = self.shared.now();
-        let (leased, crossings, deadline) = self.shared.with(|buffer| {
+        let (leased, news, deadline) = self.shared.with(|buffer| {
             buffer.expire(now);
             let leased = buffer.hand_out(now);
-            (leased, buffer.crossings(), buffer.next_deadline())
+            (leased, buffer.news(), buffer.next_deadline())
         });
-        if !crossings.is_empty() {
-            self.coordinator.do_send(Crossed { crossings });
+        if !news.is_empty() {
+            self.coordinator.do_send(Happened { news });
         }
         for leased in leased {
             self.send_work(leased);

@@ -1,30 +1,37 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
 };
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
 use super::{
-    coordinator::{GaveUp, Stop, TellOnDrop},
+    config::CoordinatorConfig,
+    coordinator::{LettersWritable, Stop, TellOnDrop},
     queue::Take,
     shared::Shared,
 };
 use crate::{
+    dead_letter::{DeadLetter, DeadLetters},
     metrics as names,
-    policy::buffer::{LeaseId, Leased},
+    policy::{
+        Outcome,
+        buffer::{Isolated, LeaseId, Leased, Verdict},
+    },
     record::Record,
     sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind},
 };
 
-/// Writes the batches of one partition, one at a time, in order, each until it is stored.
+/// Writes the batches of one partition, one at a time, in order, each until it is stored, found at fault record by
+/// record, or parked because the store is away.
 pub struct SinkWorker<T: Record> {
     partition: usize,
     sink: BoxSink<T>,
     queue: Recipient<Take<T>>,
-    coordinator: Recipient<GaveUp>,
+    dead_letters: DeadLetters,
+    coordinator: Recipient<LettersWritable>,
     meters: Meters,
     _tell: TellOnDrop,
 }
@@ -47,18 +54,42 @@ pub(super) struct Lease<T> {
 
 impl<T> Lease<T> {
     pub(super) fn new(shared: Arc<Shared<T>>, leased: Leased<T>) -> Self {
-        Self { shared, id: leased.id, partition: leased.partition, batch: Batch::from(leased.records) }
+        let batch = Batch::from(leased.records).slice(leased.range);
+        Self { shared, id: leased.id, partition: leased.partition, batch }
     }
 
-    /// Settles the whole batch as stored, and takes the partition's next one if one is ready.
-    fn stored(self) -> Option<Self> {
+    /// Settles the whole batch, and takes the partition's next one if one is ready.
+    fn settle(self, outcome: Outcome) -> Option<Self> {
         let now = self.shared.now();
         let (_records, next) = self.shared.with(|buffer| {
-            let records = buffer.settle_stored(self.id, now);
+            let records = match outcome {
+                Outcome::DeadLettered => buffer.settle_dead_lettered(self.id, now),
+                _ => buffer.settle_stored(self.id, now),
+            };
             (records, buffer.ask(self.partition, now))
         });
         // The records are dropped here and with `self`, outside the lock. A settled lease cannot be parked any more.
         next.map(|next| Self::new(Arc::clone(&self.shared), next))
+    }
+
+    /// Leaves the batch to the buffer, which has it already, and takes what is ready instead.
+    fn leave(self) -> Option<Self> {
+        let now = self.shared.now();
+        let next = self.shared.with(|buffer| buffer.ask(self.partition, now));
+        next.map(|next| Self::new(Arc::clone(&self.shared), next))
+    }
+
+    /// Narrows a batch that is given up down to its first half; of a single record it returns the attempts.
+    fn isolate(&mut self, answered: bool) -> Option<u32> {
+        match self.shared.with(|buffer| buffer.isolate(self.id, answered)) {
+            Some(Isolated::Half(half)) => {
+                self.batch = Batch::from(half.records).slice(half.range);
+                None
+            }
+            Some(Isolated::Alone { attempts }) => Some(attempts),
+            // The lease was taken away, at the end: what is written for it now no longer counts.
+            None => None,
+        }
     }
 }
 
@@ -74,11 +105,12 @@ impl<T: Record> SinkWorker<T> {
         partition: usize,
         sink: BoxSink<T>,
         queue: &Addr<super::BoundedQueue<T>>,
-        coordinator: Recipient<GaveUp>,
+        dead_letters: DeadLetters,
+        coordinator: Recipient<LettersWritable>,
         tell: TellOnDrop,
     ) -> Self {
         let meters = Meters::new(coordinator_id, partition);
-        Self { partition, sink, queue: queue.clone().recipient(), coordinator, meters, _tell: tell }
+        Self { partition, sink, queue: queue.clone().recipient(), dead_letters, coordinator, meters, _tell: tell }
     }
 }
 
@@ -94,13 +126,14 @@ impl<T: Record> Handler<Work<T>> for SinkWorker<T> {
     type Result = ();
 
     fn handle(&mut self, work: Work<T>, context: &mut Self::Context) {
-        let work = work_off(work.lease, self.sink.clone(), self.meters.clone());
+        let desk = Desk {
+            sink: self.sink.clone(),
+            dead_letters: self.dead_letters.clone(),
+            coordinator: self.coordinator.clone(),
+            meters: self.meters.clone(),
+        };
         // A future of this actor's: when the worker stops it is dropped, and parks its lease.
-        context.spawn(work.into_actor(self).map(|worked, worker, _| {
-            if let Err(error) = worked {
-                worker.coordinator.do_send(GaveUp { partition: worker.partition, error });
-            }
-        }));
+        context.spawn(desk.work_off(work.lease).into_actor(self));
     }
 }
 
@@ -112,59 +145,146 @@ impl<T: Record> Handler<Stop> for SinkWorker<T> {
     }
 }
 
-/// Writes batch after batch until none is ready, or the store refuses one for good.
-async fn work_off<T: Record>(mut lease: Lease<T>, sink: BoxSink<T>, meters: Meters) -> Result<(), SinkError> {
-    loop {
-        write_until_stored(&lease, &sink, &meters).await?;
-        match lease.stored() {
-            Some(next) => lease = next,
-            None => return Ok(()),
+/// What a worker works with.
+struct Desk<T: Record> {
+    sink: BoxSink<T>,
+    dead_letters: DeadLetters,
+    coordinator: Recipient<LettersWritable>,
+    meters: Meters,
+}
+
+/// How one write ended.
+enum Written {
+    Stored,
+    /// The lease is back with the buffer.
+    Parked,
+    /// The batch is to be given up. `answered`: the store itself refused it.
+    GivenUp {
+        error: SinkError,
+        answered: bool,
+    },
+}
+
+impl<T: Record> Desk<T> {
+    /// Works off batch after batch until none is ready.
+    async fn work_off(self, mut lease: Lease<T>) {
+        loop {
+            let next = match self.write(&lease).await {
+                Written::Stored => lease.settle(Outcome::Stored),
+                Written::Parked => lease.leave(),
+                Written::GivenUp { error, answered } => match lease.isolate(answered) {
+                    Some(attempts) => {
+                        self.bury(&lease, &error, attempts).await;
+                        lease.settle(Outcome::DeadLettered)
+                    }
+                    None => Some(lease),
+                },
+            };
+            match next {
+                Some(next) => lease = next,
+                None => return,
+            }
+            // A sink that is always ready would otherwise never let this thread do anything else.
+            tokio::task::yield_now().await;
         }
-        // A sink that is always ready would otherwise never let this thread do anything else.
-        tokio::task::yield_now().await;
+    }
+
+    /// Writes a batch again and again until it is stored, given up, or parked because the store is away.
+    async fn write(&self, lease: &Lease<T>) -> Written {
+        let shared = &lease.shared;
+        loop {
+            if !shared.with(|buffer| buffer.may_write(lease.id)) {
+                return Written::Parked;
+            }
+            let (began, started) = (shared.now(), Instant::now());
+            // In a block of its own, so that a panic on the way to the future is caught like one inside it.
+            let written = AssertUnwindSafe(async { self.sink.write(&lease.batch).await }).catch_unwind().await;
+            self.meters.latency.record(started.elapsed().as_secs_f64());
+            let error = match written {
+                Ok(Ok(())) => {
+                    self.meters.written.increment(1);
+                    return Written::Stored;
+                }
+                Ok(Err(error)) if error.kind() == SinkErrorKind::Permanent => {
+                    self.meters.permanent.increment(1);
+                    return Written::GivenUp { error, answered: true };
+                }
+                Ok(Err(error)) => {
+                    self.meters.transient.increment(1);
+                    error
+                }
+                Err(panic) => {
+                    self.meters.panics.increment(1);
+                    SinkError::transient(format!("the sink panicked: {}", message_of(&*panic)))
+                }
+            };
+            let now = shared.now();
+            let failures = match shared.with(|buffer| buffer.write_failed(lease.id, began, now)) {
+                Verdict::Retry { failures } => failures,
+                Verdict::Parked => return Written::Parked,
+                Verdict::GiveUp => return Written::GivenUp { error, answered: false },
+            };
+            let wait = shared.config.retry.wait(failures, error.wait(), fastrand::f64());
+            tracing::warn!(
+                coordinator_id = &*shared.config.id,
+                partition = lease.partition,
+                records = lease.batch.len(),
+                failures,
+                retry_in_ms = wait.as_millis() as u64,
+                %error,
+                "a batch was not written and is tried again"
+            );
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Appends the record of a lease to the dead letters, again and again until it is there: while they cannot be
+    /// written nothing may be given up.
+    async fn bury(&self, lease: &Lease<T>, error: &SinkError, attempts: u32) {
+        let config = &lease.shared.config;
+        let mut failures = 0_u32;
+        loop {
+            match dead_letter(&self.dead_letters, config, &lease.batch, &error.to_string(), attempts).await {
+                Ok(()) => break,
+                Err(unwritable) => {
+                    failures = failures.saturating_add(1);
+                    let wait = config.retry.wait(failures, None, fastrand::f64());
+                    tracing::error!(
+                        coordinator_id = &*config.id,
+                        partition = lease.partition,
+                        retry_in_ms = wait.as_millis() as u64,
+                        error = unwritable,
+                        "a dead letter cannot be written; its partition waits"
+                    );
+                    self.coordinator.do_send(LettersWritable { partition: lease.partition, writable: false });
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+        if failures > 0 {
+            self.coordinator.do_send(LettersWritable { partition: lease.partition, writable: true });
+        }
+        tracing::warn!(
+            coordinator_id = &*config.id,
+            partition = lease.partition,
+            attempts,
+            %error,
+            "a record was given up and is a dead letter"
+        );
     }
 }
 
-/// Writes a batch again and again until it is stored or the store refuses it for good.
-async fn write_until_stored<T: Record>(lease: &Lease<T>, sink: &BoxSink<T>, meters: &Meters) -> Result<(), SinkError> {
-    let mut failures = 0_u32;
-    loop {
-        let started = Instant::now();
-        // In a block of its own, so that a panic on the way to the future is caught like one inside it.
-        let written = AssertUnwindSafe(async { sink.write(&lease.batch).await }).catch_unwind().await;
-        meters.latency.record(started.elapsed().as_secs_f64());
-        let (error, what) = match written {
-            Ok(Ok(())) => {
-                meters.written.increment(1);
-                return Ok(());
-            }
-            Ok(Err(error)) => {
-                let what = error.kind().as_str();
-                (error, what)
-            }
-            Err(panic) => (SinkError::transient(format!("the sink panicked: {}", message_of(&*panic))), "panic"),
-        };
-        match what {
-            "panic" => meters.panics.increment(1),
-            _ if error.kind() == SinkErrorKind::Permanent => meters.permanent.increment(1),
-            _ => meters.transient.increment(1),
-        }
-        if error.kind() == SinkErrorKind::Permanent {
-            return Err(error);
-        }
-        failures = failures.saturating_add(1);
-        let wait = lease.shared.config.retry.wait(failures, error.wait(), fastrand::f64());
-        tracing::warn!(
-            coordinator_id = &*lease.shared.config.id,
-            partition = lease.partition,
-            records = lease.batch.len(),
-            failures,
-            retry_in_ms = wait.as_millis() as u64,
-            %error,
-            "a batch was not written and is tried again"
-        );
-        tokio::time::sleep(wait).await;
-    }
+/// Appends records to the dead letters.
+pub(super) async fn dead_letter<T: Record>(
+    dead_letters: &DeadLetters,
+    config: &CoordinatorConfig,
+    records: &[T],
+    error: &str,
+    attempts: u32,
+) -> Result<(), String> {
+    let letters: Result<Vec<_>, _> = records.iter().map(|record| DeadLetter::new(record, error, attempts)).collect();
+    let letters = letters.map_err(|error| format!("a record cannot be written as JSON: {error}"))?;
+    dead_letters.append(&config.id, T::KIND, &letters).await.map_err(|error| error.to_string())
 }
 
 /// Returns the message of a panic, as far as it has one.
