@@ -253,3 +253,6 @@ impl Default for Limits {
         Self { file_bytes: 64 << 20, idle: Duration::from_secs(5) }
     }
 }
+
+#[cfg(test)]
+mod tests;
