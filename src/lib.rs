@@ -9,6 +9,7 @@ pub use actix;
 #[doc(hidden)]
 pub mod cli;
 pub mod coordinator;
+pub mod dead_letter;
 pub mod feedback;
 pub mod metrics;
 pub mod policy;
@@ -20,6 +21,7 @@ mod store;
 mod timestamp;
 
 pub use coordinator::{CoordinatorReport, Health, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle};
+pub use dead_letter::{DeadLetter, DeadLetters};
 pub use feedback::{Delivery, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus};
 pub use policy::{Level, Reason};
 pub use record::{Bar, Invalid, Record, Timeframe};

@@ -1,0 +1,67 @@
+//! The files of a dead-letter directory: their names, and which of them somebody writes.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::timestamp::Timestamp;
+
+/// The extension of a file of entries.
+pub(super) const ENTRIES: &str = "ndjson";
+/// The extension of a file that is just being made.
+pub(super) const NEW: &str = "new";
+
+/// Returns a name that no other file has: the time first, so that names sort by it.
+pub(super) fn new_name(now: Timestamp) -> String {
+    let micros = now.as_micros();
+    let seconds = Timestamp::from_micros(micros - micros.rem_euclid(1_000_000)).to_string();
+    let seconds = seconds.replace(['-', ':', 'Z'], "");
+    format!("{seconds}-{:06}-{:08x}.{ENTRIES}", micros.rem_euclid(1_000_000), fastrand::u32(..))
+}
+
+/// Returns the files of entries in a directory, the oldest first. A directory that is not there has none.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let listed = match fs::read_dir(dir) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files = Vec::new();
+    for entry in listed {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == ENTRIES) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Waits until the names in a directory are on the disk.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    // A relative name's parent is the empty path, which means here.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// Says whether the path leads to this file.
+#[cfg(unix)]
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(there)) => identity(file) == identity(there),
+        _ => false,
+    }
+}
+
+/// Elsewhere a file that is open cannot be removed.
+#[cfg(not(unix))]
+pub(super) fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}

@@ -1,0 +1,258 @@
+//! The one thread that appends: takes what waits, writes it, syncs it, and only then answers.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{AppendError, Limits, files};
+use crate::timestamp::Timestamp;
+
+/// What the handles ask of the thread.
+pub(super) enum Job {
+    /// Append whole lines.
+    Append { lines: Vec<u8>, answer: Answer },
+    /// Let go of the file.
+    Release(oneshot::Sender<()>),
+}
+
+type Answer = oneshot::Sender<Result<(), AppendError>>;
+
+/// What the writer does to the disk, so that a test can make it fail.
+pub(super) trait Disk: Send + 'static {
+    /// Makes a new file at the path, whose directory exists, that is locked before anybody can find it.
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>>;
+}
+
+/// A file that is open for appending.
+pub(super) trait Output: Send {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+    /// Says whether the path still leads to this file.
+    fn is_at(&self, path: &Path) -> bool;
+}
+
+pub(super) struct Writer {
+    dir: PathBuf,
+    limits: Limits,
+    disk: Box<dyn Disk>,
+    /// Not bounded, but never long: whoever appends waits for the answer.
+    jobs: mpsc::Receiver<Job>,
+    open: Option<Open>,
+    /// When the last file was named, so that names rise even if the clock does not.
+    named: i64,
+}
+
+struct Open {
+    path: PathBuf,
+    output: Box<dyn Output>,
+    /// How much of it is synced.
+    len: u64,
+}
+
+impl Writer {
+    pub(super) fn spawn(dir: PathBuf, limits: Limits, disk: Box<dyn Disk>) -> io::Result<mpsc::Sender<Job>> {
+        let (sender, jobs) = mpsc::channel();
+        let writer = Self { dir, limits, disk, jobs, open: None, named: 0 };
+        thread::Builder::new().name("mds-dead-letters".to_owned()).spawn(move || writer.run())?;
+        Ok(sender)
+    }
+
+    fn run(mut self) {
+        while let Some(job) = self.next() {
+            match job {
+                Job::Append { lines, answer } => {
+                    let released = self.serve(lines, answer);
+                    let Some(released) = released else { continue };
+                    self.open = None;
+                    let _ = released.send(());
+                }
+                Job::Release(released) => {
+                    self.open = None;
+                    let _ = released.send(());
+                }
+            }
+        }
+    }
+
+    /// Waits for the next job. A file that nobody appends to for a while is let go meanwhile, so that a replay can take
+    /// it although this process goes on.
+    fn next(&mut self) -> Option<Job> {
+        if self.open.is_some() {
+            match self.jobs.recv_timeout(self.limits.idle) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => self.open = None,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        self.jobs.recv().ok()
+    }
+
+    /// Appends the lines, and those of all that wait behind them up to a limit, with one sync. Returns whom to tell of a
+    /// release that was met on the way.
+    fn serve(&mut self, lines: Vec<u8>, answer: Answer) -> Option<oneshot::Sender<()>> {
+        let (mut bytes, mut answers, mut released) = (Vec::new(), Vec::new(), None);
+        let mut next = Some((lines, answer));
+        while let Some((mut lines, answer)) = next.take() {
+            // Nobody waits for one that was cancelled before its turn.
+            if !answer.is_closed() {
+                bytes.append(&mut lines);
+                answers.push(answer);
+            }
+            if (bytes.len() as u64) < self.limits.file_bytes {
+                match self.jobs.try_recv() {
+                    Ok(Job::Append { lines, answer }) => next = Some((lines, answer)),
+                    Ok(Job::Release(sender)) => released = Some(sender),
+                    Err(_) => {}
+                }
+            }
+        }
+        if !answers.is_empty() {
+            let result = self.append(&bytes);
+            for answer in answers {
+                // An error means that it was cancelled meanwhile.
+                let _ = answer.send(result.clone());
+            }
+        }
+        released
+    }
+
+    /// Appends and syncs all of the bytes, or leaves the file as it was.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.create()?,
+        };
+        let written = open
+            .output
+            .write_all(bytes)
+            .map_err(|error| (error, "write"))
+            .and_then(|()| open.output.sync().map_err(|error| (error, "sync")))
+            .and_then(|()| match open.output.is_at(&open.path) {
+                true => Ok(()),
+                false => Err((io::Error::other("the file was removed or replaced while it was written"), "keep")),
+            });
+        match written {
+            Ok(()) => {
+                open.len += bytes.len() as u64;
+                if open.len < self.limits.file_bytes {
+                    self.open = Some(open);
+                }
+                Ok(())
+            }
+            Err((error, step)) => {
+                // What was written of it goes again. Where that fails too, readers find what is damaged, and what is
+                // whole is one entry too many and not one too few. Either way the file is not written any more: after
+                // a failed sync nobody knows what of it the disk holds, and the next sync would not say.
+                let undone = open.output.truncate(open.len);
+                if open.len == 0 && open.output.is_at(&open.path) {
+                    let _ = fs::remove_file(&open.path);
+                }
+                let error = AppendError::new(&open.path, step, error);
+                tracing::debug!(%error, undone = undone.is_ok(), "dead letters could not be appended");
+                Err(error)
+            }
+        }
+    }
+
+    fn create(&mut self) -> Result<Open, AppendError> {
+        make_dir(&self.dir).map_err(|error| AppendError::new(&self.dir, "make", error))?;
+        self.named = Timestamp::now().as_micros().max(self.named + 1);
+        let path = self.dir.join(files::new_name(Timestamp::from_micros(self.named)));
+        let output = self.disk.create(&path).map_err(|error| AppendError::new(&path, "make", error))?;
+        Ok(Open { path, output, len: 0 })
+    }
+}
+
+/// Makes the directory and those above it, for their owner alone, as far as they are missing.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let mut above = Vec::from_iter(dir.ancestors().skip(1).take_while(|above| !above.exists()));
+    above.extend(dir.ancestors().skip(1).find(|above| above.exists()));
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(dir)?;
+    // The name of a new directory is in the one above it.
+    above.into_iter().try_for_each(files::sync_dir)
+}
+
+/// The real disk.
+pub(super) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>> {
+        // Under another name first: once it can be found, it is locked. Otherwise a replay could take it for a file
+        // that nobody writes.
+        let new = path.with_extension(files::NEW);
+        let create = || {
+            let file = private(OpenOptions::new().append(true).create_new(true)).open(&new)?;
+            file.try_lock()?;
+            fs::rename(&new, path)?;
+            files::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+            Ok(file)
+        };
+        match create() {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) => {
+                // It is empty under either name.
+                let _ = fs::remove_file(&new);
+                let _ = fs::remove_file(path);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Makes a file that is created readable for its owner alone.
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+impl Output for File {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Write::write_all(self, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        files::is_at(self, path)
+    }
+}
+
+impl AppendError {
+    fn new(path: &Path, step: &'static str, source: io::Error) -> Self {
+        Self::Io { path: path.into(), step, source: Arc::new(source) }
+    }
+}
+
+/// How the files are divided.
+impl Default for Limits {
+    fn default() -> Self {
+        Self { file_bytes: 64 << 20, idle: Duration::from_secs(5) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! Appending from inside, on a disk that a test makes fail.
+
+use std::{collections::VecDeque, fs, sync::Arc, thread};
+
+use futures::executor::block_on;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::dead_letter::{DeadLetter, DeadLetters, line};
+
+/// What happens at the next steps of the disk, in order; where nothing is planned a step does what it should.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<Plan>>);
+
+#[derive(Default)]
+struct Plan {
+    create: VecDeque<Step>,
+    write: VecDeque<Step>,
+    sync: VecDeque<Step>,
+    truncate: VecDeque<Step>,
+    /// Faults that fired.
+    fired: usize,
+    syncs: usize,
+}
+
+enum Step {
+    Works,
+    Fails(io::ErrorKind),
+    /// Writes so many bytes, and fails then.
+    Short(usize),
+    /// Does it to another file, such as /dev/full.
+    On(&'static str),
+    /// Waits for the other end to go away.
+    Waits(std::sync::mpsc::Receiver<()>),
+}
+
+impl Script {
+    fn next(&self, queue: impl Fn(&mut Plan) -> &mut VecDeque<Step>) -> Step {
+        let mut plan = self.0.lock();
+        let step = queue(&mut plan).pop_front().unwrap_or(Step::Works);
+        plan.fired += usize::from(!matches!(step, Step::Works | Step::Waits(_)));
+        step
+    }
+
+    fn fired(&self) -> usize {
+        self.0.lock().fired
+    }
+}
+
+impl Disk for Script {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>> {
+        let real = match self.next(|plan| &mut plan.create) {
+            Step::Fails(kind) => return Err(kind.into()),
+            Step::On(device) => {
+                drop(RealDisk.create(path)?);
+                Box::new(OpenOptions::new().append(true).open(device)?) as _
+            }
+            _ => RealDisk.create(path)?,
+        };
+        Ok(Box::new(Scripted { real, script: self.clone() }))
+    }
+}
+
+struct Scripted {
+    real: Box<dyn Output>,
+    script: Script,
+}
+
+impl Output for Scripted {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.script.next(|plan| &mut plan.write) {
+            Step::Fails(kind) => Err(kind.into()),
+            Step::Short(len) => {
+                self.real.write_all(&bytes[..len])?;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            Step::Waits(until) => {
+                let _ = until.recv();
+                self.real.write_all(bytes)
+            }
+            _ => self.real.write_all(bytes),
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.script.0.lock().syncs += 1;
+        match self.script.next(|plan| &mut plan.sync) {
+            Step::Fails(kind) => Err(kind.into()),
+            _ => self.real.sync(),
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        match self.script.next(|plan| &mut plan.truncate) {
+            Step::Fails(kind) => Err(kind.into()),
+            _ => self.real.truncate(len),
+        }
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        self.real.is_at(path)
+    }
+}
+
+struct Rig {
+    dir: TempDir,
+    script: Script,
+    letters: DeadLetters,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(Limits { idle: Duration::from_secs(3600), ..Limits::default() })
+    }
+
+    fn with(limits: Limits) -> Self {
+        let (dir, script) = (tempfile::tempdir().unwrap(), Script::default());
+        let letters = DeadLetters::open_with(&dir.path().join("a/b"), limits, Box::new(script.clone())).unwrap();
+        Self { dir, script, letters }
+    }
+
+    fn plan(&self, queue: impl Fn(&mut Plan) -> &mut VecDeque<Step>, step: Step) {
+        queue(&mut self.script.0.lock()).push_back(step);
+    }
+
+    fn append(&self, numbers: std::ops::Range<u64>) -> Result<(), AppendError> {
+        self.letters.append_blocking("ticks", "ticks", &letters(numbers))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        files::list(self.letters.dir()).unwrap()
+    }
+
+    /// The numbers of the records in whole lines, file by file, and how many parts of lines are damaged.
+    fn found(&self) -> (Vec<Vec<u64>>, usize) {
+        let mut damaged = 0;
+        let mut numbers = |path: &PathBuf| {
+            let bytes = fs::read(path).unwrap();
+            let mut numbers = Vec::new();
+            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                for part in line::parts(line) {
+                    match part {
+                        line::Part::Whole(line) => {
+                            let entry: Value = serde_json::from_slice(line).unwrap();
+                            numbers.push(entry["record"]["n"].as_u64().unwrap());
+                        }
+                        line::Part::Rest(_) => damaged += 1,
+                    }
+                }
+            }
+            numbers
+        };
+        (self.files().iter().map(&mut numbers).collect(), damaged)
+    }
+}
+
+fn letters(numbers: std::ops::Range<u64>) -> Vec<DeadLetter> {
+    numbers.map(|n| DeadLetter::new(&json!({ "n": n }), "refused", 1).unwrap()).collect()
+}
+
+const FULL: Step = Step::Fails(io::ErrorKind::StorageFull);
+
+// Sabotage: make the directory in `open`; make it or the file with the usual modes: red.
+#[cfg(unix)]
+#[test]
+fn nothing_is_there_before_the_first_append_and_then_only_its_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::new();
+    assert_eq!(fs::read_dir(rig.dir.path()).unwrap().count(), 0);
+    rig.append(0..0).unwrap();
+    assert_eq!(fs::read_dir(rig.dir.path()).unwrap().count(), 0, "there was nothing to append");
+    rig.append(0..3).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(rig.letters.dir()), 0o700);
+    assert_eq!(mode(&rig.files()[0]), 0o600);
+    assert_eq!(rig.found(), (vec![vec![0, 1, 2]], 0));
+}
+
+// Sabotage: lock the file after it has its name, or not at all: red.
+#[test]
+fn a_file_is_locked_while_it_is_written_and_free_once_it_is_let_go() {
+    let rig = Rig::new();
+    rig.append(0..1).unwrap();
+    let file = File::open(&rig.files()[0]).unwrap();
+    assert!(matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)));
+    block_on(rig.letters.release());
+    file.try_lock().unwrap();
+    rig.append(1..2).unwrap();
+    assert_eq!(rig.found(), (vec![vec![0], vec![1]], 0));
+}
+
+// Sabotage: answer before the sync, keep a part of what was written, or write on in a file whose sync failed: red.
+#[test]
+fn what_could_not_be_written_or_synced_is_not_there_and_can_be_appended_again() {
+    let rig = Rig::new();
+    rig.append(0..2).unwrap();
+    let cases: [fn(&mut Plan); 6] = [
+        |plan| plan.write.push_back(FULL),
+        |plan| plan.write.push_back(Step::Short(0)),
+        |plan| plan.write.push_back(Step::Short(30)),
+        |plan| plan.write.push_back(Step::Short(300)),
+        |plan| plan.sync.push_back(Step::Fails(io::ErrorKind::Other)),
+        |plan| plan.create.push_back(FULL),
+    ];
+    for (case, plan) in cases.into_iter().enumerate() {
+        // Where a file is open, and where there is none.
+        for is_open in [true, false] {
+            block_on(rig.letters.release());
+            if is_open {
+                rig.append(2..3).unwrap();
+            }
+            let before = rig.found();
+            plan(&mut rig.script.0.lock());
+            let fired = rig.script.fired();
+            if case == 5 && is_open {
+                // There is no file to be made before this one is let go.
+                block_on(rig.letters.release());
+            }
+            let error = rig.append(100..103).unwrap_err().to_string();
+            assert_eq!(rig.script.fired(), fired + 1);
+            assert!(error.contains(rig.letters.dir().to_str().unwrap()), "{error}");
+            assert_eq!(rig.found(), before);
+            rig.append(3..4).unwrap();
+            assert_eq!(rig.found().0.last().unwrap(), &[3], "in a file of its own: the other one is not trusted");
+        }
+    }
+    assert_eq!((rig.script.fired(), rig.found().1), (12, 0));
+}
+
+// Sabotage: begin the next append in the same file: its first entry is damaged.
+#[test]
+fn where_undoing_fails_too_only_the_torn_line_is_damaged() {
+    let rig = Rig::new();
+    rig.append(0..1).unwrap();
+    rig.plan(|plan| &mut plan.write, Step::Short(250));
+    rig.plan(|plan| &mut plan.truncate, Step::Fails(io::ErrorKind::Other));
+    rig.append(1..4).unwrap_err();
+    rig.append(1..4).unwrap();
+    assert_eq!(rig.script.fired(), 2);
+    // The second of the torn append was cut off; its first is there twice, which a replay does not mind.
+    assert_eq!(rig.found(), (vec![vec![0, 1], vec![1, 2, 3]], 1));
+}
+
+// Sabotage: ignore the error of `write_all`, or that of `sync`: red.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_device_keeps_nothing_and_says_so_until_there_is_space() {
+    let rig = Rig::new();
+    for _ in 0..5 {
+        rig.plan(|plan| &mut plan.create, Step::On("/dev/full"));
+        let error = rig.append(0..3).unwrap_err().to_string();
+        assert!(error.contains("No space left on device"), "{error}");
+    }
+    rig.append(0..3).unwrap();
+    assert_eq!(rig.found().0.into_iter().flatten().collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(rig.script.fired(), 5);
+}
+
+// Sabotage: leave out `is_at`: acknowledged, and gone.
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_removed_under_the_writer_keeps_nothing() {
+    let rig = Rig::new();
+    rig.append(0..1).unwrap();
+    fs::remove_dir_all(rig.letters.dir()).unwrap();
+    let error = rig.append(1..2).unwrap_err().to_string();
+    assert!(error.ends_with("the file was removed or replaced while it was written"), "{error}");
+    rig.append(1..2).unwrap();
+    assert_eq!(rig.found(), (vec![vec![1]], 0));
+}
+
+// Sabotage: take one job at a time: eleven syncs. Answer one of them before the sync: it is there too early.
+#[test]
+fn appends_that_wait_together_share_one_sync() {
+    let rig = Rig::new();
+    rig.append(0..1).unwrap();
+    let (go_on, until) = std::sync::mpsc::channel();
+    rig.plan(|plan| &mut plan.write, Step::Waits(until));
+    let before = rig.script.0.lock().syncs;
+    let first = rig.letters.append("ticks", "ticks", &letters(1..2));
+    // The thread has taken the first one when its write has begun.
+    while !rig.script.0.lock().write.is_empty() {
+        thread::yield_now();
+    }
+    let rest: Vec<_> = (2..12).map(|n| rig.letters.append("ticks", "ticks", &letters(n..n + 1))).collect();
+    drop(rig.letters.append("ticks", "ticks", &letters(12..13)));
+    drop(go_on);
+    block_on(first).unwrap();
+    for append in rest {
+        block_on(append).unwrap();
+    }
+    assert_eq!(rig.script.0.lock().syncs - before, 2);
+    assert_eq!(rig.found(), (vec![(0..12).collect()], 0), "one that was cancelled before its turn is not there");
+}
+
+// Sabotage: never rotate: one file.
+#[test]
+fn files_end_at_their_limit_and_their_names_sort_by_age() {
+    let rig = Rig::with(Limits { file_bytes: 1000, idle: Duration::from_secs(3600) });
+    for n in 0..50 {
+        rig.append(n..n + 1).unwrap();
+    }
+    let (numbers, damaged) = rig.found();
+    assert!((5..=25).contains(&numbers.len()), "{numbers:?}");
+    assert_eq!((numbers.concat(), damaged), ((0..50).collect(), 0));
+}
+
+// Sabotage: wait without a limit while a file is open: it hangs.
+#[test]
+fn a_file_that_nobody_appends_to_is_let_go() {
+    let rig = Rig::with(Limits { idle: Duration::from_millis(1), ..Limits::default() });
+    rig.append(0..1).unwrap();
+    File::open(&rig.files()[0]).unwrap().lock().unwrap();
+}
+
+// Sabotage: take the JSON of a record as it is: its second line is damage.
+#[test]
+fn a_record_that_writes_its_json_on_several_lines_is_one_line() {
+    let rig = Rig::new();
+    let pretty =
+        serde_json::value::RawValue::from_string("{\n  \"n\":\r\n 7, \"text\": \"a\\nb\"\n}".to_owned()).unwrap();
+    let whole = DeadLetter { record: pretty.clone(), error: "two\nlines".to_owned(), attempts: 1, replay_count: 0 };
+    rig.letters.append_blocking("ticks", "ticks", &[whole, DeadLetter::new(&pretty, "e", 1).unwrap()]).unwrap();
+    assert_eq!(rig.found(), (vec![vec![7, 7]], 0));
+}
+
+// Sabotage: let a file or what lies below one pass as a directory: red.
+#[test]
+fn what_cannot_be_a_directory_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = DeadLetters::open(&file).unwrap_err().to_string();
+    assert_eq!(error, format!("{}: expected a directory for dead letters, got something else", file.display()));
+    let error = DeadLetters::open(&file.join("below")).unwrap_err().to_string();
+    assert!(error.contains("below: cannot be used for dead letters: Not a directory"), "{error}");
+}
