@@ -20,10 +20,12 @@ pub mod sink;
 mod store;
 mod timestamp;
 
-pub use coordinator::{CoordinatorReport, Health, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle};
+pub use coordinator::{
+    CoordinatorReport, Health, Receipt, ReceiptLost, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle,
+};
 pub use dead_letter::{DeadLetter, DeadLetters};
 pub use feedback::{Delivery, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus};
-pub use policy::{Level, Reason};
+pub use policy::{DropReason, Level, Outcome, Reason};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::Settings;
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkResultExt};

@@ -7,6 +7,8 @@
 pub const SUBMITTED: &str = "mds_coord_items_submitted_total";
 /// Records committed by the sink. Label `coord_id`.
 pub const STORED: &str = "mds_coord_items_stored_total";
+/// Records appended to the dead letters. Label `coord_id`.
+pub const DEAD_LETTERED: &str = "mds_coord_items_dead_lettered_total";
 /// Records evicted unwritten. Labels `coord_id`, `reason`.
 pub const DROPPED: &str = "mds_coord_items_dropped_total";
 /// Records refused at submit and handed back. Labels `coord_id`, `reason`.
@@ -19,6 +21,8 @@ pub const QUEUE_CAPACITY: &str = "mds_coord_queue_capacity";
 pub const IN_FLIGHT: &str = "mds_coord_in_flight";
 /// Workers running. Label `coord_id`.
 pub const WORKERS_ALIVE: &str = "mds_coord_workers_alive";
+/// The circuit: 0 closed, 1 open, 2 half-open. Label `coord_id`.
+pub const CIRCUIT_STATE: &str = "mds_coord_circuit_state";
 /// The level: 0 ok, 1 soft, 2 hard. Label `coord_id`.
 pub const LEVEL: &str = "mds_coord_level";
 /// Batches written. Labels `coord_id`, `worker_id`.
@@ -41,12 +45,14 @@ pub fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!(SUBMITTED, Unit::Count, "records accepted");
     describe_counter!(STORED, Unit::Count, "records committed by the sink");
+    describe_counter!(DEAD_LETTERED, Unit::Count, "records appended to the dead letters");
     describe_counter!(DROPPED, Unit::Count, "records evicted unwritten");
     describe_counter!(REJECTED, Unit::Count, "records refused at submit and handed back");
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "accepted records not yet taken by a worker");
     describe_gauge!(QUEUE_CAPACITY, Unit::Count, "the most records that the queue takes");
     describe_gauge!(IN_FLIGHT, Unit::Count, "records taken by a worker and not yet settled");
     describe_gauge!(WORKERS_ALIVE, Unit::Count, "workers running");
+    describe_gauge!(CIRCUIT_STATE, Unit::Count, "0 closed, 1 open, 2 half-open");
     describe_gauge!(LEVEL, Unit::Count, "0 ok, 1 soft, 2 hard");
     describe_counter!(BATCHES_WRITTEN, Unit::Count, "batches written");
     describe_counter!(WRITE_ERRORS, Unit::Count, "failed writes");

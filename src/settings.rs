@@ -7,11 +7,11 @@
 mod read;
 mod variables;
 
-use std::{fmt, num::NonZeroUsize, time::Duration};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use crate::policy::{Overflow, RetryPolicy, WatermarkError, Watermarks};
+use crate::policy::{BreakerConfig, Overflow, RetryPolicy, WatermarkError, Watermarks};
 
 pub use self::{
     read::Loaded,
@@ -40,6 +40,10 @@ pub struct Settings {
     pub coordinator: CoordinatorSettings,
     /// How a failed write is tried again.
     pub retry: RetryPolicy,
+    /// When the store is left alone for a while.
+    pub circuit: BreakerConfig,
+    /// The directory for records that could not be stored.
+    pub dlq_path: PathBuf,
     /// How long a shutdown may take to store what was accepted.
     pub shutdown_timeout: Duration,
     /// The filter of `mds`'s log, such as `info` or `info,market_data_store=debug`. The library ignores it.
@@ -97,6 +101,8 @@ impl Default for Settings {
             source: format!("{}:{}", host(), program()),
             coordinator: CoordinatorSettings::default(),
             retry: RetryPolicy::default(),
+            circuit: BreakerConfig::default(),
+            dlq_path: PathBuf::from("dead_letters"),
             shutdown_timeout: Duration::from_secs(30),
             log: "info".to_owned(),
             log_format: LogFormat::default(),

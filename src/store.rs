@@ -25,6 +25,7 @@ use crate::{
         self, CoordinatorConfig, CoordinatorReport, Drain, Place, Places, StopReason, StopSignal, WriteCoordinator,
         WriteHandle,
     },
+    dead_letter::{DeadLetters, DeadLettersError},
     feedback::{Feedback, feedback_bus},
     record::{Bar, Record},
     settings::{CoordinatorSettings, Settings, SettingsError},
@@ -146,6 +147,9 @@ pub enum StartError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(#[from] crate::sink::SqliteOpenError),
+    /// The directory for dead letters cannot be used.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLettersError),
     /// The operating system refused a thread.
     #[error("cannot start a thread for the store: {0}")]
     Thread(#[source] std::io::Error),
@@ -294,9 +298,10 @@ impl MarketDataStore {
                 inner.feedback.end(LAST_EVENTS).await;
             }
             inner.engine.end();
-            tracing::info!(
+            tracing::debug!(
                 submitted = report.submitted(),
                 stored = report.stored(),
+                dead_lettered = report.dead_lettered(),
                 dropped = report.dropped(),
                 unsettled = report.unsettled(),
                 "the store has ended"
@@ -460,6 +465,7 @@ trait Plan: Send {
         self: Box<Self>,
         config: CoordinatorConfig,
         places: Places,
+        dead_letters: &DeadLetters,
         feedback: Option<&Feedback>,
         engine: &Arc<Engine>,
     ) -> Running;
@@ -489,6 +495,7 @@ impl<T: Record> Plan for Coordinator<T> {
             flush_interval,
             overflow,
             retry: checked.retry,
+            breaker: checked.circuit,
         })
     }
 
@@ -496,12 +503,21 @@ impl<T: Record> Plan for Coordinator<T> {
         self: Box<Self>,
         config: CoordinatorConfig,
         places: Places,
+        dead_letters: &DeadLetters,
         feedback: Option<&Feedback>,
         engine: &Arc<Engine>,
     ) -> Running {
         let publisher = feedback.map(Feedback::publisher);
         let owner: Arc<dyn Any + Send + Sync> = Arc::clone(engine) as _;
-        let (handle, address) = coordinator::start(config, self.sink, places, publisher, engine.signal.clone(), owner);
+        let (handle, address) = coordinator::start(
+            config,
+            self.sink,
+            dead_letters.clone(),
+            places,
+            publisher,
+            engine.signal.clone(),
+            owner,
+        );
         engine.unsettled.lock().push(handle.unsettled_counter());
         Running { drain: Box::new(drainer(address, &handle)), handle: Box::new(handle) }
     }
@@ -566,6 +582,7 @@ fn run(
     let workers = pool(workers.min(cores.max(MIN_WORKER_THREADS)))?;
     let guests = pool(cores.clamp(2, 8))?;
 
+    let dead_letters = DeadLetters::open(&settings.dlq_path)?;
     let signal = StopSignal::new();
     watch_bus(&feedback, &signal);
     let engine = Arc::new(Engine {
@@ -585,7 +602,7 @@ fn run(
         let workers = next_worker.by_ref().take(config.workers.get()).cloned().collect();
         let places = Places { control: control.clone(), workers };
         let publish = settings.feedback.enabled.then_some(&feedback);
-        coordinators.insert(id, plan.start(config, places, publish, &engine));
+        coordinators.insert(id, plan.start(config, places, &dead_letters, publish, &engine));
     }
     let inner = Inner { coordinators, feedback, owns_bus, engine, ended: OnceCell::new() };
     Ok(MarketDataStore { inner: Arc::new(inner) })

@@ -505,7 +505,8 @@ async fn give_up_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters)
                 let _records = shared.with(|buffer| buffer.settle_dead_lettered(leased.id, now));
             }
             failed => {
-                let error = failed.map_or_else(|_| "it took too long".to_owned(), |written| written.err().unwrap_or_default());
+                let error =
+                    failed.map_or_else(|_| "it took too long".to_owned(), |written| written.err().unwrap_or_default());
                 tracing::error!(
                     coordinator_id = &*shared.config.id,
                     records = batch.len(),

@@ -1,16 +1,18 @@
 use std::{collections::VecDeque, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use actix::Addr;
+use tokio::sync::oneshot;
 
 use super::{
     coordinator::{Observe, WriteCoordinator},
     health::{CoordinatorReport, Health},
+    receipt::Receipt,
     refusal::{Refusal, SubmitError, SubmitManyError},
     shared::Shared,
     write_sink::WriteSink,
 };
 use crate::{
-    policy::{Level, Overflow, buffer::Refused, credits::Ticket},
+    policy::{Level, Outcome, Overflow, buffer::Refused, credits::Ticket},
     record::{Invalid, Record},
 };
 
@@ -86,7 +88,7 @@ impl<T: Record> WriteHandle<T> {
     /// [`Refusal::Invalid`], [`Refusal::Draining`], [`Refusal::Closed`]; with [`Overflow::Error`] also
     /// [`Refusal::Full`].
     pub async fn submit(&self, record: T) -> Result<(), SubmitError<T>> {
-        self.submit_until(record, None).await
+        self.submit_until(record, None, None).await
     }
 
     /// Submits a record; with [`Overflow::Block`] it waits in line for a credit, `wait` at the longest.
@@ -97,23 +99,50 @@ impl<T: Record> WriteHandle<T> {
     /// # Errors
     /// [`Refusal::Full`] when the time is up, else as [`submit`](Self::submit).
     pub async fn submit_timeout(&self, record: T, wait: Duration) -> Result<(), SubmitError<T>> {
-        self.submit_until(record, Some(wait)).await
+        self.submit_until(record, Some(wait), None).await
     }
 
-    async fn submit_until(&self, mut record: T, wait: Option<Duration>) -> Result<(), SubmitError<T>> {
+    /// Submits a record as [`submit`](Self::submit) does, and returns a receipt once it is accepted. The receipt
+    /// resolves to what becomes of the record: stored with the sink's full durability, dead-lettered, or dropped.
+    ///
+    /// A future that is dropped before it is ready has not submitted the record, and drops it.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn write(&self, record: T) -> Result<Receipt, SubmitError<T>> {
+        let (sender, receipt) = Receipt::new();
+        self.submit_until(record, None, Some(sender)).await?;
+        Ok(receipt)
+    }
+
+    async fn submit_until(
+        &self,
+        mut record: T,
+        wait: Option<Duration>,
+        mut receipt: Option<oneshot::Sender<Outcome>>,
+    ) -> Result<(), SubmitError<T>> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
         }
         let partition = self.shared.partition_of(record.partition_key());
         let now = self.shared.now();
-        let record = match self.shared.with(|buffer| buffer.offer(now, partition, record)) {
+        let offered = self.shared.with(|buffer| {
+            buffer.offer(now, partition, record)?;
+            if let Some(receipt) = receipt.take() {
+                buffer.keep_receipt(receipt);
+            }
+            Ok(())
+        });
+        let record = match offered {
             Ok(()) => return Ok(()),
-            Err((Refused::Full | Refused::CircuitOpen, record)) if self.shared.config.overflow == Overflow::Block => record,
+            Err((Refused::Full | Refused::CircuitOpen, record)) if self.shared.config.overflow == Overflow::Block => {
+                record
+            }
             Err((refused, record)) => return Err(self.refused(record, refused)),
         };
         let deadline = wait.map(|wait| now.saturating_add(wait));
         let mut records = VecDeque::from([record]);
-        let placed = self.wait_and_accept(&mut records, &[partition], deadline).await;
+        let placed = self.wait_and_accept(&mut records, &[partition], deadline, receipt).await;
         match (placed, records.pop_front()) {
             (Err(refused), Some(record)) => Err(self.refused(record, refused)),
             _ => Ok(()),
@@ -232,7 +261,7 @@ impl<T: Record> WriteHandle<T> {
                 if self.shared.config.overflow != Overflow::Block {
                     return Err(self.shared.with(|buffer| buffer.full()).into());
                 }
-                placed += self.wait_and_accept(records, &partitions[placed..], None).await?;
+                placed += self.wait_and_accept(records, &partitions[placed..], None, None).await?;
             }
         }
         match invalid {
@@ -248,6 +277,7 @@ impl<T: Record> WriteHandle<T> {
         records: &mut VecDeque<T>,
         partitions: &[usize],
         deadline: Option<Duration>,
+        mut receipt: Option<oneshot::Sender<Outcome>>,
     ) -> Result<usize, Refused> {
         let mut line = LineGuard { shared: &self.shared, ticket: None };
         poll_fn(|context| {
@@ -261,7 +291,11 @@ impl<T: Record> WriteHandle<T> {
                             line.ticket = Some(buffer.wait(partitions.len(), deadline, waker));
                             Poll::Pending
                         }
-                        result => Poll::Ready(result),
+                        Ok(accepted) => {
+                            receipt.take().into_iter().for_each(|receipt| buffer.keep_receipt(receipt));
+                            Poll::Ready(Ok(accepted))
+                        }
+                        Err(refused) => Poll::Ready(Err(refused)),
                     };
                 };
                 match buffer.claim(ticket, waker) {
@@ -269,6 +303,7 @@ impl<T: Record> WriteHandle<T> {
                     Ok(Some(credits)) => {
                         line.ticket = None;
                         buffer.accept(now, partitions[..credits].iter().copied().zip(records.drain(..credits)));
+                        receipt.take().into_iter().for_each(|receipt| buffer.keep_receipt(receipt));
                         Poll::Ready(Ok(credits))
                     }
                     Err(refused) => {

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use crate::policy::{BufferState, Cause, Counters, Level, Reason, buffer::BufferSnapshot};
+use crate::policy::{BufferState, Cause, CircuitState, Counters, Level, Reason, buffer::BufferSnapshot};
 
 /// One moment of a coordinator. The counts are taken under one lock and add up:
 /// `submitted = stored + dead_lettered + dropped + queue_size + in_flight`.
@@ -31,6 +31,11 @@ pub struct Health {
     pub parked: usize,
     /// Submitters that wait for a credit.
     pub waiting: usize,
+    /// Whether batches go to the store.
+    pub circuit: CircuitState,
+    /// How long until an open circuit is tried, in seconds; none when it is closed or being tried.
+    #[serde(serialize_with = "as_seconds")]
+    pub probe_in: Option<Duration>,
     /// Workers running.
     pub workers_alive: usize,
     /// How many records went which way since the start.
@@ -66,6 +71,8 @@ impl Health {
             in_flight: buffer.in_flight,
             parked: buffer.parked,
             waiting: buffer.waiting,
+            circuit: buffer.circuit,
+            probe_in: buffer.probe_in,
             workers_alive: 0,
             counters: buffer.counters,
             drain_rate: buffer.drain_rate,

@@ -173,10 +173,12 @@ impl<T: Record> Handler<Stop> for BoundedQueue<T> {
 struct Meters {
     submitted: Counter,
     stored: Counter,
+    dead_lettered: Counter,
     dropped: Counter,
     rejected: [Counter; 4],
     queue_depth: Gauge,
     in_flight: Gauge,
+    circuit: Gauge,
 }
 
 impl Meters {
@@ -187,9 +189,11 @@ impl Meters {
         Self {
             submitted: counter!(names::SUBMITTED, "coord_id" => Arc::clone(id)),
             stored: counter!(names::STORED, "coord_id" => Arc::clone(id)),
+            dead_lettered: counter!(names::DEAD_LETTERED, "coord_id" => Arc::clone(id)),
             dropped: counter!(names::DROPPED, "coord_id" => Arc::clone(id), "reason" => "drop_oldest"),
             rejected: ["full", "draining", "closed", "invalid"].map(rejected),
             queue_depth: gauge!(names::QUEUE_DEPTH, "coord_id" => Arc::clone(id)),
+            circuit: gauge!(names::CIRCUIT_STATE, "coord_id" => Arc::clone(id)),
             in_flight: gauge!(names::IN_FLIGHT, "coord_id" => Arc::clone(id)),
         }
     }
@@ -198,6 +202,7 @@ impl Meters {
         let counters = &snapshot.counters;
         self.submitted.absolute(counters.submitted);
         self.stored.absolute(counters.stored);
+        self.dead_lettered.absolute(counters.dead_lettered);
         self.dropped.absolute(counters.dropped);
         let rejected =
             [counters.rejected_full, counters.rejected_draining, counters.rejected_closed, counters.rejected_invalid];
@@ -205,6 +210,7 @@ impl Meters {
             counter.absolute(value);
         }
         self.queue_depth.set(snapshot.queued as f64);
+        self.circuit.set(f64::from(snapshot.circuit.as_number()));
         self.in_flight.set(snapshot.in_flight as f64);
     }
 }

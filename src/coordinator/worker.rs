@@ -1,8 +1,6 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
-use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
-};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;

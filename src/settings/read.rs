@@ -7,7 +7,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -39,6 +40,7 @@ impl Loaded {
 struct MdsVars {
     database_url: Option<String>,
     source: Option<String>,
+    dlq_path: Option<PathBuf>,
     shutdown_timeout: Option<Seconds>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -63,6 +65,14 @@ struct RetryVars {
     max_backoff_ms: Option<u64>,
     backoff_multiplier: Option<f64>,
     jitter: Option<bool>,
+    max_attempts: Option<NonZeroU32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CircuitVars {
+    failure_threshold: Option<u32>,
+    half_open_after_sec: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -86,6 +96,7 @@ impl Settings {
         let mds: MdsVars = source.read("MDS_");
         let coordinator: CoordinatorVars = source.read("MDS_COORDINATOR_");
         let retry: RetryVars = source.read("MDS_RETRY_");
+        let circuit: CircuitVars = source.read("MDS_CB_");
         let feedback: FeedbackVars = source.read("MDS_FB_");
 
         let mut s = Self::default();
@@ -105,6 +116,10 @@ impl Settings {
         assign(&mut s.retry.max_backoff, retry.max_backoff_ms.map(Duration::from_millis));
         assign(&mut s.retry.multiplier, retry.backoff_multiplier);
         assign(&mut s.retry.jitter, retry.jitter);
+        assign(&mut s.retry.max_attempts, retry.max_attempts);
+        assign(&mut s.circuit.failure_threshold, circuit.failure_threshold.map(NonZeroU32::new));
+        assign(&mut s.circuit.half_open_after, circuit.half_open_after_sec.map(Duration::from_secs));
+        assign(&mut s.dlq_path, mds.dlq_path);
         assign(&mut s.feedback.enabled, feedback.enable_feedback);
 
         let Source { known, unknown, problems } = source;

@@ -142,6 +142,40 @@ pub const VARIABLES: &[Variable] = &[
         kind: Kind::Switch(|s| s.retry.jitter),
     },
     Variable {
+        name: "MDS_RETRY_MAX_ATTEMPTS",
+        default: "5",
+        unit: "attempts",
+        about: "after so many transient failures a batch is given up, if other writes succeed meanwhile",
+        kind: Kind::Count(1, 1_000_000, |s| s.retry.max_attempts.get() as usize),
+    },
+    Variable {
+        name: "MDS_CB_FAILURE_THRESHOLD",
+        default: "5",
+        unit: "failures",
+        about: "so many transient failures in a row, over all workers, open the circuit; 0: it never opens",
+        kind: Kind::Count(0, 1_000_000, |s| {
+            s.circuit.failure_threshold.map_or(0, |threshold| threshold.get() as usize)
+        }),
+    },
+    Variable {
+        name: "MDS_CB_HALF_OPEN_AFTER_SEC",
+        default: "10",
+        unit: "seconds",
+        about: "how long an open circuit leaves the store alone before it tries one batch",
+        kind: Kind::Count(0, 86_400, |s| s.circuit.half_open_after.as_secs() as usize),
+    },
+    Variable {
+        name: "MDS_DLQ_PATH",
+        default: "dead_letters",
+        unit: "",
+        about: "the directory for records that could not be stored; made when the first one comes",
+        kind: Kind::Text(
+            "the path of a directory",
+            |s| s.dlq_path.to_str().unwrap_or_default(),
+            |path| !path.is_empty(),
+        ),
+    },
+    Variable {
         name: "MDS_SHUTDOWN_TIMEOUT",
         default: "30",
         unit: "seconds",
