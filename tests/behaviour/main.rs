@@ -6,6 +6,7 @@ mod config_command;
 mod dependencies;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
+mod layout;
 #[cfg(feature = "testing")]
 mod levels;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
