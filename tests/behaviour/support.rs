@@ -54,7 +54,7 @@ pub fn coordinator_settings(capacity: usize, workers: usize, batch_size: usize) 
 }
 
 /// Gives every worker a batch, at which the held sink holds it. Returns how many records that took; their ids are below
-/// that number.
+/// that number. A batch must have room for four times as many records as there are workers.
 pub async fn occupy(handle: &WriteHandle<Tick>, sink: &MemorySink<Tick>, workers: usize) -> u64 {
     sink.hold();
     // More symbols than workers, so that each worker has some.
