@@ -6,7 +6,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::BuildHasherDefault,
     num::{NonZeroU32, NonZeroUsize},
     ops::Range,
     sync::Arc,
@@ -289,7 +288,7 @@ pub struct BoundedBuffer<T, W, R = ()> {
     /// Where the search for a partition that is ready begins, so that none is always last.
     first: usize,
     /// By the stamps of their records.
-    receipts: HashMap<u64, R, BuildHasherDefault<fnv::FnvHasher>>,
+    receipts: HashMap<u64, R, foldhash::fast::FixedState>,
     /// What was taken back from everybody at the end, to be given up.
     abandoned: Vec<(usize, Out<T>)>,
     wake: Vec<W>,
