@@ -1,4 +1,5 @@
-//! The SQLite sink against a hand-written loop over one connection: the same batches, pragmas and schema.
+//! The SQLite sink, alone and at the end of the whole write path, against a hand-written loop over one connection: the
+//! same records, batch size, pragmas and schema.
 //!
 //! `cargo bench --bench sqlite`; `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size, and
 //! `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing and shows nothing. The runs of
@@ -7,13 +8,14 @@
 
 use std::{
     env,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::executor::block_on;
 use market_data_store::{
-    Bar, Batch, Sink, Timeframe, Timestamp,
+    Bar, Batch, Coordinator, MarketDataStore, Settings, Sink, Timeframe, Timestamp,
     sink::{SqliteOptions, SqliteSink, Synchronous},
 };
 use rusqlite::{Connection, params};
@@ -33,14 +35,22 @@ fn main() {
 
     for (title, synchronous, contenders) in [
         (
-            "synchronous=NORMAL, one writer (goal 0.95)",
+            "synchronous=NORMAL (goal of the whole path 0.95)",
             Synchronous::Normal,
-            [("loop", by_hand as Contender), ("sink", |path, load, how| through_sink(path, load, how, 1))],
+            [
+                ("loop", by_hand as Contender),
+                ("sink alone, one writer", |path, load, how| through_sink(path, load, how, 1)),
+                ("whole path, four workers", |path, load, how| through_store(path, load, how, 4)),
+            ],
         ),
         (
-            "synchronous=FULL, four writers (goal 1.5)",
+            "synchronous=FULL (goal of the whole path 1.5)",
             Synchronous::Full,
-            [("loop", by_hand as Contender), ("sink", |path, load, how| through_sink(path, load, how, 4))],
+            [
+                ("loop", by_hand as Contender),
+                ("sink alone, four writers", |path, load, how| through_sink(path, load, how, 4)),
+                ("whole path, four workers", |path, load, how| through_store(path, load, how, 4)),
+            ],
         ),
     ] {
         let mut rates = vec![Vec::new(); contenders.len()];
@@ -166,6 +176,24 @@ fn through_sink(path: &Path, load: &Load, synchronous: Synchronous, writers: usi
         }
     });
     block_on(sink.close());
+}
+
+/// The whole path: one producer, the queue, the workers, the sink.
+fn through_store(path: &Path, load: &Load, synchronous: Synchronous, workers: usize) {
+    let mut options = SqliteOptions::new(path);
+    options.synchronous = synchronous;
+    let sink = SqliteSink::open(options).unwrap();
+    let mut settings = Settings::default();
+    settings.coordinator.workers = NonZeroUsize::new(workers).unwrap();
+    settings.coordinator.batch_size = NonZeroUsize::new(BATCH).unwrap();
+    let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(sink.clone())).spawn().unwrap();
+    let bars = store.coordinator::<Bar>().unwrap();
+    block_on(async {
+        bars.submit_many(load.batches.iter().flat_map(|batch| batch.iter().cloned())).await.unwrap();
+        let report = store.finish(Duration::from_secs(60)).await;
+        assert!(report.is_complete());
+        sink.close().await;
+    });
 }
 
 /// Runs one contender on a new file with the schema in place, and returns its rows a second.

@@ -8,13 +8,6 @@ use tokio::sync::watch;
 pub enum StopReason {
     /// It was shut down.
     ShutDown,
-    /// The sink refused a batch for good. What was accepted and not stored is unsettled.
-    SinkRefused {
-        /// The coordinator whose sink it is.
-        coordinator_id: Arc<str>,
-        /// What the sink said.
-        error: String,
-    },
     /// A queue's actor died.
     QueueDied {
         /// The coordinator whose queue it was.
@@ -33,7 +26,6 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ShutDown => f.write_str("the store was shut down"),
-            Self::SinkRefused { coordinator_id, error } => write!(f, "coordinator {coordinator_id} stopped: {error}"),
             Self::QueueDied { coordinator_id } => write!(f, "the queue of coordinator {coordinator_id} died"),
             Self::CoordinatorDied { coordinator_id } => write!(f, "coordinator {coordinator_id} died"),
             Self::BusDied => f.write_str("the feedback bus died"),
