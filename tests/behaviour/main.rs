@@ -20,3 +20,5 @@ mod settings;
 mod sqlite;
 #[cfg(feature = "testing")]
 mod support;
+#[cfg(feature = "testing")]
+mod workers;
