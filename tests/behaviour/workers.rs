@@ -85,11 +85,14 @@ impl Drop for Bomb {
     }
 }
 
+/// When each write began, and what it was to write.
+type Writes = Arc<Mutex<Vec<(Instant, Vec<u64>)>>>;
+
 /// Panics at its first writes, then stores. Notes when each write began.
 struct Panicking {
     how: Panic,
     times: AtomicUsize,
-    writes: Arc<Mutex<Vec<(Instant, Vec<u64>)>>>,
+    writes: Writes,
     store: MemorySink<Tick>,
 }
 
@@ -139,7 +142,7 @@ fn a_panic_in_a_write_is_a_transient_failure_and_the_worker_lives() {
 #[test]
 fn a_failed_batch_is_tried_again_before_anything_else_of_its_partition() {
     let sink = MemorySink::<Tick>::new();
-    let tries: Arc<Mutex<Vec<(Vec<Tick>, bool)>>> = Arc::default();
+    let tries = Arc::new(Mutex::new(Vec::<(Vec<Tick>, bool)>::new()));
     let failed = Arc::new(AtomicUsize::new(0));
     sink.fail_when({
         let (tries, failed) = (Arc::clone(&tries), Arc::clone(&failed));
@@ -307,7 +310,7 @@ async fn a_worker_that_dies_is_replaced_and_its_batch_goes_out_first() {
     within(PATIENCE, handle.flush()).await.unwrap();
     assert_eq!(deaths("dies"), 3, "the fault did not fire");
     assert!(store.records().iter().map(|record| record.id).eq(0..20));
-    let writes = writes.lock();
+    let writes = std::mem::take(&mut *writes.lock());
     assert_eq!(writes.iter().map(|write| write.1[0]).collect::<Vec<_>>(), [0, 0, 0, 0, 5, 10, 15]);
     for pair in writes.windows(2) {
         let wait = pair[1].0 - pair[0].0;
