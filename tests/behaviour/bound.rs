@@ -29,7 +29,7 @@ fn start(overflow: Overflow) -> (MarketDataStore, WriteHandle<Tick>, MemorySink<
     settings.overflow = overflow;
     settings.flush_interval = Duration::from_millis(5);
     let coordinator = Coordinator::new(sink.clone()).settings(settings);
-    let store = MarketDataStore::builder(Settings::default()).coordinator(coordinator).spawn().unwrap();
+    let store = MarketDataStore::builder(crate::support::settings()).coordinator(coordinator).spawn().unwrap();
     let handle = store.coordinator().unwrap();
     (store, handle, sink)
 }

@@ -21,7 +21,7 @@ use crate::support::{PATIENCE, Tick, coordinator_settings, occupy, residual, siz
 fn start(capacity: usize, workers: usize, batch_size: usize) -> (MarketDataStore, WriteHandle<Tick>, MemorySink<Tick>) {
     let sink = MemorySink::new();
     let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(capacity, workers, batch_size));
-    let store = MarketDataStore::builder(Settings::default()).coordinator(coordinator).spawn().unwrap();
+    let store = MarketDataStore::builder(crate::support::settings()).coordinator(coordinator).spawn().unwrap();
     let handle = store.coordinator().unwrap();
     (store, handle, sink)
 }

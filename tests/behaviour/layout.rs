@@ -87,16 +87,20 @@ fn decisions_know_no_runtime_and_no_clock() {
 #[test]
 fn each_part_names_only_those_it_may_know() {
     // `metrics` are names, `timestamp` and `quoted` are plain values: leaves that know nobody.
-    let allowed: [(&str, &[&str]); 9] = [
+    let allowed: [(&str, &[&str]); 10] = [
         ("policy", &["policy"]),
         ("quoted", &[]),
         ("timestamp", &["quoted"]),
         ("metrics", &[]),
         ("record", &["record", "quoted", "timestamp"]),
         ("settings", &["settings", "policy", "quoted"]),
+        ("dead_letter", &["dead_letter", "timestamp"]),
         ("sink", &["sink", "record", "quoted", "timestamp", "metrics"]),
         ("feedback", &["feedback", "policy", "metrics", "timestamp"]),
-        ("coordinator", &["coordinator", "policy", "record", "sink", "feedback", "metrics", "timestamp"]),
+        (
+            "coordinator",
+            &["coordinator", "dead_letter", "policy", "record", "sink", "feedback", "metrics", "timestamp"],
+        ),
     ];
     let reexports = ["Bar", "Batch", "Timeframe", "Timestamp", "Invalid", "Record", "Sink", "SinkError", "BoxSink"];
     let mut seen = 0;

@@ -33,7 +33,7 @@ impl Scene {
         let feedback = Feedback::private();
         let events = record(&feedback, None);
         let sink = MemorySink::new();
-        let store = MarketDataStore::builder(Settings::default())
+        let store = MarketDataStore::builder(crate::support::settings())
             .coordinator(Coordinator::new(sink.clone()).settings(settings))
             .feedback(feedback.clone())
             .start()
@@ -62,7 +62,7 @@ fn assert_well_formed(events: &[FeedbackEvent]) {
         assert_eq!(event.epoch, events[0].epoch);
         assert!(event.epoch > 0);
         assert_eq!(&*event.coordinator_id, "ticks");
-        assert_eq!(*event.source, *Settings::default().source);
+        assert_eq!(*event.source, *crate::support::settings().source);
         assert_eq!(event.previous, if at == 0 { Level::Ok } else { events[at - 1].level });
         assert_eq!(event.utilization, event.queue_size as f64 / event.capacity as f64);
         assert_eq!(event.id, FeedbackEvent::id_of(&event.source, "ticks", event.epoch, event.seq));
@@ -137,7 +137,7 @@ async fn two_coordinators_on_one_bus_speak_for_themselves() {
     let (sinks, ids) = ([MemorySink::<Tick>::new(), MemorySink::new()], ["left", "right"]);
     let events = ids.map(|id| record(&feedback, Some(id)));
     let all = record(&feedback, None);
-    let mut builder = MarketDataStore::builder(Settings::default()).feedback(feedback.clone());
+    let mut builder = MarketDataStore::builder(crate::support::settings()).feedback(feedback.clone());
     for (sink, id) in sinks.iter().zip(ids) {
         builder = builder.coordinator(Coordinator::new(sink.clone()).id(id).settings(marks()));
     }

@@ -1,10 +1,10 @@
 //! What several subjects need: a small record and short ways to make many.
 
-use std::{num::NonZeroUsize, ops::Range, pin::pin, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, ops::Range, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Context, Handler};
 use market_data_store::{
-    Delivery, Feedback, FeedbackEvent, Health, MarketDataStore, Record, Replay, Subscribe, WriteHandle,
+    Delivery, Feedback, FeedbackEvent, Health, MarketDataStore, Record, Replay, Settings, Subscribe, WriteHandle,
     settings::CoordinatorSettings, sink::MemorySink,
 };
 use parking_lot::Mutex;
@@ -39,6 +39,13 @@ pub fn ticks(ids: Range<u64>) -> impl Iterator<Item = Tick> {
 /// A tick of a symbol of its own: with several workers, ticks of a few symbols reach all of them.
 pub fn tick(symbol: impl ToString, id: u64) -> Tick {
     Tick { symbol: symbol.to_string(), id }
+}
+
+/// Makes the settings of a store under test: the defaults, but for dead letters, which nobody wants in the repository.
+pub fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.dlq_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dead_letters");
+    settings
 }
 
 /// Makes settings for a coordinator under test: one that hands out a batch when it is full, when no credit is left, and
@@ -151,4 +158,48 @@ pub fn residual(health: &Health) -> i128 {
 /// The size of a test: the variable, or a default that a check before every merge can afford.
 pub fn size_of_test(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |size| size.parse().expect("a number"))
+}
+
+/// What the library has logged at WARN and ERROR in this process, one line each with its fields. The first call starts
+/// the recording, so make it before what is to be seen.
+pub fn log() -> Vec<String> {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    static START: std::sync::Once = std::sync::Once::new();
+
+    struct Log;
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() <= tracing::Level::WARN && metadata.target().starts_with("market_data_store")
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(event.metadata().level().to_string());
+            event.record(&mut line);
+            LINES.lock().push(line.0);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    struct Line(String);
+
+    impl tracing::field::Visit for Line {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.0.push_str(&format!(" {field}={value:?}"));
+        }
+    }
+
+    START.call_once(|| tracing::subscriber::set_global_default(Log).expect("no other test sets one"));
+    LINES.lock().clone()
 }
