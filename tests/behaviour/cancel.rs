@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::{Sink, executor::block_on};
-use market_data_store::{Coordinator, MarketDataStore, Refusal, Settings, WriteHandle, sink::MemorySink};
+use market_data_store::{Coordinator, MarketDataStore, Refusal, WriteHandle, sink::MemorySink};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, occupy, residual, size_of_test, tick, within};

@@ -1,8 +1,8 @@
 //! The level that producers see follows the queue exactly, through real actors.
 
 use market_data_store::{
-    Coordinator, Feedback, FeedbackEvent, Level, MarketDataStore, Reason, Settings, WriteHandle,
-    settings::CoordinatorSettings, sink::MemorySink,
+    Coordinator, Feedback, FeedbackEvent, Level, MarketDataStore, Reason, WriteHandle, settings::CoordinatorSettings,
+    sink::MemorySink,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 

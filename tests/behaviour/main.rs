@@ -15,6 +15,8 @@ mod layout;
 mod levels;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod mds;
+#[cfg(feature = "testing")]
+mod metrics;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;

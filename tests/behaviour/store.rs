@@ -12,8 +12,8 @@ use std::{
 
 use futures::executor::block_on;
 use market_data_store::{
-    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Reason, Refusal, Settings, Sink, SinkError, StartError,
-    StopReason, WriteHandle, sink::MemorySink,
+    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Reason, Refusal, Sink, SinkError, StartError, StopReason,
+    WriteHandle, sink::MemorySink,
 };
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, log, occupy, record_in, residual, tick, ticks, within};

@@ -21,7 +21,7 @@ use market_data_store::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::support::{PATIENCE, Tick, caught_up, coordinator_settings, log, occupy, record, tick, within};
+use crate::support::{PATIENCE, Tick, coordinator_settings, log, tick, within};
 
 const FAST: RetryPolicy = RetryPolicy {
     initial_backoff: Duration::from_millis(1),

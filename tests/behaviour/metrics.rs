@@ -1,0 +1,111 @@
+//! What a recorder sees of a coordinator.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use market_data_store::{
+    Batch, Coordinator, MarketDataStore, Refusal, SinkError, WriteHandle, policy::Overflow, sink::MemorySink,
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+use crate::support::{PATIENCE, Tick, coordinator_settings, settings, tick, ticks, within};
+
+/// Every metric as `name{labels}`, the labels by name.
+fn seen(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
+    let entries = recorder.snapshotter().snapshot().into_vec();
+    let value = |value: DebugValue| match value {
+        DebugValue::Counter(count) => count as f64,
+        DebugValue::Gauge(gauge) => gauge.into_inner(),
+        DebugValue::Histogram(values) => values.len() as f64,
+    };
+    let name = |key: &metrics::Key| {
+        let mut labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        labels.sort();
+        format!("{}{{{}}}", key.name(), labels.join(","))
+    };
+    entries.into_iter().map(|(key, _, _, entry)| (name(key.key()), value(entry))).collect()
+}
+
+/// Red when a counter counts twice, not at all, or under another name or label.
+#[actix::test]
+async fn counters_and_gauges_tell_what_happened() {
+    let recorder = DebuggingRecorder::new();
+    let sink = MemorySink::new();
+    // The handles of metrics are made where the actors start, so all of them start here.
+    let (store, handle): (_, WriteHandle<Tick>) = {
+        let _recorder = metrics::set_default_local_recorder(&recorder);
+        let mut own = coordinator_settings(10, 1, 5);
+        own.overflow = Overflow::Error;
+        let mut settings = settings();
+        settings.circuit.failure_threshold = std::num::NonZeroU32::new(1);
+        settings.circuit.half_open_after = Duration::from_millis(1);
+        let coordinator = Coordinator::new(sink.clone()).id("metered").settings(own);
+        let store =
+            MarketDataStore::builder(settings).coordinator(coordinator).on_current_arbiter().start().await.unwrap();
+        let handle = store.coordinator().unwrap();
+        handle.health().await;
+        (store, handle)
+    };
+    // One batch stored, with one transient failure, which opens the circuit, on the way; one record refused for good.
+    sink.fail_next(SinkError::transient("away"));
+    sink.fail_when(|batch: &Batch<Tick>| {
+        batch.iter().any(|tick| tick.id == 3).then(|| SinkError::permanent("not this one"))
+    });
+    handle.submit_many(ticks(0..5)).await.unwrap();
+    within(PATIENCE, handle.flush()).await.unwrap();
+    // Fifteen more, of which five are taken and held, ten queue up and one finds no credit.
+    sink.hold();
+    handle.submit_many(ticks(10..15)).await.unwrap();
+    within(PATIENCE, sink.wait_held(1)).await;
+    handle.submit_many(ticks(20..30)).await.unwrap();
+    assert_eq!(*handle.try_submit(tick("ES", 30)).unwrap_err().refusal(), Refusal::Full);
+    handle.health().await;
+
+    let now = seen(&recorder);
+    let get = |name: &str| now.get(name).copied().unwrap_or_else(|| panic!("{name} is not among {now:#?}"));
+    let c = "coord_id=metered";
+    assert_eq!(get(&format!("mds_coord_items_submitted_total{{{c}}}")), 20.0);
+    assert_eq!(get(&format!("mds_coord_items_stored_total{{{c}}}")), 4.0);
+    assert_eq!(get(&format!("mds_coord_items_dead_lettered_total{{{c}}}")), 1.0);
+    assert_eq!(get(&format!("mds_coord_items_dropped_total{{{c},reason=drop_oldest}}")), 0.0);
+    assert_eq!(get(&format!("mds_coord_items_rejected_total{{{c},reason=full}}")), 1.0);
+    assert_eq!(get(&format!("mds_coord_queue_depth{{{c}}}")), 10.0);
+    assert_eq!(get(&format!("mds_coord_queue_capacity{{{c}}}")), 10.0);
+    assert_eq!(get(&format!("mds_coord_in_flight{{{c}}}")), 5.0);
+    assert_eq!(get(&format!("mds_coord_workers_alive{{{c}}}")), 1.0);
+    assert_eq!(get(&format!("mds_coord_level{{{c}}}")), 2.0);
+    assert_eq!(get(&format!("mds_coord_circuit_state{{{c}}}")), 0.0);
+    assert_eq!(get(&format!("mds_worker_write_errors_total{{{c},error_type=transient,worker_id=0}}")), 1.0);
+    let permanent = get(&format!("mds_worker_write_errors_total{{{c},error_type=permanent,worker_id=0}}"));
+    assert!(permanent >= 1.0, "{permanent}");
+    assert!(get(&format!("mds_worker_batches_written_total{{{c},worker_id=0}}")) >= 2.0);
+    assert!(get(&format!("mds_worker_write_latency_seconds{{{c},worker_id=0}}")) >= 4.0);
+
+    sink.release();
+    assert!(store.shutdown(PATIENCE).await.is_complete());
+    let end = seen(&recorder);
+    assert_eq!(end[&format!("mds_coord_items_stored_total{{{c}}}")], 19.0);
+    assert_eq!(end[&format!("mds_coord_queue_depth{{{c}}}")], 0.0);
+    assert_eq!(end[&format!("mds_coord_workers_alive{{{c}}}")], 0.0);
+}
+
+/// Red when a metric is added, renamed or dropped in the code alone.
+#[test]
+fn the_readme_lists_every_metric_and_no_other() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let names = |text: &str, quote: char| -> Vec<String> {
+        let mut names: Vec<_> = text
+            .split(quote)
+            .map(ToOwned::to_owned)
+            .filter(|name| {
+                ["mds_coord_", "mds_worker_", "mds_feedback_"].iter().any(|prefix| name.starts_with(prefix))
+                    && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let code = names(&fs::read_to_string(format!("{root}/src/metrics.rs")).unwrap(), '"');
+    assert!(code.len() > 15, "{code:?}");
+    assert_eq!(names(&fs::read_to_string(format!("{root}/README.md")).unwrap(), '`'), code);
+}
