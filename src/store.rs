@@ -66,6 +66,7 @@ pub struct MarketDataStore {
 struct Inner {
     coordinators: BTreeMap<Arc<str>, Running>,
     feedback: Feedback,
+    dead_letters: DeadLetters,
     /// The bus was made for this store and ends with it.
     owns_bus: bool,
     engine: Arc<Engine>,
@@ -252,6 +253,11 @@ impl MarketDataStore {
     /// Returns the bus on which the coordinators publish their level changes.
     pub fn feedback(&self) -> Feedback {
         self.inner.feedback.clone()
+    }
+
+    /// Returns the dead letters of all coordinators of this store, from which they can be replayed.
+    pub fn dead_letters(&self) -> DeadLetters {
+        self.inner.dead_letters.clone()
     }
 
     /// Starts an actor from any thread, on one of a few arbiters that carry no part of the store: whatever it does to
@@ -607,7 +613,7 @@ fn run(
         let publish = settings.feedback.enabled.then_some(&feedback);
         coordinators.insert(id, plan.start(config, places, &dead_letters, publish, &engine));
     }
-    let inner = Inner { coordinators, feedback, owns_bus, engine, ended: OnceCell::new() };
+    let inner = Inner { coordinators, feedback, dead_letters, owns_bus, engine, ended: OnceCell::new() };
     Ok(MarketDataStore { inner: Arc::new(inner) })
 }
 

@@ -1,6 +1,7 @@
 //! The commands of `mds`, one file each, and what they share.
 
 mod config;
+mod dlq;
 pub mod ingest;
 mod logging;
 mod progress;
@@ -29,6 +30,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Ingest(ingest::Args),
+    Dlq(dlq::Args),
     Config(config::Args),
 }
 
@@ -107,6 +109,7 @@ pub fn run() -> Exit {
     }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),
+        Command::Dlq(args) => dlq::run(&args, loaded.settings),
         Command::Config(args) => config::run(&args, &loaded),
     }
 }
@@ -116,6 +119,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Self::Ingest(_) => "ingest",
+            Self::Dlq(_) => "dlq",
             // Not its own: it shows what the other commands would get.
             Self::Config(_) => "<command>",
         }

@@ -14,6 +14,7 @@ mod place;
 mod queue;
 mod receipt;
 mod refusal;
+mod replay_target;
 mod shared;
 mod stop;
 mod worker;

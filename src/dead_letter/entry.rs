@@ -11,7 +11,7 @@ pub struct DeadLetter {
     pub record: Box<RawValue>,
     /// Why it could not be stored.
     pub error: String,
-    /// How often it was tried.
+    /// How often it was tried; 0 where a deadline cut it off and nothing is known against it.
     pub attempts: u32,
     /// How often it was replayed before. A record that is being replayed gets its count by itself.
     pub replay_count: u32,
@@ -56,7 +56,7 @@ pub struct Entry {
     pub record: Box<RawValue>,
     /// Why it could not be stored.
     pub error: String,
-    /// How often it was tried.
+    /// How often it was tried; 0 where a deadline cut it off.
     pub attempts: u32,
     /// How often it was replayed before.
     pub replay_count: u32,
@@ -92,4 +92,22 @@ pub(super) fn write(
     line::seal(&mut line);
     lines.append(&mut line);
     Ok(())
+}
+
+/// One line of a journal: an entry is done with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Settled {
+    pub(super) id: String,
+    pub(super) outcome: SettledAs,
+}
+
+/// Why an entry is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SettledAs {
+    /// It was replayed, and is in the store.
+    Stored,
+    /// It was replayed, and is a new entry.
+    DeadLettered,
+    Purged,
 }

@@ -10,6 +10,8 @@ use crate::timestamp::Timestamp;
 
 /// The extension of a file of entries.
 pub(super) const ENTRIES: &str = "ndjson";
+/// The extension of the journal beside a file of entries.
+pub(super) const JOURNAL: &str = "settled";
 /// The extension of a file that is just being made.
 pub(super) const NEW: &str = "new";
 

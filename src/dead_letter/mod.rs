@@ -1,12 +1,21 @@
 //! Dead letters: records that the store refuses, kept in files until somebody looks at them.
 //!
 //! A directory holds files of one JSON object a line. Each process appends to files of its own and holds a lock on the
-//! one that it writes; a file that nobody writes can be replayed or purged. `line` is the form of a line and its
-//! checksum, `entry` what is in it, `files` the names and locks, and `writer` the thread that appends.
+//! one that it writes; a file that nobody writes can be replayed or purged. What is settled is marked in a journal beside
+//! the file, and the file goes when all of it is. `line` is the form of a line and its checksum, `entry` what is in it,
+//! `files` the names and locks, `writer` the thread that appends, `read` finds entries and names damage, `settle` takes
+//! files and keeps their journals, and `replay` and `purge` are what that is for.
+//!
+//! A record can be mended by hand, in a file that nobody writes: change its line and leave the field `crc` out.
 
 mod entry;
 mod files;
 mod line;
+mod purge;
+mod read;
+mod replay;
+mod select;
+mod settle;
 mod writer;
 
 use std::{
@@ -24,8 +33,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub use self::entry::{DeadLetter, Entry};
 use self::writer::{Disk, Job, RealDisk, Writer};
+pub use self::{
+    entry::{DeadLetter, Entry},
+    purge::{PurgeReport, purge},
+    read::{Found, List, list},
+    replay::{Damaged, NotAccepted, ReplayOptions, ReplayReport, ReplayTarget, replay_dry_run},
+    select::Selection,
+};
 use crate::timestamp::Timestamp;
 
 /// Appends dead letters to files in one directory. Cheap to clone; clones share a thread that writes.
@@ -46,7 +61,7 @@ struct Shared {
     /// Tells the ids of this process from those of all others.
     run: u64,
     next_id: AtomicU64,
-    /// How often each record that is being replayed was replayed, this time included, by the record's JSON.
+    /// How often each record that is being replayed was replayed before, by the record's JSON.
     replayed: Mutex<HashMap<Box<str>, u32>>,
 }
 
@@ -101,6 +116,34 @@ pub enum AppendError {
         /// The directory.
         dir: PathBuf,
     },
+}
+
+/// Why dead-letter files cannot be read, replayed or purged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// One at a time.
+    #[error("{}: a replay or a purge of this directory is under way", dir.display())]
+    Busy {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The disk refused.
+    #[error("{}: cannot {step} it: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was to be done to it.
+        step: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl FilesError {
+    fn io(path: &Path, step: &'static str, source: io::Error) -> Self {
+        Self::Io { path: path.into(), step, source }
+    }
 }
 
 impl DeadLetters {
@@ -178,7 +221,9 @@ impl DeadLetters {
         let mut lines = Vec::new();
         for letter in letters {
             let id = format!("{:016x}-{}", self.0.run, self.0.next_id.fetch_add(1, Ordering::Relaxed));
-            let count = self.0.replayed.lock().get(letter.record.get()).copied().unwrap_or(letter.replay_count);
+            let replayed = self.0.replayed.lock().get(letter.record.get()).copied();
+            // A replay that was cut off has shown nothing.
+            let count = replayed.map_or(letter.replay_count, |count| count + u32::from(letter.attempts > 0));
             entry::write(&mut lines, id, ts, coordinator_id, kind, letter, count)
                 .map_err(|error| AppendError::Json(Arc::new(error)))?;
         }

@@ -319,16 +319,16 @@ impl Args {
 }
 
 /// The store's failures by whose they are: the environment's, the store's, or our own.
-fn exit_of(error: &StartError) -> Exit {
+pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => Exit::Configuration,
-        StartError::Sqlite(SqliteOpenError::Url { .. }) => Exit::Configuration,
+        StartError::Sqlite(SqliteOpenError::Url { .. }) | StartError::DeadLetters(_) => Exit::Configuration,
         StartError::Sqlite(_) => Exit::Unavailable,
         _ => Exit::Internal,
     }
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(in crate::cli) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,0 +1,63 @@
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{
+    FilesError, Selection,
+    entry::SettledAs,
+    settle::{NotTaken, Settling},
+};
+
+/// What a purge did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PurgeReport {
+    /// Entries that are gone.
+    pub purged: u64,
+    /// Damaged parts of files that are gone with them.
+    pub damaged: u64,
+    /// Files that were left alone because somebody writes them.
+    pub live: Vec<PathBuf>,
+}
+
+/// Removes entries for good. A selection that leaves nothing out removes what is damaged too; any other leaves it. A
+/// file that somebody writes is never touched. Blocks the thread.
+///
+/// With `dry_run` nothing changes.
+///
+/// # Errors
+/// A replay or another purge of the directory is under way, or a file cannot be read or written; what was removed
+/// before that is gone.
+pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeReport, FilesError> {
+    let mut report = PurgeReport::default();
+    let Some(settling) = Settling::begin(dir)? else { return Ok(report) };
+    for taken in settling.files()? {
+        let mut taken = match taken {
+            Ok(taken) => taken,
+            Err(NotTaken::Live(path)) => {
+                report.live.push(path);
+                continue;
+            }
+            Err(NotTaken::Failed(error)) => return Err(error),
+        };
+        let (mut ids, mut damaged) = (Vec::new(), 0);
+        for found in taken.unsettled()? {
+            match found?.entry {
+                Ok(entry) if selection.is_reached(report.purged as usize + ids.len()) || !selection.selects(&entry) => {
+                }
+                Ok(entry) => ids.push((entry.id, SettledAs::Purged)),
+                Err(_) => damaged += 1,
+            }
+        }
+        let purged = ids.len() as u64;
+        if !dry_run && selection.is_everything() {
+            taken.remove()?;
+        } else if !dry_run {
+            taken.settle(&ids)?;
+            taken.finish()?;
+        }
+        report.purged += purged;
+        report.damaged += if selection.is_everything() { damaged } else { 0 };
+    }
+    Ok(report)
+}

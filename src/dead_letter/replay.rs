@@ -1,0 +1,334 @@
+//! Replaying: entries go through a coordinator once more.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    DeadLetters, Entry, FilesError, Found, Selection,
+    entry::{self, SettledAs},
+    settle::{NotTaken, Settling, Taken},
+};
+use crate::{
+    policy::{Level, Outcome},
+    record::Record,
+};
+
+/// The most entries that are under way at once, and share one sync of the journal.
+const WINDOW: usize = 1_000;
+/// How often a replay that waits looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where a replay writes: the [`WriteHandle`](crate::WriteHandle) of a coordinator.
+pub trait ReplayTarget<T> {
+    /// Returns the coordinator's present level; records are written at `Ok` only.
+    fn level(&self) -> Level;
+
+    /// Returns why the coordinator takes no more records, if so: then its level does not come back.
+    fn ended(&self) -> Option<String>;
+
+    /// Has a record accepted. What it returns resolves to what became of the record, or to none when nobody knows.
+    ///
+    /// # Errors
+    /// The record was not accepted.
+    fn write(
+        &self,
+        record: T,
+    ) -> impl Future<Output = Result<impl Future<Output = Option<Outcome>> + Send + 'static, NotAccepted>>;
+
+    /// Sees to it that what was accepted is settled soon.
+    fn flush(&self) -> impl Future<Output = ()>;
+}
+
+/// Why a record was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// This record never will be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The coordinator takes no more records.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// What is replayed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReplayOptions {
+    /// Which entries; those of another kind than the target's are left alone in any case.
+    pub selection: Selection,
+    /// An entry that was replayed so often is left alone.
+    pub max_replays: u32,
+}
+
+impl Default for ReplayOptions {
+    fn default() -> Self {
+        Self { selection: Selection::default(), max_replays: 5 }
+    }
+}
+
+/// What became of the entries that were selected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ReplayReport {
+    /// In the store now, and no dead letters any more.
+    pub stored: u64,
+    /// Refused once more: each is a new entry that counts one replay more.
+    pub dead_lettered: u64,
+    /// Left alone because they were replayed as often as they may be.
+    pub exhausted: u64,
+    /// Left alone because they are of a kind that the target does not take, by kind.
+    pub other_kinds: BTreeMap<String, u64>,
+    /// Written, but nobody knows what became of them: they stay, and the next replay writes them again.
+    pub unknown: u64,
+    /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
+    pub damaged: Vec<Damaged>,
+    /// Files that were left alone because somebody writes them.
+    pub live: Vec<PathBuf>,
+    /// Why it ended before it had come to the end, if it did. What it had not come to is as it was.
+    pub interrupted: Option<String>,
+}
+
+/// A place in a dead-letter file that cannot be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Damaged {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl ReplayReport {
+    /// Returns whether every entry that was selected is in the store.
+    pub fn is_complete(&self) -> bool {
+        let left = self.dead_lettered + self.exhausted + self.unknown;
+        left == 0 && self.other_kinds.is_empty() && self.damaged.is_empty() && self.interrupted.is_none()
+    }
+}
+
+impl DeadLetters {
+    /// Writes the entries of the directory to a coordinator that keeps its own dead letters here, and removes each once
+    /// it is stored. Blocks the thread, which must not be one that drives futures, until all are settled, `stop` says
+    /// so, or the coordinator takes no more.
+    ///
+    /// Records go out at level `Ok` only, the oldest file first. A replay *upserts*: where the store has got a newer
+    /// value of the same key since, the old one takes its place.
+    ///
+    /// An entry goes only when its record is stored, or is a new entry with one replay more. It can be cut off anywhere,
+    /// by a kill too: what is not known to be settled is replayed again. Files that somebody writes are left alone; the
+    /// one of this value is let go first.
+    ///
+    /// # Errors
+    /// Another replay or a purge of the directory is under way, or a file cannot be read or written. What was settled
+    /// before that is.
+    pub fn replay<T: Record>(
+        &self,
+        target: &impl ReplayTarget<T>,
+        options: &ReplayOptions,
+        stop: impl Fn() -> bool,
+    ) -> Result<ReplayReport, FilesError> {
+        let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
+        let mut picker = Picker::new(T::KIND, options);
+        let Some(settling) = Settling::begin(self.dir())? else { return Ok(picker.report) };
+        runtime.block_on(self.release());
+        for taken in settling.files()? {
+            if picker.is_done() {
+                break;
+            }
+            match taken {
+                Ok(taken) => {
+                    let window = Window { letters: self, runtime: &runtime, target, taken, under_way: Vec::new() };
+                    replay_file::<T, _>(window, &mut picker, &stop)?;
+                }
+                Err(NotTaken::Live(path)) => picker.report.live.push(path),
+                Err(NotTaken::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(picker.report)
+    }
+}
+
+/// Says what a replay would find, and changes nothing: `stored` counts what would be written.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<ReplayReport, FilesError> {
+    let mut picker = Picker::new(T::KIND, options);
+    for found in super::list(dir)? {
+        let found = found?;
+        if picker.is_done() {
+            break;
+        }
+        if !found.live {
+            picker.report.stored += u64::from(picker.pick::<T>(found).is_some());
+        } else if picker.report.live.last().is_none_or(|last| **last != *found.file) {
+            picker.report.live.push(found.file.to_path_buf());
+        }
+    }
+    Ok(picker.report)
+}
+
+fn replay_file<T: Record, R: ReplayTarget<T>>(
+    mut window: Window<'_, R>,
+    picker: &mut Picker<'_>,
+    stop: &impl Fn() -> bool,
+) -> Result<(), FilesError> {
+    for found in window.taken.unsettled()? {
+        if picker.is_done() {
+            break;
+        }
+        let Some(picked) = picker.pick::<T>(found?) else { continue };
+        loop {
+            let ended = if stop() { Some("it was asked to stop".to_owned()) } else { window.target.ended() };
+            if ended.is_some() || window.target.level() == Level::Ok {
+                picker.report.interrupted = ended;
+                break;
+            }
+            // What is under way may be what holds the level up.
+            if !window.settle(&mut picker.report)? {
+                thread::sleep(LOOK);
+            }
+        }
+        if picker.report.interrupted.is_some() {
+            break;
+        }
+        match window.write(picked.record, &picked.entry) {
+            Ok(()) => {}
+            Err(NotAccepted::Invalid(message)) => picker.report.damaged.push(Damaged { message, ..picked.at }),
+            Err(NotAccepted::Ended(why)) => picker.report.interrupted = Some(why),
+        }
+        if window.under_way.len() >= WINDOW {
+            window.settle(&mut picker.report)?;
+        }
+    }
+    window.settle(&mut picker.report)?;
+    window.taken.finish()
+}
+
+/// Entries of one file that are under way.
+struct Window<'a, R> {
+    letters: &'a DeadLetters,
+    runtime: &'a Runtime,
+    target: &'a R,
+    taken: Taken,
+    under_way: Vec<(String, Fate)>,
+}
+
+type Fate = Pin<Box<dyn Future<Output = Option<Outcome>> + Send>>;
+
+impl<R> Window<'_, R> {
+    fn write<T: Record>(&mut self, record: T, entry: &Entry) -> Result<(), NotAccepted>
+    where
+        R: ReplayTarget<T>,
+    {
+        // Before it is written: the store may refuse it at once.
+        let json = entry::to_json(&record).map_err(|error| NotAccepted::Invalid(error.to_string()))?;
+        let count = entry.replay_count;
+        self.letters.0.replayed.lock().entry(json.get().into()).and_modify(|c| *c = count.max(*c)).or_insert(count);
+        let fate = self.runtime.block_on(self.target.write(record))?;
+        self.under_way.push((entry.id.clone(), Box::pin(fate)));
+        Ok(())
+    }
+
+    /// Waits until all that is under way is settled, and marks it. Returns whether anything was.
+    fn settle<T>(&mut self, report: &mut ReplayReport) -> Result<bool, FilesError>
+    where
+        R: ReplayTarget<T>,
+    {
+        if self.under_way.is_empty() {
+            return Ok(false);
+        }
+        self.runtime.block_on(self.target.flush());
+        let mut settled = Vec::with_capacity(self.under_way.len());
+        for (id, fate) in self.under_way.drain(..) {
+            match self.runtime.block_on(fate) {
+                Some(Outcome::Stored) => settled.push((id, SettledAs::Stored)),
+                Some(Outcome::DeadLettered) => settled.push((id, SettledAs::DeadLettered)),
+                Some(Outcome::Dropped(_)) | None => report.unknown += 1,
+            }
+        }
+        self.letters.0.replayed.lock().clear();
+        self.taken.settle(&settled)?;
+        let stored = settled.iter().filter(|(_, outcome)| *outcome == SettledAs::Stored).count();
+        report.stored += stored as u64;
+        report.dead_lettered += (settled.len() - stored) as u64;
+        Ok(true)
+    }
+}
+
+/// Chooses what is replayed, and counts what is not.
+struct Picker<'a> {
+    kind: &'static str,
+    options: &'a ReplayOptions,
+    picked: usize,
+    report: ReplayReport,
+}
+
+struct Picked<T> {
+    /// Where it is; a message is still to come.
+    at: Damaged,
+    entry: Entry,
+    record: T,
+}
+
+impl<'a> Picker<'a> {
+    fn new(kind: &'static str, options: &'a ReplayOptions) -> Self {
+        Self { kind, options, picked: 0, report: ReplayReport::default() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.report.interrupted.is_some() || self.options.selection.is_reached(self.picked)
+    }
+
+    fn pick<T: Record>(&mut self, found: Found) -> Option<Picked<T>> {
+        let at = |message| Damaged { file: Arc::clone(&found.file), line: found.line, message };
+        let entry = match found.entry {
+            Ok(entry) => entry,
+            Err(message) => {
+                self.report.damaged.push(at(message));
+                return None;
+            }
+        };
+        if !self.options.selection.selects(&entry) {
+            return None;
+        }
+        if entry.kind != self.kind {
+            *self.report.other_kinds.entry(entry.kind).or_default() += 1;
+            return None;
+        }
+        if entry.replay_count >= self.options.max_replays {
+            self.report.exhausted += 1;
+            return None;
+        }
+        match record_of(&entry) {
+            Ok(record) => {
+                self.picked += 1;
+                Some(Picked { at: at(String::new()), entry, record })
+            }
+            Err(message) => {
+                self.report.damaged.push(at(message));
+                None
+            }
+        }
+    }
+}
+
+/// Reads the record, in its normal form.
+fn record_of<T: Record>(entry: &Entry) -> Result<T, String> {
+    let mut record: T = serde_json::from_str(entry.record.get())
+        .map_err(|error| format!("expected a record of {}: {error}", T::KIND))?;
+    record.validate().map_err(|error| error.to_string())?;
+    Ok(record)
+}

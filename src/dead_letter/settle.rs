@@ -1,0 +1,190 @@
+//! Settling entries: a file is taken, its entries are marked in the journal beside it, and it goes when all are.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    FilesError,
+    entry::{Settled, SettledAs},
+    files, line,
+    read::{self, Found, Lines},
+    writer::private,
+};
+
+/// The file whose lock tells a second replay or purge of a directory that there is a first.
+const LOCK: &str = "replay.lock";
+
+/// The right to settle entries of a directory; nobody else has it meanwhile.
+pub(super) struct Settling {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Settling {
+    /// Takes the right. None where there is no directory.
+    ///
+    /// # Errors
+    /// Somebody else has it.
+    pub(super) fn begin(dir: &Path) -> Result<Option<Self>, FilesError> {
+        if files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.is_empty() {
+            return Ok(None);
+        }
+        let path = dir.join(LOCK);
+        let lock = private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path);
+        let lock = lock.map_err(|error| FilesError::io(&path, "open", error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self { dir: dir.to_owned(), _lock: lock })),
+            Err(TryLockError::WouldBlock) => Err(FilesError::Busy { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(FilesError::io(&path, "lock", error)),
+        }
+    }
+
+    /// Takes the files that nobody writes, the oldest first, each when its turn comes; `Err` holds one that somebody
+    /// writes.
+    pub(super) fn files(&self) -> Result<impl Iterator<Item = Result<Taken, NotTaken>> + use<>, FilesError> {
+        let paths = files::list(&self.dir).map_err(|error| FilesError::io(&self.dir, "read", error))?;
+        Ok(paths.into_iter().filter_map(|path| Taken::take(path).transpose()))
+    }
+}
+
+impl Drop for Settling {
+    /// Clears away what processes that were killed left behind.
+    fn drop(&mut self) {
+        let Ok(listed) = fs::read_dir(&self.dir) else { return };
+        for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
+            let is = |extension| path.extension().is_some_and(|found| found == extension);
+            let orphan = is(files::JOURNAL) && !path.with_extension(files::ENTRIES).exists();
+            // A file that is just being made becomes one of entries within a moment.
+            if orphan || (is(files::NEW) && age(&path) > Some(Duration::from_secs(60))) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn age(path: &Path) -> Option<Duration> {
+    SystemTime::now().duration_since(path.metadata().ok()?.modified().ok()?).ok()
+}
+
+/// Why a file was not taken.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// Somebody writes it.
+    Live(PathBuf),
+    Failed(FilesError),
+}
+
+/// A file whose entries can be settled: it is locked, and nobody writes it any more.
+pub(super) struct Taken {
+    path: PathBuf,
+    _file: File,
+    settled: HashSet<String>,
+    journal: Option<File>,
+}
+
+impl Taken {
+    fn take(path: PathBuf) -> Result<Option<Self>, NotTaken> {
+        let failed = |step, error| NotTaken::Failed(FilesError::io(&path, step, error));
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("open", error)),
+        };
+        // Whoever lists the directory holds a lock for a moment too.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < 4 => thread::sleep(Duration::from_millis(5)),
+                Err(TryLockError::WouldBlock) => return Err(NotTaken::Live(path)),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+            }
+        }
+        let settled = read::settled(&path).map_err(|error| failed("read the journal beside", error))?;
+        Ok(Some(Self { path, _file: file, settled, journal: None }))
+    }
+
+    /// Returns what is in the file and not settled.
+    pub(super) fn unsettled(&self) -> Result<impl Iterator<Item = Result<Found, FilesError>> + use<>, FilesError> {
+        let failed = |path: &Path, error| FilesError::io(path, "read", error);
+        // Not a clone of the locked one: the two would share their place in the file.
+        let file = File::open(&self.path).map_err(|error| failed(&self.path, error))?;
+        let (path, settled) = (self.path.clone(), self.settled.clone());
+        let is_settled = move |found: &Found| found.entry.as_ref().is_ok_and(|entry| settled.contains(&entry.id));
+        Ok(Lines::new(&self.path, file, false)
+            .map(move |found| found.map_err(|error| failed(&path, error)))
+            .filter(move |found| !found.as_ref().is_ok_and(&is_settled)))
+    }
+
+    /// Marks entries in the journal; they are settled when this returns.
+    pub(super) fn settle(&mut self, entries: &[(String, SettledAs)]) -> Result<(), FilesError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let journal = self.path.with_extension(files::JOURNAL);
+        self.append(&journal, entries).map_err(|error| {
+            // It may end in half a line; the next one looks.
+            self.journal = None;
+            FilesError::io(&journal, "write", error)
+        })?;
+        self.settled.extend(entries.iter().map(|(id, _)| id.clone()));
+        Ok(())
+    }
+
+    fn append(&mut self, path: &Path, entries: &[(String, SettledAs)]) -> io::Result<()> {
+        let journal = match &mut self.journal {
+            Some(journal) => journal,
+            none => none.insert(open_journal(path)?),
+        };
+        let mut lines = Vec::new();
+        for (id, outcome) in entries {
+            let mut line = serde_json::to_vec(&Settled { id: id.clone(), outcome: *outcome })?;
+            line::seal(&mut line);
+            lines.append(&mut line);
+        }
+        journal.write_all(&lines)?;
+        journal.sync_data()
+    }
+
+    /// Removes the file if nothing is left in it. What is damaged stays until it is purged.
+    pub(super) fn finish(self) -> Result<(), FilesError> {
+        if self.unsettled()?.next().is_none() { self.remove() } else { Ok(()) }
+    }
+
+    /// Removes the file with all that is in it.
+    pub(super) fn remove(self) -> Result<(), FilesError> {
+        let remove = || {
+            fs::remove_file(&self.path)?;
+            files::sync_dir(self.path.parent().unwrap_or(Path::new("")))
+        };
+        remove().map_err(|error| FilesError::io(&self.path, "remove", error))?;
+        // Only now: without its journal a file would be replayed once more. One that is left alone is cleared away later.
+        let _ = fs::remove_file(self.path.with_extension(files::JOURNAL));
+        Ok(())
+    }
+}
+
+/// Opens a journal for appending, at the beginning of a line.
+fn open_journal(path: &Path) -> io::Result<File> {
+    let is_new = !path.exists();
+    let mut journal = private(OpenOptions::new().create(true).read(true).append(true)).open(path)?;
+    if is_new {
+        files::sync_dir(path.parent().unwrap_or(Path::new("")))?;
+    }
+    if journal.metadata()?.len() > 0 {
+        let mut last = [0];
+        journal.seek(SeekFrom::End(-1))?;
+        journal.read_exact(&mut last)?;
+        if last != *b"\n" {
+            journal.write_all(b"\n")?;
+        }
+    }
+    Ok(journal)
+}
