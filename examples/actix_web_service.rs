@@ -144,6 +144,7 @@ async fn drive(
             break answer;
         }
         accepted += 1;
+        assert!(accepted < 200, "a queue of 100 and a batch under way take no more than that");
     };
     let wait = refused.headers().get(RETRY_AFTER).ok_or("no Retry-After")?.to_str()?;
     println!("POST a bar: {}, Retry-After: {wait}", refused.status());

@@ -20,7 +20,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -158,10 +157,9 @@ mod tests {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() {
     the_highest_level_decides().await;
     println!("the highest level decides: ok");
     a_store_that_stalls_stops_the_polls().await;
     println!("a store that stalls stops the polls: ok");
-    Ok(())
 }
