@@ -97,6 +97,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(levels.first(), Some(&Level::Ok), "it begins at ok");
     assert!(levels.contains(&Level::Soft) && levels.contains(&Level::Hard), "a slow store drives it up: {levels:?}");
     assert_eq!(levels.last(), Some(&Level::Ok), "and it returns to ok");
+    // Ten bars in 20 ms are 500 a second at most: from 80 bars down to 50 that takes 60 ms or more.
+    let hard = seen.iter().find(|event| event.level == Level::Hard).expect("it was there");
+    assert!(hard.retry_after >= Some(Duration::from_millis(50)), "an event says how long it will take: {hard:?}");
     // A gap in `seq` would be a lost event.
     assert!(seen.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1 && pair[1].previous == pair[0].level));
     assert_eq!((report.stored(), slow.stored()), (300, 300), "waiting loses nothing");
