@@ -1,4 +1,119 @@
-//! Market data write path on actix actors.
+//! The write path for market data in a service: records go in, batches go to a store, and producers are told when to
+//! slow down.
+//!
+//! A [`WriteHandle`] puts records into a bounded queue. Workers take them out in batches and write them through a
+//! [`Sink`], such as the SQLite one. A coordinator watches the size of the queue and publishes each change of its
+//! [`Level`] on a [feedback bus](feedback), from where it reaches subscriber actors and
+//! [watch channels](Feedback::watch). All parts are actix actors; the futures of a handle run on any executor.
+//!
+//! ```text
+//!  producer -- submit --> WriteHandle --> bounded queue --> worker x N --> Sink --> store
+//!                              ^               |
+//!                     waits,   |               | size crosses a watermark
+//!                     or is    |               v
+//!                     refused -+        WriteCoordinator -- FeedbackEvent --> FeedbackBus
+//!                                                                                |
+//!                         slows down <-- subscriber actors, watch channels <-----+
+//! ```
+//!
+//! # Quick start
+//!
+//! Outside actix, [`Builder::spawn`] gives the store threads of its own. Inside an actix System,
+//! [`MarketDataStore::start`] is shorter: it stores [`Bar`]s in the database that the environment names.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use market_data_store::{Bar, Batch, Coordinator, Level, MarketDataStore, Settings, Sink, SinkError};
+//!
+//! /// A store of one's own. With the feature `sqlite`, `Coordinator::bars("sqlite://bars.db")` needs none.
+//! struct Printer;
+//!
+//! impl Sink<Bar> for Printer {
+//!     async fn write(&self, batch: &Batch<Bar>) -> Result<(), SinkError> {
+//!         for bar in batch.iter() {
+//!             println!("{} {}: {}", bar.symbol, bar.ts, bar.close);
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let store = MarketDataStore::builder(Settings::default()).coordinator(Coordinator::new(Printer)).spawn()?;
+//!     let bars = store.coordinator::<Bar>()?;
+//!     let level = store.feedback().watch(bars.id());
+//!
+//!     bars.submit(Bar {
+//!         vendor: "example".into(),
+//!         symbol: "ES".into(),
+//!         timeframe: "1m".parse()?,
+//!         ts: "2024-01-02T14:30:00Z".parse()?,
+//!         open: 4780.25,
+//!         high: 4781.0,
+//!         low: 4779.5,
+//!         close: 4780.75,
+//!         volume: Some(1250.0),
+//!     })
+//!     .await?; // accepted: from here on the store answers for it
+//!     bars.flush().await?; // stored
+//!     assert_eq!(level.borrow().level, Level::Ok);
+//!
+//!     let report = store.shutdown(Duration::from_secs(30)).await;
+//!     assert_eq!((report.submitted(), report.stored(), report.unsettled()), (1, 1, 0));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What holds
+//!
+//! - **Bounded.** At most `capacity` records wait, and at most `workers` x `batch_size` are being written. What happens
+//!   at the bound is the [`Overflow`] strategy: the producer waits, the oldest record is dropped, or the new one is
+//!   handed back.
+//! - **Exact levels.** Each crossing of a watermark makes one event, with hysteresis between the two marks; none is
+//!   missed and none repeated, whatever the batch size or the thread. An event says why it came, how fast the queue
+//!   drains, and when it is worth trying again.
+//! - **Isolated subscribers.** One that is slow, stuck, panics or ends delays no other and grows no memory, as long as
+//!   it runs on a thread that is not the others' ([`MarketDataStore::start_actor`]). One that wakes up gets the present
+//!   level, one that comes late too. A gap in `seq` shows what was skipped.
+//! - **Order.** Records with one partition key are written in the order in which they were accepted, through every
+//!   retry and replaced worker.
+//! - **Honest books.** In every [`Health`]: submitted = stored + dead-lettered + dropped + queued + in flight. A record
+//!   that is refused is handed back, and is none of these.
+//! - **Cancel-safe.** Dropping a future of a handle loses no accepted record and no place in the queue.
+//! - **Good manners.** The library installs no signal handler, log subscriber, metrics recorder or panic hook, and
+//!   never ends the process.
+//!
+//! # What does not
+//!
+//! - The queue is in memory. A process that dies loses what was accepted and not yet written; [`WriteHandle::flush`]
+//!   returns when all that was accepted before is written.
+//! - A failure that a sink calls [transient](SinkError::transient) is retried without end, with backoff. Meanwhile the
+//!   queue fills and the level says so.
+//! - A failure that a sink calls [permanent](SinkError::permanent) stops its coordinator with an ERROR: there are no
+//!   dead letters yet, and nothing is given up silently. Its records are reported as unsettled,
+//!   [`MarketDataStore::stopped`] returns, and handles refuse with [`Refusal::Closed`].
+//! - A batch can be written twice, after an error or when a worker died. A sink has to be idempotent, as an upsert by
+//!   key is.
+//!
+//! # Where to go on
+//!
+//! [`MarketDataStore`] and [`Builder`] start a store, [`WriteHandle`] submits, [`Feedback`] and [`Subscribe`] listen,
+//! [`Record`] and [`Sink`] take types and stores of your own, [`Settings`] reads the environment, [`metrics`] lists what
+//! is measured. The modules hold the parts behind these. The examples in the repository show one idea each.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `sqlite` | yes | `SqliteSink`, and [`Coordinator::bars`] and [`MarketDataStore::start`] know `sqlite://`; SQLite is built in |
+//! | `cli` | yes | the binary `mds`; embedders do without |
+//! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
+//! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command |
+//!
+//! An embedder writes `default-features = false` and picks. The macros of actix (`#[derive(Message)]`, `#[actix::main]`)
+//! name the crate `actix`, so code that uses them needs it in its own Cargo.toml; for everything else [`actix`] is
+//! re-exported.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -20,10 +135,17 @@ mod store;
 mod timestamp;
 
 pub use coordinator::{CoordinatorReport, Health, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle};
-pub use feedback::{Delivery, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus};
-pub use policy::{Level, Reason};
+pub use feedback::{
+    Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
+};
+pub use policy::{Level, Overflow, Reason};
 pub use record::{Bar, Invalid, Record, Timeframe};
-pub use settings::Settings;
-pub use sink::{Batch, BoxSink, Sink, SinkError, SinkResultExt};
+pub use settings::{CoordinatorSettings, Settings, SettingsError};
+pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};
 pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, UnknownCoordinator};
 pub use timestamp::{InvalidTimestamp, Timestamp};
+
+/// The README's examples, compiled.
+#[cfg(all(doctest, feature = "sqlite", feature = "actix-web"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

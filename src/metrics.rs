@@ -31,7 +31,7 @@ pub const WRITE_LATENCY: &str = "mds_worker_write_latency_seconds";
 pub const FEEDBACK_EVENTS: &str = "mds_feedback_events_total";
 /// Subscribers on the bus.
 pub const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
-/// Events that a slow subscriber never saw because newer ones replaced them.
+/// Events that a slow subscriber never saw: newer ones took their place, or its lane was full.
 pub const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
 /// Subscribers removed because their actor was gone.
 pub const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
@@ -56,7 +56,7 @@ pub fn describe() {
     describe_counter!(
         FEEDBACK_SUPERSEDED,
         Unit::Count,
-        "events replaced by newer ones before a slow subscriber saw them"
+        "events that a slow subscriber never saw: newer ones took their place, or its lane was full"
     );
     describe_counter!(FEEDBACK_PRUNED, Unit::Count, "subscribers removed because their actor was gone");
 }

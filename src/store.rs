@@ -275,7 +275,8 @@ impl MarketDataStore {
     }
 
     /// Ends the store as one ends that has come to the end of its input: settles what was accepted and stops all
-    /// actors without raising `draining`, so that the last event is `ok`. The caller's producers have stopped before.
+    /// actors without raising `draining`, so that the last event is `ok` if everything could be stored. The caller's
+    /// producers have stopped before.
     ///
     /// What is not settled by `deadline` is reported as unsettled. Calling it again, or beside another end, returns the
     /// same report.

@@ -164,6 +164,8 @@ impl Running {
 
     /// Waits for the end, with standard input as open as it was.
     fn end(mut self) -> (ExitStatus, Value) {
+        // A summary is far smaller than what a pipe holds, so it ends without being read.
+        eventually("it ends", || self.child.try_wait().unwrap().is_some());
         let mut stdout = Vec::new();
         self.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
         let status = self.child.wait().unwrap();
@@ -304,6 +306,26 @@ fn one_file_that_cannot_be_read_refuses_all_before_anything_is_written() {
     }
     assert!(!text.contains("good.csv"), "{text}");
     assert!(!dir.path().join("market_data.db").exists());
+}
+
+#[test]
+fn an_input_that_fails_when_its_turn_comes_costs_only_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("good.csv"), minutes(10)).unwrap();
+    fs::write(dir.path().join("prices.csv"), "price,size\n1,2\n").unwrap();
+    for (stdin, code, said) in [
+        // Refused whole; it could not be looked at before, as it can be read only once.
+        (dir.path().join("prices.csv"), 2, "error: -: "),
+        // Cannot be read.
+        (dir.path().to_owned(), 70, "error: -: cannot read: "),
+    ] {
+        let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-", "good.csv"]);
+        let output = command.stdin(fs::File::open(stdin).unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        let summary = summary(&output);
+        assert_eq!((count(&summary, "files"), count(&summary, "read"), count(&summary, "stored")), (2, 10, 10));
+    }
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! The promises of the crate, tested through its public face: one test binary, one module a subject.
 
+#[cfg(feature = "testing")]
+mod bound;
 mod bus;
+#[cfg(feature = "testing")]
+mod cancel;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 mod dependencies;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
+mod layout;
 #[cfg(feature = "testing")]
 mod levels;
 #[cfg(all(feature = "cli", feature = "sqlite"))]

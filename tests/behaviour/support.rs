@@ -1,8 +1,13 @@
 //! What several subjects need: a small record and short ways to make many.
 
-use std::{num::NonZeroUsize, ops::Range, time::Duration};
+use std::{num::NonZeroUsize, ops::Range, pin::pin, sync::Arc, time::Duration};
 
-use market_data_store::{Record, settings::CoordinatorSettings};
+use actix::{Actor, Addr, Context, Handler};
+use market_data_store::{
+    Delivery, Feedback, FeedbackEvent, Health, MarketDataStore, Record, Replay, Subscribe, WriteHandle,
+    settings::CoordinatorSettings, sink::MemorySink,
+};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// A record with a number of its own, one of a few symbols, and nothing else.
@@ -31,12 +36,119 @@ pub fn ticks(ids: Range<u64>) -> impl Iterator<Item = Tick> {
     ids.map(|id| Tick { symbol: format!("S{}", id % 8), id })
 }
 
-/// Makes settings for a coordinator under test.
-pub fn coordinator_settings(capacity: usize, low: usize, high: usize) -> CoordinatorSettings {
+/// A tick of a symbol of its own: with several workers, ticks of a few symbols reach all of them.
+pub fn tick(symbol: impl ToString, id: u64) -> Tick {
+    Tick { symbol: symbol.to_string(), id }
+}
+
+/// Makes settings for a coordinator under test: one that hands out a batch when it is full, when no credit is left, and
+/// when it is asked to flush, but not because time has passed.
+pub fn coordinator_settings(capacity: usize, workers: usize, batch_size: usize) -> CoordinatorSettings {
+    let number = |n| NonZeroUsize::new(n).expect("at least one");
     let mut settings = CoordinatorSettings::default();
-    settings.capacity = NonZeroUsize::new(capacity).expect("a capacity");
-    settings.low_watermark = Some(low);
-    settings.high_watermark = Some(high);
-    settings.flush_interval = Duration::from_millis(10);
+    settings.capacity = number(capacity);
+    settings.workers = number(workers);
+    settings.batch_size = number(batch_size);
+    settings.flush_interval = Duration::from_secs(3600);
     settings
+}
+
+/// Gives every worker a batch, at which the held sink holds it. Returns how many records that took; their ids are below
+/// that number. A batch must have room for four times as many records as there are workers.
+pub async fn occupy(handle: &WriteHandle<Tick>, sink: &MemorySink<Tick>, workers: usize) -> u64 {
+    sink.hold();
+    // More symbols than workers, so that each worker has some.
+    let records = if workers == 1 { 1 } else { 4 * workers as u64 };
+    for id in 0..records {
+        handle.submit(tick(format!("K{id}"), id)).await.expect("room for a few");
+    }
+    // What waits at a fence is handed out at once.
+    let (flush, held) = (pin!(handle.flush()), pin!(sink.wait_held(workers)));
+    let patience = pin!(within(PATIENCE, futures::future::select(flush, held)));
+    patience.await;
+    assert_eq!(sink.held(), workers, "these symbols do not reach every worker");
+    assert_eq!(handle.health().await.queue_size, 0);
+    records
+}
+
+/// Longer than anything takes that a test waits for; only a broken promise waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for what must come, on any executor; panics after `patience`, so that a lost wake-up is a failure and no hang.
+pub async fn within<F: Future>(patience: Duration, what: F) -> F::Output {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let (late, is_late) = futures::channel::oneshot::channel();
+    std::thread::spawn(move || {
+        if is_done.recv_timeout(patience) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = late.send(());
+        }
+    });
+    let what = pin!(what);
+    let output = match futures::future::select(what, is_late).await {
+        futures::future::Either::Left((output, _)) => output,
+        futures::future::Either::Right(_) => panic!("this took longer than {patience:?}"),
+    };
+    drop(done);
+    output
+}
+
+/// Keeps every event it is sent.
+struct Recorder(Events);
+
+/// What a recorder has seen.
+pub type Events = Arc<Mutex<Vec<FeedbackEvent>>>;
+
+impl Actor for Recorder {
+    type Context = Context<Self>;
+}
+
+impl Handler<FeedbackEvent> for Recorder {
+    type Result = ();
+
+    fn handle(&mut self, event: FeedbackEvent, _: &mut Self::Context) {
+        self.0.lock().push(event);
+    }
+}
+
+/// Records every event of a bus from now on, on the arbiter of this thread.
+pub fn record(feedback: &Feedback, only: Option<&str>) -> Events {
+    let events = Events::default();
+    let recorder = Recorder(Arc::clone(&events)).start();
+    subscribe(feedback, recorder, only);
+    events
+}
+
+/// Records every event of a store, its present state first, on an arbiter that the store has for such.
+pub fn record_in(store: &MarketDataStore) -> Events {
+    let events = Events::default();
+    let recorder = store.start_actor({
+        let events = Arc::clone(&events);
+        move |_| Recorder(events)
+    });
+    subscribe(&store.feedback(), recorder, None);
+    events
+}
+
+fn subscribe(feedback: &Feedback, recorder: Addr<Recorder>, only: Option<&str>) {
+    let subscribe = Subscribe::new(recorder.recipient()).delivery(Delivery::Every).replay(Replay::All);
+    feedback.subscribe(only.into_iter().fold(subscribe, Subscribe::only));
+}
+
+/// Waits until the recorders have seen everything that has happened at this coordinator so far.
+pub async fn caught_up(handle: &WriteHandle<Tick>, feedback: &Feedback) -> Health {
+    let health = handle.health().await;
+    within(PATIENCE, feedback.idle()).await;
+    health
+}
+
+/// What adds up in every moment.
+pub fn residual(health: &Health) -> i128 {
+    let counters = &health.counters;
+    let settled = counters.stored + counters.dead_lettered + counters.dropped;
+    i128::from(counters.submitted) - i128::from(settled) - (health.queue_size + health.in_flight) as i128
+}
+
+/// The size of a test: the variable, or a default that a check before every merge can afford.
+pub fn size_of_test(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |size| size.parse().expect("a number"))
 }

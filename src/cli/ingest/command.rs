@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Chunk, ReadError, ReadOptions, TimeFormat, Zone,
-    feed::{Ended, Feed, Input, Target},
+    feed::{Feed, Input, Target},
     levels::{Count, LevelChanges, LevelCounter},
     summary::{Settled, Summary},
     tally::Tally,
@@ -29,7 +29,7 @@ use crate::{
         progress::Progress,
         signals::{self, Stop},
     },
-    coordinator::WriteHandle,
+    coordinator::{Refusal, WriteHandle},
     feedback::{Delivery, Feedback, Subscribe},
     record::{Bar, Timeframe},
     settings::Settings,
@@ -163,7 +163,6 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         target: live.as_ref().map_or(Target::DryRun, |live| Target::Coordinator(live.handle.clone())),
         tally: Arc::clone(&tally),
         progress: progress.clone(),
-        stop: stop.clone(),
     };
     // A plain thread: a read from a pipe cannot be interrupted, and must not keep the process alive.
     let reading = std::thread::Builder::new().name("mds-read".to_owned()).spawn(move || {
@@ -235,7 +234,8 @@ impl Live {
         };
         match timeout(deadline + GRACE, ended).await {
             Ok(Some(settled)) => settled,
-            _ => Settled::from(&self.handle.health().await),
+            // The coordinator hangs with its sink. Its buffer still knows what became of every record.
+            _ => Settled::from(&self.handle.reporter()()),
         }
     }
 
@@ -259,7 +259,10 @@ async fn broken(live: Option<&Live>) -> StopReason {
 }
 
 /// Waits until everything is read, and everything accepted is settled, however long the store is away.
-async fn read_and_flushed(read: oneshot::Receiver<Result<Vec<(Input, ReadError)>, Ended>>, live: Option<&Live>) -> End {
+async fn read_and_flushed(
+    read: oneshot::Receiver<Result<Vec<(Input, ReadError)>, Refusal>>,
+    live: Option<&Live>,
+) -> End {
     let refusal = match read.await {
         Ok(Ok(failed)) => match live {
             None => return End::Read(failed),
@@ -268,9 +271,7 @@ async fn read_and_flushed(read: oneshot::Receiver<Result<Vec<(Input, ReadError)>
                 Err(refusal) => refusal,
             },
         },
-        Ok(Err(Ended::Refused(refusal))) => refusal,
-        // The signal that stopped it is told on another way.
-        Ok(Err(Ended::Stopped)) => std::future::pending().await,
+        Ok(Err(refusal)) => refusal,
         Err(_) => return End::Broken("the reading thread died".to_owned()),
     };
     // The store is about to say why it takes no more; that is worth more than that it does not.

@@ -5,19 +5,14 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
 };
 
-use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{BarReader, Chunk, ReadError, ReadOptions, tally::Tally};
 use crate::{
-    cli::{
-        progress::Progress,
-        signals::{self, Stop},
-    },
+    cli::progress::Progress,
     coordinator::{Refusal, WriteHandle},
     record::Bar,
 };
@@ -57,15 +52,6 @@ impl Input {
     }
 }
 
-/// Why reading ended before the end of the last input.
-#[derive(Debug)]
-pub enum Ended {
-    /// By a signal.
-    Stopped,
-    /// The coordinator takes no more records.
-    Refused(Refusal),
-}
-
 /// Where bars go.
 pub enum Target {
     /// Nowhere: they are only counted.
@@ -80,21 +66,19 @@ pub struct Feed {
     pub target: Target,
     pub tally: Arc<Tally>,
     pub progress: Progress,
-    pub stop: Stop,
 }
 
 impl Feed {
     /// Reads everything. Returns the inputs that could not be read, or not to their end.
     ///
     /// # Errors
-    /// Reading ended early.
-    pub fn run(mut self) -> Result<Vec<(Input, ReadError)>, Ended> {
+    /// The coordinator takes no more records, as when a signal stops it; what was not accepted is let go.
+    pub fn run(self) -> Result<Vec<(Input, ReadError)>, Refusal> {
         // Drives the submits. It needs no timer and no I/O: those belong to the coordinator.
         let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
-        let inputs = std::mem::take(&mut self.inputs);
         let mut failed = Vec::new();
-        for (index, input) in inputs.iter().enumerate() {
-            self.progress.file(index + 1, inputs.len(), &input.name, input.bytes);
+        for (index, input) in self.inputs.iter().enumerate() {
+            self.progress.file(index + 1, self.inputs.len(), &input.name, input.bytes);
             self.tally.file();
             if let Err(error) = self.read(input, &runtime)? {
                 failed.push((input.clone(), error));
@@ -103,7 +87,7 @@ impl Feed {
         Ok(failed)
     }
 
-    fn read(&mut self, input: &Input, runtime: &Runtime) -> Result<Result<(), ReadError>, Ended> {
+    fn read(&self, input: &Input, runtime: &Runtime) -> Result<Result<(), ReadError>, Refusal> {
         let mut reader = match input.open(&self.options) {
             Ok(reader) => reader,
             Err(error) => return Ok(Err(error.into())),
@@ -132,26 +116,15 @@ impl Feed {
     }
 
     /// Submits all of `bars`. At an error those that were not accepted are still in it.
-    fn submit(&mut self, bars: &mut VecDeque<Bar>, runtime: &Runtime) -> Result<(), Ended> {
-        if self.stop.borrow().is_some() {
-            return Err(Ended::Stopped);
-        }
-        let Self { target, stop, .. } = self;
-        let handle = match target {
-            Target::Coordinator(handle) => handle,
+    fn submit(&self, bars: &mut VecDeque<Bar>, runtime: &Runtime) -> Result<(), Refusal> {
+        let before = bars.len();
+        let result = match &self.target {
+            Target::Coordinator(handle) => runtime.block_on(submit(handle, bars)),
             Target::DryRun => {
-                self.tally.accept(bars.len() as u64);
                 bars.clear();
-                return Ok(());
+                Ok(())
             }
         };
-        let before = bars.len();
-        let result = runtime.block_on(async {
-            match select(pin!(signals::stopped(stop)), pin!(submit(handle, bars))).await {
-                Either::Left(_) => Err(Ended::Stopped),
-                Either::Right((result, _)) => result.map_err(Ended::Refused),
-            }
-        });
         self.tally.accept((before - bars.len()) as u64);
         result
     }

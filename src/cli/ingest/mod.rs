@@ -1,4 +1,8 @@
-//! Reads bars from files: CSV, NDJSON and JSON arrays.
+//! `mds ingest`: reads bars from files, CSV, NDJSON and JSON arrays, and submits them.
+//!
+//! The command (`command.rs`) starts a store and a thread (`feed.rs`) that reads one chunk after the other and submits
+//! it. The thread's counts (`tally.rs`), the coordinator's, and the level changes that a subscriber saw (`levels.rs`)
+//! make the books at the end (`summary.rs`). All other files here read:
 //!
 //! ```text
 //!  Read --> LineBuffer --> csv.rs   \

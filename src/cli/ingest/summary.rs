@@ -5,10 +5,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use super::{levels::LevelChanges, tally::Counts};
-use crate::{
-    cli::Exit,
-    coordinator::{CoordinatorReport, Health},
-};
+use crate::{cli::Exit, coordinator::CoordinatorReport};
 
 /// How many rejected lines are named.
 pub const NAMED_ERRORS: usize = 20;
@@ -37,18 +34,6 @@ impl From<&CoordinatorReport> for Settled {
     fn from(report: &CoordinatorReport) -> Self {
         let CoordinatorReport { stored, dead_lettered, dropped, unsettled, .. } = *report;
         Self { stored, dead_lettered, dropped, unsettled }
-    }
-}
-
-impl From<&Health> for Settled {
-    fn from(health: &Health) -> Self {
-        let counters = &health.counters;
-        Self {
-            stored: counters.stored,
-            dead_lettered: counters.dead_lettered,
-            dropped: counters.dropped,
-            unsettled: (health.queue_size + health.in_flight) as u64,
-        }
     }
 }
 
