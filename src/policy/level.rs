@@ -31,7 +31,7 @@ impl Level {
 
 impl std::fmt::Display for Level {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
@@ -67,6 +67,17 @@ impl Reason {
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when a `Display` ignores the width that a table's column asks for.
+    #[test]
+    fn names_can_be_aligned() {
+        assert_eq!(format!("{:<5}|{:>16}|", Level::Ok, Reason::QueueHigh), "ok   |      queue_high|");
     }
 }
