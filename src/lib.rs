@@ -119,6 +119,7 @@
 
 pub use actix;
 
+mod chain;
 /// The `mds` command line. Not for embedders: it may change in any release.
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -147,7 +147,7 @@ pub enum StartError {
     #[error(transparent)]
     Sqlite(#[from] crate::sink::SqliteOpenError),
     /// The operating system refused a thread.
-    #[error("cannot start a thread for the store: {0}")]
+    #[error("cannot start a thread for the store")]
     Thread(#[source] std::io::Error),
 }
 
