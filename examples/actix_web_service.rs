@@ -16,7 +16,7 @@
 //! tokio = { version = "1", features = ["sync", "time"] }
 //! ```
 
-use std::{collections::VecDeque, error::Error, num::NonZeroUsize, time::Duration};
+use std::{collections::VecDeque, error::Error, time::Duration};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -84,8 +84,8 @@ async fn feed(bars: WriteHandle<Bar>, mut open: watch::Receiver<bool>) {
 async fn main() -> Result<(), Box<dyn Error>> {
     let database = MemorySink::<Bar>::new();
     let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(100).expect("not zero");
-    settings.coordinator.batch_size = NonZeroUsize::new(10).expect("not zero");
+    settings.coordinator.capacity = 100;
+    settings.coordinator.batch_size = 10;
     // A client is better told to come back later than left waiting, as `Overflow::Block` would.
     settings.coordinator.overflow = Overflow::Error;
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(database.clone())).start().await?;

@@ -21,7 +21,6 @@ use std::{
     error::Error,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -138,8 +137,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{error}");
 
     let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(1_000).expect("not zero");
-    settings.coordinator.batch_size = NonZeroUsize::new(50).expect("not zero");
+    settings.coordinator.capacity = 1_000;
+    settings.coordinator.batch_size = 50;
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Trade>::new(sink)).spawn()?;
     let trades = store.coordinator::<Trade>()?;
 

@@ -20,7 +20,6 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -97,8 +96,8 @@ fn event(coordinator_id: &str, seq: u64, level: Level) -> FeedbackEvent {
 async fn a_store_that_stalls_stops_the_polls() {
     let sink = MemorySink::<Bar>::new();
     let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(100).expect("not zero");
-    settings.coordinator.batch_size = NonZeroUsize::new(10).expect("not zero");
+    settings.coordinator.capacity = 100;
+    settings.coordinator.batch_size = 10;
     let store = MarketDataStore::builder(settings)
         .coordinator(Coordinator::new(sink.clone()))
         .on_current_arbiter()

@@ -14,7 +14,7 @@
 //! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
 //! ```
 
-use std::{error::Error, num::NonZeroUsize, time::Duration};
+use std::{error::Error, time::Duration};
 
 use market_data_store::{
     Bar, Coordinator, FeedbackEvent, Level, MarketDataStore, Settings, SubmitError, SubmitManyError, Timeframe,
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::default();
     settings.database_url = format!("sqlite://{}", scratch.path().join("bars.db").display());
     // Small, so that this example sees a queue that is full.
-    settings.coordinator.capacity = NonZeroUsize::new(500).expect("not zero");
+    settings.coordinator.capacity = 500;
     let bars = Coordinator::bars(&settings.database_url)?;
     let store = MarketDataStore::builder(settings).coordinator(bars).spawn()?;
 

@@ -14,7 +14,7 @@
 //! market-data-store = { version = "0.1", default-features = false, features = ["testing"] }
 //! ```
 
-use std::{error::Error, num::NonZeroUsize, time::Duration};
+use std::{error::Error, time::Duration};
 
 use actix::{Actor, Context, Handler, Message};
 use market_data_store::{
@@ -66,10 +66,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     slow.delay(Duration::from_millis(20));
 
     let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(100).expect("not zero");
+    settings.coordinator.capacity = 100;
     settings.coordinator.low_watermark = Some(50);
     settings.coordinator.high_watermark = Some(80);
-    settings.coordinator.batch_size = NonZeroUsize::new(10).expect("not zero");
+    settings.coordinator.batch_size = 10;
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(slow.clone())).start().await?;
 
     // By default a subscriber gets the newest level and skips what is old by then. This one wants the whole story, from

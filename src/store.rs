@@ -6,6 +6,7 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
+    num::NonZeroUsize,
     pin::Pin,
     sync::{
         Arc,
@@ -478,17 +479,18 @@ impl<T: Record> Plan for Coordinator<T> {
             checked.coordinator = own.clone();
         }
         checked.validate()?;
-        let CoordinatorSettings { capacity, workers, batch_size, flush_interval, overflow, .. } = checked.coordinator;
-        let watermarks = checked.coordinator.watermarks().map_err(StartError::Watermarks)?;
+        let own = &checked.coordinator;
+        let at_least_one = |n| NonZeroUsize::new(n).expect("`validate` refuses 0 records and 0 workers");
+        let watermarks = own.checked_watermarks().map_err(StartError::Watermarks)?;
         Ok(CoordinatorConfig {
             id: id.into(),
             source: checked.source.as_str().into(),
-            capacity,
+            capacity: at_least_one(own.capacity),
             watermarks,
-            workers,
-            batch_size,
-            flush_interval,
-            overflow,
+            workers: at_least_one(own.workers),
+            batch_size: at_least_one(own.batch_size),
+            flush_interval: own.flush_interval,
+            overflow: own.overflow,
             retry: checked.retry,
         })
     }
