@@ -133,6 +133,8 @@ pub mod record;
 pub mod settings;
 pub mod sink;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timestamp;
 
 pub use coordinator::{CoordinatorReport, Health, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle};
