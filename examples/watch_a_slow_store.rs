@@ -18,8 +18,8 @@ use std::{error::Error, time::Duration};
 
 use actix::{Actor, Context, Handler, Message};
 use market_data_store::{
-    Bar, Coordinator, Delivery, FeedbackEvent, Level, MarketDataStore, Replay, Settings, Subscribe, Timeframe,
-    Timestamp, sink::MemorySink,
+    Bar, Coordinator, CoordinatorSettings, Delivery, FeedbackEvent, Level, MarketDataStore, Replay, Settings,
+    Subscribe, Timeframe, Timestamp, testing::MemorySink,
 };
 
 /// Shows every level change, and remembers it.
@@ -37,8 +37,7 @@ impl Handler<FeedbackEvent> for Watcher {
     type Result = ();
 
     fn handle(&mut self, event: FeedbackEvent, _: &mut Context<Self>) {
-        let (level, reason) = (event.level.as_str(), event.reason.as_str());
-        print!("{level:<4}  {reason:<15}  {:>3} of {} queued", event.queue_size, event.capacity);
+        print!("{:<4}  {:<15}  {:>3} of {} queued", event.level, event.reason, event.queue_size, event.capacity);
         match event.retry_after {
             Some(wait) => println!(", ok again in about {wait:.1?}"),
             None => println!(),
@@ -65,17 +64,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let slow = MemorySink::<Bar>::new();
     slow.delay(Duration::from_millis(20));
 
-    let mut settings = Settings::default();
-    settings.coordinator.capacity = 100;
-    settings.coordinator.low_watermark = Some(50);
-    settings.coordinator.high_watermark = Some(80);
-    settings.coordinator.batch_size = 10;
-    let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(slow.clone())).start().await?;
+    let small = CoordinatorSettings::new(100).watermarks(50, 80).batch_size(10);
+    let coordinator = Coordinator::new(slow.clone()).settings(small);
+    let store = MarketDataStore::builder(Settings::default()).coordinator(coordinator).start().await?;
 
     // By default a subscriber gets the newest level and skips what is old by then. This one wants the whole story, from
     // the present state on.
     let watcher = Watcher::default().start();
-    let subscribe = Subscribe::new(watcher.clone().recipient()).delivery(Delivery::Every).replay(Replay::All);
+    let subscribe = Subscribe::new(watcher.clone()).delivery(Delivery::Every).replay(Replay::All);
     store.feedback().subscribe(subscribe);
 
     // While there is little to write, the store keeps up. From then on it is known how fast it is.
@@ -88,7 +84,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // The end of the input: everything is written, and the level returns to ok.
-    let report = store.finish(Duration::from_secs(10)).await;
+    let report = store.finish(store.shutdown_timeout()).await;
     // The last event is on the bus by now. This waits until the watcher has handled it.
     store.feedback().idle().await;
 
@@ -108,15 +104,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn bar(minute: i64) -> Bar {
-    Bar {
-        vendor: "example".into(),
-        symbol: "ES".into(),
-        timeframe: Timeframe::MINUTE,
-        ts: Timestamp::from_micros(minute * 60_000_000),
-        open: 5000.0,
-        high: 5001.0,
-        low: 4999.5,
-        close: 5000.5,
-        volume: Some(1200.0),
-    }
+    let ts = Timestamp::from_secs(minute * 60);
+    Bar::new("ES", Timeframe::MINUTE, ts).ohlc(5000.0, 5001.0, 4999.5, 5000.5).volume(1200.0)
 }

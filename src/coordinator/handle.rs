@@ -65,6 +65,9 @@ impl<T: Record> WriteHandle<T> {
 
     /// Returns the time in which the queue should fall to its low watermark at the present drain rate: when it is worth
     /// trying again after [`Refusal::Full`]. Zero when it is there already; none when the drain rate is zero or unknown.
+    ///
+    /// An estimate: of a store that hangs it grows long, and one that goes on may be ready sooner. A feed that sleeps so
+    /// long should wake up at [`Level::Ok`] too.
     pub fn retry_after(&self) -> Option<Duration> {
         let snapshot = self.shared.snapshot();
         let low = self.shared.config.watermarks.low();
@@ -187,10 +190,16 @@ impl<T: Record> WriteHandle<T> {
     /// Waits until everything that was accepted before the call is settled: stored, or dropped. Short batches are
     /// written at once.
     ///
+    /// When it returns, every level change up to then is published: [`Feedback::idle`](crate::Feedback::idle) after it
+    /// waits until all subscribers have handled them.
+    ///
     /// # Errors
     /// [`Refusal::Closed`] when the coordinator came to its end first.
     pub async fn flush(&self) -> Result<(), Refusal> {
-        self.shared.flush().await.map_err(Refusal::from)
+        let settled = self.shared.flush().await.map_err(Refusal::from);
+        // The coordinator answers once it has published what the queue had to tell; one that is gone has done so.
+        let _ = self.coordinator.send(Observe).await;
+        settled
     }
 
     /// Returns a [`futures::Sink`](futures_sink::Sink) over this handle.

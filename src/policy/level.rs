@@ -7,7 +7,8 @@ pub enum Level {
     /// Nothing holds the level up: produce at full speed.
     #[default]
     Ok,
-    /// The queue is above its low watermark and was rising: produce more slowly.
+    /// The queue is above its low watermark and was rising: produce more slowly. A queue that wavers about its low
+    /// watermark flutters between this and ok.
     Soft,
     /// The queue reached its high watermark, or records cannot be written now: stop if you can.
     Hard,
@@ -42,7 +43,7 @@ impl std::fmt::Display for Level {
 pub enum Reason {
     /// The coordinator has just started: its first event, always at `ok`.
     Started,
-    /// Hard: the coordinator shuts down and takes no more records.
+    /// Hard, and never cleared: the coordinator shuts down and takes no more records.
     Draining,
     /// Hard: the queue reached its high watermark.
     QueueHigh,

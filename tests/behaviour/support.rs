@@ -88,7 +88,7 @@ pub async fn within<F: Future>(patience: Duration, what: F) -> F::Output {
 }
 
 /// Keeps every event it is sent.
-struct Recorder(Events);
+pub struct Recorder(Events);
 
 /// What a recorder has seen.
 pub type Events = Arc<Mutex<Vec<FeedbackEvent>>>;
@@ -105,10 +105,15 @@ impl Handler<FeedbackEvent> for Recorder {
     }
 }
 
+/// Starts a recorder on the arbiter of this thread, for a subscription of the test's own.
+pub fn recorder() -> (Addr<Recorder>, Events) {
+    let events = Events::default();
+    (Recorder(Arc::clone(&events)).start(), events)
+}
+
 /// Records every event of a bus from now on, on the arbiter of this thread.
 pub fn record(feedback: &Feedback, only: Option<&str>) -> Events {
-    let events = Events::default();
-    let recorder = Recorder(Arc::clone(&events)).start();
+    let (recorder, events) = recorder();
     subscribe(feedback, recorder, only);
     events
 }
@@ -125,7 +130,7 @@ pub fn record_in(store: &MarketDataStore) -> Events {
 }
 
 fn subscribe(feedback: &Feedback, recorder: Addr<Recorder>, only: Option<&str>) {
-    let subscribe = Subscribe::new(recorder.recipient()).delivery(Delivery::Every).replay(Replay::All);
+    let subscribe = Subscribe::new(recorder).delivery(Delivery::Every).replay(Replay::All);
     feedback.subscribe(only.into_iter().fold(subscribe, Subscribe::only));
 }
 
