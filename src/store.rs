@@ -325,6 +325,8 @@ impl MarketDataStore {
             let coordinators =
                 futures_util::future::join_all(inner.coordinators.values().map(|running| (running.drain)(drain)));
             let report = DrainReport { coordinators: coordinators.await };
+            // Before the bus ends, which would otherwise look like the reason.
+            inner.engine.signal.stop(StopReason::ShutDown);
             // A feedback bus of the store's own ends with it, after its subscribers have heard the last event.
             if inner.owns_bus {
                 inner.feedback.end(LAST_EVENTS).await;

@@ -118,7 +118,7 @@ pub struct Drain {
     /// How long settling may take. What is unsettled then stays so.
     pub deadline: Duration,
     /// Whether to refuse new records and raise `draining` at once. If not, producers hear nothing, and what they
-    /// submit while the rest is settled is settled too, or refused as closed.
+    /// submit while the rest is settled is settled too, or refused as draining or closed.
     pub announce: bool,
 }
 
@@ -385,7 +385,13 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
         let shared = Arc::clone(&self.shared);
         let queue = self.queue.clone();
         let settled = async move {
-            let _ = tokio::time::timeout(drain.deadline, shared.flush()).await;
+            let settle = async {
+                let _ = shared.flush().await;
+                // Unannounced, more was accepted meanwhile. No more is from here on, and what was is settled too.
+                shared.with(|buffer| buffer.drain());
+                let _ = shared.flush().await;
+            };
+            let _ = tokio::time::timeout(drain.deadline, settle).await;
             shared.close();
             if let Some(queue) = queue {
                 // So that the last level change is told before the end.

@@ -21,4 +21,8 @@ mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "testing")]
+mod store;
+#[cfg(feature = "testing")]
 mod support;
+#[cfg(feature = "testing")]
+mod workers;

@@ -152,3 +152,47 @@ pub fn residual(health: &Health) -> i128 {
 pub fn size_of_test(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |size| size.parse().expect("a number"))
 }
+
+/// What the library has logged at WARN and ERROR in this process, one line each with its fields. The first call starts
+/// the recording, so make it before what is to be seen.
+pub fn log() -> Vec<String> {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    static START: std::sync::Once = std::sync::Once::new();
+
+    struct Log;
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() <= tracing::Level::WARN && metadata.target().starts_with("market_data_store")
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(event.metadata().level().to_string());
+            event.record(&mut line);
+            LINES.lock().push(line.0);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    struct Line(String);
+
+    impl tracing::field::Visit for Line {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.0.push_str(&format!(" {field}={value:?}"));
+        }
+    }
+
+    START.call_once(|| tracing::subscriber::set_global_default(Log).expect("no other test sets one"));
+    LINES.lock().clone()
+}

@@ -1,0 +1,399 @@
+//! A store as a whole: how it starts, who can reach it, and how it ends.
+
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures::executor::block_on;
+use market_data_store::{
+    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Reason, Refusal, Settings, Sink, SinkError, StartError,
+    StopReason, WriteHandle, sink::MemorySink,
+};
+
+use crate::support::{PATIENCE, Tick, coordinator_settings, log, occupy, record_in, residual, tick, ticks, within};
+
+fn builder(ids: &[&str]) -> Builder {
+    ids.iter().fold(MarketDataStore::builder(Settings::default()), |builder, &id| {
+        builder.coordinator(Coordinator::new(MemorySink::<Tick>::new()).id(id))
+    })
+}
+
+/// One coordinator of ticks on a sink that can be held.
+fn with_sink(capacity: usize, workers: usize, batch_size: usize) -> (Builder, MemorySink<Tick>) {
+    let sink = MemorySink::new();
+    let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(capacity, workers, batch_size));
+    (MarketDataStore::builder(Settings::default()).coordinator(coordinator), sink)
+}
+
+/// Writes one record and ends the store: what every way to start must be able to do.
+async fn use_once(store: MarketDataStore) {
+    let handle = store.coordinator::<Tick>().unwrap();
+    within(PATIENCE, handle.submit(tick("ES", 1))).await.unwrap();
+    within(PATIENCE, handle.flush()).await.unwrap();
+    let report = within(PATIENCE, store.shutdown(PATIENCE)).await;
+    assert_eq!((report.stored(), report.unsettled()), (1, 0));
+}
+
+/// Red when an error leaves out what there is, or a coordinator is found under another's name or type.
+#[test]
+fn coordinators_are_found_by_type_or_by_name_and_errors_list_what_there_is() {
+    let store = builder(&["fast", "slow"]).spawn().unwrap();
+    assert_eq!(store.coordinator_named::<Tick>("fast").unwrap().id(), "fast");
+    assert_eq!(store.coordinator_named::<Tick>("slow").unwrap().id(), "slow");
+    let errors = [
+        store.coordinator::<Tick>().unwrap_err(),
+        store.coordinator::<Bar>().unwrap_err(),
+        store.coordinator_named::<Tick>("fats").unwrap_err(),
+        store.coordinator_named::<Bar>("fast").unwrap_err(),
+    ];
+    assert_eq!(
+        errors.map(|error| error.to_string()),
+        [
+            "several coordinators of ticks records; coordinators here: fast, slow",
+            "no coordinator of bars records; coordinators here: fast, slow",
+            "no coordinator \"fats\"; coordinators here: fast, slow",
+            "coordinator \"fast\" does not take bars records; coordinators here: fast, slow",
+        ]
+    );
+    block_on(store.shutdown(PATIENCE));
+
+    let store = with_sink(10, 1, 1).0.spawn().unwrap();
+    assert_eq!(store.coordinator::<Tick>().unwrap().id(), "ticks", "the kind is the id by default");
+    block_on(store.shutdown(PATIENCE));
+}
+
+/// Red when one of two coordinators gets the other's records.
+#[test]
+fn coordinators_of_one_type_keep_their_records_apart() {
+    let sinks = [MemorySink::<Tick>::new(), MemorySink::new()];
+    let ids = ["a", "b"];
+    let store = ids
+        .iter()
+        .zip(&sinks)
+        .fold(MarketDataStore::builder(Settings::default()), |builder, (id, sink)| {
+            builder.coordinator(Coordinator::new(sink.clone()).id(*id))
+        })
+        .spawn()
+        .unwrap();
+    let handles = ids.map(|id| store.coordinator_named::<Tick>(id).unwrap());
+    block_on(handles[0].submit_many(ticks(0..10))).unwrap();
+    block_on(handles[1].submit_many(ticks(10..13))).unwrap();
+    let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+    assert_eq!(sinks.map(|sink| sink.stored()), [10, 3]);
+    let reported = report.coordinators.iter().map(|part| (&*part.coordinator_id, part.submitted, part.stored));
+    assert_eq!(reported.collect::<Vec<_>>(), [("a", 10, 10), ("b", 3, 3)]);
+    assert_eq!(report.stored(), 13);
+}
+
+/// Red when a second coordinator takes the place of the first, or an id may hold what separates source and id.
+#[test]
+fn ids_are_unique_and_hold_no_slash() {
+    assert!(matches!(builder(&["a", "b", "a"]).spawn(), Err(StartError::DuplicateId(id)) if id == "a"));
+    for id in ["a/b", "/", ""] {
+        assert!(matches!(builder(&[id]).spawn(), Err(StartError::InvalidId(seen)) if seen == id));
+    }
+    let error = builder(&["a/b"]).spawn().unwrap_err();
+    assert_eq!(error.to_string(), "coordinator id \"a/b\": expected a name without '/'");
+}
+
+/// Red when `start` panics or starts half a store without a System.
+#[test]
+fn start_needs_a_system_and_says_what_else_there_is() {
+    // A thread of its own: whatever ran on this one before may have left a System behind.
+    let error = thread::spawn(|| block_on(builder(&["a"]).start()).unwrap_err()).join().unwrap();
+    assert!(matches!(error, StartError::NoActixSystem));
+    assert!(error.to_string().contains("spawn()"), "{error}");
+}
+
+/// Red when `spawn` needs a runtime, or cannot be called within one.
+#[test]
+fn spawn_works_from_any_runtime_or_none() {
+    block_on(use_once(builder(&["a"]).spawn().unwrap()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { tokio::spawn(use_once(builder(&["a"]).spawn().unwrap())).await.unwrap() });
+    let current = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    current.block_on(use_once(builder(&["a"]).spawn().unwrap()));
+    thread::spawn(|| actix::System::new().block_on(use_once(builder(&["a"]).spawn().unwrap()))).join().unwrap();
+}
+
+/// Red when the two ways to start in a System differ in what they can do.
+#[actix::test]
+async fn start_works_inside_a_system_on_its_own_threads_or_on_this_one() {
+    use_once(builder(&["a"]).start().await.unwrap()).await;
+    use_once(builder(&["a"]).on_current_arbiter().start().await.unwrap()).await;
+}
+
+/// Submits from four threads until the store refuses; returns how many records it accepted, and every refusal.
+fn submit_until_refused(handle: &WriteHandle<Tick>, meanwhile: impl FnOnce(&dyn Fn() -> u64)) -> (u64, Vec<Refusal>) {
+    let accepted = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..4u64)
+            .map(|thread| {
+                let accepted = &accepted;
+                scope.spawn(move || {
+                    for number in 0.. {
+                        match block_on(handle.submit(tick(format!("K{}", number % 9), 4 * number + thread))) {
+                            Ok(()) => _ = accepted.fetch_add(1, Ordering::AcqRel),
+                            Err(error) => return error.refusal().clone(),
+                        }
+                    }
+                    unreachable!("it is refused some day")
+                })
+            })
+            .collect();
+        meanwhile(&|| accepted.load(Ordering::Acquire));
+        let refusals = threads.into_iter().map(|thread| thread.join().expect("a producer")).collect();
+        (accepted.load(Ordering::Acquire), refusals)
+    })
+}
+
+/// Red when the report is taken before the last batch is settled, a record is accepted behind it, or one that waits is
+/// told that the queue is closed while the rest is being stored.
+#[test]
+fn shutdown_under_load_settles_what_it_accepted_and_adds_up() {
+    let (builder, sink) = with_sink(50, 4, 10);
+    let store = builder.spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let mut report = None;
+    let (accepted, refusals) = submit_until_refused(&handle, |accepted| {
+        let begun = Instant::now();
+        while accepted() < 2_000 {
+            assert!(begun.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+        report = Some(block_on(within(PATIENCE, store.shutdown(PATIENCE))));
+    });
+    let report = report.unwrap();
+    assert_eq!((report.submitted(), report.stored(), report.unsettled()), (accepted, accepted, 0));
+    assert_eq!(sink.stored() as u64, accepted);
+    assert!(refusals.iter().all(|refusal| matches!(refusal, Refusal::Draining | Refusal::Closed)), "{refusals:?}");
+    assert_eq!(*handle.try_submit(tick("ES", 1)).unwrap_err().refusal(), Refusal::Closed);
+    assert_eq!(block_on(store.stopped()), StopReason::ShutDown);
+    let health = block_on(handle.health());
+    assert!(!health.alive && residual(&health) == 0, "{health:?}");
+}
+
+/// The end of input: nothing is announced, and whoever still submits meanwhile is not cheated. Red when a record that
+/// was accepted while the others were being settled is left behind.
+#[test]
+fn finish_settles_what_is_accepted_meanwhile() {
+    for round in 0..20 {
+        let (builder, sink) = with_sink(50, 2, 10);
+        let store = builder.spawn().unwrap();
+        let handle = store.coordinator::<Tick>().unwrap();
+        let mut report = None;
+        let (accepted, _) = submit_until_refused(&handle, |accepted| {
+            while accepted() < 100 {
+                thread::yield_now();
+            }
+            report = Some(block_on(within(PATIENCE, store.finish(PATIENCE))));
+        });
+        let report = report.unwrap();
+        assert_eq!(
+            (report.submitted(), report.stored(), report.unsettled()),
+            (accepted, accepted, 0),
+            "in round {round}"
+        );
+        assert_eq!(sink.stored() as u64, accepted);
+    }
+}
+
+/// Red when `finish` raises `draining`, or ends before the last level change is told.
+#[test]
+fn finish_leaves_ok_as_the_last_event_and_shutdown_draining() {
+    for (announce, expected) in [(false, (Level::Ok, Reason::QueueRecovered)), (true, (Level::Hard, Reason::Draining))]
+    {
+        let (builder, sink) = with_sink(10, 1, 1);
+        let store = builder.spawn().unwrap();
+        let handle = store.coordinator::<Tick>().unwrap();
+        let events = record_in(&store);
+        block_on(occupy(&handle, &sink, 1));
+        block_on(handle.submit_many(ticks(1..11))).unwrap();
+        // An end that is asked for first may speak first: then the level is hard already when the queue's is told.
+        assert_eq!(block_on(handle.health()).level, Level::Hard);
+        sink.release();
+        let end = async { if announce { store.shutdown(PATIENCE).await } else { store.finish(PATIENCE).await } };
+        assert_eq!(block_on(within(PATIENCE, end)).stored(), 11);
+        let events = events.lock();
+        assert!(events.iter().any(|event| event.reason == Reason::QueueHigh), "{events:?}");
+        let last = events.last().unwrap();
+        assert_eq!((last.level, last.reason), expected, "{events:?}");
+    }
+}
+
+/// Red when those in line are not woken, or hear that the queue is full or closed.
+#[test]
+fn who_waits_when_the_drain_begins_hears_draining() {
+    let (builder, sink) = with_sink(2, 1, 1);
+    let store = builder.spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    block_on(occupy(&handle, &sink, 1));
+    block_on(handle.submit_many(ticks(1..3))).unwrap();
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..3)
+            .map(|id| {
+                scope.spawn({
+                    let handle = &handle;
+                    move || block_on(handle.submit(tick("ES", 50 + id)))
+                })
+            })
+            .collect();
+        while block_on(handle.health()).waiting < 3 {
+            thread::yield_now();
+        }
+        let ended = scope.spawn(|| block_on(store.shutdown(PATIENCE)));
+        for (id, waiting) in (50..).zip(waiting) {
+            let error = waiting.join().unwrap().unwrap_err();
+            assert_eq!(*error.refusal(), Refusal::Draining);
+            assert_eq!(error.into_record().id, id);
+        }
+        assert_eq!(*handle.try_submit(tick("ES", 60)).unwrap_err().refusal(), Refusal::Draining);
+        sink.release();
+        assert_eq!(ended.join().unwrap().stored(), 3);
+    });
+    assert_eq!(*handle.try_submit(tick("ES", 61)).unwrap_err().refusal(), Refusal::Closed);
+}
+
+/// Holds its thread, as a driver that hangs does, until it is let go.
+struct Hangs(Arc<AtomicBool>);
+
+impl Sink<Tick> for Hangs {
+    async fn write(&self, _: &Batch<Tick>) -> Result<(), SinkError> {
+        while !self.0.load(Ordering::Acquire) {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+/// Red when the end waits for a write for ever, or what it leaves behind is reported as anything but unsettled.
+#[test]
+fn a_stuck_sink_holds_the_end_no_longer_than_the_deadline_and_a_little() {
+    let deadline = Duration::from_millis(100);
+    let check = |store: &MarketDataStore, allowed: Duration| {
+        let handle = store.coordinator::<Tick>().unwrap();
+        handle.try_submit(tick("ES", 500)).unwrap();
+        let begun = Instant::now();
+        let report = block_on(within(PATIENCE, store.shutdown(deadline)));
+        let elapsed = begun.elapsed();
+        assert!(elapsed >= deadline && elapsed < deadline + allowed, "{elapsed:?}");
+        assert_eq!((report.submitted(), report.stored(), report.unsettled()), (3, 0, 3));
+    };
+    // One that waits for ever can be left at once.
+    let (builder, sink) = with_sink(10, 1, 2);
+    let store = builder.spawn().unwrap();
+    sink.hold();
+    block_on(store.coordinator::<Tick>().unwrap().submit_many(ticks(0..2))).unwrap();
+    block_on(within(PATIENCE, sink.wait_held(1)));
+    check(&store, Duration::from_secs(1));
+    // One that blocks its thread is given a second more.
+    let go_on = Arc::new(AtomicBool::new(false));
+    let coordinator = Coordinator::new(Hangs(Arc::clone(&go_on))).settings(coordinator_settings(10, 1, 2));
+    let store = MarketDataStore::builder(Settings::default()).coordinator(coordinator).spawn().unwrap();
+    block_on(store.coordinator::<Tick>().unwrap().submit_many(ticks(0..2))).unwrap();
+    check(&store, Duration::from_secs(5));
+    go_on.store(true, Ordering::Release);
+}
+
+/// Red when the second call hangs, reports nothing, or ends something else.
+#[test]
+fn every_end_after_the_first_returns_the_same_report() {
+    let (builder, _) = with_sink(10, 2, 2);
+    let store = builder.spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    block_on(handle.submit_many(ticks(0..7))).unwrap();
+    let beside = async { futures::join!(store.shutdown(PATIENCE), store.finish(PATIENCE)) };
+    let (first, second) = block_on(within(PATIENCE, beside));
+    assert_eq!(first.stored(), 7);
+    assert_eq!(first, second);
+    assert_eq!(block_on(within(PATIENCE, store.clone().shutdown(Duration::ZERO))), first);
+}
+
+/// Red when the drop is silent, counts wrongly, or comes while somebody still holds a handle.
+#[test]
+fn dropping_the_last_handle_without_a_shutdown_says_what_is_lost() {
+    log();
+    let mine = |line: &&String| line.contains("the last handle of a store") && line.contains("unsettled=4321");
+    let (builder, sink) = with_sink(5_000, 1, 1);
+    let store = builder.spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    block_on(occupy(&handle, &sink, 1));
+    block_on(handle.submit_many(ticks(1..4_321))).unwrap();
+    drop(store);
+    assert_eq!(log().iter().filter(mine).count(), 0);
+    assert_eq!(block_on(handle.health()).in_flight, 1, "the handle keeps the store running");
+    drop(handle);
+    let log = log();
+    let lines: Vec<_> = log.iter().filter(mine).collect();
+    assert_eq!(lines.len(), 1, "{log:?}");
+    assert!(lines[0].starts_with("ERROR"), "{lines:?}");
+}
+
+/// Red when events go out although they are switched off, or the level stops with them.
+#[test]
+fn without_feedback_levels_stay_in_health_and_nothing_is_published() {
+    let sink = MemorySink::<Tick>::new();
+    let mut settings = Settings::default();
+    settings.feedback.enabled = false;
+    let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(10, 1, 1));
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let events = record_in(&store);
+    block_on(occupy(&handle, &sink, 1));
+    block_on(handle.submit_many(ticks(1..11))).unwrap();
+    let health = block_on(handle.health());
+    assert_eq!((health.level, health.reason, handle.level()), (Level::Hard, Reason::QueueHigh, Level::Hard));
+    sink.release();
+    block_on(within(PATIENCE, handle.flush())).unwrap();
+    let health = block_on(handle.health());
+    assert_eq!((health.level, health.reason, handle.level()), (Level::Ok, Reason::QueueRecovered, Level::Ok));
+    assert_eq!(health.seq, 3, "started, hard, ok");
+    block_on(within(PATIENCE, store.feedback().idle()));
+    assert_eq!(block_on(store.feedback().snapshot()).unwrap().events, 0);
+    block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+    assert!(events.lock().is_empty());
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Runs in a process of its own, for threads of other tests have the same names. Red when an arbiter, the store's or
+/// the bus's thread outlives its store.
+#[test]
+fn no_thread_of_a_store_is_left() {
+    const ALONE: &str = "MDS_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        alone.args(["--exact", "store::no_thread_of_a_store_is_left", "--nocapture"]).env(ALONE, "1");
+        let output = alone.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let before = threads();
+    for shut_down in [true, false] {
+        let (builder, _) = with_sink(10, 2, 2);
+        let store = builder.spawn().unwrap();
+        let handle = store.coordinator::<Tick>().unwrap();
+        block_on(handle.submit(tick("ES", 1))).unwrap();
+        assert!(threads() > before + 4, "a store has threads: {} after {before}", threads());
+        if shut_down {
+            block_on(store.shutdown(PATIENCE));
+        }
+        drop((store, handle));
+        let begun = Instant::now();
+        while threads() > before {
+            let names = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+            let names = names.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", names.collect::<Vec<_>>());
+            thread::yield_now();
+        }
+    }
+}
