@@ -314,14 +314,15 @@ impl<T: Record> Handler<GaveUp> for WriteCoordinator<T> {
         // Nothing may be given up while there is nowhere to put it, so the coordinator stops with what it holds.
         self.shared.close();
         let snapshot = self.shared.snapshot();
+        let error = format!("{:#}", gave_up.error);
         tracing::error!(
             coordinator_id = &**id,
             partition = gave_up.partition,
             unsettled = snapshot.queued + snapshot.in_flight,
-            error = %gave_up.error,
+            %error,
             "the sink refused a batch for good; the coordinator stops, its records stay unsettled"
         );
-        self.signal.stop(StopReason::SinkRefused { coordinator_id: Arc::clone(id), error: gave_up.error.to_string() });
+        self.signal.stop(StopReason::SinkRefused { coordinator_id: Arc::clone(id), error });
         self.raise_draining();
     }
 }

@@ -13,6 +13,8 @@ mod health;
 mod place;
 mod queue;
 mod refusal;
+#[cfg(feature = "actix-web")]
+mod response;
 mod shared;
 mod stop;
 mod worker;

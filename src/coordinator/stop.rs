@@ -12,7 +12,7 @@ pub enum StopReason {
     SinkRefused {
         /// The coordinator whose sink it is.
         coordinator_id: Arc<str>,
-        /// What the sink said.
+        /// What the sink said, with every cause.
         error: String,
     },
     /// A queue's actor died.
@@ -40,6 +40,8 @@ impl fmt::Display for StopReason {
         }
     }
 }
+
+impl std::error::Error for StopReason {}
 
 /// Tells everyone who waits that a store does no more work. The first reason stands.
 #[derive(Clone, Debug)]

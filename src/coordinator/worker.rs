@@ -153,14 +153,14 @@ async fn write_until_stored<T: Record>(lease: &Lease<T>, sink: &BoxSink<T>, mete
             return Err(error);
         }
         failures = failures.saturating_add(1);
-        let wait = lease.shared.config.retry.wait(failures, error.wait(), fastrand::f64());
+        let wait = lease.shared.config.retry.wait(failures, error.retry_after_hint(), fastrand::f64());
         tracing::warn!(
             coordinator_id = &*lease.shared.config.id,
             partition = lease.partition,
             records = lease.batch.len(),
             failures,
             retry_in_ms = wait.as_millis() as u64,
-            %error,
+            error = format_args!("{error:#}"),
             "a batch was not written and is tried again"
         );
         tokio::time::sleep(wait).await;
