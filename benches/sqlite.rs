@@ -8,7 +8,6 @@
 
 use std::{
     env,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -184,8 +183,8 @@ fn through_store(path: &Path, load: &Load, synchronous: Synchronous, workers: us
     options.synchronous = synchronous;
     let sink = SqliteSink::open(options).unwrap();
     let mut settings = Settings::default();
-    settings.coordinator.workers = NonZeroUsize::new(workers).unwrap();
-    settings.coordinator.batch_size = NonZeroUsize::new(BATCH).unwrap();
+    settings.coordinator.workers = workers;
+    settings.coordinator.batch_size = BATCH;
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(sink.clone())).spawn().unwrap();
     let bars = store.coordinator::<Bar>().unwrap();
     block_on(async {

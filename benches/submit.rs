@@ -9,7 +9,6 @@
 //! `MDS_BENCH_ROUNDS` the rounds (default 7). An argument such as `-- submit_many` measures only that.
 
 use std::{
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -70,7 +69,7 @@ enum How {
 
 fn store(how: How, producers: u64, records: u64, workers: usize) -> Duration {
     let mut settings = Settings::default();
-    settings.coordinator.workers = NonZeroUsize::new(workers).expect("workers");
+    settings.coordinator.workers = workers;
     let sink = Counting::default();
     let store =
         MarketDataStore::builder(settings).coordinator(Coordinator::new(sink.clone())).spawn().expect("a store");

@@ -16,7 +16,7 @@
 //! tokio = { version = "1", features = ["sync", "time"] }
 //! ```
 
-use std::{collections::VecDeque, error::Error, num::NonZeroUsize, time::Duration};
+use std::{collections::VecDeque, error::Error, time::Duration};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -24,11 +24,10 @@ use actix_web::{
     rt, web,
 };
 use market_data_store::{
-    Bar, Coordinator, FeedbackEvent, Level, MarketDataStore, Refusal, Settings, SubmitError, Subscribe, Timeframe,
-    Timestamp, WriteHandle,
+    Bar, Coordinator, CoordinatorSettings, FeedbackEvent, Level, MarketDataStore, Overflow, Refusal, Settings,
+    SubmitError, Subscribe, Timeframe, Timestamp, WriteHandle,
     actix::{Actor, Context, Handler},
-    policy::Overflow,
-    sink::MemorySink,
+    testing::MemorySink,
 };
 use tokio::{sync::watch, time::MissedTickBehavior};
 
@@ -83,17 +82,15 @@ async fn feed(bars: WriteHandle<Bar>, mut open: watch::Receiver<bool>) {
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let database = MemorySink::<Bar>::new();
-    let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(100).expect("not zero");
-    settings.coordinator.batch_size = NonZeroUsize::new(10).expect("not zero");
     // A client is better told to come back later than left waiting, as `Overflow::Block` would.
-    settings.coordinator.overflow = Overflow::Error;
-    let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(database.clone())).start().await?;
+    let small = CoordinatorSettings::new(100).batch_size(10).overflow(Overflow::Error);
+    let coordinator = Coordinator::new(database.clone()).settings(small);
+    let store = MarketDataStore::builder(Settings::default()).coordinator(coordinator).start().await?;
     let bars = store.coordinator::<Bar>()?;
 
     let (valve, mut open) = watch::channel(true);
     let valve = store.start_actor(|_| Valve { open: valve });
-    store.feedback().subscribe(Subscribe::new(valve.recipient()));
+    store.feedback().subscribe(Subscribe::new(valve));
     let feed = rt::spawn(feed(bars.clone(), open.clone()));
 
     let shared = web::Data::new(bars.clone());
@@ -112,8 +109,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     stop.stop(true).await;
     server.await??;
     feed.abort();
-    let report = store.shutdown(Duration::from_secs(10)).await;
-    println!("{} accepted, {} stored", report.submitted(), report.stored());
+    let report = store.shutdown(store.shutdown_timeout()).await;
+    println!("{report}");
     assert!(report.is_complete());
     let posted = database.records().iter().filter(|bar| bar.symbol == "POST").count();
     assert_eq!(posted, accepted, "what was answered with 202 is stored");
@@ -144,6 +141,7 @@ async fn drive(
             break answer;
         }
         accepted += 1;
+        assert!(accepted < 200, "a queue of 100 and a batch under way take no more than that");
     };
     let wait = refused.headers().get(RETRY_AFTER).ok_or("no Retry-After")?.to_str()?;
     println!("POST a bar: {}, Retry-After: {wait}", refused.status());
@@ -165,15 +163,6 @@ async fn drive(
 }
 
 fn bar(symbol: &str, minute: usize) -> Bar {
-    Bar {
-        vendor: "example".into(),
-        symbol: symbol.into(),
-        timeframe: Timeframe::MINUTE,
-        ts: Timestamp::from_micros(minute as i64 * 60_000_000),
-        open: 5000.0,
-        high: 5001.0,
-        low: 4999.5,
-        close: 5000.5,
-        volume: Some(1200.0),
-    }
+    let ts = Timestamp::from_secs(minute as i64 * 60);
+    Bar::new(symbol, Timeframe::MINUTE, ts).ohlc(5000.0, 5001.0, 4999.5, 5000.5).volume(1200.0)
 }

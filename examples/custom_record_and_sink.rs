@@ -21,15 +21,13 @@ use std::{
     error::Error,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use market_data_store::{
-    Batch, Coordinator, Invalid, Level, MarketDataStore, Record, Refusal, Settings, Sink, SinkError, SinkResultExt,
-    Timestamp, sink::SinkErrorKind,
+    Batch, Coordinator, CoordinatorSettings, Invalid, Level, MarketDataStore, Record, Refusal, Settings, Sink,
+    SinkError, SinkErrorKind, SinkResultExt, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +112,7 @@ fn whole_lines(mut file: &File) -> io::Result<u64> {
 impl<T: Record> Sink<T> for JsonLines {
     async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         let mut lines = Vec::new();
-        for record in batch.iter() {
+        for record in batch {
             // Permanent: however often it is tried, this record will not become JSON.
             serde_json::to_writer(&mut lines, record).permanent()?;
             lines.push(b'\n');
@@ -135,12 +133,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sink = JsonLines::new(path.clone());
     let error = sink.write(&Batch::from(vec![trade(0, 1.0)])).await.expect_err("the volume is away");
     assert_eq!(error.kind(), SinkErrorKind::Transient);
-    println!("{error}");
+    println!("{error:#}"); // with its causes
 
-    let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(1_000).expect("not zero");
-    settings.coordinator.batch_size = NonZeroUsize::new(50).expect("not zero");
-    let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Trade>::new(sink)).spawn()?;
+    let coordinator = Coordinator::<Trade>::new(sink).settings(CoordinatorSettings::new(1_000).batch_size(50));
+    let store = MarketDataStore::builder(Settings::default()).coordinator(coordinator).spawn()?;
     let trades = store.coordinator::<Trade>()?;
 
     // A wrong record costs only itself, and comes back.
@@ -160,7 +156,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir(&volume)?;
     trades.flush().await?;
     level.wait_for(|event| event.level == Level::Ok).await?;
-    let report = store.shutdown(Duration::from_secs(10)).await;
+    let report = store.shutdown(store.shutdown_timeout()).await;
     assert_eq!((report.submitted(), report.stored()), (901, 901), "an outage loses nothing");
 
     let stored = read(&path)?;
@@ -178,5 +174,5 @@ fn read(path: &Path) -> Result<BTreeMap<(String, u64), Trade>, Box<dyn Error>> {
 }
 
 fn trade(id: u64, price: f64) -> Trade {
-    Trade { symbol: "es".to_owned(), id, ts: Timestamp::from_micros(1_700_000_000_000_000), price, size: 2.0 }
+    Trade { symbol: "es".to_owned(), id, ts: Timestamp::from_secs(1_700_000_000), price, size: 2.0 }
 }

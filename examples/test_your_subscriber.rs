@@ -20,8 +20,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -30,10 +28,10 @@ use std::{
 };
 
 use market_data_store::{
-    Bar, Coordinator, Feedback, FeedbackEvent, Level, MarketDataStore, Settings, Subscribe, Timeframe, Timestamp,
+    Bar, Coordinator, CoordinatorSettings, Feedback, FeedbackEvent, Level, MarketDataStore, Settings, Subscribe,
+    Timeframe, Timestamp,
     actix::{Actor, Context, Handler},
-    feedback::EventBody,
-    sink::MemorySink,
+    testing::{EventSeries, MemorySink},
 };
 
 /// The subscriber under test. It sets how often a vendor is polled, by the highest level among the coordinators that
@@ -65,7 +63,7 @@ impl Handler<FeedbackEvent> for Throttle {
 fn throttle(feedback: &Feedback) -> Arc<AtomicU32> {
     let polls_per_minute = Arc::new(AtomicU32::new(60));
     let throttle = Throttle { levels: HashMap::new(), polls_per_minute: polls_per_minute.clone() };
-    feedback.subscribe(Subscribe::new(throttle.start().recipient()));
+    feedback.subscribe(Subscribe::new(throttle.start()));
     polls_per_minute
 }
 
@@ -73,12 +71,14 @@ fn throttle(feedback: &Feedback) -> Arc<AtomicU32> {
 async fn the_highest_level_decides() {
     let feedback = Feedback::on_current_arbiter();
     let polls = throttle(&feedback);
+    let (mut bars, mut trades) = (EventSeries::new("bars"), EventSeries::new("trades"));
     for (event, expected) in [
-        (event("bars", 1, Level::Soft), 30),
-        (event("trades", 1, Level::Hard), 0),
-        (event("bars", 2, Level::Ok), 0),
-        (event("trades", 2, Level::Soft), 30),
-        (event("trades", 3, Level::Ok), 60),
+        (bars.next(Level::Soft), 30),
+        (trades.next(Level::Hard), 0),
+        (bars.next(Level::Ok), 0),
+        (bars.next(Level::Soft), 0),
+        (trades.next(Level::Ok), 30),
+        (bars.next(Level::Ok), 60),
     ] {
         let step = format!("{} is {}", event.coordinator_id, event.level);
         feedback.publish(event);
@@ -87,21 +87,12 @@ async fn the_highest_level_decides() {
     }
 }
 
-/// Makes an event as a coordinator of that id would. A real one counts its events by `seq`.
-fn event(coordinator_id: &str, seq: u64, level: Level) -> FeedbackEvent {
-    let id = FeedbackEvent::id_of("test", coordinator_id, 1, seq);
-    let before = FeedbackEvent::before_any("test", coordinator_id);
-    FeedbackEvent::from(EventBody { id, epoch: 1, seq, level, ..EventBody::clone(&before) })
-}
-
 /// The whole way, with a sink that stalls and goes on as the test says.
 async fn a_store_that_stalls_stops_the_polls() {
     let sink = MemorySink::<Bar>::new();
-    let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(100).expect("not zero");
-    settings.coordinator.batch_size = NonZeroUsize::new(10).expect("not zero");
-    let store = MarketDataStore::builder(settings)
-        .coordinator(Coordinator::new(sink.clone()))
+    let small = CoordinatorSettings::new(100).batch_size(10);
+    let store = MarketDataStore::builder(Settings::default())
+        .coordinator(Coordinator::new(sink.clone()).settings(small))
         .on_current_arbiter()
         .start()
         .await
@@ -114,14 +105,14 @@ async fn a_store_that_stalls_stops_the_polls() {
     sink.hold();
     bars.submit_many((0..100).map(bar)).await.expect("there is room for 100");
     sink.wait_held(1).await;
-    // Two fences: the coordinator has published what happened so far, and the subscriber has handled it.
+    // Two fences: the coordinator has published what happened so far, and the subscriber has handled it. `flush`,
+    // further down, is the first of them too, but it would wait for the store.
     bars.health().await;
     feedback.idle().await;
     assert_eq!(polls.load(Ordering::Relaxed), 0, "the store stalls");
 
     sink.release();
     bars.flush().await.expect("the store runs");
-    bars.health().await;
     feedback.idle().await;
     assert_eq!(polls.load(Ordering::Relaxed), 60, "the store is back");
 
@@ -130,17 +121,8 @@ async fn a_store_that_stalls_stops_the_polls() {
 }
 
 fn bar(minute: i64) -> Bar {
-    Bar {
-        vendor: "example".into(),
-        symbol: "ES".into(),
-        timeframe: Timeframe::MINUTE,
-        ts: Timestamp::from_micros(minute * 60_000_000),
-        open: 5000.0,
-        high: 5001.0,
-        low: 4999.5,
-        close: 5000.5,
-        volume: Some(1200.0),
-    }
+    let ts = Timestamp::from_secs(minute * 60);
+    Bar::new("ES", Timeframe::MINUTE, ts).ohlc(5000.0, 5001.0, 4999.5, 5000.5).volume(1200.0)
 }
 
 /// In your own project the checks stand in here; outside of it, `main` can run them too.
@@ -158,10 +140,9 @@ mod tests {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() {
     the_highest_level_decides().await;
     println!("the highest level decides: ok");
     a_store_that_stalls_stops_the_polls().await;
     println!("a store that stalls stops the polls: ok");
-    Ok(())
 }

@@ -14,10 +14,10 @@
 //! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
 //! ```
 
-use std::{error::Error, num::NonZeroUsize, time::Duration};
+use std::error::Error;
 
 use market_data_store::{
-    Bar, Coordinator, FeedbackEvent, Level, MarketDataStore, Settings, SubmitError, SubmitManyError, Timeframe,
+    Bar, CoordinatorSettings, FeedbackEvent, Level, MarketDataStore, Settings, SubmitError, SubmitManyError, Timeframe,
     Timestamp, WriteHandle,
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -32,9 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::default();
     settings.database_url = format!("sqlite://{}", scratch.path().join("bars.db").display());
     // Small, so that this example sees a queue that is full.
-    settings.coordinator.capacity = NonZeroUsize::new(500).expect("not zero");
-    let bars = Coordinator::bars(&settings.database_url)?;
-    let store = MarketDataStore::builder(settings).coordinator(bars).spawn()?;
+    settings.coordinator = CoordinatorSettings::new(500);
+    let store = MarketDataStore::spawn(settings)?;
 
     let bars = store.coordinator::<Bar>()?;
     let mut feeds = JoinSet::new();
@@ -50,8 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{FEEDS} feeds and a backfill submitted {BARS} bars each, the backfill stepped aside {waits} times");
 
     // The producers have ended. What they submitted is written now, or reported as unsettled at the deadline.
-    let report = store.shutdown(Duration::from_secs(10)).await;
-    println!("{} submitted, {} stored, {} unsettled", report.submitted(), report.stored(), report.unsettled());
+    let report = store.shutdown(store.shutdown_timeout()).await;
+    println!("{report}");
     assert_eq!(report.stored() as usize, (FEEDS + 1) * BARS, "everything that was accepted is stored");
     assert!(waits > 0, "eight feeds keep the store busy");
     assert!(bars.submit(bar("LATE", 0)).await.is_err(), "a store that has ended takes nothing more");
@@ -85,15 +84,6 @@ async fn backfill(
 }
 
 fn bar(symbol: &str, minute: usize) -> Bar {
-    Bar {
-        vendor: "example".into(),
-        symbol: symbol.into(),
-        timeframe: Timeframe::MINUTE,
-        ts: Timestamp::from_micros(minute as i64 * 60_000_000),
-        open: 5000.0,
-        high: 5001.0,
-        low: 4999.5,
-        close: 5000.5,
-        volume: Some(1200.0),
-    }
+    let ts = Timestamp::from_secs(minute as i64 * 60);
+    Bar::new(symbol, Timeframe::MINUTE, ts).ohlc(5000.0, 5001.0, 4999.5, 5000.5).volume(1200.0)
 }

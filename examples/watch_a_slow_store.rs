@@ -14,12 +14,12 @@
 //! market-data-store = { version = "0.1", default-features = false, features = ["testing"] }
 //! ```
 
-use std::{error::Error, num::NonZeroUsize, time::Duration};
+use std::{error::Error, time::Duration};
 
 use actix::{Actor, Context, Handler, Message};
 use market_data_store::{
-    Bar, Coordinator, Delivery, FeedbackEvent, Level, MarketDataStore, Replay, Settings, Subscribe, Timeframe,
-    Timestamp, sink::MemorySink,
+    Bar, Coordinator, CoordinatorSettings, Delivery, FeedbackEvent, Level, MarketDataStore, Replay, Settings,
+    Subscribe, Timeframe, Timestamp, testing::MemorySink,
 };
 
 /// Shows every level change, and remembers it.
@@ -37,8 +37,7 @@ impl Handler<FeedbackEvent> for Watcher {
     type Result = ();
 
     fn handle(&mut self, event: FeedbackEvent, _: &mut Context<Self>) {
-        let (level, reason) = (event.level.as_str(), event.reason.as_str());
-        print!("{level:<4}  {reason:<15}  {:>3} of {} queued", event.queue_size, event.capacity);
+        print!("{:<4}  {:<15}  {:>3} of {} queued", event.level, event.reason, event.queue_size, event.capacity);
         match event.retry_after {
             Some(wait) => println!(", ok again in about {wait:.1?}"),
             None => println!(),
@@ -65,17 +64,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let slow = MemorySink::<Bar>::new();
     slow.delay(Duration::from_millis(20));
 
-    let mut settings = Settings::default();
-    settings.coordinator.capacity = NonZeroUsize::new(100).expect("not zero");
-    settings.coordinator.low_watermark = Some(50);
-    settings.coordinator.high_watermark = Some(80);
-    settings.coordinator.batch_size = NonZeroUsize::new(10).expect("not zero");
-    let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(slow.clone())).start().await?;
+    let small = CoordinatorSettings::new(100).watermarks(50, 80).batch_size(10);
+    let coordinator = Coordinator::new(slow.clone()).settings(small);
+    let store = MarketDataStore::builder(Settings::default()).coordinator(coordinator).start().await?;
 
     // By default a subscriber gets the newest level and skips what is old by then. This one wants the whole story, from
     // the present state on.
     let watcher = Watcher::default().start();
-    let subscribe = Subscribe::new(watcher.clone().recipient()).delivery(Delivery::Every).replay(Replay::All);
+    let subscribe = Subscribe::new(watcher.clone()).delivery(Delivery::Every).replay(Replay::All);
     store.feedback().subscribe(subscribe);
 
     // While there is little to write, the store keeps up. From then on it is known how fast it is.
@@ -88,7 +84,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // The end of the input: everything is written, and the level returns to ok.
-    let report = store.finish(Duration::from_secs(10)).await;
+    let report = store.finish(store.shutdown_timeout()).await;
     // The last event is on the bus by now. This waits until the watcher has handled it.
     store.feedback().idle().await;
 
@@ -97,6 +93,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(levels.first(), Some(&Level::Ok), "it begins at ok");
     assert!(levels.contains(&Level::Soft) && levels.contains(&Level::Hard), "a slow store drives it up: {levels:?}");
     assert_eq!(levels.last(), Some(&Level::Ok), "and it returns to ok");
+    // Ten bars in 20 ms are 500 a second at most: from 80 bars down to 50 that takes 60 ms or more.
+    let hard = seen.iter().find(|event| event.level == Level::Hard).expect("it was there");
+    assert!(hard.retry_after >= Some(Duration::from_millis(50)), "an event says how long it will take: {hard:?}");
     // A gap in `seq` would be a lost event.
     assert!(seen.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1 && pair[1].previous == pair[0].level));
     assert_eq!((report.stored(), slow.stored()), (300, 300), "waiting loses nothing");
@@ -105,15 +104,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn bar(minute: i64) -> Bar {
-    Bar {
-        vendor: "example".into(),
-        symbol: "ES".into(),
-        timeframe: Timeframe::MINUTE,
-        ts: Timestamp::from_micros(minute * 60_000_000),
-        open: 5000.0,
-        high: 5001.0,
-        low: 4999.5,
-        close: 5000.5,
-        volume: Some(1200.0),
-    }
+    let ts = Timestamp::from_secs(minute * 60);
+    Bar::new("ES", Timeframe::MINUTE, ts).ohlc(5000.0, 5001.0, 4999.5, 5000.5).volume(1200.0)
 }

@@ -119,6 +119,7 @@
 
 pub use actix;
 
+mod chain;
 /// The `mds` command line. Not for embedders: it may change in any release.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -133,6 +134,8 @@ pub mod record;
 pub mod settings;
 pub mod sink;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timestamp;
 
 pub use coordinator::{

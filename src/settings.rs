@@ -7,7 +7,7 @@
 mod read;
 mod variables;
 
-use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -54,20 +54,28 @@ pub struct Settings {
     pub feedback: FeedbackSettings,
 }
 
-/// How large a coordinator's queue is and how it is emptied.
+/// How large a coordinator's queue is and how it is emptied. Every field can be assigned, or set in a row; zero and
+/// other values out of range are refused, by the names of their variables, when a store starts.
+///
+/// ```
+/// use market_data_store::{CoordinatorSettings, Overflow};
+///
+/// let settings = CoordinatorSettings::new(100).watermarks(50, 80).workers(1).batch_size(10).overflow(Overflow::Error);
+/// assert_eq!((settings.low(), settings.high()), (50, 80));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CoordinatorSettings {
-    /// The most records that wait in the queue.
-    pub capacity: NonZeroUsize,
+    /// The most records that wait in the queue; at least 1.
+    pub capacity: usize,
     /// The queue size, in records, from which the level is hard; none means 80 % of the capacity.
     pub high_watermark: Option<usize>,
     /// The queue size, in records, down to which the level returns to ok; none means 50 % of the capacity.
     pub low_watermark: Option<usize>,
-    /// How many workers write at once; records of one partition go to one worker.
-    pub workers: NonZeroUsize,
-    /// The most records that a worker writes together.
-    pub batch_size: NonZeroUsize,
+    /// How many workers write at once, from 1 to 1,024; records of one partition go to one worker.
+    pub workers: usize,
+    /// The most records that a worker writes together; at least 1.
+    pub batch_size: usize,
     /// How long a record waits for its batch to fill.
     pub flush_interval: Duration,
     /// What happens to a record that finds the queue full.
@@ -114,11 +122,11 @@ impl Default for Settings {
 impl Default for CoordinatorSettings {
     fn default() -> Self {
         Self {
-            capacity: const { NonZeroUsize::new(10_000).unwrap() },
+            capacity: 10_000,
             high_watermark: None,
             low_watermark: None,
-            workers: const { NonZeroUsize::new(4).unwrap() },
-            batch_size: const { NonZeroUsize::new(500).unwrap() },
+            workers: 4,
+            batch_size: 500,
             flush_interval: Duration::from_millis(250),
             overflow: Overflow::default(),
         }
@@ -132,22 +140,67 @@ impl Default for FeedbackSettings {
 }
 
 impl CoordinatorSettings {
+    /// Makes the default settings with a queue for so many records; watermarks follow the capacity unless they are set.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
+    /// Sets both watermarks, in records: the level is hard from `high`, and returns to ok at `low`.
+    #[must_use]
+    pub fn watermarks(mut self, low: usize, high: usize) -> Self {
+        (self.low_watermark, self.high_watermark) = (Some(low), Some(high));
+        self
+    }
+
+    /// Sets how many workers write at once.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Sets the most records that a worker writes together.
+    #[must_use]
+    pub fn batch_size(mut self, records: usize) -> Self {
+        self.batch_size = records;
+        self
+    }
+
+    /// Sets how long a record waits for its batch to fill.
+    #[must_use]
+    pub fn flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// Sets what happens to a record that finds the queue full.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
     /// Returns the high watermark in records, as set or by default.
     pub fn high(&self) -> usize {
-        self.high_watermark.unwrap_or(Watermarks::for_capacity(self.capacity.get()).high())
+        self.high_watermark.unwrap_or_else(|| self.default_watermarks().high())
     }
 
     /// Returns the low watermark in records, as set or by default.
     pub fn low(&self) -> usize {
-        self.low_watermark.unwrap_or(Watermarks::for_capacity(self.capacity.get()).low())
+        self.low_watermark.unwrap_or_else(|| self.default_watermarks().low())
+    }
+
+    fn default_watermarks(&self) -> Watermarks {
+        // No watermarks fit a capacity of 0, which is refused by itself.
+        Watermarks::for_capacity(self.capacity.max(1))
     }
 
     /// Returns both watermarks, checked.
     ///
     /// # Errors
     /// Unless `low < high <= capacity`.
-    pub fn watermarks(&self) -> Result<Watermarks, WatermarkError> {
-        Watermarks::new(self.low(), self.high(), self.capacity.get())
+    pub fn checked_watermarks(&self) -> Result<Watermarks, WatermarkError> {
+        Watermarks::new(self.low(), self.high(), self.capacity)
     }
 }
 
@@ -212,7 +265,7 @@ impl Settings {
         let right = |names: &[&str]| !names.iter().any(|name| wrong.contains(name));
         let by_default = |set: bool| if set { "" } else { " by default" };
         let coordinator = &self.coordinator;
-        let (low, high, capacity) = (coordinator.low(), coordinator.high(), coordinator.capacity.get());
+        let (low, high, capacity) = (coordinator.low(), coordinator.high(), coordinator.capacity);
         let low_default = by_default(coordinator.low_watermark.is_some());
         let high_default = by_default(coordinator.high_watermark.is_some());
         let (initial, max) = (self.retry.initial_backoff, self.retry.max_backoff);

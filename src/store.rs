@@ -6,6 +6,7 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
+    num::NonZeroUsize,
     pin::Pin,
     sync::{
         Arc,
@@ -49,12 +50,11 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 ///
 /// # async fn run(bar: Bar) -> Result<(), Box<dyn std::error::Error>> {
 /// let settings = Settings::from_env()?;
-/// let deadline = settings.shutdown_timeout;
 /// let store = MarketDataStore::start(settings).await?;
 /// let bars = store.coordinator::<Bar>()?;
 /// bars.submit(bar).await?;
-/// let report = store.shutdown(deadline).await;
-/// assert!(report.is_complete());
+/// let report = store.shutdown(store.shutdown_timeout()).await;
+/// assert!(report.is_complete(), "{report}");
 /// # Ok(())
 /// # }
 /// ```
@@ -70,6 +70,7 @@ struct Inner {
     /// The bus was made for this store and ends with it.
     owns_bus: bool,
     engine: Arc<Engine>,
+    shutdown_timeout: Duration,
     ended: OnceCell<DrainReport>,
 }
 
@@ -152,7 +153,7 @@ pub enum StartError {
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
     /// The operating system refused a thread.
-    #[error("cannot start a thread for the store: {0}")]
+    #[error("cannot start a thread for the store")]
     Thread(#[source] std::io::Error),
 }
 
@@ -205,6 +206,19 @@ impl DrainReport {
     }
 }
 
+/// One line: `901 submitted: 900 stored, 0 dead-lettered, 0 dropped, 1 unsettled`.
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (submitted, stored, dead_lettered) = (self.submitted(), self.stored(), self.dead_lettered());
+        let (dropped, unsettled) = (self.dropped(), self.unsettled());
+        write!(
+            f,
+            "{submitted} submitted: {stored} stored, {dead_lettered} dead-lettered, {dropped} dropped, \
+             {unsettled} unsettled"
+        )
+    }
+}
+
 impl MarketDataStore {
     /// Starts a store of [`Bar`]s in the database of `settings.database_url`, on [`feedback_bus`].
     ///
@@ -214,6 +228,16 @@ impl MarketDataStore {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let bars = Coordinator::bars(&settings.database_url)?;
         Self::builder(settings).coordinator(bars).start().await
+    }
+
+    /// Starts a store as [`start`](Self::start) does, but on a thread of its own and with a bus of its own: from any
+    /// runtime, or none. Blocks the caller for the moment that this takes.
+    ///
+    /// # Errors
+    /// When a setting is wrong, the database cannot be used, or the operating system refuses a thread.
+    pub fn spawn(settings: Settings) -> Result<Self, StartError> {
+        let bars = Coordinator::bars(&settings.database_url)?;
+        Self::builder(settings).coordinator(bars).spawn()
     }
 
     /// Begins a store of the caller's own choice of coordinators.
@@ -271,13 +295,24 @@ impl MarketDataStore {
         engine.guests[next % engine.guests.len()].start(make)
     }
 
+    /// Returns how long a shutdown may take by the settings that the store was started with: for
+    /// [`shutdown`](Self::shutdown) and [`finish`](Self::finish).
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.inner.shutdown_timeout
+    }
+
     /// Waits until the store does no more work, and returns why: it was shut down, or a part of it died or had to stop.
     pub async fn stopped(&self) -> StopReason {
         self.inner.engine.signal.stopped().await
     }
 
     /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
-    /// not settled by `deadline` is reported as unsettled.
+    /// not settled by `deadline` is reported as unsettled; the deadline of the settings is
+    /// [`shutdown_timeout`](Self::shutdown_timeout).
+    ///
+    /// Stop the producers first. `draining` is hard and never clears, so a feed that pauses at hard until ok waits for
+    /// ever, unless it ends on [`Reason::Draining`](crate::Reason::Draining). A bus of the store's own ends with it and
+    /// closes its [watch channels](Feedback::watch); a shared one goes on, and they stay open.
     ///
     /// Calling it again, or beside another end, returns the same report.
     pub async fn shutdown(&self, deadline: Duration) -> DrainReport {
@@ -416,7 +451,9 @@ impl Builder {
         self
     }
 
-    /// Starts the store inside the current actix System.
+    /// Starts the store inside the current actix System. When it returns every coordinator has published `started`: of
+    /// that a subscriber that comes later hears with [`Replay::All`](crate::Replay::All), and not with
+    /// [`Replay::Pressured`](crate::Replay::Pressured).
     ///
     /// # Errors
     /// [`StartError::NoActixSystem`] elsewhere; when a setting is wrong, or two coordinators have one id.
@@ -430,11 +467,12 @@ impl Builder {
             None if self.current => (Feedback::on_current_arbiter(), true),
             None => (feedback_bus(), false),
         };
-        run(&self.settings, plans, feedback, owns_bus, self.current, None)
+        run(&self.settings, plans, feedback, owns_bus, self.current, None).await
     }
 
     /// Starts the store on a thread of its own, with its own actix System: from any runtime, or none. Blocks the caller
-    /// for the moment that this takes.
+    /// for the moment that this takes. When it returns every coordinator has published `started`, as with
+    /// [`start`](Self::start).
     ///
     /// # Errors
     /// When a setting is wrong, two coordinators have one id, or the operating system refuses a thread.
@@ -447,7 +485,7 @@ impl Builder {
         let thread = move || {
             System::new().block_on(async move {
                 let (alive, is_alive) = oneshot::channel::<()>();
-                let _ = started.send(run(&settings, plans, feedback, owns_bus, current, Some(alive)));
+                let _ = started.send(run(&settings, plans, feedback, owns_bus, current, Some(alive)).await);
                 // Nothing is ever sent: it ends with the engine, or at once if none was made.
                 let _ = is_alive.await;
             });
@@ -477,8 +515,11 @@ trait Plan: Send {
         dead_letters: &DeadLetters,
         feedback: Option<&Feedback>,
         engine: &Arc<Engine>,
-    ) -> Running;
+    ) -> (Running, Starting);
 }
+
+/// Is ready when a coordinator has published its first event.
+type Starting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<T: Record> Plan for Coordinator<T> {
     fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError> {
@@ -492,17 +533,18 @@ impl<T: Record> Plan for Coordinator<T> {
             checked.coordinator = own.clone();
         }
         checked.validate()?;
-        let CoordinatorSettings { capacity, workers, batch_size, flush_interval, overflow, .. } = checked.coordinator;
-        let watermarks = checked.coordinator.watermarks().map_err(StartError::Watermarks)?;
+        let own = &checked.coordinator;
+        let at_least_one = |n| NonZeroUsize::new(n).expect("`validate` refuses 0 records and 0 workers");
+        let watermarks = own.checked_watermarks().map_err(StartError::Watermarks)?;
         Ok(CoordinatorConfig {
             id: id.into(),
             source: checked.source.as_str().into(),
-            capacity,
+            capacity: at_least_one(own.capacity),
             watermarks,
-            workers,
-            batch_size,
-            flush_interval,
-            overflow,
+            workers: at_least_one(own.workers),
+            batch_size: at_least_one(own.batch_size),
+            flush_interval: own.flush_interval,
+            overflow: own.overflow,
             retry: checked.retry,
             breaker: checked.circuit,
         })
@@ -515,7 +557,7 @@ impl<T: Record> Plan for Coordinator<T> {
         dead_letters: &DeadLetters,
         feedback: Option<&Feedback>,
         engine: &Arc<Engine>,
-    ) -> Running {
+    ) -> (Running, Starting) {
         let publisher = feedback.map(Feedback::publisher);
         let owner: Arc<dyn Any + Send + Sync> = Arc::clone(engine) as _;
         let (handle, address) = coordinator::start(
@@ -528,7 +570,14 @@ impl<T: Record> Plan for Coordinator<T> {
             owner,
         );
         engine.unsettled.lock().push(handle.unsettled_counter());
-        Running { drain: Box::new(drainer(address, &handle)), handle: Box::new(handle) }
+        let starting = Box::pin({
+            let handle = handle.clone();
+            async move {
+                // It publishes before it answers anything. One that died has told why by another way.
+                let _ = handle.health().await;
+            }
+        });
+        (Running { drain: Box::new(drainer(address, &handle)), handle: Box::new(handle) }, starting)
     }
 }
 
@@ -562,7 +611,7 @@ fn check(settings: &Settings, coordinators: Vec<Box<dyn Plan>>) -> Result<Plans,
 }
 
 /// Starts everything, inside an actix System.
-fn run(
+async fn run(
     settings: &Settings,
     plans: Plans,
     feedback: Feedback,
@@ -606,14 +655,20 @@ fn run(
 
     let mut next_worker = workers.iter().cycle();
     let mut coordinators = BTreeMap::new();
+    let mut starting = Vec::new();
     for ((config, plan), control) in plans.into_iter().zip(control.iter().cycle()) {
         let id = Arc::clone(&config.id);
         let workers = next_worker.by_ref().take(config.workers.get()).cloned().collect();
         let places = Places { control: control.clone(), workers };
         let publish = settings.feedback.enabled.then_some(&feedback);
-        coordinators.insert(id, plan.start(config, places, &dead_letters, publish, &engine));
+        let (running, started) = plan.start(config, places, &dead_letters, publish, &engine);
+        coordinators.insert(id, running);
+        starting.push(started);
     }
-    let inner = Inner { coordinators, feedback, dead_letters, owns_bus, engine, ended: OnceCell::new() };
+    futures_util::future::join_all(starting).await;
+    let shutdown_timeout = settings.shutdown_timeout;
+    let inner =
+        Inner { coordinators, feedback, dead_letters, owns_bus, engine, shutdown_timeout, ended: OnceCell::new() };
     Ok(MarketDataStore { inner: Arc::new(inner) })
 }
 

@@ -37,6 +37,30 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// Makes a timestamp from seconds since the Unix epoch. Beyond what an `i64` of microseconds holds it is the last
+    /// or first one, which no [`Bar`](crate::Bar) may have.
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// Makes a timestamp from milliseconds since the Unix epoch. Beyond what an `i64` of microseconds holds it is the
+    /// last or first one, which no [`Bar`](crate::Bar) may have.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// Makes a timestamp from nanoseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// When they are no whole microseconds: nothing is cut. Who wants them cut divides, and uses
+    /// [`from_micros`](Self::from_micros).
+    pub fn from_nanos(nanos: i64) -> Result<Self, InvalidTimestamp> {
+        if nanos % 1_000 != 0 {
+            return Err(Fault::TooFine.about(&nanos.to_string()));
+        }
+        Ok(Self(nanos / 1_000))
+    }
+
     /// Returns the microseconds since the Unix epoch.
     pub const fn as_micros(self) -> i64 {
         self.0
@@ -44,14 +68,25 @@ impl Timestamp {
 
     /// Returns the present time of the system's clock.
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        SystemTime::now().into()
     }
 
     /// Returns whether the time lies between [`MIN`](Self::MIN) and [`MAX`](Self::MAX), so that its text can be read
     /// back.
     pub fn has_text(self) -> bool {
         (Self::MIN..=Self::MAX).contains(&self)
+    }
+}
+
+/// The microsecond in which the time lies: clocks are finer, and what is finer is left off.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let fit = |micros: u128| i64::try_from(micros).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self(fit(after.as_micros())),
+            // Away from zero, so that it is the beginning of the microsecond as it is after 1970.
+            Err(before) => Self(-fit(before.duration().as_nanos().div_ceil(1_000))),
+        }
     }
 }
 
@@ -338,6 +373,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    // Red when a unit is mixed up, what does not fit wraps round, or a time before 1970 is rounded up.
+    #[test]
+    fn numbers_of_any_unit_and_the_system_time_become_times() {
+        use std::time::Duration;
+
+        let at = Timestamp::from_micros(1_700_000_000_123_000);
+        assert_eq!(Timestamp::from_secs(1_700_000_000), Timestamp::from_micros(1_700_000_000_000_000));
+        assert_eq!(Timestamp::from_millis(1_700_000_000_123), at);
+        assert_eq!(Timestamp::from_nanos(1_700_000_000_123_000_000), Ok(at));
+        assert_eq!(Timestamp::from_nanos(-1_000), Ok(Timestamp::from_micros(-1)));
+        assert_eq!(
+            Timestamp::from_nanos(1_001).unwrap_err().to_string(),
+            "expected whole microseconds, got \"1001\", which is finer and is not cut"
+        );
+        assert!(!Timestamp::from_secs(i64::MAX).has_text() && !Timestamp::from_millis(i64::MIN).has_text());
+        let system = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_000_999);
+        assert_eq!(Timestamp::from(system), at);
+        assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_nanos(1)), Timestamp::from_micros(-1));
+    }
 
     #[test]
     fn every_form_is_read_as_the_time_it_names() {

@@ -12,7 +12,7 @@ use super::{
     write_sink::WriteSink,
 };
 use crate::{
-    policy::{Level, Outcome, Overflow, buffer::Refused, credits::Ticket},
+    policy::{Level, Outcome, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -63,6 +63,20 @@ impl<T: Record> WriteHandle<T> {
     /// Returns the present level, without waiting.
     pub fn level(&self) -> Level {
         self.shared.level()
+    }
+
+    /// Returns the time in which the queue should fall to its low watermark at the present drain rate: when it is worth
+    /// trying again after [`Refusal::Full`]. Zero when it is there already; none when the drain rate is zero or unknown.
+    ///
+    /// An estimate: of a store that hangs it grows long, and one that goes on may be ready sooner. A feed that sleeps so
+    /// long should wake up at [`Level::Ok`] too.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let snapshot = self.shared.snapshot();
+        let low = self.shared.config.watermarks.low();
+        if snapshot.queued <= low {
+            return Some(Duration::ZERO);
+        }
+        time_to_recover(snapshot.queued, low, snapshot.drain_rate)
     }
 
     /// Submits a record if it can be accepted at once.
@@ -173,7 +187,15 @@ impl<T: Record> WriteHandle<T> {
             if let Err(refusal) = result {
                 staged.extend(source);
                 let retry_after = self.count(&refusal, staged.len());
-                return Err(SubmitManyError { accepted, rest: staged.into(), refusal, retry_after });
+                let config = &self.shared.config;
+                return Err(SubmitManyError {
+                    accepted,
+                    rest: staged.into(),
+                    coordinator_id: Arc::clone(&config.id),
+                    capacity: config.capacity.get(),
+                    refusal,
+                    retry_after,
+                });
             }
         }
     }
@@ -182,7 +204,8 @@ impl<T: Record> WriteHandle<T> {
     /// leaves the buffer and what is not stays in it, whether this ends, fails or is dropped: nothing is lost.
     ///
     /// # Errors
-    /// The first refusal; the record that was refused is then at the front of `buffer`.
+    /// The first refusal; the record that was refused is then at the front of `buffer`. When a full queue is worth
+    /// trying again says [`retry_after`](Self::retry_after).
     pub async fn submit_from(&self, buffer: &mut VecDeque<T>) -> Result<(), Refusal> {
         while !buffer.is_empty() {
             if let Err(refusal) = self.submit_chunk(buffer).await {
@@ -196,10 +219,16 @@ impl<T: Record> WriteHandle<T> {
     /// Waits until everything that was accepted before the call is settled: stored, or dropped. Short batches are
     /// written at once.
     ///
+    /// When it returns, every level change up to then is published: [`Feedback::idle`](crate::Feedback::idle) after it
+    /// waits until all subscribers have handled them.
+    ///
     /// # Errors
     /// [`Refusal::Closed`] when the coordinator came to its end first.
     pub async fn flush(&self) -> Result<(), Refusal> {
-        self.shared.flush().await.map_err(Refusal::from)
+        let settled = self.shared.flush().await.map_err(Refusal::from);
+        // The coordinator answers once it has published what the queue had to tell; one that is gone has done so.
+        let _ = self.coordinator.send(Observe).await;
+        settled
     }
 
     /// Returns a [`futures::Sink`](futures_sink::Sink) over this handle.
@@ -318,12 +347,12 @@ impl<T: Record> WriteHandle<T> {
 
     pub(super) fn invalid(&self, record: T, invalid: Invalid) -> SubmitError<T> {
         self.shared.with(|buffer| buffer.count_invalid());
-        SubmitError::new(record, Refusal::Invalid(invalid), None)
+        SubmitError::new(record, &self.shared.config, Refusal::Invalid(invalid), None)
     }
 
     pub(super) fn refused(&self, record: T, refused: Refused) -> SubmitError<T> {
         let retry_after = self.shared.reject(refused, 1);
-        SubmitError::new(record, Refusal::from(refused), retry_after)
+        SubmitError::new(record, &self.shared.config, Refusal::from(refused), retry_after)
     }
 
     /// Counts a refusal of so many records, and returns when it is worth trying again.

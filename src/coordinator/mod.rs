@@ -15,6 +15,8 @@ mod queue;
 mod receipt;
 mod refusal;
 mod replay_target;
+#[cfg(feature = "actix-web")]
+mod response;
 mod shared;
 mod stop;
 mod worker;

@@ -1,5 +1,6 @@
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
+use super::config::CoordinatorConfig;
 use crate::{policy::buffer::Refused, record::Invalid};
 
 /// Why a record was not accepted. Whoever submitted it has it back.
@@ -19,7 +20,7 @@ pub enum Refusal {
     #[error("the coordinator is closed")]
     Closed,
     /// The record itself is wrong.
-    #[error("invalid record: {0}")]
+    #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
@@ -48,17 +49,27 @@ impl From<Refused> for Refusal {
 }
 
 /// A record that was not accepted, and why. One pointer in size.
+///
+/// Its text says which coordinator refused, why, and when it is worth trying again.
 pub struct SubmitError<T>(Box<Inner<T>>);
 
 struct Inner<T> {
     record: T,
+    coordinator_id: Arc<str>,
+    capacity: usize,
     refusal: Refusal,
     retry_after: Option<Duration>,
 }
 
 impl<T> SubmitError<T> {
-    pub(crate) fn new(record: T, refusal: Refusal, retry_after: Option<Duration>) -> Self {
-        Self(Box::new(Inner { record, refusal, retry_after }))
+    pub(super) fn new(record: T, config: &CoordinatorConfig, refusal: Refusal, retry_after: Option<Duration>) -> Self {
+        let (coordinator_id, capacity) = (Arc::clone(&config.id), config.capacity.get());
+        Self(Box::new(Inner { record, coordinator_id, capacity, refusal, retry_after }))
+    }
+
+    /// Returns the id of the coordinator that refused the record.
+    pub fn coordinator_id(&self) -> &str {
+        &self.0.coordinator_id
     }
 
     /// Returns why the record was refused.
@@ -82,6 +93,7 @@ impl<T> SubmitError<T> {
 impl<T> fmt::Debug for SubmitError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubmitError")
+            .field("coordinator_id", &self.0.coordinator_id)
             .field("refusal", &self.0.refusal)
             .field("retry_after", &self.0.retry_after)
             .finish_non_exhaustive()
@@ -90,43 +102,32 @@ impl<T> fmt::Debug for SubmitError<T> {
 
 impl<T> fmt::Display for SubmitError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.refusal.fmt(f)
+        let Inner { coordinator_id, capacity, refusal, retry_after, .. } = &*self.0;
+        write!(f, "coordinator {coordinator_id} refused a record: ")?;
+        Why { refusal, capacity: *capacity, retry_after: *retry_after }.fmt(f)
     }
 }
 
-impl<T> std::error::Error for SubmitError<T> {}
-
-/// 429 when the queue is full, 422 when the record is wrong, else 503; with `Retry-After` in whole seconds where it is
-/// known.
-#[cfg(feature = "actix-web")]
-impl<T> actix_web::ResponseError for SubmitError<T> {
-    fn status_code(&self) -> actix_web::http::StatusCode {
-        use actix_web::http::StatusCode;
-        match self.refusal() {
-            Refusal::Full => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::CircuitOpen | Refusal::Draining | Refusal::Closed => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    fn error_response(&self) -> actix_web::HttpResponse {
-        use actix_web::http::header::RETRY_AFTER;
-        let mut response = actix_web::HttpResponse::build(self.status_code());
-        if let Some(wait) = self.retry_after() {
-            // Rounded up: a client that comes back too early is only refused again.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.insert_header((RETRY_AFTER, seconds.max(1)));
-        }
-        response.body(self.to_string())
+/// The refusal is part of the text, so the source is what caused the refusal.
+impl<T> Error for SubmitError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.refusal.source()
     }
 }
 
 /// Several records of which not all were accepted.
+///
+/// Its text says which coordinator refused, how many, why, and when it is worth trying again.
+#[non_exhaustive]
 pub struct SubmitManyError<T> {
     /// How many were accepted, from the first on.
     pub accepted: usize,
     /// The others, in order. When one of them is invalid it is the first.
     pub rest: Vec<T>,
+    /// The coordinator that refused.
+    pub coordinator_id: Arc<str>,
+    /// The most records that its queue takes.
+    pub capacity: usize,
     /// Why the first of the rest was refused.
     pub refusal: Refusal,
     /// When it is worth trying again, as [`SubmitError::retry_after`] says.
@@ -136,6 +137,7 @@ pub struct SubmitManyError<T> {
 impl<T> fmt::Debug for SubmitManyError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubmitManyError")
+            .field("coordinator_id", &self.coordinator_id)
             .field("accepted", &self.accepted)
             .field("rest", &self.rest.len())
             .field("refusal", &self.refusal)
@@ -146,12 +148,84 @@ impl<T> fmt::Debug for SubmitManyError<T> {
 
 impl<T> fmt::Display for SubmitManyError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} records accepted, {} refused: {}", self.accepted, self.rest.len(), self.refusal)
+        let Self { accepted, rest, coordinator_id, capacity, refusal, retry_after } = self;
+        write!(f, "coordinator {coordinator_id} accepted {accepted} records and refused {}: ", rest.len())?;
+        Why { refusal, capacity: *capacity, retry_after: *retry_after }.fmt(f)
     }
 }
 
-impl<T> std::error::Error for SubmitManyError<T> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.refusal)
+/// The refusal is part of the text, so the source is what caused the refusal.
+impl<T> Error for SubmitManyError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.refusal.source()
+    }
+}
+
+/// A refusal with what else the reader of a log wants to know.
+struct Why<'a> {
+    refusal: &'a Refusal,
+    capacity: usize,
+    retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refusal.fmt(f)?;
+        if *self.refusal == Refusal::Full {
+            write!(f, " at {} records", self.capacity)?;
+        }
+        match self.retry_after {
+            Some(wait) => write!(f, ", worth trying again in {wait:.1?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(refusal: Refusal, retry_after: Option<Duration>) -> String {
+        let inner = Inner { record: (), coordinator_id: "bars".into(), capacity: 100, refusal, retry_after };
+        SubmitError(Box::new(inner)).to_string()
+    }
+
+    // Red when the text lacks the coordinator, the bound, the wait, or the field that is wrong.
+    #[test]
+    fn the_text_says_who_refused_and_why_and_until_when() {
+        let invalid = Refusal::Invalid(Invalid::new("open", "expected a finite number, got NaN"));
+        for (refusal, retry_after, expected) in [
+            (
+                Refusal::Full,
+                Some(Duration::from_millis(1234)),
+                "the queue is full at 100 records, worth trying again in 1.2s",
+            ),
+            (Refusal::Full, None, "the queue is full at 100 records"),
+            (Refusal::Closed, None, "the coordinator is closed"),
+            (invalid, None, "open: expected a finite number, got NaN"),
+        ] {
+            assert_eq!(why(refusal, retry_after), format!("coordinator bars refused a record: {expected}"));
+        }
+        let many = SubmitManyError {
+            accepted: 3,
+            rest: vec![(), ()],
+            coordinator_id: "bars".into(),
+            capacity: 3,
+            refusal: Refusal::Full,
+            retry_after: None,
+        };
+        let expected = "coordinator bars accepted 3 records and refused 2: the queue is full at 3 records";
+        assert_eq!(many.to_string(), expected);
+    }
+
+    // Red when an error repeats its source, which whoever prints a chain would read twice.
+    #[test]
+    fn no_text_repeats_the_source() {
+        let invalid = || Refusal::Invalid(Invalid::new("open", "expected a finite number, got NaN"));
+        let inner =
+            Inner { record: (), coordinator_id: "bars".into(), capacity: 1, refusal: invalid(), retry_after: None };
+        for error in [&SubmitError(Box::new(inner)) as &dyn Error, &invalid()] {
+            assert!(error.source().is_none_or(|source| !error.to_string().contains(&source.to_string())), "{error}");
+        }
     }
 }

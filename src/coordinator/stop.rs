@@ -33,6 +33,8 @@ impl fmt::Display for StopReason {
     }
 }
 
+impl std::error::Error for StopReason {}
+
 /// Tells everyone who waits that a store does no more work. The first reason stands.
 #[derive(Clone, Debug)]
 pub(crate) struct StopSignal(watch::Sender<Option<StopReason>>);

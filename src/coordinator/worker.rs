@@ -222,14 +222,14 @@ impl<T: Record> Desk<T> {
                 Verdict::Parked => return Written::Parked,
                 Verdict::GiveUp => return Written::GivenUp { error, answered: false },
             };
-            let wait = shared.config.retry.wait(failures, error.wait(), fastrand::f64());
+            let wait = shared.config.retry.wait(failures, error.retry_after_hint(), fastrand::f64());
             tracing::warn!(
                 coordinator_id = &*shared.config.id,
                 partition = lease.partition,
                 records = lease.batch.len(),
                 failures,
                 retry_in_ms = wait.as_millis() as u64,
-                %error,
+                error = format_args!("{error:#}"),
                 "a batch was not written and is tried again"
             );
             tokio::time::sleep(wait).await;
@@ -242,7 +242,7 @@ impl<T: Record> Desk<T> {
         let config = &lease.shared.config;
         let mut failures = 0_u32;
         loop {
-            match dead_letter(&self.dead_letters, config, &lease.batch, &error.to_string(), attempts).await {
+            match dead_letter(&self.dead_letters, config, &lease.batch, &format!("{error:#}"), attempts).await {
                 Ok(()) => break,
                 Err(unwritable) => {
                     failures = failures.saturating_add(1);
@@ -266,7 +266,7 @@ impl<T: Record> Desk<T> {
             coordinator_id = &*config.id,
             partition = lease.partition,
             attempts,
-            %error,
+            error = format_args!("{error:#}"),
             "a record was given up and is a dead letter"
         );
     }

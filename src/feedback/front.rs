@@ -119,7 +119,11 @@ impl Feedback {
     ///
     /// `bars` means the coordinators of that name in every source, and shows the event of the highest level among
     /// them; `db1:mds-ingest/bars` the one of that source. Before any event it shows epoch 0, seq 0, `ok`, `started`. A
-    /// slow reader sees the newest event only. The channel closes with the bus.
+    /// slow reader sees the newest event only.
+    ///
+    /// The channel closes with the bus. The bus that [`spawn`](crate::Builder::spawn) makes ends with its store; a
+    /// shared one, such as [`feedback_bus`], goes on, and the channel shows [`Draining`](crate::Reason::Draining) from
+    /// the shutdown on: hard, for ever. Code that waits for ok must look for that reason, or be stopped before.
     pub fn watch(&self, coordinator_id: &str) -> watch::Receiver<FeedbackEvent> {
         let selector = Selector::new(coordinator_id);
         // What is known is shown at once, not only when the bus gets to it.

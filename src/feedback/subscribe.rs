@@ -66,6 +66,15 @@ impl SubscriptionId {
 ///
 /// Whoever wants the events sends it, through [`Feedback::subscribe`](super::Feedback::subscribe) or to the bus's
 /// address; the reply is the subscription's id.
+///
+/// What the handler of the events should know:
+/// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears. A feed that pauses at hard until the level
+///   is ok again would pause for ever: stop it before the store is [shut down](crate::MarketDataStore::shutdown), or let
+///   it end on that reason.
+/// - From hard the level returns straight to ok; there is no soft on the way down.
+/// - A queue whose size wavers about its low watermark flutters between ok and soft: soft above it, ok at or below it.
+///   Between soft and hard that cannot happen. Whoever does something costly at each change does it at hard and ok, or
+///   waits a while before it trusts a change.
 #[derive(Debug, Message)]
 #[rtype(result = "SubscriptionId")]
 pub struct Subscribe {
@@ -77,10 +86,10 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
-    /// Makes a subscription that keeps the actor alive for as long as it lasts: actix ends an actor when the last
-    /// address of it is gone, and the recipient is one.
-    pub fn new(recipient: Recipient<FeedbackEvent>) -> Self {
-        Self::to(Target::Strong(recipient))
+    /// Makes a subscription from an actor's address or recipient. It keeps the actor alive for as long as it lasts:
+    /// actix ends an actor when the last address of it is gone, and the recipient is one.
+    pub fn new(recipient: impl Into<Recipient<FeedbackEvent>>) -> Self {
+        Self::to(Target::Strong(recipient.into()))
     }
 
     /// Makes a subscription that does not keep the actor alive; it ends with the actor.

@@ -7,7 +7,8 @@ pub enum Level {
     /// Nothing holds the level up: produce at full speed.
     #[default]
     Ok,
-    /// The queue is above its low watermark and was rising: produce more slowly.
+    /// The queue is above its low watermark and was rising: produce more slowly. A queue that wavers about its low
+    /// watermark flutters between this and ok.
     Soft,
     /// The queue reached its high watermark, or records cannot be written now: stop if you can.
     Hard,
@@ -31,7 +32,7 @@ impl Level {
 
 impl std::fmt::Display for Level {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
@@ -42,7 +43,7 @@ impl std::fmt::Display for Level {
 pub enum Reason {
     /// The coordinator has just started: its first event, always at `ok`.
     Started,
-    /// Hard: the coordinator shuts down and takes no more records.
+    /// Hard, and never cleared: the coordinator shuts down and takes no more records.
     Draining,
     /// Hard: dead letters cannot be written, so a batch at fault holds up its partition.
     DeadLettersUnwritable,
@@ -79,6 +80,17 @@ impl Reason {
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when a `Display` ignores the width that a table's column asks for.
+    #[test]
+    fn names_can_be_aligned() {
+        assert_eq!(format!("{:<5}|{:>16}|", Level::Ok, Reason::QueueHigh), "ok   |      queue_high|");
     }
 }

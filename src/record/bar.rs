@@ -15,6 +15,15 @@ const TOLERANCE: f64 = 1e-6;
 ///
 /// Two bars of the same vendor, symbol, timeframe and time are updates of one thing; the later one wins. Prices are
 /// stored as they are given, in whatever currency and adjustment the vendor uses.
+///
+/// ```
+/// use market_data_store::{Bar, Timeframe};
+///
+/// let ts = "2024-01-02T14:30:00Z".parse()?;
+/// let bar = Bar::new("ES", Timeframe::MINUTE, ts).ohlc(4780.25, 4781.0, 4779.5, 4780.75).volume(1250.0).vendor("acme");
+/// assert_eq!((bar.low, bar.volume), (4779.5, Some(1250.0)));
+/// # Ok::<(), market_data_store::InvalidTimestamp>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
     /// Who made the data, so that the same bar of two vendors is two records. `unknown` where it is not given.
@@ -47,6 +56,44 @@ fn unknown() -> SmolStr {
 impl Bar {
     /// The vendor of a bar whose vendor is not known.
     pub const UNKNOWN_VENDOR: &'static str = "unknown";
+
+    /// Makes a bar of an unknown vendor, without volume and still without prices: until [`ohlc`](Self::ohlc) sets them
+    /// they are NaN, which no coordinator accepts.
+    pub fn new(symbol: impl Into<SmolStr>, timeframe: Timeframe, ts: Timestamp) -> Self {
+        let no_price = f64::NAN;
+        Self {
+            vendor: unknown(),
+            symbol: symbol.into(),
+            timeframe,
+            ts,
+            open: no_price,
+            high: no_price,
+            low: no_price,
+            close: no_price,
+            volume: None,
+        }
+    }
+
+    /// Sets the prices: open, high, low, close.
+    #[must_use]
+    pub fn ohlc(mut self, open: f64, high: f64, low: f64, close: f64) -> Self {
+        (self.open, self.high, self.low, self.close) = (open, high, low, close);
+        self
+    }
+
+    /// Sets the traded amount, in the vendor's unit.
+    #[must_use]
+    pub fn volume(mut self, volume: f64) -> Self {
+        self.volume = Some(volume);
+        self
+    }
+
+    /// Sets who made the data.
+    #[must_use]
+    pub fn vendor(mut self, vendor: impl Into<SmolStr>) -> Self {
+        self.vendor = vendor.into();
+        self
+    }
 
     /// Brings a symbol into the form in which it is stored: trimmed, and in upper case unless it has an upper-case
     /// letter. Slashes, colons, dots, dashes and inner spaces stay.
@@ -251,6 +298,16 @@ mod tests {
             close: 3.0,
             volume: Some(10.0),
         }
+    }
+
+    // Red when `new` leaves prices that pass for real ones, or two setters share a field.
+    #[test]
+    fn a_bar_is_made_step_by_step_and_is_no_bar_without_prices() {
+        let mut made = Bar::new("ES", Timeframe::DAY, "2024-01-02".parse().unwrap());
+        assert_eq!(made.validate().unwrap_err().to_string(), "open: expected a finite number, got NaN");
+        made = made.ohlc(2.0, 4.0, 1.0, 3.0);
+        assert_eq!((made.validate(), &*made.vendor, made.volume), (Ok(()), "unknown", None));
+        assert_eq!(made.volume(10.0).vendor("acme"), bar());
     }
 
     fn with(change: impl FnOnce(&mut Bar)) -> Result<Bar, String> {

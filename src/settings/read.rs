@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroU32,
     path::PathBuf,
     time::Duration,
 };
@@ -49,11 +49,11 @@ struct MdsVars {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct CoordinatorVars {
-    capacity: Option<NonZeroUsize>,
+    capacity: Option<usize>,
     high_watermark: Option<usize>,
     low_watermark: Option<usize>,
-    workers: Option<NonZeroUsize>,
-    batch_size: Option<NonZeroUsize>,
+    workers: Option<usize>,
+    batch_size: Option<usize>,
     flush_interval: Option<Seconds>,
     overflow_strategy: Option<Overflow>,
 }

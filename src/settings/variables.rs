@@ -68,7 +68,7 @@ pub const VARIABLES: &[Variable] = &[
         default: "10000",
         unit: "records",
         about: "how many records wait in the queue at most",
-        kind: Kind::Count(1, MOST, |s| s.coordinator.capacity.get()),
+        kind: Kind::Count(1, MOST, |s| s.coordinator.capacity),
     },
     Variable {
         name: HIGH_WATERMARK,
@@ -89,14 +89,14 @@ pub const VARIABLES: &[Variable] = &[
         default: "4",
         unit: "workers",
         about: "how many batches are written at once",
-        kind: Kind::Count(1, 1024, |s| s.coordinator.workers.get()),
+        kind: Kind::Count(1, 1024, |s| s.coordinator.workers),
     },
     Variable {
         name: "MDS_COORDINATOR_BATCH_SIZE",
         default: "500",
         unit: "records",
         about: "how many records are written together at most",
-        kind: Kind::Count(1, 1_000_000, |s| s.coordinator.batch_size.get()),
+        kind: Kind::Count(1, 1_000_000, |s| s.coordinator.batch_size),
     },
     Variable {
         name: "MDS_COORDINATOR_FLUSH_INTERVAL",

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::record::Record;
+use crate::{chain::Chain, record::Record};
 
 #[cfg(feature = "testing")]
 mod memory;
@@ -82,6 +82,15 @@ impl<T> Deref for Batch<T> {
     }
 }
 
+impl<'a, T> IntoIterator for &'a Batch<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl<T> Clone for Batch<T> {
     fn clone(&self) -> Self {
         Self { records: Arc::clone(&self.records), range: self.range.clone() }
@@ -95,6 +104,9 @@ impl<T: fmt::Debug> fmt::Debug for Batch<T> {
 }
 
 /// Why a write failed, and whether trying again can help.
+///
+/// Its text says only which of the two it is; what the driver said is its [`source`](std::error::Error::source). Written
+/// with `{:#}` the text goes on with every cause.
 #[derive(Debug)]
 pub struct SinkError {
     kind: SinkErrorKind,
@@ -139,8 +151,8 @@ impl SinkError {
         self
     }
 
-    /// Returns how long the store asked to be left alone, if it did.
-    pub fn wait(&self) -> Option<Duration> {
+    /// Returns how long the store asked to be left alone, as [`retry_after`](Self::retry_after) set it.
+    pub fn retry_after_hint(&self) -> Option<Duration> {
         self.retry_after
     }
 
@@ -152,7 +164,11 @@ impl SinkError {
 
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failure of the store: {}", self.kind.as_str(), self.source)
+        write!(f, "{} failure of the store", self.kind.as_str())?;
+        if f.alternate() {
+            write!(f, ": {}", Chain(&*self.source))?;
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,8 @@ mod cancel;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 mod dependencies;
+#[cfg(feature = "testing")]
+mod embedding;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 mod layout;

@@ -3,8 +3,7 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
 
 use market_data_store::{
-    Settings,
-    policy::Overflow,
+    CoordinatorSettings, Overflow, Settings,
     settings::{LogFormat, VARIABLES, Variable},
 };
 
@@ -22,11 +21,11 @@ fn every_value_arrives_in_its_field() {
     let mut expected = Settings::default();
     expected.database_url = "sqlite:///var/lib/bars.db".to_owned();
     expected.source = "db1:feed".to_owned();
-    expected.coordinator.capacity = 200.try_into().unwrap();
+    expected.coordinator.capacity = 200;
     expected.coordinator.high_watermark = Some(150);
     expected.coordinator.low_watermark = Some(0);
-    expected.coordinator.workers = 2.try_into().unwrap();
-    expected.coordinator.batch_size = 10.try_into().unwrap();
+    expected.coordinator.workers = 2;
+    expected.coordinator.batch_size = 10;
     expected.coordinator.flush_interval = Duration::from_millis(20);
     expected.coordinator.overflow = Overflow::DropOldest;
     expected.retry.initial_backoff = Duration::from_millis(5);
@@ -64,7 +63,7 @@ fn an_empty_value_is_no_value_and_spaces_around_one_do_not_count() {
     // Red if empty values reach envy: an empty number is an error there.
     let settings = load(&[("MDS_COORDINATOR_CAPACITY", ""), ("MDS_SOURCE", "  "), ("MDS_COORDINATOR_WORKERS", " 2\n")]);
     let mut expected = Settings::default();
-    expected.coordinator.workers = 2.try_into().unwrap();
+    expected.coordinator.workers = 2;
     assert_eq!(settings, Ok(expected));
 }
 
@@ -72,7 +71,7 @@ fn an_empty_value_is_no_value_and_spaces_around_one_do_not_count() {
 fn capacity_alone_moves_both_default_watermarks() {
     let coordinator = load(&[("MDS_COORDINATOR_CAPACITY", "200")]).unwrap().coordinator;
     assert_eq!((coordinator.high(), coordinator.low()), (160, 100));
-    let marks = coordinator.watermarks().unwrap();
+    let marks = coordinator.checked_watermarks().unwrap();
     assert_eq!((marks.high(), marks.low()), (160, 100));
 }
 
@@ -210,6 +209,35 @@ MDS_COORDINATOR_HIGH_WATERMARK is 10001, expected at most MDS_COORDINATOR_CAPACI
 MDS_RETRY_BACKOFF_MULTIPLIER is \"NaN\", expected a number from 1 to 1000
 MDS_SHUTDOWN_TIMEOUT is \"1000000\", expected seconds from 0 to 86400, as a number (0.25) or with a unit \
                    (250ms, 2s, 1m)";
+    assert_eq!(settings.validate().unwrap_err().to_string(), message);
+}
+
+// Red when a setter writes another field, or a zero gets as far as the store's own parts.
+#[test]
+fn settings_of_a_coordinator_are_set_in_a_row_and_zeros_are_refused() {
+    let coordinator = CoordinatorSettings::new(100)
+        .watermarks(10, 20)
+        .workers(3)
+        .batch_size(7)
+        .flush_interval(Duration::from_millis(20))
+        .overflow(Overflow::Error);
+    let vars = [
+        ("MDS_COORDINATOR_CAPACITY", "100"),
+        ("MDS_COORDINATOR_LOW_WATERMARK", "10"),
+        ("MDS_COORDINATOR_HIGH_WATERMARK", "20"),
+        ("MDS_COORDINATOR_WORKERS", "3"),
+        ("MDS_COORDINATOR_BATCH_SIZE", "7"),
+        ("MDS_COORDINATOR_FLUSH_INTERVAL", "20ms"),
+        ("MDS_COORDINATOR_OVERFLOW_STRATEGY", "error"),
+    ];
+    assert_eq!(load(&vars).unwrap().coordinator, coordinator);
+
+    let mut settings = Settings::default();
+    settings.coordinator = CoordinatorSettings::new(0).workers(0).batch_size(0);
+    let message = "\
+MDS_COORDINATOR_CAPACITY is \"0\", expected a whole number from 1 to 100000000
+MDS_COORDINATOR_WORKERS is \"0\", expected a whole number from 1 to 1024
+MDS_COORDINATOR_BATCH_SIZE is \"0\", expected a whole number from 1 to 1000000";
     assert_eq!(settings.validate().unwrap_err().to_string(), message);
 }
 

@@ -198,7 +198,7 @@ fn a_file_locked_at_the_start_is_an_outage() {
     let sink = SqliteSink::open(&path).unwrap();
     let result = write(&sink, vec![bar("ES", 1, 1.0)]);
     assert_eq!(kind(&result), TRANSIENT);
-    assert!(result.unwrap_err().to_string().contains("locked"));
+    assert!(format!("{:#}", result.unwrap_err()).contains("locked"));
 
     other.execute_batch("ROLLBACK").unwrap();
     write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
@@ -214,7 +214,7 @@ fn a_file_locked_later_is_an_outage() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let result = write(&sink, vec![bar("ES", 1, 1.0)]);
     assert_eq!(kind(&result), TRANSIENT);
-    assert!(result.unwrap_err().to_string().contains("locked"));
+    assert!(format!("{:#}", result.unwrap_err()).contains("locked"));
     assert!(stored(&path).is_empty());
 
     other.execute_batch("ROLLBACK").unwrap();
@@ -262,7 +262,7 @@ fn an_error_while_committing_acknowledges_nothing() {
             assert_eq!(kind(&write(&sink, bars("SMALL", 10 + round))), None, "before the error");
             let result = write(&sink, bars("LARGE", 20_000));
             assert_eq!(kind(&result), TRANSIENT);
-            assert!(result.unwrap_err().to_string().contains("disk I/O error"));
+            assert!(format!("{:#}", result.unwrap_err()).contains("disk I/O error"));
         }
         return;
     }
@@ -391,7 +391,7 @@ fn a_removed_file_acknowledges_nothing_and_comes_back_new() {
     }
     let result = write(&sink, vec![bar("NEW", 1, 1.0)]);
     assert_eq!(kind(&result), TRANSIENT);
-    assert!(result.unwrap_err().to_string().contains("removed or replaced"));
+    assert!(format!("{:#}", result.unwrap_err()).contains("removed or replaced"));
     write(&sink, vec![bar("NEW", 1, 1.0)]).unwrap();
     assert_eq!(stored(&path), [bar("NEW", 1, 1.0)]);
 }
@@ -411,7 +411,7 @@ fn closing_leaves_one_whole_file_and_ends_every_handle() {
 
     let result = write(&sink, vec![bar("ES", 2, 1.0)]);
     assert_eq!(kind(&result), TRANSIENT);
-    assert!(result.unwrap_err().to_string().contains("has ended"));
+    assert!(format!("{:#}", result.unwrap_err()).contains("has ended"));
     block_on(sink.close());
 }
 

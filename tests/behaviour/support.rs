@@ -1,6 +1,6 @@
 //! What several subjects need: a small record and short ways to make many.
 
-use std::{num::NonZeroUsize, ops::Range, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{ops::Range, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Context, Handler};
 use market_data_store::{
@@ -51,13 +51,8 @@ pub fn settings() -> Settings {
 /// Makes settings for a coordinator under test: one that hands out a batch when it is full, when no credit is left, and
 /// when it is asked to flush, but not because time has passed.
 pub fn coordinator_settings(capacity: usize, workers: usize, batch_size: usize) -> CoordinatorSettings {
-    let number = |n| NonZeroUsize::new(n).expect("at least one");
-    let mut settings = CoordinatorSettings::default();
-    settings.capacity = number(capacity);
-    settings.workers = number(workers);
-    settings.batch_size = number(batch_size);
-    settings.flush_interval = Duration::from_secs(3600);
-    settings
+    let an_hour = Duration::from_secs(3600);
+    CoordinatorSettings::new(capacity).workers(workers).batch_size(batch_size).flush_interval(an_hour)
 }
 
 /// Gives every worker a batch, at which the held sink holds it. Returns how many records that took; their ids are below
@@ -67,12 +62,11 @@ pub async fn occupy(handle: &WriteHandle<Tick>, sink: &MemorySink<Tick>, workers
     // More symbols than workers, so that each worker has some.
     let records = if workers == 1 { 1 } else { 4 * workers as u64 };
     for id in 0..records {
-        handle.submit(tick(format!("K{id}"), id)).await.expect("room for a few");
+        handle.try_submit(tick(format!("K{id}"), id)).expect("room for a few");
     }
     // What waits at a fence is handed out at once.
     let (flush, held) = (pin!(handle.flush()), pin!(sink.wait_held(workers)));
-    let patience = pin!(within(PATIENCE, futures::future::select(flush, held)));
-    patience.await;
+    within(PATIENCE, futures::future::select(flush, held)).await;
     assert_eq!(sink.held(), workers, "these symbols do not reach every worker");
     assert_eq!(handle.health().await.queue_size, 0);
     records
@@ -100,7 +94,7 @@ pub async fn within<F: Future>(patience: Duration, what: F) -> F::Output {
 }
 
 /// Keeps every event it is sent.
-struct Recorder(Events);
+pub struct Recorder(Events);
 
 /// What a recorder has seen.
 pub type Events = Arc<Mutex<Vec<FeedbackEvent>>>;
@@ -117,10 +111,15 @@ impl Handler<FeedbackEvent> for Recorder {
     }
 }
 
+/// Starts a recorder on the arbiter of this thread, for a subscription of the test's own.
+pub fn recorder() -> (Addr<Recorder>, Events) {
+    let events = Events::default();
+    (Recorder(Arc::clone(&events)).start(), events)
+}
+
 /// Records every event of a bus from now on, on the arbiter of this thread.
 pub fn record(feedback: &Feedback, only: Option<&str>) -> Events {
-    let events = Events::default();
-    let recorder = Recorder(Arc::clone(&events)).start();
+    let (recorder, events) = recorder();
     subscribe(feedback, recorder, only);
     events
 }
@@ -137,7 +136,7 @@ pub fn record_in(store: &MarketDataStore) -> Events {
 }
 
 fn subscribe(feedback: &Feedback, recorder: Addr<Recorder>, only: Option<&str>) {
-    let subscribe = Subscribe::new(recorder.recipient()).delivery(Delivery::Every).replay(Replay::All);
+    let subscribe = Subscribe::new(recorder).delivery(Delivery::Every).replay(Replay::All);
     feedback.subscribe(only.into_iter().fold(subscribe, Subscribe::only));
 }
 

@@ -6,9 +6,10 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{failed, select::Select};
 use crate::{
     Coordinator, MarketDataStore, StartError,
+    chain::Chain,
     cli::{
         Exit, complain,
-        ingest::{exit_of, with_sources},
+        ingest::exit_of,
         print,
         signals::{self, Stop},
     },
@@ -48,9 +49,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: Settings) -> Exit {
-    let mut options = ReplayOptions::default();
-    options.selection = args.select.selection();
-    options.max_replays = args.max_replays;
+    let options = ReplayOptions { selection: args.select.selection(), max_replays: args.max_replays };
     if args.dry_run {
         return match dead_letter::replay_dry_run::<Bar>(&settings.dlq_path, &options) {
             Ok(report) => args.tell(&report, Exit::Done),
@@ -79,7 +78,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
     let (store, sink, handle) = match start(settings).await {
         Ok(started) => started,
         Err(error) => {
-            complain(format_args!("error: {}", with_sources(&error)));
+            complain(format_args!("error: {}", Chain(&error)));
             return exit_of(&error);
         }
     };

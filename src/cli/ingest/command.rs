@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     Coordinator, MarketDataStore, StartError, StopReason,
+    chain::Chain,
     cli::{
         Exit, complain, print,
         progress::Progress,
@@ -148,7 +149,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         match Live::start(settings).await {
             Ok(live) => Some(live),
             Err(error) => {
-                complain(format_args!("error: {}", with_sources(&error)));
+                complain(format_args!("error: {}", Chain(&error)));
                 return exit_of(&error);
             }
         }
@@ -326,19 +327,4 @@ pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
         StartError::Sqlite(_) => Exit::Unavailable,
         _ => Exit::Internal,
     }
-}
-
-pub(in crate::cli) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Many errors say what their source says.
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

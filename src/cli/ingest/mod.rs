@@ -38,7 +38,7 @@ use std::{
 
 use smol_str::SmolStr;
 
-pub(super) use self::command::{exit_of, with_sources};
+pub(super) use self::command::exit_of;
 use self::{
     array::ArraySplitter,
     csv::Csv,

@@ -23,7 +23,7 @@ use self::{
     writer::{Job, Write, WriteError, Writer, WriterHandle},
 };
 use super::{Batch, Sink, SinkError};
-use crate::record::Bar;
+use crate::{chain::Chain, record::Bar};
 
 /// Stores records in a SQLite file, one table a kind. Cheap to clone; clones share the file's one writer thread.
 ///
@@ -65,7 +65,7 @@ impl SqliteSink {
         let store = match open::connect(&options) {
             Ok(store) => Some(store),
             Err(error) if error.is_outage() => {
-                tracing::warn!(%error, "the database cannot be opened now, writes will try again");
+                tracing::warn!(error = %Chain(&error), "the database cannot be opened now, writes will try again");
                 None
             }
             Err(error) => return Err(error),

@@ -113,7 +113,7 @@ pub enum SqliteOpenError {
     #[error("cannot start the thread that writes the database")]
     Thread(#[source] io::Error),
     /// Any other error of the file system.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: cannot make the path absolute", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -121,7 +121,7 @@ pub enum SqliteOpenError {
         source: io::Error,
     },
     /// Any other error of SQLite.
-    #[error("{}: cannot {step}: {source}", path.display())]
+    #[error("{}: cannot {step}", path.display())]
     Sqlite {
         /// The file.
         path: PathBuf,

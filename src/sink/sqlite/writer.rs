@@ -36,7 +36,7 @@ pub(super) struct Write {
 pub(super) enum WriteError {
     #[error(transparent)]
     Open(Arc<SqliteOpenError>),
-    #[error("{}: cannot {step}: {source}", path.display())]
+    #[error("{}: cannot {step}", path.display())]
     Sqlite { path: PathBuf, step: &'static str, source: Arc<rusqlite::Error> },
     #[error("{}: the file was removed or replaced while it was written", path.display())]
     Replaced { path: PathBuf },

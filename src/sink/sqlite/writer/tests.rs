@@ -161,7 +161,7 @@ fn a_batch_that_the_table_refuses_fails_alone() {
     let before = rig.commits();
     let results = rig.group(vec![bars("A", 3), bars("BAD", 3), bars("C", 3)]);
     assert_eq!(kinds(&results), [STORED, PERMANENT, STORED]);
-    assert!(results[1].as_ref().unwrap_err().to_string().contains("no bad ones here"), "{results:?}");
+    assert!(format!("{:#}", results[1].as_ref().unwrap_err()).contains("no bad ones here"), "{results:?}");
     assert_eq!(rig.commits() - before, 1);
     assert_eq!(rig.symbols(), ["A", "C"]);
 }
@@ -190,7 +190,8 @@ fn a_refusal_at_the_commit_costs_only_its_batch() {
         .unwrap();
     let results = rig.group(vec![bars("A", 3), bars("BAD", 3), bars("C", 3)]);
     assert_eq!(kinds(&results), [STORED, PERMANENT, STORED]);
-    assert!(results[1].as_ref().unwrap_err().to_string().contains("cannot commit"), "{results:?}");
+    let error = format!("{:#}", results[1].as_ref().unwrap_err());
+    assert!(error.contains("cannot commit: FOREIGN KEY constraint failed"), "{error}");
     assert_eq!(rig.symbols(), ["A", "C"]);
 }
 
@@ -200,7 +201,7 @@ fn a_full_file_fails_the_whole_group_for_now() {
     let rig = Rig::with(|options| options.max_pages = std::num::NonZeroU32::new(20));
     let results = rig.group(vec![bars("A", 3), bars("LARGE", 5_000), bars("C", 3)]);
     assert_eq!(kinds(&results), [TRANSIENT; 3]);
-    assert!(results[0].as_ref().unwrap_err().to_string().contains("full"), "{results:?}");
+    assert!(format!("{:#}", results[0].as_ref().unwrap_err()).contains("full"), "{results:?}");
     assert!(rig.symbols().is_empty());
 
     // Only the large one is too large.

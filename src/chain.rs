@@ -1,0 +1,48 @@
+use std::{error::Error, fmt};
+
+/// Shows an error with all that caused it: `transient failure of the store: database is locked`.
+///
+/// In this crate an error's own text does not repeat its `source()`, so a log line needs this.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.to_string();
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // Others' errors often say what caused them.
+            if !shown.contains(&text) {
+                shown.push_str(": ");
+                shown.push_str(&text);
+            }
+            source = cause.source();
+        }
+        f.write_str(&shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    fn chain(texts: &[&'static str]) -> String {
+        let link = texts.iter().rev().fold(None, |source, text| Some(Box::new(Link { text, source })));
+        Chain(&*link.expect("at least one")).to_string()
+    }
+
+    // Red when a cause is left out, or one is shown twice that the text before it holds.
+    #[test]
+    fn every_cause_is_shown_once() {
+        assert_eq!(chain(&["a failure"]), "a failure");
+        assert_eq!(chain(&["a failure", "of b", "by c"]), "a failure: of b: by c");
+        assert_eq!(chain(&["a failure: of b: by c", "of b: by c", "by c", "at d"]), "a failure: of b: by c: at d");
+    }
+}
