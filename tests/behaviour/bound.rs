@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::RecvTimeoutError,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -143,8 +146,10 @@ fn observe(handle: &WriteHandle<Tick>, stop: &AtomicBool) -> (usize, usize) {
     (looks, largest)
 }
 
-/// Runs the producers, each over the numbers `from..to`, with `meanwhile` beside them.
+/// Runs the producers, each over the numbers `from..to`, with `meanwhile` beside them. A store in which somebody waits
+/// for ever is closed some day, which fails the producer's own assertions.
 fn run(
+    store: &MarketDataStore,
     handle: &WriteHandle<Tick>,
     overflow: Overflow,
     (from, to): (u64, u64),
@@ -153,15 +158,23 @@ fn run(
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let observer = scope.spawn(|| observe(handle, &stop));
+        let (all_done, done) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            if done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                block_on(store.shutdown(Duration::ZERO));
+            }
+        });
         let producers: Vec<_> =
             (0..PRODUCERS).map(|producer| scope.spawn(move || produce(handle, overflow, producer, from, to))).collect();
         meanwhile();
-        let produced = producers.into_iter().map(|producer| producer.join().expect("a producer")).collect();
+        // First everybody ends, then it is seen how: a failure must not leave the observer running for ever.
+        let produced: Vec<_> = producers.into_iter().map(|producer| producer.join()).collect();
         stop.store(true, Ordering::Release);
+        drop(all_done);
         let (looks, largest) = observer.join().expect("the observer");
         println!("{overflow:?}: {looks} snapshots, at most {largest} queued");
         assert!(looks > 5, "only {looks} snapshots");
-        produced
+        produced.into_iter().map(|produced| produced.expect("a producer")).collect()
     })
 }
 
@@ -197,7 +210,7 @@ fn records_of_each() -> u64 {
 fn block_holds_the_bound_and_loses_nothing() {
     let (store, handle, sink) = start(Overflow::Block);
     let others = block_on(occupy(&handle, &sink, WORKERS));
-    let produced = run(&handle, Overflow::Block, (0, records_of_each()), || {
+    let produced = run(&store, &handle, Overflow::Block, (0, records_of_each()), || {
         let begun = Instant::now();
         while block_on(handle.health()).queue_size < CAPACITY {
             assert!(begun.elapsed() < PATIENCE, "the queue did not fill");
@@ -224,7 +237,7 @@ fn drop_oldest_keeps_the_newest() {
     let (store, handle, sink) = start(Overflow::DropOldest);
     let others = block_on(occupy(&handle, &sink, WORKERS));
     let each = records_of_each();
-    let produced = run(&handle, Overflow::DropOldest, (0, each), || {});
+    let produced = run(&store, &handle, Overflow::DropOldest, (0, each), || {});
     assert_eq!(sink.stored(), 0);
     sink.release();
     block_on(within(PATIENCE, handle.flush())).unwrap();
@@ -248,11 +261,11 @@ fn error_refuses_what_does_not_fit_and_loses_nothing_accepted() {
     let (store, handle, sink) = start(Overflow::Error);
     let others = block_on(occupy(&handle, &sink, WORKERS));
     let half = records_of_each() / 2;
-    let held = run(&handle, Overflow::Error, (0, half), || {});
+    let held = run(&store, &handle, Overflow::Error, (0, half), || {});
     assert_eq!(held.iter().map(|produced| produced.accepted.len()).sum::<usize>(), CAPACITY, "as many as fit");
     // Now the store keeps up, more or less.
     sink.release();
-    let flowing = run(&handle, Overflow::Error, (half, 2 * half), || {});
+    let flowing = run(&store, &handle, Overflow::Error, (half, 2 * half), || {});
     block_on(within(PATIENCE, handle.flush())).unwrap();
     let stored = stored(&sink, others);
     for (producer, (held, flowing)) in held.iter().zip(&flowing).enumerate() {

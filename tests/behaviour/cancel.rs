@@ -124,10 +124,9 @@ fn dropping_submits_at_random_moments_leaks_no_credit_and_loses_no_record() {
             }
             releases
         });
-        for thread in threads {
-            thread.join().expect("a thread that submits");
-        }
+        let threads: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
         stop.store(true, Ordering::Release);
+        threads.into_iter().for_each(|thread| thread.expect("a thread that submits"));
         println!("{} batches released meanwhile", releases.join().unwrap());
     });
     let cancelled = cancelled.into_inner().unwrap();
@@ -285,15 +284,50 @@ fn a_write_sink_that_is_dropped_gives_back_its_credit_and_its_place() {
     block_on(store.shutdown(PATIENCE));
 }
 
-/// Red when the queue's actor is not rung for a credit that is only held: the two records would wait for an hour.
-#[test]
-fn a_credit_that_is_held_for_a_record_to_come_counts_as_taken() {
-    let (store, handle, sink) = start(3, 1, 10);
+/// A coordinator on the test's own arbiter, whose clock stands still while anybody has something to do.
+async fn start_paused(capacity: usize, batch_size: usize) -> (MarketDataStore, WriteHandle<Tick>, MemorySink<Tick>) {
+    tokio::time::pause();
+    let sink = MemorySink::new();
+    let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(capacity, 1, batch_size));
+    let builder = MarketDataStore::builder(Settings::default()).coordinator(coordinator).on_current_arbiter();
+    let store = builder.start().await.unwrap();
+    let handle = store.coordinator().unwrap();
+    (store, handle, sink)
+}
+
+/// Red when nobody rings for a credit that is only held: the two records would wait for the queue's next look around.
+#[actix::test]
+async fn a_credit_that_is_held_for_a_record_to_come_counts_as_taken() {
+    let (store, handle, sink) = start_paused(3, 10).await;
     handle.try_submit(tick("ES", 1)).unwrap();
     handle.try_submit(tick("ES", 2)).unwrap();
-    assert_eq!(block_on(handle.health()).queue_size, 2);
+    assert_eq!(handle.health().await.queue_size, 2);
+    let begun = tokio::time::Instant::now();
     let mut ready = handle.sink();
     assert!(poll_ready(&mut ready));
-    block_on(within(PATIENCE, sink.wait_stored(2)));
-    block_on(store.shutdown(PATIENCE));
+    sink.wait_stored(2).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    store.shutdown(PATIENCE).await;
+}
+
+/// Red when nobody rings for a deadline: it would be found at the queue's next look around.
+#[actix::test]
+async fn submit_timeout_expires_when_its_time_is_up() {
+    let (store, handle, sink) = start_paused(1, 1).await;
+    sink.hold();
+    handle.try_submit(tick("ES", 1)).unwrap();
+    sink.wait_held(1).await;
+    handle.try_submit(tick("ES", 2)).unwrap();
+    let mut longer = pin!(handle.submit_timeout(tick("ES", 3), Duration::from_millis(730)));
+    assert!(poll(longer.as_mut()).is_pending());
+    for wait in [Duration::from_millis(17), Duration::from_millis(250)] {
+        let begun = tokio::time::Instant::now();
+        handle.submit_timeout(tick("ES", 4), wait).await.unwrap_err();
+        // Tokio's timers have steps of a millisecond.
+        let late = begun.elapsed().checked_sub(wait).expect("not before its time");
+        assert!(late <= Duration::from_millis(2), "{late:?} too late");
+    }
+    assert_eq!(*longer.await.unwrap_err().refusal(), Refusal::Full);
+    sink.release();
+    store.shutdown(PATIENCE).await;
 }

@@ -55,12 +55,11 @@ pub async fn occupy(handle: &WriteHandle<Tick>, sink: &MemorySink<Tick>, workers
     // More symbols than workers, so that each worker has some.
     let records = if workers == 1 { 1 } else { 4 * workers as u64 };
     for id in 0..records {
-        handle.submit(tick(format!("K{id}"), id)).await.expect("room for a few");
+        handle.try_submit(tick(format!("K{id}"), id)).expect("room for a few");
     }
     // What waits at a fence is handed out at once.
     let (flush, held) = (pin!(handle.flush()), pin!(sink.wait_held(workers)));
-    let patience = pin!(within(PATIENCE, futures::future::select(flush, held)));
-    patience.await;
+    within(PATIENCE, futures::future::select(flush, held)).await;
     assert_eq!(sink.held(), workers, "these symbols do not reach every worker");
     assert_eq!(handle.health().await.queue_size, 0);
     records

@@ -119,7 +119,7 @@ impl Sink<Tick> for Panicking {
     }
 }
 
-/// Red when only one of the two panics is caught, when the worker dies of it, or a panic counts as permanent.
+/// Red when a panic is not caught, so that the worker dies of it, or counts as permanent.
 #[test]
 fn a_panic_in_a_write_is_a_transient_failure_and_the_worker_lives() {
     log();
