@@ -22,9 +22,7 @@
 //! [`MarketDataStore::start`] is shorter: it stores [`Bar`]s in the database that the environment names.
 //!
 //! ```
-//! use std::time::Duration;
-//!
-//! use market_data_store::{Bar, Batch, Coordinator, Level, MarketDataStore, Settings, Sink, SinkError};
+//! use market_data_store::{Bar, Batch, Coordinator, Level, MarketDataStore, Settings, Sink, SinkError, Timeframe};
 //!
 //! /// A store of one's own. With the feature `sqlite`, `Coordinator::bars("sqlite://bars.db")` needs none.
 //! struct Printer;
@@ -44,22 +42,13 @@
 //!     let bars = store.coordinator::<Bar>()?;
 //!     let level = store.feedback().watch(bars.id());
 //!
-//!     bars.submit(Bar {
-//!         vendor: "example".into(),
-//!         symbol: "ES".into(),
-//!         timeframe: "1m".parse()?,
-//!         ts: "2024-01-02T14:30:00Z".parse()?,
-//!         open: 4780.25,
-//!         high: 4781.0,
-//!         low: 4779.5,
-//!         close: 4780.75,
-//!         volume: Some(1250.0),
-//!     })
-//!     .await?; // accepted: from here on the store answers for it
+//!     let bar = Bar::new("ES", Timeframe::MINUTE, "2024-01-02T14:30:00Z".parse()?);
+//!     // Accepted: from here on the store answers for it.
+//!     bars.submit(bar.ohlc(4780.25, 4781.0, 4779.5, 4780.75).volume(1250.0)).await?;
 //!     bars.flush().await?; // stored
 //!     assert_eq!(level.borrow().level, Level::Ok);
 //!
-//!     let report = store.shutdown(Duration::from_secs(30)).await;
+//!     let report = store.shutdown(store.shutdown_timeout()).await;
 //!     assert_eq!((report.submitted(), report.stored(), report.unsettled()), (1, 1, 0));
 //!     Ok(())
 //! }
