@@ -27,11 +27,6 @@ impl Progress {
         Self(Some(bar))
     }
 
-    /// Returns whether anybody can see it.
-    pub fn is_visible(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// Begins with a file; `bytes` is its size, if it has one.
     pub fn file(&self, number: usize, of: usize, name: &str, bytes: Option<u64>) {
         let Some(bar) = self.0 else { return };
@@ -60,6 +55,13 @@ impl Progress {
     pub fn rate(&self, records_per_second: f64, level: Level) {
         if let Some(bar) = self.0 {
             bar.set_message(format!("{records_per_second:.0} records/s  {level}"));
+        }
+    }
+
+    /// Shows why nothing is stored, and since when.
+    pub fn outage(&self, since: Duration, why: &str) {
+        if let Some(bar) = self.0 {
+            bar.set_message(format!("nothing stored for {} s: {why}", since.as_secs()));
         }
     }
 

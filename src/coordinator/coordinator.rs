@@ -309,6 +309,7 @@ impl<T: Record> WriteCoordinator<T> {
             reason: self.pressure.reason(),
             causes: self.pressure.causes(),
             workers_alive: self.workers_alive(),
+            trouble: self.shared.trouble(),
             epoch: self.epoch,
             seq: self.seq,
             ..Health::of_buffer(&self.shared.config.id, self.shared.snapshot())

@@ -44,6 +44,8 @@ pub struct Health {
     /// Records a second that went to the store of late, while there was something to write; none when nothing was
     /// written yet.
     pub drain_rate: Option<f64>,
+    /// What the sink said when a write failed transiently, until one succeeds.
+    pub trouble: Option<Arc<str>>,
     /// How long the oldest queued record has been waiting, in seconds.
     #[serde(serialize_with = "as_seconds")]
     pub oldest_age: Option<Duration>,
@@ -76,6 +78,7 @@ impl Health {
             workers_alive: 0,
             counters: buffer.counters,
             drain_rate: buffer.drain_rate,
+            trouble: None,
             oldest_age: buffer.oldest_age,
             epoch: 0,
             seq: 0,

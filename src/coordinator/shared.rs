@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Poll, Waker},
     time::Duration,
@@ -37,6 +37,9 @@ pub(super) struct Shared<T> {
     /// The queue actor. Until it has started nobody needs to ring: its first act is to look.
     bell: OnceLock<Recipient<Ring>>,
     level: AtomicU8,
+    /// What the store said last, unless it has stored something since.
+    trouble: Mutex<Option<Arc<str>>>,
+    has_trouble: AtomicBool,
 }
 
 impl<T: Record> Shared<T> {
@@ -60,6 +63,8 @@ impl<T: Record> Shared<T> {
             origin: Instant::now(),
             bell: OnceLock::new(),
             level: AtomicU8::new(Level::Ok.as_number()),
+            trouble: Mutex::new(None),
+            has_trouble: AtomicBool::new(false),
         }
     }
 }
@@ -118,6 +123,19 @@ impl<T> Shared<T> {
 
     pub(super) fn set_level(&self, level: Level) {
         self.level.store(level.as_number(), Ordering::Release);
+    }
+
+    /// Notes what the store says while it does not take a batch, or that it took one.
+    pub(super) fn set_trouble(&self, error: Option<String>) {
+        // Looked at with every batch that is stored, so without the lock.
+        if error.is_some() || self.has_trouble.load(Ordering::Acquire) {
+            self.has_trouble.store(error.is_some(), Ordering::Release);
+            *self.trouble.lock() = error.map(Arc::from);
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        self.trouble.lock().clone()
     }
 
     pub(super) fn snapshot(&self) -> BufferSnapshot {

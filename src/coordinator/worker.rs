@@ -200,6 +200,7 @@ impl<T: Record> Desk<T> {
             self.meters.latency.record(started.elapsed().as_secs_f64());
             let error = match written {
                 Ok(Ok(())) => {
+                    shared.set_trouble(None);
                     self.meters.written.increment(1);
                     return Written::Stored;
                 }
@@ -216,6 +217,7 @@ impl<T: Record> Desk<T> {
                     SinkError::transient(format!("the sink panicked: {}", message_of(&*panic)))
                 }
             };
+            shared.set_trouble(Some(format!("{error:#}")));
             let now = shared.now();
             let failures = match shared.with(|buffer| buffer.write_failed(lease.id, began, now)) {
                 Verdict::Retry { failures } => failures,

@@ -273,7 +273,7 @@ fn within(range: RangeInclusive<f64>, value: f64) -> bool {
 }
 
 /// Reads a duration: a number of seconds, or a number with one of the units `ms`, `s`, `m`, `h`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, seconds) = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
         .into_iter()
         .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))

@@ -19,6 +19,7 @@ use super::{
     Chunk, ReadError, ReadOptions, TimeFormat, Zone,
     feed::{Feed, Input, Target},
     levels::{Count, LevelChanges, LevelCounter},
+    outage::Outage,
     summary::{Settled, Summary},
     tally::Tally,
 };
@@ -33,14 +34,17 @@ use crate::{
     coordinator::{Refusal, WriteHandle},
     feedback::{Delivery, Feedback, Subscribe},
     record::{Bar, Timeframe},
-    settings::Settings,
+    settings::{self, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
 };
 
 /// What the end may take beyond MDS_SHUTDOWN_TIMEOUT, for each of its steps that could hang.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often the progress bar learns rate and level.
+/// An outage as short as this is not worth a word.
+const SHOW_OUTAGE: Duration = Duration::from_secs(1);
+
+/// How often the progress bar learns rate and level, and whether the store is away.
 const REFRESH: Duration = Duration::from_millis(200);
 
 /// Loads bars from CSV, NDJSON and JSON files into the store of MDS_DATABASE_URL.
@@ -64,6 +68,10 @@ pub struct Args {
     /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
     #[arg(long, value_name = "F")]
     ts_format: Option<TimeFormat>,
+    /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
+    /// and the rest is not read. 0 waits for ever.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = give_up_after)]
+    give_up_after: Duration,
     /// Read and check, but store nothing.
     #[arg(long)]
     dry_run: bool,
@@ -73,6 +81,11 @@ pub struct Args {
     /// Files to load; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// Reads a time to wait.
+fn give_up_after(text: &str) -> Result<Duration, &'static str> {
+    settings::duration(text).ok_or("expected seconds (90) or a number with a unit (250ms, 90s, 10m, 1h)")
 }
 
 /// Runs the command.
@@ -128,6 +141,8 @@ enum End {
     Read(Vec<(Input, ReadError)>),
     /// A signal came.
     Stopped(Exit),
+    /// The store was away for longer than anybody wants to wait.
+    GaveUp,
     /// The store, or the reading thread, broke.
     Broken(String),
 }
@@ -179,14 +194,16 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         exit = signals::stopped(&mut stop) => End::Stopped(exit),
         reason = broken(live.as_ref()) => End::Broken(reason.to_string()),
         end = read_and_flushed(read, live.as_ref()) => end,
-        () = show_rate(&progress, &tally, live.as_ref(), started) => unreachable!("it only shows"),
+        () = watch(args.give_up_after, &progress, &tally, live.as_ref(), started) => End::GaveUp,
     };
 
     let (mut exit, settled) = match (&end, &live) {
         (End::Stopped(exit), Some(live)) => (*exit, live.end(true, deadline).await),
         (End::Stopped(exit), None) => (*exit, Settled::default()),
         (End::Read(_), Some(live)) => (Exit::Done, live.end(false, deadline).await),
+        (End::GaveUp, Some(live)) => (Exit::Unavailable, live.end(true, Duration::ZERO).await),
         (End::Broken(_), Some(live)) => (Exit::Internal, live.end(false, Duration::ZERO).await),
+        (End::GaveUp, None) => (Exit::Unavailable, Settled::default()),
         (End::Broken(_), None) => (Exit::Internal, Settled::default()),
         (End::Read(_), None) => (Exit::Done, Settled::default()),
     };
@@ -207,6 +224,11 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
             }
         }
         End::Broken(reason) => tracing::error!("{reason}"),
+        End::GaveUp => complain(format_args!(
+            "error: gave up, no batch was stored for {} s: what was accepted is in the dead letters, see mds dlq; run \
+             the same command again when the store is back",
+            args.give_up_after.as_secs_f64()
+        )),
         End::Stopped(_) => {}
     }
     let summary = Summary::new(counts, settled, elapsed, changes);
@@ -280,13 +302,28 @@ async fn read_and_flushed(
     End::Broken(refusal.to_string())
 }
 
-async fn show_rate(progress: &Progress, tally: &Tally, live: Option<&Live>, started: Instant) {
+/// Shows how it goes, and ends when the store was away for `give_up_after`; 0 is for ever.
+async fn watch(give_up_after: Duration, progress: &Progress, tally: &Tally, live: Option<&Live>, started: Instant) {
+    let mut outage = Outage::new(Instant::now());
     loop {
-        if !progress.is_visible() {
-            std::future::pending::<()>().await;
+        if let Some(live) = live {
+            let health = live.handle.health().await;
+            let waiting = health.queue_size + health.in_flight;
+            let away = outage.observe(Instant::now(), health.counters.stored, waiting);
+            let why = health.trouble.as_deref().unwrap_or("the store does not answer");
+            if away >= SHOW_OUTAGE {
+                progress.outage(away, why);
+            } else {
+                let rate = tally.accepted() as f64 / started.elapsed().as_secs_f64().max(0.001);
+                progress.rate(rate, health.level);
+            }
+            if outage.is_worth_a_line(away) {
+                tracing::warn!(seconds = away.as_secs(), waiting, why, "nothing is stored");
+            }
+            if !give_up_after.is_zero() && away >= give_up_after {
+                return;
+            }
         }
-        let rate = tally.accepted() as f64 / started.elapsed().as_secs_f64().max(0.001);
-        progress.rate(rate, live.map_or_else(Default::default, |live| live.handle.level()));
         sleep(REFRESH).await;
     }
 }

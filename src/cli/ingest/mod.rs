@@ -23,6 +23,7 @@ mod levels;
 mod lines;
 mod missing;
 mod object;
+mod outage;
 mod rows;
 mod sniff;
 mod summary;
