@@ -7,6 +7,8 @@ mod bus;
 mod cancel;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
+#[cfg(feature = "testing")]
+mod dead_letters;
 mod dependencies;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;

@@ -48,9 +48,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: Settings) -> Exit {
-    let mut options = ReplayOptions::default();
-    options.selection = args.select.selection();
-    options.max_replays = args.max_replays;
+    let options = ReplayOptions { selection: args.select.selection(), max_replays: args.max_replays };
     if args.dry_run {
         return match dead_letter::replay_dry_run::<Bar>(&settings.dlq_path, &options) {
             Ok(report) => args.tell(&report, Exit::Done),
