@@ -186,7 +186,7 @@ fn what_is_damaged_is_named_and_its_neighbours_are_replayed() {
     let seed: u64 = rand::random();
     let mut random = StdRng::seed_from_u64(seed);
     let (mut named, mut rounds) = (0, 0);
-    for round in 0..size_of_test("MDS_TEST_DAMAGES", 300) {
+    for round in 0..size_of_test("MDS_TEST_DAMAGES", 1_000) {
         let mut bytes = good.clone();
         let what = damage(&mut bytes, &mut random);
         let context = format!("seed {seed}, round {round}, {what}");
@@ -231,7 +231,7 @@ fn a_damaged_journal_settles_nothing_that_was_not_settled() {
 
     let seed: u64 = rand::random();
     let mut random = StdRng::seed_from_u64(seed);
-    for round in 0..size_of_test("MDS_TEST_DAMAGES", 300) / 3 {
+    for round in 0..size_of_test("MDS_TEST_DAMAGES", 1_000) / 3 {
         let mut bytes = settled.clone();
         let what = damage(&mut bytes, &mut random);
         fs::write(&path, &good).unwrap();

@@ -11,6 +11,8 @@ mod config_command;
 mod dead_letters;
 mod dependencies;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
+mod dlq_command;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 mod layout;
 #[cfg(feature = "testing")]
