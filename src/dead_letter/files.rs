@@ -1,7 +1,7 @@
 //! The files of a dead-letter directory: their names, and which of them somebody writes.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
 };
@@ -42,6 +42,32 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// A file that this value has locked.
+#[derive(Debug)]
+pub(super) struct Locked(File);
+
+impl Locked {
+    /// Locks a file unless somebody else has.
+    pub(super) fn new(file: File) -> Result<Self, (File, TryLockError)> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(error) => Err((file, error)),
+        }
+    }
+
+    pub(super) fn file(&mut self) -> &mut File {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked {
+    /// Closing it would do, if it were not for processes that are just being started: until their program begins they
+    /// have what this one has.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 /// Waits until the names in a directory are on the disk.

@@ -88,7 +88,7 @@ pub(super) fn parts(between: &[u8]) -> Vec<Part<'_>> {
         parts.push(Part::Whole(&between[start..end]));
         (done, from) = (end, end);
     }
-    if between.len() > done + usize::from(done > 0) {
+    if between.len() > done {
         parts.push(Part::Rest(&between[done..]));
     }
     parts
@@ -173,7 +173,7 @@ mod tests {
         let whole = |line| Part::Whole(line);
         assert_eq!(parts(a), [whole(a)]);
         assert_eq!(parts(&[a, b"K", b].concat()), [whole(a), whole(b)], "the line end was hit");
-        assert_eq!(parts(&[a, b"K"].concat()), [whole(a)]);
+        assert_eq!(parts(&[a, b"K"].concat()), [whole(a), Part::Rest(b"K")]);
         assert_eq!(parts(&[&a[..9], b].concat()), [Part::Rest(&a[..9]), whole(b)], "cut off, then appended to");
         assert_eq!(parts(&[b"{", b].concat()), [Part::Rest(b"{"), whole(b)]);
         assert_eq!(

@@ -139,10 +139,13 @@ impl Lines {
         }
         self.line += 1;
         let torn = between.pop_if(|last| *last == b'\n').is_none();
-        for part in line::parts(&between) {
+        let parts = line::parts(&between);
+        for part in &parts {
             let entry = match part {
                 Part::Whole(line) => parse(&line::unsealed(line)),
+                // What is being written, or what was the last line end.
                 Part::Rest(_) if torn && self.live => continue,
+                Part::Rest([_]) if torn && parts.len() > 1 => continue,
                 Part::Rest(rest) => unsealed(rest, rest.len() == between.len(), torn),
             };
             self.ready.push_back(Found { file: Arc::clone(&self.path), line: self.line, live: self.live, entry });

@@ -12,7 +12,8 @@ use std::{
 use super::{
     FilesError,
     entry::{Settled, SettledAs},
-    files, line,
+    files::{self, Locked},
+    line,
     read::{self, Found, Lines},
     writer::private,
 };
@@ -23,7 +24,7 @@ const LOCK: &str = "replay.lock";
 /// The right to settle entries of a directory; nobody else has it meanwhile.
 pub(super) struct Settling {
     dir: PathBuf,
-    _lock: File,
+    _lock: Locked,
 }
 
 impl Settling {
@@ -38,10 +39,10 @@ impl Settling {
         let path = dir.join(LOCK);
         let lock = private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path);
         let lock = lock.map_err(|error| FilesError::io(&path, "open", error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Some(Self { dir: dir.to_owned(), _lock: lock })),
-            Err(TryLockError::WouldBlock) => Err(FilesError::Busy { dir: dir.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(FilesError::io(&path, "lock", error)),
+        match Locked::new(lock) {
+            Ok(lock) => Ok(Some(Self { dir: dir.to_owned(), _lock: lock })),
+            Err((_, TryLockError::WouldBlock)) => Err(FilesError::Busy { dir: dir.to_owned() }),
+            Err((_, TryLockError::Error(error))) => Err(FilesError::io(&path, "lock", error)),
         }
     }
 
@@ -83,7 +84,7 @@ pub(super) enum NotTaken {
 /// A file whose entries can be settled: it is locked, and nobody writes it any more.
 pub(super) struct Taken {
     path: PathBuf,
-    _file: File,
+    _lock: Locked,
     settled: HashSet<String>,
     journal: Option<File>,
 }
@@ -91,24 +92,25 @@ pub(super) struct Taken {
 impl Taken {
     fn take(path: PathBuf) -> Result<Option<Self>, NotTaken> {
         let failed = |step, error| NotTaken::Failed(FilesError::io(&path, step, error));
-        let file = match File::open(&path) {
+        let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed("open", error)),
         };
         // Whoever lists the directory holds a lock for a moment too.
         let mut tries = 0;
-        loop {
+        let lock = loop {
             tries += 1;
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if tries < 4 => thread::sleep(Duration::from_millis(5)),
-                Err(TryLockError::WouldBlock) => return Err(NotTaken::Live(path)),
-                Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
-            }
-        }
+            file = match Locked::new(file) {
+                Ok(lock) => break lock,
+                Err((file, TryLockError::WouldBlock)) if tries < 4 => file,
+                Err((_, TryLockError::WouldBlock)) => return Err(NotTaken::Live(path)),
+                Err((_, TryLockError::Error(error))) => return Err(failed("lock", error)),
+            };
+            thread::sleep(Duration::from_millis(5));
+        };
         let settled = read::settled(&path).map_err(|error| failed("read the journal beside", error))?;
-        Ok(Some(Self { path, _file: file, settled, journal: None }))
+        Ok(Some(Self { path, _lock: lock, settled, journal: None }))
     }
 
     /// Returns what is in the file and not settled.

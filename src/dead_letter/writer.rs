@@ -1,7 +1,7 @@
 //! The one thread that appends: takes what waits, writes it, syncs it, and only then answers.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
@@ -14,7 +14,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{AppendError, Limits, files};
+use super::{
+    AppendError, Limits,
+    files::{self, Locked},
+};
 use crate::timestamp::Timestamp;
 
 /// What the handles ask of the thread.
@@ -39,7 +42,7 @@ pub(super) trait Output: Send {
     fn sync(&mut self) -> io::Result<()>;
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Says whether the path still leads to this file.
-    fn is_at(&self, path: &Path) -> bool;
+    fn is_at(&mut self, path: &Path) -> bool;
 }
 
 pub(super) struct Writer {
@@ -199,7 +202,7 @@ impl Disk for RealDisk {
         let new = path.with_extension(files::NEW);
         let create = || {
             let file = private(OpenOptions::new().append(true).create_new(true)).open(&new)?;
-            file.try_lock()?;
+            let file = Locked::new(file).map_err(|(_, error)| io::Error::from(error))?;
             fs::rename(&new, path)?;
             files::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
             Ok(file)
@@ -223,21 +226,21 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-impl Output for File {
+impl Output for Locked {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Write::write_all(self, bytes)
+        self.file().write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.file().sync_data()
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.set_len(len)
+        self.file().set_len(len)
     }
 
-    fn is_at(&self, path: &Path) -> bool {
-        files::is_at(self, path)
+    fn is_at(&mut self, path: &Path) -> bool {
+        files::is_at(self.file(), path)
     }
 }
 

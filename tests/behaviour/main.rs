@@ -7,9 +7,13 @@ mod bus;
 mod cancel;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
+#[cfg(feature = "testing")]
+mod dead_letters;
 mod dependencies;
 #[cfg(feature = "testing")]
 mod embedding;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
+mod dlq_command;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 mod layout;

@@ -1,6 +1,11 @@
 //! Appending from inside, on a disk that a test makes fail.
 
-use std::{collections::VecDeque, fs, sync::Arc, thread};
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    sync::Arc,
+    thread,
+};
 
 use futures::executor::block_on;
 use parking_lot::Mutex;
@@ -55,7 +60,7 @@ impl Disk for Script {
             Step::Fails(kind) => return Err(kind.into()),
             Step::On(device) => {
                 drop(RealDisk.create(path)?);
-                Box::new(OpenOptions::new().append(true).open(device)?) as _
+                Box::new(Locked::new(OpenOptions::new().append(true).open(device)?).unwrap()) as _
             }
             _ => RealDisk.create(path)?,
         };
@@ -99,7 +104,7 @@ impl Output for Scripted {
         }
     }
 
-    fn is_at(&self, path: &Path) -> bool {
+    fn is_at(&mut self, path: &Path) -> bool {
         self.real.is_at(path)
     }
 }

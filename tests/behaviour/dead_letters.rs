@@ -1,0 +1,591 @@
+//! Dead-letter files through the public face: damage, replays that are cut off, and several at work at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use futures::{executor::block_on, future};
+use market_data_store::{
+    DeadLetter, DeadLetters, Level, Record,
+    dead_letter::{self, Entry, FilesError, NotAccepted, ReplayOptions, ReplayTarget, Selection},
+    policy::Outcome,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::support::size_of_test;
+
+/// A record whose JSON looks much like an entry's own, and whose every bit counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Note {
+    id: String,
+    text: String,
+}
+
+impl Record for Note {
+    const KIND: &'static str = "notes";
+
+    type Key = String;
+
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+
+    fn partition_key(&self) -> &str {
+        &self.id
+    }
+}
+
+fn note(n: usize) -> Note {
+    Note { id: format!("n{n}"), text: format!("{{\"id\":\"{n}\",\"crc\":\"{n:08x}\"}}\nJJ**ää") }
+}
+
+fn letters(numbers: impl IntoIterator<Item = usize>) -> Vec<DeadLetter> {
+    numbers.into_iter().map(|n| DeadLetter::new(&note(n), format!("refused {n}"), 1).unwrap()).collect()
+}
+
+/// Appends notes and lets go of the file.
+fn keep(dir: &Path, numbers: impl IntoIterator<Item = usize>) {
+    let dead_letters = DeadLetters::open(dir).unwrap();
+    dead_letters.append_blocking("notes", "notes", &letters(numbers)).unwrap();
+    block_on(dead_letters.release());
+}
+
+fn entries(dir: &Path) -> Vec<Entry> {
+    dead_letter::list(dir).unwrap().map(|found| found.unwrap().entry.unwrap()).collect()
+}
+
+fn note_of(entry: &Entry) -> Note {
+    serde_json::from_str(entry.record.get()).unwrap()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
+    files.sort();
+    files
+}
+
+/// What a target does with a record.
+enum Will {
+    Store,
+    Refuse,
+    Forget,
+    DropIt,
+    CallInvalid,
+    End,
+}
+
+/// A store that does what its test says.
+struct Target<F> {
+    will: F,
+    stored: Mutex<Vec<Note>>,
+    level: Mutex<Level>,
+    /// Where it keeps what it refuses.
+    dead_letters: Option<DeadLetters>,
+    looked: AtomicUsize,
+}
+
+impl<F: Fn(&Note) -> Will> Target<F> {
+    fn new(will: F) -> Self {
+        let (stored, level, looked) = (Mutex::default(), Mutex::new(Level::Ok), AtomicUsize::new(0));
+        Self { will, stored, level, dead_letters: None, looked }
+    }
+
+    fn stored(&self) -> Vec<Note> {
+        self.stored.lock().unwrap().clone()
+    }
+}
+
+impl<F: Fn(&Note) -> Will> ReplayTarget<Note> for Target<F> {
+    fn level(&self) -> Level {
+        self.looked.fetch_add(1, Ordering::SeqCst);
+        *self.level.lock().unwrap()
+    }
+
+    fn ended(&self) -> Option<String> {
+        None
+    }
+
+    async fn write(&self, note: Note) -> Result<impl Future<Output = Option<Outcome>> + Send + 'static, NotAccepted> {
+        let outcome = match (self.will)(&note) {
+            Will::Store => {
+                self.stored.lock().unwrap().push(note);
+                Some(Outcome::Stored)
+            }
+            Will::Refuse => {
+                let letter = DeadLetter::new(&note, "refused again", 2).unwrap();
+                let dead_letters = self.dead_letters.as_ref().unwrap();
+                dead_letters.append("notes", "notes", &[letter]).await.unwrap();
+                Some(Outcome::DeadLettered)
+            }
+            Will::Forget => None,
+            Will::DropIt => Some(Outcome::Dropped(market_data_store::policy::DropReason::DropOldest)),
+            Will::CallInvalid => return Err(NotAccepted::Invalid("text: not like this".to_owned())),
+            Will::End => return Err(NotAccepted::Ended("the end".to_owned())),
+        };
+        Ok(future::ready(outcome))
+    }
+
+    async fn flush(&self) {}
+}
+
+fn replay<F: Fn(&Note) -> Will>(dir: &Path, target: &Target<F>) -> dead_letter::ReplayReport {
+    DeadLetters::open(dir).unwrap().replay(target, &ReplayOptions::default(), || false).unwrap()
+}
+
+fn number(note: &Note) -> usize {
+    note.id[1..].parse().unwrap()
+}
+
+/// One thing that happened to a file.
+fn damage(bytes: &mut Vec<u8>, random: &mut StdRng) -> &'static str {
+    match random.random_range(0..4) {
+        0 => {
+            bytes.truncate(random.random_range(0..bytes.len()));
+            "truncated"
+        }
+        1 => {
+            let from = random.random_range(0..bytes.len());
+            let to = random.random_range(from + 1..=bytes.len().min(from + 600));
+            bytes.drain(from..to);
+            "cut in the middle"
+        }
+        _ => {
+            let bit = random.random_range(0..bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            "a bit flipped"
+        }
+    }
+}
+
+// Sabotage: no checksum (a flipped digit is stored), no search beside a damage (a neighbour is missing), or damage that is
+// passed over in silence: red.
+#[test]
+fn what_is_damaged_is_named_and_its_neighbours_are_replayed() {
+    const ENTRIES: usize = 12;
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..ENTRIES);
+    let path = files(dir.path()).remove(0);
+    let good = fs::read(&path).unwrap();
+    let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
+    assert_eq!(lines.len(), ENTRIES);
+    let whole: Vec<Note> = (0..ENTRIES).map(note).collect();
+
+    let seed: u64 = rand::random();
+    let mut random = StdRng::seed_from_u64(seed);
+    let (mut named, mut rounds) = (0, 0);
+    for round in 0..size_of_test("MDS_TEST_DAMAGES", 1_000) {
+        let mut bytes = good.clone();
+        let what = damage(&mut bytes, &mut random);
+        let context = format!("seed {seed}, round {round}, {what}");
+        fs::write(&path, &bytes).unwrap();
+        // By the bytes alone: an entry is whole if its line is, the line end aside.
+        let is_there = |line: &[u8]| bytes.windows(line.len() - 1).any(|window| window == &line[..line.len() - 1]);
+        let intact: Vec<Note> = (0..ENTRIES).filter(|n| is_there(lines[*n])).map(note).collect();
+        // A line end, or the one byte that it became, for each whole line; everything else but empty lines is damage.
+        let beside = bytes.len() - intact.iter().map(|note| lines[number(note)].len() - 1).sum::<usize>();
+        let empty = usize::from(bytes.starts_with(b"\n")) + bytes.windows(2).filter(|two| two == b"\n\n").count();
+
+        let target = Target::new(|_| Will::Store);
+        let report = replay(dir.path(), &target);
+        assert_eq!(target.stored(), intact, "{context}");
+        assert!(target.stored().iter().all(|note| whole.contains(note)), "{context}");
+        assert_eq!(report.damaged.is_empty(), beside - empty <= intact.len(), "{context}: {report:?}");
+        for damaged in &report.damaged {
+            assert!(
+                (1..=ENTRIES as u64 + 1).contains(&damaged.line) && damaged.file.ends_with(path.file_name().unwrap())
+            );
+        }
+        assert_eq!(path.exists(), !report.damaged.is_empty(), "{context}: what is damaged stays");
+        named += report.damaged.len();
+        rounds += 1;
+        let _ = fs::remove_file(path.with_extension("settled"));
+    }
+    assert!(named > rounds / 2, "{named} places in {rounds} rounds");
+}
+
+// Sabotage: trust a journal's line without its checksum: an entry that was never stored is settled.
+#[test]
+fn a_damaged_journal_settles_nothing_that_was_not_settled() {
+    const ENTRIES: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..ENTRIES);
+    let path = files(dir.path()).remove(0);
+    let journal = path.with_extension("settled");
+    let good = fs::read(&path).unwrap();
+    let half = Target::new(|note| if note.id.len() == 2 { Will::Store } else { Will::Forget });
+    assert_eq!(replay(dir.path(), &half).stored, 10);
+    let settled = fs::read(&journal).unwrap();
+
+    let seed: u64 = rand::random();
+    let mut random = StdRng::seed_from_u64(seed);
+    for round in 0..size_of_test("MDS_TEST_DAMAGES", 1_000) / 3 {
+        let mut bytes = settled.clone();
+        let what = damage(&mut bytes, &mut random);
+        fs::write(&path, &good).unwrap();
+        fs::write(&journal, &bytes).unwrap();
+        let target = Target::new(|_| Will::Store);
+        replay(dir.path(), &target);
+        let stored: BTreeSet<Note> = target.stored().into_iter().collect();
+        let missing: Vec<_> = (10..ENTRIES).map(note).filter(|note| !stored.contains(note)).collect();
+        assert_eq!(missing, [], "seed {seed}, round {round}, {what}");
+        assert!(!path.exists() && !journal.exists());
+    }
+}
+
+// Sabotage: settle an entry that is not known to be stored, or leave the file: red.
+#[test]
+fn an_entry_goes_only_when_it_is_stored_and_the_file_with_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..6);
+    let target = Target::new(|note| match &*note.id {
+        "n1" => Will::Forget,
+        "n2" => Will::DropIt,
+        "n3" => Will::CallInvalid,
+        _ => Will::Store,
+    });
+    let report = replay(dir.path(), &target);
+    assert_eq!((report.stored, report.unknown, report.damaged.len()), (3, 2, 1));
+    assert_eq!((report.damaged[0].line, &*report.damaged[0].message), (4, "text: not like this"));
+    let left: Vec<String> = entries(dir.path()).iter().map(|entry| note_of(entry).id).collect();
+    assert_eq!(left, ["n1", "n2", "n3"]);
+
+    let ends = Target::new(|note| if note.id == "n2" { Will::End } else { Will::Store });
+    let report = replay(dir.path(), &ends);
+    assert_eq!((report.stored, report.interrupted.as_deref()), (1, Some("the end")));
+    let rest = Target::new(|_| Will::Store);
+    assert!(replay(dir.path(), &rest).is_complete());
+    assert_eq!(rest.stored(), [note(2), note(3)]);
+    assert!(files(dir.path()).is_empty() && entries(dir.path()).is_empty());
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["replay.lock"], "and its journal is gone too");
+}
+
+// Sabotage: settle the old entry first (look inside `write`: it would be nowhere), or forget the count: red.
+#[test]
+fn what_is_refused_again_is_a_new_entry_that_counts_one_replay_more() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..3);
+    let dead_letters = DeadLetters::open(dir.path()).unwrap();
+    for replays in 1..=5 {
+        let before = entries(dir.path());
+        let place = dir.path().to_owned();
+        let mut target = Target::new(move |note: &Note| {
+            assert!(entries(&place).iter().any(|entry| note_of(entry) == *note), "it must be somewhere");
+            if note.id == "n1" { Will::Refuse } else { Will::Store }
+        });
+        target.dead_letters = Some(dead_letters.clone());
+        let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+        assert_eq!((report.dead_lettered, report.is_complete()), (1, false));
+        let after = entries(dir.path());
+        assert_eq!(after.len(), 1);
+        assert_eq!((note_of(&after[0]), after[0].replay_count, &*after[0].error), (note(1), replays, "refused again"));
+        assert!(before.iter().all(|entry| entry.id != after[0].id));
+    }
+    let target = Target::new(|_| Will::Store);
+    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    assert_eq!((report.exhausted, report.stored, target.stored().len()), (1, 0, 0));
+    let mut more = ReplayOptions::default();
+    more.max_replays = 6;
+    assert!(dead_letters.replay(&target, &more, || false).unwrap().is_complete());
+}
+
+// Sabotage: count a replay that a deadline cut off: red.
+#[test]
+fn a_replay_that_was_cut_off_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..1);
+    let dead_letters = DeadLetters::open(dir.path()).unwrap();
+    let letters = dead_letters.clone();
+    let target = Target::new(move |note: &Note| {
+        let letter = DeadLetter::new(note, "not stored before the deadline", 0).unwrap();
+        block_on(letters.append("notes", "notes", &[letter])).unwrap();
+        Will::Forget
+    });
+    dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    assert_eq!(entries(dir.path()).iter().map(|entry| entry.replay_count).collect::<Vec<_>>(), [0, 0]);
+}
+
+// Sabotage: write whatever the level is: three are stored.
+#[test]
+fn a_replay_pauses_above_ok_and_goes_on_at_ok() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..3);
+    let target = Target::new(|_| Will::Store);
+    let stop = AtomicBool::new(false);
+    for level in [Level::Soft, Level::Hard] {
+        *target.level.lock().unwrap() = level;
+        target.looked.store(0, Ordering::SeqCst);
+        stop.store(false, Ordering::SeqCst);
+        let report = thread::scope(|scope| {
+            let replay = scope.spawn(|| {
+                let letters = DeadLetters::open(dir.path()).unwrap();
+                letters.replay(&target, &ReplayOptions::default(), || stop.load(Ordering::SeqCst)).unwrap()
+            });
+            while target.looked.load(Ordering::SeqCst) < 3 {
+                thread::yield_now();
+            }
+            stop.store(true, Ordering::SeqCst);
+            replay.join().unwrap()
+        });
+        assert_eq!((report.stored, report.interrupted.is_some()), (0, true));
+        assert_eq!(target.stored(), []);
+    }
+    thread::scope(|scope| {
+        let replay = scope.spawn(|| replay(dir.path(), &target));
+        target.looked.store(0, Ordering::SeqCst);
+        while target.looked.load(Ordering::SeqCst) < 2 {
+            thread::yield_now();
+        }
+        *target.level.lock().unwrap() = Level::Ok;
+        assert_eq!(replay.join().unwrap().stored, 3);
+    });
+}
+
+// Sabotage: leave out the lock of the directory: the second one replays too.
+#[test]
+fn a_second_replay_or_a_purge_at_the_same_time_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..2);
+    let place = dir.path().to_owned();
+    let tried = AtomicUsize::new(0);
+    let target = Target::new(|_| {
+        let second = Target::new(|_| Will::Store);
+        let replay = || DeadLetters::open(&place).unwrap().replay(&second, &ReplayOptions::default(), || false);
+        // Not on a thread that drives futures.
+        let refused = thread::scope(|scope| scope.spawn(replay).join().unwrap());
+        assert!(matches!(refused, Err(FilesError::Busy { .. })), "{refused:?}");
+        let refused = dead_letter::purge(&place, &Selection::default(), false).unwrap_err().to_string();
+        assert_eq!(refused, format!("{}: a replay or a purge of this directory is under way", place.display()));
+        tried.fetch_add(1, Ordering::SeqCst);
+        Will::Store
+    });
+    assert!(replay(dir.path(), &target).is_complete());
+    assert_eq!(tried.into_inner(), 2);
+}
+
+// Sabotage: take a file without asking for its lock: what is appended afterwards is lost with it.
+#[test]
+fn a_file_that_somebody_writes_is_read_and_otherwise_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let writing = DeadLetters::open(dir.path()).unwrap();
+    writing.append_blocking("notes", "notes", &letters(0..2)).unwrap();
+    let live = files(dir.path()).remove(0);
+    // As a reader sees it that comes in the middle of an append.
+    File::options().append(true).open(&live).unwrap().write_all(b"{\"id\":\"half").unwrap();
+
+    let found: Vec<_> = dead_letter::list(dir.path()).unwrap().map(Result::unwrap).collect();
+    assert!(found.len() == 2 && found.iter().all(|found| found.live && found.entry.is_ok()), "{found:?}");
+    let before = fs::read(&live).unwrap();
+    let target = Target::new(|_| Will::Store);
+    let report = replay(dir.path(), &target);
+    assert_eq!((report.stored, report.live), (0, vec![live.clone()]));
+    let purged = dead_letter::purge(dir.path(), &Selection::default(), false).unwrap();
+    assert_eq!((purged.purged, purged.live), (0, vec![live.clone()]));
+    assert_eq!(fs::read(&live).unwrap(), before);
+
+    drop(found);
+    block_on(writing.release());
+    let report = replay(dir.path(), &target);
+    assert_eq!((report.stored, report.damaged.len()), (2, 1));
+    assert!(report.damaged[0].message.starts_with("it breaks off at the end of the file"), "{report:?}");
+}
+
+// Sabotage: let the filters fall through, or purge what is damaged with them: red.
+#[test]
+fn a_purge_removes_what_is_selected_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dead_letter::purge(&dir.path().join("none"), &Selection::default(), false).unwrap();
+    assert_eq!((missing.purged, dir.path().join("none").exists()), (0, false));
+    let dead_letters = DeadLetters::open(dir.path()).unwrap();
+    dead_letters.append_blocking("a", "notes", &letters(0..3)).unwrap();
+    dead_letters.append_blocking("b", "notes", &letters(3..6)).unwrap();
+    block_on(dead_letters.release());
+    let path = files(dir.path()).remove(0);
+    File::options().append(true).open(&path).unwrap().write_all(b"rubbish\n").unwrap();
+    let left = || {
+        let found = dead_letter::list(dir.path()).unwrap().map(|found| found.unwrap().entry);
+        found.map(|entry| entry.map_or("damaged".to_owned(), |entry| note_of(&entry).id)).collect::<Vec<_>>()
+    };
+    let purge = |selection: &Selection, dry_run| {
+        let report = dead_letter::purge(dir.path(), selection, dry_run).unwrap();
+        (report.purged, report.damaged)
+    };
+    let mut of_b = Selection::default();
+    of_b.coordinator_id = Some("b".to_owned());
+    of_b.limit = Some(2);
+    assert_eq!(purge(&of_b, true), (2, 0));
+    assert_eq!(left(), ["n0", "n1", "n2", "n3", "n4", "n5", "damaged"]);
+    assert_eq!(purge(&of_b, false), (2, 0));
+    assert_eq!(left(), ["n0", "n1", "n2", "n5", "damaged"]);
+    let mut late = Selection::default();
+    late.since = Some(market_data_store::Timestamp::MAX);
+    assert_eq!(purge(&late, false), (0, 0));
+    assert_eq!(purge(&Selection::default(), true), (4, 1));
+    assert_eq!(purge(&Selection::default(), false), (4, 1));
+    assert!(files(dir.path()).is_empty());
+}
+
+// Sabotage: refuse a line without a checksum: the mended record cannot be replayed.
+#[test]
+fn a_record_can_be_mended_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..2);
+    let path = files(dir.path()).remove(0);
+    let text = fs::read_to_string(&path).unwrap();
+    let (first, second) = text.split_once('\n').unwrap();
+    let (first, _) = first.rsplit_once(",\"crc\"").unwrap();
+    fs::write(&path, format!("{}}}\n{second}", first.replace("\"n0\"", "\"mended\""))).unwrap();
+    let target = Target::new(|_| Will::Store);
+    assert!(replay(dir.path(), &target).is_complete());
+    assert_eq!(target.stored().iter().map(|note| &*note.id).collect::<Vec<_>>(), ["mended", "n1"]);
+}
+
+const CHILD: &str = "MDS_TEST_DEAD_LETTERS";
+
+// Sabotage: count an entry before its sync, write on behind the half line that the limit left, or stop trying: red.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_cannot_grow_is_followed_by_another_and_nothing_is_lost() {
+    let acknowledged = |dir: &Path| dir.join("acknowledged");
+    if let Some(dir) = std::env::var_os(CHILD).map(PathBuf::from) {
+        let dead_letters = DeadLetters::open(&dir).unwrap();
+        let mut failed = 0;
+        let mut log = File::create(acknowledged(&dir)).unwrap();
+        for n in 0..600 {
+            while let Err(error) = dead_letters.append_blocking("notes", "notes", &letters([n])) {
+                assert!(error.to_string().contains("File too large"), "{error}");
+                failed += 1;
+            }
+            writeln!(log, "{n}").unwrap();
+        }
+        assert!(failed > 2, "{failed} faults");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // 32 or 64 KiB: `ulimit` counts in blocks of 512 or 1024 bytes. Ignoring the signal turns it into an error of `write`.
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ && ulimit -f 64 && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["dead_letters::a_file_that_cannot_grow_is_followed_by_another_and_nothing_is_lost"])
+        .args(["--exact", "--nocapture"])
+        .env(CHILD, dir.path())
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+    let logged = fs::read_to_string(acknowledged(dir.path())).unwrap();
+    assert_eq!(logged.lines().count(), 600);
+    let kept: Vec<Note> = entries(dir.path()).iter().map(note_of).collect();
+    assert_eq!(kept, (0..600).map(note).collect::<Vec<_>>());
+    assert!(files(dir.path()).len() > 2);
+}
+
+// Sabotage: release a file before all that was acknowledged is in it, or let a replay take a file that is written: red.
+#[test]
+fn writers_and_a_replay_on_one_directory_lose_nothing() {
+    let each = size_of_test("MDS_TEST_DEAD_LETTERS_EACH", 300);
+    let dir = tempfile::tempdir().unwrap();
+    let done = AtomicUsize::new(0);
+    let target = Target::new(|_| Will::Store);
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let (done, dir) = (&done, dir.path());
+            scope.spawn(move || {
+                let mut random = StdRng::seed_from_u64(writer as u64);
+                let mut dead_letters = DeadLetters::open(dir).unwrap();
+                let mut n = writer * each;
+                while n < (writer + 1) * each {
+                    let more = random.random_range(1..4).min((writer + 1) * each - n);
+                    dead_letters.append_blocking("notes", "notes", &letters(n..n + more)).unwrap();
+                    n += more;
+                    match random.random_range(0..10) {
+                        0 => block_on(dead_letters.release()),
+                        1 => dead_letters = DeadLetters::open(dir).unwrap(),
+                        _ => {}
+                    }
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        let mut replays = 0;
+        while done.load(Ordering::SeqCst) < 2 {
+            replay(dir.path(), &target);
+            for found in dead_letter::list(dir.path()).unwrap() {
+                found.unwrap().entry.unwrap();
+            }
+            replays += 1;
+        }
+        assert!(replays > 1);
+    });
+    assert!(!target.stored().is_empty(), "a replay beside the writers must find something");
+    // The last file is let go when the thread behind it ends.
+    while !files(dir.path()).is_empty() {
+        replay(dir.path(), &target);
+    }
+    let mut stored = BTreeMap::new();
+    for note in target.stored() {
+        *stored.entry(note).or_insert(0) += 1;
+    }
+    assert_eq!(stored, (0..2 * each).map(|n| (note(n), 1)).collect());
+}
+
+#[cfg(feature = "testing")]
+mod in_a_store {
+    use market_data_store::{Coordinator, MarketDataStore, Settings, SinkError, sink::MemorySink};
+
+    use super::*;
+
+    // Sabotage: give the coordinator other dead letters than the replay: the count stays 0.
+    #[actix::test]
+    async fn a_store_replays_its_own_dead_letters() {
+        let dir = TempDir::new().unwrap();
+        let sink = MemorySink::<Note>::new();
+        sink.fail_when(|batch| batch.iter().any(|note| note.id == "n3").then(|| SinkError::permanent("no n3 here")));
+        let mut settings = Settings::default();
+        settings.dlq_path = dir.path().join("dead");
+        settings.coordinator.flush_interval = Duration::from_millis(5);
+        let coordinator = Coordinator::<Note>::new(sink.clone());
+        let store = MarketDataStore::builder(settings).coordinator(coordinator).start().await.unwrap();
+        let handle = store.coordinator::<Note>().unwrap();
+        handle.submit_many((0..8).map(note)).await.unwrap();
+        handle.flush().await.unwrap();
+
+        let mut records: Vec<Note> = (0..8).map(note).filter(|note| note.id != "n3").collect();
+        for replays in 0..3 {
+            let kept = entries(store.dead_letters().dir());
+            assert_eq!(
+                kept.iter().map(|entry| (note_of(entry), entry.replay_count)).collect::<Vec<_>>(),
+                [(note(3), replays)]
+            );
+            if replays == 2 {
+                sink.heal();
+            }
+            let (letters, handle) = (store.dead_letters(), handle.clone());
+            let report = tokio::task::spawn_blocking(move || {
+                letters.replay(&handle, &ReplayOptions::default(), || false).unwrap()
+            });
+            let report = report.await.unwrap();
+            assert_eq!(report.is_complete(), replays == 2, "{report:?}");
+        }
+        assert_eq!(files(store.dead_letters().dir()), [PathBuf::new(); 0]);
+        records.push(note(3));
+        let mut stored = sink.records();
+        stored.sort();
+        records.sort();
+        assert_eq!(stored, records);
+        store.shutdown(Duration::from_secs(5)).await;
+    }
+}

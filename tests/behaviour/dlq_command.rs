@@ -1,0 +1,363 @@
+//! `mds dlq` with the real binary: what it says, what it does, and that it can be killed.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    io::Read,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use futures::executor::block_on;
+use market_data_store::{Bar, DeadLetter, DeadLetters, Timeframe, Timestamp, dead_letter};
+use rand::Rng;
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::mds::{in_dir, mds, stderr, stdout};
+
+/// The size of a test: the variable, or a default that a check before every merge can afford.
+fn size(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |size| size.parse().expect("a number"))
+}
+
+fn bar(symbol: &str, minute: i64) -> Bar {
+    Bar {
+        vendor: "acme".into(),
+        symbol: symbol.into(),
+        timeframe: Timeframe::MINUTE,
+        ts: Timestamp::from_micros(minute * 60_000_000),
+        open: 1.0,
+        high: 2.0,
+        low: 0.5,
+        close: 1.5,
+        volume: None,
+    }
+}
+
+/// Makes one file of dead letters.
+fn keep(dir: &Path, bars: impl IntoIterator<Item = Bar>) {
+    let dead_letters = DeadLetters::open(&dir.join("dead_letters")).unwrap();
+    let letters: Vec<_> = bars.into_iter().map(|bar| DeadLetter::new(&bar, "no such luck", 3).unwrap()).collect();
+    dead_letters.append_blocking("bars", "bars", &letters).unwrap();
+    block_on(dead_letters.release());
+}
+
+fn dlq(dir: &Path, args: &[&str]) -> Command {
+    let mut command = mds(dir);
+    command.arg("dlq").args(args).env("MDS_LOG", "error");
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    told(&dlq(dir, args).output().unwrap())
+}
+
+fn told(output: &Output) -> (i32, String, String) {
+    (output.status.code().unwrap(), stdout(output), stderr(output))
+}
+
+fn listed(dir: &Path) -> Vec<Value> {
+    let (_, out, _) = run(dir, &["list", "--json"]);
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn replay(dir: &Path, args: &[&str]) -> (i32, Value) {
+    let (code, out, err) = run(dir, &[&["replay", "--json"], args].concat());
+    (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}")))
+}
+
+fn stored(dir: &Path) -> BTreeSet<(String, i64)> {
+    let store = Connection::open(dir.join("market_data.db")).unwrap();
+    store.busy_timeout(Duration::from_secs(10)).unwrap();
+    let Ok(mut rows) = store.prepare("SELECT symbol, ts FROM bars") else { return BTreeSet::new() };
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? / 60_000_000)));
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn files(dir: &Path) -> usize {
+    let names = fs::read_dir(dir.join("dead_letters")).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".ndjson")).count()
+}
+
+/// Makes a store whose table refuses the symbol BAD.
+fn refuse(dir: &Path) {
+    assert_eq!(ingest(dir, [("OK", 0)]).0, 0);
+    let store = Connection::open(dir.join("market_data.db")).unwrap();
+    let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN new.symbol = 'BAD'
+                   BEGIN SELECT RAISE(ABORT, 'no BAD here'); END";
+    store.execute_batch(trigger).unwrap();
+}
+
+fn allow(dir: &Path) {
+    Connection::open(dir.join("market_data.db")).unwrap().execute_batch("DROP TRIGGER refuse").unwrap();
+}
+
+fn csv(bars: impl IntoIterator<Item = (&'static str, i64)>) -> String {
+    let mut text = "vendor,symbol,timeframe,ts,open,high,low,close\n".to_owned();
+    for (symbol, minute) in bars {
+        let ts = Timestamp::from_micros(minute * 60_000_000);
+        writeln!(text, "acme,{symbol},1m,{ts},1,2,0.5,1.5").unwrap();
+    }
+    text
+}
+
+fn ingest(dir: &Path, bars: impl IntoIterator<Item = (&'static str, i64)>) -> (i32, String, String) {
+    let path = dir.join("bars.csv");
+    fs::write(&path, csv(bars)).unwrap();
+    told(&mds(dir).args(["ingest", "--json"]).arg(path).env("MDS_LOG", "error").output().unwrap())
+}
+
+// Sabotage: make the directory or the database, or take it for an error: red.
+#[test]
+fn a_directory_that_is_not_there_holds_no_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(dir.path(), &["list"]), (0, String::new(), String::new()));
+    assert_eq!(run(dir.path(), &["list", "--json"]), (0, String::new(), String::new()));
+    let (code, report) = replay(dir.path(), &[]);
+    assert_eq!((code, report["stored"].as_u64()), (0, Some(0)));
+    assert_eq!(replay(dir.path(), &["--dry-run"]).0, 0);
+    assert_eq!(run(dir.path(), &["purge", "--all"]).0, 0);
+    assert_eq!(run(dir.path(), &["show", "x"]).0, 2);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+// Sabotage: leave a field out of the list, or a filter unheard: red.
+#[test]
+fn list_and_show_tell_what_is_known_of_an_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), [bar("ES", 1), bar("NQ", 2)]);
+    let (code, out, _) = run(dir.path(), &["list"]);
+    assert_eq!((code, out.lines().count()), (0, 2));
+    let first = out.lines().next().unwrap();
+    assert!(first.ends_with("s  bars  acme ES 1m 1970-01-01T00:01:00Z  no such luck"), "{first}");
+    let id = first.split(' ').next().unwrap();
+
+    let found = &listed(dir.path())[0];
+    assert_eq!(
+        (found["entry"]["id"].as_str(), found["live"].as_bool(), found["line"].as_u64()),
+        (Some(id), Some(false), Some(1))
+    );
+    let (code, out, _) = run(dir.path(), &["show", id]);
+    assert_eq!(code, 0);
+    for part in ["no such luck", "attempts      3", "replay count  0", "\"symbol\": \"ES\"", ".ndjson:1\n"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let (_, out, _) = run(dir.path(), &["show", "--json", id]);
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((shown["record"]["symbol"].as_str(), shown["kind"].as_str()), (Some("ES"), Some("bars")));
+    let (code, _, err) = run(dir.path(), &["show", "no-such"]);
+    assert_eq!((code, &*err), (2, "error: no dead letter \"no-such\" in dead_letters\n"));
+
+    let count = |args: &[&str]| run(dir.path(), &[&["list"], args].concat()).1.lines().count();
+    assert_eq!(count(&["--limit", "1"]), 1);
+    assert_eq!(count(&["--coordinator", "other"]), 0);
+    assert_eq!(count(&["--coordinator", "bars", "--since", "1h"]), 2);
+    assert_eq!(count(&["--since", "9999-01-01"]), 0);
+}
+
+// Sabotage: exit with 0, or stop at the damage: red.
+#[test]
+fn damage_is_named_by_file_and_line_and_the_rest_is_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), (0..3).map(|n| bar("ES", n)));
+    let path = fs::read_dir(dir.path().join("dead_letters")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&path).unwrap().replacen("\"high\":2.0", "\"high\":3.0", 2).replacen("3.0", "2.0", 1);
+    fs::write(&path, text).unwrap();
+    let (code, out, err) = run(dir.path(), &["list"]);
+    assert_eq!((code, out.lines().count()), (65, 2));
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(err.contains(&format!("{name}:2: its checksum does not match, in")), "{err}");
+
+    let (code, report) = replay(dir.path(), &[]);
+    assert_eq!((code, report["stored"].as_u64(), report["damaged"][0]["line"].as_u64()), (65, Some(2), Some(2)));
+    assert_eq!(stored(dir.path()), [0, 2].map(|n| ("ES".to_owned(), n)).into());
+    assert_eq!(run(dir.path(), &["purge", "--all"]).0, 0);
+    assert_eq!(files(dir.path()), 0);
+}
+
+// Sabotage: let a purge without a filter pass, or a dry run change something: red.
+#[test]
+fn a_purge_needs_a_filter_or_all() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), (0..3).map(|n| bar("ES", n)));
+    assert_eq!(run(dir.path(), &["purge"]).0, 2);
+    assert_eq!(run(dir.path(), &["purge", "--all", "--limit", "1"]).0, 2);
+    let (code, out, _) = run(dir.path(), &["purge", "--all", "--dry-run", "--json"]);
+    assert_eq!((code, &*out), (0, "{\"purged\":3,\"damaged\":0,\"live\":[]}\n"));
+    assert_eq!(listed(dir.path()).len(), 3);
+    assert_eq!(run(dir.path(), &["purge", "--limit", "1"]).0, 0);
+    assert_eq!(listed(dir.path()).len(), 2);
+    assert_eq!(run(dir.path(), &["purge", "--all"]).0, 0);
+    assert_eq!((listed(dir.path()).len(), files(dir.path())), (0, 0));
+}
+
+// Sabotage: settle what was refused without a new entry, forget its count, or exit with 0: red.
+#[test]
+fn what_the_store_refuses_can_be_replayed_once_it_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    refuse(dir.path());
+    let (code, out, err) = ingest(dir.path(), [("GOOD", 1), ("BAD", 1), ("GOOD", 2), ("BAD", 2)]);
+    assert_eq!(code, 65, "{out}{err}");
+    let found = listed(dir.path());
+    assert_eq!(found.len(), 2);
+    assert!(found[0]["entry"]["error"].as_str().unwrap().contains("no BAD here"));
+
+    let (code, report) = replay(dir.path(), &["--dry-run"]);
+    assert_eq!((code, report["stored"].as_u64()), (0, Some(2)));
+    for replays in 1..=2 {
+        let (code, report) = replay(dir.path(), &["--max-replays", "2"]);
+        assert_eq!((code, report["stored"].as_u64(), report["dead_lettered"].as_u64()), (65, Some(0), Some(2)));
+        let counts: Vec<_> = listed(dir.path()).iter().map(|found| found["entry"]["replay_count"].as_u64()).collect();
+        assert_eq!(counts, [Some(replays); 2]);
+    }
+    let (code, report) = replay(dir.path(), &["--max-replays", "2"]);
+    assert_eq!((code, report["exhausted"].as_u64()), (65, Some(2)));
+
+    allow(dir.path());
+    let (code, report) = replay(dir.path(), &["--limit", "1"]);
+    assert_eq!((code, report["stored"].as_u64()), (0, Some(1)));
+    assert_eq!((listed(dir.path()).len(), files(dir.path())), (1, 1));
+    assert_eq!(replay(dir.path(), &[]).0, 0);
+    assert_eq!((listed(dir.path()).len(), files(dir.path())), (0, 0));
+    let expected = [("OK", 0), ("GOOD", 1), ("BAD", 1), ("GOOD", 2), ("BAD", 2)];
+    assert_eq!(stored(dir.path()), expected.map(|(symbol, n)| (symbol.to_owned(), n)).into());
+}
+
+// Sabotage: leave entries of other kinds uncounted, or give them to the coordinator of bars: red.
+#[test]
+fn entries_of_other_kinds_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let dead_letters = DeadLetters::open(&dir.path().join("dead_letters")).unwrap();
+    let letter = DeadLetter::new(&bar("ES", 1), "e", 1).unwrap();
+    dead_letters.append_blocking("quotes", "quotes", &[letter]).unwrap();
+    block_on(dead_letters.release());
+    let (code, report) = replay(dir.path(), &[]);
+    assert_eq!((code, report["other_kinds"]["quotes"].as_u64()), (65, Some(1)));
+    assert_eq!(listed(dir.path()).len(), 1);
+}
+
+// Sabotage: wait without looking for the signal, or settle what was not stored: red.
+#[cfg(unix)]
+#[test]
+fn a_replay_into_a_store_that_is_away_can_be_stopped_and_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(ingest(dir.path(), [("OK", 0)]).0, 0);
+    keep(dir.path(), (0..50).map(|n| bar("ES", n)));
+    let locked = Connection::open(dir.path().join("market_data.db")).unwrap();
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut command = dlq(dir.path(), &["replay", "--json"]);
+    command.env("MDS_LOG", "warn").env("MDS_SHUTDOWN_TIMEOUT", "0.2");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It has tried.
+    let mut log = child.stderr.take().unwrap();
+    let mut seen = String::new();
+    while !seen.contains("locked") {
+        let mut byte = [0];
+        assert_eq!(log.read(&mut byte).unwrap(), 1, "it ended: {seen}");
+        seen.push(byte[0] as char);
+    }
+    // A second one is refused meanwhile.
+    let (code, _, err) = run(dir.path(), &["replay"]);
+    assert_eq!(code, 69, "{err}");
+    assert!(err.contains("dead_letters: a replay or a purge of this directory is under way"), "{err}");
+    let pid = child.id().to_string();
+    assert!(in_dir(Command::new("kill"), dir.path()).args(["-TERM", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(143), "{seen}");
+    drop(locked);
+    let symbols: BTreeSet<String> =
+        listed(dir.path()).iter().map(|found| found["entry"]["record"]["ts"].to_string()).collect();
+    assert_eq!(symbols.len(), 50);
+    assert!(listed(dir.path()).iter().all(|found| found["entry"]["replay_count"] == 0), "an outage counts for nothing");
+    assert_eq!(replay(dir.path(), &[]).0, 0);
+    assert_eq!(stored(dir.path()).len(), 51);
+}
+
+// Sabotage: settle before the store has it (an entry is nowhere), or remove the journal before its file and leave the
+// journal out (what was settled comes again for ever): red.
+#[cfg(unix)]
+#[test]
+fn a_replay_that_is_killed_again_and_again_stores_everything() {
+    const FILES: usize = 4;
+    const EACH: usize = 400;
+    let kills = size("MDS_TEST_REPLAY_KILLS", 12);
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = rand::rng();
+    let (mut killed, mut in_the_middle, mut generation) = (0, 0, 0);
+    let mut expected = BTreeSet::new();
+    while killed < kills {
+        let left = kept(dir.path());
+        if left.is_empty() {
+            generation += 1;
+            for file in 0..FILES {
+                let minutes = (file * EACH..(file + 1) * EACH).map(|n| (generation * FILES * EACH + n) as i64);
+                keep(dir.path(), minutes.clone().map(|minute| bar("ES", minute)));
+                expected.extend(minutes.map(|minute| ("ES".to_owned(), minute)));
+            }
+        }
+        let mut command = dlq(dir.path(), &["replay"]);
+        command.env("MDS_COORDINATOR_BATCH_SIZE", "20").stdout(Stdio::null()).stderr(Stdio::null());
+        let before = stored(dir.path()).len();
+        let mut child = command.spawn().unwrap();
+        thread::sleep(Duration::from_micros(random.random_range(0..400_000)));
+        let running = child.try_wait().unwrap().is_none();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed += usize::from(running);
+        let (there, left) = (stored(dir.path()), kept(dir.path()));
+        in_the_middle += usize::from(there.len() > before && !left.is_empty());
+        let nowhere: Vec<_> = expected.iter().filter(|bar| !there.contains(bar) && !left.contains(bar)).collect();
+        assert_eq!(nowhere, [&(String::new(), 0); 0], "after {killed} kills");
+    }
+    assert_eq!(replay(dir.path(), &[]).0, 0);
+    assert_eq!(stored(dir.path()), expected);
+    assert_eq!((kept(dir.path()), files(dir.path())), (BTreeSet::new(), 0));
+    assert!(in_the_middle > 0, "no kill of {killed} came between the first write and the last");
+    println!("{killed} kills, {in_the_middle} in the middle, {generation} generations");
+}
+
+/// What is in the files, read without a process.
+fn kept(dir: &Path) -> BTreeSet<(String, i64)> {
+    let list = dead_letter::list(&dir.join("dead_letters")).unwrap();
+    let bars = list.map(|found| serde_json::from_str::<Bar>(found.unwrap().entry.unwrap().record.get()).unwrap());
+    bars.map(|bar| (bar.symbol.to_string(), bar.ts.as_micros() / 60_000_000)).collect()
+}
+
+// Sabotage: let the replay take a file that an ingest writes, or settle by the content of a file and not by id: red.
+#[test]
+fn two_ingests_and_a_replay_on_one_directory_lose_nothing() {
+    const EACH: i64 = 60;
+    let dir = tempfile::tempdir().unwrap();
+    refuse(dir.path());
+    let mut children = Vec::new();
+    for (at, symbol) in ["ONE", "TWO"].into_iter().enumerate() {
+        let path = dir.path().join(format!("{at}.csv"));
+        let from = at as i64 * EACH;
+        fs::write(&path, csv((from..from + EACH).flat_map(|n| [(symbol, n), ("BAD", n)]))).unwrap();
+        let mut command = mds(dir.path());
+        command.args(["ingest", "--json"]).arg(path).env("MDS_COORDINATOR_BATCH_SIZE", "10").env("MDS_LOG", "error");
+        children.push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    }
+    let (mut running, mut replays) = (true, 0);
+    while running {
+        running = children.iter_mut().any(|child| child.try_wait().unwrap().is_none());
+        let (code, report) = replay(dir.path(), &["--max-replays", "1000"]);
+        assert!([0, 65].contains(&code), "{report}");
+        replays += 1;
+    }
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
+    }
+    assert!(replays > 1);
+    let kept = kept(dir.path());
+    assert_eq!(kept, (0..2 * EACH).map(|n| ("BAD".to_owned(), n)).collect());
+    allow(dir.path());
+    assert_eq!(replay(dir.path(), &["--max-replays", "1000"]).0, 0);
+    assert_eq!(listed(dir.path()).len(), 0);
+    assert_eq!(stored(dir.path()).len() as i64, 1 + 4 * EACH);
+}
