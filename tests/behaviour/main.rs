@@ -10,10 +10,10 @@ mod config_command;
 #[cfg(feature = "testing")]
 mod dead_letters;
 mod dependencies;
-#[cfg(feature = "testing")]
-mod embedding;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod dlq_command;
+#[cfg(feature = "testing")]
+mod embedding;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 mod layout;
