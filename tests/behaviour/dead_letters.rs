@@ -580,7 +580,7 @@ mod in_a_store {
             let report = report.await.unwrap();
             assert_eq!(report.is_complete(), replays == 2, "{report:?}");
         }
-        assert_eq!(files(store.dead_letters().dir()), [PathBuf::new(); 0]);
+        assert_eq!(files(store.dead_letters().dir()), Vec::<PathBuf>::new());
         records.push(note(3));
         let mut stored = sink.records();
         stored.sort();

@@ -1,6 +1,8 @@
 //! The promises of the crate, tested through its public face: one test binary, one module a subject.
 
 #[cfg(feature = "testing")]
+mod books;
+#[cfg(feature = "testing")]
 mod bound;
 mod bus;
 #[cfg(feature = "testing")]
