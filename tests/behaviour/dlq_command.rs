@@ -311,7 +311,7 @@ fn a_replay_that_is_killed_again_and_again_stores_everything() {
         let (there, left) = (stored(dir.path()), kept(dir.path()));
         in_the_middle += usize::from(there.len() > before && !left.is_empty());
         let nowhere: Vec<_> = expected.iter().filter(|bar| !there.contains(bar) && !left.contains(bar)).collect();
-        assert_eq!(nowhere, [&(String::new(), 0); 0], "after {killed} kills");
+        assert!(nowhere.is_empty(), "after {killed} kills: {nowhere:?}");
     }
     assert_eq!(replay(dir.path(), &[]).0, 0);
     assert_eq!(stored(dir.path()), expected);
