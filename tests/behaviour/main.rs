@@ -18,6 +18,8 @@ mod dlq_command;
 mod embedding;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
+#[cfg(all(unix, feature = "testing", feature = "sqlite"))]
+mod killed;
 mod layout;
 #[cfg(feature = "testing")]
 mod levels;
