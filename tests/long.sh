@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The long suite: the same tests as `cargo test --all-features`, in their full sizes and optimised, then the benchmarks
+# beside their peers. Takes about half an hour on two cores; measure only on a machine that does nothing else.
+#
+#   tests/long.sh             everything
+#   tests/long.sh bus:: books only tests whose names contain one of these, no benchmarks
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export MDS_TEST_BUS_EVENTS=100000       # level changes for each case of isolation
+export MDS_TEST_CANCELLED=100000        # submit futures dropped
+export MDS_TEST_CONSERVATION=2000000    # records for each overflow strategy
+export MDS_TEST_DAMAGES=10000           # damaged dead-letter files
+export MDS_TEST_DEAD_LETTERS_EACH=3000  # dead letters of each of two writers beside a replay
+export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its model
+export MDS_TEST_KILLS=200               # SIGKILLs
+export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
+export MDS_TEST_RECORDS=200000          # records of each of 8 producers
+export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
+export MDS_TEST_WAVES=100000            # square waves through real actors
+
+if [ $# -gt 0 ]; then
+    exec cargo test --locked --release --all-features -- --nocapture "$@"
+fi
+cargo test --locked --release --all-features -- --nocapture
+for bench in submit sqlite feedback; do
+    cargo bench --locked --all-features --bench "$bench"
+done
