@@ -17,6 +17,7 @@ export MDS_TEST_KILLS=200               # SIGKILLs
 export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
+export MDS_TEST_TERMS=50                # SIGTERMs under load
 export MDS_TEST_WAVES=100000            # square waves through real actors
 
 if [ $# -gt 0 ]; then
