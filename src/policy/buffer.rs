@@ -714,23 +714,30 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(segment)
     }
 
-    /// Takes in that a write of a lease, begun at `began`, failed transiently, and says what to do.
+    /// Takes in that a write of a lease, begun at `began`, failed transiently, and says what to do. `asked` is how long
+    /// the store wants to be left alone.
     ///
     /// The breaker is asked first: a failure that opens the circuit is the store's, and forgotten for the batch. A batch
     /// that ran out of attempts is given up only if it must be the batch: another write succeeded since its first
     /// failure, or there is no breaker.
-    pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration) -> Verdict {
+    pub fn write_failed(
+        &mut self,
+        lease: LeaseId,
+        began: Duration,
+        now: Duration,
+        asked: Option<Duration>,
+    ) -> Verdict {
         let successes = self.successes;
         let Some(segment) = self.find(lease) else { return Verdict::Parked };
         segment.attempts = segment.attempts.saturating_add(1);
         segment.first_failure.get_or_insert(successes);
         let (attempts, counts, first_failure) = (segment.attempts, segment.counts, segment.first_failure);
         if self.probe == Some(lease) {
-            self.probe_failed(lease, now);
+            self.probe_failed(lease, now, asked);
             return Verdict::Parked;
         }
         if counts && self.breaker.is_closed() {
-            self.breaker.failed(began, now);
+            self.breaker.failed(began, now, asked);
             self.tell_if_opened(now);
         }
         if !self.breaker.is_closed() {
@@ -768,7 +775,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// comes back so has failed. Returns whether the lease was out.
     pub fn park(&mut self, lease: LeaseId, now: Duration) -> bool {
         if self.probe == Some(lease) {
-            self.probe_failed(lease, now);
+            self.probe_failed(lease, now, None);
             return true;
         }
         let Some((index, segment)) = self.end_lease(lease) else { return false };
@@ -779,15 +786,15 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Opens the circuit, whatever was counted.
     pub fn open_circuit(&mut self, now: Duration) {
         if self.breaker.is_closed() {
-            self.breaker.open(now);
+            self.breaker.open(now, None);
             self.tell_if_opened(now);
         }
     }
 
     /// Puts a probe that failed back, in halves, so that a record at fault does not spoil every probe of a batch; its
     /// further failures say nothing about the store.
-    fn probe_failed(&mut self, lease: LeaseId, now: Duration) {
-        self.breaker.probe_failed(now);
+    fn probe_failed(&mut self, lease: LeaseId, now: Duration, asked: Option<Duration>) {
+        self.breaker.probe_failed(now, asked);
         if let Some((index, mut segment)) = self.end_lease(lease) {
             segment.counts = false;
             if let Some(second) = segment.split() {
@@ -1002,5 +1009,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 }
 
+#[cfg(test)]
+mod bisect_tests;
+#[cfg(test)]
+mod failure_tests;
 #[cfg(test)]
 mod tests;
