@@ -278,8 +278,8 @@ pub struct BoundedBuffer<T, W, R = ()> {
     /// The lease that is the probe.
     probe: Option<LeaseId>,
     probes: u64,
-    /// Writes that succeeded, ever.
-    successes: u64,
+    /// How often the store took a batch or refused it for good, ever: then it was there.
+    answers: u64,
     news: Vec<News>,
     counters: Counters,
     drain_rate: DrainRate,
@@ -317,7 +317,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             breaker: CircuitBreaker::new(config.breaker),
             probe: None,
             probes: 0,
-            successes: 0,
+            answers: 0,
             news: Vec::new(),
             counters: Counters::default(),
             drain_rate: DrainRate::default(),
@@ -688,7 +688,6 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let segment = self.settle(lease, now, Outcome::Stored)?;
         self.counters.stored += segment.len() as u64;
         self.drain_rate.settle(segment.len());
-        self.successes += 1;
         self.store_answers();
         Some(segment.records)
     }
@@ -718,8 +717,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// the store wants to be left alone.
     ///
     /// The breaker is asked first: a failure that opens the circuit is the store's, and forgotten for the batch. A batch
-    /// that ran out of attempts is given up only if it must be the batch: another write succeeded since its first
-    /// failure, or there is no breaker.
+    /// that ran out of attempts is given up only if it must be the batch: the store answered another since its first
+    /// failure, or there is no breaker. Without such proof even the failures of one that failed its probe count again:
+    /// an open circuit lets others be the probe, and one of them will show who is at fault.
     pub fn write_failed(
         &mut self,
         lease: LeaseId,
@@ -727,11 +727,13 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         now: Duration,
         asked: Option<Duration>,
     ) -> Verdict {
-        let successes = self.successes;
+        let (answers, max_attempts) = (self.answers, self.config.max_attempts.get());
         let Some(segment) = self.find(lease) else { return Verdict::Parked };
         segment.attempts = segment.attempts.saturating_add(1);
-        segment.first_failure.get_or_insert(successes);
-        let (attempts, counts, first_failure) = (segment.attempts, segment.counts, segment.first_failure);
+        let first_failure = *segment.first_failure.get_or_insert(answers);
+        let attempts = segment.attempts;
+        let (exhausted, store_is_there) = (attempts >= max_attempts, first_failure < answers);
+        let counts = segment.counts || (exhausted && !store_is_there);
         if self.probe == Some(lease) {
             self.probe_failed(lease, now, asked);
             return Verdict::Parked;
@@ -744,8 +746,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             self.may_write(lease);
             return Verdict::Parked;
         }
-        let others_succeeded = first_failure.is_some_and(|first| first < self.successes);
-        if attempts >= self.config.max_attempts.get() && (others_succeeded || !self.breaker.can_open()) {
+        if exhausted && (store_is_there || !self.breaker.can_open()) {
             return Verdict::GiveUp;
         }
         Verdict::Retry { failures: attempts }
@@ -815,8 +816,13 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     fn store_answers(&mut self) {
         let was_closed = self.breaker.is_closed();
         self.breaker.succeeded();
+        self.answers += 1;
         if !was_closed {
             self.probe = None;
+            // How often a batch was a probe says how long the outage was. All of that is one failure.
+            for segment in self.partitions.iter_mut().flat_map(Partition::segments_mut) {
+                segment.attempts = segment.attempts.min(1);
+            }
             self.news.push(News::CircuitClosed { size: self.queued, drain_rate: self.drain_rate.per_second() });
             self.work = true;
         }
@@ -824,6 +830,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     fn tell_if_opened(&mut self, now: Duration) {
         if let Some(at) = self.breaker.probe_at() {
+            // Some may sleep through the whole outage before their next write.
+            self.partitions.iter_mut().filter_map(|partition| partition.lease.as_mut()).for_each(|out| {
+                out.segment.forget_failures();
+            });
             self.news.push(News::CircuitOpened {
                 size: self.queued,
                 drain_rate: self.drain_rate.per_second(),

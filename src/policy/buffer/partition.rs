@@ -36,7 +36,7 @@ pub(super) struct Segment<T> {
     pub(super) range: Range<usize>,
     /// Transient failures that were not forgotten.
     pub(super) attempts: u32,
-    /// How many writes had succeeded when the first of these failures was seen.
+    /// How often the store had answered when the first of these failures was seen.
     pub(super) first_failure: Option<u64>,
     /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
     pub(super) counts: bool,
@@ -107,6 +107,11 @@ impl<T> Partition<T> {
     /// Returns whether a worker could be given something, if it is ready.
     pub(super) fn waits_for_batch(&self) -> bool {
         self.asked && self.lease.is_none()
+    }
+
+    /// Returns all that was taken and is not settled.
+    pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment<T>> {
+        self.lease.as_mut().map(|out| &mut out.segment).into_iter().chain(&mut self.parked)
     }
 
     pub(super) fn has_parked(&self) -> bool {

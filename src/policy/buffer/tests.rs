@@ -637,6 +637,6 @@ proptest! {
 }
 
 /// How many histories are tried: `MDS_TEST_HISTORIES`, 300 by default.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("MDS_TEST_HISTORIES").ok().map_or(300, |cases| cases.parse().expect("a number of histories"))
 }
