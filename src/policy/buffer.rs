@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 mod partition;
 
-use self::partition::{Out, Partition, Segment};
+use self::partition::{Out, Partition, Probe, Segment};
 use super::{
     Level,
     breaker::{BreakerConfig, CircuitBreaker, CircuitState},
@@ -593,7 +593,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
         let segment = match self.partitions[index].pop_parked() {
             Some(parked) => parked,
-            None => self.take_batch(index, now)?,
+            None => self.take_batch(index, self.config.batch_size.get(), now)?,
         };
         Some(self.lease(index, segment))
     }
@@ -605,20 +605,17 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             return None;
         }
         let count = self.partitions.len();
-        let (_, index, parked) = (self.first..count)
+        let (_, index, probe) = (self.first..count)
             .chain(0..self.first)
             .filter(|&index| self.partitions[index].waits_for_batch())
             .filter_map(|index| {
-                let partition = &self.partitions[index];
-                match partition.next_probe(self.key) {
-                    Some((probed, at)) => Some((probed, index, Some(at))),
-                    None => (partition.queued() > 0).then_some((0, index, None)),
-                }
+                let (probed, probe) = self.partitions[index].next_probe(self.key, self.config.batch_size.get())?;
+                Some((probed, index, probe))
             })
             .min_by_key(|&(probed, ..)| probed)?;
-        let mut segment = match parked {
-            Some(at) => self.partitions[index].take_parked(at)?,
-            None => self.take_batch(index, now)?,
+        let mut segment = match probe {
+            Probe::Parked(at) => self.partitions[index].take_parked(at)?,
+            Probe::Queued(most) => self.take_batch(index, most, now)?,
         };
         self.probes += 1;
         segment.probed = self.probes;
@@ -628,9 +625,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(leased)
     }
 
-    /// Takes a batch out of the queue.
-    fn take_batch(&mut self, index: usize, now: Duration) -> Option<Segment<T>> {
-        let batch = self.partitions[index].pop_batch(self.config.batch_size.get())?;
+    /// Takes a batch of at most so many records out of the queue.
+    fn take_batch(&mut self, index: usize, most: usize, now: Duration) -> Option<Segment<T>> {
+        let batch = self.partitions[index].pop_batch(most)?;
         // Time that passed with nothing taken was idle.
         self.drain_rate.pass(now, self.in_flight > 0);
         self.queued -= batch.len();
@@ -720,13 +717,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// that ran out of attempts is given up only if it must be the batch: the store answered another since its first
     /// failure, or there is no breaker. Without such proof even the failures of one that failed its probe count again:
     /// an open circuit lets others be the probe, and one of them will show who is at fault.
-    pub fn write_failed(
-        &mut self,
-        lease: LeaseId,
-        began: Duration,
-        now: Duration,
-        asked: Option<Duration>,
-    ) -> Verdict {
+    pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
         let (answers, max_attempts) = (self.answers, self.config.max_attempts.get());
         let Some(segment) = self.find(lease) else { return Verdict::Parked };
         segment.attempts = segment.attempts.saturating_add(1);
