@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
 use proptest::{prelude::*, test_runner::TestCaseError};
 
 use super::*;
+use crate::policy::{BreakerConfig, Level, Watermarks};
 
 /// One thing that a handle, a worker, the queue's actor or the coordinator does.
 #[derive(Clone, Debug)]
