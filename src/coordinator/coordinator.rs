@@ -31,7 +31,7 @@ use crate::{
         pressure::{Change, Pressure},
     },
     record::Record,
-    sink::{Batch, BoxSink},
+    sink::BoxSink,
     timestamp::Timestamp,
 };
 
@@ -48,6 +48,9 @@ const STOP_WORKER: Duration = Duration::from_secs(1);
 
 /// How long the end waits for dead letters. A disk that hangs must not hold the process.
 const LAST_LETTERS: Duration = Duration::from_secs(2);
+
+/// So many batches are handed to the dead letters together at the end: one sync each would take too long.
+const LETTERS_AT_ONCE: usize = 256;
 
 /// Starts a queue and its workers, watches and replaces them, drains and stops them; turns the queue's level changes
 /// and other causes into the events that producers see.
@@ -502,24 +505,33 @@ impl<T: Record> WriteCoordinator<T> {
 /// is still under way may succeed all the same: then the record is in both places, and a replay writes it once more.
 async fn give_up_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters) {
     let until = tokio::time::Instant::now() + LAST_LETTERS;
-    for leased in shared.with(|buffer| buffer.abandon()) {
-        let batch = Batch::from(leased.records).slice(leased.range);
-        let error = "not stored before the deadline of the shutdown";
-        let written = dead_letter(dead_letters, &shared.config, &batch, error, 0);
-        match tokio::time::timeout_at(until, written).await {
-            Ok(Ok(())) => {
-                let now = shared.now();
-                let _records = shared.with(|buffer| buffer.settle_dead_lettered(leased.id, now));
-            }
-            failed => {
-                let error =
-                    failed.map_or_else(|_| "it took too long".to_owned(), |written| written.err().unwrap_or_default());
-                tracing::error!(
+    let error = "not stored before the deadline of the shutdown";
+    let leased = shared.with(|buffer| buffer.abandon());
+    for group in leased.chunks(LETTERS_AT_ONCE) {
+        let in_time = tokio::time::Instant::now() < until;
+        let written: Vec<_> = (group.iter().filter(|_| in_time))
+            .map(|leased| {
+                let batch = &leased.records[leased.range.clone()];
+                dead_letter(dead_letters, &shared.config, batch, error, 0)
+            })
+            .collect();
+        let written = futures_util::future::join_all(written.into_iter().map(|written| {
+            let in_time = tokio::time::timeout_at(until, written);
+            async { in_time.await.unwrap_or_else(|_| Err("it took too long".to_owned())) }
+        }));
+        let late = std::iter::repeat_with(|| Err("there was no time left".to_owned()));
+        for (leased, written) in group.iter().zip(written.await.into_iter().chain(late)) {
+            match written {
+                Ok(()) => {
+                    let now = shared.now();
+                    let _records = shared.with(|buffer| buffer.settle_dead_lettered(leased.id, now));
+                }
+                Err(error) => tracing::error!(
                     coordinator_id = &*shared.config.id,
-                    records = batch.len(),
+                    records = leased.range.len(),
                     error,
                     "records that were accepted are neither stored nor dead letters"
-                );
+                ),
             }
         }
     }

@@ -275,17 +275,20 @@ impl<T: Record> Desk<T> {
     }
 }
 
-/// Appends records to the dead letters.
-pub(super) async fn dead_letter<T: Record>(
+/// Appends records to the dead letters. They are handed over before this returns, so that several share a sync.
+pub(super) fn dead_letter<T: Record>(
     dead_letters: &DeadLetters,
     config: &CoordinatorConfig,
     records: &[T],
     error: &str,
     attempts: u32,
-) -> Result<(), String> {
+) -> impl Future<Output = Result<(), String>> + Send + use<T> {
     let letters: Result<Vec<_>, _> = records.iter().map(|record| DeadLetter::new(record, error, attempts)).collect();
-    let letters = letters.map_err(|error| format!("a record cannot be written as JSON: {error}"))?;
-    dead_letters.append(&config.id, T::KIND, &letters).await.map_err(|error| error.to_string())
+    let appended = letters.map(|letters| dead_letters.append(&config.id, T::KIND, &letters));
+    async move {
+        let appended = appended.map_err(|error| format!("a record cannot be written as JSON: {error}"))?;
+        appended.await.map_err(|error| error.to_string())
+    }
 }
 
 /// Returns the message of a panic, as far as it has one.

@@ -1,202 +1,25 @@
 //! `mds ingest` with the real binary on real files: what is stored, what is said, and how it ends.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    path::Path,
-    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{Receiver, channel},
+    io::{Read, Write},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::mds::{in_dir, mds, stderr, stdout};
+use crate::mds::{
+    Running, SP500, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows, run, stderr,
+    stdout, stored, summary,
+};
 
-/// No step of a test takes as long as this unless it hangs.
-const TOO_LONG: Duration = Duration::from_secs(60);
-
-const SP500: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/sp500.csv");
 const NASDAQ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/nasdaq.csv");
 /// The first 1,000 rows of the above, and 7 broken lines of different kinds among them.
 const BROKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/broken.csv");
 const BROKEN_LINES: [u64; 7] = [2, 100, 250, 400, 555, 777, 1008];
-
-fn ingest(dir: &Path, args: &[&str]) -> Command {
-    let mut command = mds(dir);
-    command.arg("ingest").args(args);
-    command
-}
-
-fn run(dir: &Path, args: &[&str]) -> Output {
-    ingest(dir, args).output().unwrap()
-}
-
-/// The one object on standard output, whose books must be right whatever happened.
-fn summary(output: &Output) -> Value {
-    let text = stdout(output);
-    let summary: Value =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{}", stderr(output)));
-    let names: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
-    let mut expected = [
-        "files",
-        "read",
-        "stored",
-        "dead_lettered",
-        "dropped",
-        "rejected",
-        "skipped",
-        "unsettled",
-        "seconds",
-        "records_per_second",
-        "level_changes",
-        "errors",
-    ];
-    expected.sort_unstable();
-    assert_eq!(names, expected);
-    let parts = ["stored", "dead_lettered", "dropped", "rejected", "skipped", "unsettled"];
-    let sum: u64 = parts.iter().map(|part| count(&summary, part)).sum();
-    assert_eq!(count(&summary, "read"), sum, "{summary}");
-    summary
-}
-
-fn count(summary: &Value, name: &str) -> u64 {
-    summary[name].as_u64().unwrap_or_else(|| panic!("{name} in {summary}"))
-}
-
-type Prices = ([u64; 4], Option<u64>);
-
-/// What the store holds: by identity, prices and volume bit for bit.
-fn stored(dir: &Path) -> BTreeMap<(String, String, String, i64), Prices> {
-    let store = Connection::open(dir.join("market_data.db")).unwrap();
-    let mut rows =
-        store.prepare("SELECT vendor, symbol, timeframe, ts, open, high, low, close, volume FROM bars").unwrap();
-    rows.query_map([], |row| {
-        let price = |column| row.get(column).map(f64::to_bits);
-        let prices = [price(4)?, price(5)?, price(6)?, price(7)?];
-        let volume: Option<f64> = row.get(8)?;
-        Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?), (prices, volume.map(f64::to_bits))))
-    })
-    .unwrap()
-    .collect::<Result<_, _>>()
-    .unwrap()
-}
-
-/// How many rows the store holds; none before it exists.
-fn rows(dir: &Path) -> i64 {
-    Connection::open_with_flags(dir.join("market_data.db"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .and_then(|store| store.query_row("SELECT count(*) FROM bars", [], |row| row.get(0)))
-        .unwrap_or(0)
-}
-
-/// What a file holds, read without any of our own code.
-fn expected(file: &str, symbol: &str) -> BTreeMap<(String, String, String, i64), Prices> {
-    let text = fs::read_to_string(file).unwrap();
-    let rows = text.lines().skip(1).filter(|line| !line.is_empty()).map(|line| {
-        let cells: Vec<&str> = line.split(',').collect();
-        let date: Vec<i16> = cells[0].split('/').map(|part| part.parse().unwrap()).collect();
-        let date = jiff::civil::date(date[2], date[0] as i8, date[1] as i8);
-        let ts = date.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_microsecond();
-        let number = |cell: usize| cells[cell].parse::<f64>().unwrap().to_bits();
-        let key = ("unknown".to_owned(), symbol.to_owned(), "1d".to_owned(), ts);
-        (key, ([number(1), number(2), number(3), number(4)], Some(number(6))))
-    });
-    rows.collect()
-}
-
-/// A well-formed file of minute bars.
-fn minutes(rows: usize) -> String {
-    let mut text = "ts,open,high,low,close,volume\n".to_owned();
-    for row in 0..rows {
-        writeln!(text, "{},10,12,9,11,{row}", 1_700_000_000 + 60 * row).unwrap();
-    }
-    text
-}
-
-/// The binary while it runs, its log line by line.
-struct Running {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    log: Receiver<String>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, log) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        thread::spawn(move || {
-            for line in stderr.lines() {
-                let _ = sender.send(line.unwrap());
-            }
-        });
-        Self { stdin: child.stdin.take(), child, log }
-    }
-
-    fn write(&mut self, text: &str) {
-        let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(text.as_bytes()).unwrap();
-        stdin.flush().unwrap();
-    }
-
-    /// Waits for a line of the log.
-    fn wait_for(&self, part: &str) {
-        let mut seen = Vec::new();
-        loop {
-            match self.log.recv_timeout(TOO_LONG) {
-                Ok(line) if line.contains(part) => return,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("no {part:?} ({error}) in {seen:#?}"),
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        // The shell's own kill: a binary of that name is not on every machine.
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    /// Waits for the end, with standard input as open as it was.
-    fn end(mut self) -> (ExitStatus, Value) {
-        // A summary is far smaller than what a pipe holds, so it ends without being read.
-        eventually("it ends", || self.child.try_wait().unwrap().is_some());
-        let mut stdout = Vec::new();
-        self.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-        let status = self.child.wait().unwrap();
-        let stderr = self.log.iter().collect::<Vec<_>>().join("\n").into_bytes();
-        (status, summary(&Output { status, stdout, stderr }))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Only a test that failed leaves it running.
-        let _ = self.child.kill();
-    }
-}
-
-/// Waits for something that another process does and that nothing announces.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < TOO_LONG, "never came true: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// An empty store, as a first run leaves it.
-fn empty_store(dir: &Path) -> Connection {
-    fs::write(dir.join("empty.csv"), "symbol,timeframe,ts,open,high,low,close\n").unwrap();
-    let output = run(dir, &["empty.csv"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    Connection::open(dir.join("market_data.db")).unwrap()
-}
 
 #[test]
 fn both_real_files_load_and_every_value_is_the_file_s() {
@@ -359,17 +182,6 @@ fn a_store_that_cannot_be_one_ends_with_69() {
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(69), ""), "{url}: {}", stderr(&output));
         assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
     }
-}
-
-/// The records in the dead letters of a directory, as JSON lines.
-fn dead_letters(dir: &Path) -> Vec<serde_json::Value> {
-    let Ok(files) = fs::read_dir(dir.join("dead_letters")) else { return Vec::new() };
-    files
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "ndjson"))
-        .flat_map(|path| fs::read_to_string(path).unwrap().lines().map(ToOwned::to_owned).collect::<Vec<_>>())
-        .map(|line| serde_json::from_str(&line).unwrap())
-        .collect()
 }
 
 #[test]

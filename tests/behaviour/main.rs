@@ -27,6 +27,8 @@ mod levels;
 mod mds;
 #[cfg(feature = "testing")]
 mod metrics;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
+mod outage;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;

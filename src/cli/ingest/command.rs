@@ -33,12 +33,17 @@ use crate::{
     },
     coordinator::{Refusal, WriteHandle},
     feedback::{Delivery, Feedback, Subscribe},
+    policy::{Cause, Level},
     record::{Bar, Timeframe},
     settings::{self, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
 };
 
-/// What the end may take beyond MDS_SHUTDOWN_TIMEOUT, for each of its steps that could hang.
+/// What the end of the store may take beyond MDS_SHUTDOWN_TIMEOUT: it stops workers and writes the last dead letters.
+/// With what follows, the process is gone within five seconds.
+const LAST_LETTERS: Duration = Duration::from_millis(3_500);
+
+/// What every other step may take that could hang.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// An outage as short as this is not worth a word.
@@ -141,8 +146,8 @@ enum End {
     Read(Vec<(Input, ReadError)>),
     /// A signal came.
     Stopped(Exit),
-    /// The store was away for longer than anybody wants to wait.
-    GaveUp,
+    /// The store was away for longer than anybody wants to wait; this is what it said.
+    GaveUp(String),
     /// The store, or the reading thread, broke.
     Broken(String),
 }
@@ -194,17 +199,16 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         exit = signals::stopped(&mut stop) => End::Stopped(exit),
         reason = broken(live.as_ref()) => End::Broken(reason.to_string()),
         end = read_and_flushed(read, live.as_ref()) => end,
-        () = watch(args.give_up_after, &progress, &tally, live.as_ref(), started) => End::GaveUp,
+        why = watch(args.give_up_after, &progress, &tally, live.as_ref(), started) => End::GaveUp(why),
     };
 
     let (mut exit, settled) = match (&end, &live) {
         (End::Stopped(exit), Some(live)) => (*exit, live.end(true, deadline).await),
         (End::Stopped(exit), None) => (*exit, Settled::default()),
         (End::Read(_), Some(live)) => (Exit::Done, live.end(false, deadline).await),
-        (End::GaveUp, Some(live)) => (Exit::Unavailable, live.end(true, Duration::ZERO).await),
+        (End::GaveUp(_), Some(live)) => (Exit::Unavailable, live.end(true, Duration::ZERO).await),
         (End::Broken(_), Some(live)) => (Exit::Internal, live.end(false, Duration::ZERO).await),
-        (End::GaveUp, None) => (Exit::Unavailable, Settled::default()),
-        (End::Broken(_), None) => (Exit::Internal, Settled::default()),
+        (End::Broken(_) | End::GaveUp(_), None) => (Exit::Internal, Settled::default()),
         (End::Read(_), None) => (Exit::Done, Settled::default()),
     };
     let counts = tally.close();
@@ -224,11 +228,15 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
             }
         }
         End::Broken(reason) => tracing::error!("{reason}"),
-        End::GaveUp => complain(format_args!(
-            "error: gave up, no batch was stored for {} s: what was accepted is in the dead letters, see mds dlq; run \
-             the same command again when the store is back",
-            args.give_up_after.as_secs_f64()
-        )),
+        End::GaveUp(why) => {
+            complain(format_args!(
+                "error: gave up, nothing was stored for {} s: {why}",
+                args.give_up_after.as_secs_f64()
+            ));
+            complain(format_args!(
+                "  run the same command again when the store is back, or mds dlq replay and the rest"
+            ));
+        }
         End::Stopped(_) => {}
     }
     let summary = Summary::new(counts, settled, elapsed, changes);
@@ -255,7 +263,7 @@ impl Live {
             let report = if announce { self.store.shutdown(deadline).await } else { self.store.finish(deadline).await };
             report.coordinators.first().map(Settled::from)
         };
-        match timeout(deadline + GRACE, ended).await {
+        match timeout(deadline + LAST_LETTERS, ended).await {
             Ok(Some(settled)) => settled,
             // The coordinator hangs with its sink. Its buffer still knows what became of every record.
             _ => Settled::from(&self.handle.reporter()()),
@@ -264,12 +272,12 @@ impl Live {
 
     /// Closes the database file, and returns the level changes up to the last.
     async fn close(&self) -> LevelChanges {
-        let _ = timeout(GRACE, self.sink.close()).await;
         let changes = async {
             self.feedback.idle().await;
             self.levels.send(Count).await
         };
-        timeout(GRACE, changes).await.ok().and_then(Result::ok).unwrap_or_default()
+        let (_, changes) = tokio::join!(timeout(GRACE, self.sink.close()), timeout(GRACE, changes));
+        changes.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 
@@ -302,26 +310,43 @@ async fn read_and_flushed(
     End::Broken(refusal.to_string())
 }
 
-/// Shows how it goes, and ends when the store was away for `give_up_after`; 0 is for ever.
-async fn watch(give_up_after: Duration, progress: &Progress, tally: &Tally, live: Option<&Live>, started: Instant) {
+/// Shows how it goes, and ends when the store was away for `give_up_after`, with what it said; 0 is for ever.
+async fn watch(
+    give_up_after: Duration,
+    progress: &Progress,
+    tally: &Tally,
+    live: Option<&Live>,
+    started: Instant,
+) -> String {
     let mut outage = Outage::new(Instant::now());
     loop {
+        let mut level = Level::Ok;
+        let mut trouble = None;
         if let Some(live) = live {
             let health = live.handle.health().await;
-            let waiting = health.queue_size + health.in_flight;
-            let away = outage.observe(Instant::now(), health.counters.stored, waiting);
-            let why = health.trouble.as_deref().unwrap_or("the store does not answer");
-            if away >= SHOW_OUTAGE {
-                progress.outage(away, why);
+            let settled = health.counters.stored + health.counters.dead_lettered;
+            // What is in the queue alone may wait for its batch, which is nobody's fault.
+            let away = outage.observe(Instant::now(), settled, health.in_flight > 0);
+            let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {
+                "dead letters cannot be written".to_owned()
             } else {
-                let rate = tally.accepted() as f64 / started.elapsed().as_secs_f64().max(0.001);
-                progress.rate(rate, health.level);
-            }
+                health.trouble.map_or_else(|| "the store does not answer".to_owned(), |trouble| trouble.to_string())
+            };
             if outage.is_worth_a_line(away) {
+                let waiting = health.queue_size + health.in_flight;
                 tracing::warn!(seconds = away.as_secs(), waiting, why, "nothing is stored");
             }
             if !give_up_after.is_zero() && away >= give_up_after {
-                return;
+                return why;
+            }
+            level = health.level;
+            trouble = (away >= SHOW_OUTAGE).then_some((away, why));
+        }
+        match trouble {
+            Some((away, why)) => progress.outage(away, &why),
+            None => {
+                let rate = tally.accepted() as f64 / started.elapsed().as_secs_f64().max(0.001);
+                progress.rate(rate, level);
             }
         }
         sleep(REFRESH).await;

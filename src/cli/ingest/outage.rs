@@ -5,24 +5,25 @@ use std::time::{Duration, Instant};
 /// How far apart the lines in the log are.
 const LINES: Duration = Duration::from_secs(10);
 
-/// Time in which records waited and none was stored.
+/// Time in which batches waited and none was settled.
 #[derive(Debug)]
 pub struct Outage {
-    stored: u64,
-    /// When something was stored last, or nothing waited.
+    settled: u64,
+    /// When something was settled last, or nothing waited.
     fine_at: Instant,
     lines: u32,
 }
 
 impl Outage {
     pub fn new(now: Instant) -> Self {
-        Self { stored: 0, fine_at: now, lines: 0 }
+        Self { settled: 0, fine_at: now, lines: 0 }
     }
 
-    /// Takes in what is stored and what waits, and returns for how long nothing was stored although something waited.
-    pub fn observe(&mut self, now: Instant, stored: u64, waiting: usize) -> Duration {
-        if stored != self.stored || waiting == 0 {
-            (self.stored, self.fine_at, self.lines) = (stored, now, 0);
+    /// Takes in how many records are settled, be it as dead letters that the store refused, and whether a batch waits
+    /// for the store. Returns for how long nothing was settled although one waited.
+    pub fn observe(&mut self, now: Instant, settled: u64, waits: bool) -> Duration {
+        if settled != self.settled || !waits {
+            (self.settled, self.fine_at, self.lines) = (settled, now, 0);
         }
         now.saturating_duration_since(self.fine_at)
     }
@@ -40,15 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_time_in_which_records_wait_and_none_is_stored_counts() {
+    fn only_time_in_which_a_batch_waits_and_none_is_settled_counts() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut outage = Outage::new(start);
-        assert_eq!(outage.observe(at(30), 0, 0), Duration::ZERO, "nothing waits");
-        assert_eq!(outage.observe(at(40), 0, 5), Duration::from_secs(10));
-        assert_eq!(outage.observe(at(50), 1, 4), Duration::ZERO, "one was stored");
-        assert_eq!(outage.observe(at(55), 1, 4), Duration::from_secs(5));
-        assert_eq!(outage.observe(at(56), 1, 0), Duration::ZERO);
+        assert_eq!(outage.observe(at(30), 0, false), Duration::ZERO, "nothing waits");
+        assert_eq!(outage.observe(at(40), 0, true), Duration::from_secs(10));
+        assert_eq!(outage.observe(at(50), 1, true), Duration::ZERO, "one was settled");
+        assert_eq!(outage.observe(at(55), 1, true), Duration::from_secs(5));
+        assert_eq!(outage.observe(at(56), 1, false), Duration::ZERO);
     }
 
     #[test]

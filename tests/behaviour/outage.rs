@@ -1,0 +1,245 @@
+//! `mds ingest` while the store is away: what is waited out, what is given up, and that the books are right either way.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::mds::{
+    Running, SP500, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows, run, stderr,
+    stored, summary,
+};
+
+const SP500_ARGS: [&str; 6] = ["--symbol", "SPX", "--timeframe", "1d", "--json", SP500];
+
+/// Makes it try often, so that a test is short.
+fn hasty(mut command: Command) -> Command {
+    command.env("MDS_RETRY_MAX_BACKOFF_MS", "50").env("MDS_CB_HALF_OPEN_AFTER_SEC", "0");
+    command
+}
+
+/// A new file, locked before anything is in it.
+fn locked_before_there_is_a_store(dir: &Path) -> Connection {
+    let lock = Connection::open(dir.join("market_data.db")).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    lock
+}
+
+/// The times of the bars in the dead letters, sorted.
+fn buried(dir: &Path) -> Vec<String> {
+    let mut times: Vec<_> =
+        dead_letters(dir).iter().map(|letter| letter["record"]["ts"].as_str().unwrap().to_owned()).collect();
+    times.sort_unstable();
+    times
+}
+
+/// The times of the first rows of the file, as a dead letter has them.
+fn first_of_sp500(rows: u64) -> Vec<String> {
+    let times = expected(SP500, "SPX").into_keys().take(rows as usize);
+    times.map(|(.., ts)| jiff::Timestamp::from_microsecond(ts).unwrap().to_string()).collect()
+}
+
+fn books(summary: &Value) -> [u64; 4] {
+    ["read", "stored", "dead_lettered", "unsettled"].map(|field| count(summary, field))
+}
+
+// Red if a failure for the lock counts against a batch (attempts that run out while the circuit is closed, or are not
+// forgotten when it opens), or if a batch is settled that the lock kept out.
+#[test]
+fn a_database_that_another_process_locks_again_and_again_costs_nothing() {
+    let locks = std::env::var("MDS_TEST_LOCKS").map_or(5, |locks| locks.parse::<usize>().expect("a number"));
+    let dir = tempfile::tempdir().unwrap();
+    let other = empty_store(dir.path());
+    other.busy_timeout(Duration::from_secs(30)).unwrap();
+    let mut command = hasty(ingest(dir.path(), &["--timeframe", "1m", "--json", "-"]));
+    command.env("MDS_COORDINATOR_CAPACITY", "500").env("MDS_COORDINATOR_BATCH_SIZE", "50");
+    command.env("MDS_RETRY_MAX_ATTEMPTS", "2");
+    let mut running = Running::start(command);
+    let mut stdin = running.stdin.take().unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let feeding = thread::spawn(move || {
+        use std::io::Write;
+        let mut ids = 0;
+        stdin.write_all(b"symbol,ts,open,high,low,close\n").unwrap();
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            let lines: String =
+                (ids..ids + 20).map(|id| format!("S{},{},1,1,1,1\n", id % 16, 1_000_000_000 + id)).collect();
+            stdin.write_all(lines.as_bytes()).unwrap();
+            ids += 20;
+        }
+        ids
+    });
+    for lock in 0..locks {
+        let before = rows(dir.path());
+        eventually("more is stored", || rows(dir.path()) > before);
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        // A short one that the retries outlast, or one that opens the circuit.
+        running.wait_for(if lock % 2 == 0 { "is tried again" } else { "left alone for a while" });
+        thread::sleep(Duration::from_micros(fastrand::u64(..50_000)));
+        other.execute_batch("ROLLBACK").unwrap();
+    }
+    drop(stop);
+    let ids: i64 = feeding.join().unwrap();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), dead_letters(dir.path()).len()), (Some(0), 0), "{summary}");
+    assert_eq!(books(&summary), [ids as u64, ids as u64, 0, 0]);
+    let times: BTreeSet<i64> = stored(dir.path()).into_keys().map(|(.., ts)| ts / 1_000_000 - 1_000_000_000).collect();
+    assert!(times.into_iter().eq(0..ids), "{ids} rows");
+}
+
+// Red if a lock, or a place that cannot be reached, is an error when it is met at the start.
+#[test]
+fn a_store_that_is_away_at_the_start_is_waited_for() {
+    let load = |dir: &Path, comes_back: &dyn Fn()| {
+        let mut command = hasty(ingest(dir, &SP500_ARGS));
+        command.env("MDS_DATABASE_URL", "sqlite://place/market_data.db");
+        let running = Running::start(command);
+        running.wait_for("cannot be opened now");
+        running.wait_for("is tried again");
+        comes_back();
+        let (status, summary) = running.end();
+        assert_eq!((status.code(), books(&summary)), (Some(0), [5031, 5031, 0, 0]), "{summary}");
+        assert!(stored(&dir.join("place")) == expected(SP500, "SPX"));
+        assert_eq!(dead_letters(dir).len(), 0);
+    };
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("place")).unwrap();
+    let lock = locked_before_there_is_a_store(&dir.path().join("place"));
+    load(dir.path(), &|| lock.execute_batch("ROLLBACK").unwrap());
+
+    // Where a directory should be that is mounted later, there is something else.
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("place");
+    fs::write(&place, "").unwrap();
+    load(dir.path(), &|| {
+        fs::remove_file(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+    });
+}
+
+// Red if what was given up is not exactly what was accepted: the reader is stopped at a full queue, in the middle of a
+// chunk. Red also if a locked store at the start is an error, or 69 is said of a run that did its job.
+#[test]
+fn what_is_given_up_is_what_was_accepted_and_a_second_run_makes_the_store_whole() {
+    let empty = |dir: &Path| {
+        let lock = empty_store(dir);
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        lock
+    };
+    for lock in [empty, locked_before_there_is_a_store] {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = lock(dir.path());
+        let give_up = |more: &[&str]| {
+            let mut command = hasty(ingest(dir.path(), &SP500_ARGS));
+            command.args(more).env("MDS_COORDINATOR_CAPACITY", "300").env("MDS_COORDINATOR_BATCH_SIZE", "20");
+            command.output().unwrap()
+        };
+        let output = give_up(&["--give-up-after", "500ms"]);
+        assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+        let log = stderr(&output);
+        assert!(log.contains("error: gave up, nothing was stored for 0.5 s: ") && log.contains("locked"), "{log}");
+        let [read, stored_, buried_, unsettled] = books(&summary(&output));
+        assert_eq!((stored_, buried_, unsettled), (0, read, 0));
+        assert!((300..=400).contains(&read), "{read}");
+        assert_eq!(buried(dir.path()), first_of_sp500(read));
+
+        lock.execute_batch("ROLLBACK").unwrap();
+        let output = give_up(&[]);
+        assert_eq!((output.status.code(), books(&summary(&output))), (Some(0), [5031, 5031, 0, 0]));
+        assert!(stored(dir.path()) == expected(SP500, "SPX"));
+
+        let mut replay = crate::mds::mds(dir.path());
+        assert!(replay.args(["dlq", "replay"]).output().unwrap().status.success());
+        assert_eq!(dead_letters(dir.path()).len(), 0);
+        assert!(stored(dir.path()) == expected(SP500, "SPX"), "the letters held what the store holds");
+    }
+}
+
+// Red if 0 means at once. Half a second is longer than the watch needs to see it.
+#[test]
+fn with_0_it_is_never_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let running = Running::start(hasty(ingest(dir.path(), &[&SP500_ARGS[..], &["--give-up-after", "0"]].concat())));
+    running.wait_for("is tried again");
+    thread::sleep(Duration::from_millis(500));
+    lock.execute_batch("ROLLBACK").unwrap();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), books(&summary)), (Some(0), [5031, 5031, 0, 0]));
+}
+
+// Red if records count as kept from the store that only wait for the time of their batch.
+#[test]
+fn a_batch_that_is_not_due_is_no_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command =
+        ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "--give-up-after", "0.3", "-"]);
+    command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "1h").env("MDS_COORDINATOR_BATCH_SIZE", "10");
+    let mut running = Running::start(command);
+    running.write(&minutes(15));
+    eventually("a full batch is stored", || rows(dir.path()) == 10);
+    // More than twice what it would wait in an outage.
+    thread::sleep(Duration::from_millis(700));
+    running.stdin.take();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), books(&summary)), (Some(0), [15, 15, 0, 0]));
+}
+
+// Red if only what is stored counts as an answer of the store: this one answers all the time, and refuses.
+#[test]
+fn a_store_that_refuses_every_record_is_no_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON bars BEGIN SELECT RAISE(ABORT, 'nothing today'); END";
+    empty_store(dir.path()).execute_batch(refuse).unwrap();
+    fs::write(dir.path().join("bars.csv"), minutes(2_000)).unwrap();
+    let output =
+        run(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "--give-up-after", "0.25", "bars.csv"]);
+    let summary = summary(&output);
+    assert_eq!((output.status.code(), books(&summary)), (Some(65), [2_000, 0, 2_000, 0]), "{}", stderr(&output));
+    assert!(summary["seconds"].as_f64().unwrap() > 0.3, "too quick to show anything: {summary}");
+}
+
+// Red if records are called dead letters that could not be written as such, or the exit says that they are safe.
+#[cfg(unix)]
+#[test]
+fn what_can_be_kept_nowhere_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Leads nowhere, and cannot become a directory.
+    std::os::unix::fs::symlink("nowhere", dir.path().join("dead_letters")).unwrap();
+    let args = [&SP500_ARGS[..], &["--give-up-after", "0.3"]].concat();
+    let output = hasty(ingest(dir.path(), &args)).output().unwrap();
+    let summary = summary(&output);
+    assert_eq!(output.status.code(), Some(70), "{}", stderr(&output));
+    assert_eq!(books(&summary), [5031, 0, 0, 5031], "the whole file fits into the queue");
+    assert!(stderr(&output).contains("neither stored nor dead letters"), "{}", stderr(&output));
+}
+
+// Red if the line at a terminal says nothing of an outage, or not why.
+#[test]
+fn a_terminal_shows_what_is_wrong_and_for_how_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let load = format!(
+        "'{}' ingest --symbol SPX --timeframe 1d --give-up-after 2.5 '{SP500}' --json",
+        env!("CARGO_BIN_EXE_mds")
+    );
+    let mut script = in_dir(Command::new("timeout"), dir.path());
+    script.args(["60", "script", "--quiet", "--return", "--command", &format!("stty cols 250; {load}"), "/dev/null"]);
+    let output = hasty(script).env("MDS_LOG", "error").stdin(Stdio::null()).output().unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(69), "{seen}");
+    assert!(seen.contains("nothing stored for 1 s: ") && seen.contains("nothing stored for 2 s: "), "{seen}");
+    assert!(seen.contains("database is locked"), "{seen}");
+}
