@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::policy::{BreakerConfig, Overflow, RetryPolicy, WatermarkError, Watermarks};
 
+#[cfg(feature = "cli")]
 pub(crate) use self::variables::duration;
 pub use self::{
     read::Loaded,

@@ -93,3 +93,32 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 pub(super) fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Sabotage: leave it to the closing of the file: it stays locked for as long as a process that was being started.
+    #[test]
+    fn a_lock_goes_with_its_value_though_others_have_the_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        let file = File::open(&path).unwrap();
+        let inherited = file.try_clone().unwrap();
+        let lock = Locked::new(file).unwrap();
+        assert!(Locked::new(File::open(&path).unwrap()).is_err());
+        drop(lock);
+        assert!(Locked::new(File::open(&path).unwrap()).is_ok());
+        drop(inherited);
+    }
+
+    // Sabotage: write the fraction as the time's text has it: the second is older than the first.
+    #[test]
+    fn names_sort_by_time() {
+        let micros = [1_700_000_000_000_000, 1_700_000_000_500_000, 1_700_000_000_500_001, 1_700_000_001_000_000];
+        let names = micros.map(|micros| new_name(Timestamp::from_micros(micros)));
+        assert!(names.is_sorted(), "{names:?}");
+        assert!(names[1].starts_with("20231114T221320-500000-") && names[1].ends_with(".ndjson"), "{names:?}");
+    }
+}

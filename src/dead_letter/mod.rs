@@ -33,6 +33,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::read::has_files;
 use self::writer::{Disk, Job, RealDisk, Writer};
 pub use self::{
     entry::{DeadLetter, Entry},

@@ -42,6 +42,12 @@ pub fn list(dir: &Path) -> Result<List, FilesError> {
     Ok(List { paths: paths.into_iter(), open: None })
 }
 
+/// Says whether there is a file of entries, if only of settled ones.
+#[cfg(feature = "cli")]
+pub(crate) fn has_files(dir: &Path) -> Result<bool, FilesError> {
+    files::list(dir).map(|files| !files.is_empty()).map_err(|error| FilesError::io(dir, "read", error))
+}
+
 /// The entries of a directory: see [`list`].
 #[derive(Debug)]
 pub struct List {

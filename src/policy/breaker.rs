@@ -105,21 +105,23 @@ impl CircuitBreaker {
     }
 
     /// A write that began at `began` failed transiently, which was seen at `now`. Opens the circuit at the threshold.
-    pub fn failed(&mut self, began: Duration, now: Duration) {
+    /// `asked` is how long the store wants to be left alone: the first probe waits at least so long.
+    pub fn failed(&mut self, began: Duration, now: Duration, asked: Option<Duration>) {
         if !self.is_closed() || self.last_failure.is_some_and(|last| began < last) {
             return;
         }
         self.last_failure = Some(now);
         self.failures = self.failures.saturating_add(1);
         if self.config.failure_threshold.is_some_and(|threshold| self.failures >= threshold.get()) {
-            self.open(now);
+            self.open(now, asked);
         }
     }
 
     /// Opens the circuit, whatever was counted. A breaker that was configured away stays closed.
-    pub fn open(&mut self, now: Duration) {
+    pub fn open(&mut self, now: Duration, asked: Option<Duration>) {
         if self.can_open() {
-            self.state = State::Open { until: now.saturating_add(self.config.half_open_after) };
+            let wait = self.config.half_open_after.max(asked.unwrap_or_default());
+            self.state = State::Open { until: now.saturating_add(wait) };
             self.failures = 0;
         }
     }
@@ -131,9 +133,9 @@ impl CircuitBreaker {
     }
 
     /// The probe failed, or nothing was heard of it.
-    pub fn probe_failed(&mut self, now: Duration) {
+    pub fn probe_failed(&mut self, now: Duration, asked: Option<Duration>) {
         if self.state == State::HalfOpen {
-            self.open(now);
+            self.open(now, asked);
         }
     }
 }
@@ -153,13 +155,13 @@ mod tests {
     #[test]
     fn opens_at_the_threshold_and_only_for_failures_in_a_row() {
         let mut breaker = breaker(3);
-        breaker.failed(ms(1), ms(2));
-        breaker.failed(ms(3), ms(4));
+        breaker.failed(ms(1), ms(2), None);
+        breaker.failed(ms(3), ms(4), None);
         breaker.succeeded();
-        breaker.failed(ms(5), ms(6));
-        breaker.failed(ms(7), ms(8));
+        breaker.failed(ms(5), ms(6), None);
+        breaker.failed(ms(7), ms(8), None);
         assert_eq!(breaker.state(), CircuitState::Closed, "a success in between starts the count anew");
-        breaker.failed(ms(9), ms(10));
+        breaker.failed(ms(9), ms(10), None);
         assert_eq!((breaker.state(), breaker.probe_at()), (CircuitState::Open, Some(ms(1_010))));
     }
 
@@ -167,37 +169,47 @@ mod tests {
     fn writes_that_fail_together_are_one_failure() {
         let mut breaker = breaker(2);
         for _ in 0..10 {
-            breaker.failed(ms(1), ms(5));
+            breaker.failed(ms(1), ms(5), None);
         }
         assert_eq!(breaker.state(), CircuitState::Closed);
-        breaker.failed(ms(5), ms(6));
+        breaker.failed(ms(5), ms(6), None);
         assert_eq!(breaker.state(), CircuitState::Open);
     }
 
     #[test]
     fn a_probe_decides_and_one_that_fails_waits_again() {
         let mut breaker = breaker(1);
-        breaker.failed(ms(0), ms(10));
+        breaker.failed(ms(0), ms(10), None);
         breaker.probe();
         assert_eq!((breaker.state(), breaker.probe_at()), (CircuitState::HalfOpen, None));
-        breaker.failed(ms(11), ms(12));
+        breaker.failed(ms(11), ms(12), None);
         assert_eq!(breaker.state(), CircuitState::HalfOpen, "only the probe itself decides");
-        breaker.probe_failed(ms(2_000));
+        breaker.probe_failed(ms(2_000), None);
         assert_eq!((breaker.state(), breaker.probe_at()), (CircuitState::Open, Some(ms(3_000))));
         breaker.probe();
         breaker.succeeded();
         assert_eq!(breaker.state(), CircuitState::Closed);
-        breaker.probe_failed(ms(4_000));
+        breaker.probe_failed(ms(4_000), None);
         assert_eq!(breaker.state(), CircuitState::Closed, "a late word of a probe changes nothing");
+    }
+
+    #[test]
+    fn a_store_that_asks_for_more_time_gets_it_before_the_probe() {
+        let mut breaker = breaker(1);
+        breaker.failed(ms(0), ms(10), Some(ms(5_000)));
+        assert_eq!(breaker.probe_at(), Some(ms(5_010)));
+        breaker.probe();
+        breaker.probe_failed(ms(6_000), Some(ms(30)));
+        assert_eq!(breaker.probe_at(), Some(ms(7_000)), "never sooner than without");
     }
 
     #[test]
     fn without_a_threshold_it_never_opens() {
         let mut breaker = breaker(0);
         for at in 0..1_000 {
-            breaker.failed(ms(at), ms(at));
+            breaker.failed(ms(at), ms(at), None);
         }
-        breaker.open(ms(1_000));
+        breaker.open(ms(1_000), None);
         assert_eq!(breaker.state(), CircuitState::Closed);
     }
 }

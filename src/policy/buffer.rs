@@ -4,261 +4,27 @@
 //! Everything that has to be exact is decided here, in one place and in one order. The caller brings records, the time
 //! and wakers, and carries out what [`BoundedBuffer::effects`] asks for once it has let go of its lock.
 
+mod contract;
+mod partition;
+
 use std::{
     collections::{HashMap, VecDeque},
-    num::{NonZeroU32, NonZeroUsize},
-    ops::Range,
     sync::Arc,
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
-mod partition;
-
-use self::partition::{Out, Partition, Segment};
+pub use self::contract::{
+    BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
+    News, Outcome, Overflow, Refused, Verdict,
+};
+use self::partition::{Out, Partition, Probe, Segment};
 use super::{
-    Level,
-    breaker::{BreakerConfig, CircuitBreaker, CircuitState},
+    breaker::CircuitBreaker,
     credits::{Claim, Credits, Ticket},
     drain_rate::DrainRate,
     fence::{FenceId, Fences},
-    watermark::{Watermark, Watermarks},
+    watermark::Watermark,
 };
-
-/// What happens to a record that is submitted while no credit is free.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overflow {
-    /// The submitter waits for a credit, first come first served. Nothing is lost; the producer runs at the store's
-    /// speed. Choose it for files, backfills, and feeds that can be paused.
-    #[default]
-    Block,
-    /// The oldest records in the queue are evicted to make room, each counted as dropped; a record that a worker has
-    /// taken is never evicted. Choose it when only the latest matters and the producer cannot wait.
-    DropOldest,
-    /// The new record is refused and handed back; one that was accepted is never lost. Choose it when the producer has
-    /// something better to do with the record, such as telling its own client to come back later.
-    Error,
-}
-
-/// The fixed properties of a [`BoundedBuffer`].
-#[derive(Clone, Copy, Debug)]
-pub struct BufferConfig {
-    /// The most records that the queue takes: the number of credits.
-    pub capacity: NonZeroUsize,
-    /// How many partitions, each served by one worker.
-    pub partitions: NonZeroUsize,
-    /// The most records in one batch.
-    pub batch_size: NonZeroUsize,
-    /// How long the oldest record of a partition waits for its batch to become full.
-    pub flush_interval: Duration,
-    /// What happens when no credit is free.
-    pub overflow: Overflow,
-    /// When the level changes.
-    pub watermarks: Watermarks,
-    /// When the circuit opens.
-    pub breaker: BreakerConfig,
-    /// After so many transient failures a batch is given up, if it is the batch that is at fault.
-    pub max_attempts: NonZeroU32,
-}
-
-/// Why a record was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No credit is free.
-    Full,
-    /// No credit is free, and the circuit is open.
-    CircuitOpen,
-    /// The buffer only empties itself.
-    Draining,
-    /// The buffer has come to its end.
-    Closed,
-}
-
-/// Whether records go in and out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BufferState {
-    /// Records go in and out.
-    Open,
-    /// Records only go out, at once.
-    Draining,
-    /// Nothing moves any more.
-    Closed,
-}
-
-/// Names a lease: the right and duty of one worker to settle one batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LeaseId(u64);
-
-/// A batch handed out. The buffer keeps the records too until they are settled, so a worker that dies loses nothing.
-#[derive(Debug)]
-pub struct Leased<T> {
-    /// What has to be settled or parked.
-    pub id: LeaseId,
-    /// Whose records they are.
-    pub partition: usize,
-    /// What holds the records, in the order in which they were accepted.
-    pub records: Arc<Vec<T>>,
-    /// Where in `records` the batch is.
-    pub range: Range<usize>,
-}
-
-/// What to do after a transient failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Wait, and write the batch again.
-    Retry {
-        /// Its failures so far, at least one.
-        failures: u32,
-    },
-    /// Leave it: the lease is back with the buffer.
-    Parked,
-    /// Go on as if the sink had refused it for good: it is this batch that is at fault.
-    GiveUp,
-}
-
-/// What to do after the sink refused a batch for good.
-#[derive(Debug)]
-pub enum Isolated<T> {
-    /// Write this half of it, under the same lease. The other half comes next.
-    Half(Leased<T>),
-    /// It is a single record, and this was its last attempt of so many.
-    Alone {
-        /// Writes that held it and failed, as far as they were counted.
-        attempts: u32,
-    },
-}
-
-/// What became of an accepted record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The sink has it, durably.
-    Stored,
-    /// The dead-letter file has it, durably.
-    DeadLettered,
-    /// It was given up unwritten.
-    Dropped(DropReason),
-}
-
-/// Why a record was given up unwritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum DropReason {
-    /// [`Overflow::DropOldest`] made room for a newer one.
-    DropOldest,
-}
-
-/// Something that producers may have to hear of, in the order in which it happened.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum News {
-    /// The queue size crossed a mark.
-    Level(Crossing),
-    /// The circuit opened.
-    CircuitOpened {
-        /// The queue size then.
-        size: usize,
-        /// Records a second then; none when nothing was written yet.
-        drain_rate: Option<f64>,
-        /// How long until the first probe.
-        probe_in: Duration,
-    },
-    /// The circuit closed.
-    CircuitClosed {
-        /// The queue size then.
-        size: usize,
-        /// Records a second then; none when nothing was written yet.
-        drain_rate: Option<f64>,
-    },
-}
-
-/// A level change that the queue size made.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Crossing {
-    /// The level from now on.
-    pub level: Level,
-    /// The queue size that made the change.
-    pub size: usize,
-    /// Records a second at that moment; none when nothing was written yet.
-    pub drain_rate: Option<f64>,
-}
-
-/// How many records went which way since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// Accepted.
-    pub submitted: u64,
-    /// Committed durably by the sink.
-    pub stored: u64,
-    /// Appended durably to the dead-letter file.
-    pub dead_lettered: u64,
-    /// Evicted by [`Overflow::DropOldest`].
-    pub dropped: u64,
-    /// Refused because no credit was free. Not part of `submitted`.
-    pub rejected_full: u64,
-    /// Refused because the coordinator was draining. Not part of `submitted`.
-    pub rejected_draining: u64,
-    /// Refused because the coordinator had come to its end. Not part of `submitted`.
-    pub rejected_closed: u64,
-    /// Refused by validation. Not part of `submitted`.
-    pub rejected_invalid: u64,
-}
-
-/// One moment of a buffer, all of it taken under one lock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BufferSnapshot {
-    /// Whether records go in and out.
-    pub state: BufferState,
-    /// The most records that the queue takes.
-    pub capacity: usize,
-    /// Accepted records not yet taken by a worker.
-    pub queued: usize,
-    /// Records taken by a worker, or parked, and not yet settled.
-    pub in_flight: usize,
-    /// Those of `in_flight` whose lease came back and waits for a worker.
-    pub parked: usize,
-    /// Submitters that wait for a credit.
-    pub waiting: usize,
-    /// How long the oldest queued record has been waiting.
-    pub oldest_age: Option<Duration>,
-    /// Records a second that were settled of late; none when nothing was written yet.
-    pub drain_rate: Option<f64>,
-    /// The level that the queue size alone demands.
-    pub level: Level,
-    /// Whether batches go to the store.
-    pub circuit: CircuitState,
-    /// How long until the next probe of an open circuit.
-    pub probe_in: Option<Duration>,
-    /// How many records went which way.
-    pub counters: Counters,
-}
-
-impl BufferSnapshot {
-    /// Returns what is missing from the books: 0, or records were lost or made up.
-    pub fn residual(&self) -> i128 {
-        let out = [self.counters.stored, self.counters.dead_lettered, self.counters.dropped];
-        let here = [self.queued as u64, self.in_flight as u64];
-        i128::from(self.counters.submitted) - out.into_iter().chain(here).map(i128::from).sum::<i128>()
-    }
-}
-
-/// What the caller has to do once it has let go of its lock.
-#[derive(Debug)]
-pub struct Effects<T, W, R> {
-    /// Waiters that have news.
-    pub wake: Vec<W>,
-    /// Receipts whose records have met their end.
-    pub outcomes: Vec<(R, Outcome)>,
-    /// Receipts of records of which nobody will ever know.
-    pub lost: Vec<R>,
-    /// Evicted records, to be dropped where it harms nobody.
-    pub evicted: Vec<T>,
-    /// Whether whoever hands out batches has something to do and has not been told yet.
-    pub ring: bool,
-}
 
 /// See the [module documentation](self). `W` wakes a waiter, `R` is a receipt for a record: the buffer keeps both and
 /// gives them back.
@@ -278,8 +44,8 @@ pub struct BoundedBuffer<T, W, R = ()> {
     /// The lease that is the probe.
     probe: Option<LeaseId>,
     probes: u64,
-    /// Writes that succeeded, ever.
-    successes: u64,
+    /// How often the store took a batch or refused it for good, ever: then it was there.
+    answers: u64,
     news: Vec<News>,
     counters: Counters,
     drain_rate: DrainRate,
@@ -317,7 +83,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             breaker: CircuitBreaker::new(config.breaker),
             probe: None,
             probes: 0,
-            successes: 0,
+            answers: 0,
             news: Vec::new(),
             counters: Counters::default(),
             drain_rate: DrainRate::default(),
@@ -593,7 +359,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
         let segment = match self.partitions[index].pop_parked() {
             Some(parked) => parked,
-            None => self.take_batch(index, now)?,
+            None => self.take_batch(index, self.config.batch_size.get(), now)?,
         };
         Some(self.lease(index, segment))
     }
@@ -605,20 +371,17 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             return None;
         }
         let count = self.partitions.len();
-        let (_, index, parked) = (self.first..count)
+        let (_, index, probe) = (self.first..count)
             .chain(0..self.first)
             .filter(|&index| self.partitions[index].waits_for_batch())
             .filter_map(|index| {
-                let partition = &self.partitions[index];
-                match partition.next_probe(self.key) {
-                    Some((probed, at)) => Some((probed, index, Some(at))),
-                    None => (partition.queued() > 0).then_some((0, index, None)),
-                }
+                let (probed, probe) = self.partitions[index].next_probe(self.key, self.config.batch_size.get())?;
+                Some((probed, index, probe))
             })
             .min_by_key(|&(probed, ..)| probed)?;
-        let mut segment = match parked {
-            Some(at) => self.partitions[index].take_parked(at)?,
-            None => self.take_batch(index, now)?,
+        let mut segment = match probe {
+            Probe::Parked(at) => self.partitions[index].take_parked(at)?,
+            Probe::Queued(most) => self.take_batch(index, most, now)?,
         };
         self.probes += 1;
         segment.probed = self.probes;
@@ -628,9 +391,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(leased)
     }
 
-    /// Takes a batch out of the queue.
-    fn take_batch(&mut self, index: usize, now: Duration) -> Option<Segment<T>> {
-        let batch = self.partitions[index].pop_batch(self.config.batch_size.get())?;
+    /// Takes a batch of at most so many records out of the queue.
+    fn take_batch(&mut self, index: usize, most: usize, now: Duration) -> Option<Segment<T>> {
+        let batch = self.partitions[index].pop_batch(most)?;
         // Time that passed with nothing taken was idle.
         self.drain_rate.pass(now, self.in_flight > 0);
         self.queued -= batch.len();
@@ -688,7 +451,6 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let segment = self.settle(lease, now, Outcome::Stored)?;
         self.counters.stored += segment.len() as u64;
         self.drain_rate.settle(segment.len());
-        self.successes += 1;
         self.store_answers();
         Some(segment.records)
     }
@@ -714,31 +476,34 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(segment)
     }
 
-    /// Takes in that a write of a lease, begun at `began`, failed transiently, and says what to do.
+    /// Takes in that a write of a lease, begun at `began`, failed transiently, and says what to do. `asked` is how long
+    /// the store wants to be left alone.
     ///
     /// The breaker is asked first: a failure that opens the circuit is the store's, and forgotten for the batch. A batch
-    /// that ran out of attempts is given up only if it must be the batch: another write succeeded since its first
-    /// failure, or there is no breaker.
-    pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration) -> Verdict {
-        let successes = self.successes;
+    /// that ran out of attempts is given up only if it must be the batch: the store answered another since its first
+    /// failure, or there is no breaker. Without such proof even the failures of one that failed its probe count again:
+    /// an open circuit lets others be the probe, and one of them will show who is at fault.
+    pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
+        let (answers, max_attempts) = (self.answers, self.config.max_attempts.get());
         let Some(segment) = self.find(lease) else { return Verdict::Parked };
         segment.attempts = segment.attempts.saturating_add(1);
-        segment.first_failure.get_or_insert(successes);
-        let (attempts, counts, first_failure) = (segment.attempts, segment.counts, segment.first_failure);
+        let first_failure = *segment.first_failure.get_or_insert(answers);
+        let attempts = segment.attempts;
+        let (exhausted, store_is_there) = (attempts >= max_attempts, first_failure < answers);
+        let counts = segment.counts || (exhausted && !store_is_there);
         if self.probe == Some(lease) {
-            self.probe_failed(lease, now);
+            self.probe_failed(lease, now, asked);
             return Verdict::Parked;
         }
         if counts && self.breaker.is_closed() {
-            self.breaker.failed(began, now);
+            self.breaker.failed(began, now, asked);
             self.tell_if_opened(now);
         }
         if !self.breaker.is_closed() {
             self.may_write(lease);
             return Verdict::Parked;
         }
-        let others_succeeded = first_failure.is_some_and(|first| first < self.successes);
-        if attempts >= self.config.max_attempts.get() && (others_succeeded || !self.breaker.can_open()) {
+        if exhausted && (store_is_there || !self.breaker.can_open()) {
             return Verdict::GiveUp;
         }
         Verdict::Retry { failures: attempts }
@@ -768,7 +533,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// comes back so has failed. Returns whether the lease was out.
     pub fn park(&mut self, lease: LeaseId, now: Duration) -> bool {
         if self.probe == Some(lease) {
-            self.probe_failed(lease, now);
+            self.probe_failed(lease, now, None);
             return true;
         }
         let Some((index, segment)) = self.end_lease(lease) else { return false };
@@ -779,15 +544,15 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Opens the circuit, whatever was counted.
     pub fn open_circuit(&mut self, now: Duration) {
         if self.breaker.is_closed() {
-            self.breaker.open(now);
+            self.breaker.open(now, None);
             self.tell_if_opened(now);
         }
     }
 
     /// Puts a probe that failed back, in halves, so that a record at fault does not spoil every probe of a batch; its
     /// further failures say nothing about the store.
-    fn probe_failed(&mut self, lease: LeaseId, now: Duration) {
-        self.breaker.probe_failed(now);
+    fn probe_failed(&mut self, lease: LeaseId, now: Duration, asked: Option<Duration>) {
+        self.breaker.probe_failed(now, asked);
         if let Some((index, mut segment)) = self.end_lease(lease) {
             segment.counts = false;
             if let Some(second) = segment.split() {
@@ -808,8 +573,13 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     fn store_answers(&mut self) {
         let was_closed = self.breaker.is_closed();
         self.breaker.succeeded();
+        self.answers += 1;
         if !was_closed {
             self.probe = None;
+            // How often a batch was a probe says how long the outage was. All of that is one failure.
+            for segment in self.partitions.iter_mut().flat_map(Partition::segments_mut) {
+                segment.attempts = segment.attempts.min(1);
+            }
             self.news.push(News::CircuitClosed { size: self.queued, drain_rate: self.drain_rate.per_second() });
             self.work = true;
         }
@@ -817,6 +587,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     fn tell_if_opened(&mut self, now: Duration) {
         if let Some(at) = self.breaker.probe_at() {
+            // Some may sleep through the whole outage before their next write.
+            self.partitions.iter_mut().filter_map(|partition| partition.lease.as_mut()).for_each(|out| {
+                out.segment.forget_failures();
+            });
             self.news.push(News::CircuitOpened {
                 size: self.queued,
                 drain_rate: self.drain_rate.per_second(),
@@ -1002,5 +776,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 }
 
+#[cfg(test)]
+mod bisect_tests;
+#[cfg(test)]
+mod failure_tests;
 #[cfg(test)]
 mod tests;

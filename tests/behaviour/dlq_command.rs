@@ -303,7 +303,7 @@ fn a_replay_that_is_killed_again_and_again_stores_everything() {
         command.env("MDS_COORDINATOR_BATCH_SIZE", "20").stdout(Stdio::null()).stderr(Stdio::null());
         let before = stored(dir.path()).len();
         let mut child = command.spawn().unwrap();
-        thread::sleep(Duration::from_micros(random.random_range(0..400_000)));
+        thread::sleep(Duration::from_micros(random.random_range(0..150_000)));
         let running = child.try_wait().unwrap().is_none();
         child.kill().unwrap();
         child.wait().unwrap();

@@ -56,10 +56,10 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
             Err(error) => failed(&error),
         };
     }
-    // Without dead letters nothing is to be stored, and a database that is not there need not be made.
-    match dead_letter::list(&settings.dlq_path).map(|mut list| list.next().is_none()) {
-        Ok(false) => {}
-        Ok(true) => return args.tell(&ReplayReport::default(), Exit::Done),
+    // Without files nothing is to be stored, and a database that is not there need not be made.
+    match dead_letter::has_files(&settings.dlq_path) {
+        Ok(true) => {}
+        Ok(false) => return args.tell(&ReplayReport::default(), Exit::Done),
         Err(error) => return failed(&error),
     }
     match signals::listen() {
@@ -106,7 +106,10 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
     };
     let result = match result {
         Some(done) => done,
-        None => timeout(GRACE, replayed).await.unwrap_or_else(|_| Ok(Ok(ReplayReport::default()))),
+        None => timeout(GRACE, replayed).await.unwrap_or_else(|_| {
+            let interrupted = Some("it did not end in time, so its counts are not known".to_owned());
+            Ok(Ok(ReplayReport { interrupted, ..ReplayReport::default() }))
+        }),
     };
     let _ = timeout(GRACE, sink.close()).await;
     if !report.is_complete() {

@@ -36,7 +36,7 @@ pub(super) struct Segment<T> {
     pub(super) range: Range<usize>,
     /// Transient failures that were not forgotten.
     pub(super) attempts: u32,
-    /// How many writes had succeeded when the first of these failures was seen.
+    /// How often the store had answered when the first of these failures was seen.
     pub(super) first_failure: Option<u64>,
     /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
     pub(super) counts: bool,
@@ -80,6 +80,15 @@ impl<T> Segment<T> {
     }
 }
 
+/// What may be the next probe of a partition.
+#[derive(Debug)]
+pub(super) enum Probe {
+    /// The parked segment at this place.
+    Parked(usize),
+    /// At most so many records from the head of the queue.
+    Queued(usize),
+}
+
 /// Up to one batch of records, so that handing one out moves a pointer and no record, and no growth copies a long
 /// queue.
 #[derive(Debug)]
@@ -107,6 +116,11 @@ impl<T> Partition<T> {
     /// Returns whether a worker could be given something, if it is ready.
     pub(super) fn waits_for_batch(&self) -> bool {
         self.asked && self.lease.is_none()
+    }
+
+    /// Returns all that was taken and is not settled.
+    pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment<T>> {
+        self.lease.as_mut().map(|out| &mut out.segment).into_iter().chain(&mut self.parked)
     }
 
     pub(super) fn has_parked(&self) -> bool {
@@ -161,14 +175,18 @@ impl<T> Partition<T> {
         Some((stamp, record))
     }
 
-    /// Takes the oldest queued records, up to a batch.
-    pub(super) fn pop_batch(&mut self, batch_size: usize) -> Option<Segment<T>> {
+    /// Takes the oldest queued records, at most so many.
+    pub(super) fn pop_batch(&mut self, most: usize) -> Option<Segment<T>> {
         let mut block = self.blocks.pop_front()?;
+        if block.records.len() > most {
+            let (records, stamps) = (block.records.split_off(most), block.stamps.split_off(most));
+            self.blocks.push_front(Block { records, stamps });
+        }
         // Evictions leave the first block short; a full batch is then made up from the next.
-        while block.records.len() < batch_size
+        while block.records.len() < most
             && let Some(next) = self.blocks.front_mut()
         {
-            let more = next.records.len().min(batch_size - block.records.len());
+            let more = next.records.len().min(most - block.records.len());
             block.records.extend(next.records.drain(..more));
             block.stamps.extend(next.stamps.drain(..more));
             if next.records.is_empty() {
@@ -205,19 +223,31 @@ impl<T> Partition<T> {
         self.parked.remove(index)
     }
 
-    /// Returns the parked segment that was least recently a probe, and the number of that probe, among those whose keys
-    /// no older one holds: another would overtake an update.
-    pub(super) fn next_probe(&self, key: fn(&T) -> u64) -> Option<(u64, usize)> {
+    /// Returns what may be the next probe, and the number of its last one: the parked segment that was least recently a
+    /// probe among those whose keys no older one holds, for another would overtake an update; or, once all of these were
+    /// probes, the head of the queue, as far as its keys are not parked and no more than a batch is in flight.
+    pub(super) fn next_probe(&self, key: fn(&T) -> u64, batch_size: usize) -> Option<(u64, Probe)> {
+        if !self.has_parked() {
+            return (self.queued > 0).then_some((0, Probe::Queued(batch_size)));
+        }
         let mut before = HashSet::new();
-        let mut best = None;
+        let mut best: Option<(u64, Probe)> = None;
         for (index, segment) in self.parked.iter().enumerate() {
             let keys = || segment.records[segment.range.clone()].iter().map(key);
-            if (index == 0 || !keys().any(|key| before.contains(&key)))
-                && best.is_none_or(|(probed, _)| segment.probed < probed)
+            if best.as_ref().is_none_or(|&(probed, _)| segment.probed < probed)
+                && (index == 0 || !keys().any(|key| before.contains(&key)))
             {
-                best = Some((segment.probed, index));
+                best = Some((segment.probed, Probe::Parked(index)));
             }
             before.extend(keys());
+        }
+        if best.as_ref().is_some_and(|&(probed, _)| probed > 0) {
+            let room = batch_size.saturating_sub(self.parked_records());
+            let queued = self.blocks.iter().flat_map(|block| &block.records).take(room);
+            let most = queued.take_while(|record| !before.contains(&key(record))).count();
+            if most > 0 {
+                return Some((0, Probe::Queued(most)));
+            }
         }
         best
     }

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
 use proptest::{prelude::*, test_runner::TestCaseError};
 
 use super::*;
+use crate::policy::{BreakerConfig, Level, Watermarks};
 
 /// One thing that a handle, a worker, the queue's actor or the coordinator does.
 #[derive(Clone, Debug)]
@@ -637,6 +638,6 @@ proptest! {
 }
 
 /// How many histories are tried: `MDS_TEST_HISTORIES`, 300 by default.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("MDS_TEST_HISTORIES").ok().map_or(300, |cases| cases.parse().expect("a number of histories"))
 }
