@@ -14,9 +14,11 @@ export MDS_TEST_DAMAGES=10000           # damaged dead-letter files
 export MDS_TEST_DEAD_LETTERS_EACH=3000  # dead letters of each of two writers beside a replay
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its model
 export MDS_TEST_KILLS=200               # SIGKILLs
+export MDS_TEST_LOCKS=20               # locks of another process under load
 export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
+export MDS_TEST_SMALL_DISKS=30          # full file systems, where this user may mount one
 export MDS_TEST_TERMS=50                # SIGTERMs under load
 export MDS_TEST_WAVES=100000            # square waves through real actors
 
