@@ -12,6 +12,8 @@ mod config_command;
 #[cfg(feature = "testing")]
 mod dead_letters;
 mod dependencies;
+#[cfg(all(target_os = "linux", feature = "testing", feature = "sqlite"))]
+mod disk_full;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod dlq_command;
 #[cfg(feature = "testing")]

@@ -1,0 +1,328 @@
+//! A disk that is full, for the database, for the dead letters and for both: nothing is acknowledged that is not there,
+//! and all goes on when there is room.
+//!
+//! The store runs in a child process, which can be given less room than others: by a limit of pages for its database, by
+//! a limit for all files that it writes, or on a file system of its own.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use futures::executor::block_on;
+use market_data_store::{
+    Bar, Coordinator, MarketDataStore, Outcome, Timeframe, Timestamp, dead_letter,
+    sink::{SqliteOptions, SqliteSink},
+};
+use rusqlite::Connection;
+
+use crate::support::{PATIENCE, settings, size_of_test};
+
+/// Where the child has its database and its dead letters; what makes a process the child.
+const DATABASE: &str = "MDS_TEST_FULL_DATABASE";
+const LETTERS: &str = "MDS_TEST_FULL_LETTERS";
+/// How many pages its database may have.
+const PAGES: &str = "MDS_TEST_FULL_PAGES";
+/// Of so many bars the database refuses one.
+const ONE_IN: &str = "MDS_TEST_FULL_ONE_IN";
+const BARS: u64 = 3_000;
+
+/// Writes bars, says what became of each, and says every change of the level.
+fn child(database: &Path) {
+    let number = |variable: &str| std::env::var(variable).ok().map(|value| value.parse::<u32>().unwrap());
+    let mut options = SqliteOptions::new(database);
+    options.max_pages = number(PAGES).and_then(NonZeroU32::new);
+    let one_in = u64::from(number(ONE_IN).unwrap());
+    let mut settings = settings();
+    settings.dlq_path = std::env::var_os(LETTERS).unwrap().into();
+    settings.coordinator.flush_interval = Duration::from_millis(1);
+    settings.coordinator.batch_size = 20;
+    settings.retry.initial_backoff = Duration::from_millis(5);
+    settings.retry.max_backoff = Duration::from_millis(20);
+    settings.circuit.half_open_after = Duration::from_millis(20);
+    let coordinator = Coordinator::new(SqliteSink::open(options).unwrap());
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let bars = store.coordinator::<Bar>().unwrap();
+    let mut levels = store.feedback().watch(bars.id());
+    thread::spawn(move || {
+        while block_on(levels.changed()).is_ok() {
+            let event = levels.borrow_and_update().clone();
+            say(&format!("{} {}", event.level, event.reason));
+        }
+    });
+    let producers = (0..4).map(|producer| {
+        let bars = bars.clone();
+        thread::spawn(move || {
+            for start in (producer..BARS).step_by(40) {
+                let receipts: Vec<_> = (start..BARS)
+                    .step_by(4)
+                    .take(10)
+                    .map(|id| {
+                        let volume = if id % one_in == 0 { 13.0 } else { 1.0 };
+                        let ts = Timestamp::from_micros(i64::try_from(id).unwrap());
+                        let bar = Bar::new(format!("S{}", id % 7), Timeframe::MINUTE, ts).ohlc(1.0, 1.0, 1.0, 1.0);
+                        (id, block_on(bars.write(bar.volume(volume))).unwrap())
+                    })
+                    .collect();
+                for (id, receipt) in receipts {
+                    match block_on(receipt).unwrap() {
+                        Outcome::Stored => say(&format!("stored {id}")),
+                        Outcome::DeadLettered => say(&format!("buried {id}")),
+                        Outcome::Dropped(_) => say(&format!("dropped {id}")),
+                    }
+                }
+            }
+        })
+    });
+    let producers: Vec<_> = producers.collect();
+    producers.into_iter().for_each(|producer| producer.join().unwrap());
+    assert!(block_on(store.shutdown(PATIENCE)).is_complete());
+    say("done");
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{line}").and_then(|()| out.flush()).unwrap();
+}
+
+/// The child, and what it has said.
+struct Store {
+    child: Child,
+    lines: Receiver<String>,
+    said: BTreeMap<u64, bool>,
+    database: PathBuf,
+    letters: PathBuf,
+}
+
+impl Store {
+    /// Starts the child with a database that refuses one bar in `one_in`, in which a table takes up room.
+    fn start(test: &str, database: &Path, letters: &Path, one_in: u64, is_short: bool) -> Self {
+        block_on(SqliteSink::open(SqliteOptions::new(database)).unwrap().close());
+        let other = Connection::open(database).unwrap();
+        let sql = "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN NEW.volume = 13
+                   BEGIN SELECT RAISE(ABORT, 'unlucky'); END;
+                   CREATE TABLE ballast AS SELECT zeroblob(400000)";
+        other.execute_batch(sql).unwrap();
+        let pages: u32 = other.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        drop(other);
+        // The signal would end the process; ignored it becomes the error of a write.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+        command.args(["--exact", test, "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env(DATABASE, database).env(LETTERS, letters).env(ONE_IN, one_in.to_string());
+        if is_short {
+            command.env(PAGES, (pages + 10).to_string());
+        }
+        let mut child = command.spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || stdout.lines().for_each(|line| drop(sender.send(line.unwrap()))));
+        Self { child, lines, said: BTreeMap::new(), database: database.into(), letters: letters.into() }
+    }
+
+    /// Takes in what it says up to a line, or one of several.
+    fn wait_for(&mut self, lines: &str) {
+        loop {
+            let said = self.lines.recv_timeout(PATIENCE);
+            let said = said.unwrap_or_else(|_| panic!("it never says {lines:?}, after {} outcomes", self.said.len()));
+            self.take(&said);
+            if lines.split(" or ").any(|line| line == said) {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, line: &str) {
+        assert!(!line.starts_with("dropped "), "{line}");
+        let Some((outcome @ ("stored" | "buried"), id)) = line.split_once(' ') else { return };
+        let before = self.said.insert(id.parse().unwrap(), outcome == "stored");
+        assert_eq!(before, None, "{line}, for the second time");
+    }
+
+    /// Fails for an acknowledgement so far that is not true. Whoever has no room left can still be asked.
+    fn check(&mut self) {
+        while let Ok(line) = self.lines.try_recv() {
+            self.take(&line);
+        }
+        let database = Connection::open(&self.database).unwrap();
+        database.busy_timeout(PATIENCE).unwrap();
+        let mut statement = database.prepare("SELECT ts FROM bars").unwrap();
+        let stored: Vec<i64> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let mut buried = Vec::new();
+        for found in dead_letter::list(&self.letters).unwrap() {
+            // Damage is not there: what was written of an entry that did not fit is taken back.
+            let entry = found.unwrap().entry.unwrap();
+            buried.push(serde_json::from_str::<Bar>(entry.record.get()).unwrap().ts.as_micros());
+        }
+        for (&id, &is_stored) in &self.said {
+            let place = if is_stored { &stored } else { &buried };
+            assert!(place.contains(&(id as i64)), "{id} is acknowledged (stored: {is_stored}) and is not there");
+        }
+    }
+
+    /// Sets how many bytes long the files may become that it writes.
+    fn limit_files(&self, limit: &str) {
+        let pid = self.child.id().to_string();
+        let prlimit = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}:unlimited")]).status();
+        assert!(prlimit.unwrap().success());
+    }
+
+    /// Waits for the end: every bar has met its own.
+    fn end(mut self, one_in: u64) {
+        self.wait_for("done");
+        self.check();
+        assert!(
+            self.said.iter().map(|(&id, &is_stored)| (id, is_stored)).eq((0..BARS).map(|id| (id, id % one_in != 0)))
+        );
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Time in which a store without room would make its mistakes: it tries again every few milliseconds.
+fn a_while() {
+    thread::sleep(Duration::from_millis(100));
+}
+
+// Red if a receipt is resolved before the commit, if a full database is held against its records, or if the connection
+// is of no use when there is room again.
+#[test]
+fn a_full_database_acknowledges_nothing_and_goes_on_when_there_is_room() {
+    if let Some(database) = std::env::var_os(DATABASE) {
+        return child(&PathBuf::from(database));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("bars.db");
+    let test = "disk_full::a_full_database_acknowledges_nothing_and_goes_on_when_there_is_room";
+    let mut store = Store::start(test, &database, &dir.path().join("letters"), 50, true);
+    store.wait_for("hard circuit_open");
+    a_while();
+    store.check();
+    assert!(store.said.values().any(|&is_stored| is_stored), "there was room for some");
+    let stored = |store: &Store| store.said.values().filter(|&&is_stored| is_stored).count();
+    assert!(stored(&store) < BARS as usize / 2, "it was never full");
+
+    // The limit stays; what takes up the room goes.
+    let other = Connection::open(&database).unwrap();
+    other.busy_timeout(PATIENCE).unwrap();
+    other.execute_batch("DROP TABLE ballast").unwrap();
+    store.end(50);
+}
+
+// Red if a record counts as buried that is in no file, or is given up because it cannot be buried.
+#[test]
+fn full_dead_letters_acknowledge_nothing_and_go_on_when_there_is_room() {
+    if let Some(database) = std::env::var_os(DATABASE) {
+        return child(&PathBuf::from(database));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let test = "disk_full::full_dead_letters_acknowledge_nothing_and_go_on_when_there_is_room";
+    // Every bar is refused, so the database writes nothing and does not notice.
+    let mut store = Store::start(test, &dir.path().join("bars.db"), &dir.path().join("letters"), 1, false);
+    store.wait_for("buried 0");
+    store.limit_files("0");
+    store.wait_for("hard dead_letters_unwritable");
+    store.check();
+    let before = store.said.len();
+    a_while();
+    store.check();
+    // Each partition may have had one on its way.
+    assert!(store.said.len() <= before + 4, "{before} before it was full, {} after", store.said.len());
+    store.limit_files("unlimited");
+    store.wait_for("ok dead_letters_writable");
+    store.end(1);
+}
+
+// Red as both of the above.
+#[test]
+fn a_disk_that_is_full_for_both_loses_nothing() {
+    if let Some(database) = std::env::var_os(DATABASE) {
+        return child(&PathBuf::from(database));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let test = "disk_full::a_disk_that_is_full_for_both_loses_nothing";
+    let mut store = Store::start(test, &dir.path().join("bars.db"), &dir.path().join("letters"), 10, false);
+    for full in 0..3 {
+        store.wait_for(&format!("stored {}", 1 + full * 600));
+        store.limit_files("0");
+        a_while();
+        store.check();
+        let before = store.said.len();
+        a_while();
+        store.check();
+        assert_eq!(store.said.len(), before, "acknowledged on a full disk");
+        assert!(before < BARS as usize, "it was done before the disk was full");
+        store.limit_files("unlimited");
+    }
+    store.end(10);
+}
+
+/// A small file system of its own, for as long as it lives.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// None where this process may not mount one.
+    fn mount() -> Option<Self> {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(disk.0.path()).output();
+        mount.is_ok_and(|mount| mount.status.success()).then_some(disk)
+    }
+
+    /// Takes all room but so much.
+    fn fill(&self, but: u64) -> PathBuf {
+        let path = self.0.path().join("ballast");
+        let mut ballast = fs::File::create(&path).unwrap();
+        while ballast.write_all(&[1; 4096]).is_ok() {}
+        let full = ballast.metadata().unwrap().len();
+        ballast.set_len(full.saturating_sub(but)).unwrap();
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+// Red as the above, on a disk that is really full. In the long suite, and there only where file systems can be mounted.
+#[test]
+fn a_small_disk_that_is_really_full_loses_nothing() {
+    if let Some(database) = std::env::var_os(DATABASE) {
+        return child(&PathBuf::from(database));
+    }
+    let test = "disk_full::a_small_disk_that_is_really_full_loses_nothing";
+    let disks = size_of_test("MDS_TEST_SMALL_DISKS", 0);
+    for round in 0..disks {
+        let Some(disk) = SmallDisk::mount() else {
+            println!("a file system cannot be mounted here: the test on a small disk was not made");
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        // For the database, for the dead letters, for both.
+        let on_disk = |which: usize, name| {
+            if round % 3 == which { dir.path().join(name) } else { disk.0.path().join(name) }
+        };
+        let one_in = [1, 50, 10][round % 3];
+        let mut store = Store::start(test, &on_disk(0, "bars.db"), &on_disk(1, "letters"), one_in, false);
+        let ballast = disk.fill(100_000 + fastrand::u64(..50_000));
+        store.wait_for("hard circuit_open or hard dead_letters_unwritable");
+        a_while();
+        store.check();
+        fs::remove_file(ballast).unwrap();
+        store.end(one_in);
+    }
+}
