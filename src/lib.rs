@@ -69,6 +69,10 @@
 //!   retry and replaced worker.
 //! - **Honest books.** In every [`Health`]: submitted = stored + dead-lettered + dropped + queued + in flight. A record
 //!   that is refused is handed back, and is none of these.
+//! - **An outage gives nothing up.** After several failures in a row the circuit opens; batches are parked, and one probe
+//!   at a time finds out whether the store is back.
+//! - **One bad record costs only itself.** A batch that the sink refuses for good is halved until the record at fault
+//!   stands alone; that one becomes a [dead letter](dead_letter), with the reason.
 //! - **Cancel-safe.** Dropping a future of a handle loses no accepted record and no place in the queue.
 //! - **Good manners.** The library installs no signal handler, log subscriber, metrics recorder or panic hook, and
 //!   never ends the process.
@@ -76,12 +80,10 @@
 //! # What does not
 //!
 //! - The queue is in memory. A process that dies loses what was accepted and not yet written; [`WriteHandle::flush`]
-//!   returns when all that was accepted before is written.
-//! - A failure that a sink calls [transient](SinkError::transient) is retried without end, with backoff. Meanwhile the
-//!   queue fills and the level says so.
-//! - A failure that a sink calls [permanent](SinkError::permanent) stops its coordinator with an ERROR: there are no
-//!   dead letters yet, and nothing is given up silently. Its records are reported as unsettled,
-//!   [`MarketDataStore::stopped`] returns, and handles refuse with [`Refusal::Closed`].
+//!   returns when all that was accepted before is settled, and a [`Receipt`] tells of one record.
+//! - A write that hangs is not timed out: a [`Sink`] needs a timeout of its own. Meanwhile its partition waits.
+//! - At the deadline of a shutdown what is left becomes [dead letters](dead_letter); a write that is still under way
+//!   then may succeed all the same.
 //! - A batch can be written twice, after an error or when a worker died. A sink has to be idempotent, as an upsert by
 //!   key is.
 //!

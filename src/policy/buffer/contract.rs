@@ -31,7 +31,7 @@ pub enum Overflow {
     Error,
 }
 
-/// The fixed properties of a [`BoundedBuffer`].
+/// The fixed properties of a [`BoundedBuffer`](super::BoundedBuffer).
 #[derive(Clone, Copy, Debug)]
 pub struct BufferConfig {
     /// The most records that the queue takes: the number of credits.
