@@ -378,10 +378,16 @@ impl<T: Record> Handler<LettersWritable> for WriteCoordinator<T> {
     type Result = ();
 
     fn handle(&mut self, letters: LettersWritable, _: &mut Self::Context) {
-        if letters.writable {
-            self.unwritable.remove(&letters.partition);
+        self.letters_are(letters);
+    }
+}
+
+impl<T: Record> WriteCoordinator<T> {
+    fn letters_are(&mut self, LettersWritable { partition, writable }: LettersWritable) {
+        if writable {
+            self.unwritable.remove(&partition);
         } else {
-            self.unwritable.insert(letters.partition);
+            self.unwritable.insert(partition);
         }
         let change = if self.unwritable.is_empty() {
             self.pressure.clear(Cause::DeadLettersUnwritable)
@@ -412,6 +418,8 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
                 let again = slot.replaced.is_some_and(|before| now.saturating_sub(before) < REPLACE_AFTER * 10);
                 slot.replaced = Some(now);
                 self.show_workers();
+                // It waits for no dead letter any more. If the next one does, that will say so.
+                self.letters_are(LettersWritable { partition, writable: true });
                 self.deaths.push_back(now);
                 while self.deaths.front().is_some_and(|&death| now.saturating_sub(death) > DEATHS_WITHIN) {
                     self.deaths.pop_front();
