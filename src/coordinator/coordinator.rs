@@ -488,6 +488,10 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
 impl<T: Record> WriteCoordinator<T> {
     /// Ends queue and workers, gives up what is left, then ends itself.
     fn stop_parts(&mut self) -> ResponseActFuture<Self, CoordinatorReport> {
+        if self.stopping {
+            // Somebody ended it before. The answer comes with the end of this actor, from the buffer.
+            return Box::pin(std::future::pending().into_actor(self));
+        }
         self.stopping = true;
         self.watched.asked = true;
         let workers: Vec<_> = self.workers.iter_mut().filter_map(|slot| slot.address.take()).collect();
