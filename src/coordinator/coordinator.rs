@@ -60,8 +60,8 @@ pub struct WriteCoordinator<T: Record> {
     places: Places,
     publisher: Option<Publisher>,
     signal: StopSignal,
-    queue: Option<Addr<BoundedQueue<T>>>,
-    workers: Vec<WorkerSlot<T>>,
+    pub(super) queue: Option<Addr<BoundedQueue<T>>>,
+    pub(super) workers: Vec<WorkerSlot<T>>,
     /// When workers died of late, on the coordinator's clock.
     deaths: VecDeque<Duration>,
     dead_letters: DeadLetters,
@@ -94,9 +94,9 @@ struct Moment {
     retry_after: Option<Duration>,
 }
 
-struct WorkerSlot<T: Record> {
+pub(super) struct WorkerSlot<T: Record> {
     /// None while it is being replaced.
-    address: Option<Addr<SinkWorker<T>>>,
+    pub(super) address: Option<Addr<SinkWorker<T>>>,
     /// When the worker was last replaced, on the coordinator's clock.
     replaced: Option<Duration>,
 }
