@@ -15,12 +15,14 @@ export MDS_TEST_DEAD_LETTERS_EACH=3000  # dead letters of each of two writers be
 export MDS_TEST_DEATHS=100              # actors that die at a random moment
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its models
 export MDS_TEST_KILLS=200               # SIGKILLs
+export MDS_TEST_LOCKS=20               # locks of another process under load
 export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
 export MDS_TEST_OUTAGES=20              # outages under load
 export MDS_TEST_OUTAGE_MS=3000          # how long each of them lasts, in milliseconds
 export MDS_TEST_POISON_POSITIONS=500    # places of one bad record in a batch of 500
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
+export MDS_TEST_SMALL_DISKS=30          # full file systems, where this user may mount one
 export MDS_TEST_TERMS=50                # SIGTERMs under load
 export MDS_TEST_WAVES=100000            # square waves through real actors
 

@@ -234,7 +234,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
                 args.give_up_after.as_secs_f64()
             ));
             complain(format_args!(
-                "  run the same command again when the store is back, or mds dlq replay and the rest"
+                "  run the same command again when the store is back; mds dlq list shows what was kept"
             ));
         }
         End::Stopped(_) => {}
