@@ -100,7 +100,7 @@
 //! | `sqlite` | yes | `SqliteSink`, and [`Coordinator::bars`] and [`MarketDataStore::start`] know `sqlite://`; SQLite is built in |
 //! | `cli` | yes | the binary `mds`; embedders do without |
 //! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
-//! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command |
+//! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, and actors that die on command |
 //!
 //! An embedder writes `default-features = false` and picks. The macros of actix (`#[derive(Message)]`, `#[actix::main]`)
 //! name the crate `actix`, so code that uses them needs it in its own Cargo.toml; for everything else [`actix`] is

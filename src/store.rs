@@ -307,7 +307,8 @@ impl MarketDataStore {
     }
 
     /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
-    /// not settled by `deadline` is reported as unsettled; the deadline of the settings is
+    /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is reported
+    /// as unsettled; the deadline of the settings is
     /// [`shutdown_timeout`](Self::shutdown_timeout).
     ///
     /// Stop the producers first. `draining` is hard and never clears, so a feed that pauses at hard until ok waits for
@@ -323,7 +324,8 @@ impl MarketDataStore {
     /// actors without raising `draining`, so that the last event is `ok` if everything could be stored. The caller's
     /// producers have stopped before.
     ///
-    /// What is not settled by `deadline` is reported as unsettled. Calling it again, or beside another end, returns the
+    /// What is not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
+    /// reported as unsettled. Calling it again, or beside another end, returns the
     /// same report.
     pub async fn finish(&self, deadline: Duration) -> DrainReport {
         self.end(Drain { deadline, announce: false }).await

@@ -60,8 +60,8 @@ pub struct WriteCoordinator<T: Record> {
     places: Places,
     publisher: Option<Publisher>,
     signal: StopSignal,
-    queue: Option<Addr<BoundedQueue<T>>>,
-    workers: Vec<WorkerSlot<T>>,
+    pub(super) queue: Option<Addr<BoundedQueue<T>>>,
+    pub(super) workers: Vec<WorkerSlot<T>>,
     /// When workers died of late, on the coordinator's clock.
     deaths: VecDeque<Duration>,
     dead_letters: DeadLetters,
@@ -94,9 +94,9 @@ struct Moment {
     retry_after: Option<Duration>,
 }
 
-struct WorkerSlot<T: Record> {
+pub(super) struct WorkerSlot<T: Record> {
     /// None while it is being replaced.
-    address: Option<Addr<SinkWorker<T>>>,
+    pub(super) address: Option<Addr<SinkWorker<T>>>,
     /// When the worker was last replaced, on the coordinator's clock.
     replaced: Option<Duration>,
 }
@@ -378,10 +378,16 @@ impl<T: Record> Handler<LettersWritable> for WriteCoordinator<T> {
     type Result = ();
 
     fn handle(&mut self, letters: LettersWritable, _: &mut Self::Context) {
-        if letters.writable {
-            self.unwritable.remove(&letters.partition);
+        self.letters_are(letters);
+    }
+}
+
+impl<T: Record> WriteCoordinator<T> {
+    fn letters_are(&mut self, LettersWritable { partition, writable }: LettersWritable) {
+        if writable {
+            self.unwritable.remove(&partition);
         } else {
-            self.unwritable.insert(letters.partition);
+            self.unwritable.insert(partition);
         }
         let change = if self.unwritable.is_empty() {
             self.pressure.clear(Cause::DeadLettersUnwritable)
@@ -412,6 +418,8 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
                 let again = slot.replaced.is_some_and(|before| now.saturating_sub(before) < REPLACE_AFTER * 10);
                 slot.replaced = Some(now);
                 self.show_workers();
+                // It waits for no dead letter any more. If the next one does, that will say so.
+                self.letters_are(LettersWritable { partition, writable: true });
                 self.deaths.push_back(now);
                 while self.deaths.front().is_some_and(|&death| now.saturating_sub(death) > DEATHS_WITHIN) {
                     self.deaths.pop_front();
@@ -480,6 +488,10 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
 impl<T: Record> WriteCoordinator<T> {
     /// Ends queue and workers, gives up what is left, then ends itself.
     fn stop_parts(&mut self) -> ResponseActFuture<Self, CoordinatorReport> {
+        if self.stopping {
+            // Somebody ended it before. The answer comes with the end of this actor, from the buffer.
+            return Box::pin(std::future::pending().into_actor(self));
+        }
         self.stopping = true;
         self.watched.asked = true;
         let workers: Vec<_> = self.workers.iter_mut().filter_map(|slot| slot.address.take()).collect();

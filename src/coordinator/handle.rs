@@ -100,7 +100,7 @@ impl<T: Record> WriteHandle<T> {
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::Draining`], [`Refusal::Closed`]; with [`Overflow::Error`] also
-    /// [`Refusal::Full`].
+    /// [`Refusal::Full`], or [`Refusal::CircuitOpen`] while the store is left alone.
     pub async fn submit(&self, record: T) -> Result<(), SubmitError<T>> {
         self.submit_until(record, None, None).await
     }
@@ -111,7 +111,7 @@ impl<T: Record> WriteHandle<T> {
     /// before it is ready has not submitted the record, and drops it.
     ///
     /// # Errors
-    /// [`Refusal::Full`] when the time is up, else as [`submit`](Self::submit).
+    /// [`Refusal::Full`] or [`Refusal::CircuitOpen`] when the time is up, else as [`submit`](Self::submit).
     pub async fn submit_timeout(&self, record: T, wait: Duration) -> Result<(), SubmitError<T>> {
         self.submit_until(record, Some(wait), None).await
     }
@@ -216,8 +216,8 @@ impl<T: Record> WriteHandle<T> {
         Ok(())
     }
 
-    /// Waits until everything that was accepted before the call is settled: stored, or dropped. Short batches are
-    /// written at once.
+    /// Waits until everything that was accepted before the call is settled: stored, dead-lettered, or dropped. Short
+    /// batches are written at once. While the store is away it waits.
     ///
     /// When it returns, every level change up to then is published: [`Feedback::idle`](crate::Feedback::idle) after it
     /// waits until all subscribers have handled them.
@@ -244,6 +244,13 @@ impl<T: Record> WriteHandle<T> {
             // Of a coordinator that is gone the buffer still knows.
             Err(_) => Health::without_coordinator(&self.shared.config.id, self.shared.snapshot()),
         }
+    }
+
+    /// Makes an actor of this coordinator panic when it gets to it, behind what it was sent before: for tests of what
+    /// happens then.
+    #[cfg(feature = "testing")]
+    pub fn kill(&self, victim: super::Victim) {
+        self.coordinator.do_send(super::fault::Die(victim));
     }
 
     /// Returns a function that counts accepted records that are not settled, without keeping the coordinator alive.

@@ -8,6 +8,8 @@
 mod config;
 #[expect(clippy::module_inception, reason = "the actor that the module is named after")]
 mod coordinator;
+#[cfg(feature = "testing")]
+mod fault;
 mod handle;
 mod health;
 mod place;
@@ -24,6 +26,8 @@ mod write_sink;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Drain, Observe, WriteCoordinator};
+#[cfg(feature = "testing")]
+pub use fault::Victim;
 pub use handle::WriteHandle;
 pub use health::{CoordinatorReport, Health};
 pub use place::Place;

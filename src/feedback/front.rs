@@ -138,6 +138,12 @@ impl Feedback {
         self.publisher.publish(event);
     }
 
+    /// Makes the bus panic when it gets to it: for tests of what happens then.
+    #[cfg(feature = "testing")]
+    pub fn kill(&self) {
+        self.addr.do_send(super::bus::Die);
+    }
+
     /// Returns a new outbox, for one who publishes much.
     pub fn publisher(&self) -> Publisher {
         Publisher::behind(self.addr.clone().recipient(), self.barriers.clone())

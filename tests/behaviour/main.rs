@@ -18,6 +18,8 @@ mod disk_full;
 mod dlq_command;
 #[cfg(feature = "testing")]
 mod embedding;
+#[cfg(feature = "testing")]
+mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
