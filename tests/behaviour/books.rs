@@ -22,10 +22,12 @@ use serde::{Deserialize, Serialize};
 use crate::support::{PATIENCE, Tick, buried, coordinator_settings, settings, size_of_test, within};
 
 /// Stores, but for some batches that fail transiently and some records that it refuses for good.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Moody {
     stored: Arc<Mutex<Vec<u64>>>,
     transient: Arc<AtomicUsize>,
+    /// How often the batch that begins so has failed: one that never gets through would rightly be given up.
+    failed: Arc<Mutex<HashMap<(u64, usize), u32>>>,
     permanent: Arc<AtomicUsize>,
 }
 
@@ -36,8 +38,13 @@ fn is_bad(id: u64) -> bool {
 impl Sink<Tick> for Moody {
     async fn write(&self, batch: &Batch<Tick>) -> Result<(), SinkError> {
         if fastrand::u8(..10) == 0 {
-            self.transient.fetch_add(1, Ordering::Relaxed);
-            return Err(SinkError::transient("busy"));
+            let mut failed = self.failed.lock();
+            let failures = failed.entry((batch[0].id, batch.len())).or_default();
+            if *failures < 3 {
+                *failures += 1;
+                self.transient.fetch_add(1, Ordering::Relaxed);
+                return Err(SinkError::transient("busy"));
+            }
         }
         if batch.iter().any(|tick| is_bad(tick.id)) {
             self.permanent.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +61,7 @@ fn every_record_has_exactly_one_end() {
     let records = size_of_test("MDS_TEST_CONSERVATION", 200_000) as u64;
     for overflow in [Overflow::Block, Overflow::DropOldest, Overflow::Error] {
         let dir = tempfile::tempdir().unwrap();
-        let sink = Moody { stored: Arc::default(), transient: Arc::default(), permanent: Arc::default() };
+        let sink = Moody::default();
         let mut own: CoordinatorSettings = coordinator_settings(1_000, 4, 50);
         own.overflow = overflow;
         let mut settings = settings();
