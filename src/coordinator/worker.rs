@@ -219,12 +219,16 @@ impl<T: Record> Desk<T> {
             };
             shared.set_trouble(Some(format!("{error:#}")));
             let now = shared.now();
-            let failures =
-                match shared.with(|buffer| buffer.write_failed(lease.id, began, now, error.retry_after_hint())) {
-                    Verdict::Retry { failures } => failures,
-                    Verdict::Parked => return Written::Parked,
-                    Verdict::GiveUp => return Written::GivenUp { error, answered: false },
-                };
+            let asked = error.retry_after_hint();
+            let verdict = shared.with(|buffer| match error.is_outage() {
+                true => buffer.store_failed(lease.id, began, now, asked),
+                false => buffer.write_failed(lease.id, began, now, asked),
+            });
+            let failures = match verdict {
+                Verdict::Retry { failures } => failures,
+                Verdict::Parked => return Written::Parked,
+                Verdict::GiveUp => return Written::GivenUp { error, answered: false },
+            };
             let wait = shared.config.retry.wait(failures, error.retry_after_hint(), fastrand::f64());
             tracing::warn!(
                 coordinator_id = &*shared.config.id,

@@ -488,7 +488,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let Some(segment) = self.find(lease) else { return Verdict::Parked };
         segment.attempts = segment.attempts.saturating_add(1);
         let first_failure = *segment.first_failure.get_or_insert(answers);
-        let attempts = segment.attempts;
+        let (attempts, excused) = (segment.attempts, segment.excused);
         let (exhausted, store_is_there) = (attempts >= max_attempts, first_failure < answers);
         let counts = segment.counts || (exhausted && !store_is_there);
         if self.probe == Some(lease) {
@@ -506,7 +506,29 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         if exhausted && (store_is_there || !self.breaker.can_open()) {
             return Verdict::GiveUp;
         }
-        Verdict::Retry { failures: attempts }
+        Verdict::Retry { failures: attempts.saturating_add(excused) }
+    }
+
+    /// Takes in that a write of a lease, begun at `began`, failed for what is surely the store's fault, and says what to
+    /// do: as [`write_failed`](Self::write_failed), but it is counted for the breaker alone, and never a reason to give
+    /// the batch up.
+    pub fn store_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
+        let Some(segment) = self.find(lease) else { return Verdict::Parked };
+        segment.excused = segment.excused.saturating_add(1);
+        let failures = segment.attempts.saturating_add(segment.excused);
+        if self.probe == Some(lease) {
+            self.probe_failed(lease, now, asked);
+            return Verdict::Parked;
+        }
+        if self.breaker.is_closed() {
+            self.breaker.failed(began, now, asked);
+            self.tell_if_opened(now);
+        }
+        if !self.breaker.is_closed() {
+            self.may_write(lease);
+            return Verdict::Parked;
+        }
+        Verdict::Retry { failures }
     }
 
     /// Takes in that a batch is given up, and narrows it down: halves are written on their own until the record at fault
@@ -780,5 +802,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 mod bisect_tests;
 #[cfg(test)]
 mod failure_tests;
+#[cfg(test)]
+mod outage_tests;
 #[cfg(test)]
 mod tests;

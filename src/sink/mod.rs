@@ -110,6 +110,7 @@ impl<T: fmt::Debug> fmt::Debug for Batch<T> {
 #[derive(Debug)]
 pub struct SinkError {
     kind: SinkErrorKind,
+    outage: bool,
     retry_after: Option<Duration>,
     source: BoxError,
 }
@@ -136,12 +137,27 @@ impl SinkErrorKind {
 impl SinkError {
     /// Makes an error after which the same batch is written again.
     pub fn transient(error: impl Into<BoxError>) -> Self {
-        Self { kind: SinkErrorKind::Transient, retry_after: None, source: error.into() }
+        Self { kind: SinkErrorKind::Transient, outage: false, retry_after: None, source: error.into() }
     }
 
     /// Makes an error after which this batch is not written again as it is.
     pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self { kind: SinkErrorKind::Permanent, retry_after: None, source: error.into() }
+        Self { kind: SinkErrorKind::Permanent, outage: false, retry_after: None, source: error.into() }
+    }
+
+    /// Says of a transient failure that the store is at fault and the records cannot be, as with a lock or a full disk.
+    /// Then a batch is not given up for it, however often it meets it and whatever becomes of others meanwhile.
+    ///
+    /// Without this a batch that uses up its attempts while the store answers others is taken for the one at fault.
+    #[must_use]
+    pub fn outage(mut self) -> Self {
+        self.outage = true;
+        self
+    }
+
+    /// Returns whether the records cannot be at fault, as [`outage`](Self::outage) set it.
+    pub fn is_outage(&self) -> bool {
+        self.outage && self.kind == SinkErrorKind::Transient
     }
 
     /// Sets how long the store asked to be left alone; the next attempt waits at least so long.

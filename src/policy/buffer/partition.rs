@@ -36,6 +36,8 @@ pub(super) struct Segment<T> {
     pub(super) range: Range<usize>,
     /// Transient failures that were not forgotten.
     pub(super) attempts: u32,
+    /// Failures that were surely the store's, since those above began to be counted.
+    pub(super) excused: u32,
     /// How often the store had answered when the first of these failures was seen.
     pub(super) first_failure: Option<u64>,
     /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
@@ -60,6 +62,7 @@ impl<T> Segment<T> {
     /// Starts counting failures anew.
     pub(super) fn forget_failures(&mut self) {
         self.attempts = 0;
+        self.excused = 0;
         self.first_failure = None;
     }
 
@@ -201,6 +204,7 @@ impl<T> Partition<T> {
             stamps: Arc::new(Vec::from(block.stamps)),
             range: 0..len,
             attempts: 0,
+            excused: 0,
             first_failure: None,
             counts: true,
             probed: 0,

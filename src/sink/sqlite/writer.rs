@@ -61,6 +61,16 @@ impl WriteError {
         )
     }
 
+    /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger of
+    /// somebody's that chokes on one record, and so can a panic.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Open(_) | Self::Replaced { .. } | Self::Gone { .. } => true,
+            Self::Panicked { .. } => false,
+            Self::Sqlite { .. } => !self.blames_records() && !matches!(self.code(), None | Some(ErrorCode::Unknown)),
+        }
+    }
+
     /// Says whether the connection is as good as before. After an I/O error or worse a new one reads the file afresh.
     fn spares_connection(&self) -> bool {
         let passing = matches!(
@@ -84,7 +94,11 @@ impl WriteError {
     }
 
     fn into_sink_error(self) -> SinkError {
-        if self.blames_records() { SinkError::permanent(self) } else { SinkError::transient(self) }
+        match (self.blames_records(), self.is_outage()) {
+            (true, _) => SinkError::permanent(self),
+            (false, true) => SinkError::transient(self).outage(),
+            (false, false) => SinkError::transient(self),
+        }
     }
 }
 
