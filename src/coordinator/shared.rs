@@ -148,7 +148,7 @@ impl<T> Shared<T> {
         self.with(|buffer| {
             buffer.count_rejected(refused, records);
             let low = buffer.config().watermarks.low();
-            let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate());
+            let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate(now));
             match refused {
                 Refused::Full => wait(),
                 Refused::CircuitOpen => buffer.probe_in(now),
