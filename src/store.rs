@@ -621,6 +621,8 @@ async fn run(
     current: bool,
     thread: Option<oneshot::Sender<()>>,
 ) -> Result<MarketDataStore, StartError> {
+    // Before the arbiters: those that were started would outlive an error.
+    let dead_letters = DeadLetters::open(&settings.dlq_path)?;
     let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let workers = plans.iter().map(|(config, _)| config.workers.get()).sum::<usize>();
     let mut arbiters = Vec::new();
@@ -642,7 +644,6 @@ async fn run(
     let workers = pool(workers.min(cores.max(MIN_WORKER_THREADS)))?;
     let guests = pool(cores.clamp(2, 8))?;
 
-    let dead_letters = DeadLetters::open(&settings.dlq_path)?;
     let signal = StopSignal::new();
     watch_bus(&feedback, &signal);
     let engine = Arc::new(Engine {
