@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
     num::NonZeroU32,
     sync::{
         Arc,
@@ -20,7 +19,7 @@ use market_data_store::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{PATIENCE, Tick, coordinator_settings, settings, size_of_test, within};
+use crate::support::{PATIENCE, Tick, buried, coordinator_settings, settings, size_of_test, within};
 
 /// Stores, but for some batches that fail transiently and some records that it refuses for good.
 #[derive(Clone)]
@@ -47,17 +46,6 @@ impl Sink<Tick> for Moody {
         self.stored.lock().extend(batch.iter().map(|tick| tick.id));
         Ok(())
     }
-}
-
-/// The ids in the dead letters of a directory.
-fn buried(dir: &std::path::Path) -> Vec<u64> {
-    let Ok(files) = fs::read_dir(dir) else { return Vec::new() };
-    files
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "ndjson"))
-        .flat_map(|path| fs::read_to_string(path).unwrap().lines().map(ToOwned::to_owned).collect::<Vec<_>>())
-        .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap()["record"]["id"].as_u64().unwrap())
-        .collect()
 }
 
 /// Red when a record is stored and buried, neither, or twice; when a good one is buried; or when a counter is off.

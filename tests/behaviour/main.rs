@@ -16,6 +16,8 @@ mod dependencies;
 mod dlq_command;
 #[cfg(feature = "testing")]
 mod embedding;
+#[cfg(feature = "testing")]
+mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]

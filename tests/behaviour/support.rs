@@ -154,6 +154,17 @@ pub fn residual(health: &Health) -> i128 {
     i128::from(counters.submitted) - i128::from(settled) - (health.queue_size + health.in_flight) as i128
 }
 
+/// The ids of the ticks in the dead letters of a directory, file after file.
+pub fn buried(dir: &Path) -> Vec<u64> {
+    let Ok(files) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
+    paths.sort();
+    let text: String = paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let id = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["record"]["id"].as_u64().unwrap();
+    text.lines().map(id).collect()
+}
+
 /// The size of a test: the variable, or a default that a check before every merge can afford.
 pub fn size_of_test(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |size| size.parse().expect("a number"))

@@ -1,0 +1,727 @@
+//! What becomes of records when the store, the disk, a worker or another actor fails, and at the end.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use futures::{
+    executor::block_on,
+    future::{Either, join_all, select},
+};
+use market_data_store::{
+    Batch, Coordinator, DrainReport, DropReason, Health, Level, MarketDataStore, Outcome, Overflow, Reason, Receipt,
+    ReceiptLost, Refusal, Settings, Sink, SinkError, StopReason, WriteHandle,
+    coordinator::Victim,
+    policy::{BufferState, Cause, CircuitState},
+    settings::CoordinatorSettings,
+    sink::MemorySink,
+};
+use rand::Rng;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::support::{
+    Events, PATIENCE, Tick, buried, caught_up, coordinator_settings, record, record_in, residual, size_of_test, tick,
+    within,
+};
+
+const HALF_OPEN_AFTER: Duration = Duration::from_secs(10);
+
+/// Settings with dead letters of their own and short waits between tries.
+fn settings(dir: &TempDir) -> Settings {
+    let mut settings = Settings::default();
+    settings.dlq_path = dir.path().join("letters");
+    settings.retry.initial_backoff = Duration::from_millis(1);
+    settings.retry.max_backoff = Duration::from_millis(5);
+    settings.circuit.half_open_after = HALF_OPEN_AFTER;
+    settings
+}
+
+fn spawn(sink: impl Sink<Tick>, own: CoordinatorSettings, settings: Settings) -> (MarketDataStore, WriteHandle<Tick>) {
+    let coordinator = Coordinator::new(sink).settings(own);
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let handle = store.coordinator().unwrap();
+    (store, handle)
+}
+
+/// The same on the test's own arbiter, for a paused clock; with everything that it tells.
+async fn start_here(
+    sink: impl Sink<Tick>,
+    own: CoordinatorSettings,
+    settings: Settings,
+) -> (MarketDataStore, WriteHandle<Tick>, Events) {
+    let coordinator = Coordinator::new(sink).settings(own);
+    let builder = MarketDataStore::builder(settings).coordinator(coordinator).on_current_arbiter();
+    let store = builder.start().await.unwrap();
+    let handle = store.coordinator().unwrap();
+    let events = record(&store.feedback(), None);
+    (store, handle, events)
+}
+
+async fn flush(handle: &WriteHandle<Tick>) {
+    within(PATIENCE, handle.flush()).await.unwrap();
+}
+
+fn ids(records: &[Tick]) -> BTreeSet<u64> {
+    records.iter().map(|record| record.id).collect()
+}
+
+fn told(events: &Events) -> Vec<(Level, Reason)> {
+    events.lock().iter().map(|event| (event.level, event.reason)).collect()
+}
+
+fn adds_up(report: &DrainReport) {
+    let ends = report.stored() + report.dead_lettered() + report.dropped() + report.unsettled();
+    assert_eq!(report.submitted(), ends, "{report:?}");
+}
+
+/// Red when a half is written twice or too many are; when a good record goes down with the bad one; when the bad one is
+/// kept twice or not at all.
+#[test]
+fn a_bad_record_costs_only_itself_wherever_it_stands_in_its_batch() {
+    const BATCH: u64 = 500;
+    let positions = size_of_test("MDS_TEST_POISON_POSITIONS", 20) as u64;
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let bad = Arc::new(AtomicU64::new(u64::MAX));
+    sink.fail_when({
+        let bad = Arc::clone(&bad);
+        move |batch| {
+            let bad = bad.load(Ordering::Acquire);
+            batch.iter().any(|tick| tick.id == bad).then(|| SinkError::permanent("value out of range"))
+        }
+    });
+    let (store, handle) = spawn(sink.clone(), coordinator_settings(1_000, 1, BATCH as usize), settings(&dir));
+    let mut all_bad = Vec::new();
+    for (round, position) in (0..BATCH).step_by((BATCH / positions) as usize).enumerate() {
+        let first = round as u64 * BATCH;
+        bad.store(first + position, Ordering::Release);
+        all_bad.push(first + position);
+        let before = sink.writes();
+        block_on(within(PATIENCE, handle.submit_many((0..BATCH).map(|at| tick("ES", first + at))))).unwrap();
+        block_on(within(PATIENCE, handle.flush())).unwrap();
+        let writes = sink.writes() - before;
+        assert!((2..=2 * 9 + 1).contains(&writes), "{writes} writes, position {position}");
+        let stored: BTreeSet<_> = ids(&sink.records()).range(first..).copied().collect();
+        assert_eq!(stored.len() as u64, BATCH - 1);
+        assert!(!stored.contains(&(first + position)));
+    }
+    let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+    assert_eq!((report.dead_lettered(), report.unsettled()), (all_bad.len() as u64, 0));
+    assert_eq!(sink.stored() as u64, all_bad.len() as u64 * (BATCH - 1), "nothing was stored twice");
+    assert_eq!(buried(&dir.path().join("letters")), all_bad);
+}
+
+/// Stores, unless it is away, and watches how many write at once.
+#[derive(Clone, Default)]
+struct Away {
+    away: Arc<AtomicBool>,
+    /// Writes that began while away.
+    tried: Arc<AtomicUsize>,
+    now: Arc<AtomicUsize>,
+    /// The most at once while the circuit was open, as far as they began after the test looked.
+    watched: Arc<AtomicBool>,
+    most: Arc<AtomicUsize>,
+    stored: Arc<parking_lot::Mutex<Vec<u64>>>,
+}
+
+impl Sink<Tick> for Away {
+    async fn write(&self, batch: &Batch<Tick>) -> Result<(), SinkError> {
+        let now = self.now.fetch_add(1, Ordering::AcqRel) + 1;
+        let away = self.away.load(Ordering::Acquire);
+        if away {
+            self.tried.fetch_add(1, Ordering::AcqRel);
+        }
+        if self.watched.load(Ordering::Acquire) {
+            self.most.fetch_max(now, Ordering::AcqRel);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.now.fetch_sub(1, Ordering::AcqRel);
+        if away || self.away.load(Ordering::Acquire) {
+            return Err(SinkError::transient("the store is away"));
+        }
+        self.stored.lock().extend(batch.iter().map(|tick| tick.id));
+        Ok(())
+    }
+}
+
+async fn until(handle: &WriteHandle<Tick>, mut reached: impl FnMut(&Health) -> bool) -> Health {
+    within(PATIENCE, async {
+        loop {
+            let health = handle.health().await;
+            assert_eq!(residual(&health), 0, "{health:?}");
+            if reached(&health) {
+                return health;
+            }
+        }
+    })
+    .await
+}
+
+/// Red when an outage makes a dead letter, loses or repeats a record for good, when two probes go out at once, when the
+/// store is tried more often than the probes allow, when nobody is told that it is away and back, or when it is not
+/// noticed that it is back.
+#[test]
+fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
+    let rounds = size_of_test("MDS_TEST_OUTAGES", 3);
+    let lasts = Duration::from_millis(size_of_test("MDS_TEST_OUTAGE_MS", 200) as u64);
+    let probe_every = Duration::from_millis(20);
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(&dir);
+    settings.circuit.half_open_after = probe_every;
+    let sink = Away::default();
+    let (store, handle) = spawn(sink.clone(), coordinator_settings(200, 4, 20), settings);
+    let events = record_in(&store);
+    let stop = AtomicBool::new(false);
+    let next = AtomicU64::new(0);
+    let mut drains = Vec::new();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Acquire) {
+                    let id = next.fetch_add(1, Ordering::AcqRel);
+                    let submitted = handle.submit_timeout(tick(format!("K{}", id % 31), id), PATIENCE);
+                    block_on(submitted).expect("a free credit sooner or later");
+                }
+            });
+        }
+        for _ in 0..rounds {
+            let stored = sink.stored.lock().len();
+            block_on(until(&handle, |health| health.counters.stored > stored as u64 + 500));
+            let (begun, before) = (std::time::Instant::now(), sink.tried.load(Ordering::Acquire));
+            sink.away.store(true, Ordering::Release);
+            block_on(until(&handle, |health| health.circuit != CircuitState::Closed));
+            // What was under way when it opened comes to its end; from then on there are probes.
+            block_on(until(&handle, |_| sink.now.load(Ordering::Acquire) <= 1));
+            let in_a_row = sink.tried.load(Ordering::Acquire) - before;
+            sink.watched.store(true, Ordering::Release);
+            thread::sleep(lasts);
+            sink.watched.store(false, Ordering::Release);
+            let tried = sink.tried.load(Ordering::Acquire) - before;
+            let health = block_on(handle.health());
+            assert_ne!(health.circuit, CircuitState::Closed);
+            assert_eq!(health.level, Level::Hard);
+            // Each worker may have had a write under way with each that counted.
+            assert!(in_a_row <= 5 * 4 + 4, "{in_a_row} writes until the circuit opened");
+            let bound = in_a_row + begun.elapsed().as_millis().div_ceil(probe_every.as_millis()) as usize + 1;
+            assert!(tried > in_a_row && tried <= bound, "{tried} writes in an outage of {:?}", begun.elapsed());
+            let back = std::time::Instant::now();
+            sink.away.store(false, Ordering::Release);
+            let accepted = block_on(handle.health()).counters.submitted;
+            block_on(until(&handle, |health| health.counters.stored >= accepted));
+            drains.push(back.elapsed());
+        }
+        stop.store(true, Ordering::Release);
+    });
+    block_on(within(PATIENCE, handle.flush())).unwrap();
+    println!("from the return of the store to drained: {drains:?}");
+    assert_eq!(sink.most.load(Ordering::Acquire), 1, "probes at once");
+    block_on(caught_up(&handle, &store.feedback()));
+    let events = events.lock().clone();
+    let opened: Vec<_> = events.iter().filter(|event| event.reason == Reason::CircuitOpen).collect();
+    // A write that was done just before can close it once more.
+    assert!(opened.len() >= rounds, "{events:?}");
+    for event in opened {
+        assert_eq!(event.level, Level::Hard);
+        assert_eq!(event.retry_after, Some(probe_every));
+        let after = events.iter().find(|after| after.seq == event.seq + 1).expect("the end of the outage is told");
+        // A queue that filled up meanwhile goes on to hold the level.
+        assert!(matches!(after.reason, Reason::CircuitClosed | Reason::QueueHigh | Reason::QueueRising), "{after:?}");
+    }
+    let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+    let submitted = next.load(Ordering::Acquire);
+    assert_eq!((report.submitted(), report.stored(), report.unsettled()), (submitted, submitted, 0));
+    let stored = sink.stored.lock();
+    assert_eq!(stored.len() as u64, submitted, "each once");
+    assert!(stored.iter().copied().collect::<BTreeSet<_>>().into_iter().eq(0..submitted));
+    assert!(buried(&dir.path().join("letters")).is_empty());
+}
+
+/// Red when a probe comes early or late, when the producers are not told, or are told another time, when the wait that the
+/// store asks for is cut short by the probe, or when a credit is refused for the circuit.
+#[actix::test]
+async fn the_circuit_is_told_with_the_time_of_the_next_probe() {
+    tokio::time::pause();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let mut own = coordinator_settings(3, 1, 1);
+    own.overflow = Overflow::Error;
+    own.high_watermark = Some(3);
+    own.low_watermark = Some(2);
+    let (store, handle, events) = start_here(sink.clone(), own, settings(&dir)).await;
+
+    sink.fail_times(6, || SinkError::transient("away"));
+    handle.try_submit(tick("ES", 1)).unwrap();
+    within(PATIENCE, sink.wait_failed(5)).await;
+    let health = caught_up_here(&handle, &store).await;
+    assert_eq!((health.circuit, health.level), (CircuitState::Open, Level::Hard));
+    assert_eq!((health.causes.as_slice(), health.parked), (&[Cause::CircuitOpen][..], 1));
+    let opened = events.lock().last().unwrap().clone();
+    assert_eq!((opened.reason, opened.retry_after), (Reason::CircuitOpen, Some(HALF_OPEN_AFTER)));
+    // A free credit is no reason to refuse; without one the refusal says when to come back.
+    handle.try_submit(tick("ES", 2)).unwrap();
+    handle.try_submit(tick("ES", 3)).unwrap();
+    handle.try_submit(tick("ES", 4)).unwrap();
+    let refused = handle.try_submit(tick("ES", 5)).unwrap_err();
+    assert_eq!(*refused.refusal(), Refusal::CircuitOpen);
+    let said = refused.retry_after().unwrap();
+    assert!(said <= HALF_OPEN_AFTER && said > HALF_OPEN_AFTER - Duration::from_millis(100), "{said:?}");
+    let open = Instant::now();
+    within(PATIENCE, sink.wait_writes(6)).await;
+    assert_about(open.elapsed(), said);
+    within(PATIENCE, sink.wait_failed(6)).await;
+    // The first probe failed; now the second.
+    let open = Instant::now();
+    within(PATIENCE, sink.wait_stored(1)).await;
+    assert_about(open.elapsed(), HALF_OPEN_AFTER);
+    flush(&handle).await;
+    let health = caught_up_here(&handle, &store).await;
+    assert_eq!((health.circuit, health.level, health.causes.as_slice()), (CircuitState::Closed, Level::Ok, &[][..]));
+    assert_eq!(sink.writes(), 6 + 4, "no record was written twice but the one that failed");
+
+    sink.fail_times(4, || SinkError::transient("away"));
+    sink.fail_next(SinkError::transient("busy").retry_after(Duration::from_secs(77)));
+    handle.try_submit(tick("ES", 6)).unwrap();
+    within(PATIENCE, sink.wait_failed(11)).await;
+    let open = Instant::now();
+    flush(&handle).await;
+    assert_about(open.elapsed(), Duration::from_secs(77));
+    caught_up_here(&handle, &store).await;
+    let told = told(&events);
+    assert_eq!(
+        told,
+        [
+            (Level::Ok, Reason::Started),
+            (Level::Hard, Reason::CircuitOpen),
+            (Level::Hard, Reason::QueueHigh),
+            (Level::Ok, Reason::QueueRecovered),
+            (Level::Hard, Reason::CircuitOpen),
+            (Level::Ok, Reason::CircuitClosed)
+        ]
+    );
+    let last = events.lock()[4].clone();
+    assert_eq!(last.retry_after, Some(Duration::from_secs(77)));
+    assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+    assert!(buried(&dir.path().join("letters")).is_empty());
+}
+
+/// Waits until everything that happened was told, on a paused clock.
+async fn caught_up_here(handle: &WriteHandle<Tick>, store: &MarketDataStore) -> Health {
+    let health = handle.health().await;
+    store.feedback().idle().await;
+    health
+}
+
+/// Tokio's timers have steps of a millisecond and fire at the end of one.
+fn assert_about(seen: Duration, expected: Duration) {
+    assert!(
+        seen + Duration::from_millis(2) >= expected && seen <= expected + Duration::from_millis(2),
+        "{seen:?}, not {expected:?}"
+    );
+}
+
+/// A sink to which one record is poison: every batch with it fails transiently.
+fn fails_for_ever(id: u64) -> MemorySink<Tick> {
+    let sink = MemorySink::<Tick>::new();
+    sink.fail_when(move |batch| batch.iter().any(|tick| tick.id == id).then(|| SinkError::transient("no answer")));
+    sink
+}
+
+/// Red when the good records of the batch, of the partition or of the others wait for ever, or are given up with it.
+#[actix::test]
+async fn a_record_that_fails_transiently_for_ever_keeps_nobody_else_from_being_stored() {
+    tokio::time::pause();
+    for (workers, case) in [(1, "among others in its batch"), (4, "with other partitions"), (1, "alone in its batch")] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = fails_for_ever(0);
+        let (store, handle, _) = start_here(sink.clone(), coordinator_settings(100, workers, 20), settings(&dir)).await;
+        handle.try_submit(tick("K0", 0)).unwrap();
+        if case == "alone in its batch" {
+            // What waits at a fence goes out at once.
+            let flush = handle.flush();
+            let failed = sink.wait_failed(7);
+            within(PATIENCE, select(std::pin::pin!(flush), std::pin::pin!(failed))).await;
+        }
+        for id in 1..60 {
+            handle.submit(tick(format!("K{}", id % 13), id)).await.unwrap();
+        }
+        flush(&handle).await;
+        assert!(sink.failed() > 0);
+        let stored = ids(&sink.records());
+        assert!(stored.into_iter().eq(1..60), "{case}: {:?}", ids(&sink.records()));
+        assert_eq!(buried(&dir.path().join("letters")), [0], "{case}");
+        assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+    }
+}
+
+/// Nobody can tell it from an outage. Red when it is given up although nothing else was ever written, or when it is not
+/// given up once something else was.
+#[actix::test]
+async fn a_record_that_fails_for_ever_is_given_up_only_once_something_else_is_stored() {
+    tokio::time::pause();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = fails_for_ever(0);
+    let (store, handle, _) = start_here(sink.clone(), coordinator_settings(100, 4, 20), settings(&dir)).await;
+    handle.try_submit(tick("K0", 0)).unwrap();
+    let day = Duration::from_secs(86_400);
+    assert!(within(PATIENCE, tokio::time::timeout(day, handle.flush())).await.is_err(), "it is not settled");
+    let health = handle.health().await;
+    assert_eq!((health.in_flight, health.counters.dead_lettered), (1, 0));
+    assert_ne!(health.circuit, CircuitState::Closed);
+    let probes = day.as_secs() / HALF_OPEN_AFTER.as_secs();
+    assert!(sink.writes() as u64 <= probes + 10, "{} writes", sink.writes());
+
+    (1..9).for_each(|id| handle.try_submit(tick(format!("K{id}"), id)).unwrap());
+    flush(&handle).await;
+    assert!(ids(&sink.records()).into_iter().eq(1..9));
+    assert_eq!(buried(&dir.path().join("letters")), [0]);
+    assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+}
+
+/// The store stumbles when it comes back: it takes one batch, and fails the next few. Red when what was a probe in a long outage
+/// is given up at its first failure afterwards.
+#[actix::test]
+async fn what_an_outage_did_is_not_held_against_a_batch_afterwards() {
+    tokio::time::pause();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let away = Arc::new(AtomicBool::new(true));
+    let back = Arc::new(AtomicUsize::new(0));
+    sink.fail_when({
+        let (away, back) = (Arc::clone(&away), Arc::clone(&back));
+        move |_| {
+            let stumbles = || (1..5).contains(&back.fetch_add(1, Ordering::AcqRel));
+            (away.load(Ordering::Acquire) || stumbles()).then(|| SinkError::transient("away"))
+        }
+    });
+    let (store, handle, _) = start_here(sink.clone(), coordinator_settings(100, 4, 20), settings(&dir)).await;
+    (0..40).for_each(|id| handle.try_submit(tick(format!("K{}", id % 13), id)).unwrap());
+    let two_hours = Duration::from_secs(7_200);
+    assert!(within(PATIENCE, tokio::time::timeout(two_hours, handle.flush())).await.is_err());
+    away.store(false, Ordering::Release);
+    flush(&handle).await;
+    assert!(back.load(Ordering::Acquire) > 5, "it did not stumble");
+    assert!(ids(&sink.records()).into_iter().eq(0..40));
+    assert!(buried(&dir.path().join("letters")).is_empty());
+    assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+}
+
+/// Red when an outcome is a wrong one, comes before the record is where it says, or never.
+#[test]
+fn a_receipt_tells_what_became_of_its_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    sink.fail_when(|batch| batch.iter().any(|tick| tick.id == 2).then(|| SinkError::permanent("value out of range")));
+    let mut own = coordinator_settings(2, 1, 1);
+    own.overflow = Overflow::DropOldest;
+    let (store, handle) = spawn(sink.clone(), own, settings(&dir));
+    let write = |id| block_on(within(PATIENCE, handle.write(tick("ES", id)))).unwrap();
+    let outcome = |receipt: Receipt| block_on(within(PATIENCE, receipt));
+
+    assert_eq!(outcome(write(1)), Ok(Outcome::Stored));
+    assert!(ids(&sink.records()).contains(&1));
+    assert_eq!(outcome(write(2)), Ok(Outcome::DeadLettered));
+    assert_eq!(buried(&dir.path().join("letters")), [2]);
+    sink.hold();
+    let taken = write(3);
+    block_on(within(PATIENCE, sink.wait_held(1)));
+    let (dropped, kept) = (write(4), [write(5), write(6)]);
+    assert_eq!(outcome(dropped), Ok(Outcome::Dropped(DropReason::DropOldest)));
+    sink.release();
+    assert_eq!(outcome(taken), Ok(Outcome::Stored));
+    for kept in kept {
+        assert_eq!(outcome(kept), Ok(Outcome::Stored));
+    }
+    // What is left at the deadline becomes a dead letter, and the receipt knows.
+    sink.hold();
+    let held = write(7);
+    block_on(within(PATIENCE, sink.wait_held(1)));
+    let queued = write(8);
+    let report = block_on(within(PATIENCE, store.shutdown(Duration::ZERO)));
+    assert_eq!([outcome(held), outcome(queued)], [Ok(Outcome::DeadLettered); 2]);
+    assert_eq!((report.dead_lettered(), report.unsettled()), (3, 0));
+    assert_eq!(buried(&dir.path().join("letters")).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([2, 7, 8]));
+}
+
+/// Red when the end takes longer than it may, when the books do not add up, or when a receipt claims to know.
+#[test]
+fn what_can_be_put_nowhere_at_the_end_is_reported_as_unsettled() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 2, 5), settings(&dir));
+    block_letters(&dir);
+    sink.fail_when(|_| Some(SinkError::transient("away")));
+    let receipts: Vec<_> =
+        (0..40).map(|id| block_on(within(PATIENCE, handle.write(tick(format!("K{id}"), id)))).unwrap()).collect();
+    block_on(within(PATIENCE, sink.wait_failed(1)));
+    let (begun, deadline) = (std::time::Instant::now(), Duration::from_millis(200));
+    let report = block_on(within(PATIENCE, store.shutdown(deadline)));
+    assert!(begun.elapsed() < deadline + Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!((report.submitted(), report.stored(), report.dead_lettered(), report.unsettled()), (40, 0, 0, 40));
+    for outcome in block_on(within(PATIENCE, join_all(receipts))) {
+        assert_eq!(outcome, Err(ReceiptLost));
+    }
+    let health = block_on(handle.health());
+    assert_eq!((residual(&health), health.alive), (0, false));
+}
+
+/// Red when a shutdown that nobody waits for any more cuts off the next one while it writes dead letters.
+#[test]
+fn a_shutdown_that_was_given_up_does_not_spoil_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let (store, handle) = spawn(sink.clone(), coordinator_settings(1_000, 2, 5), settings(&dir));
+    sink.hold();
+    block_on(handle.submit_many((0..500).map(|id| tick(format!("K{id}"), id)))).unwrap();
+    block_on(async {
+        let first = std::pin::pin!(store.shutdown(Duration::from_secs(3_600)));
+        let begun = std::pin::pin!(until(&handle, |health| health.state == BufferState::Draining));
+        assert!(matches!(select(first, begun).await, Either::Right(_)), "the sink holds on");
+    });
+    let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(50))));
+    assert_eq!((report.submitted(), report.dead_lettered(), report.unsettled()), (500, 500, 0));
+    assert_eq!(buried(&dir.path().join("letters")).len(), 500);
+}
+
+fn letters(dir: &TempDir) -> PathBuf {
+    dir.path().join("letters")
+}
+
+/// Makes dead letters impossible: where their directory should be there is a file.
+fn block_letters(dir: &TempDir) {
+    fs::write(letters(dir), "in the way").unwrap();
+}
+
+fn unblock_letters(dir: &TempDir) {
+    fs::remove_file(letters(dir)).unwrap();
+}
+
+/// Red when a record is given up although its letter cannot be written, when the level does not say so or stays up
+/// afterwards, when other partitions wait with it, or when a worker that died meanwhile leaves the level up for ever.
+#[test]
+fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_so() {
+    for dies in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = MemorySink::<Tick>::new();
+        sink.fail_when(|batch| batch.iter().any(|tick| tick.id < 2).then(|| SinkError::permanent("out of range")));
+        let mut settings = settings(&dir);
+        settings.retry.max_backoff = Duration::from_millis(20);
+        let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 4, 5), settings);
+        let events = record_in(&store);
+        block_letters(&dir);
+        let bad: Vec<_> = (0..2).map(|id| block_on(handle.write(tick("BAD", id))).unwrap()).collect();
+        let flush = thread::spawn({
+            let handle = handle.clone();
+            move || block_on(handle.flush())
+        });
+        let health = block_on(until(&handle, |health| health.level == Level::Hard));
+        assert_eq!(
+            (health.reason, health.causes.as_slice()),
+            (Reason::DeadLettersUnwritable, &[Cause::DeadLettersUnwritable][..])
+        );
+        assert_eq!((health.in_flight, health.counters.dead_lettered), (2, 0));
+        let others: Vec<_> = (10..40).map(|id| block_on(handle.write(tick(format!("K{id}"), id))).unwrap()).collect();
+        let flush_others = thread::spawn({
+            let handle = handle.clone();
+            move || block_on(handle.flush())
+        });
+        // At least one symbol in thirty shares no worker with the bad one.
+        block_on(within(PATIENCE, sink.wait_stored(1)));
+        if dies {
+            // The store takes the records back: whoever comes next has no letter to write.
+            sink.heal();
+            (0..4).for_each(|worker| handle.kill(Victim::Worker(worker)));
+            block_on(until(&handle, |health| health.workers_alive == 4 && health.counters.stored == 32));
+        } else {
+            unblock_letters(&dir);
+        }
+        for outcome in block_on(within(PATIENCE, join_all(bad))) {
+            assert_eq!(outcome, Ok(if dies { Outcome::Stored } else { Outcome::DeadLettered }));
+        }
+        for outcome in block_on(within(PATIENCE, join_all(others))) {
+            assert_eq!(outcome, Ok(Outcome::Stored));
+        }
+        flush.join().unwrap().unwrap();
+        flush_others.join().unwrap().unwrap();
+        let health = block_on(until(&handle, |health| health.level == Level::Ok));
+        assert!(health.causes.is_empty());
+        block_on(caught_up(&handle, &store.feedback()));
+        let told = told(&events);
+        assert!(told.contains(&(Level::Hard, Reason::DeadLettersUnwritable)), "{told:?}");
+        assert_eq!(told.last(), Some(&(Level::Ok, Reason::DeadLettersWritable)), "{told:?}");
+        if !dies {
+            assert_eq!(buried(&letters(&dir)), [0, 1]);
+        }
+        assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
+    }
+}
+
+/// Red when it goes on at once each time, when the circuit opens sooner or never, or when the batch is lost or overtaken.
+#[actix::test]
+async fn a_worker_that_dies_again_and_again_opens_the_circuit() {
+    tokio::time::pause();
+    for threshold in [5, 0] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = MemorySink::<Tick>::new();
+        let mut settings = settings(&dir);
+        settings.circuit.failure_threshold = NonZeroU32::new(threshold);
+        let (store, handle, events) = start_here(sink.clone(), coordinator_settings(100, 1, 5), settings).await;
+        let opens = threshold > 0;
+        sink.hold();
+        (0..20).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
+        for death in 1..=5 {
+            within(PATIENCE, sink.wait_held(1)).await;
+            assert_eq!(sink.writes(), death);
+            let begun = Instant::now();
+            handle.kill(Victim::Worker(0));
+            if death < 5 || !opens {
+                within(PATIENCE, sink.wait_writes(death + 1)).await;
+            } else {
+                within(PATIENCE, async {
+                    while handle.health().await.circuit == CircuitState::Closed {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                })
+                .await;
+            }
+            assert!(begun.elapsed() <= Duration::from_millis(200), "{:?}", begun.elapsed());
+        }
+        let health = caught_up_here(&handle, &store).await;
+        assert_eq!(health.circuit, if opens { CircuitState::Open } else { CircuitState::Closed });
+        assert_eq!(told(&events).contains(&(Level::Hard, Reason::CircuitOpen)), opens);
+        assert_eq!((health.counters.stored, residual(&health)), (0, 0));
+        let open = Instant::now();
+        within(PATIENCE, sink.wait_held(1)).await;
+        if opens {
+            assert_about(open.elapsed(), HALF_OPEN_AFTER);
+        }
+        sink.release();
+        flush(&handle).await;
+        assert!(sink.records().iter().map(|record| record.id).eq(0..20), "in order, each once");
+        caught_up_here(&handle, &store).await;
+        assert_eq!(events.lock().last().unwrap().level, Level::Ok);
+        assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+    }
+}
+
+/// Whom a round of the next test ends, and what has to be seen of it.
+#[derive(Clone, Copy, Debug)]
+enum Dies {
+    Actor(Victim),
+    Bus,
+}
+
+/// Red when a death is not seen within a second, when somebody waits for ever, when a receipt says that a record is
+/// stored which is not, or when a death that costs nothing stops the store.
+#[test]
+fn whatever_actor_dies_at_whatever_moment_nobody_hangs_and_no_receipt_lies() {
+    let rounds = size_of_test("MDS_TEST_DEATHS", 16);
+    let victims =
+        [Dies::Actor(Victim::Queue), Dies::Actor(Victim::Coordinator), Dies::Actor(Victim::Worker(1)), Dies::Bus];
+    for (round, dies) in (0..rounds).zip(victims.into_iter().cycle()) {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = MemorySink::<Tick>::new();
+        let mut settings = settings(&dir);
+        settings.circuit.half_open_after = Duration::from_millis(10);
+        let coordinator = Coordinator::new(sink.clone())
+            .settings(coordinator_settings(50, 3, 7).flush_interval(Duration::from_millis(1)));
+        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+        let handle: WriteHandle<Tick> = store.coordinator().unwrap();
+        sink.delay(Duration::from_millis(1));
+        let accepted = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let goes_on = matches!(dies, Dies::Bus | Dies::Actor(Victim::Worker(_)));
+        let dies_at = rand::rng().random_range(1..400);
+        let mut receipts = Vec::new();
+        thread::scope(|scope| {
+            let producers: Vec<_> = (0..4_u64)
+                .map(|producer| {
+                    let (handle, accepted, stop) = (&handle, &accepted, &stop);
+                    scope.spawn(move || {
+                        let mut receipts = Vec::new();
+                        for id in (producer..).step_by(4) {
+                            if stop.load(Ordering::Acquire) {
+                                return (receipts, None);
+                            }
+                            match block_on(within(PATIENCE, handle.write(tick(format!("K{}", id % 31), id)))) {
+                                Ok(receipt) => receipts.push((id, receipt)),
+                                Err(error) => return (receipts, Some(error.refusal().clone())),
+                            }
+                            accepted.fetch_add(1, Ordering::AcqRel);
+                        }
+                        unreachable!("numbers do not end")
+                    })
+                })
+                .collect();
+            let waits = scope
+                .spawn(|| while block_on(within(PATIENCE, handle.flush())).is_ok() && !stop.load(Ordering::Acquire) {});
+            while accepted.load(Ordering::Acquire) < dies_at {
+                thread::yield_now();
+            }
+            let begun = std::time::Instant::now();
+            match dies {
+                Dies::Actor(victim) => handle.kill(victim),
+                Dies::Bus => store.feedback().kill(),
+            }
+            let coordinator_id = Arc::<str>::from("ticks");
+            let reason = match dies {
+                Dies::Actor(Victim::Queue) => Some(StopReason::QueueDied { coordinator_id }),
+                Dies::Actor(Victim::Coordinator) => Some(StopReason::CoordinatorDied { coordinator_id }),
+                Dies::Actor(Victim::Worker(_)) => None,
+                Dies::Bus => Some(StopReason::BusDied),
+            };
+            if let Some(reason) = reason {
+                assert_eq!(block_on(within(PATIENCE, store.stopped())), reason);
+                assert!(begun.elapsed() < Duration::from_secs(1), "{dies:?}: {:?}", begun.elapsed());
+            }
+            if goes_on {
+                let more = accepted.load(Ordering::Acquire) + 200;
+                while accepted.load(Ordering::Acquire) < more {
+                    assert!(begun.elapsed() < PATIENCE, "{dies:?}: the write path stands still");
+                    thread::yield_now();
+                }
+                stop.store(true, Ordering::Release);
+            }
+            for producer in producers {
+                let (mine, refusal) = producer.join().unwrap();
+                receipts.extend(mine);
+                assert_eq!(refusal, (!goes_on).then_some(Refusal::Closed), "{dies:?}");
+            }
+            stop.store(true, Ordering::Release);
+            waits.join().unwrap();
+        });
+        let health = block_on(within(PATIENCE, handle.health()));
+        match dies {
+            Dies::Actor(Victim::Coordinator) => assert!(!health.alive && health.level == Level::Hard, "{health:?}"),
+            Dies::Actor(Victim::Queue) => {
+                assert!(
+                    health.alive && health.state == BufferState::Closed && health.level == Level::Hard,
+                    "{health:?}"
+                );
+            }
+            _ => assert!(health.alive && health.state == BufferState::Open, "{health:?}"),
+        }
+        assert_eq!(residual(&health), 0);
+        let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+        adds_up(&report);
+        assert_eq!(report.submitted() as usize, receipts.len());
+        assert!(!goes_on || report.stored() == report.submitted(), "round {round}, {dies:?}: {report:?}");
+        let stored = ids(&sink.records());
+        for (id, receipt) in receipts {
+            match block_on(within(PATIENCE, receipt)) {
+                Ok(Outcome::Stored) => assert!(stored.contains(&id), "{dies:?}: {id} is not stored"),
+                Err(ReceiptLost) if !goes_on => {}
+                other => panic!("{dies:?}: {id} became {other:?}"),
+            }
+        }
+    }
+}
