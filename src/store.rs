@@ -90,8 +90,8 @@ struct Engine {
     /// For the actors of others, so that none of them can block a part of the store.
     guests: Vec<Place>,
     next_guest: AtomicUsize,
-    /// Counts the records that each coordinator has not settled.
-    unsettled: Mutex<Vec<Box<dyn Fn() -> usize + Send + Sync>>>,
+    /// Close each coordinator's queue, and count the records that it has not settled.
+    closers: Mutex<Vec<Box<dyn Fn() -> usize + Send + Sync>>>,
     ended: AtomicBool,
     /// Dropping it ends the thread that was made for the engine.
     thread: Mutex<Option<oneshot::Sender<()>>>,
@@ -111,7 +111,9 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if !self.ended.load(Ordering::Acquire) {
-            let unsettled: usize = self.unsettled.lock().iter().map(|count| count()).sum();
+            // Parts on the current arbiter do not end with an arbiter: a closed queue at least moves nothing any more,
+            // and whoever waits hears of it.
+            let unsettled: usize = self.closers.lock().iter().map(|close| close()).sum();
             tracing::error!(unsettled, "the last handle of a store was dropped without a shutdown");
             self.end();
         }
@@ -571,7 +573,7 @@ impl<T: Record> Plan for Coordinator<T> {
             engine.signal.clone(),
             owner,
         );
-        engine.unsettled.lock().push(handle.unsettled_counter());
+        engine.closers.lock().push(handle.closer());
         let starting = Box::pin({
             let handle = handle.clone();
             async move {
@@ -651,7 +653,7 @@ async fn run(
         arbiters: Mutex::new(arbiters),
         guests,
         next_guest: AtomicUsize::new(0),
-        unsettled: Mutex::new(Vec::new()),
+        closers: Mutex::new(Vec::new()),
         ended: AtomicBool::new(false),
         thread: Mutex::new(thread),
     });

@@ -253,10 +253,12 @@ impl<T: Record> WriteHandle<T> {
         self.coordinator.do_send(super::fault::Die(victim));
     }
 
-    /// Returns a function that counts accepted records that are not settled, without keeping the coordinator alive.
-    pub(crate) fn unsettled_counter(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+    /// Returns a function that closes the queue and counts accepted records that are not settled, without keeping the
+    /// coordinator alive.
+    pub(crate) fn closer(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
         let shared = Arc::clone(&self.shared);
         Box::new(move || {
+            shared.close();
             let snapshot = shared.snapshot();
             snapshot.queued + snapshot.in_flight
         })

@@ -12,8 +12,8 @@ use std::{
 
 use futures::{FutureExt, executor::block_on};
 use market_data_store::{
-    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Outcome, Reason, Refusal, Sink, SinkError, StartError,
-    StopReason, WriteHandle, sink::MemorySink,
+    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Outcome, Reason, ReceiptLost, Refusal, Sink, SinkError,
+    StartError, StopReason, WriteHandle, sink::MemorySink,
 };
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, log, occupy, record_in, residual, tick, ticks, within};
@@ -415,4 +415,16 @@ fn a_shutdown_that_was_given_up_and_asked_for_again_leaves_nothing_unsettled() {
     let accepted = held + 901;
     assert_eq!((report.submitted(), report.dead_lettered(), report.unsettled()), (accepted, accepted, 0));
     assert_eq!(block_on(within(PATIENCE, receipt)), Ok(Outcome::DeadLettered));
+}
+
+/// Red when a store that is dropped goes on behind everybody's back where no thread of its own ends with it: the receipt
+/// then waits for as long as the System runs.
+#[actix::test]
+async fn a_store_on_the_current_arbiter_that_is_dropped_leaves_nobody_waiting() {
+    let (builder, _sink) = with_sink(10, 1, 10);
+    let store = builder.on_current_arbiter().start().await.unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let receipt = handle.write(tick("ES", 1)).await.unwrap();
+    drop((handle, store));
+    assert_eq!(within(PATIENCE, receipt).await, Err(ReceiptLost));
 }
