@@ -12,7 +12,7 @@ use super::{
     write_sink::WriteSink,
 };
 use crate::{
-    policy::{Level, Outcome, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
+    policy::{CircuitState, Level, Outcome, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -65,13 +65,17 @@ impl<T: Record> WriteHandle<T> {
         self.shared.level()
     }
 
-    /// Returns the time in which the queue should fall to its low watermark at the present drain rate: when it is worth
-    /// trying again after [`Refusal::Full`]. Zero when it is there already; none when the drain rate is zero or unknown.
+    /// Returns when it is worth trying again after [`Refusal::Full`] or [`Refusal::CircuitOpen`]: the time in which the
+    /// queue should fall to its low watermark at the present drain rate, or while the circuit is open the time to the next
+    /// probe. Zero when the queue is low already; none when the drain rate is zero or unknown.
     ///
     /// An estimate: of a store that hangs it grows long, and one that goes on may be ready sooner. A feed that sleeps so
     /// long should wake up at [`Level::Ok`] too.
     pub fn retry_after(&self) -> Option<Duration> {
         let snapshot = self.shared.snapshot();
+        if snapshot.circuit != CircuitState::Closed {
+            return snapshot.probe_in;
+        }
         let low = self.shared.config.watermarks.low();
         if snapshot.queued <= low {
             return Some(Duration::ZERO);

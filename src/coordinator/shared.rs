@@ -213,6 +213,8 @@ pub(super) struct CloseOnDrop<T>(pub(super) Arc<Shared<T>>);
 
 impl<T> Drop for CloseOnDrop<T> {
     fn drop(&mut self) {
+        // Nothing is taken from here on, whoever looks at the level alone.
+        self.0.set_level(Level::Hard);
         self.0.close();
     }
 }
