@@ -303,15 +303,18 @@ impl MarketDataStore {
         self.inner.shutdown_timeout
     }
 
-    /// Waits until the store does no more work, and returns why: it was shut down, or a part of it died or had to stop.
+    /// Waits until the store has ended or a part of it died that is not replaced, and returns why. After the death of a
+    /// bus records are written on, but nobody hears of levels.
     pub async fn stopped(&self) -> StopReason {
         self.inner.engine.signal.stopped().await
     }
 
     /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
-    /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is reported
-    /// as unsettled; the deadline of the settings is
-    /// [`shutdown_timeout`](Self::shutdown_timeout).
+    /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
+    /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).
+    ///
+    /// A write that is still under way then may succeed all the same. Its records are in the store and in the dead
+    /// letters, and a replay writes them once more.
     ///
     /// Stop the producers first. `draining` is hard and never clears, so a feed that pauses at hard until ok waits for
     /// ever, unless it ends on [`Reason::Draining`](crate::Reason::Draining). A bus of the store's own ends with it and
@@ -326,9 +329,8 @@ impl MarketDataStore {
     /// actors without raising `draining`, so that the last event is `ok` if everything could be stored. The caller's
     /// producers have stopped before.
     ///
-    /// What is not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
-    /// reported as unsettled. Calling it again, or beside another end, returns the
-    /// same report.
+    /// What is not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more
+    /// is reported as unsettled. Calling it again, or beside another end, returns the same report.
     pub async fn finish(&self, deadline: Duration) -> DrainReport {
         self.end(Drain { deadline, announce: false }).await
     }

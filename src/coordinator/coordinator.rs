@@ -143,7 +143,7 @@ pub struct Observe;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "CoordinatorReport")]
 pub struct Drain {
-    /// How long settling may take. What is unsettled then stays so.
+    /// How long settling may take. What is unsettled then becomes dead letters, as far as these can be written.
     pub deadline: Duration,
     /// Whether to refuse new records and raise `draining` at once. If not, producers hear nothing, and what they
     /// submit while the rest is settled is settled too, or refused as draining or closed.
