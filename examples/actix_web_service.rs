@@ -54,7 +54,7 @@ impl Handler<FeedbackEvent> for Valve {
         match event.level {
             Level::Ok => self.open.send_replace(true),
             Level::Hard => self.open.send_replace(false),
-            // Still open on the way up. There is no soft on the way down.
+            // As it was: still open on the way up, and after hard still closed until ok.
             Level::Soft => return,
         };
     }
@@ -73,7 +73,7 @@ async fn feed(bars: WriteHandle<Bar>, mut open: watch::Receiver<bool>) {
         pending.push_back(bar("FEED", minute));
         match bars.submit_from(&mut pending).await {
             // What was refused stays in `pending`, and goes first the next time.
-            Ok(()) | Err(Refusal::Full) => {}
+            Ok(()) | Err(Refusal::Full | Refusal::CircuitOpen) => {}
             Err(_) => return,
         }
     }

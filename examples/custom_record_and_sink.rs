@@ -113,7 +113,9 @@ impl<T: Record> Sink<T> for JsonLines {
     async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         let mut lines = Vec::new();
         for record in batch {
-            // Permanent: however often it is tried, this record will not become JSON.
+            // Permanent: however often it is tried, this record will not become JSON. A record at fault is found in its
+            // batch and becomes a dead letter, the others are stored. A dead letter is JSON too, so better see to it in
+            // `validate` that every record can be written.
             serde_json::to_writer(&mut lines, record).permanent()?;
             lines.push(b'\n');
         }

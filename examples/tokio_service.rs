@@ -48,7 +48,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let waits = backfill.await??;
     println!("{FEEDS} feeds and a backfill submitted {BARS} bars each, the backfill stepped aside {waits} times");
 
-    // The producers have ended. What they submitted is written now, or reported as unsettled at the deadline.
+    // The producers have ended. What they submitted is written now; what is not by the deadline becomes
+    // dead letters.
     let report = store.shutdown(store.shutdown_timeout()).await;
     println!("{report}");
     assert_eq!(report.stored() as usize, (FEEDS + 1) * BARS, "everything that was accepted is stored");

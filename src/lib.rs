@@ -69,8 +69,8 @@
 //!   retry and replaced worker.
 //! - **Honest books.** In every [`Health`]: submitted = stored + dead-lettered + dropped + queued + in flight. A record
 //!   that is refused is handed back, and is none of these.
-//! - **An outage gives nothing up.** After several failures in a row the circuit opens; batches are parked, and one probe
-//!   at a time finds out whether the store is back.
+//! - **An outage gives nothing up.** After several failures in a row the circuit opens; batches are parked, and one
+//!   probe at a time finds out whether the store is back. Only a deadline of yours ends the wait.
 //! - **One bad record costs only itself.** A batch that the sink refuses for good is halved until the record at fault
 //!   stands alone; that one becomes a [dead letter](dead_letter), with the reason.
 //! - **Cancel-safe.** Dropping a future of a handle loses no accepted record and no place in the queue.
@@ -81,17 +81,21 @@
 //!
 //! - The queue is in memory. A process that dies loses what was accepted and not yet written; [`WriteHandle::flush`]
 //!   returns when all that was accepted before is settled, and a [`Receipt`] tells of one record.
+//! - Without a circuit (`MDS_CB_FAILURE_THRESHOLD=0`) an outage is not told from a bad batch: what runs out of attempts
+//!   becomes a dead letter.
 //! - A write that hangs is not timed out: a [`Sink`] needs a timeout of its own. Meanwhile its partition waits.
 //! - At the deadline of a shutdown what is left becomes [dead letters](dead_letter); a write that is still under way
-//!   then may succeed all the same.
+//!   then may succeed all the same, and its records are in both places.
+//! - A [replay](DeadLetters::replay) upserts: it can overwrite a newer value of the same key.
 //! - A batch can be written twice, after an error or when a worker died. A sink has to be idempotent, as an upsert by
 //!   key is.
 //!
 //! # Where to go on
 //!
 //! [`MarketDataStore`] and [`Builder`] start a store, [`WriteHandle`] submits, [`Feedback`] and [`Subscribe`] listen,
-//! [`Record`] and [`Sink`] take types and stores of your own, [`Settings`] reads the environment, [`metrics`] lists what
-//! is measured. The modules hold the parts behind these. The examples in the repository show one idea each.
+//! [`Receipt`] and [`DeadLetters`] tell what became of records, [`Record`] and [`Sink`] take types and stores of your
+//! own, [`Settings`] reads the environment, [`metrics`] lists what is measured. The modules hold the parts behind
+//! these. The examples in the repository show one idea each.
 //!
 //! # Features
 //!
@@ -102,9 +106,9 @@
 //! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
 //! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, and actors that die on command |
 //!
-//! An embedder writes `default-features = false` and picks. The macros of actix (`#[derive(Message)]`, `#[actix::main]`)
-//! name the crate `actix`, so code that uses them needs it in its own Cargo.toml; for everything else [`actix`] is
-//! re-exported.
+//! An embedder writes `default-features = false` and picks. The macros of actix (`#[derive(Message)]`,
+//! `#[actix::main]`) name the crate `actix`, so code that uses them needs it in its own Cargo.toml; for everything else
+//! [`actix`] is re-exported.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

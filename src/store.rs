@@ -90,8 +90,8 @@ struct Engine {
     /// For the actors of others, so that none of them can block a part of the store.
     guests: Vec<Place>,
     next_guest: AtomicUsize,
-    /// Counts the records that each coordinator has not settled.
-    unsettled: Mutex<Vec<Box<dyn Fn() -> usize + Send + Sync>>>,
+    /// Close each coordinator's queue, and count the records that it has not settled.
+    closers: Mutex<Vec<Box<dyn Fn() -> usize + Send + Sync>>>,
     ended: AtomicBool,
     /// Dropping it ends the thread that was made for the engine.
     thread: Mutex<Option<oneshot::Sender<()>>>,
@@ -111,7 +111,9 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if !self.ended.load(Ordering::Acquire) {
-            let unsettled: usize = self.unsettled.lock().iter().map(|count| count()).sum();
+            // Parts on the current arbiter do not end with an arbiter: a closed queue at least moves nothing any more,
+            // and whoever waits hears of it.
+            let unsettled: usize = self.closers.lock().iter().map(|close| close()).sum();
             tracing::error!(unsettled, "the last handle of a store was dropped without a shutdown");
             self.end();
         }
@@ -301,15 +303,18 @@ impl MarketDataStore {
         self.inner.shutdown_timeout
     }
 
-    /// Waits until the store does no more work, and returns why: it was shut down, or a part of it died or had to stop.
+    /// Waits until the store has ended or a part of it died that is not replaced, and returns why. After the death of a
+    /// bus records are written on, but nobody hears of levels.
     pub async fn stopped(&self) -> StopReason {
         self.inner.engine.signal.stopped().await
     }
 
     /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
-    /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is reported
-    /// as unsettled; the deadline of the settings is
-    /// [`shutdown_timeout`](Self::shutdown_timeout).
+    /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
+    /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).
+    ///
+    /// A write that is still under way then may succeed all the same. Its records are in the store and in the dead
+    /// letters, and a replay writes them once more.
     ///
     /// Stop the producers first. `draining` is hard and never clears, so a feed that pauses at hard until ok waits for
     /// ever, unless it ends on [`Reason::Draining`](crate::Reason::Draining). A bus of the store's own ends with it and
@@ -324,9 +329,8 @@ impl MarketDataStore {
     /// actors without raising `draining`, so that the last event is `ok` if everything could be stored. The caller's
     /// producers have stopped before.
     ///
-    /// What is not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
-    /// reported as unsettled. Calling it again, or beside another end, returns the
-    /// same report.
+    /// What is not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more
+    /// is reported as unsettled. Calling it again, or beside another end, returns the same report.
     pub async fn finish(&self, deadline: Duration) -> DrainReport {
         self.end(Drain { deadline, announce: false }).await
     }
@@ -571,7 +575,7 @@ impl<T: Record> Plan for Coordinator<T> {
             engine.signal.clone(),
             owner,
         );
-        engine.unsettled.lock().push(handle.unsettled_counter());
+        engine.closers.lock().push(handle.closer());
         let starting = Box::pin({
             let handle = handle.clone();
             async move {
@@ -621,6 +625,8 @@ async fn run(
     current: bool,
     thread: Option<oneshot::Sender<()>>,
 ) -> Result<MarketDataStore, StartError> {
+    // Before the arbiters: those that were started would outlive an error.
+    let dead_letters = DeadLetters::open(&settings.dlq_path)?;
     let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let workers = plans.iter().map(|(config, _)| config.workers.get()).sum::<usize>();
     let mut arbiters = Vec::new();
@@ -642,7 +648,6 @@ async fn run(
     let workers = pool(workers.min(cores.max(MIN_WORKER_THREADS)))?;
     let guests = pool(cores.clamp(2, 8))?;
 
-    let dead_letters = DeadLetters::open(&settings.dlq_path)?;
     let signal = StopSignal::new();
     watch_bus(&feedback, &signal);
     let engine = Arc::new(Engine {
@@ -650,7 +655,7 @@ async fn run(
         arbiters: Mutex::new(arbiters),
         guests,
         next_guest: AtomicUsize::new(0),
-        unsettled: Mutex::new(Vec::new()),
+        closers: Mutex::new(Vec::new()),
         ended: AtomicBool::new(false),
         thread: Mutex::new(thread),
     });

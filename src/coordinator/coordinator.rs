@@ -143,7 +143,7 @@ pub struct Observe;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "CoordinatorReport")]
 pub struct Drain {
-    /// How long settling may take. What is unsettled then stays so.
+    /// How long settling may take. What is unsettled then becomes dead letters, as far as these can be written.
     pub deadline: Duration,
     /// Whether to refuse new records and raise `draining` at once. If not, producers hear nothing, and what they
     /// submit while the rest is settled is settled too, or refused as draining or closed.
@@ -488,11 +488,11 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
 impl<T: Record> WriteCoordinator<T> {
     /// Ends queue and workers, gives up what is left, then ends itself.
     fn stop_parts(&mut self) -> ResponseActFuture<Self, CoordinatorReport> {
-        if self.stopping {
-            // Somebody ended it before. The answer comes with the end of this actor, from the buffer.
-            return Box::pin(std::future::pending().into_actor(self));
+        if std::mem::replace(&mut self.stopping, true) {
+            // Somebody gave up waiting for an end and asked for another. The first to come here finishes: to end now
+            // would cut it off between two dead letters. Whoever asked is answered by the end of this actor.
+            return Box::pin(std::future::pending::<CoordinatorReport>().into_actor(self));
         }
-        self.stopping = true;
         self.watched.asked = true;
         let workers: Vec<_> = self.workers.iter_mut().filter_map(|slot| slot.address.take()).collect();
         let queue = self.queue.take();

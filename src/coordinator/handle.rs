@@ -12,7 +12,7 @@ use super::{
     write_sink::WriteSink,
 };
 use crate::{
-    policy::{Level, Outcome, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
+    policy::{CircuitState, Level, Outcome, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -65,13 +65,17 @@ impl<T: Record> WriteHandle<T> {
         self.shared.level()
     }
 
-    /// Returns the time in which the queue should fall to its low watermark at the present drain rate: when it is worth
-    /// trying again after [`Refusal::Full`]. Zero when it is there already; none when the drain rate is zero or unknown.
+    /// Returns when it is worth trying again after [`Refusal::Full`] or [`Refusal::CircuitOpen`]: the time in which the
+    /// queue should fall to its low watermark at the present drain rate, or while the circuit is open the time to the
+    /// next probe. Zero when the queue is low already; none when the drain rate is zero or unknown, or a probe is out.
     ///
-    /// An estimate: of a store that hangs it grows long, and one that goes on may be ready sooner. A feed that sleeps so
-    /// long should wake up at [`Level::Ok`] too.
+    /// An estimate: of a store that hangs it grows long, and one that goes on may be ready sooner. A feed that sleeps
+    /// so long should wake up at [`Level::Ok`] too.
     pub fn retry_after(&self) -> Option<Duration> {
         let snapshot = self.shared.snapshot();
+        if snapshot.circuit != CircuitState::Closed {
+            return snapshot.probe_in;
+        }
         let low = self.shared.config.watermarks.low();
         if snapshot.queued <= low {
             return Some(Duration::ZERO);
@@ -82,7 +86,8 @@ impl<T: Record> WriteHandle<T> {
     /// Submits a record if it can be accepted at once.
     ///
     /// # Errors
-    /// [`Refusal::Full`] when no credit is free (never with [`Overflow::DropOldest`]), else as [`submit`](Self::submit).
+    /// [`Refusal::Full`] when no credit is free (never with [`Overflow::DropOldest`]), or [`Refusal::CircuitOpen`]
+    /// while the store is left alone; else as [`submit`](Self::submit).
     pub fn try_submit(&self, mut record: T) -> Result<(), SubmitError<T>> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
@@ -120,6 +125,42 @@ impl<T: Record> WriteHandle<T> {
     /// resolves to what becomes of the record: stored with the sink's full durability, dead-lettered, or dropped.
     ///
     /// A future that is dropped before it is ready has not submitted the record, and drops it.
+    ///
+    /// ```
+    /// use market_data_store::{
+    ///     Bar, Batch, Coordinator, MarketDataStore, Outcome, Settings, Sink, SinkError, Timeframe,
+    /// };
+    ///
+    /// /// Refuses one symbol for good, as a store with a constraint does.
+    /// struct Picky;
+    ///
+    /// impl Sink<Bar> for Picky {
+    ///     async fn write(&self, batch: &Batch<Bar>) -> Result<(), SinkError> {
+    ///         match batch.iter().any(|bar| bar.symbol == "BAD") {
+    ///             true => Err(SinkError::permanent("BAD is not wanted")),
+    ///             false => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut settings = Settings::default();
+    /// # settings.dlq_path = dir.path().join("dead_letters");
+    /// let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(Picky)).spawn()?;
+    /// let bars = store.coordinator::<Bar>()?;
+    /// let bar = |symbol| Bar::new(symbol, Timeframe::MINUTE, "2024-01-02T14:30:00Z".parse().unwrap());
+    ///
+    /// let good = bars.write(bar("ES").ohlc(1.0, 2.0, 0.5, 1.5)).await?; // accepted, not yet written
+    /// let bad = bars.write(bar("BAD").ohlc(1.0, 2.0, 0.5, 1.5)).await?;
+    /// assert_eq!(good.await?, Outcome::Stored);
+    /// assert_eq!(bad.await?, Outcome::DeadLettered); // `mds dlq list` shows it, with the reason
+    /// # assert_eq!(market_data_store::dead_letter::list(&dir.path().join("dead_letters"))?.count(), 1);
+    /// # store.shutdown(store.shutdown_timeout()).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -253,10 +294,12 @@ impl<T: Record> WriteHandle<T> {
         self.coordinator.do_send(super::fault::Die(victim));
     }
 
-    /// Returns a function that counts accepted records that are not settled, without keeping the coordinator alive.
-    pub(crate) fn unsettled_counter(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+    /// Returns a function that closes the queue and counts accepted records that are not settled, without keeping the
+    /// coordinator alive.
+    pub(crate) fn closer(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
         let shared = Arc::clone(&self.shared);
         Box::new(move || {
+            shared.close();
             let snapshot = shared.snapshot();
             snapshot.queued + snapshot.in_flight
         })

@@ -15,7 +15,7 @@ use crate::policy::Outcome;
 #[must_use = "a receipt says nothing until it is awaited"]
 pub struct Receipt(oneshot::Receiver<Outcome>);
 
-/// The coordinator came to its end before the record did: it may be stored or not.
+/// The coordinator came to its end before the record did: it may be stored, a dead letter, or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the coordinator came to its end, nobody knows whether the record is stored")]
 pub struct ReceiptLost;

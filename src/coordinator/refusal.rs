@@ -13,10 +13,10 @@ pub enum Refusal {
     /// No credit was free, or none became free in time, and the circuit is open: the store is away.
     #[error("the queue is full and the store is away")]
     CircuitOpen,
-    /// The coordinator shuts down.
+    /// The coordinator shuts down. Trying again does not help.
     #[error("the coordinator is draining and takes no more records")]
     Draining,
-    /// The coordinator has come to its end.
+    /// The coordinator has come to its end, by a shutdown or because it or its queue died. Trying again does not help.
     #[error("the coordinator is closed")]
     Closed,
     /// The record itself is wrong.
@@ -25,7 +25,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the reason's name in logs and metrics: `full`, `circuit_open`, `draining`, `closed` or `invalid`.
+    /// Returns the reason's name: `full`, `circuit_open`, `draining`, `closed` or `invalid`. The metric of refusals
+    /// counts `circuit_open` as `full`, since a free credit is never refused for an open circuit.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -77,9 +78,9 @@ impl<T> SubmitError<T> {
         &self.0.refusal
     }
 
-    /// Returns when it is worth trying again: the time in which the queue should fall to its low watermark, or until the
-    /// store is tried again; none when
-    /// trying again does not help, or the drain rate is zero or unknown.
+    /// Returns when it is worth trying again: the time in which the queue should fall to its low watermark, or with
+    /// [`Refusal::CircuitOpen`] the time until the store is tried again. None when trying again does not help, the
+    /// drain rate is zero or unknown, or the store is being tried just now.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -148,7 +148,7 @@ impl<T> Shared<T> {
         self.with(|buffer| {
             buffer.count_rejected(refused, records);
             let low = buffer.config().watermarks.low();
-            let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate());
+            let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate(now));
             match refused {
                 Refused::Full => wait(),
                 Refused::CircuitOpen => buffer.probe_in(now),
@@ -213,6 +213,8 @@ pub(super) struct CloseOnDrop<T>(pub(super) Arc<Shared<T>>);
 
 impl<T> Drop for CloseOnDrop<T> {
     fn drop(&mut self) {
+        // Nothing is taken from here on, whoever looks at the level alone.
+        self.0.set_level(Level::Hard);
         self.0.close();
     }
 }

@@ -71,7 +71,8 @@ impl SubscriptionId {
 /// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears. A feed that pauses at hard until the level
 ///   is ok again would pause for ever: stop it before the store is [shut down](crate::MarketDataStore::shutdown), or let
 ///   it end on that reason.
-/// - From hard the level returns straight to ok; there is no soft on the way down.
+/// - A queue that was high returns straight to ok; it has no soft on the way down. From hard for another reason, such as
+///   [`Reason::CircuitOpen`](crate::Reason::CircuitOpen), the level can fall to soft.
 /// - A queue whose size wavers about its low watermark flutters between ok and soft: soft above it, ok at or below it.
 ///   Between soft and hard that cannot happen. Whoever does something costly at each change does it at hard and ok, or
 ///   waits a while before it trusts a change.

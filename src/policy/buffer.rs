@@ -228,11 +228,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Puts records into the queue, each on a credit that the caller claimed just before.
     pub fn accept(&mut self, now: Duration, records: impl IntoIterator<Item = (usize, T)>) {
         let batch_size = self.config.batch_size.get();
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let before = self.queued;
         for (partition, record) in records {
             // A stamp is the time of arrival and the order of arrival in one number: it only ever grows.
-            self.last_stamp = now.max(self.last_stamp + 1);
+            self.last_stamp = nanos.max(self.last_stamp + 1);
             let partition = &mut self.partitions[partition];
             partition.push(record, self.last_stamp, batch_size);
             self.queued += 1;
@@ -241,7 +241,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.counters.submitted += (self.queued - before) as u64;
         self.look_out_of_credits();
         debug_assert_eq!(self.queued, self.credits.used(), "a record without a credit, or a credit without a record");
-        self.observe();
+        self.observe(now);
     }
 
     /// Keeps a receipt for the record that was accepted last.
@@ -314,9 +314,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         evicted
     }
 
-    fn observe(&mut self) {
+    fn observe(&mut self, now: Duration) {
         if let Some(level) = self.watermark.observe(self.queued) {
-            let crossing = Crossing { level, size: self.queued, drain_rate: self.drain_rate.per_second() };
+            let crossing = Crossing { level, size: self.queued, drain_rate: self.drain_rate(now) };
             self.news.push(News::Level(crossing));
             self.work = true;
         }
@@ -361,7 +361,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             Some(parked) => parked,
             None => self.take_batch(index, self.config.batch_size.get(), now)?,
         };
-        Some(self.lease(index, segment))
+        Some(self.lease(index, segment, now))
     }
 
     /// Hands out the one probe of an open circuit, when it is due. Probes rotate over whatever may go without overtaking
@@ -385,7 +385,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         };
         self.probes += 1;
         segment.probed = self.probes;
-        let leased = self.lease(index, segment);
+        let leased = self.lease(index, segment, now);
         self.breaker.probe();
         self.probe = Some(leased.id);
         Some(leased)
@@ -402,7 +402,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(batch)
     }
 
-    fn lease(&mut self, index: usize, segment: Segment<T>) -> Leased<T> {
+    fn lease(&mut self, index: usize, segment: Segment<T>, now: Duration) -> Leased<T> {
         let id = LeaseId(self.next_lease);
         self.next_lease += 1;
         let leased =
@@ -410,7 +410,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let partition = &mut self.partitions[index];
         partition.lease = Some(Out { id, segment });
         partition.asked = false;
-        self.observe();
+        self.observe(now);
         leased
     }
 
@@ -615,7 +615,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             });
             self.news.push(News::CircuitOpened {
                 size: self.queued,
-                drain_rate: self.drain_rate.per_second(),
+                drain_rate: self.drain_rate(now),
                 probe_in: at.saturating_sub(now),
             });
             self.work = true;
@@ -771,9 +771,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.in_flight
     }
 
-    /// Returns records a second that were settled of late; none when nothing was written yet.
-    pub fn drain_rate(&self) -> Option<f64> {
-        self.drain_rate.per_second()
+    /// Returns records a second that were settled of late, a write that hangs included; none when nothing was written
+    /// yet.
+    pub fn drain_rate(&self, now: Duration) -> Option<f64> {
+        self.drain_rate.per_second_at(now, self.in_flight > 0)
     }
 
     /// Returns one moment of the buffer.
@@ -787,7 +788,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             parked: self.partitions.iter().map(Partition::parked_records).sum(),
             waiting: self.credits.waiting(),
             oldest_age: oldest.map(|oldest| now.saturating_sub(Duration::from_nanos(oldest))),
-            drain_rate: self.drain_rate.per_second(),
+            drain_rate: self.drain_rate(now),
             level: self.watermark.level(),
             circuit: self.breaker.state(),
             probe_in: self.probe_in(now),

@@ -37,9 +37,17 @@ impl DrainRate {
         self.records += records as f64;
     }
 
-    /// Returns records a second; none before the first record was settled.
+    /// Returns records a second at the time of the last [`pass`](Self::pass); none before the first record was settled.
     pub fn per_second(&self) -> Option<f64> {
         (self.records > 0.0 && self.seconds > 0.0).then(|| self.records / self.seconds)
+    }
+
+    /// Returns records a second as they look at `now`, and lets no time pass: however often it is asked, a batch that
+    /// takes long counts as one stretch of time.
+    pub fn per_second_at(&self, now: Duration, busy: bool) -> Option<f64> {
+        let mut then = self.clone();
+        then.pass(now, busy);
+        then.per_second()
     }
 }
 
@@ -88,6 +96,16 @@ mod tests {
         rate.pass(ms(60_100), true);
         let seen = rate.per_second().unwrap();
         assert!(seen < 1.0, "{seen}");
+    }
+
+    #[test]
+    fn to_look_at_the_rate_changes_nothing() {
+        let mut rate = DrainRate::default();
+        rate.pass(ms(100), true);
+        rate.settle(500);
+        let seen = rate.per_second_at(ms(60_100), true).unwrap();
+        assert!(seen < 1.0, "{seen}");
+        assert_eq!(rate.per_second_at(ms(60_100), false), rate.per_second());
     }
 
     #[test]

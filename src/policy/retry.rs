@@ -14,8 +14,9 @@ pub struct RetryPolicy {
     /// Whether each wait is shortened to a random 50 to 100 % of itself, so that clients of one store do not come back
     /// all at once.
     pub jitter: bool,
-    /// After so many transient failures a batch is given up, if other writes succeed meanwhile, so that it must be the
-    /// batch. While nothing succeeds it is the store, and the batch is tried on.
+    /// After so many transient failures a batch is given up, if the store answers others meanwhile, so that it must be
+    /// the batch. While it answers none it is the store, and the batch is tried on. Without a
+    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) nobody can tell, and it is given up.
     pub max_attempts: NonZeroU32,
 }
 

@@ -17,6 +17,9 @@ pub use self::{
 /// Two records with equal [`key`](Record::key)s are updates of one thing: the store keeps the later one. Records with
 /// equal [`partition_key`](Record::partition_key)s are written in the order in which they were accepted; a record's
 /// partition key must follow from its key, or updates of one key could overtake each other.
+///
+/// Its JSON is what a [dead letter](crate::dead_letter) holds, and a replay reads it back. A record that cannot be
+/// written as JSON cannot be given up: once the store refuses it, its partition waits until the end.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Names the kind, such as `bars`: the default coordinator id and the name of the store's table.
     const KIND: &'static str;

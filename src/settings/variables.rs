@@ -145,14 +145,16 @@ pub const VARIABLES: &[Variable] = &[
         name: "MDS_RETRY_MAX_ATTEMPTS",
         default: "5",
         unit: "attempts",
-        about: "after so many transient failures a batch is given up, if other writes succeed meanwhile",
+        about: "after so many transient failures a batch is given up, if the store answers others meanwhile or \
+                there is no circuit",
         kind: Kind::Count(1, 1_000_000, |s| s.retry.max_attempts.get() as usize),
     },
     Variable {
         name: "MDS_CB_FAILURE_THRESHOLD",
         default: "5",
         unit: "failures",
-        about: "so many transient failures in a row, over all workers, open the circuit; 0: it never opens",
+        about: "so many transient failures in a row, over all workers, open the circuit; 0: it never opens, and an \
+                outage dead-letters records",
         kind: Kind::Count(0, 1_000_000, |s| {
             s.circuit.failure_threshold.map_or(0, |threshold| threshold.get() as usize)
         }),

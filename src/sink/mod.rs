@@ -30,6 +30,14 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// of one partition in the order in which they were accepted; when a key occurs twice, the later record must win. A
 /// write may be repeated after an error or a crash, so it must be idempotent, as an upsert by key is.
 ///
+/// After a transient error the batch is written again later, as it is. After a permanent one its halves are, down to
+/// the records at fault, which become [dead letters](crate::dead_letter): so an error that lies in the store and is
+/// called permanent costs every record that is written meanwhile. When in doubt call it transient.
+///
+/// A write that hangs is not timed out: its partition waits for it. A sink needs a timeout of its own, as a transient
+/// error. At the deadline of a shutdown the future is dropped, and a write that succeeds all the same is there beside a
+/// dead letter of its records.
+///
 /// A plain `async fn write` is enough in an implementation.
 pub trait Sink<T: Record>: Send + Sync + 'static {
     /// Writes every record of the batch, or none that matters: after `Ok` all of them are durable.
@@ -105,8 +113,8 @@ impl<T: fmt::Debug> fmt::Debug for Batch<T> {
 
 /// Why a write failed, and whether trying again can help.
 ///
-/// Its text says only which of the two it is; what the driver said is its [`source`](std::error::Error::source). Written
-/// with `{:#}` the text goes on with every cause.
+/// Its text says only which of the two it is; what the driver said is its [`source`](std::error::Error::source).
+/// Written with `{:#}` the text goes on with every cause.
 #[derive(Debug)]
 pub struct SinkError {
     kind: SinkErrorKind,
@@ -140,7 +148,8 @@ impl SinkError {
         Self { kind: SinkErrorKind::Transient, outage: false, retry_after: None, source: error.into() }
     }
 
-    /// Makes an error after which this batch is not written again as it is.
+    /// Makes an error after which this batch is not written again as it is, but in halves; a single record becomes a
+    /// dead letter. It also shows that the store is there, and closes an open circuit.
     pub fn permanent(error: impl Into<BoxError>) -> Self {
         Self { kind: SinkErrorKind::Permanent, outage: false, retry_after: None, source: error.into() }
     }

@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::executor::block_on;
+use futures::{FutureExt, executor::block_on};
 use market_data_store::{
-    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Reason, Refusal, Sink, SinkError, StartError, StopReason,
-    WriteHandle, sink::MemorySink,
+    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Outcome, Reason, ReceiptLost, Refusal, Sink, SinkError,
+    StartError, StopReason, WriteHandle, sink::MemorySink,
 };
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, log, occupy, record_in, residual, tick, ticks, within};
@@ -396,4 +396,35 @@ fn no_thread_of_a_store_is_left() {
             thread::yield_now();
         }
     }
+}
+
+/// Red when a second end cuts the first off before everything that is left has become a dead letter.
+#[test]
+fn a_shutdown_that_was_given_up_and_asked_for_again_leaves_nothing_unsettled() {
+    let (builder, sink) = with_sink(2_000, 2, 10);
+    let store = builder.spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let held = block_on(occupy(&handle, &sink, 2));
+    block_on(handle.submit_many(ticks(100..1_000))).unwrap();
+    let receipt = block_on(handle.write(tick("last", 1_000))).unwrap();
+
+    // Polled once, so the coordinator has been asked; then nobody waits for it.
+    assert!(store.shutdown(PATIENCE).now_or_never().is_none());
+    let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(10))));
+
+    let accepted = held + 901;
+    assert_eq!((report.submitted(), report.dead_lettered(), report.unsettled()), (accepted, accepted, 0));
+    assert_eq!(block_on(within(PATIENCE, receipt)), Ok(Outcome::DeadLettered));
+}
+
+/// Red when a store that is dropped goes on behind everybody's back where no thread of its own ends with it: the receipt
+/// then waits for as long as the System runs.
+#[actix::test]
+async fn a_store_on_the_current_arbiter_that_is_dropped_leaves_nobody_waiting() {
+    let (builder, _sink) = with_sink(10, 1, 10);
+    let store = builder.on_current_arbiter().start().await.unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let receipt = handle.write(tick("ES", 1)).await.unwrap();
+    drop((handle, store));
+    assert_eq!(within(PATIENCE, receipt).await, Err(ReceiptLost));
 }

@@ -126,7 +126,7 @@ pub enum Isolated<T> {
 pub enum Outcome {
     /// The sink has it, durably.
     Stored,
-    /// The dead-letter file has it, durably.
+    /// The dead-letter file has it, durably. If a deadline cut it off, the store may have it as well.
     DeadLettered,
     /// It was given up unwritten.
     Dropped(DropReason),
@@ -186,7 +186,7 @@ pub struct Counters {
     pub dead_lettered: u64,
     /// Evicted by [`Overflow::DropOldest`].
     pub dropped: u64,
-    /// Refused because no credit was free. Not part of `submitted`.
+    /// Refused because no credit was free, whether the circuit was open or not. Not part of `submitted`.
     pub rejected_full: u64,
     /// Refused because the coordinator was draining. Not part of `submitted`.
     pub rejected_draining: u64,

@@ -641,3 +641,36 @@ proptest! {
 pub(super) fn cases() -> u32 {
     std::env::var("MDS_TEST_HISTORIES").ok().map_or(300, |cases| cases.parse().expect("a number of histories"))
 }
+
+/// Red when a rate is what it was at the last batch that was stored, however long ago that is: a store that hangs would
+/// look as fast as ever, and producers would be told to come back at once.
+#[test]
+fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
+    let config = BufferConfig {
+        capacity: NonZeroUsize::new(10).unwrap(),
+        partitions: NonZeroUsize::MIN,
+        batch_size: NonZeroUsize::new(4).unwrap(),
+        flush_interval: Duration::ZERO,
+        overflow: Overflow::Error,
+        watermarks: Watermarks::new(1, 8, 10).unwrap(),
+        breaker: BreakerConfig::default(),
+        max_attempts: NonZeroU32::MIN,
+    };
+    let mut buffer = BoundedBuffer::<u64, ()>::new(config, |&id| id);
+    let second = Duration::from_secs;
+    let mut records = (0..4).collect();
+    buffer.offer_many(second(0), &mut records, &[0; 4]).unwrap();
+    let lease = buffer.ask(0, second(0)).unwrap();
+    buffer.settle_stored(lease.id, second(1));
+    assert_eq!(buffer.drain_rate(second(100)), Some(4.0), "idle time does not count");
+    buffer.offer(second(100), 0, 4).unwrap();
+    buffer.ask(0, second(100)).unwrap();
+
+    let mut records = (5..13).collect();
+    buffer.news();
+    buffer.offer_many(second(160), &mut records, &[0; 8]).unwrap();
+    let [News::Level(crossing)] = buffer.news()[..] else { panic!("one crossing") };
+    for rate in [crossing.drain_rate, buffer.drain_rate(second(160)), buffer.snapshot(second(160)).drain_rate] {
+        assert!(rate.is_some_and(|rate| rate < 0.1), "{rate:?} records a second after a minute without one");
+    }
+}
