@@ -27,8 +27,8 @@ impl CircuitState {
 /// When the circuit opens and when it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerConfig {
-    /// So many transient failures in a row open the circuit; none means that it never opens. Then an outage is not told
-    /// from a batch at fault, and what runs out of attempts is given up.
+    /// So many transient failures in a row open the circuit; none means that it never opens. Then an outage that
+    /// the sink does not call one is not told from a batch at fault, and what runs out of attempts is given up.
     pub failure_threshold: Option<NonZeroU32>,
     /// How long an open circuit waits before a probe.
     pub half_open_after: Duration,

@@ -16,7 +16,8 @@ pub struct RetryPolicy {
     pub jitter: bool,
     /// After so many transient failures a batch is given up, if the store answers others meanwhile, so that it must be
     /// the batch. While it answers none it is the store, and the batch is tried on. Without a
-    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) nobody can tell, and it is given up.
+    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) nobody can tell, and it is given up. What a sink
+    /// calls an outage does not count.
     pub max_attempts: NonZeroU32,
 }
 

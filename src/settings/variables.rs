@@ -154,7 +154,7 @@ pub const VARIABLES: &[Variable] = &[
         default: "5",
         unit: "failures",
         about: "so many transient failures in a row, over all workers, open the circuit; 0: it never opens, and an \
-                outage dead-letters records",
+                outage that the sink does not call one dead-letters records",
         kind: Kind::Count(0, 1_000_000, |s| {
             s.circuit.failure_threshold.map_or(0, |threshold| threshold.get() as usize)
         }),

@@ -32,7 +32,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 ///
 /// After a transient error the batch is written again later, as it is. After a permanent one its halves are, down to
 /// the records at fault, which become [dead letters](crate::dead_letter): so an error that lies in the store and is
-/// called permanent costs every record that is written meanwhile. When in doubt call it transient.
+/// called permanent costs every record that is written meanwhile. When in doubt call it transient; where the records
+/// cannot be at fault, add [`outage`](SinkError::outage).
 ///
 /// A write that hangs is not timed out: its partition waits for it. A sink needs a timeout of its own, as a transient
 /// error. At the deadline of a shutdown the future is dropped, and a write that succeeds all the same is there beside a
