@@ -121,6 +121,7 @@ mod chain;
 pub mod cli;
 pub mod coordinator;
 pub mod dead_letter;
+mod endpoint;
 pub mod feedback;
 pub mod metrics;
 pub mod policy;
@@ -137,6 +138,7 @@ pub use coordinator::{
     CoordinatorReport, Health, Receipt, ReceiptLost, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle,
 };
 pub use dead_letter::{DeadLetter, DeadLetters};
+pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use feedback::{
     Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
 };
