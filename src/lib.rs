@@ -142,6 +142,8 @@ pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use feedback::{
     Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
 };
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub use feedback::{InvalidSecret, WebhookSecret};
 pub use policy::{DropReason, Level, Outcome, Overflow, Reason};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};

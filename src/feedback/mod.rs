@@ -20,6 +20,8 @@ mod front;
 mod lanes;
 mod present;
 mod publisher;
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub mod signature;
 mod subscribe;
 
 pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
@@ -27,4 +29,6 @@ pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
 pub use lanes::LaneSnapshot;
 pub use publisher::{Collect, Publisher};
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub use signature::{InvalidSecret, WebhookSecret};
 pub use subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe};
