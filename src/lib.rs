@@ -142,9 +142,11 @@ pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use feedback::{
     Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
 };
+#[cfg(feature = "webhooks")]
+pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, Broadcasts, HttpBroadcaster};
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub use feedback::{InvalidSecret, WebhookSecret};
-pub use policy::{DropReason, Level, Outcome, Overflow, Reason};
+pub use policy::{DropReason, Level, Outcome, Overflow, Reason, RemoteState};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};

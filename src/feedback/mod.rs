@@ -14,21 +14,35 @@
 //! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
 mod barrier;
+#[cfg(feature = "webhooks")]
+mod broadcaster;
 mod bus;
 mod event;
 mod front;
 mod lanes;
 mod present;
 mod publisher;
+#[cfg(feature = "webhooks")]
+mod remote;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub mod signature;
 mod subscribe;
+#[cfg(feature = "webhooks")]
+mod webhook;
 
+#[cfg(feature = "webhooks")]
+pub(crate) use broadcaster::PreparedBroadcast;
+#[cfg(feature = "webhooks")]
+pub use broadcaster::{BroadcastConfig, BroadcastError, Broadcasts, HttpBroadcaster};
 pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
 pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
 pub use lanes::LaneSnapshot;
 pub use publisher::{Collect, Publisher};
+#[cfg(feature = "webhooks")]
+pub use remote::BroadcastSnapshot;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub use signature::{InvalidSecret, WebhookSecret};
 pub use subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe};
+#[cfg(feature = "webhooks")]
+pub use webhook::InvalidCaFile;

@@ -42,3 +42,7 @@ mod store;
 mod support;
 #[cfg(feature = "testing")]
 mod workers;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod hook;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod webhooks;
