@@ -142,6 +142,8 @@ pub use feedback::{
 };
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub use feedback::{InvalidSecret, WebhookSecret};
+#[cfg(feature = "receiver")]
+pub use feedback::{Receiver, ReceiverSnapshot};
 pub use policy::{DropReason, Level, Outcome, Overflow, Reason};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};

@@ -39,6 +39,9 @@ pub const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
 pub const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
 /// Subscribers removed because their actor was gone.
 pub const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
+/// Requests to a [`Receiver`](crate::feedback::Receiver). Label `outcome`.
+#[cfg(feature = "receiver")]
+pub const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
 
 /// Tells the installed recorder what each metric means and its unit.
 pub fn describe() {
@@ -65,4 +68,6 @@ pub fn describe() {
         "events that a slow subscriber never saw: newer ones took their place, or its lane was full"
     );
     describe_counter!(FEEDBACK_PRUNED, Unit::Count, "subscribers removed because their actor was gone");
+    #[cfg(feature = "receiver")]
+    describe_counter!(FEEDBACK_RECEIVED, Unit::Count, "requests to a receiver of feedback, by what became of them");
 }

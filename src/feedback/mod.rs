@@ -20,6 +20,8 @@ mod front;
 mod lanes;
 mod present;
 mod publisher;
+#[cfg(feature = "receiver")]
+mod receiver;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub mod signature;
 mod subscribe;
@@ -29,6 +31,8 @@ pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
 pub use lanes::LaneSnapshot;
 pub use publisher::{Collect, Publisher};
+#[cfg(feature = "receiver")]
+pub use receiver::{Receiver, ReceiverSnapshot};
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub use signature::{InvalidSecret, WebhookSecret};
 pub use subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe};

@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod credits;
 pub mod drain_rate;
 pub mod fence;
+mod inbox;
 mod lane;
 mod level;
 mod outbox;
@@ -19,6 +20,7 @@ mod watermark;
 
 pub use breaker::{BreakerConfig, CircuitBreaker, CircuitState};
 pub use buffer::{BufferState, Counters, DropReason, Outcome, Overflow};
+pub use inbox::{Arrival, Inbox, InboxLimits};
 pub use lane::{Lane, Offered};
 pub use level::{Level, Reason};
 pub use outbox::Outbox;
