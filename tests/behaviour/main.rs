@@ -33,6 +33,8 @@ mod mds;
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
+#[cfg(all(feature = "testing", feature = "receiver"))]
+mod receiver;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
