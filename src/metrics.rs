@@ -46,6 +46,9 @@ pub const HTTP_DELIVERIES: &str = "mds_feedback_http_deliveries_total";
 pub const HTTP_PENDING: &str = "mds_feedback_http_pending";
 /// URLs by state. Labels `endpoint`, `state` (`closed`, `open`, `half_open`, `switched_off`).
 pub const HTTP_LANES: &str = "mds_feedback_http_lanes";
+/// Requests to a [`Receiver`](crate::feedback::Receiver). Label `outcome`.
+#[cfg(feature = "receiver")]
+pub const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
 
 /// Tells the installed recorder what each metric means and its unit.
 pub fn describe() {
@@ -75,4 +78,6 @@ pub fn describe() {
     describe_counter!(HTTP_DELIVERIES, Unit::Count, "attempts to deliver an event to a URL, and events superseded");
     describe_gauge!(HTTP_PENDING, Unit::Count, "events still to be delivered to a URL");
     describe_gauge!(HTTP_LANES, Unit::Count, "URLs by state");
+    #[cfg(feature = "receiver")]
+    describe_counter!(FEEDBACK_RECEIVED, Unit::Count, "requests to a receiver of feedback, by what became of them");
 }

@@ -103,6 +103,32 @@ impl EventSeries {
     }
 }
 
+/// A request that carries an event, as [`webhook`] makes it.
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// The headers to set, by name.
+    pub headers: [(&'static str, String); 4],
+    /// The body to post.
+    pub body: String,
+}
+
+/// Makes the request that a broadcaster with these secrets would send now: for tests of a receiver.
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub fn webhook(secrets: &[crate::WebhookSecret], event: &FeedbackEvent) -> Webhook {
+    use crate::feedback::signature::{ID, SIGNATURE, TIMESTAMP, sign, unix_now};
+    let body = serde_json::to_string(event).expect("an event has nothing that JSON has not");
+    let now = unix_now();
+    let signature = sign(secrets, &event.id, now, body.as_bytes());
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        (ID, event.id.clone()),
+        (TIMESTAMP, now.to_string()),
+        (SIGNATURE, signature),
+    ];
+    Webhook { headers, body }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,17 +1,9 @@
 use std::{
-    collections::HashSet,
-    convert::Infallible,
-    fmt,
-    num::NonZeroU32,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
+    collections::HashSet, convert::Infallible, fmt, num::NonZeroU32, path::PathBuf, sync::Arc, thread, time::Duration,
 };
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, Context, Handler, Message, ResponseActFuture, System,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, Context, Handler, Message, ResponseActFuture, System, WrapFuture,
 };
 use actix_rt::task::JoinHandle;
 use awc::http::Uri;

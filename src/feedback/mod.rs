@@ -22,6 +22,8 @@ mod front;
 mod lanes;
 mod present;
 mod publisher;
+#[cfg(feature = "receiver")]
+mod receiver;
 #[cfg(feature = "webhooks")]
 mod remote;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
@@ -39,6 +41,8 @@ pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
 pub use lanes::LaneSnapshot;
 pub use publisher::{Collect, Publisher};
+#[cfg(feature = "receiver")]
+pub use receiver::{Receiver, ReceiverSnapshot};
 #[cfg(feature = "webhooks")]
 pub use remote::BroadcastSnapshot;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
