@@ -139,11 +139,11 @@ pub use coordinator::{
 };
 pub use dead_letter::{DeadLetter, DeadLetters};
 pub use endpoint::{Endpoint, InvalidEndpoint};
+#[cfg(feature = "webhooks")]
+pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, Broadcasts, HttpBroadcaster};
 pub use feedback::{
     Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
 };
-#[cfg(feature = "webhooks")]
-pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, Broadcasts, HttpBroadcaster};
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub use feedback::{InvalidSecret, WebhookSecret};
 pub use policy::{DropReason, Level, Outcome, Overflow, Reason, RemoteState};

@@ -17,10 +17,7 @@ use super::{
 use crate::{
     endpoint::Endpoint,
     metrics as names,
-    policy::{
-        RemoteLane, RemotePolicy, RemoteState,
-        delivery::Step,
-    },
+    policy::{RemoteLane, RemotePolicy, RemoteState, delivery::Step},
     timestamp::Timestamp,
 };
 
@@ -263,9 +260,7 @@ impl Drop for Remote {
 impl Meters {
     fn of(endpoint: &Endpoint) -> Self {
         let endpoint = endpoint.host_and_port();
-        let outcome = |outcome: &'static str| {
-            metrics::counter!(names::HTTP_DELIVERIES, "endpoint" => endpoint.clone(), "outcome" => outcome)
-        };
+        let outcome = |outcome: &'static str| metrics::counter!(names::HTTP_DELIVERIES, "endpoint" => endpoint.clone(), "outcome" => outcome);
         let states = [RemoteState::Closed, RemoteState::Open, RemoteState::HalfOpen, RemoteState::SwitchedOff];
         Self {
             delivered: outcome("delivered"),
@@ -274,9 +269,9 @@ impl Meters {
             unreachable: outcome("unreachable"),
             superseded: outcome("superseded"),
             pending: metrics::gauge!(names::HTTP_PENDING, "endpoint" => endpoint.clone()),
-            by_state: states.map(|state| {
-                metrics::gauge!(names::HTTP_LANES, "endpoint" => endpoint.clone(), "state" => state.as_str())
-            }),
+            by_state: states.map(
+                |state| metrics::gauge!(names::HTTP_LANES, "endpoint" => endpoint.clone(), "state" => state.as_str()),
+            ),
         }
     }
 

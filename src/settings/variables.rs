@@ -306,9 +306,7 @@ impl Variable {
             Kind::Switch(_) => "true or false".to_owned(),
             Kind::Choice(expected, _) | Kind::Text(expected, ..) | Kind::Url(expected, ..) => expected.to_owned(),
             Kind::Endpoints(_) => "http:// or https:// and a host, or several of these with commas".to_owned(),
-            Kind::Secrets(_) => {
-                "whsec_ and the base64 of 24 to 64 bytes, or several of these with commas".to_owned()
-            }
+            Kind::Secrets(_) => "whsec_ and the base64 of 24 to 64 bytes, or several of these with commas".to_owned(),
         }
     }
 
