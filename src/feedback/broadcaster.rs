@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Feedback, FeedbackEvent, InvalidSecret, Replay, Subscribe, WebhookSecret,
+    Delivery, Feedback, FeedbackEvent, InvalidSecret, Replay, Subscribe, WebhookSecret,
     present::CoordinatorKey,
     remote::{BroadcastSnapshot, Remote},
     subscribe::Selector,
@@ -236,8 +236,9 @@ impl PreparedBroadcast {
 impl Broadcasts {
     /// Subscribes to the bus.
     pub(crate) fn follow(&self) {
-        // Weak, so that it ends with its fronts.
-        let mut subscribe = Subscribe::weak(self.addr.downgrade().recipient()).replay(Replay::All);
+        // Weak, so that it ends with its fronts. Every event, so that what is skipped is counted by the lane of its URL.
+        let recipient = self.addr.downgrade().recipient();
+        let mut subscribe = Subscribe::weak(recipient).replay(Replay::All).delivery(Delivery::Every);
         for coordinator in self.coordinators.iter() {
             subscribe = subscribe.only(coordinator);
         }
