@@ -37,6 +37,8 @@ mod metrics;
 mod outage;
 #[cfg(all(feature = "testing", feature = "receiver"))]
 mod receiver;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod secrets;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
