@@ -103,8 +103,9 @@
 //! |---|---|---|
 //! | `sqlite` | yes | `SqliteSink`, and [`Coordinator::bars`] and [`MarketDataStore::start`] know `sqlite://`; SQLite is built in |
 //! | `cli` | yes | the binary `mds`; embedders do without |
+//! | `receiver` | yes | [`Receiver`]: level changes of other processes, taken in by an actix-web service |
 //! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
-//! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, and actors that die on command |
+//! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, actors that die on command, and signed webhooks made by hand |
 //!
 //! An embedder writes `default-features = false` and picks. The macros of actix (`#[derive(Message)]`,
 //! `#[actix::main]`) name the crate `actix`, so code that uses them needs it in its own Cargo.toml; for everything else
@@ -152,6 +153,6 @@ pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, 
 pub use timestamp::{InvalidTimestamp, Timestamp};
 
 /// The README's examples, compiled.
-#[cfg(all(doctest, feature = "sqlite", feature = "actix-web"))]
+#[cfg(all(doctest, feature = "sqlite", feature = "actix-web", feature = "receiver", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -11,6 +11,8 @@
 //!                                    \---------> watch::Receiver
 //! ```
 //!
+//! A `Receiver` (feature `receiver`) publishes on a bus what coordinators in other processes say.
+//!
 //! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
 mod barrier;

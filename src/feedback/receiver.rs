@@ -52,7 +52,8 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// this one. Clones share what they have met, so one receiver serves all workers of a server.
 ///
 /// - An event is published as it was sent: `source`, `epoch` and `seq` are its coordinator's. The source has to differ
-///   from this process's own, if that publishes on the same bus.
+///   from this process's own, if that publishes on the same bus. A broadcaster on that bus would send on what came in
+///   here, unless it is told whose events to send: a bus for this alone, [`Feedback::private`], is simplest.
 /// - A request is answered with 204 when its event was published, with 200 when it was a repeat or stale, which is not
 ///   its sender's fault; with 401 when the signature is not good or the request more than five minutes old or early,
 ///   413 above 64 KiB, 408 when the body takes longer than ten seconds, 400 when it is no event, and 503 when the bus
