@@ -122,6 +122,7 @@ mod chain;
 pub mod cli;
 pub mod coordinator;
 pub mod dead_letter;
+mod endpoint;
 pub mod feedback;
 pub mod metrics;
 pub mod policy;
@@ -138,6 +139,9 @@ pub use coordinator::{
     CoordinatorReport, Health, Receipt, ReceiptLost, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle,
 };
 pub use dead_letter::{DeadLetter, DeadLetters};
+pub use endpoint::{Endpoint, InvalidEndpoint};
+#[cfg(feature = "webhooks")]
+pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, Broadcasts, HttpBroadcaster};
 pub use feedback::{
     Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
 };
@@ -145,7 +149,7 @@ pub use feedback::{
 pub use feedback::{InvalidSecret, WebhookSecret};
 #[cfg(feature = "receiver")]
 pub use feedback::{Receiver, ReceiverSnapshot};
-pub use policy::{DropReason, Level, Outcome, Overflow, Reason};
+pub use policy::{DropReason, Level, Outcome, Overflow, Reason, RemoteState};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};

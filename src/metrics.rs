@@ -39,9 +39,15 @@ pub const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
 pub const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
 /// Subscribers removed because their actor was gone.
 pub const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
-/// Requests to a [`Receiver`](crate::feedback::Receiver). Label `outcome`.
-#[cfg(feature = "receiver")]
+/// Requests to a receiver of feedback. Label `outcome`, as in its snapshot.
 pub const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
+/// Attempts to deliver an event to a URL, and events that newer ones took the place of. Labels `endpoint` (host and port),
+/// `outcome` (`delivered`, `refused`, `timeout`, `unreachable`, `superseded`).
+pub const HTTP_DELIVERIES: &str = "mds_feedback_http_deliveries_total";
+/// Events still to be delivered to a URL. Label `endpoint`.
+pub const HTTP_PENDING: &str = "mds_feedback_http_pending";
+/// URLs by state. Labels `endpoint`, `state` (`closed`, `open`, `half_open`, `switched_off`).
+pub const HTTP_LANES: &str = "mds_feedback_http_lanes";
 
 /// Tells the installed recorder what each metric means and its unit.
 pub fn describe() {
@@ -68,6 +74,8 @@ pub fn describe() {
         "events that a slow subscriber never saw: newer ones took their place, or its lane was full"
     );
     describe_counter!(FEEDBACK_PRUNED, Unit::Count, "subscribers removed because their actor was gone");
-    #[cfg(feature = "receiver")]
     describe_counter!(FEEDBACK_RECEIVED, Unit::Count, "requests to a receiver of feedback, by what became of them");
+    describe_counter!(HTTP_DELIVERIES, Unit::Count, "attempts to deliver an event to a URL, and events superseded");
+    describe_gauge!(HTTP_PENDING, Unit::Count, "events still to be delivered to a URL");
+    describe_gauge!(HTTP_LANES, Unit::Count, "URLs by state");
 }

@@ -20,6 +20,8 @@ mod dlq_command;
 mod embedding;
 #[cfg(feature = "testing")]
 mod failure;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod hook;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
@@ -42,5 +44,7 @@ mod sqlite;
 mod store;
 #[cfg(feature = "testing")]
 mod support;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod webhooks;
 #[cfg(feature = "testing")]
 mod workers;

@@ -128,6 +128,8 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
 async fn start(mut settings: Settings) -> Result<(MarketDataStore, SqliteSink, WriteHandle<Bar>), StartError> {
     // Nothing of a replay may be dropped.
     settings.coordinator.overflow = Overflow::Block;
+    // Nobody feeds it, and a `draining` of one that was stopped would never clear for those who follow every source.
+    settings.feedback.http.enabled = false;
     let sink = SqliteSink::open(SqliteOptions::from_url(&settings.database_url)?)?;
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).start().await?;
     let handle = store.coordinator::<Bar>().expect("the one coordinator was added above");

@@ -32,7 +32,7 @@ use crate::{
         signals::{self, Stop},
     },
     coordinator::{Refusal, WriteHandle},
-    feedback::{Delivery, Feedback, Subscribe},
+    feedback::{BroadcastError, Delivery, Feedback, Subscribe},
     policy::{Cause, Level},
     record::{Bar, Timeframe},
     settings::{self, Settings},
@@ -386,6 +386,8 @@ pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => Exit::Configuration,
         StartError::Sqlite(SqliteOpenError::Url { .. }) | StartError::DeadLetters(_) => Exit::Configuration,
+        StartError::Webhooks(BroadcastError::Thread(_)) => Exit::Internal,
+        StartError::Webhooks(_) => Exit::Configuration,
         StartError::Sqlite(_) => Exit::Unavailable,
         _ => Exit::Internal,
     }
