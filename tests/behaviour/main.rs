@@ -46,5 +46,7 @@ mod store;
 mod support;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod webhooks;
+#[cfg(all(feature = "cli", feature = "sqlite", feature = "testing", feature = "webhooks"))]
+mod webhooks_command;
 #[cfg(feature = "testing")]
 mod workers;
