@@ -93,7 +93,7 @@
 //! # Where to go on
 //!
 //! [`MarketDataStore`] and [`Builder`] start a store, [`WriteHandle`] submits, [`Feedback`] and [`Subscribe`] listen,
-//! [`Receipt`] and [`DeadLetters`] tell what became of records, [`Record`] and [`Sink`] take types and stores of your
+//! [`RateCoordinator`] makes the [`RateLimiter`] of a producer that slows down by itself, [`Receipt`] and [`DeadLetters`] tell what became of records, [`Record`] and [`Sink`] take types and stores of your
 //! own, [`Settings`] reads the environment, [`metrics`] lists what is measured. The modules hold the parts behind
 //! these. The examples in the repository show one idea each.
 //!
@@ -138,9 +138,10 @@ pub use coordinator::{
 };
 pub use dead_letter::{DeadLetter, DeadLetters};
 pub use feedback::{
-    Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
+    Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, RateBuilder, RateCoordinator, RateLimiter, RateSnapshot,
+    Replay, Subscribe, SubscriptionId, feedback_bus,
 };
-pub use policy::{DropReason, Level, Outcome, Overflow, Reason};
+pub use policy::{Budget, DropReason, Level, Outcome, Overflow, Reason, Scales};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};

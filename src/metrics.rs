@@ -39,6 +39,10 @@ pub const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
 pub const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
 /// Subscribers removed because their actor was gone.
 pub const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
+/// By what a limiter multiplies its budget, 0 to 1. Label `limiter`.
+pub const RATE_SCALE: &str = "mds_rate_scale";
+/// The highest level that a limiter follows: 0 ok, 1 soft, 2 hard. Label `limiter`.
+pub const RATE_LEVEL: &str = "mds_rate_level";
 
 /// Tells the installed recorder what each metric means and its unit.
 pub fn describe() {
@@ -65,4 +69,6 @@ pub fn describe() {
         "events that a slow subscriber never saw: newer ones took their place, or its lane was full"
     );
     describe_counter!(FEEDBACK_PRUNED, Unit::Count, "subscribers removed because their actor was gone");
+    describe_gauge!(RATE_SCALE, "by what a limiter multiplies its budget, 0 to 1");
+    describe_gauge!(RATE_LEVEL, Unit::Count, "the highest level that a limiter follows: 0 ok, 1 soft, 2 hard");
 }

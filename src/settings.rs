@@ -11,7 +11,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use crate::policy::{BreakerConfig, Overflow, RetryPolicy, WatermarkError, Watermarks};
+use crate::policy::{BreakerConfig, Overflow, RetryPolicy, Scales, WatermarkError, Watermarks};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::variables::duration;
@@ -90,6 +90,10 @@ pub struct CoordinatorSettings {
 pub struct FeedbackSettings {
     /// Whether level changes are published to subscribers. When not, levels stay in health and metrics.
     pub enabled: bool,
+    /// By what producers that follow the level multiply their rate: for [`RateBuilder::scales`].
+    ///
+    /// [`RateBuilder::scales`]: ../feedback/struct.RateBuilder.html#method.scales
+    pub scales: Scales,
 }
 
 /// The form of a log line.
@@ -137,7 +141,7 @@ impl Default for CoordinatorSettings {
 
 impl Default for FeedbackSettings {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, scales: Scales::default() }
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```text
 //!  coordinator --> Publisher --> FeedbackBus --> lane --> subscriber actor
 //!                  (outbox)          |      \--> lane --> subscriber actor
+//!                                    |      \--> lane --> RateCoordinator, which keeps a RateLimiter
 //!                                    \---------> watch::Receiver
 //! ```
 //!
@@ -18,13 +19,17 @@ mod bus;
 mod event;
 mod front;
 mod lanes;
+mod limiter;
 mod present;
 mod publisher;
+mod rate;
 mod subscribe;
 
 pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
 pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
 pub use lanes::LaneSnapshot;
+pub use limiter::{RateLimiter, RateSnapshot};
 pub use publisher::{Collect, Publisher};
+pub use rate::{RateBuilder, RateCoordinator};
 pub use subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe};

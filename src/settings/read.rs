@@ -79,6 +79,9 @@ struct CircuitVars {
 #[serde(default)]
 struct FeedbackVars {
     enable_feedback: Option<bool>,
+    scale_ok: Option<f64>,
+    scale_soft: Option<f64>,
+    scale_hard: Option<f64>,
 }
 
 impl Settings {
@@ -121,6 +124,9 @@ impl Settings {
         assign(&mut s.circuit.half_open_after, circuit.half_open_after_sec.map(Duration::from_secs));
         assign(&mut s.dlq_path, mds.dlq_path);
         assign(&mut s.feedback.enabled, feedback.enable_feedback);
+        assign(&mut s.feedback.scales.ok, feedback.scale_ok);
+        assign(&mut s.feedback.scales.soft, feedback.scale_soft);
+        assign(&mut s.feedback.scales.hard, feedback.scale_hard);
 
         let Source { known, unknown, problems } = source;
         let problems = s.check(problems, |name| known.get(name).cloned());

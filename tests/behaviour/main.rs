@@ -33,6 +33,8 @@ mod mds;
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
+#[cfg(feature = "testing")]
+mod rate;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
