@@ -152,7 +152,10 @@ async fn producer() -> Result<(), Box<dyn Error>> {
     let events: Vec<FeedbackEvent> = events.try_iter().collect();
     assert_eq!(events.first().map(|event| event.reason), Some(Reason::Started));
     let hard = events.iter().position(|event| event.level == Level::Hard).expect("2,000 a second are too many");
-    assert!(events[hard..].iter().any(|event| event.level == Level::Ok), "the producer stopped, so the store caught up");
+    assert!(
+        events[hard..].iter().any(|event| event.level == Level::Ok),
+        "the producer stopped, so the store caught up"
+    );
     assert_eq!(events.last().map(|event| event.reason), Some(Reason::Draining));
     let counts = receiver.snapshot();
     assert_eq!((counts.accepted as usize, counts.bad_signature, counts.coordinators), (events.len(), 0, 1));

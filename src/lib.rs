@@ -96,7 +96,7 @@
 //! # Where to go on
 //!
 //! [`MarketDataStore`] and [`Builder`] start a store, [`WriteHandle`] submits, [`Feedback`] and [`Subscribe`] listen,
-//! [`Receipt`] and [`DeadLetters`] tell what became of records, [`Record`] and [`Sink`] take types and stores of your
+//! [`RateCoordinator`] makes the [`RateLimiter`] of a producer that slows down by itself, [`Receipt`] and [`DeadLetters`] tell what became of records, [`Record`] and [`Sink`] take types and stores of your
 //! own, [`Settings`] reads the environment, [`metrics`] lists what is measured. The modules hold the parts behind
 //! these. The examples in the repository show one idea each.
 //!
@@ -147,13 +147,14 @@ pub use endpoint::{Endpoint, InvalidEndpoint};
 #[cfg(feature = "webhooks")]
 pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, Broadcasts, HttpBroadcaster};
 pub use feedback::{
-    Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, Replay, Subscribe, SubscriptionId, feedback_bus,
+    Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, RateBuilder, RateCoordinator, RateLimiter, RateSnapshot,
+    Replay, Subscribe, SubscriptionId, feedback_bus,
 };
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub use feedback::{InvalidSecret, WebhookSecret};
 #[cfg(feature = "receiver")]
 pub use feedback::{Receiver, ReceiverSnapshot};
-pub use policy::{DropReason, Level, Outcome, Overflow, Reason, RemoteState};
+pub use policy::{Budget, DropReason, Level, Outcome, Overflow, Reason, RemoteState, Scales};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};

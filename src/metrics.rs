@@ -48,6 +48,10 @@ pub const HTTP_DELIVERIES: &str = "mds_feedback_http_deliveries_total";
 pub const HTTP_PENDING: &str = "mds_feedback_http_pending";
 /// URLs by state. Labels `endpoint`, `state` (`closed`, `open`, `half_open`, `switched_off`).
 pub const HTTP_LANES: &str = "mds_feedback_http_lanes";
+/// By what a limiter multiplies its budget, 0 to 1. Label `limiter`.
+pub const RATE_SCALE: &str = "mds_rate_scale";
+/// The highest level that a limiter follows: 0 ok, 1 soft, 2 hard. Label `limiter`.
+pub const RATE_LEVEL: &str = "mds_rate_level";
 
 /// Tells the installed recorder what each metric means and its unit.
 pub fn describe() {
@@ -78,4 +82,6 @@ pub fn describe() {
     describe_counter!(HTTP_DELIVERIES, Unit::Count, "attempts to deliver an event to a URL, and events superseded");
     describe_gauge!(HTTP_PENDING, Unit::Count, "events still to be delivered to a URL");
     describe_gauge!(HTTP_LANES, Unit::Count, "URLs by state");
+    describe_gauge!(RATE_SCALE, "by what a limiter multiplies its budget, 0 to 1");
+    describe_gauge!(RATE_LEVEL, Unit::Count, "the highest level that a limiter follows: 0 ok, 1 soft, 2 hard");
 }

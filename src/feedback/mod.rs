@@ -8,6 +8,7 @@
 //! ```text
 //!  coordinator --> Publisher --> FeedbackBus --> lane --> subscriber actor
 //!                  (outbox)          |      \--> lane --> subscriber actor
+//!                                    |      \--> lane --> RateCoordinator, which keeps a RateLimiter
 //!                                    \---------> watch::Receiver
 //! ```
 //!
@@ -22,8 +23,10 @@ mod bus;
 mod event;
 mod front;
 mod lanes;
+mod limiter;
 mod present;
 mod publisher;
+mod rate;
 #[cfg(feature = "receiver")]
 mod receiver;
 #[cfg(feature = "webhooks")]
@@ -42,7 +45,9 @@ pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
 pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
 pub use lanes::LaneSnapshot;
+pub use limiter::{RateLimiter, RateSnapshot};
 pub use publisher::{Collect, Publisher};
+pub use rate::{RateBuilder, RateCoordinator};
 #[cfg(feature = "receiver")]
 pub use receiver::{Receiver, ReceiverSnapshot};
 #[cfg(feature = "webhooks")]

@@ -35,6 +35,8 @@ mod mds;
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
+#[cfg(feature = "testing")]
+mod rate;
 #[cfg(all(feature = "testing", feature = "receiver"))]
 mod receiver;
 mod settings;

@@ -97,7 +97,9 @@ fn the_readme_lists_every_metric_and_no_other() {
             .split(quote)
             .map(ToOwned::to_owned)
             .filter(|name| {
-                ["mds_coord_", "mds_worker_", "mds_feedback_"].iter().any(|prefix| name.starts_with(prefix))
+                ["mds_coord_", "mds_worker_", "mds_feedback_", "mds_rate_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
                     && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
             })
             .collect();
