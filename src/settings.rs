@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     endpoint::{Endpoint, InvalidEndpoint},
-    policy::{BreakerConfig, Overflow, RetryPolicy, WatermarkError, Watermarks},
+    policy::{BreakerConfig, Overflow, RetryPolicy, Scales, WatermarkError, Watermarks},
 };
 
 #[cfg(feature = "cli")]
@@ -93,6 +93,10 @@ pub struct CoordinatorSettings {
 pub struct FeedbackSettings {
     /// Whether level changes are published to subscribers. When not, levels stay in health and metrics.
     pub enabled: bool,
+    /// By what producers that follow the level multiply their rate: for [`RateBuilder::scales`].
+    ///
+    /// [`RateBuilder::scales`]: ../feedback/struct.RateBuilder.html#method.scales
+    pub scales: Scales,
     /// Webhooks.
     pub http: HttpSettings,
 }
@@ -163,7 +167,7 @@ impl Default for CoordinatorSettings {
 
 impl Default for FeedbackSettings {
     fn default() -> Self {
-        Self { enabled: true, http: HttpSettings::default() }
+        Self { enabled: true, scales: Scales::default(), http: HttpSettings::default() }
     }
 }
 

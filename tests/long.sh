@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long suite: the same tests as `cargo test --all-features`, in their full sizes and optimised, then the benchmarks
+# The long suite: the same tests as `tests/run.sh`, in their full sizes and optimised, then the benchmarks
 # beside their peers. Takes about half an hour on two cores; measure only on a machine that does nothing else.
 #
 #   tests/long.sh             everything
@@ -20,12 +20,14 @@ export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
 export MDS_TEST_OUTAGES=20              # outages under load
 export MDS_TEST_OUTAGE_MS=3000          # how long each of them lasts, in milliseconds
 export MDS_TEST_POISON_POSITIONS=500    # places of one bad record in a batch of 500
+export MDS_TEST_RECEIVER_CASES=200000   # messages changed on their way
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
 export MDS_TEST_SMALL_DISKS=30          # full file systems, where this user may mount one
 export MDS_TEST_TERMS=50                # SIGTERMs under load
 export MDS_TEST_WAVES=100000            # square waves through real actors
 
+tests/setup.sh
 if [ $# -gt 0 ]; then
     exec cargo test --locked --release --all-features -- --nocapture "$@"
 fi

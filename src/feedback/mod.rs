@@ -8,8 +8,11 @@
 //! ```text
 //!  coordinator --> Publisher --> FeedbackBus --> lane --> subscriber actor
 //!                  (outbox)          |      \--> lane --> subscriber actor
+//!                                    |      \--> lane --> RateCoordinator, which keeps a RateLimiter
 //!                                    \---------> watch::Receiver
 //! ```
+//!
+//! A `Receiver` (feature `receiver`) publishes on a bus what coordinators in other processes say.
 //!
 //! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
@@ -20,8 +23,10 @@ mod bus;
 mod event;
 mod front;
 mod lanes;
+mod limiter;
 mod present;
 mod publisher;
+mod rate;
 #[cfg(feature = "receiver")]
 mod receiver;
 #[cfg(feature = "webhooks")]
@@ -40,7 +45,9 @@ pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
 pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
 pub use lanes::LaneSnapshot;
+pub use limiter::{RateLimiter, RateSnapshot};
 pub use publisher::{Collect, Publisher};
+pub use rate::{RateBuilder, RateCoordinator};
 #[cfg(feature = "receiver")]
 pub use receiver::{Receiver, ReceiverSnapshot};
 #[cfg(feature = "webhooks")]

@@ -52,16 +52,17 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// this one. Clones share what they have met, so one receiver serves all workers of a server.
 ///
 /// - An event is published as it was sent: `source`, `epoch` and `seq` are its coordinator's. The source has to differ
-///   from this process's own, if that publishes on the same bus.
+///   from this process's own, if that publishes on the same bus. A broadcaster on that bus would send on what came in
+///   here, unless it is told whose events to send: a bus for this alone, [`Feedback::private`], is simplest.
 /// - A request is answered with 204 when its event was published, with 200 when it was a repeat or stale, which is not
 ///   its sender's fault; with 401 when the signature is not good or the request more than five minutes old or early,
 ///   413 above 64 KiB, 408 when the body takes longer than ten seconds, 400 when it is no event, and 503 when the bus
 ///   has stopped or there is no room for another coordinator.
 /// - A message comes once: it is a repeat if its `webhook-id` was accepted within the last ten minutes, whatever its
 ///   body says, and stale if its coordinator has said the same or something newer.
-/// - Memory is bounded: 4,096 ids, and [`Receiver::COORDINATORS`] pairs of source and coordinator. One that would be
-///   more is refused, those that are known go on. A process that names itself anew at each start, as a container with a
-///   name by chance does, takes a place each time: let it set `MDS_SOURCE`.
+/// - Memory is bounded: 64 KiB a request under way, 4,096 ids, and [`Receiver::COORDINATORS`] pairs of source and
+///   coordinator. One that would be more is refused, those that are known go on. A process that names itself anew at
+///   each start, as a container with a name by chance does, takes a place each time: let it set `MDS_SOURCE`.
 ///
 /// What it cannot know:
 /// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and a
@@ -299,6 +300,8 @@ fn check(event: &FeedbackEvent, now: u64) -> Result<(), Refused> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -489,7 +492,7 @@ mod tests {
         fn a_message_that_was_changed_is_never_accepted(
             part in 0usize..4, at in any::<prop::sample::Index>(), change in 1u8.., how in 0u8..3,
         ) {
-            let receiver = Receiver::signed(FEEDBACK.with(Clone::clone), [secret()]);
+            let receiver = Receiver::signed(FEEDBACK.clone(), [secret()]);
             let mut message = Message::of(&event("db1", 7, 3));
             let bytes = message.headers.get_mut(part).map_or(&mut message.body, |(_, value)| value);
             let at = at.index(bytes.len());
@@ -510,8 +513,6 @@ mod tests {
         std::env::var("MDS_TEST_RECEIVER_CASES").map_or(2_000, |cases| cases.parse().expect("a number"))
     }
 
-    thread_local! {
-        /// One for all cases: nothing may reach it.
-        static FEEDBACK: Feedback = Feedback::private();
-    }
+    /// One for all cases: nothing may reach it.
+    static FEEDBACK: LazyLock<Feedback> = LazyLock::new(Feedback::private);
 }

@@ -16,6 +16,7 @@ mod lane;
 mod level;
 mod outbox;
 pub mod pressure;
+pub mod rate;
 mod retry;
 mod watermark;
 
@@ -27,5 +28,6 @@ pub use lane::{Lane, Offered};
 pub use level::{Level, Reason};
 pub use outbox::Outbox;
 pub use pressure::Cause;
+pub use rate::{Budget, ScaleError, Scales};
 pub use retry::RetryPolicy;
 pub use watermark::{Watermark, WatermarkError, Watermarks};

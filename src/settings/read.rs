@@ -86,6 +86,9 @@ struct FeedbackVars {
     http_backoff: Option<Seconds>,
     http_secret: Option<String>,
     http_ca_file: Option<PathBuf>,
+    scale_ok: Option<f64>,
+    scale_soft: Option<f64>,
+    scale_hard: Option<f64>,
 }
 
 impl Settings {
@@ -136,6 +139,9 @@ impl Settings {
         assign(&mut http.backoff, feedback.http_backoff.map(|Seconds(wait)| wait));
         assign(&mut http.secret, feedback.http_secret);
         http.ca_file = feedback.http_ca_file;
+        assign(&mut s.feedback.scales.ok, feedback.scale_ok);
+        assign(&mut s.feedback.scales.soft, feedback.scale_soft);
+        assign(&mut s.feedback.scales.hard, feedback.scale_hard);
 
         let Source { known, unknown, problems } = source;
         let problems = s.check(problems, |name| known.get(name).cloned());

@@ -62,6 +62,20 @@ pub fn ok() -> Reply {
     Reply::Status(200, String::new())
 }
 
+/// Makes a server's certificate for this machine, and what vouches for it, in PEM.
+pub fn certificate() -> (Arc<rustls::ServerConfig>, String) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    (config.into(), cert.pem())
+}
+
 /// How the server chooses: by the number of the request, from 0.
 type Script = Box<dyn FnMut(usize) -> Reply + Send>;
 

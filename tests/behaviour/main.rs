@@ -35,6 +35,8 @@ mod mds;
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
+#[cfg(feature = "testing")]
+mod rate;
 #[cfg(all(feature = "testing", feature = "receiver"))]
 mod receiver;
 #[cfg(all(feature = "cli", feature = "testing"))]
@@ -48,5 +50,7 @@ mod store;
 mod support;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod webhooks;
+#[cfg(all(feature = "cli", feature = "sqlite", feature = "testing", feature = "webhooks"))]
+mod webhooks_command;
 #[cfg(feature = "testing")]
 mod workers;

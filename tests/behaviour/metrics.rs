@@ -10,7 +10,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use crate::support::{PATIENCE, Tick, coordinator_settings, settings, tick, ticks, within};
 
 /// Every metric as `name{labels}`, the labels by name.
-fn seen(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
+pub fn seen(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
     let entries = recorder.snapshotter().snapshot().into_vec();
     let value = |value: DebugValue| match value {
         DebugValue::Counter(count) => count as f64,
@@ -97,7 +97,9 @@ fn the_readme_lists_every_metric_and_no_other() {
             .split(quote)
             .map(ToOwned::to_owned)
             .filter(|name| {
-                ["mds_coord_", "mds_worker_", "mds_feedback_"].iter().any(|prefix| name.starts_with(prefix))
+                ["mds_coord_", "mds_worker_", "mds_feedback_", "mds_rate_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
                     && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
             })
             .collect();

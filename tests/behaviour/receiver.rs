@@ -8,8 +8,17 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle, test as service};
-use futures::{StreamExt, stream};
+use actix_web::{
+    App, HttpServer,
+    dev::{Payload, ServerHandle},
+    error::PayloadError,
+    test as service,
+    web::Bytes,
+};
+use futures::{
+    StreamExt,
+    stream::{self, LocalBoxStream},
+};
 use market_data_store::{
     EventBody, Feedback, FeedbackEvent, Level, Receiver, WebhookSecret,
     feedback::{
@@ -160,7 +169,7 @@ async fn only_what_is_signed_young_whole_and_new_is_published() {
     let padded = |length: usize| format!("{}{}", new.body, " ".repeat(length - new.body.len()));
     assert_eq!(served.post(&signed_body(&second.id, padded(64 * 1024 + 1))).await.0, 413);
     // A length that is not said beforehand.
-    let pieces = stream::iter(vec![web_bytes(&padded(64 * 1024)), web_bytes(" ")]).map(Ok::<_, std::io::Error>);
+    let pieces = stream::iter(vec![bytes(&padded(64 * 1024)), bytes(" ")]).map(Ok::<_, std::io::Error>);
     assert_eq!(answered(served.request(&new.headers).send_stream(pieces)).await.0, 413);
     expected.too_large += 2;
     assert_eq!(answered(served.client.get(&served.url).send()).await.0, 405);
@@ -188,8 +197,8 @@ async fn only_what_is_signed_young_whole_and_new_is_published() {
     served.stop().await;
 }
 
-fn web_bytes(text: &str) -> actix_web::web::Bytes {
-    actix_web::web::Bytes::from(text.to_owned())
+fn bytes(text: &str) -> Bytes {
+    Bytes::from(text.to_owned())
 }
 
 /// Red when two threads of the server can take the same message, or one at a time can block the others.
@@ -261,24 +270,29 @@ async fn without_secrets_nobody_is_let_in_unless_it_says_so() {
     open.stop().await;
 }
 
-/// Red when a sender can hold a request open for ever: so many would hold all that the server has.
+/// Red when a sender can hold a request open for ever, for so many would hold all that the server has, or when a body is
+/// waited for though it is known already that the request will be refused.
 #[actix::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let receiver = Receiver::signed(Feedback::private(), secrets(&[SECRET]));
     let app = service::init_service(App::new().service(receiver.at("/feedback"))).await;
     let message = webhook(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
-    let request = |payload| {
-        let request =
-            message.headers.iter().fold(service::TestRequest::post(), |r, (k, v)| r.insert_header((*k, &**v)));
-        request.uri("/feedback").to_request().replace_payload(payload).0
-    };
     tokio::time::pause();
-    let never = stream::once(async { Ok(web_bytes("{")) }).chain(stream::pending());
-    let response = service::call_service(&app, request(actix_web::dev::Payload::from(never.boxed_local()))).await;
-    assert_eq!(response.status(), 408);
-    let broken = stream::iter([Ok(web_bytes("{")), Err(actix_web::error::PayloadError::Incomplete(None))]);
-    let response = service::call_service(&app, request(actix_web::dev::Payload::from(broken.boxed_local()))).await;
-    assert_eq!(response.status(), 400);
+    let post = async |message: &Webhook, length: &str, end: LocalBoxStream<'static, _>| {
+        let headers = message.headers.iter();
+        let request = headers.fold(service::TestRequest::post(), |r, (name, value)| r.insert_header((*name, &**value)));
+        let request = request.uri("/feedback").insert_header(("content-length", length)).to_request();
+        let body = stream::once(async { Ok(bytes("{")) }).chain(end).boxed_local();
+        let asked = tokio::time::Instant::now();
+        let response = service::call_service(&app, request.replace_payload(Payload::from(body)).0).await;
+        (response.status().as_u16(), asked.elapsed().as_secs())
+    };
+    let never = || stream::pending().boxed_local();
+    assert_eq!(post(&message, "100", never()).await, (408, 10));
+    let broken = stream::iter([Err(PayloadError::Incomplete(None))]).boxed_local();
+    assert_eq!(post(&message, "100", broken).await, (400, 0));
+    assert_eq!(post(&message, "65537", never()).await, (413, 0));
+    assert_eq!(post(&with_header(&message, ID, None), "100", never()).await, (401, 0));
     assert_eq!(receiver.snapshot().cut_off, 2);
 }
 

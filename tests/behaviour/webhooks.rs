@@ -1,9 +1,7 @@
 //! Level changes as webhooks, against real servers on loopback.
 
 use std::{
-    io::Read,
     net::TcpListener,
-    num::NonZeroU32,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -17,7 +15,7 @@ use market_data_store::{
 use tokio::sync::oneshot;
 
 use crate::{
-    hook::{Asked, Hook, Reply, ok},
+    hook::{Asked, Hook, Reply, certificate, ok},
     support::{PATIENCE, Tick, coordinator_settings, log, record_in, settings, tick, ticks, within},
 };
 
@@ -519,20 +517,11 @@ async fn a_broadcaster_ends_with_its_fronts() {
 #[actix::test]
 async fn https_is_trusted_by_the_roots_in_the_file_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let ((server, pem), (_, other)) = (certificate(), certificate());
     let (right, wrong) = (dir.path().join("right.pem"), dir.path().join("wrong.pem"));
-    std::fs::write(&right, format!("{}{}", other.cert.pem(), cert.pem())).unwrap();
-    std::fs::write(&wrong, other.cert.pem()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let server = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    let hook = Hook::tls(server.into(), |_| ok());
+    std::fs::write(&right, format!("{other}{pem}")).unwrap();
+    std::fs::write(&wrong, other).unwrap();
+    let hook = Hook::tls(server, |_| ok());
     let port = hook.address.port();
     for host in ["localhost", "127.0.0.1"] {
         let url: Endpoint = format!("https://{host}:{port}/T0KEN").parse().unwrap();
@@ -629,4 +618,53 @@ async fn what_is_secret_shows_nowhere() {
     let shown = format!("http://{}", hook.address);
     assert!(problems.to_string().contains(&shown), "{problems}");
     assert_eq!(serde_json::to_value(&failed).unwrap()["endpoint"], *shown);
+}
+
+/// Red when an outcome is counted twice, not at all or under another label, or a gauge does not follow.
+#[actix::test]
+async fn outcomes_and_states_are_measured_by_host_and_port() {
+    let hook = Hook::start(|number| match number {
+        0 => Reply::Status(500, String::new()),
+        1 => Reply::Silence,
+        2 => Reply::Reset,
+        3 => ok(),
+        _ => Reply::Status(410, String::new()),
+    });
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let mut config = config([hook.url("/S3CRET")]);
+    config.timeout = Duration::from_millis(500);
+    // The handles of metrics are made where the broadcaster is started.
+    let mut sender = metrics::with_local_recorder(&recorder, || Sender::start(config));
+    sender.publish(Level::Hard);
+    sender.publish(Level::Soft);
+    sender.until("the first two are settled", |url| url.delivered + url.superseded == 2).await;
+    let e = format!("endpoint={}", hook.address);
+    let now = crate::metrics::seen(&recorder);
+    let get = |name: String| now.get(&name).copied().unwrap_or_else(|| panic!("{name} is not among {now:#?}"));
+    let outcome = |outcome: &str| get(format!("mds_feedback_http_deliveries_total{{{e},outcome={outcome}}}"));
+    let outcomes = ["delivered", "refused", "timeout", "unreachable", "superseded"].map(outcome);
+    assert_eq!(outcomes, [1.0; 5]);
+    let lanes = |state: &str| get(format!("mds_feedback_http_lanes{{{e},state={state}}}"));
+    assert_eq!(["closed", "open", "half_open", "switched_off"].map(lanes), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(get(format!("mds_feedback_http_pending{{{e}}}")), 0.0);
+    assert!(!now.keys().any(|name| name.contains("S3CRET")), "{now:#?}");
+    sender.publish(Level::Ok);
+    sender.until("switched off", |url| url.state == RemoteState::SwitchedOff).await;
+    let Sender { broadcasts, .. } = sender;
+    let now = crate::metrics::seen(&recorder);
+    assert_eq!(now[&format!("mds_feedback_http_lanes{{{e},state=switched_off}}")], 1.0);
+    within(PATIENCE, broadcasts.finish(PATIENCE)).await;
+    drop(broadcasts);
+}
+
+/// Red when a build without webhooks, or a configuration without a URL, starts all the same.
+#[test]
+fn a_broadcaster_without_a_url_does_not_start() {
+    let error = HttpBroadcaster::start(BroadcastConfig::new([]), &Feedback::private()).unwrap_err();
+    assert_eq!(error.to_string(), "there is no URL to send events to");
+    let mut settings = settings();
+    settings.feedback.http.enabled = true;
+    let error = MarketDataStore::builder(settings).spawn().unwrap_err();
+    let expected = "MDS_FB_HTTP_ENDPOINT is not set, expected a URL, since MDS_FB_ENABLE_HTTP_BROADCAST is true";
+    assert_eq!(error.to_string(), expected);
 }
