@@ -39,6 +39,8 @@ mod outage;
 mod rate;
 #[cfg(all(feature = "testing", feature = "receiver"))]
 mod receiver;
+#[cfg(all(feature = "cli", feature = "receiver", feature = "testing"))]
+mod remote;
 #[cfg(all(feature = "cli", feature = "testing"))]
 mod secrets;
 mod settings;

@@ -87,7 +87,9 @@ fn written(dir: &Path) -> Vec<String> {
 fn a_secret_that_shows_is_found() {
     let canary = canary(7);
     for before in ["", "a", "ab", "abc"] {
-        for text in [canary.clone(), in_url(&canary), in_url(&canary).to_lowercase().replace(&canary.to_lowercase(), "")] {
+        for text in
+            [canary.clone(), in_url(&canary), in_url(&canary).to_lowercase().replace(&canary.to_lowercase(), "")]
+        {
             if !text.contains("cAnArY") {
                 continue;
             }
@@ -154,7 +156,8 @@ async fn no_secret_shows_in_what_mds_says_writes_or_sends() {
     for (hook, first) in [(&plain, 0), (&tls, 4), (&moved, 8), (&silent, 12)] {
         let asked = hook.asked();
         let asked = asked.first().unwrap_or_else(|| panic!("no request with canary {first}"));
-        let expected = format!("POST /hooks/{}?token={} HTTP/1.1", in_url(&canary(first + 2)), in_url(&canary(first + 3)));
+        let expected =
+            format!("POST /hooks/{}?token={} HTTP/1.1", in_url(&canary(first + 2)), in_url(&canary(first + 3)));
         assert_eq!(asked.line, expected);
         let credentials = format!("{}:{}", canary(first), canary(first + 1));
         assert_eq!(asked.headers["authorization"], format!("Basic {}", BASE64_STANDARD.encode(credentials)));
