@@ -18,7 +18,7 @@ use market_data_store::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use crate::support::{PATIENCE, Tick, coordinator_settings, occupy, settings, size_of_test, tick, within};
+use crate::support::{PATIENCE, Tick, coordinator_settings, occupy, settings, size_of_test, tick, ticks, within};
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
@@ -424,7 +424,7 @@ async fn a_minute(followed: bool) -> (usize, usize) {
     let feedback = Feedback::on_current_arbiter();
     let sink = MemorySink::<Tick>::new();
     sink.delay(Duration::from_millis(100));
-    let own = CoordinatorSettings::new(1_000).workers(4).batch_size(25);
+    let own = CoordinatorSettings::new(1_000).workers(1).batch_size(100);
     let store = MarketDataStore::builder(settings())
         .coordinator(Coordinator::new(sink.clone()).settings(own))
         .feedback(feedback.clone())
@@ -440,8 +440,7 @@ async fn a_minute(followed: bool) -> (usize, usize) {
             if followed {
                 limiter.acquire(50).await;
             }
-            // Of many symbols, so that each of the workers has some.
-            handle.submit_many((chunk * 50..(chunk + 1) * 50).map(|id| tick(id % 1_000, id))).await.unwrap();
+            handle.submit_many(ticks(chunk * 50..(chunk + 1) * 50)).await.unwrap();
         }
     };
     let watch = async {
