@@ -96,9 +96,10 @@
 //! # Where to go on
 //!
 //! [`MarketDataStore`] and [`Builder`] start a store, [`WriteHandle`] submits, [`Feedback`] and [`Subscribe`] listen,
-//! [`RateCoordinator`] makes the [`RateLimiter`] of a producer that slows down by itself, [`Receipt`] and [`DeadLetters`] tell what became of records, [`Record`] and [`Sink`] take types and stores of your
-//! own, [`Settings`] reads the environment, [`metrics`] lists what is measured. The modules hold the parts behind
-//! these. The examples in the repository show one idea each.
+//! [`RateCoordinator`] makes the [`RateLimiter`] of a producer that slows down by itself, [`Receipt`] and
+//! [`DeadLetters`] tell what became of records, [`Record`] and [`Sink`] take types and stores of your own, [`Settings`]
+//! reads the environment, [`metrics`] lists what is measured. The modules hold the parts behind these. The examples in
+//! the repository show one idea each.
 //!
 //! # Features
 //!

@@ -93,9 +93,8 @@ pub struct CoordinatorSettings {
 pub struct FeedbackSettings {
     /// Whether level changes are published to subscribers. When not, levels stay in health and metrics.
     pub enabled: bool,
-    /// By what producers that follow the level multiply their rate: for [`RateBuilder::scales`].
-    ///
-    /// [`RateBuilder::scales`]: ../feedback/struct.RateBuilder.html#method.scales
+    /// By what producers that follow the level multiply their rate: for
+    /// [`RateBuilder::scales`](crate::RateBuilder::scales).
     pub scales: Scales,
     /// Webhooks.
     pub http: HttpSettings,

@@ -348,6 +348,9 @@ impl MarketDataStore {
     /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
     /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).
     ///
+    /// Webhooks are delivered meanwhile; what is left of them then may take five seconds more, but not beyond 2.5 seconds
+    /// after the deadline.
+    ///
     /// A write that is still under way then may succeed all the same. Its records are in the store and in the dead
     /// letters, and a replay writes them once more.
     ///
@@ -378,7 +381,7 @@ impl MarketDataStore {
                 futures_util::future::join_all(inner.coordinators.values().map(|running| (running.drain)(drain)));
             let report = DrainReport { coordinators: coordinators.await };
             if let Some(broadcasts) = &inner.engine.broadcasts {
-                let left = (drain.deadline + LAST_DELIVERIES_LATE).saturating_sub(began.elapsed());
+                let left = drain.deadline.saturating_add(LAST_DELIVERIES_LATE).saturating_sub(began.elapsed());
                 broadcasts.finish(left.min(LAST_DELIVERIES)).await;
             }
             // Before the bus ends, which would otherwise look like the reason.

@@ -25,7 +25,11 @@ use crate::{
     policy::{RemotePolicy, RetryPolicy},
 };
 
-/// What an [`HttpBroadcaster`] sends, where to, and how often it tries. All fields can be assigned.
+/// No wait is longer, whatever was configured: with it no arithmetic of time is near its end.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// What an [`HttpBroadcaster`] sends, where to, and how often it tries. All fields can be assigned; a time longer than a
+/// day counts as a day.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BroadcastConfig {
@@ -188,6 +192,10 @@ impl HttpBroadcaster {
 impl PreparedBroadcast {
     /// Checks everything that can be wrong before anything is started.
     pub(crate) fn new(mut config: BroadcastConfig) -> Result<Self, BroadcastError> {
+        let BroadcastConfig { timeout, retry, probe_after, .. } = &mut config;
+        for time in [timeout, &mut retry.initial_backoff, &mut retry.max_backoff, probe_after] {
+            *time = LONGEST.min(*time);
+        }
         let mut seen = HashSet::new();
         config.endpoints.retain(|endpoint| seen.insert(endpoint.clone()));
         if config.endpoints.is_empty() {
@@ -327,7 +335,7 @@ impl Handler<Finish> for HttpBroadcaster {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, Finish { feedback, within }: Finish, _: &mut Context<Self>) -> Self::Result {
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(LONGEST);
         // What was published last may still be on its way through the bus, which knows it already.
         let present = async move {
             let snapshot = timeout_at(deadline, feedback.snapshot()).await;

@@ -1,15 +1,14 @@
 use std::{
     convert::Infallible,
     fmt,
+    pin::pin,
     sync::{Arc, Weak},
     thread,
     time::Duration,
 };
 
-use actix::{
-    Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler, Message, SpawnHandle, System,
-    fut::wrap_future,
-};
+use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, Message, SpawnHandle, System};
+use futures_util::future::{Either, select};
 use metrics::{Gauge, gauge};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -49,6 +48,8 @@ pub struct RateCoordinator {
     meters: Meters,
     /// Closes with the bus.
     alive: watch::Receiver<()>,
+    /// Ends the task that waits for that.
+    with_actor: Option<oneshot::Sender<Infallible>>,
     _abandon: AbandonOnDrop,
 }
 
@@ -56,6 +57,11 @@ pub struct RateCoordinator {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Ring;
+
+/// Tells that nobody will say anything any more: the task that watches the bus sends it; nothing is replied.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct BusEnded;
 
 /// What a limiter is to be: [`RateCoordinator::follow`] makes one, [`start`](Self::start) starts it.
 #[must_use = "a limiter begins with start()"]
@@ -165,6 +171,7 @@ impl RateBuilder {
                 timer: None,
                 meters,
                 alive,
+                with_actor: None,
             }
         };
         let actor = match &clock {
@@ -221,14 +228,19 @@ impl Actor for RateCoordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let mut alive = self.alive.clone();
-        // Nothing is ever sent: the channel closes when the bus is dropped.
-        let ended = async move { while alive.changed().await.is_ok() {} };
-        context.spawn(wrap_future::<_, Self>(ended).map(|(), rate, context| {
-            tracing::info!(limiter = %rate.shared.name, "the feedback bus has ended, the limiter goes on without it");
-            rate.shared.with(|control, now| control.deafen(now));
-            rate.attend(context);
-        }));
+        let (with_actor, actor_is_gone) = oneshot::channel::<Infallible>();
+        self.with_actor = Some(with_actor);
+        let (mut alive, limiter) = (self.alive.clone(), context.address().downgrade());
+        // A task of its own: a future in the context would keep the actor alive.
+        actix_rt::spawn(async move {
+            // Nothing is ever sent: the channel closes when the bus is dropped.
+            let ended = async { while alive.changed().await.is_ok() {} };
+            if let Either::Left(_) = select(pin!(ended), actor_is_gone).await
+                && let Some(limiter) = limiter.upgrade()
+            {
+                limiter.do_send(BusEnded);
+            }
+        });
         self.attend(context);
     }
 }
@@ -246,6 +258,16 @@ impl Handler<Ring> for RateCoordinator {
     type Result = ();
 
     fn handle(&mut self, Ring: Ring, context: &mut Self::Context) {
+        self.attend(context);
+    }
+}
+
+impl Handler<BusEnded> for RateCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, BusEnded: BusEnded, context: &mut Self::Context) {
+        tracing::info!(limiter = %self.shared.name, "the feedback bus has ended, the limiter goes on without it");
+        self.shared.with(|control, now| control.deafen(now));
         self.attend(context);
     }
 }

@@ -204,7 +204,7 @@ impl Remote {
             (RemoteState::HalfOpen, RemoteState::Closed) => {
                 tracing::info!(%endpoint, "a webhook's URL is back");
             }
-            _ => tracing::debug!(%endpoint, answer = %answer, "a webhook was sent"),
+            _ => tracing::debug!(%endpoint, %answer, "an attempt to deliver a webhook has ended"),
         }
     }
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use market_data_store::{
-    Batch, Coordinator, MarketDataStore, Refusal, SinkError, WriteHandle, policy::Overflow, sink::MemorySink,
+    Batch, Coordinator, Feedback, Level, MarketDataStore, RateCoordinator, Refusal, SinkError, WriteHandle,
+    policy::Overflow, sink::MemorySink, testing::EventSeries,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -86,6 +87,29 @@ async fn counters_and_gauges_tell_what_happened() {
     assert_eq!(end[&format!("mds_coord_items_stored_total{{{c}}}")], 19.0);
     assert_eq!(end[&format!("mds_coord_queue_depth{{{c}}}")], 0.0);
     assert_eq!(end[&format!("mds_coord_workers_alive{{{c}}}")], 0.0);
+}
+
+/// Red when a limiter shows its scale or level late, not at all, or under another name than its own or its ids.
+#[actix::test]
+async fn a_limiter_shows_its_scale_and_level_by_its_name() {
+    let recorder = DebuggingRecorder::new();
+    let feedback = Feedback::private();
+    let follow = |ids: &[&str]| RateCoordinator::follow(&feedback, ids.to_vec());
+    let _limiters = {
+        let _recorder = metrics::set_default_local_recorder(&recorder);
+        [follow(&["bars", "db1:x/ticks"]).start(), follow(&["ticks"]).name("backfill").start(), follow(&[]).start()]
+    };
+    let mut bars = EventSeries::new("bars");
+    for level in [Level::Hard, Level::Soft] {
+        feedback.publish(bars.next(level));
+        within(PATIENCE, feedback.idle()).await;
+    }
+    let get = |name: &str, limiter: &str| seen(&recorder)[&format!("mds_rate_{name}{{limiter={limiter}}}")];
+    assert_eq!(get("level", "bars,db1:x/ticks"), 1.0);
+    let rising = get("scale", "bars,db1:x/ticks");
+    assert!(rising > 0.0 && rising <= 0.5, "{rising}");
+    assert_eq!((get("level", "backfill"), get("scale", "backfill")), (0.0, 1.0));
+    assert_eq!(get("level", "all"), 1.0);
 }
 
 /// Red when a metric is added, renamed or dropped in the code alone.

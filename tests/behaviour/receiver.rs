@@ -148,7 +148,7 @@ async fn only_what_is_signed_young_whole_and_new_is_published() {
     let new = webhook(&known, &second);
     assert_eq!(served.post(&webhook(&secrets(&[OTHER]), &second)).await.0, 401);
     assert_eq!(served.post(&with_header(&new, ID, Some("evt_other"))).await.0, 401);
-    assert_eq!(served.post(&with_header(&new, ID, Some("evt.other"))).await.0, 401);
+    assert_eq!(served.post(&signed_body("evt.other", new.body.clone())).await.0, 401);
     assert_eq!(served.post(&with_header(&new, SIGNATURE, Some("v1,CANARY"))).await.0, 401);
     assert_eq!(served.post(&Webhook { body: new.body.replace("hard", "soft"), ..new.clone() }).await.0, 401);
     for name in [ID, TIMESTAMP, SIGNATURE] {
@@ -224,8 +224,9 @@ async fn a_hundred_posts_of_one_message_at_once_are_published_once() {
 #[actix::test]
 async fn what_is_accepted_reaches_the_bus() {
     let served = Served::signed().await;
-    let events = record(&served.feedback, None);
-    let mut bars = EventSeries::new("bars");
+    let events = record(&served.feedback, Some("db1:mds-ingest/bars"));
+    let (of_all, of_another) = (served.feedback.watch("bars"), served.feedback.watch("db2/bars"));
+    let mut bars = EventSeries::new("bars").source("db1:mds-ingest");
     let known = secrets(&[SECRET]);
     let messages: Vec<_> = (0..200).map(|_| webhook(&known, &bars.next(Level::Hard))).collect();
     let answers =
@@ -236,6 +237,7 @@ async fn what_is_accepted_reaches_the_bus() {
     assert_eq!(seqs.len(), accepted);
     assert_eq!(seqs.last(), Some(&200));
     assert!(seqs.is_sorted());
+    assert_eq!((of_all.borrow().seq, of_another.borrow().seq), (200, 0));
     served.stop().await;
 }
 
@@ -464,7 +466,7 @@ async fn the_receiver_in_python_does_as_the_readme_says() {
         signed_at(&hard, now - 310),
         signed_at(&hard, now + 330),
         with_header(&new, TIMESTAMP, Some("soon")),
-        with_header(&new, ID, Some("evt.other")),
+        signed_body("evt.other", new.body.clone()),
         with_header(&new, SIGNATURE, Some("v1, v2,x \u{e4}")),
     ];
     refused.extend([ID, TIMESTAMP, SIGNATURE].map(|name| with_header(&new, name, None)));

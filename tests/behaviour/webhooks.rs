@@ -657,7 +657,34 @@ async fn outcomes_and_states_are_measured_by_host_and_port() {
     drop(broadcasts);
 }
 
-/// Red when a build without webhooks, or a configuration without a URL, starts all the same.
+/// Red when the broadcaster of a store on one arbiter starts a thread that it cannot do without.
+#[actix::test]
+async fn a_store_on_the_current_arbiter_sends_from_there() {
+    let hook = Hook::start(|_| ok());
+    let coordinator = Coordinator::new(MemorySink::<Tick>::new());
+    let builder = MarketDataStore::builder(asking(&[&hook.url("")], &[])).coordinator(coordinator);
+    let store = builder.on_current_arbiter().start().await.unwrap();
+    hook.wait(1).await;
+    within(PATIENCE, store.shutdown(PATIENCE)).await;
+    assert_eq!(hook.asked().last().unwrap().event().reason, Reason::Draining);
+}
+
+/// Red when a URL that is named twice is told twice, or a time without an end breaks what counts with it.
+#[actix::test]
+async fn a_url_counts_once_and_no_time_is_too_long() {
+    let hook = Hook::start(|number| if number == 0 { Reply::Status(500, String::new()) } else { ok() });
+    let mut config = config([hook.url("/x"), hook.url("/x"), hook.url("/y")]);
+    config.timeout = Duration::MAX;
+    config.probe_after = Duration::MAX;
+    let mut sender = Sender::start(config);
+    sender.publish(Level::Hard);
+    let asked = hook.wait(3).await;
+    assert_eq!((sender.broadcasts.snapshot().len(), asked.len()), (2, 3));
+    within(PATIENCE, sender.broadcasts.finish(Duration::MAX)).await;
+    assert!(sender.broadcasts.snapshot().iter().all(|url| url.delivered == 1));
+}
+
+/// Red when a configuration without a URL starts all the same.
 #[test]
 fn a_broadcaster_without_a_url_does_not_start() {
     let error = HttpBroadcaster::start(BroadcastConfig::new([]), &Feedback::private()).unwrap_err();
