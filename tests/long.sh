@@ -25,6 +25,7 @@ export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
 export MDS_TEST_SMALL_DISKS=30          # full file systems, where this user may mount one
 export MDS_TEST_TERMS=50                # SIGTERMs under load
 export MDS_TEST_WAVES=100000            # square waves through real actors
+export MDS_TEST_WEBHOOKS=5000           # square waves of two coordinators to a URL beside two that never answer
 
 if [ $# -gt 0 ]; then
     exec cargo test --locked --release --all-features -- --nocapture "$@"
