@@ -20,6 +20,8 @@ mod dlq_command;
 mod embedding;
 #[cfg(feature = "testing")]
 mod failure;
+#[cfg(feature = "testing")]
+mod hostile;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
