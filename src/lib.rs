@@ -123,6 +123,7 @@ pub mod coordinator;
 pub mod dead_letter;
 pub mod feedback;
 pub mod metrics;
+mod panicked;
 pub mod policy;
 mod quoted;
 pub mod record;
