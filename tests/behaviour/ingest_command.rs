@@ -269,7 +269,7 @@ fn a_pipe_is_written_by_the_flush_interval_while_it_is_open() {
 
 #[test]
 fn a_signal_at_an_open_pipe_stores_what_was_accepted() {
-    for (name, code) in [("INT", 130), ("TERM", 143)] {
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
         // Nothing is written before the end but what makes a full batch.
@@ -284,6 +284,62 @@ fn a_signal_at_an_open_pipe_stores_what_was_accepted() {
         assert_eq!(status.code(), Some(code));
         assert_eq!((count(&summary, "read"), count(&summary, "stored")), (150, 150));
         assert_eq!(rows(dir.path()), 150);
+    }
+}
+
+// Red if it listens for a signal that it was started to ignore.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_load_that_was_started_to_outlive_its_terminal_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = in_dir(Command::new("sh"), dir.path());
+    command.args(["-c", "trap '' HUP && exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_mds"));
+    command.args(["ingest", "--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+    command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "10ms");
+    let mut running = Running::start(command);
+    let text = minutes(20);
+    let (head, tail) = text.split_at(text.len() / 2);
+    running.write(head);
+    eventually("something is stored", || rows(dir.path()) > 0);
+    running.signal("HUP");
+    running.write(tail);
+    running.stdin.take();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), count(&summary, "stored")), (Some(0), 20));
+}
+
+// Red if records that went with their file count as stored, or it exits with 0.
+#[cfg(unix)]
+#[test]
+fn what_was_stored_in_a_file_that_is_gone_is_not_stored() {
+    for (more, replaced) in [(false, false), (true, false), (true, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+        command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "10ms");
+        let mut running = Running::start(command);
+        let text = minutes(150);
+        let (head, tail) = text.split_at(text.find(",99\n").unwrap() + 4);
+        running.write(head);
+        eventually("all of it is stored", || rows(dir.path()) == 100);
+        let other = tempfile::tempdir().unwrap();
+        if replaced {
+            drop(empty_store(other.path()));
+        }
+        for name in ["market_data.db", "market_data.db-wal", "market_data.db-shm"] {
+            let _ = fs::remove_file(dir.path().join(name));
+        }
+        if replaced {
+            fs::copy(other.path().join("market_data.db"), dir.path().join("market_data.db")).unwrap();
+        }
+        if more {
+            running.write(tail);
+            eventually("it goes on in another file", || rows(dir.path()) == 50);
+        }
+        running.stdin.take();
+        let (status, summary) = running.end();
+        let stored = if more { 50 } else { 0 };
+        assert_eq!((count(&summary, "stored"), count(&summary, "unsettled")), (stored, 100), "{more} {replaced}");
+        assert_eq!((status.code(), rows(dir.path()) as u64), (Some(70), stored));
     }
 }
 
