@@ -1,9 +1,4 @@
-use std::{
-    hash::BuildHasher,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use metrics::{Counter, Gauge, counter, gauge};
@@ -14,7 +9,7 @@ use super::{
     worker::{Lease, Work},
 };
 use crate::{
-    metrics as names,
+    metrics as names, panicked,
     policy::buffer::{BufferSnapshot, Leased},
     record::Record,
 };
@@ -129,7 +124,7 @@ impl<T: Record> BoundedQueue<T> {
 /// one that panics is none, so that its record goes where no key is asked for.
 fn keys_of<T: Record>(records: &[T]) -> Option<Vec<u64>> {
     let hash = |record: &T| foldhash::fast::FixedState::default().hash_one(record.key());
-    catch_unwind(AssertUnwindSafe(|| records.iter().map(hash).collect())).ok()
+    panicked::catch(|| records.iter().map(hash).collect()).ok()
 }
 
 impl<T: Record> Actor for BoundedQueue<T> {

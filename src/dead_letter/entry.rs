@@ -1,5 +1,3 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -46,7 +44,7 @@ impl DeadLetter {
         let (record, unwritable) = match to_json(record) {
             Ok(record) => (record, None),
             Err((why, begins)) => {
-                let key = catch_unwind(AssertUnwindSafe(|| record.partition_key().to_owned()));
+                let key = panicked::catch(|| record.partition_key().to_owned());
                 (RawValue::NULL.to_owned(), Some(Unwritable { why, partition_key: key.ok(), begins }))
             }
         };
@@ -61,7 +59,7 @@ impl DeadLetter {
 pub(super) fn to_json(record: &impl Serialize) -> Result<Box<RawValue>, (String, String)> {
     // Outside of what may panic, for it holds as much of the record as there will ever be.
     let mut json = Vec::new();
-    let written = catch_unwind(AssertUnwindSafe(|| serde_json::to_writer(&mut json, record)));
+    let written = panicked::catch(|| serde_json::to_writer(&mut json, record));
     let why = match written {
         Ok(Ok(())) => match String::from_utf8(json).map(on_one_line).map(RawValue::from_string) {
             Ok(Ok(json)) => return Ok(json),
@@ -69,7 +67,7 @@ pub(super) fn to_json(record: &impl Serialize) -> Result<Box<RawValue>, (String,
             Err(error) => return Err((error.to_string(), String::new())),
         },
         Ok(Err(error)) => error.to_string(),
-        Err(panic) => format!("it panicked: {}", panicked::message_of(&*panic)),
+        Err(message) => format!("it panicked: {message}"),
     };
     json.truncate(BEGINS);
     Err((why, String::from_utf8_lossy(&json).into_owned()))

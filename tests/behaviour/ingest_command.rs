@@ -287,6 +287,36 @@ fn a_signal_at_an_open_pipe_stores_what_was_accepted() {
     }
 }
 
+// Red if a terminal that goes away takes the load with it, or if words that nobody can read any more do.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_load_whose_terminal_goes_away_stores_what_was_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipe, summary_at) = (dir.path().join("pipe"), dir.path().join("summary"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let load = format!(
+        "exec '{}' ingest --symbol ES --timeframe 1m --json pipe > '{}'",
+        env!("CARGO_BIN_EXE_mds"),
+        summary_at.display()
+    );
+    let mut script = in_dir(Command::new("script"), dir.path());
+    script.args(["--quiet", "--command", &load, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::null());
+    script.env("MDS_COORDINATOR_FLUSH_INTERVAL", "1h").env("MDS_COORDINATOR_BATCH_SIZE", "100");
+    let mut terminal = script.spawn().unwrap();
+    let mut input = fs::File::options().write(true).open(&pipe).unwrap();
+    input.write_all(minutes(150).as_bytes()).unwrap();
+    eventually("a full batch is in the store", || rows(dir.path()) == 100);
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    eventually("it has said what it did", || fs::metadata(&summary_at).is_ok_and(|summary| summary.len() > 0));
+    eventually("all of it", || fs::read_to_string(&summary_at).unwrap().ends_with('\n'));
+    let summary: serde_json::Value = serde_json::from_str(&fs::read_to_string(&summary_at).unwrap()).unwrap();
+    assert_eq!((count(&summary, "read"), count(&summary, "stored")), (150, 150));
+    assert_eq!(rows(dir.path()), 150);
+    // The pipe was open until here.
+    drop(input);
+}
+
 // Red if it listens for a signal that it was started to ignore.
 #[cfg(target_os = "linux")]
 #[test]
