@@ -89,7 +89,8 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
         let has = |extension| path.extension().is_some_and(|found| found == extension);
         match is_ours(&path) {
             true if has(ENTRIES) => listing.entries.push(path),
-            false if has(ENTRIES) || has(JOURNAL) => listing.foreign.push(path),
+            // One that is gone by now was somebody's who has settled it.
+            false if (has(ENTRIES) || has(JOURNAL)) && path.exists() => listing.foreign.push(path),
             _ => {}
         }
     }

@@ -124,7 +124,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
         }),
     };
     let _ = timeout(GRACE, sink.close()).await;
-    if !report.is_complete() || complain_of_lost(&sink) > 0 {
+    if complain_of_lost(&sink) > 0 || !report.is_complete() {
         exit = exit.min(Exit::Internal);
     }
     match result {
