@@ -546,8 +546,10 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
             std::os::unix::fs::symlink("nowhere", dir.path().join("dead_letters")).unwrap();
         }
         let mut command = ingest(dir.path(), &["--timeframe", "1m", "--json", "-"]);
-        command.env("MDS_SHUTDOWN_TIMEOUT", "0.3").env("MDS_COORDINATOR_CAPACITY", "1000");
+        command.env("MDS_SHUTDOWN_TIMEOUT", "0.3").env("MDS_COORDINATOR_CAPACITY", "1000").env("MDS_LOG", "debug");
         let mut running = Running::start(command);
+        // Before it listens a signal ends it as it ends any process.
+        running.wait_for("started");
         // It is still writing when the process is gone, and standard input stays open until then.
         let mut stdin = running.stdin.take().unwrap();
         let feeding = thread::spawn(move || {
@@ -556,6 +558,8 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         });
         if is_up {
             eventually("something is stored", || rows(dir.path()) > 0);
+        } else if round % 4 > 0 {
+            running.wait_for("is tried again");
         }
         thread::sleep(Duration::from_micros(fastrand::u64(..150_000)));
         let start = Instant::now();
