@@ -130,6 +130,7 @@ pub mod dead_letter;
 mod endpoint;
 pub mod feedback;
 pub mod metrics;
+mod panicked;
 pub mod policy;
 mod quoted;
 pub mod record;

@@ -248,6 +248,8 @@ impl MarketDataStore {
     /// [`StartError::NoActixSystem`] outside an actix System; when a setting is wrong or the database cannot be used.
     /// A database that is locked or away is no error: records wait in the queue until it is there.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        // Before a database is opened, which may be made by that.
+        check_system()?;
         let bars = Coordinator::bars(&settings.database_url)?;
         Self::builder(settings).coordinator(bars).start().await
     }
@@ -507,9 +509,7 @@ impl Builder {
     /// # Errors
     /// [`StartError::NoActixSystem`] elsewhere; when a setting is wrong, or two coordinators have one id.
     pub async fn start(self) -> Result<MarketDataStore, StartError> {
-        if System::try_current().is_none() {
-            return Err(StartError::NoActixSystem);
-        }
+        check_system()?;
         let plans = check(&self.settings, self.coordinators)?;
         let (feedback, owns_bus) = match self.feedback {
             Some(feedback) => (feedback, false),
@@ -641,6 +641,10 @@ fn drainer<T: Record>(
         let report = report.clone();
         Box::pin(async move { answer.await.unwrap_or_else(|_| report()) })
     }
+}
+
+fn check_system() -> Result<(), StartError> {
+    if System::try_current().is_some() { Ok(()) } else { Err(StartError::NoActixSystem) }
 }
 
 type Plans = Vec<(CoordinatorConfig, Box<dyn Plan>)>;

@@ -22,6 +22,8 @@ mod embedding;
 mod failure;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod hook;
+#[cfg(feature = "testing")]
+mod hostile;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
