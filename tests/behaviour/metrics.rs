@@ -104,7 +104,8 @@ async fn a_limiter_shows_its_scale_and_level_by_its_name() {
         feedback.publish(bars.next(level));
         within(PATIENCE, feedback.idle()).await;
     }
-    let get = |name: &str, limiter: &str| seen(&recorder)[&format!("mds_rate_{name}{{limiter={limiter}}}")];
+    let now = seen(&recorder);
+    let get = |name: &str, limiter: &str| now[&format!("mds_rate_{name}{{limiter={limiter}}}")];
     assert_eq!(get("level", "bars,db1:x/ticks"), 1.0);
     let rising = get("scale", "bars,db1:x/ticks");
     assert!(rising > 0.0 && rising <= 0.5, "{rising}");
