@@ -206,7 +206,7 @@ impl World {
         self.in_a_row = 0;
         self.opened += 1;
         for worker in &self.workers {
-            if let Worker::Holds(out) | Worker::Writes(out, _) = worker {
+            if let Worker::Holds(out) | Worker::Writes(out, _) | Worker::Buries(out) = worker {
                 out.ids.iter().for_each(|&id| self.records[id as usize].forget());
             }
         }
