@@ -21,6 +21,8 @@ mod embedding;
 #[cfg(feature = "testing")]
 mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
+mod formats;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
