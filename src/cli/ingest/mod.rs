@@ -229,10 +229,7 @@ impl<R: Read> BarReader<R> {
             zone: self.rows.zone().clone(),
             symbol: self.rows.fixed_symbol().cloned(),
             timeframe: self.rows.fixed_timeframe().copied(),
-            lines_skipped: match &self.format {
-                Some(Parser::Csv(csv)) => csv.lines_skipped(),
-                _ => 0,
-            },
+            lines_skipped: self.lines_skipped(),
             ignored_columns: self.rows.ignored_columns(),
         }
     }
@@ -244,7 +241,18 @@ impl<R: Read> BarReader<R> {
         if self.at_end && self.format.is_none() {
             notes.push("the file is empty".into());
         }
+        match self.lines_skipped() {
+            0 => {}
+            lines => notes.push(format!("lines in front of the header, passed over: {lines}")),
+        }
         notes
+    }
+
+    fn lines_skipped(&self) -> u64 {
+        match &self.format {
+            Some(Parser::Csv(csv)) => csv.lines_skipped(),
+            _ => 0,
+        }
     }
 
     /// Turns what is in memory into rows, as far as it is complete and the chunk has room.

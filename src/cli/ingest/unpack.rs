@@ -354,7 +354,10 @@ mod tests {
         }
     }
 
-    fn drain(mut unpacked: Unpacked<impl Read>) -> (Vec<u8>, Option<Packing>, u64, Result<(), String>) {
+    /// What came out, of what, how many bytes were read, and how it ended.
+    type Drained = (Vec<u8>, Option<Packing>, u64, Result<(), String>);
+
+    fn drain(mut unpacked: Unpacked<impl Read>) -> Drained {
         let (mut text, mut buf) = (Vec::new(), [0; 1024]);
         let result = loop {
             match unpacked.read(&mut buf) {
@@ -367,7 +370,7 @@ mod tests {
         (text, unpacked.packing(), unpacked.bytes_read(), result)
     }
 
-    fn from_file(bytes: &[u8]) -> Result<(Vec<u8>, Option<Packing>, u64, Result<(), String>), String> {
+    fn from_file(bytes: &[u8]) -> Result<Drained, String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         io::Seek::rewind(&mut file).unwrap();

@@ -265,7 +265,7 @@ impl Header {
                 read_descriptor(input, self.wide).map_err(|error| damaged(Packing::Zip, error))?;
                 return Ok(());
             }
-            None => return Err(several(&[self.name.clone()], "another one")),
+            None => return Err(several(std::slice::from_ref(&self.name), "another one")),
         };
         let skipped = io::copy(&mut input.take(sizes.packed), &mut io::sink())?;
         if skipped < sizes.packed {
