@@ -419,6 +419,7 @@ mod tests {
         };
         let zip = zip(&[("a.csv", &text, How::Deflated)]);
         let streamed = self::zip(&[("a.csv", &text, How::Streamed { marked: true, wide: false })]);
+        let stored = self::zip(&[("a.csv", &text, How::Stored)]);
         // The directory of these has 51 bytes, its end 22.
         for (bytes, packing) in [
             (cut(gzip(&text), 1), "gzip"),
@@ -426,6 +427,7 @@ mod tests {
             (cut(zstd(&text), 1), "zstd"),
             (cut(zip.clone(), 51 + 22), "zip"),
             (cut(zip, 51 + 22 + 100), "zip"),
+            (cut(stored, 51 + 22 + 100), "zip"),
             (cut(streamed.clone(), 51 + 22 + 8), "zip"),
             (cut(streamed, 51 + 22 + 16 + 100), "zip"),
         ] {
