@@ -188,9 +188,9 @@ impl<R: Read> BarReader<R> {
     ///
     /// # Errors
     /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
-    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a zip
-    /// that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
-    /// were handed over, and are right.
+    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a
+    /// zip that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
+    /// were handed over.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
