@@ -20,6 +20,8 @@ mod dlq_command;
 mod embedding;
 #[cfg(feature = "testing")]
 mod failure;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
+mod formats;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod hook;
 #[cfg(feature = "testing")]

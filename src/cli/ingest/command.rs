@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Chunk, ReadError, ReadOptions, TimeFormat, Zone,
+    Chunk, ColumnMap, ReadError, ReadOptions, TimeFormat, Zone,
     feed::{Feed, Input, Target},
     levels::{Count, LevelChanges, LevelCounter},
     summary::{Settled, Summary},
@@ -50,7 +50,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// An outage as short as this is not worth a word.
 const SHOW_OUTAGE: Duration = Duration::from_secs(1);
 
-/// Loads bars from CSV, NDJSON and JSON files into the store of MDS_DATABASE_URL.
+/// Loads bars from CSV, NDJSON and JSON files, packed or not, into the store of MDS_DATABASE_URL.
 ///
 /// A line that holds no valid bar costs only itself and is named at the end. Of two rows for the same bar the later
 /// wins. On a pipe it writes by MDS_COORDINATOR_FLUSH_INTERVAL, and the pipe fills up when the store is slow.
@@ -59,6 +59,9 @@ pub struct Args {
     /// What was traded, where the files do not say.
     #[arg(long, value_name = "S", value_parser = Bar::normal_symbol)]
     symbol: Option<SmolStr>,
+    /// Take the symbol from each file's name: BRK.B.csv.gz holds BRK.B.
+    #[arg(long, conflicts_with = "symbol")]
+    symbol_from_name: bool,
     /// The time that a bar covers, such as 1m, 4h, 1d or 1mo, where the files do not say.
     #[arg(long, value_name = "T")]
     timeframe: Option<Timeframe>,
@@ -71,6 +74,11 @@ pub struct Args {
     /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
     #[arg(long, value_name = "F")]
     ts_format: Option<TimeFormat>,
+    /// Which column is what, by its name or its number from 1, where the names in the file do not say it or there are
+    /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume,
+    /// symbol, timeframe, vendor.
+    #[arg(long, value_name = "NAME=COLUMN,...")]
+    map: Option<ColumnMap>,
     #[command(flatten)]
     patience: Patience,
     /// Read and check, but store nothing.
@@ -330,8 +338,10 @@ impl Args {
             symbol: self.symbol.clone(),
             timeframe: self.timeframe,
             vendor: self.vendor.clone(),
-            zone: self.tz.clone().unwrap_or_default(),
+            zone: self.tz.clone(),
             ts_format: self.ts_format.clone(),
+            map: self.map.clone().unwrap_or_default(),
+            symbol_from_name: self.symbol_from_name,
             name: String::new(),
         }
     }

@@ -45,10 +45,12 @@ impl Input {
     }
 
     /// Opens it and makes a reader.
-    pub fn open(&self, options: &ReadOptions) -> io::Result<BarReader<Box<dyn Read>>> {
-        let source: Box<dyn Read> =
-            if self.is_standard_input() { Box::new(io::stdin()) } else { Box::new(File::open(&self.path)?) };
-        Ok(BarReader::new(source, ReadOptions { name: self.name.to_string(), ..options.clone() }))
+    pub fn open(&self, options: &ReadOptions) -> Result<BarReader<Box<dyn Read + Send>>, ReadError> {
+        let options = ReadOptions { name: self.name.to_string(), ..options.clone() };
+        if self.is_standard_input() {
+            return Ok(BarReader::new(Box::new(io::stdin()), options));
+        }
+        BarReader::open(File::open(&self.path)?, options)
     }
 }
 
@@ -90,7 +92,7 @@ impl Feed {
     fn read(&self, input: &Input, runtime: &Runtime) -> Result<Result<(), ReadError>, Refusal> {
         let mut reader = match input.open(&self.options) {
             Ok(reader) => reader,
-            Err(error) => return Ok(Err(error.into())),
+            Err(error) => return Ok(Err(error)),
         };
         let mut chunk = Chunk::default();
         let result = loop {
