@@ -87,6 +87,7 @@ async fn a_producer_goes_on_when_its_store_was_killed_at_hard_and_starts_again()
     // A goal, not a promise: what a start takes is the machine's.
     println!("{rounds} restarts: the producer went on within {longest:?} of each (goal 2 s)");
     assert!(longest < Duration::from_secs(20), "{longest:?}");
+    within(PATIENCE, feedback.idle()).await;
     let counts = receiver.snapshot();
     assert_eq!((counts.bad_signature, counts.coordinators), (0, 1));
     assert_eq!(events.lock().len() as u64, counts.accepted);
