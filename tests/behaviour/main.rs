@@ -8,6 +8,8 @@ mod bus;
 #[cfg(feature = "testing")]
 mod cancel;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
+mod check_command;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 #[cfg(feature = "testing")]
 mod dead_letters;
