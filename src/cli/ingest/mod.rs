@@ -19,6 +19,8 @@ mod columns;
 mod command;
 mod csv;
 mod feed;
+mod findings;
+mod inputs;
 mod levels;
 mod lines;
 mod missing;
@@ -49,6 +51,7 @@ use self::{
 };
 pub use self::{
     command::{Args, run},
+    findings::Findings,
     missing::{Missing, shell_quote},
     times::{InvalidOption, TimeFormat, Zone},
 };
@@ -133,6 +136,7 @@ pub struct BarReader<R> {
     format: Option<Parser>,
     rows: Rows,
     at_end: bool,
+    zone: String,
 }
 
 /// The format of a file, once its first bytes have shown it.
@@ -145,7 +149,8 @@ enum Parser {
 impl<R: Read> BarReader<R> {
     /// Makes a reader; nothing is read yet.
     pub fn new(input: R, options: ReadOptions) -> Self {
-        Self { input, buffer: LineBuffer::default(), format: None, rows: Rows::new(options), at_end: false }
+        let zone = options.zone.to_string();
+        Self { input, buffer: LineBuffer::default(), format: None, rows: Rows::new(options), at_end: false, zone }
     }
 
     /// Empties `chunk` and fills it with the next rows, at most [`CHUNK_ROWS`]. Returns whether there may be more.
@@ -177,6 +182,21 @@ impl<R: Read> BarReader<R> {
     /// Returns how many bytes of the input have been read.
     pub fn bytes_read(&self) -> u64 {
         self.buffer.bytes_read()
+    }
+
+    /// Returns what the input turned out to be: complete once it is read.
+    pub fn findings(&self) -> Findings {
+        let dialect = self.format.as_ref().map(|format| match format {
+            Parser::Csv(_) => "CSV",
+            Parser::Ndjson => "NDJSON",
+            Parser::Array(_) => "JSON array",
+        });
+        Findings {
+            dialect: dialect.map(ToOwned::to_owned),
+            container: None,
+            zone: self.zone.clone(),
+            ignored: self.rows.ignored().to_vec(),
+        }
     }
 
     /// Returns what the user should know beside the rows, such as the columns that were ignored: complete once the file

@@ -123,6 +123,11 @@ impl Rows {
         }
     }
 
+    /// Returns the columns that are not used, one more than are named at most.
+    pub(super) fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
     /// Returns the line that names the ignored columns, if there are any.
     pub(super) fn ignored_columns(&self) -> Option<String> {
         let named: Vec<_> =
