@@ -22,6 +22,8 @@ mod dlq_command;
 mod embedding;
 #[cfg(feature = "testing")]
 mod failure;
+#[cfg(feature = "cli")]
+mod fuzz;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
@@ -31,6 +33,8 @@ mod layout;
 mod levels;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod mds;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod memory;
 #[cfg(feature = "testing")]
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
