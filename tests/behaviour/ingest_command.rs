@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     path::Path,
     process::{Command, Stdio},
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
@@ -13,8 +14,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::mds::{
-    Running, SP500, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows, run, stderr,
-    stdout, stored, summary,
+    Running, SP500, TOO_LONG, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows,
+    run, stderr, stdout, stored, summary,
 };
 
 const NASDAQ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/nasdaq.csv");
@@ -465,10 +466,17 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         let mut running = Running::start(command);
         // It is still writing when the process is gone, and standard input stays open until then.
         let mut stdin = running.stdin.take().unwrap();
+        let (reads, has_read) = channel();
         let feeding = thread::spawn(move || {
-            let _ = stdin.write_all(numbered(200_000).as_bytes());
+            let text = numbered(200_000);
+            // More than a pipe holds: once this is written the process listens to signals, and reads.
+            let (first, rest) = text.as_bytes().split_at(80_000);
+            let _ = stdin.write_all(first);
+            let _ = reads.send(());
+            let _ = stdin.write_all(rest);
             stdin
         });
+        has_read.recv_timeout(TOO_LONG).unwrap();
         if is_up {
             eventually("something is stored", || rows(dir.path()) > 0);
         }
@@ -629,7 +637,7 @@ data/b.csv
     let summary = summary(&run(dir.path(), &[&args[..], &["--json"]].concat()));
     let berlin = &summary["inputs"][0];
     assert_eq!((&berlin["dialect"], &berlin["zone"]), (&"CSV".into(), &"Europe/Berlin".into()));
-    assert_eq!((berlin["first"].as_array().unwrap().len(), &berlin["ignored"][0]), (3, &"Adj Close".into()));
+    assert_eq!((berlin["first"].as_array().unwrap().len(), &berlin["ignored_columns"]), (3, &"Adj Close".into()));
     assert_eq!(berlin["timeframes"], serde_json::json!(["1h"]));
     assert!(!dir.path().join("market_data.db").exists());
 }

@@ -26,6 +26,7 @@ mod lines;
 mod missing;
 mod object;
 mod outage;
+mod report;
 mod rows;
 mod sniff;
 mod summary;
@@ -136,7 +137,7 @@ pub struct BarReader<R> {
     format: Option<Parser>,
     rows: Rows,
     at_end: bool,
-    zone: String,
+    zone: Zone,
 }
 
 /// The format of a file, once its first bytes have shown it.
@@ -149,7 +150,7 @@ enum Parser {
 impl<R: Read> BarReader<R> {
     /// Makes a reader; nothing is read yet.
     pub fn new(input: R, options: ReadOptions) -> Self {
-        let zone = options.zone.to_string();
+        let zone = options.zone.clone();
         Self { input, buffer: LineBuffer::default(), format: None, rows: Rows::new(options), at_end: false, zone }
     }
 
@@ -191,18 +192,13 @@ impl<R: Read> BarReader<R> {
             Parser::Ndjson => "NDJSON",
             Parser::Array(_) => "JSON array",
         });
-        Findings {
-            dialect: dialect.map(ToOwned::to_owned),
-            container: None,
-            zone: self.zone.clone(),
-            ignored: self.rows.ignored().to_vec(),
-        }
+        Findings { dialect, zone: self.zone.clone(), ignored_columns: self.rows.ignored_columns() }
     }
 
     /// Returns what the user should know beside the rows, such as the columns that were ignored: complete once the file
     /// is read, one line each.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::from_iter(self.rows.ignored_columns());
+        let mut notes = Vec::from_iter(self.rows.ignored_columns().map(|names| format!("ignored columns: {names}")));
         if self.at_end && self.format.is_none() {
             notes.push("the file is empty".into());
         }

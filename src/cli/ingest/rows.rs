@@ -123,17 +123,12 @@ impl Rows {
         }
     }
 
-    /// Returns the columns that are not used, one more than are named at most.
-    pub(super) fn ignored(&self) -> &[String] {
-        &self.ignored
-    }
-
-    /// Returns the line that names the ignored columns, if there are any.
+    /// Returns the names of the ignored columns, if there are any.
     pub(super) fn ignored_columns(&self) -> Option<String> {
         let named: Vec<_> =
             self.ignored.iter().take(IGNORED_NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();
         let more = if self.ignored.len() > IGNORED_NAMED { " and more" } else { "" };
-        (!named.is_empty()).then(|| format!("ignored columns: {}{more}", named.join(", ")))
+        (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
     }
 
     /// Takes a row.

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{findings::FileReport, levels::LevelChanges, tally::Counts};
+use super::{levels::LevelChanges, report::FileReport, tally::Counts};
 use crate::{cli::Exit, coordinator::CoordinatorReport};
 
 /// How many rejected lines are named.

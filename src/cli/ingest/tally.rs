@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     Findings,
-    findings::{FileReport, SHOWN_RECORDS},
+    report::{FileReport, SHOWN_RECORDS},
     summary::{LineError, NAMED_ERRORS},
 };
 use crate::record::{Bar, Timeframe};
@@ -99,7 +99,10 @@ impl Tally {
 
     /// Notes what the file turned out to be, and why it was not read to its end.
     pub fn found(&self, findings: Findings, error: Option<String>) {
-        self.count_in_file(|_, file| (file.findings, file.error) = (findings, error));
+        self.count_in_file(|_, file| {
+            file.found(findings);
+            file.error = error;
+        });
     }
 
     pub fn reject(&self, file: &Arc<str>, line: u64, message: String) {
