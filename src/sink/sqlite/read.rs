@@ -9,6 +9,12 @@ use super::{
     open::{State, absolute, check_place},
 };
 
+const FIRST_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars ORDER BY vendor, symbol, timeframe LIMIT 1";
+const NEXT_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars
+    WHERE (vendor, symbol, timeframe) > (?1, ?2, ?3) ORDER BY vendor, symbol, timeframe LIMIT 1";
+const BARS: &str = "SELECT ts, open, high, low, close, volume FROM bars
+    WHERE vendor = ?1 AND symbol = ?2 AND timeframe = ?3 ORDER BY ts";
+
 /// One moment of a store, read-only: the file is never made, and whoever writes it is not disturbed. What is written
 /// meanwhile is not seen, and SQLite keeps the pages of this moment for as long as the reader lives.
 #[derive(Debug)]
@@ -61,19 +67,15 @@ impl SqliteReader {
     /// Returns the first series behind the one given, in the order of the key; with none given the first of all. It
     /// seeks, so that the rows between are not read.
     pub fn next_series(&self, behind: Option<&Series>) -> Result<Option<Series>, SqliteOpenError> {
-        const COLUMNS: &str = "SELECT vendor, symbol, timeframe FROM bars";
-        const FIRST: &str = "ORDER BY vendor, symbol, timeframe LIMIT 1";
         let series = |row: &Row<'_>| Ok(Series { vendor: row.get(0)?, symbol: row.get(1)?, timeframe: row.get(2)? });
         let found = match behind {
-            None => self
-                .connection
-                .prepare_cached(&format!("{COLUMNS} {FIRST}"))
-                .and_then(|mut statement| statement.query_row([], series).optional()),
+            None => self.connection.query_row(FIRST_SERIES, [], series),
             Some(Series { vendor, symbol, timeframe }) => self
                 .connection
-                .prepare_cached(&format!("{COLUMNS} WHERE (vendor, symbol, timeframe) > (?1, ?2, ?3) {FIRST}"))
-                .and_then(|mut statement| statement.query_row(params![vendor, symbol, timeframe], series).optional()),
+                .prepare_cached(NEXT_SERIES)
+                .and_then(|mut statement| statement.query_row(params![vendor, symbol, timeframe], series)),
         };
+        let found = found.optional();
         found.map_err(|source| self.failed("read the keys", source))
     }
 
@@ -86,10 +88,7 @@ impl SqliteReader {
     ) -> Result<(), SqliteOpenError> {
         let Series { vendor, symbol, timeframe } = series;
         let mut read = || -> rusqlite::Result<()> {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT ts, open, high, low, close, volume FROM bars
-                 WHERE vendor = ?1 AND symbol = ?2 AND timeframe = ?3 ORDER BY ts",
-            )?;
+            let mut statement = self.connection.prepare_cached(BARS)?;
             let mut rows = statement.query(params![vendor, symbol, timeframe])?;
             while let Some(row) = rows.next()? {
                 show(stored_bar(row)?);
@@ -140,5 +139,40 @@ fn number(value: ValueRef<'_>) -> Result<f64, String> {
         // Rounds as SQLite's own comparison does.
         ValueRef::Integer(number) => Ok(number as f64),
         other => Err(other.data_type().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::open::connect, *};
+
+    // Sabotage: order by `ts DESC, open`, or leave the vendor out of a condition: red.
+    #[test]
+    fn every_query_seeks_by_the_key_and_sorts_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(dir.path().join("bars.db"));
+        connect(&options).unwrap();
+        let reader = SqliteReader::open(&options).unwrap();
+        for (sql, expected) in [
+            (FIRST_SERIES, "SCAN bars"),
+            (NEXT_SERIES, "SEARCH bars USING PRIMARY KEY ((vendor,symbol,timeframe)>(?,?,?))"),
+            (BARS, "SEARCH bars USING PRIMARY KEY (vendor=? AND symbol=? AND timeframe=?)"),
+        ] {
+            let mut statement = reader.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan: Vec<String> =
+                statement.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
+            assert_eq!(plan, [expected], "{sql}");
+        }
+    }
+
+    // Sabotage: open it as one that can be written: red.
+    #[test]
+    fn the_store_cannot_be_changed_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(dir.path().join("bars.db"));
+        connect(&options).unwrap();
+        let reader = SqliteReader::open(&options).unwrap();
+        let error = reader.connection.execute("DELETE FROM bars", []).unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly));
     }
 }
