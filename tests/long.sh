@@ -13,9 +13,11 @@ export MDS_TEST_CONSERVATION=2000000    # records for each overflow strategy
 export MDS_TEST_DAMAGES=10000           # damaged dead-letter files
 export MDS_TEST_DEAD_LETTERS_EACH=3000  # dead letters of each of two writers beside a replay
 export MDS_TEST_DEATHS=400              # actors that die at a random moment, 100 of each kind
+export MDS_TEST_FUZZ_SECONDS=${MDS_TEST_FUZZ_SECONDS:-600} # damaged files, for each reader of files
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its models
 export MDS_TEST_KILLS=200               # SIGKILLs
 export MDS_TEST_LOCKS=20                # locks of another process under load
+export MDS_TEST_MEMORY_MB=1000          # megabytes of bars on a pipe
 export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
 export MDS_TEST_OUTAGES=20              # outages under load
 export MDS_TEST_OUTAGE_MS=3000          # how long each of them lasts, in milliseconds
@@ -34,6 +36,6 @@ if [ $# -gt 0 ]; then
     exec cargo test --locked --release --all-features -- --nocapture "$@"
 fi
 cargo test --locked --release --all-features -- --nocapture
-for bench in submit sqlite feedback; do
+for bench in submit sqlite ingest feedback; do
     cargo bench --locked --all-features --bench "$bench"
 done

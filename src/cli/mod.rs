@@ -1,5 +1,6 @@
 //! The commands of `mds`, one file each, and what they share.
 
+mod check;
 mod config;
 mod dlq;
 pub mod ingest;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Ingest(ingest::Args),
+    Check(check::Args),
     Dlq(dlq::Args),
     Config(config::Args),
 }
@@ -113,6 +115,7 @@ pub fn run() -> Exit {
     }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),
+        Command::Check(args) => check::run(&args, &loaded.settings),
         Command::Dlq(args) => dlq::run(&args, loaded.settings),
         Command::Config(args) => config::run(&args, &loaded),
     }
@@ -123,6 +126,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Self::Ingest(_) => "ingest",
+            Self::Check(_) => "check",
             Self::Dlq(_) => "dlq",
             // Not its own: it shows what the other commands would get.
             Self::Config(_) => "<command>",

@@ -18,6 +18,8 @@ mod sqlite;
 
 #[cfg(feature = "testing")]
 pub use memory::{MemoryCounts, MemorySink};
+#[cfg(feature = "cli")]
+pub(crate) use sqlite::{Series, SqliteReader, StoredBar};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteSink, Synchronous};
 

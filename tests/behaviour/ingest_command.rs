@@ -3,7 +3,9 @@
 use std::{
     fs,
     io::{Read, Write},
+    path::Path,
     process::{Command, Stdio},
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
@@ -12,8 +14,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::mds::{
-    Running, SP500, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows, run, stderr,
-    stdout, stored, summary,
+    Running, SP500, TOO_LONG, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows,
+    run, stderr, stdout, stored, summary,
 };
 
 const NASDAQ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/nasdaq.csv");
@@ -552,10 +554,17 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         running.wait_for("started");
         // It is still writing when the process is gone, and standard input stays open until then.
         let mut stdin = running.stdin.take().unwrap();
+        let (reads, has_read) = channel();
         let feeding = thread::spawn(move || {
-            let _ = stdin.write_all(numbered(200_000).as_bytes());
+            let text = numbered(200_000);
+            // More than a pipe holds: once this is written the process listens to signals, and reads.
+            let (first, rest) = text.as_bytes().split_at(80_000);
+            let _ = stdin.write_all(first);
+            let _ = reads.send(());
+            let _ = stdin.write_all(rest);
             stdin
         });
+        has_read.recv_timeout(TOO_LONG).unwrap();
         if is_up {
             eventually("something is stored", || rows(dir.path()) > 0);
         } else if round % 4 > 0 {
@@ -591,4 +600,134 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         lives_with_records += usize::from(read > 0);
     }
     assert!(lives_with_records >= rounds / 2, "almost nothing was ever accepted");
+}
+
+/// Files in a directory: three of minutes that overlap, and what does not belong there.
+fn deliveries(dir: &Path) {
+    fs::create_dir_all(dir.join("data/older")).unwrap();
+    let bar = |price: u32| format!("ts,open,high,low,close,volume\n1700000000,{price},{price},{price},{price},1\n");
+    for (name, text) in [
+        ("data/a.csv", bar(1)),
+        ("data/b.csv", bar(2) + "\n1700000060,x,2,2,2,1\n"),
+        ("data/c.ndjson", r#"{"ts":1700000120,"open":3,"high":3,"low":3,"close":3,"note":""}"#.to_owned()),
+        ("data/.hidden.csv", "price\n".to_owned()),
+        ("data/notes.md", "no bars".to_owned()),
+        ("data/older/d.csv", bar(4)),
+    ] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+}
+
+fn files(summary: &serde_json::Value) -> Vec<&str> {
+    summary["inputs"].as_array().unwrap().iter().map(|input| input["file"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn directories_and_patterns_stand_for_their_files_in_a_stable_order() {
+    // Red if a pattern is left to the shell, files come in the file system's order, or hidden and foreign ones come too.
+    let dir = tempfile::tempdir().unwrap();
+    deliveries(dir.path());
+    for (words, expected, close) in [
+        (&["data"][..], &["data/a.csv", "data/b.csv", "data/c.ndjson"][..], 2.0),
+        (&["data/?.csv"], &["data/a.csv", "data/b.csv"], 2.0),
+        // The order is that of the words: of two rows for one bar the later wins.
+        (&["data/b*", "data/a.csv"], &["data/b.csv", "data/a.csv"], 1.0),
+        (&["data/**/*.csv"], &["data/a.csv", "data/b.csv", "data/older/d.csv"], 4.0),
+    ] {
+        let output = run(dir.path(), &[&["--symbol", "ES", "--timeframe", "1m", "--json"], words].concat());
+        assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
+        let summary = summary(&output);
+        assert_eq!(files(&summary), expected, "{words:?}");
+        let [closes, ..] = stored(dir.path()).into_values().map(|(prices, _)| prices[3]).collect::<Vec<_>>()[..] else {
+            panic!("nothing is stored")
+        };
+        assert_eq!(f64::from_bits(closes), close, "{words:?}");
+    }
+    let output = run(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "data"]);
+    assert!(stderr(&output).contains("notes.md"), "what is left out is named: {}", stderr(&output));
+    let table = stdout(&output);
+    for line in
+        ["\ndata/a.csv: 1 read, CSV\n", "\ndata/b.csv: 2 read, 1 rejected, CSV\n", "\ndata/c.ndjson: 1 read, NDJSON\n"]
+    {
+        assert!(table.contains(line), "{table}");
+    }
+}
+
+#[test]
+fn a_word_that_stands_for_no_file_refuses_all() {
+    // Red if a pattern without a match, or a directory without bars, is passed over.
+    let dir = tempfile::tempdir().unwrap();
+    deliveries(dir.path());
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    let args = ["--symbol", "ES", "--timeframe", "1m", "--json", "data/a.csv", "data/*.parquet", "empty"];
+    let output = run(dir.path(), &args);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    let text = stderr(&output);
+    assert!(text.contains("error: data/*.parquet: expected a pattern that matches a file"), "{text}");
+    assert!(text.contains("error: empty: expected a directory with files that end in .csv"), "{text}");
+    assert!(!dir.path().join("market_data.db").exists());
+}
+
+#[test]
+fn many_files_are_listed_up_to_a_bound_and_whole_in_json() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    for file in 0..25 {
+        fs::write(dir.path().join(format!("data/{file:02}.csv")), minutes(2)).unwrap();
+    }
+    let args = ["--symbol", "ES", "--timeframe", "1m", "data/*.csv"];
+    let table = stdout(&run(dir.path(), &args));
+    assert_eq!(table.matches(".csv: 2 read, CSV").count(), 20, "{table}");
+    assert!(table.ends_with("and 5 more files\n"), "{table}");
+    assert_eq!(files(&summary(&run(dir.path(), &[&args[..], &["--json"]].concat()))).len(), 25);
+
+    // One option is missing in each: said for the first, with a command for that file, and the rest are counted.
+    let output = run(dir.path(), &["--symbol", "ES", "data"]);
+    let text = stderr(&output);
+    assert_eq!((output.status.code(), text.matches("names no timeframe").count()), (Some(2), 20), "{text}");
+    assert!(text.contains("  try: mds ingest --timeframe 1m --symbol ES data/03.csv\n"), "{text}");
+    assert!(text.contains("error: 5 more files cannot be loaded\n"), "{text}");
+}
+
+#[test]
+fn a_dry_run_says_how_each_file_was_understood() {
+    // Red if it says it of one file only, shows other records than the first three, or writes anything.
+    let dir = tempfile::tempdir().unwrap();
+    deliveries(dir.path());
+    fs::write(
+        dir.path().join("berlin.csv"),
+        "ts;o;h;l;c;Adj Close\n".to_owned() + &"2024-07-01 09:00;1;2;1;2;1\n".repeat(5),
+    )
+    .unwrap();
+    let args = ["--symbol", "ES", "--timeframe", "1h", "--tz", "Europe/Berlin", "--dry-run", "berlin.csv", "data"];
+    let output = run(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
+    let text = stdout(&output);
+    let bar = "  unknown ES 1h 2024-07-01T07:00:00Z 1 2 1 2 -\n";
+    let expected = format!(
+        "berlin.csv
+  dialect          CSV
+  zone             Europe/Berlin
+  timeframe        1h
+  ignored columns  Adj Close
+{bar}{bar}{bar}
+data/a.csv
+  dialect          CSV
+  zone             Europe/Berlin
+  timeframe        1h
+  ignored columns  none
+  unknown ES 1h 2023-11-14T22:13:20Z 1 1 1 1 1
+
+data/b.csv
+"
+    );
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(text.contains("\nwould be stored  8\n"), "{text}");
+
+    let summary = summary(&run(dir.path(), &[&args[..], &["--json"]].concat()));
+    let berlin = &summary["inputs"][0];
+    assert_eq!((&berlin["dialect"], &berlin["zone"]), (&"CSV".into(), &"Europe/Berlin".into()));
+    assert_eq!((berlin["first"].as_array().unwrap().len(), &berlin["ignored_columns"]), (3, &"Adj Close".into()));
+    assert_eq!(berlin["timeframes"], serde_json::json!(["1h"]));
+    assert!(!dir.path().join("market_data.db").exists());
 }

@@ -8,6 +8,8 @@ mod bus;
 #[cfg(feature = "testing")]
 mod cancel;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
+mod check_command;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 #[cfg(feature = "testing")]
 mod dead_letters;
@@ -22,6 +24,8 @@ mod embedding;
 mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod formats;
+#[cfg(feature = "cli")]
+mod fuzz;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod hook;
 #[cfg(feature = "testing")]
@@ -35,6 +39,8 @@ mod layout;
 mod levels;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod mds;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod memory;
 #[cfg(feature = "testing")]
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]

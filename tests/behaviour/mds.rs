@@ -73,12 +73,23 @@ pub fn summary(output: &Output) -> Value {
         "records_per_second",
         "level_changes",
         "errors",
+        "inputs",
     ];
     expected.sort_unstable();
     assert_eq!(names, expected);
     let parts = ["stored", "dead_lettered", "dropped", "rejected", "skipped", "unsettled"];
     let sum: u64 = parts.iter().map(|part| count(&summary, part)).sum();
     assert_eq!(count(&summary, "read"), sum, "{summary}");
+    // File by file they add up to the same.
+    let inputs = summary["inputs"].as_array().unwrap();
+    assert_eq!(count(&summary, "files") as usize, inputs.len(), "{summary}");
+    let in_files = |part| inputs.iter().map(|file| count(file, part)).sum::<u64>();
+    for input in inputs {
+        let sum: u64 = ["accepted", "rejected", "skipped"].iter().map(|part| count(input, part)).sum();
+        assert_eq!(count(input, "read"), sum, "{input}");
+    }
+    let accepted = sum - count(&summary, "rejected") - count(&summary, "skipped");
+    assert_eq!((in_files("read"), in_files("accepted")), (sum, accepted), "{summary}");
     summary
 }
 

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Chunk, ColumnMap, ReadError, ReadOptions, TimeFormat, Zone,
     feed::{Feed, Input, Target},
+    inputs,
     levels::{Count, LevelChanges, LevelCounter},
     summary::{Settled, Summary},
     tally::Tally,
@@ -49,6 +50,9 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// An outage as short as this is not worth a word.
 const SHOW_OUTAGE: Duration = Duration::from_secs(1);
+
+/// So many files that cannot be loaded are named.
+const NAMED_FILES: usize = 20;
 
 /// Loads bars from CSV, NDJSON and JSON files, packed or not, into the store of MDS_DATABASE_URL.
 ///
@@ -87,7 +91,7 @@ pub struct Args {
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
-    /// Files to load; - is standard input.
+    /// Files to load, directories of them, or patterns such as 'data/*.csv'; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -102,15 +106,24 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
         }
     };
     let options = args.options();
-    let inputs: Vec<Input> = args.files.iter().map(|file| Input::new(file)).collect();
+    let (inputs, missing) = inputs::expand(&args.files);
+    for (word, error) in &missing {
+        complain(format_args!("error: {}: {error}", word.display()));
+    }
     // All of them before anything is written: whoever mends the third file wants to run the same command again.
-    let mut refused = false;
+    let mut faulty = 0;
     for input in &inputs {
         if let Err(error) = check(input, &options) {
-            args.complain_about(input, &error);
-            refused = true;
+            faulty += 1;
+            if faulty <= NAMED_FILES {
+                args.complain_about(input, &error);
+            }
         }
     }
+    if faulty > NAMED_FILES {
+        complain(format_args!("error: {} more files cannot be loaded", faulty - NAMED_FILES));
+    }
+    let mut refused = faulty > 0 || !missing.is_empty();
     if inputs.iter().filter(|input| input.is_standard_input()).count() > 1 {
         complain(format_args!("error: expected - once, standard input can be read only once"));
         refused = true;
@@ -356,8 +369,12 @@ impl Args {
 
     /// The command line as it was typed, for one of its files: what is missing is missing in each of them by itself.
     fn words_for(&self, input: &Input) -> Vec<String> {
-        let is_other = |word: &OsString| self.files.iter().any(|file| file == word && *file != input.path);
-        let words = std::env::args_os().skip(1).filter(|word| !is_other(word));
+        let words = std::env::args_os().skip(1).filter_map(|word| {
+            if *word == *input.word.as_os_str() {
+                return Some(input.path.clone().into_os_string());
+            }
+            (!self.files.iter().any(|file| *file == word)).then_some(word)
+        });
         [OsString::from("mds")].into_iter().chain(words).map(|word| word.to_string_lossy().into_owned()).collect()
     }
 }

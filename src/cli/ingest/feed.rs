@@ -10,7 +10,7 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::{BarReader, Chunk, ReadError, ReadOptions, tally::Tally};
+use super::{BarReader, Chunk, Findings, ReadError, ReadOptions, tally::Tally};
 use crate::{
     cli::progress::Progress,
     coordinator::{Refusal, WriteHandle},
@@ -24,6 +24,8 @@ const STANDARD_INPUT: &str = "-";
 pub struct Input {
     /// A path, or `-`.
     pub path: PathBuf,
+    /// The word of the command line that stands for it: its path, a directory or a pattern.
+    pub word: PathBuf,
     /// The path as it is shown.
     pub name: Arc<str>,
     /// None for pipes and the like, which can be read only once.
@@ -31,10 +33,11 @@ pub struct Input {
 }
 
 impl Input {
-    pub fn new(path: &Path) -> Self {
+    pub fn new(path: &Path, word: &Path) -> Self {
         let metadata = if path == Path::new(STANDARD_INPUT) { None } else { fs::metadata(path).ok() };
         Self {
             path: path.to_owned(),
+            word: word.to_owned(),
             name: path.to_string_lossy().into(),
             bytes: metadata.filter(fs::Metadata::is_file).map(|metadata| metadata.len()),
         }
@@ -81,7 +84,7 @@ impl Feed {
         let mut failed = Vec::new();
         for (index, input) in self.inputs.iter().enumerate() {
             self.progress.file(index + 1, self.inputs.len(), &input.name, input.bytes);
-            self.tally.file();
+            self.tally.file(&input.name);
             if let Err(error) = self.read(input, &runtime)? {
                 failed.push((input.clone(), error));
             }
@@ -92,7 +95,10 @@ impl Feed {
     fn read(&self, input: &Input, runtime: &Runtime) -> Result<Result<(), ReadError>, Refusal> {
         let mut reader = match input.open(&self.options) {
             Ok(reader) => reader,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                self.tally.found(Findings::default(), Some(error.to_string()));
+                return Ok(Err(error));
+            }
         };
         let mut chunk = Chunk::default();
         let result = loop {
@@ -106,11 +112,15 @@ impl Feed {
             for rejected in chunk.rejected.drain(..) {
                 self.tally.reject(&input.name, rejected.line, rejected.message);
             }
-            self.submit(&mut chunk.bars, runtime)?;
+            if let Err(refusal) = self.submit(&mut chunk.bars, runtime) {
+                self.tally.found(reader.findings(), Some(refusal.to_string()));
+                return Err(refusal);
+            }
             if !more {
                 break Ok(());
             }
         };
+        self.tally.found(reader.findings(), result.as_ref().err().map(ToString::to_string));
         for note in reader.notes() {
             tracing::info!(file = &*input.name, "{note}");
         }
@@ -119,15 +129,22 @@ impl Feed {
 
     /// Submits all of `bars`. At an error those that were not accepted are still in it.
     fn submit(&self, bars: &mut VecDeque<Bar>, runtime: &Runtime) -> Result<(), Refusal> {
+        if bars.is_empty() {
+            return Ok(());
+        }
         let before = bars.len();
+        let mut timeframes: Vec<_> = bars.iter().map(|bar| bar.timeframe).collect();
+        timeframes.dedup();
+        self.tally.submit();
         let result = match &self.target {
             Target::Coordinator(handle) => runtime.block_on(submit(handle, bars)),
             Target::DryRun => {
+                self.tally.show(bars.iter());
                 bars.clear();
                 Ok(())
             }
         };
-        self.tally.accept((before - bars.len()) as u64);
+        self.tally.accept((before - bars.len()) as u64, &timeframes);
         result
     }
 }

@@ -21,6 +21,7 @@ mod csv;
 mod feed;
 mod findings;
 mod header;
+mod inputs;
 mod levels;
 mod lines;
 mod missing;
@@ -28,6 +29,7 @@ mod named;
 mod object;
 mod prices;
 mod problem;
+mod report;
 mod rows;
 mod sniff;
 mod summary;
@@ -187,9 +189,9 @@ impl<R: Read> BarReader<R> {
     ///
     /// # Errors
     /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
-    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a
-    /// zip that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
-    /// were handed over.
+    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a zip
+    /// that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
+    /// were handed over, and are right.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
@@ -228,7 +230,10 @@ impl<R: Read> BarReader<R> {
             zone: self.rows.zone().clone(),
             symbol: self.rows.fixed_symbol().cloned(),
             timeframe: self.rows.fixed_timeframe().copied(),
-            lines_skipped: self.lines_skipped(),
+            lines_skipped: match &self.format {
+                Some(Parser::Csv(csv)) => csv.lines_skipped(),
+                _ => 0,
+            },
             ignored_columns: self.rows.ignored_columns(),
         }
     }
@@ -240,18 +245,7 @@ impl<R: Read> BarReader<R> {
         if self.at_end && self.format.is_none() {
             notes.push("the file is empty".into());
         }
-        match self.lines_skipped() {
-            0 => {}
-            lines => notes.push(format!("lines in front of the header, passed over: {lines}")),
-        }
         notes
-    }
-
-    fn lines_skipped(&self) -> u64 {
-        match &self.format {
-            Some(Parser::Csv(csv)) => csv.lines_skipped(),
-            _ => 0,
-        }
     }
 
     /// Turns what is in memory into rows, as far as it is complete and the chunk has room.

@@ -4,11 +4,13 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{levels::LevelChanges, tally::Counts};
+use super::{levels::LevelChanges, report::FileReport, tally::Counts};
 use crate::{cli::Exit, coordinator::CoordinatorReport};
 
 /// How many rejected lines are named.
 pub const NAMED_ERRORS: usize = 20;
+/// How many files the table lists; the JSON has all.
+const NAMED_FILES: usize = 20;
 
 /// A line that was rejected, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +63,7 @@ pub struct Summary {
     records_per_second: f64,
     level_changes: LevelChanges,
     errors: Vec<LineError>,
+    inputs: Vec<FileReport>,
 }
 
 impl Summary {
@@ -71,7 +74,7 @@ impl Summary {
         let Counts { files, rejected, skipped, errors, .. } = counts;
         let seconds = elapsed.as_secs_f64();
         Self {
-            files,
+            files: files.len(),
             read: stored + dead_lettered + dropped + unsettled + rejected + skipped,
             stored,
             dead_lettered,
@@ -83,6 +86,7 @@ impl Summary {
             records_per_second: if seconds > 0.0 { stored as f64 / seconds } else { 0.0 },
             level_changes,
             errors,
+            inputs: files,
         }
     }
 
@@ -104,7 +108,8 @@ impl Summary {
         text
     }
 
-    /// Returns a table, and below it the rejected lines.
+    /// Returns a table, and below it the files, if there are several, and the rejected lines; of a dry run what the files
+    /// turned out to be stands above.
     pub fn table(&self, dry_run: bool) -> String {
         let LevelChanges { ok, soft, hard } = self.level_changes;
         let rows = [
@@ -122,9 +127,19 @@ impl Summary {
         ];
         let names = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let mut text = String::new();
+        if dry_run {
+            self.inputs.iter().for_each(|file| _ = writeln!(text, "{}", file.text()));
+        }
         // Writing to a string cannot fail.
         for (name, value) in &rows {
             let _ = writeln!(text, "{name:names$}  {value}");
+        }
+        if self.files > 1 {
+            self.inputs.iter().take(NAMED_FILES).for_each(|file| _ = writeln!(text, "{}", file.line()));
+        }
+        match self.files.saturating_sub(NAMED_FILES) {
+            0 => {}
+            more => _ = writeln!(text, "and {more} more files"),
         }
         for LineError { file, line, message } in &self.errors {
             let _ = writeln!(text, "{file}:{line}: {message}");

@@ -1,26 +1,39 @@
 //! What the reading thread has counted so far.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
-use super::summary::{LineError, NAMED_ERRORS};
+use super::{
+    Findings,
+    report::{FileReport, SHOWN_RECORDS},
+    summary::{LineError, NAMED_ERRORS},
+};
+use crate::record::{Bar, Timeframe};
 
 /// Counts that the reading thread makes and others look at.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<State>);
+pub struct Tally {
+    state: Mutex<State>,
+    counted: Condvar,
+}
+
+/// How long the end waits for the count of a submit that the end itself has just cut off.
+const LAST_COUNT: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 struct State {
     counts: Counts,
+    /// Records are with the coordinator that are not counted yet.
+    submitting: bool,
     closed: bool,
 }
 
 /// One moment of a [`Tally`].
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Files whose reading began.
-    pub files: usize,
+    /// Files whose reading began; the last is the one that is read.
+    pub files: Vec<FileReport>,
     /// Records that were accepted; in a dry run those that would be.
     pub accepted: u64,
     pub rejected: u64,
@@ -31,27 +44,70 @@ pub struct Counts {
 }
 
 impl Tally {
+    /// Counts for the whole, unless that was closed.
     fn count(&self, count: impl FnOnce(&mut Counts)) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if !state.closed {
             count(&mut state.counts);
         }
     }
 
-    pub fn file(&self) {
-        self.count(|counts| counts.files += 1);
+    /// Counts for the file that is read too.
+    fn count_in_file(&self, count: impl FnOnce(&mut Counts, &mut FileReport)) {
+        self.count(|counts| {
+            // Nothing is counted before the first file, so this one is put back at once.
+            if let Some(mut file) = counts.files.pop() {
+                count(counts, &mut file);
+                counts.files.push(file);
+            }
+        });
     }
 
-    pub fn accept(&self, records: u64) {
-        self.count(|counts| counts.accepted += records);
+    /// Begins with a file.
+    pub fn file(&self, file: &Arc<str>) {
+        self.count(|counts| counts.files.push(FileReport::new(Arc::clone(file))));
+    }
+
+    /// Says that records are about to be submitted; [`accept`](Self::accept) says how many were.
+    pub fn submit(&self) {
+        self.state.lock().submitting = true;
+    }
+
+    pub fn accept(&self, records: u64, timeframes: &[Timeframe]) {
+        self.count_in_file(|counts, file| {
+            counts.accepted += records;
+            file.accept(records, timeframes);
+        });
+        self.state.lock().submitting = false;
+        self.counted.notify_all();
     }
 
     pub fn skip(&self, rows: u64) {
-        self.count(|counts| counts.skipped += rows);
+        self.count_in_file(|counts, file| {
+            counts.skipped += rows;
+            file.skip(rows);
+        });
+    }
+
+    /// Keeps the first records of the file.
+    pub fn show<'a>(&self, bars: impl IntoIterator<Item = &'a Bar>) {
+        self.count_in_file(|_, file| {
+            let room = SHOWN_RECORDS - file.first.len();
+            file.first.extend(bars.into_iter().take(room).cloned());
+        });
+    }
+
+    /// Notes what the file turned out to be, and why it was not read to its end.
+    pub fn found(&self, findings: Findings, error: Option<String>) {
+        self.count_in_file(|_, file| {
+            file.found(findings);
+            file.error = error;
+        });
     }
 
     pub fn reject(&self, file: &Arc<str>, line: u64, message: String) {
-        self.count(|counts| {
+        self.count_in_file(|counts, of| {
+            of.reject();
             counts.rejected += 1;
             if counts.errors.len() < NAMED_ERRORS {
                 counts.errors.push(LineError { file: Arc::clone(file), line, message });
@@ -60,13 +116,16 @@ impl Tally {
     }
 
     pub fn accepted(&self) -> u64 {
-        self.0.lock().counts.accepted
+        self.state.lock().counts.accepted
     }
 
-    /// Returns the final counts. A reader that is still running, such as one that waits at a pipe, no longer changes
+    /// Returns the final counts, with those of a submit that is just coming back. A reader that is still running, such as one that waits at a pipe, no longer changes
     /// them.
     pub fn close(&self) -> Counts {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
+        if state.submitting {
+            let _ = self.counted.wait_while_for(&mut state, |state| state.submitting, LAST_COUNT);
+        }
         state.closed = true;
         state.counts.clone()
     }

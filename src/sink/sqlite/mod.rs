@@ -3,10 +3,13 @@
 //! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
 //! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
 //! batches share the next one. `options` says where and how, `open` brings a file to the point where it can be
-//! written, `table` knows the columns of each kind, and `writer` is the thread.
+//! written, `table` knows the columns of each kind, `writer` is the thread, and
+//! `read` looks at a store without changing it.
 
 mod open;
 mod options;
+#[cfg(feature = "cli")]
+mod read;
 mod table;
 mod writer;
 
@@ -14,6 +17,8 @@ use std::{fmt, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::read::{Series, SqliteReader, StoredBar};
 pub use self::{
     open::SqliteOpenError,
     options::{SqliteOptions, Synchronous},

@@ -49,6 +49,12 @@ pub enum SqliteOpenError {
         /// The missing directory.
         directory: PathBuf,
     },
+    /// There is no file, and none is to be made.
+    #[error("{}: there is no such file: nothing was ever stored there", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// The path names something else than a file.
     #[error("{}: expected a file, found a directory", path.display())]
     IsDirectory {
@@ -224,7 +230,7 @@ pub(super) fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError>
 }
 
 /// Says what SQLite would not: which part of the path is wrong.
-fn check_place(path: &Path) -> Result<(), SqliteOpenError> {
+pub(super) fn check_place(path: &Path) -> Result<(), SqliteOpenError> {
     if path.is_dir() {
         return Err(SqliteOpenError::IsDirectory { path: path.into() });
     }
@@ -238,7 +244,7 @@ fn check_place(path: &Path) -> Result<(), SqliteOpenError> {
 }
 
 /// What a file holds.
-struct State {
+pub(super) struct State {
     version: i64,
     objects: Vec<String>,
     /// The columns of each of [`TABLES`] as found, empty where there is no such table, and as they should be.
@@ -246,7 +252,7 @@ struct State {
 }
 
 impl State {
-    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let objects = connection
             .prepare(
@@ -272,11 +278,17 @@ impl State {
     ///
     /// A file without a version may have the tables already: a restored dump loses its version.
     fn is_current(&self, path: &Path) -> Result<bool, SqliteOpenError> {
-        if self.version > SCHEMA_VERSION {
-            return Err(SqliteOpenError::NewerSchema { path: path.into(), found: self.version, known: SCHEMA_VERSION });
-        }
         if self.version == 0 && self.objects.is_empty() {
             return Ok(false);
+        }
+        self.check(path)?;
+        Ok(self.version == SCHEMA_VERSION)
+    }
+
+    /// Says whether the tables are there, as this version knows them.
+    pub(super) fn check(&self, path: &Path) -> Result<(), SqliteOpenError> {
+        if self.version > SCHEMA_VERSION {
+            return Err(SqliteOpenError::NewerSchema { path: path.into(), found: self.version, known: SCHEMA_VERSION });
         }
         for (table, found, expected) in &self.columns {
             if found.is_empty() {
@@ -297,7 +309,7 @@ impl State {
                 });
             }
         }
-        Ok(self.version == SCHEMA_VERSION)
+        Ok(())
     }
 }
 

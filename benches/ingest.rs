@@ -1,0 +1,175 @@
+//! `mds ingest` of a CSV file against `.import` of the `sqlite3` command line into the same keyed table: the same file,
+//! schema, pragmas (WAL, `synchronous=FULL`) and directory, in the same run.
+//!
+//! `cargo bench --bench ingest`; it needs `sqlite3` on the PATH. `MDS_BENCH_ROWS` (default 5000000) and
+//! `MDS_BENCH_ROUNDS` (default 3) set the size, `MDS_BENCH_MEMORY_MB` (default `100,2000`) the inputs whose peak memory
+//! is shown, and `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing.
+//!
+//! `.import` writes all rows in one transaction, as it does when it is left alone; `mds` commits every few batches, and
+//! what it has committed stays when it is killed. So the comparison is on the peer's terms. Time is that of the whole
+//! process, from start to exit, with the file closed. The runs of one round follow each other, so that a noisy machine
+//! disturbs both alike; the ratio is the median of the rounds' own ratios.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use futures::executor::block_on;
+use market_data_store::sink::SqliteSink;
+use rusqlite::Connection;
+
+const HEADER: &str = "vendor,symbol,timeframe,ts,open,high,low,close,volume\n";
+const MDS: &str = env!("CARGO_BIN_EXE_mds");
+
+fn main() {
+    // `cargo test --benches` and `cargo bench -- --list` want to see it end, not to measure.
+    if !env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let (rows, rounds) = (number("MDS_BENCH_ROWS", 5_000_000), number("MDS_BENCH_ROUNDS", 3));
+    let dir = env::var_os("MDS_BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+    let dir = tempfile::tempdir_in(dir).unwrap();
+    let version = Command::new("sqlite3").arg("--version").output().expect("sqlite3 must be on the PATH");
+    let version = String::from_utf8(version.stdout).unwrap();
+    println!("{rows} rows, {rounds} rounds, files in {}", dir.path().display());
+    println!("sqlite3 {}", version.split(' ').next().unwrap_or_default());
+
+    for (title, symbols) in [("one symbol", 1), ("40 symbols in turn", 40)] {
+        let csv = dir.path().join("bars.csv");
+        let mut file = BufWriter::new(File::create(&csv).unwrap());
+        file.write_all(HEADER.as_bytes()).unwrap();
+        write_rows(&mut file, rows, symbols).unwrap();
+        file.into_inner().unwrap().sync_all().unwrap();
+
+        let (mut ours, mut theirs, mut reading) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..rounds {
+            // The first place in a round changes hands.
+            for place in 0..2 {
+                if (place + round) % 2 == 0 {
+                    ours.push(load(dir.path(), rows, |store| ingest(&csv, store)));
+                } else {
+                    theirs.push(load(dir.path(), rows, |store| import(&csv, store)));
+                }
+            }
+            let begun = Instant::now();
+            run(mds_on(&dir.path().join("none.db")).args(["ingest", "--dry-run"]).arg(&csv));
+            reading.push(rows as f64 / begun.elapsed().as_secs_f64());
+        }
+        let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+        println!("\n{title} (goal 1.0)");
+        println!("  sqlite3 .import: {:>9.0} rows/s", median(theirs));
+        println!("  mds ingest:      {:>9.0} rows/s, {:.2} of .import", median(ours), median(ratios));
+        println!("  reading alone:   {:>9.0} rows/s (--dry-run)", median(reading));
+        fs::remove_file(csv).unwrap();
+    }
+
+    println!("\npeak memory of mds ingest, input on a pipe");
+    for megabytes in env::var("MDS_BENCH_MEMORY_MB").unwrap_or_else(|_| "100,2000".to_owned()).split(',') {
+        let megabytes = megabytes.trim().parse().expect("MDS_BENCH_MEMORY_MB: expected numbers with commas");
+        match peak_memory(dir.path(), megabytes) {
+            Some(peak) => println!("  {megabytes:>6} MB: {:.1} MB", peak as f64 / 1024.0),
+            None => println!("  {megabytes:>6} MB: this system does not tell"),
+        }
+    }
+}
+
+/// Writes bars minute by minute, each minute those of all symbols: about 59 bytes a row.
+fn write_rows(to: &mut impl Write, rows: usize, symbols: usize) -> io::Result<()> {
+    let (mut text, mut random) = (String::new(), fastrand::Rng::with_seed(7));
+    let mut price = 16_000_i64;
+    for row in 0..rows {
+        let (symbol, ts) = (row % symbols, 1_400_000_000 + 60 * (row / symbols) as i64);
+        // Quarters, as futures are quoted, and never far from where they began.
+        price += random.i64(-8..=8) + (16_000 - price) / 256;
+        let at = |quarters: i64| (price + quarters) as f64 / 4.0;
+        let (open, high, low, close, volume) = (at(0), at(6), at(-5), at(1), random.u32(1..5_000));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "acme,SYM{symbol},1m,{ts}000000,{open:.2},{high:.2},{low:.2},{close:.2},{volume}");
+        if text.len() > 1 << 16 {
+            to.write_all(text.as_bytes())?;
+            text.clear();
+        }
+    }
+    to.write_all(text.as_bytes())
+}
+
+fn ingest(csv: &Path, store: &Path) {
+    run(mds_on(store).arg("ingest").arg(csv));
+}
+
+fn import(csv: &Path, store: &Path) {
+    let import = format!(".import --csv --skip 1 \"{}\" bars", csv.display());
+    let pragmas = ["PRAGMA synchronous = FULL", "PRAGMA temp_store = memory"];
+    run(Command::new("sqlite3").arg("-bail").arg(store).args(pragmas).arg(import));
+}
+
+fn mds_on(store: &Path) -> Command {
+    let mut command = Command::new(MDS);
+    let url = format!("sqlite://{}", store.display());
+    // The defaults, whatever is set here.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MDS_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(store.parent().unwrap()).env("MDS_DATABASE_URL", url).env("MDS_LOG", "warn");
+    command
+}
+
+fn run(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// Runs one contender on a new file with the schema in place, and returns its rows a second.
+fn load(dir: &Path, rows: usize, contender: impl FnOnce(&Path)) -> f64 {
+    let dir = tempfile::tempdir_in(dir).unwrap();
+    let path = dir.path().join("bars.db");
+    block_on(SqliteSink::open(&path).unwrap().close());
+
+    let begun = Instant::now();
+    contender(&path);
+    let took = begun.elapsed();
+
+    let sql = "SELECT count(*) FROM bars WHERE typeof(ts) = 'integer' AND typeof(close) = 'real'";
+    let stored: i64 = Connection::open(&path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(stored as usize, rows, "a contender must store everything");
+    rows as f64 / took.as_secs_f64()
+}
+
+/// Returns the peak of what the process had in memory, in KiB. It is read while the process still waits for the end of
+/// its input; only Linux tells.
+fn peak_memory(dir: &Path, megabytes: usize) -> Option<u64> {
+    let dir = tempfile::tempdir_in(dir).unwrap();
+    let mut child = mds_on(&dir.path().join("bars.db"))
+        .args(["ingest", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(HEADER.as_bytes()).unwrap();
+    write_rows(&mut stdin, megabytes * 1_000_000 / 59, 40).unwrap();
+    // What is left in the pipe is little beside what was.
+    std::thread::sleep(Duration::from_millis(500));
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    let status = status?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn number(name: &str, default: usize) -> usize {
+    env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
+}

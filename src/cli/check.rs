@@ -1,0 +1,315 @@
+//! `mds check`: what lies in the store, by series, with what is missing or wrong in it.
+//!
+//! It reads one moment of the file in the order of its primary key, one series after the other, so that its memory grows
+//! with the number of series (`check/spacing.rs` bounds what it keeps of one) and not with the bars. It knows no
+//! calendar: a gap is a distance that is longer than the most frequent one of its series, be it a weekend or a loss.
+
+mod spacing;
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use smol_str::SmolStr;
+
+use self::spacing::{GAPS, Spaced, Spacing};
+use super::{Exit, complain, ingest::exit_of, print};
+use crate::{
+    StartError,
+    chain::Chain,
+    record::{Bar, Record, Timeframe},
+    settings::Settings,
+    sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},
+    timestamp::Timestamp,
+};
+
+/// So many invalid rows are named.
+const NAMED_ROWS: usize = 20;
+
+/// Shows what lies in the store of MDS_DATABASE_URL: per series first, last, count, gaps and invalid rows.
+///
+/// It reads one moment of the store and changes nothing; others can write meanwhile. A gap is a distance between two
+/// bars above the most frequent one of their series; weekends are gaps, for no calendar is known. A row is invalid if
+/// `mds ingest` would reject it, such as one whose close lies above its high; the exit code is 65 then.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only bars of this symbol.
+    #[arg(long, value_name = "S", value_parser = Bar::normal_symbol)]
+    symbol: Option<SmolStr>,
+    /// Only bars of this timeframe, such as 1m or 1d.
+    #[arg(long, value_name = "T")]
+    timeframe: Option<Timeframe>,
+    /// Only bars of this vendor.
+    #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
+    vendor: Option<SmolStr>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, settings: &Settings) -> Exit {
+    let report = SqliteOptions::from_url(&settings.database_url)
+        .and_then(|options| SqliteReader::open(&options))
+        .and_then(|store| Report::of(&store, |series| args.wants(series)));
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return failed(error),
+    };
+    let text = if args.json { report.json() } else { report.table() };
+    let exit = if report.invalid > 0 { Exit::Rejected } else { Exit::Done };
+    print(&text).map_or_else(|failed| failed, |()| exit)
+}
+
+fn failed(error: SqliteOpenError) -> Exit {
+    complain(format_args!("error: {}", Chain(&error)));
+    exit_of(&StartError::Sqlite(error))
+}
+
+impl Args {
+    fn wants(&self, series: &Series) -> bool {
+        self.symbol.as_ref().is_none_or(|symbol| *symbol == series.symbol)
+            && self.vendor.as_ref().is_none_or(|vendor| *vendor == series.vendor)
+            && self.timeframe.is_none_or(|timeframe| timeframe.to_string() == series.timeframe)
+    }
+}
+
+/// All that was found.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    bars: u64,
+    invalid: u64,
+    series: Vec<Found>,
+    errors: Vec<InvalidRow>,
+}
+
+/// One series.
+#[derive(Debug, Serialize)]
+struct Found {
+    vendor: String,
+    symbol: String,
+    timeframe: String,
+    bars: u64,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+    /// The most frequent distance between two bars, and which part of all distances it makes up.
+    spacing_seconds: Option<f64>,
+    spacing_share: Option<f64>,
+    gaps: Vec<FoundGap>,
+    invalid: u64,
+    #[serde(skip)]
+    spaced: Option<Spaced>,
+}
+
+#[derive(Debug, Serialize)]
+struct FoundGap {
+    after: Timestamp,
+    seconds: f64,
+    /// How many times the usual distance.
+    multiple: f64,
+}
+
+/// A row that is no valid bar.
+#[derive(Debug, Serialize)]
+struct InvalidRow {
+    vendor: String,
+    symbol: String,
+    timeframe: String,
+    ts: Option<Timestamp>,
+    message: String,
+}
+
+impl Report {
+    fn of(store: &SqliteReader, wants: impl Fn(&Series) -> bool) -> Result<Self, SqliteOpenError> {
+        let mut report = Self::default();
+        let mut last = None;
+        while let Some(series) = store.next_series(last.as_ref())? {
+            if wants(&series) {
+                report.look_at(store, &series)?;
+            }
+            last = Some(series);
+        }
+        Ok(report)
+    }
+
+    fn look_at(&mut self, store: &SqliteReader, series: &Series) -> Result<(), SqliteOpenError> {
+        let mut judge = Judge::new(series);
+        let mut spacing = Spacing::default();
+        let (mut bars, mut invalid, mut first, mut last) = (0, 0, None, None);
+        store.bars(series, |row| {
+            bars += 1;
+            let ts = row.as_ref().ok().map(|row| Timestamp::from_micros(row.ts));
+            if let Some(ts) = ts.filter(|ts| ts.has_text()) {
+                first.get_or_insert(ts);
+                last = Some(ts);
+                spacing.observe(ts);
+            }
+            if let Err(message) = judge.look_at(row) {
+                invalid += 1;
+                if self.errors.len() < NAMED_ROWS {
+                    let Series { vendor, symbol, timeframe } = series.clone();
+                    self.errors.push(InvalidRow { vendor, symbol, timeframe, ts, message });
+                }
+            }
+        })?;
+        self.bars += bars;
+        self.invalid += invalid;
+        let Series { vendor, symbol, timeframe } = series.clone();
+        let spaced = spacing.finish();
+        self.series.push(Found {
+            vendor,
+            symbol,
+            timeframe,
+            bars,
+            first,
+            last,
+            spacing_seconds: spaced.as_ref().map(|spaced| seconds(spaced.usual)),
+            spacing_share: spaced.as_ref().map(|spaced| spaced.share),
+            gaps: spaced.iter().flat_map(FoundGap::all_of).collect(),
+            invalid,
+            spaced,
+        });
+        Ok(())
+    }
+
+    fn json(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("numbers and texts always serialise");
+        text.push('\n');
+        text
+    }
+
+    fn table(&self) -> String {
+        const HEADS: [&str; 8] = ["vendor", "symbol", "timeframe", "bars", "first", "last", "spacing", "invalid"];
+        let rows: Vec<[String; 8]> = self.series.iter().map(Found::cells).collect();
+        let mut widths = HEADS.map(str::len);
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut text = String::new();
+        let mut line = |cells: [&str; 8], gaps: &[String]| {
+            let cells: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+            gaps.iter().for_each(|gap| _ = writeln!(text, "  {gap}"));
+        };
+        if !rows.is_empty() {
+            line(HEADS, &[]);
+        }
+        for (found, cells) in self.series.iter().zip(&rows) {
+            line(cells.each_ref().map(String::as_str), &found.gaps_as_text());
+        }
+        let _ = writeln!(text, "{} bars in {} series, {} invalid", self.bars, self.series.len(), self.invalid);
+        for InvalidRow { vendor, symbol, timeframe, ts, message } in &self.errors {
+            let ts = ts.map_or_else(|| "?".to_owned(), |ts| ts.to_string());
+            let _ = writeln!(text, "{vendor} {symbol} {timeframe} {ts}: {message}");
+        }
+        match self.invalid - self.errors.len() as u64 {
+            0 => {}
+            more => _ = writeln!(text, "and {more} more invalid"),
+        }
+        text
+    }
+}
+
+impl Found {
+    fn cells(&self) -> [String; 8] {
+        let time = |ts: Option<Timestamp>| ts.map_or_else(|| "-".to_owned(), |ts| ts.to_string());
+        let spacing = self.spaced.as_ref().map_or_else(
+            || "-".to_owned(),
+            |Spaced { usual, share, .. }| format!("{} ({:.0} %)", span(*usual), 100.0 * share),
+        );
+        [
+            self.vendor.clone(),
+            self.symbol.clone(),
+            self.timeframe.clone(),
+            self.bars.to_string(),
+            time(self.first),
+            time(self.last),
+            spacing,
+            self.invalid.to_string(),
+        ]
+    }
+
+    fn gaps_as_text(&self) -> Vec<String> {
+        let Some(Spaced { gaps, .. }) = &self.spaced else { return Vec::new() };
+        let lines = gaps
+            .iter()
+            .zip(&self.gaps)
+            .map(|(gap, found)| format!("gap of {} ({:.1} x) after {}", span(gap.distance), found.multiple, gap.after));
+        lines.take(GAPS).collect()
+    }
+}
+
+impl FoundGap {
+    fn all_of(spaced: &Spaced) -> Vec<Self> {
+        let found = |gap: &spacing::Gap| Self {
+            after: gap.after,
+            seconds: seconds(gap.distance),
+            multiple: gap.distance as f64 / spaced.usual as f64,
+        };
+        spaced.gaps.iter().map(found).collect()
+    }
+}
+
+/// Holds the rows of one series against the rules of a bar, with one bar that is used again for each.
+struct Judge(Result<Bar, String>);
+
+impl Judge {
+    fn new(series: &Series) -> Self {
+        let timeframe = series.timeframe.parse().map_err(|error| format!("timeframe: {error}"));
+        Self(timeframe.map(|timeframe| {
+            Bar::new(series.symbol.as_str(), timeframe, Timestamp::default()).vendor(series.vendor.as_str())
+        }))
+    }
+
+    fn look_at(&mut self, row: Result<StoredBar, String>) -> Result<(), String> {
+        let bar = self.0.as_mut().map_err(|message| message.clone())?;
+        let StoredBar { ts, prices: [open, high, low, close], volume } = row?;
+        bar.ts = Timestamp::from_micros(ts);
+        (bar.open, bar.high, bar.low, bar.close, bar.volume) = (open, high, low, close, volume);
+        bar.validate().map_err(|invalid| invalid.to_string())
+    }
+}
+
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// Shows a time span by its two greatest units, such as `2d 17h`; seconds with their fraction.
+fn span(micros: i64) -> String {
+    const UNITS: [(i64, &str); 3] = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m")];
+    let mut rest = micros;
+    let mut parts = Vec::new();
+    for (unit, name) in UNITS {
+        if rest >= unit {
+            parts.push(format!("{}{name}", rest / unit));
+            rest %= unit;
+        }
+    }
+    if rest > 0 || parts.is_empty() {
+        parts.push(format!("{}s", seconds(rest)));
+    }
+    parts.truncate(2);
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_shown_by_its_greatest_units() {
+        for (seconds, expected) in [
+            (0.0, "0s"),
+            (0.25, "0.25s"),
+            (60.0, "1m"),
+            (90.0, "1m 30s"),
+            (86_400.0, "1d"),
+            (86_400.0 * 2.0 + 3_600.0 * 17.0 + 60.0, "2d 17h"),
+            (86_400.0 + 1.0, "1d 1s"),
+        ] {
+            assert_eq!(span((seconds * 1e6) as i64), expected);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! From the words of the command line to the files that are read, in order.
+//!
+//! The order is that of the words, and within a pattern or a directory that of the names, byte by byte; it decides
+//! which of two rows for one bar is the later one. A word that names something takes it as it stands, whatever
+//! characters are in it; only then is it a pattern, which a shell may have left to us because it was quoted.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::feed::Input;
+
+/// What the files of a directory have to end in, packed or not.
+const ENDINGS: [&str; 6] = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"];
+const PACKED: [&str; 2] = [".gz", ".zst"];
+const ZIP: &str = ".zip";
+
+/// A word that stands for no file.
+#[derive(Debug, thiserror::Error)]
+pub enum NoInput {
+    #[error("expected a pattern that matches a file, got one that matches none")]
+    Unmatched,
+    #[error("expected a pattern, got one that is broken: {0}")]
+    Broken(#[from] glob::PatternError),
+    #[error("expected a directory with files that end in {}, got none in it", ENDINGS.join(", "))]
+    Empty,
+    #[error("cannot read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Returns the files that the words stand for, and the words that stand for none.
+///
+/// Of a directory it takes the files in it, not those in directories below, if they are not hidden and their names end
+/// as bars usually do; what it leaves out is named in the log.
+pub fn expand(words: &[PathBuf]) -> (Vec<Input>, Vec<(PathBuf, NoInput)>) {
+    let (mut inputs, mut missing) = (Vec::new(), Vec::new());
+    for word in words {
+        match files_of(word) {
+            Ok(files) => inputs.extend(files.iter().map(|file| Input::new(file, word))),
+            Err(error) => missing.push((word.clone(), error)),
+        }
+    }
+    (inputs, missing)
+}
+
+fn files_of(word: &Path) -> Result<Vec<PathBuf>, NoInput> {
+    if word.is_dir() {
+        return files_in(word);
+    }
+    match word.to_str() {
+        Some(pattern) if fs::symlink_metadata(word).is_err() && pattern.contains(['*', '?', '[']) => matching(pattern),
+        // What is not there is told when it is looked into, with what the system says.
+        _ => Ok(vec![word.to_owned()]),
+    }
+}
+
+fn matching(pattern: &str) -> Result<Vec<PathBuf>, NoInput> {
+    let like_a_shell =
+        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let mut files = Vec::new();
+    for found in glob::glob_with(pattern, like_a_shell)? {
+        let path = found.map_err(|error| io::Error::from(error))?;
+        if !path.is_dir() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(NoInput::Unmatched);
+    }
+    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(files)
+}
+
+fn files_in(directory: &Path) -> Result<Vec<PathBuf>, NoInput> {
+    let (mut files, mut left_out) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let path = directory.join(&name);
+        if is_hidden(&name) || path.is_dir() {
+            continue;
+        }
+        if has_known_ending(&name) {
+            files.push(path)
+        } else {
+            left_out.push(name)
+        };
+    }
+    left_out.sort();
+    if let Some(first) = left_out.first() {
+        let (directory, first) = (directory.display(), first.display());
+        tracing::warn!(%directory, files = left_out.len(), %first, "files were left out whose names end in nothing known");
+    }
+    if files.is_empty() {
+        return Err(NoInput::Empty);
+    }
+    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(files)
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn has_known_ending(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    let unpacked = PACKED.iter().find_map(|packed| name.strip_suffix(packed)).unwrap_or(&name);
+    name.ends_with(ZIP) || ENDINGS.iter().any(|ending| unpacked.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files that a word stands for, relative to a directory with some in it.
+    fn expanded(word: &str) -> Result<Vec<String>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for name in
+            ["b.csv", "a.csv", "a10.csv", "a2.CSV", "x[1].csv", "x1.csv", ".hidden.csv", "notes.md", "c.json.gz"]
+        {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::create_dir_all(dir.path().join("below/deeper.csv")).unwrap();
+        fs::create_dir(dir.path().join("empty")).unwrap();
+        fs::write(dir.path().join("below/z.zip"), "").unwrap();
+        let files = files_of(&dir.path().join(word)).map_err(|error| error.to_string())?;
+        let relative = |path: &PathBuf| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
+        Ok(files.iter().map(relative).collect())
+    }
+
+    // Red if the order is the file system's, hidden files or directories are taken, or a name is taken for a pattern.
+    #[test]
+    fn a_word_is_a_name_a_directory_or_a_pattern() {
+        for (word, expected) in [
+            ("a.csv", &["a.csv"][..]),
+            ("x[1].csv", &["x[1].csv"]),
+            ("x[!2].csv", &["x1.csv"]),
+            ("a*.csv", &["a.csv", "a10.csv"]),
+            ("*", &["a.csv", "a10.csv", "a2.CSV", "b.csv", "c.json.gz", "notes.md", "x1.csv", "x[1].csv"]),
+            ("?.csv", &["a.csv", "b.csv"]),
+            ("*/*", &["below/z.zip"]),
+            ("**/z*", &["below/z.zip"]),
+            ("below", &["below/z.zip"]),
+            ("", &["a.csv", "a10.csv", "a2.CSV", "b.csv", "c.json.gz", "x1.csv", "x[1].csv"]),
+            ("gone.csv", &["gone.csv"]),
+        ] {
+            assert_eq!(expanded(word).unwrap(), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_stands_for_nothing_is_an_error() {
+        for (word, expected) in [
+            ("*.parquet", "expected a pattern that matches a file, got one that matches none"),
+            ("em*", "expected a pattern that matches a file, got one that matches none"),
+            ("a[.csv", "expected a pattern, got one that is broken: "),
+            ("empty", "expected a directory with files that end in .csv, .tsv, "),
+        ] {
+            let error = expanded(word).unwrap_err();
+            assert!(error.starts_with(expected), "{word}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_endings_of_bars_count_in_any_case_and_packed() {
+        for (name, known) in [
+            ("a.csv", true),
+            ("a.CSV.GZ", true),
+            ("a.ndjson.zst", true),
+            ("a.zip", true),
+            ("a.csv.bak", false),
+            ("a.gz", false),
+            ("csv", false),
+            ("a.parquet", false),
+        ] {
+            assert_eq!(has_known_ending(OsStr::new(name)), known, "{name}");
+        }
+    }
+}

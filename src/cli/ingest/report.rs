@@ -1,0 +1,136 @@
+//! What the files turned out to be, one by one.
+
+use std::{fmt::Write, sync::Arc};
+
+use serde::Serialize;
+
+use super::{Dialect, Findings, Packing};
+use crate::record::{Bar, Timeframe};
+
+/// So many records of each file a dry run shows.
+pub const SHOWN_RECORDS: usize = 3;
+/// So many timeframes of a file are named.
+const NAMED_TIMEFRAMES: usize = 8;
+
+/// One input, and what was read from it: `read = accepted + rejected + skipped`. What became of the accepted is known of
+/// the whole run alone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileReport {
+    pub file: Arc<str>,
+    pub read: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+    pub skipped: u64,
+    /// Why it was not read to its end.
+    pub error: Option<String>,
+    /// What it is packed in; none if it is not.
+    pub packing: Option<&'static str>,
+    /// How it is written, or who writes so; none for an empty one.
+    pub dialect: Option<&'static str>,
+    /// The zone of times without an offset.
+    pub zone: String,
+    /// How many lines in front of the header were passed over.
+    pub lines_skipped: u64,
+    /// The columns that are not used.
+    pub ignored_columns: Option<String>,
+    /// What the accepted are bars of, in the order in which they came.
+    pub timeframes: Vec<Timeframe>,
+    /// The first records, in a dry run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<Bar>,
+}
+
+impl FileReport {
+    pub fn new(file: Arc<str>) -> Self {
+        Self {
+            file,
+            read: 0,
+            accepted: 0,
+            rejected: 0,
+            skipped: 0,
+            error: None,
+            packing: None,
+            dialect: None,
+            zone: String::new(),
+            lines_skipped: 0,
+            ignored_columns: None,
+            timeframes: Vec::new(),
+            first: Vec::new(),
+        }
+    }
+
+    /// Notes what the file turned out to be.
+    pub fn found(&mut self, findings: Findings) {
+        let Findings { packing, dialect, zone, lines_skipped, ignored_columns, .. } = findings;
+        self.packing = packing.map(Packing::as_str);
+        self.dialect = dialect.map(Dialect::as_str);
+        self.zone = zone.to_string();
+        self.lines_skipped = lines_skipped;
+        self.ignored_columns = ignored_columns;
+    }
+
+    /// Counts records of these timeframes.
+    pub fn accept(&mut self, records: u64, timeframes: &[Timeframe]) {
+        self.accepted += records;
+        self.read += records;
+        for timeframe in timeframes {
+            if self.timeframes.len() < NAMED_TIMEFRAMES && !self.timeframes.contains(timeframe) {
+                self.timeframes.push(*timeframe);
+            }
+        }
+    }
+
+    pub fn skip(&mut self, rows: u64) {
+        self.skipped += rows;
+        self.read += rows;
+    }
+
+    pub fn reject(&mut self) {
+        self.rejected += 1;
+        self.read += 1;
+    }
+
+    /// Returns one line: the counts, and how the file is written.
+    pub fn line(&self) -> String {
+        let Self { file, read, rejected, skipped, .. } = self;
+        let mut line = format!("{file}: {read} read");
+        // Writing to a string cannot fail.
+        for (count, name) in [(rejected, "rejected"), (skipped, "skipped")] {
+            if *count > 0 {
+                let _ = write!(line, ", {count} {name}");
+            }
+        }
+        let _ = write!(line, ", {}", self.written());
+        if self.error.is_some() {
+            line.push_str(", not to its end");
+        }
+        line
+    }
+
+    /// Returns all that is known, on several lines, for whoever wants to see whether the file was understood.
+    pub fn text(&self) -> String {
+        let timeframes: Vec<_> = self.timeframes.iter().map(Timeframe::to_string).collect();
+        let none = || "none".to_owned();
+        let rows = [
+            ("dialect", self.written()),
+            ("zone", self.zone.clone()),
+            ("timeframe", if timeframes.is_empty() { none() } else { timeframes.join(", ") }),
+            ("ignored columns", self.ignored_columns.clone().unwrap_or_else(none)),
+        ];
+        let mut text = format!("{}\n", self.file);
+        for (name, value) in rows {
+            let _ = writeln!(text, "  {name:15}  {value}");
+        }
+        for bar in &self.first {
+            let Bar { vendor, symbol, timeframe, ts, open, high, low, close, volume } = bar;
+            let volume = volume.map_or_else(|| "-".to_owned(), |volume| volume.to_string());
+            let _ = writeln!(text, "  {vendor} {symbol} {timeframe} {ts} {open} {high} {low} {close} {volume}");
+        }
+        text
+    }
+
+    fn written(&self) -> String {
+        let dialect = self.dialect.unwrap_or("empty");
+        self.packing.map_or_else(|| dialect.to_owned(), |packing| format!("{dialect} in {packing}"))
+    }
+}

@@ -1,0 +1,178 @@
+//! Reads a store without being able to change it: for `mds check`.
+
+use std::path::PathBuf;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params, types::ValueRef};
+
+use super::{
+    SqliteOpenError, SqliteOptions,
+    open::{State, absolute, check_place},
+};
+
+const FIRST_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars ORDER BY vendor, symbol, timeframe LIMIT 1";
+const NEXT_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars
+    WHERE (vendor, symbol, timeframe) > (?1, ?2, ?3) ORDER BY vendor, symbol, timeframe LIMIT 1";
+const BARS: &str = "SELECT ts, open, high, low, close, volume FROM bars
+    WHERE vendor = ?1 AND symbol = ?2 AND timeframe = ?3 ORDER BY ts";
+
+/// One moment of a store, read-only: the file is never made, and whoever writes it is not disturbed. What is written
+/// meanwhile is not seen, and SQLite keeps the pages of this moment for as long as the reader lives.
+#[derive(Debug)]
+pub struct SqliteReader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// What bars are of, as the store spells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    pub vendor: String,
+    pub symbol: String,
+    pub timeframe: String,
+}
+
+/// A row, as far as its columns hold numbers. Another program may have written anything.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StoredBar {
+    pub ts: i64,
+    /// Open, high, low, close.
+    pub prices: [f64; 4],
+    pub volume: Option<f64>,
+}
+
+impl SqliteReader {
+    /// Opens the file and begins to read, in the moment that all later calls see.
+    ///
+    /// # Errors
+    /// The file is not there, is no store of this version, or cannot be read now.
+    pub fn open(options: &SqliteOptions) -> Result<Self, SqliteOpenError> {
+        let path = absolute(&options.path)?;
+        check_place(&path)?;
+        if matches!(path.try_exists(), Ok(false)) {
+            return Err(SqliteOpenError::NoFile { path });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)
+            .map_err(|source| failed(path.clone(), "open the database", source))?;
+        let reader = Self { connection, path };
+        let begun = reader.connection.busy_timeout(options.busy_timeout);
+        begun
+            .and_then(|()| reader.connection.execute_batch("BEGIN"))
+            .map_err(|source| reader.failed("open the database", source))?;
+        let state = State::of(&reader.connection).map_err(|source| reader.failed("read the schema", source))?;
+        state.check(&reader.path)?;
+        Ok(reader)
+    }
+
+    /// Returns the first series behind the one given, in the order of the key; with none given the first of all. It
+    /// seeks, so that the rows between are not read.
+    pub fn next_series(&self, behind: Option<&Series>) -> Result<Option<Series>, SqliteOpenError> {
+        let series = |row: &Row<'_>| Ok(Series { vendor: row.get(0)?, symbol: row.get(1)?, timeframe: row.get(2)? });
+        let found = match behind {
+            None => self.connection.query_row(FIRST_SERIES, [], series),
+            Some(Series { vendor, symbol, timeframe }) => self
+                .connection
+                .prepare_cached(NEXT_SERIES)
+                .and_then(|mut statement| statement.query_row(params![vendor, symbol, timeframe], series)),
+        };
+        let found = found.optional();
+        found.map_err(|source| self.failed("read the keys", source))
+    }
+
+    /// Shows the rows of a series in the order of their times, one at a time. One whose time or prices are no numbers is
+    /// shown as what is wrong with it.
+    pub fn bars(
+        &self,
+        series: &Series,
+        mut show: impl FnMut(Result<StoredBar, String>),
+    ) -> Result<(), SqliteOpenError> {
+        let Series { vendor, symbol, timeframe } = series;
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = self.connection.prepare_cached(BARS)?;
+            let mut rows = statement.query(params![vendor, symbol, timeframe])?;
+            while let Some(row) = rows.next()? {
+                show(stored_bar(row)?);
+            }
+            Ok(())
+        };
+        read().map_err(|source| self.failed("read the bars", source))
+    }
+
+    fn failed(&self, step: &'static str, source: rusqlite::Error) -> SqliteOpenError {
+        failed(self.path.clone(), step, source)
+    }
+}
+
+fn failed(path: PathBuf, step: &'static str, source: rusqlite::Error) -> SqliteOpenError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => SqliteOpenError::NotADatabase { path },
+        _ => SqliteOpenError::Sqlite { path, step, source },
+    }
+}
+
+fn stored_bar(row: &Row<'_>) -> rusqlite::Result<Result<StoredBar, String>> {
+    let ts = match row.get_ref(0)? {
+        ValueRef::Integer(micros) => micros,
+        other => return Ok(Err(format!("ts: expected an integer, got {}", other.data_type()))),
+    };
+    let mut prices = [0.0; 4];
+    for (at, name) in ["open", "high", "low", "close"].into_iter().enumerate() {
+        match number(row.get_ref(at + 1)?) {
+            Ok(price) => prices[at] = price,
+            Err(found) => return Ok(Err(format!("{name}: expected a number, got {found}"))),
+        }
+    }
+    let volume = match row.get_ref(5)? {
+        ValueRef::Null => None,
+        value => match number(value) {
+            Ok(volume) => Some(volume),
+            Err(found) => return Ok(Err(format!("volume: expected a number or null, got {found}"))),
+        },
+    };
+    Ok(Ok(StoredBar { ts, prices, volume }))
+}
+
+/// Returns the number, or the type of what is there instead.
+fn number(value: ValueRef<'_>) -> Result<f64, String> {
+    match value {
+        ValueRef::Real(number) => Ok(number),
+        // Rounds as SQLite's own comparison does.
+        ValueRef::Integer(number) => Ok(number as f64),
+        other => Err(other.data_type().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::open::connect, *};
+
+    // Sabotage: order by `ts DESC, open`, or leave the vendor out of a condition: red.
+    #[test]
+    fn every_query_seeks_by_the_key_and_sorts_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(dir.path().join("bars.db"));
+        connect(&options).unwrap();
+        let reader = SqliteReader::open(&options).unwrap();
+        for (sql, expected) in [
+            (FIRST_SERIES, "SCAN bars"),
+            (NEXT_SERIES, "SEARCH bars USING PRIMARY KEY ((vendor,symbol,timeframe)>(?,?,?))"),
+            (BARS, "SEARCH bars USING PRIMARY KEY (vendor=? AND symbol=? AND timeframe=?)"),
+        ] {
+            let mut statement = reader.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan: Vec<String> =
+                statement.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
+            assert_eq!(plan, [expected], "{sql}");
+        }
+    }
+
+    // Sabotage: open it as one that can be written: red.
+    #[test]
+    fn the_store_cannot_be_changed_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(dir.path().join("bars.db"));
+        connect(&options).unwrap();
+        let reader = SqliteReader::open(&options).unwrap();
+        let error = reader.connection.execute("DELETE FROM bars", []).unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly));
+    }
+}

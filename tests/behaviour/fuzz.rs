@@ -1,0 +1,431 @@
+//! The readers under damaged files: what a disk, a vendor or an editor can do to the files in tests/data and more.
+//!
+//! Each case takes a file, cuts a piece out of it, damages it in up to 16 places, and reads it twice, with reads of
+//! different sizes. No case may panic or go on for ever, no chunk may be larger than it may be, no row may be lost or
+//! counted twice, and the sizes of the reads may not show in what comes out. `MDS_TEST_FUZZ_SECONDS` (default 1) is the
+//! time for each reader; the seed of a case that fails is printed, and `MDS_TEST_FUZZ_SEED` begins with it.
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use market_data_store::{
+    Bar, Timeframe,
+    cli::ingest::{BarReader, CHUNK_ROWS, Chunk, Dialect, ReadOptions, Rejected},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+/// A case that takes longer than this goes on for ever.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+/// The most calls for one input: each reads once or hands over rows, and a packed one unpacks to far less than this.
+const MOST_CALLS: usize = 1_000_000;
+
+/// Red if an index, a slice or a sum in the reader of CSV is not guarded, or a row falls between two chunks.
+#[test]
+fn damaged_csv_is_read_to_its_end() {
+    fuzz(&Subject {
+        name: "csv",
+        files: texts(&[".csv", ".tsv", ".txt"], CSV),
+        pack: as_it_is,
+        lines: Some(csv_lines),
+    });
+}
+
+/// Red if a line of NDJSON is lost or counted twice.
+#[test]
+fn damaged_ndjson_is_read_to_its_end() {
+    fuzz(&Subject {
+        name: "ndjson",
+        files: texts(&[".ndjson", ".jsonl"], NDJSON),
+        pack: as_it_is,
+        lines: Some(ndjson_lines),
+    });
+}
+
+/// Red if a bracket too many ends the reader, or the place of a cut in an element shows.
+#[test]
+fn a_damaged_array_is_read_to_its_end() {
+    fuzz(&Subject { name: "array", files: texts(&[".json"], ARRAY), pack: as_it_is, packed: false, lines: None });
+}
+
+/// Red if a container that is cut off or damaged ends in anything but an error.
+#[test]
+fn a_damaged_container_is_read_as_far_as_it_goes() {
+    fuzz(&Subject { name: "packed", files: texts(&[".csv", ".ndjson"], CSV), pack: packed, packed: true, lines: None });
+}
+
+/// Red if a length or an offset in a zip is believed.
+#[test]
+fn a_damaged_zip_is_read_as_far_as_it_goes() {
+    fuzz(&Subject { name: "zip", files: texts(&[".zip"], &[]), pack: as_it_is, packed: true, lines: None });
+}
+
+const CSV: &[&str] = &[
+    "ts,open,high,low,close,volume\n1700000000,10,12,9,11,5\n1700000060,10,12,9,11,\n\n1700000120,,,,,\n",
+    "Date;Time;Open;High;Low;Close\r\n01/04/2024;09:30;\"1\";2;1;2\r\n31/01/2024;09:31;1;2;1;2\r\n",
+    "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\nES,1,20240102,093000,1,2,1,2,3\n",
+    ",Open,High,Low,Close\n2024-01-02 09:30:00-05:00,1,2,1,2\n2024-01-03,1,2,1,2\n",
+];
+const NDJSON: &[&str] = &[
+    "{\"ts\":1700000000,\"open\":1,\"high\":2,\"low\":1,\"close\":2,\"volume\":null}\n{\"symbol\":\"ES\",\"ts\":\"2024-01-02T\
+     14:30:00Z\",\"open\":1.5e0,\"high\":\"2\",\"low\":1,\"close\":2,\"note\":{\"a\":[1,\"}\"]}}\n\n",
+    "{\"t\":1,\"o\":1,\"h\":1,\"l\":1,\"c\":1}\r\n{\"date\":\"1/4/1999\",\"o\":1,\"h\":1,\"l\":1,\"c\":1}",
+];
+const ARRAY: &[&str] = &[
+    "[{\"ts\":1700000000,\"open\":1,\"high\":2,\"low\":1,\"close\":2},\n {\"ts\":1700000060,\"open\":1,\"high\":2,\"low\":1,\
+     \"close\":2,\"note\":\"a \\\" ] } b\"}\n]\n",
+    "[[1,2],{\"date\":\"13/1/2024\",\"o\":1,\"h\":1,\"l\":1,\"c\":1,\"x\":{\"y\":[{}]}} , 7]",
+];
+
+/// A reader, files that it reads, and what is known about them without it.
+struct Subject {
+    name: &'static str,
+    files: Vec<File>,
+    /// Packs a damaged text, and may damage it again.
+    pack: fn(Vec<u8>, &mut StdRng) -> Vec<u8>,
+    /// Whether what is read is a container.
+    packed: bool,
+    /// How many lines of a text are not blank, if each of them is a row or belongs to the header.
+    lines: Option<fn(&[u8]) -> Option<usize>>,
+}
+
+struct File {
+    bytes: Vec<u8>,
+    /// Where its lines end.
+    ends: Vec<usize>,
+}
+
+/// All that an input gave, or why it was refused.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    bars: Vec<Bar>,
+    rejected: Vec<Rejected>,
+    skipped: u64,
+    notes: Vec<String>,
+    dialect: Option<Dialect>,
+    lines_skipped: u64,
+}
+
+impl Outcome {
+    /// How many lines of the file are no rows: the header and what stands in front of it. None where that depends on the
+    /// file, or a line is several rows.
+    fn other_lines(&self) -> Option<usize> {
+        match self.dialect {
+            Some(Dialect::Mapped | Dialect::Klines | Dialect::Yfinance) => None,
+            Some(Dialect::Ndjson | Dialect::JsonArray) | None => Some(0),
+            Some(_) => Some(1 + self.lines_skipped as usize),
+        }
+    }
+}
+
+fn fuzz(subject: &Subject) {
+    let budget = Duration::from_secs_f64(number("MDS_TEST_FUZZ_SECONDS").unwrap_or(1.0));
+    let first =
+        number("MDS_TEST_FUZZ_SEED").map_or_else(|| rand::rng().random_range(0..1_u64 << 40), |seed| seed as u64);
+    println!("{}: {} files, MDS_TEST_FUZZ_SEED={first}", subject.name, subject.files.len());
+    assert!(!subject.files.is_empty());
+
+    let (started, mut cases, mut read, mut refused) = (Instant::now(), 0, 0, 0);
+    let watch = Watch::start(subject.name);
+    while cases == 0 || started.elapsed() < budget {
+        let seed = first + cases;
+        watch.case(seed);
+        match catch_unwind(AssertUnwindSafe(|| case(subject, seed))) {
+            Ok(true) => read += 1,
+            Ok(false) => refused += 1,
+            Err(_) => panic!("{}: run again with MDS_TEST_FUZZ_SEED={seed}", subject.name),
+        }
+        cases += 1;
+    }
+    println!("{}: {cases} cases, {read} read to their end, {refused} refused", subject.name);
+    // One case proves nothing about the others: the damage must leave enough to read.
+    assert!(cases < 1_000 || read > cases / 50, "{read} of {cases} were read at all");
+}
+
+/// Returns whether the input was read to its end.
+fn case(subject: &Subject, seed: u64) -> bool {
+    let mut random = StdRng::seed_from_u64(seed);
+    let text = damaged(&subject.files, &mut random);
+    let lines = subject.lines.and_then(|count| count(&text));
+    let bytes = (subject.pack)(text.clone(), &mut random);
+    let is_text = bytes == text;
+    let options = options(&mut random);
+
+    let whole = read(&bytes, options.clone(), &[usize::MAX]);
+    // Small and large ones alike: each at most a power of two that chance chooses.
+    let mut size = || {
+        let most = 1 << random.random_range(0..12);
+        random.random_range(1..=most)
+    };
+    let sizes: [usize; 8] = std::array::from_fn(|_| size());
+    let pieces = read(&bytes, options, &sizes);
+    // How far a damaged container is unpacked before that is seen is the unpacker's, so the first error may be another.
+    let same = whole == pieces || (subject.packed && whole.is_err() && pieces.is_err());
+    assert!(same, "the sizes of the reads show:\n{whole:?}\nand\n{pieces:?}\nof {:?}", bytes.escape_ascii());
+
+    let Ok(outcome) = whole else { return false };
+    if let Some(lines) = lines.filter(|_| is_text)
+        && let Some(others) = outcome.other_lines()
+    {
+        let counted = outcome.bars.len() + outcome.rejected.len() + outcome.skipped as usize;
+        assert_eq!(counted + others.min(lines), lines, "rows of {:?}", text.escape_ascii());
+    }
+    true
+}
+
+fn read(bytes: &[u8], options: ReadOptions, sizes: &[usize]) -> Result<Outcome, String> {
+    let mut reader = BarReader::new(Pieces { bytes, sizes, reads: 0 }, options);
+    let mut all = Outcome {
+        bars: Vec::new(),
+        rejected: Vec::new(),
+        skipped: 0,
+        notes: Vec::new(),
+        dialect: None,
+        lines_skipped: 0,
+    };
+    let mut chunk = Chunk::default();
+    for _ in 0..MOST_CALLS {
+        let more = reader.next_chunk(&mut chunk).map_err(|error| error.to_string())?;
+        let rows = chunk.bars.len() + chunk.rejected.len() + chunk.skipped as usize;
+        assert!(rows <= CHUNK_ROWS, "{rows} rows in a chunk");
+        all.bars.extend(chunk.bars.drain(..));
+        all.rejected.append(&mut chunk.rejected);
+        all.skipped += chunk.skipped;
+        if !more {
+            all.notes = reader.notes();
+            let findings = reader.findings();
+            (all.dialect, all.lines_skipped) = (findings.dialect, findings.lines_skipped);
+            return Ok(all);
+        }
+    }
+    panic!("{} bytes take more than {MOST_CALLS} calls", bytes.len());
+}
+
+/// Hands out its bytes in pieces of the given sizes, over and over.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    sizes: &'a [usize],
+    reads: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let size = self.sizes[self.reads % self.sizes.len()].min(buf.len()).min(self.bytes.len());
+        self.reads += 1;
+        let (piece, rest) = self.bytes.split_at(size);
+        buf[..size].copy_from_slice(piece);
+        self.bytes = rest;
+        Ok(size)
+    }
+}
+
+/// Nothing is missing: what is proposed then depends on how much has been read, and so it should.
+fn options(random: &mut StdRng) -> ReadOptions {
+    let timeframe = if random.random() { Timeframe::DAY } else { Timeframe::MINUTE };
+    let zone = Some(["UTC", "America/New_York"][random.random_range(0..2)].parse().unwrap());
+    let ts_format = random.random_bool(0.1).then(|| "%m/%d/%Y".parse().unwrap());
+    ReadOptions { symbol: Some("ES".into()), timeframe: Some(timeframe), zone, ts_format, ..ReadOptions::default() }
+}
+
+fn damaged(files: &[File], random: &mut StdRng) -> Vec<u8> {
+    let mut bytes = piece(files, random);
+    for _ in 0..random.random_range(0..=16) {
+        damage(&mut bytes, files, random);
+    }
+    bytes
+}
+
+/// The beginning of a file, and some lines from its middle.
+fn piece(files: &[File], random: &mut StdRng) -> Vec<u8> {
+    let File { bytes, ends } = &files[random.random_range(0..files.len())];
+    if bytes.len() < 4_096 || ends.is_empty() {
+        return bytes.clone();
+    }
+    // Mostly few, for many cases; sometimes enough to settle the order of day and month, and to fill several chunks.
+    let most = if random.random_bool(0.02) { 4_000 } else { 40 };
+    let head = random.random_range(0..ends.len().min(3));
+    let from = random.random_range(0..ends.len());
+    let to = (from + random.random_range(0..most)).min(ends.len() - 1);
+    [&bytes[..ends[head]], &bytes[ends[from]..ends[to]]].concat()
+}
+
+/// Damages bytes in one place.
+fn damage(bytes: &mut Vec<u8>, files: &[File], random: &mut StdRng) {
+    const WORDS: [&str; 24] = [
+        "\"",
+        "\"\"",
+        ",",
+        ";",
+        "\t",
+        "\n",
+        "\r\n",
+        "\n\n",
+        "\r",
+        "\0",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "\\",
+        "nan",
+        "-1",
+        "1e999",
+        "99999999999999999999",
+        "0.1234567891",
+        "\u{feff}",
+        "\u{2028}",
+        "ts",
+    ];
+    if bytes.is_empty() {
+        bytes.extend_from_slice(b",\n");
+    }
+    let at = random.random_range(0..bytes.len());
+    let end = (at + random.random_range(1..=64)).min(bytes.len());
+    match random.random_range(0..9) {
+        0 => bytes[at] ^= 1 << random.random_range(0..8),
+        1 => bytes[at] = random.random(),
+        2 => drop(bytes.drain(at..end)),
+        3 => {
+            let copy = bytes[at..end].to_vec();
+            bytes.splice(at..at, copy);
+        }
+        4 => bytes.truncate(at),
+        5 => {
+            let other = piece(files, random);
+            let from = random.random_range(0..=other.len());
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[from..]);
+        }
+        6 => {
+            let word = WORDS[random.random_range(0..WORDS.len())].as_bytes();
+            bytes.splice(at..at, word.iter().copied());
+        }
+        7 => {
+            let word = WORDS[random.random_range(0..WORDS.len())].as_bytes();
+            bytes.splice(at..end, word.iter().copied());
+        }
+        _ => bytes[at..end].reverse(),
+    }
+}
+
+impl File {
+    fn new(bytes: Vec<u8>) -> Self {
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+        Self { bytes, ends }
+    }
+}
+
+fn as_it_is(text: Vec<u8>, _: &mut StdRng) -> Vec<u8> {
+    text
+}
+
+/// Lines that are not blank, counted without any of our own code; none if damage has made something else of the text.
+fn lines(text: &[u8], is_right: impl Fn(u8) -> bool) -> Option<usize> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
+    first.is_none_or(|first| is_right(*first)).then(|| lines.count())
+}
+
+fn ndjson_lines(text: &[u8]) -> Option<usize> {
+    lines(text, |first| first == b'{')
+}
+
+fn csv_lines(text: &[u8]) -> Option<usize> {
+    lines(text, |first| first != b'{' && first != b'[')
+}
+
+/// Packs a text, and in half of all cases damages what came of it.
+fn packed(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
+    let mut bytes = if random.random() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(&text).unwrap();
+        packer.finish().unwrap()
+    } else {
+        zstd::encode_all(&*text, 1).unwrap()
+    };
+    if random.random() {
+        let own = [File::new(bytes.clone())];
+        for _ in 0..random.random_range(1..=3) {
+            damage(&mut bytes, &own, random);
+        }
+    }
+    bytes
+}
+
+/// The files in tests/data and examples/data that end so, and these texts.
+fn texts(endings: &[&str], texts: &[&str]) -> Vec<File> {
+    let mut files: Vec<File> = texts.iter().map(|text| File::new(text.as_bytes().to_vec())).collect();
+    for directory in ["tests/data", "examples/data"] {
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), endings, &mut files);
+    }
+    files
+}
+
+fn collect(directory: &Path, endings: &[&str], files: &mut Vec<File>) {
+    let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // In order, so that a seed means the same everywhere.
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, endings, files);
+        } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
+            files.push(File::new(fs::read(path).unwrap()));
+        }
+    }
+}
+
+fn number(name: &str) -> Option<f64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
+}
+
+/// Ends the process when a case goes on for ever, since nothing else could: with the seed, which would be lost.
+struct Watch {
+    seed: Arc<AtomicU64>,
+    cases: Arc<AtomicU64>,
+    done: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn start(name: &'static str) -> Self {
+        let watch = Self { seed: Arc::default(), cases: Arc::default(), done: Arc::default() };
+        let (seed, cases, done) = (Arc::clone(&watch.seed), Arc::clone(&watch.cases), Arc::clone(&watch.done));
+        thread::spawn(move || {
+            let (mut seen, mut since) = (0, Instant::now());
+            while !done.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(100));
+                let now = cases.load(Ordering::Relaxed);
+                if now != seen {
+                    (seen, since) = (now, Instant::now());
+                } else if since.elapsed() > HANGS_AFTER {
+                    let seed = seed.load(Ordering::Relaxed);
+                    let _ = writeln!(io::stderr(), "{name}: hangs, run again with MDS_TEST_FUZZ_SEED={seed}");
+                    std::process::exit(101);
+                }
+            }
+        });
+        watch
+    }
+
+    fn case(&self, seed: u64) {
+        self.seed.store(seed, Ordering::Relaxed);
+        self.cases.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
