@@ -36,6 +36,6 @@ if [ $# -gt 0 ]; then
     exec cargo test --locked --release --all-features -- --nocapture "$@"
 fi
 cargo test --locked --release --all-features -- --nocapture
-for bench in submit sqlite ingest feedback; do
+for bench in submit sqlite ingest feedback remote_rate_control; do
     cargo bench --locked --all-features --bench "$bench"
 done

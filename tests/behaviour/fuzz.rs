@@ -36,6 +36,7 @@ fn damaged_csv_is_read_to_its_end() {
         name: "csv",
         files: texts(&[".csv", ".tsv", ".txt"], CSV),
         pack: as_it_is,
+        packed: false,
         lines: Some(csv_lines),
     });
 }
@@ -47,6 +48,7 @@ fn damaged_ndjson_is_read_to_its_end() {
         name: "ndjson",
         files: texts(&[".ndjson", ".jsonl"], NDJSON),
         pack: as_it_is,
+        packed: false,
         lines: Some(ndjson_lines),
     });
 }
