@@ -328,7 +328,15 @@ fn draw(picture: &Path, free: &Run, limited: &Run) -> Result<()> {
         .x_label_area_size(30)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..end, 0.0..CAPACITY as f64 * 1.05)?;
-    queue.configure_mesh().disable_x_mesh().light_line_style(TRANSPARENT).x_desc("seconds").draw()?;
+    let whole = |value: &f64| format!("{value:.0}");
+    queue
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc("seconds")
+        .x_label_formatter(&whole)
+        .y_label_formatter(&whole)
+        .draw()?;
     for (mark, name) in [(HIGH, "high watermark"), (LOW, "low watermark")] {
         queue.draw_series([PathElement::new([(0.0, mark as f64), (end, mark as f64)], BLACK.mix(0.5))])?;
         queue.draw_series([Text::new(name, (end * 0.01, mark as f64 + 350.0), ("sans-serif", 13))])?;
@@ -355,7 +363,13 @@ fn draw(picture: &Path, free: &Run, limited: &Run) -> Result<()> {
         .x_label_area_size(30)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..end, 0.0..top)?;
-    rate.configure_mesh().disable_x_mesh().light_line_style(TRANSPARENT).x_desc("seconds").draw()?;
+    rate.configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc("seconds")
+        .x_label_formatter(&whole)
+        .y_label_formatter(&whole)
+        .draw()?;
     for (points, colour) in accepted.into_iter().zip([WITHOUT, WITH]) {
         rate.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
     }
