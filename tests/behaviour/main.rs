@@ -22,6 +22,8 @@ mod dlq_command;
 mod embedding;
 #[cfg(feature = "testing")]
 mod failure;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
+mod formats;
 #[cfg(feature = "cli")]
 mod fuzz;
 #[cfg(all(feature = "cli", feature = "sqlite"))]

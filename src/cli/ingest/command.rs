@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Chunk, ReadError, ReadOptions, TimeFormat, Zone,
+    Chunk, ColumnMap, ReadError, ReadOptions, TimeFormat, Zone,
     feed::{Feed, Input, Target},
     inputs,
     levels::{Count, LevelChanges, LevelCounter},
@@ -36,7 +36,7 @@ use crate::{
     feedback::{Delivery, Feedback, Subscribe},
     policy::{Cause, Level},
     record::{Bar, Timeframe},
-    settings::{self, Settings},
+    settings::{self, CoordinatorSettings, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
 };
 
@@ -56,7 +56,7 @@ const NAMED_FILES: usize = 20;
 /// How often the progress bar learns rate and level, and whether the store is away.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// Loads bars from CSV, NDJSON and JSON files into the store of MDS_DATABASE_URL.
+/// Loads bars from CSV, NDJSON and JSON files, packed or not, into the store of MDS_DATABASE_URL.
 ///
 /// A line that holds no valid bar costs only itself and is named at the end. Of two rows for the same bar the later
 /// wins. On a pipe it writes by MDS_COORDINATOR_FLUSH_INTERVAL, and the pipe fills up when the store is slow.
@@ -65,6 +65,9 @@ pub struct Args {
     /// What was traded, where the files do not say.
     #[arg(long, value_name = "S", value_parser = Bar::normal_symbol)]
     symbol: Option<SmolStr>,
+    /// Take the symbol from each file's name: BRK.B.csv.gz holds BRK.B.
+    #[arg(long, conflicts_with = "symbol")]
+    symbol_from_name: bool,
     /// The time that a bar covers, such as 1m, 4h, 1d or 1mo, where the files do not say.
     #[arg(long, value_name = "T")]
     timeframe: Option<Timeframe>,
@@ -77,6 +80,11 @@ pub struct Args {
     /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
     #[arg(long, value_name = "F")]
     ts_format: Option<TimeFormat>,
+    /// Which column is what, by its name or its number from 1, where the names in the file do not say it or there are
+    /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume, symbol,
+    /// timeframe, vendor.
+    #[arg(long, value_name = "NAME=COLUMN,...")]
+    map: Option<ColumnMap>,
     /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
     /// and the rest is not read. 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = give_up_after)]
@@ -90,6 +98,16 @@ pub struct Args {
     /// Files to load, directories of them, or patterns such as 'data/*.csv'; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// More in one commit gains nothing, and would be written again whole after a failure.
+const MOST_IN_A_BATCH: usize = 5_000;
+
+/// Returns the batch size of a loader that nobody has set: each worker's share of the queue, if that is more than the
+/// default. A file brings more than any queue holds, and each commit waits for the disk, so fewer and larger ones pay;
+/// where little comes, the flush interval ends a batch all the same.
+pub fn batch_size(settings: &CoordinatorSettings) -> usize {
+    settings.batch_size.max(MOST_IN_A_BATCH.min(settings.capacity / settings.workers))
 }
 
 /// Reads a time to wait.
@@ -372,8 +390,10 @@ impl Args {
             symbol: self.symbol.clone(),
             timeframe: self.timeframe,
             vendor: self.vendor.clone(),
-            zone: self.tz.clone().unwrap_or_default(),
+            zone: self.tz.clone(),
             ts_format: self.ts_format.clone(),
+            map: self.map.clone().unwrap_or_default(),
+            symbol_from_name: self.symbol_from_name,
             name: String::new(),
         }
     }
@@ -405,5 +425,20 @@ pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
         StartError::Sqlite(SqliteOpenError::Url { .. }) | StartError::DeadLetters(_) => Exit::Configuration,
         StartError::Sqlite(_) => Exit::Unavailable,
         _ => Exit::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red if a small queue makes batches smaller than the default, or a large one without end.
+    #[test]
+    fn a_loader_s_batch_is_a_worker_s_share_of_the_queue_or_the_default() {
+        for (capacity, workers, expected) in [(10_000, 4, 2_500), (1_000, 4, 500), (100_000, 1, 5_000), (1, 1_024, 500)]
+        {
+            let settings = CoordinatorSettings::new(capacity).workers(workers);
+            assert_eq!(batch_size(&settings), expected, "{capacity} and {workers}");
+        }
     }
 }

@@ -1,31 +1,53 @@
 use super::{
     Chunk, Line, ReadError,
-    columns::{ROLES, Role},
-    rows::{Cells, Rows},
+    header::{First, Layout, NoHeader, delimiter_of},
+    rows::Rows,
     text_of, too_long,
+    wide::{Head, Step, Wide},
 };
 use crate::quoted::Quoted;
 
-/// Reads CSV with a header. Each line is split on its own: a quote that is never closed costs its line, not the file.
+/// So many lines may stand in front of the header.
+const PREAMBLE_LINES: u64 = 5;
+
+/// Reads CSV. Each line is split on its own: a quote that is never closed costs its line, not the file.
 #[derive(Default)]
 pub(super) struct Csv {
-    /// None before the header was read.
-    header: Option<Header>,
+    stage: Stage,
     fields: Fields,
+    /// How many lines stood in front of the header.
+    lines_skipped: u64,
 }
 
-struct Header {
-    delimiter: u8,
-    columns: usize,
-    /// The index of the column for each role.
-    roles: [Option<usize>; ROLES],
+/// How far the file is understood.
+enum Stage {
+    /// The header is still to come.
+    Searching(Search),
+    Rows(Layout),
+    Table(Box<Wide>),
+}
+
+/// The lines that were no header.
+#[derive(Default)]
+struct Search {
+    lines: u64,
+    /// The one that looks most like one, and what is wrong with it.
+    best: Option<NoHeader>,
+    /// Header rows of a table, of which more have to come.
+    table: Option<Head>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Searching(Search::default())
+    }
 }
 
 impl Csv {
     pub(super) fn line(&mut self, line: Line<'_>, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
         let (number, bytes) = match line {
             Line::Whole { number, bytes } => (number, bytes),
-            Line::TooLong { .. } if self.header.is_none() => {
+            Line::TooLong { .. } if matches!(self.stage, Stage::Searching(_)) => {
                 return Err(ReadError::Refused(format!("expected a header line: {}", too_long())));
             }
             Line::TooLong { number } => return rows.reject(number, too_long(), chunk),
@@ -33,125 +55,138 @@ impl Csv {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let Some(header) = &self.header else {
-            self.header = Some(Header::read(bytes, rows).map_err(ReadError::Refused)?);
-            return Ok(());
+        let text = text_of(bytes);
+        if let Stage::Searching(search) = &mut self.stage {
+            let text = text.map_err(|error| ReadError::Refused(format!("expected a header line: {error}")))?;
+            let before = search.lines;
+            let Some((stage, is_row)) = search.line(text, rows)? else { return Ok(()) };
+            self.stage = stage;
+            // The header rows of a table are no preamble.
+            self.lines_skipped = if matches!(self.stage, Stage::Table(_)) { 0 } else { before };
+            return if is_row { self.row(number, text, rows, chunk) } else { Ok(()) };
+        }
+        match text {
+            Ok(text) => self.row(number, text, rows, chunk),
+            Err(message) => rows.reject(number, message, chunk),
+        }
+    }
+
+    fn row(&mut self, number: u64, text: &str, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+        let (delimiter, columns) = match &self.stage {
+            Stage::Rows(layout) => (layout.delimiter, layout.columns),
+            Stage::Table(table) => (table.delimiter, table.columns),
+            Stage::Searching(_) => return Ok(()),
         };
-        let text = match text_of(bytes) {
-            Ok(text) => text,
-            Err(message) => return rows.reject(number, message, chunk),
-        };
-        let fields = match self.fields.split(text, header.delimiter) {
+        let fields = match self.fields.split(text, delimiter) {
             Ok(fields) => fields,
             Err(message) => return rows.reject(number, message, chunk),
         };
-        if fields.len() != header.columns {
-            let message = format!("expected {} cells as the header has, got {}", header.columns, fields.len());
+        if fields.len() != columns {
+            let message = format!("expected {columns} cells as the header has, got {}", fields.len());
             return rows.reject(number, message, chunk);
         }
-        rows.push(number, &header.cells(fields), chunk)
+        match &mut self.stage {
+            Stage::Rows(layout) => {
+                if layout.has_constant()
+                    && let Err(message) = layout.check_constant(fields)
+                {
+                    return rows.reject(number, message, chunk);
+                }
+                rows.push(number, &layout.cells(fields), chunk)
+            }
+            Stage::Table(table) => {
+                table.line(number, text);
+                table.go_on(&mut self.fields, rows, chunk)
+            }
+            Stage::Searching(_) => Ok(()),
+        }
+    }
+
+    /// Returns whether bars of the last line are still to come.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(&self.stage, Stage::Table(table) if table.is_under_way())
+    }
+
+    /// Hands over what is left of a line that has many bars.
+    pub(super) fn go_on(&mut self, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+        match &mut self.stage {
+            Stage::Table(table) => table.go_on(&mut self.fields, rows, chunk),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// There was no header in it, though there were lines.
+    pub(super) fn finish(&mut self) -> Result<(), ReadError> {
+        match &mut self.stage {
+            Stage::Searching(search) if !search.table.as_ref().is_some_and(Head::is_table) => {
+                search.best.take().map_or(Ok(()), |best| Err(ReadError::Refused(best.message)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns how many lines stood in front of the header.
+    pub(super) fn lines_skipped(&self) -> u64 {
+        self.lines_skipped
     }
 }
 
-impl Header {
-    fn read(bytes: &[u8], rows: &mut Rows) -> Result<Self, String> {
-        let text = text_of(bytes).map_err(|error| format!("expected a header line: {error}"))?;
+impl Search {
+    /// Takes a line; returns what follows the header once it is found, and whether the line is a row already.
+    fn line(&mut self, text: &str, rows: &mut Rows) -> Result<Option<(Stage, bool)>, ReadError> {
         if text.contains('\r') {
-            return Err("expected lines that end with LF or CRLF, got CR alone: convert the line ends first".into());
+            return Err(ReadError::Refused(
+                "expected lines that end with LF or CRLF, got CR alone: convert the line ends first".into(),
+            ));
+        }
+        if text.contains('\0') {
+            return Err(ReadError::Refused(
+                "expected CSV or JSON, got binary data (a zero byte in the first lines)".into(),
+            ));
         }
         let delimiter = delimiter_of(text);
         let mut fields = Fields::default();
-        let fields = fields.split(text, delimiter).map_err(|error| format!("expected a header line: {error}"))?;
-        let names: Vec<&str> = fields.iter().map(str::trim).collect();
-        let mut roles = [None; ROLES];
-        for (index, name) in names.iter().enumerate() {
-            let Some(role) = Role::of(name) else { continue };
-            let first = &mut roles[role as usize];
-            match *first {
-                None => *first = Some(index),
-                // Two whole times say the same; of two prices one would be lost.
-                Some(_) if role == Role::Time => {}
-                Some(before) => {
-                    return Err(format!(
-                        "expected one {} column, got two: column {} ({}) and column {} ({})",
-                        role.name(),
-                        before + 1,
-                        Quoted(names[before]),
-                        index + 1,
-                        Quoted(name)
-                    ));
+        let names: Vec<&str> =
+            fields.split(text, delimiter).map(|fields| fields.iter().map(str::trim).collect()).unwrap_or_default();
+        if let Some(head) = self.table.take()
+            && !names.is_empty()
+        {
+            match head.next(&names, rows)? {
+                Step::NoTable => {}
+                Step::More(head) => {
+                    self.table = Some(head);
+                    return Ok(None);
                 }
+                Step::Table(table) => return Ok(Some((Stage::Table(Box::new(table)), false))),
+                Step::TableAndRow(table) => return Ok(Some((Stage::Table(Box::new(table)), true))),
             }
         }
-        if roles.iter().all(Option::is_none) && names.iter().any(|name| name.parse::<f64>().is_ok()) {
-            return Err(format!(
-                "expected a header line such as date,open,high,low,close,volume, got data: {}",
-                Quoted(text)
-            ));
-        }
-        if roles[Role::Time as usize].is_some() {
-            (roles[Role::Date as usize], roles[Role::Clock as usize]) = (None, None);
-        } else if roles[Role::Date as usize].is_none() && roles[Role::Clock as usize].is_none() && names[0].is_empty() {
-            // As pandas writes an index of times.
-            roles[Role::Time as usize] = Some(0);
-        }
-        check_columns(&roles, &names)?;
-        for (index, name) in names.iter().enumerate() {
-            if !roles.contains(&Some(index)) && !name.is_empty() {
-                rows.ignore(name);
-            }
-        }
-        Ok(Self { delimiter, columns: names.len(), roles })
-    }
-
-    fn cells<'a>(&self, fields: FieldsOf<'a>) -> Cells<'a> {
-        let optional = |role: Role| self.roles[role as usize].map(|index| fields.get(index).trim());
-        let cell = |role: Role| optional(role).unwrap_or_default();
-        let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
-            (Some(time), _) => (time, ""),
-            (None, Some(date)) => (date, cell(Role::Clock)),
-            (None, None) => (cell(Role::Clock), ""),
+        let no_header = match Layout::read(text, rows) {
+            Ok(First::Header(layout)) => return Ok(Some((Stage::Rows(layout), false))),
+            Ok(First::Row(layout)) => return Ok(Some((Stage::Rows(layout), true))),
+            Err(no_header) => no_header,
         };
-        Cells {
-            time,
-            clock,
-            open: cell(Role::Open),
-            high: cell(Role::High),
-            low: cell(Role::Low),
-            close: cell(Role::Close),
-            volume: cell(Role::Volume),
-            symbol: optional(Role::Symbol),
-            timeframe: optional(Role::Timeframe),
-            vendor: optional(Role::Vendor),
+        if rows.map().is_empty() && !names.is_empty() {
+            self.table = Head::begin(&names, delimiter);
+        }
+        self.lines += 1;
+        let is_last = no_header.is_row || self.lines > PREAMBLE_LINES;
+        if self.best.as_ref().is_none_or(|best| best.likeness < no_header.likeness) {
+            self.best = Some(no_header);
+        }
+        match &self.best {
+            Some(best) if is_last => Err(ReadError::Refused(best.message.clone())),
+            _ => Ok(None),
         }
     }
-}
-
-fn check_columns(roles: &[Option<usize>; ROLES], names: &[&str]) -> Result<(), String> {
-    let has = |role: Role| roles[role as usize].is_some();
-    let mut missing = Vec::new();
-    if !has(Role::Time) && !has(Role::Date) && !has(Role::Clock) {
-        missing.push("time");
-    }
-    missing.extend(
-        [Role::Open, Role::High, Role::Low, Role::Close].into_iter().filter(|role| !has(*role)).map(Role::name),
-    );
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(format!("expected a column for {}, got a header with {}", missing.join(", "), Quoted(&names.join(", "))))
-}
-
-/// Returns the one of comma, tab and semicolon that the header has most of.
-fn delimiter_of(header: &str) -> u8 {
-    let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
-    // Of equals the last wins: a comma, if there is none of them.
-    b";\t,".iter().copied().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
 }
 
 /// Where the fields of a line are; used again for each line.
 #[derive(Default)]
-struct Fields {
+pub(super) struct Fields {
     ranges: Vec<(usize, usize)>,
     /// The fields of a line with quotes, without them.
     unquoted: String,
@@ -159,28 +194,28 @@ struct Fields {
 
 /// The fields of one line.
 #[derive(Clone, Copy)]
-struct FieldsOf<'a> {
+pub(super) struct FieldsOf<'a> {
     text: &'a str,
     ranges: &'a [(usize, usize)],
 }
 
 impl<'a> FieldsOf<'a> {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    fn get(&self, index: usize) -> &'a str {
+    pub(super) fn get(&self, index: usize) -> &'a str {
         let (start, end) = self.ranges[index];
         &self.text[start..end]
     }
 
-    fn iter(self) -> impl Iterator<Item = &'a str> {
+    pub(super) fn iter(self) -> impl Iterator<Item = &'a str> {
         (0..self.len()).map(move |index| self.get(index))
     }
 }
 
 impl Fields {
-    fn split<'a>(&'a mut self, line: &'a str, delimiter: u8) -> Result<FieldsOf<'a>, String> {
+    pub(super) fn split<'a>(&'a mut self, line: &'a str, delimiter: u8) -> Result<FieldsOf<'a>, String> {
         self.ranges.clear();
         if memchr::memchr(b'"', line.as_bytes()).is_some() {
             self.split_quoted(line, char::from(delimiter))?;

@@ -48,10 +48,12 @@ impl Input {
     }
 
     /// Opens it and makes a reader.
-    pub fn open(&self, options: &ReadOptions) -> io::Result<BarReader<Box<dyn Read>>> {
-        let source: Box<dyn Read> =
-            if self.is_standard_input() { Box::new(io::stdin()) } else { Box::new(File::open(&self.path)?) };
-        Ok(BarReader::new(source, ReadOptions { name: self.name.to_string(), ..options.clone() }))
+    pub fn open(&self, options: &ReadOptions) -> Result<BarReader<Box<dyn Read + Send>>, ReadError> {
+        let options = ReadOptions { name: self.name.to_string(), ..options.clone() };
+        if self.is_standard_input() {
+            return Ok(BarReader::new(Box::new(io::stdin()), options));
+        }
+        BarReader::open(File::open(&self.path)?, options)
     }
 }
 
@@ -94,7 +96,6 @@ impl Feed {
         let mut reader = match input.open(&self.options) {
             Ok(reader) => reader,
             Err(error) => {
-                let error = ReadError::from(error);
                 self.tally.found(Findings::default(), Some(error.to_string()));
                 return Ok(Err(error));
             }

@@ -1,6 +1,6 @@
-use std::io::{self, Read};
+use std::io::Read;
 
-use super::MAX_LINE_BYTES;
+use super::{MAX_LINE_BYTES, ReadError, unpack::Unpacked};
 
 /// The most bytes that one read asks for.
 const READ_BYTES: usize = 128 * 1024;
@@ -22,12 +22,11 @@ pub(super) struct LineBuffer {
     lines: u64,
     /// The line at `start` is too long already: its bytes are thrown away until it ends.
     discarding: bool,
-    bytes_read: u64,
 }
 
 impl LineBuffer {
     /// Reads once; returns the number of bytes, 0 at the end of the input.
-    pub(super) fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, input: &mut Unpacked<impl Read>) -> Result<usize, ReadError> {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -37,19 +36,9 @@ impl LineBuffer {
         if self.bytes.len() < self.end + READ_BYTES {
             self.bytes.resize(self.end + READ_BYTES, 0);
         }
-        let read = loop {
-            match input.read(&mut self.bytes[self.end..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
+        let read = input.read(&mut self.bytes[self.end..])?;
         self.end += read;
-        self.bytes_read += read as u64;
         Ok(read)
-    }
-
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.bytes_read
     }
 
     /// Returns how many bytes of memory it has taken.

@@ -5,10 +5,10 @@
 //! make the books at the end (`summary.rs`). All other files here read:
 //!
 //! ```text
-//!  Read --> LineBuffer --> csv.rs   \
-//!                          ndjson    > Cells --> Rows --> Chunk { bars, rejected, skipped }
-//!                          array.rs /             |
-//!                                                 +-- times.rs: zones, session dates, month/day or day/month
+//!  Read --> Unpacked --> LineBuffer --> csv.rs   \
+//!          gz, zst, zip                  ndjson    > Cells --> Rows --> Chunk { bars, rejected, skipped }
+//!                                        array.rs /             |
+//!                        times.rs: zones, session dates, order -+- prices.rs: decimals, billionths
 //! ```
 //! A format only finds the cells of a row; what they mean is decided in one place for all formats. A [`BarReader`] is
 //! pulled: each call reads its input at most once and hands over what is complete, so a caller that submits each chunk
@@ -20,12 +20,16 @@ mod command;
 mod csv;
 mod feed;
 mod findings;
+mod header;
 mod inputs;
 mod levels;
 mod lines;
 mod missing;
+mod named;
 mod object;
 mod outage;
+mod prices;
+mod problem;
 mod report;
 mod rows;
 mod sniff;
@@ -34,9 +38,13 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod times;
+mod unpack;
+mod wide;
+mod zipped;
 
 use std::{
     collections::VecDeque,
+    fs::File,
     io::{self, Read},
 };
 
@@ -49,12 +57,15 @@ use self::{
     lines::{Line, LineBuffer},
     rows::Rows,
     sniff::Format,
+    unpack::Unpacked,
 };
 pub use self::{
-    command::{Args, run},
-    findings::Findings,
+    columns::ColumnMap,
+    command::{Args, batch_size, run},
+    findings::{Dialect, Findings},
     missing::{Missing, shell_quote},
     times::{InvalidOption, TimeFormat, Zone},
+    unpack::Packing,
 };
 use crate::record::{Bar, Timeframe};
 
@@ -72,11 +83,17 @@ pub struct ReadOptions {
     pub timeframe: Option<Timeframe>,
     /// `--vendor` in its normal form ([`Bar::normal_vendor`]); a row that names another one is rejected.
     pub vendor: Option<SmolStr>,
-    /// `--tz`: where the clocks stand whose times have no offset.
-    pub zone: Zone,
+    /// `--tz`: where the clocks stand whose times have no offset; UTC if it is none. The date of a bar of a day or more
+    /// that has an epoch is taken there too, and without a zone is not known unless the epoch is midnight in UTC.
+    pub zone: Option<Zone>,
     /// `--ts-format`: how times are written, if not in one of the usual ways.
     pub ts_format: Option<TimeFormat>,
-    /// The file's name, from which a symbol is proposed if none is given.
+    /// `--map`: which column is what.
+    pub map: ColumnMap,
+    /// `--symbol-from-name`: the symbol is the name of the file without its endings.
+    pub symbol_from_name: bool,
+    /// The file's name, `-` for standard input. `BTCUSDT-1m-2024-01.zip` says symbol and timeframe; from another one a
+    /// symbol is proposed if none is given.
     pub name: String,
 }
 
@@ -131,27 +148,39 @@ pub enum ReadError {
 /// Blank lines are no rows and are passed over, but counted as lines. A file whose dates are written `1/4/1999` yields
 /// nothing before its first 1,000 such rows, or its end, have shown which number is the month; with
 /// [`ts_format`](ReadOptions::ts_format) nothing is held back.
-pub struct BarReader<R> {
-    input: R,
+pub struct BarReader<R: Read> {
+    input: Unpacked<R>,
     buffer: LineBuffer,
     format: Option<Parser>,
     rows: Rows,
     at_end: bool,
-    zone: Zone,
 }
 
 /// The format of a file, once its first bytes have shown it.
 enum Parser {
-    Csv(Csv),
+    Csv(Box<Csv>),
     Ndjson,
     Array(ArraySplitter),
 }
 
+impl BarReader<Box<dyn Read + Send>> {
+    /// Opens a file, and looks into it as far as it takes to know what is in it if it is a zip.
+    ///
+    /// # Errors
+    /// It cannot be read, or is a zip of several files or none.
+    pub fn open(file: File, options: ReadOptions) -> Result<Self, ReadError> {
+        Ok(Self::with(Unpacked::open(file)?, options))
+    }
+}
+
 impl<R: Read> BarReader<R> {
-    /// Makes a reader; nothing is read yet.
+    /// Makes a reader; nothing is read yet. Whether the input is packed shows when it is read.
     pub fn new(input: R, options: ReadOptions) -> Self {
-        let zone = options.zone.clone();
-        Self { input, buffer: LineBuffer::default(), format: None, rows: Rows::new(options), at_end: false, zone }
+        Self::with(Unpacked::new(input), options)
+    }
+
+    fn with(input: Unpacked<R>, options: ReadOptions) -> Self {
+        Self { input, buffer: LineBuffer::default(), format: None, rows: Rows::new(options), at_end: false }
     }
 
     /// Empties `chunk` and fills it with the next rows, at most [`CHUNK_ROWS`]. Returns whether there may be more.
@@ -161,11 +190,14 @@ impl<R: Read> BarReader<R> {
     ///
     /// # Errors
     /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
-    /// row was handed over, except where dates become unclear in the middle of a file.
+    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a zip
+    /// that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
+    /// were handed over, and are right.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
         chunk.skipped = 0;
+        self.rows.check_options()?;
         self.take_buffered(chunk)?;
         if chunk.is_empty() && !self.at_end {
             // The next read can block for long: better a guess from a few rows now than a better one some day.
@@ -180,19 +212,31 @@ impl<R: Read> BarReader<R> {
         Ok(self.rows.has_settled())
     }
 
-    /// Returns how many bytes of the input have been read.
+    /// Returns how many bytes of the input have been read, packed as they are.
     pub fn bytes_read(&self) -> u64 {
-        self.buffer.bytes_read()
+        self.input.bytes_read()
     }
 
-    /// Returns what the input turned out to be: complete once it is read.
+    /// Returns who wrote the file; none before its header is read.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.rows.dialect()
+    }
+
+    /// Returns what is known about the file: complete once its first row was handed over, but for columns that a JSON
+    /// file has only later.
     pub fn findings(&self) -> Findings {
-        let dialect = self.format.as_ref().map(|format| match format {
-            Parser::Csv(_) => "CSV",
-            Parser::Ndjson => "NDJSON",
-            Parser::Array(_) => "JSON array",
-        });
-        Findings { dialect, zone: self.zone.clone(), ignored_columns: self.rows.ignored_columns() }
+        Findings {
+            packing: self.input.packing(),
+            dialect: self.dialect(),
+            zone: self.rows.zone().clone(),
+            symbol: self.rows.fixed_symbol().cloned(),
+            timeframe: self.rows.fixed_timeframe().copied(),
+            lines_skipped: match &self.format {
+                Some(Parser::Csv(csv)) => csv.lines_skipped(),
+                _ => 0,
+            },
+            ignored_columns: self.rows.ignored_columns(),
+        }
     }
 
     /// Returns what the user should know beside the rows, such as the columns that were ignored: complete once the file
@@ -218,6 +262,7 @@ impl<R: Read> BarReader<R> {
                     self.buffer.consume(taken);
                     taken > 0
                 }
+                Some(Parser::Csv(csv)) if csv.is_under_way() => csv.go_on(&mut self.rows, chunk).map(|()| true)?,
                 Some(Parser::Csv(csv)) => match self.buffer.next_line(self.at_end) {
                     Some(line) => csv.line(line, &mut self.rows, chunk).map(|()| true)?,
                     None => false,
@@ -236,13 +281,23 @@ impl<R: Read> BarReader<R> {
     }
 
     fn find_format(&mut self) -> Result<bool, ReadError> {
-        let Some(format) = sniff::format(self.buffer.rest(), self.at_end)? else { return Ok(false) };
+        let Some(format) = sniff::format(self.buffer.rest(), self.at_end, self.rows.name())? else { return Ok(false) };
         self.buffer.skip_byte_order_mark();
         self.format = Some(match format {
-            Format::Csv => Parser::Csv(Csv::default()),
+            Format::Csv => Parser::Csv(Box::default()),
             Format::Ndjson => Parser::Ndjson,
             Format::Array => Parser::Array(ArraySplitter::default()),
         });
+        match format {
+            Format::Csv => return Ok(true),
+            Format::Ndjson => self.rows.set_dialect(Dialect::Ndjson),
+            Format::Array => self.rows.set_dialect(Dialect::JsonArray),
+        }
+        if self.rows.map().has_numbers() {
+            return Err(ReadError::Refused(
+                "expected names of fields in --map for JSON, whose fields have no numbers, got a number".into(),
+            ));
+        }
         Ok(true)
     }
 
@@ -250,6 +305,9 @@ impl<R: Read> BarReader<R> {
     fn finish(&mut self, chunk: &mut Chunk) -> Result<(), ReadError> {
         if let Some(Parser::Array(array)) = &mut self.format {
             array.finish(&mut self.rows, chunk)?;
+        }
+        if let Some(Parser::Csv(csv)) = &mut self.format {
+            csv.finish()?;
         }
         self.rows.finish()?;
         self.rows.release(chunk);

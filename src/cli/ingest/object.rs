@@ -6,7 +6,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{
-    Chunk, Line, ReadError,
+    Chunk, ColumnMap, Line, ReadError,
     columns::{ROLES, Role},
     rows::{Cells, Rows},
     text_of, too_long,
@@ -25,7 +25,7 @@ pub(super) fn line(line: Line<'_>, rows: &mut Rows, chunk: &mut Chunk) -> Result
 /// Takes one JSON value that should be a bar.
 pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
     let fields = text_of(bytes).and_then(|text| {
-        serde_json::from_str::<Fields<'_>>(text.trim_start()).map_err(|error| {
+        Fields::read(text.trim_start(), rows.map()).map_err(|error| {
             // Where an element is one line, its own line number 1 would only mislead.
             let (said, at) = (error.to_string(), format!(" at line 1 column {}", error.column()));
             let said =
@@ -35,6 +35,11 @@ pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chun
             format!("expected a JSON object, got {}: {said}", Quoted(text.trim()))
         })
     });
+    if !rows.have_begun()
+        && let Some(refusal) = fields.as_ref().map_or_else(|_| refusal_of(bytes), Fields::refusal)
+    {
+        return Err(ReadError::Refused(format!("line {line}: {refusal}")));
+    }
     match fields {
         Ok(fields) => {
             for name in &fields.ignored {
@@ -49,6 +54,15 @@ pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chun
     }
 }
 
+/// Says what to do with a file whose elements are no objects.
+fn refusal_of(bytes: &[u8]) -> Option<String> {
+    bytes.trim_ascii_start().starts_with(b"[").then(|| {
+        "expected JSON objects, got arrays, whose numbers have no names: make it CSV and say which column is which, as in \
+         `jq -r '.[]|@csv' FILE | mds ingest --map ts=1,open=2,high=3,low=4,close=5,volume=6 ... -`"
+            .into()
+    })
+}
+
 /// The values of an object by role, each as the text that stands there: numbers as they are written, strings without
 /// their quotes, null as nothing.
 #[derive(Default)]
@@ -56,9 +70,23 @@ struct Fields<'a> {
     values: [Option<Cow<'a, str>>; ROLES],
     ignored: Vec<Cow<'a, str>>,
     problem: Option<String>,
+    /// Whether it is a record of Databento, whose prices are no plain numbers.
+    of_databento: bool,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn read(text: &'a str, map: &ColumnMap) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let fields = deserializer.deserialize_map(FieldsVisitor { map })?;
+        deserializer.end()?;
+        Ok(fields)
+    }
+
+    /// Says why no object of this kind is read.
+    fn refusal(&self) -> Option<String> {
+        self.of_databento.then(|| "expected plain prices, got JSON of Databento: get the same data as CSV".into())
+    }
+
     /// Complains of the fields that a bar needs and this object has not.
     fn lacks(&self) -> Option<String> {
         let has = |role: Role| self.values[role as usize].is_some();
@@ -94,15 +122,11 @@ impl Fields<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
+struct FieldsVisitor<'m> {
+    map: &'m ColumnMap,
 }
 
-struct FieldsVisitor;
-
-impl<'de> de::Visitor<'de> for FieldsVisitor {
+impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
     type Value = Fields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +137,8 @@ impl<'de> de::Visitor<'de> for FieldsVisitor {
         let mut fields = Fields::default();
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
             let value: &RawValue = map.next_value()?;
-            let Some(role) = Role::of(&name) else {
+            fields.of_databento |= name == "ts_event" || name == "hd";
+            let Some(role) = self.map.role_of(&name) else {
                 fields.ignored.push(name);
                 continue;
             };

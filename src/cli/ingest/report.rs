@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use serde::Serialize;
 
-use super::Findings;
+use super::{Dialect, Findings, Packing};
 use crate::record::{Bar, Timeframe};
 
 /// So many records of each file a dry run shows.
@@ -23,10 +23,14 @@ pub struct FileReport {
     pub skipped: u64,
     /// Why it was not read to its end.
     pub error: Option<String>,
-    /// How it is written; none for an empty one.
-    pub dialect: Option<String>,
+    /// What it is packed in; none if it is not.
+    pub packing: Option<&'static str>,
+    /// How it is written, or who writes so; none for an empty one.
+    pub dialect: Option<&'static str>,
     /// The zone of times without an offset.
     pub zone: String,
+    /// How many lines in front of the header were passed over.
+    pub lines_skipped: u64,
     /// The columns that are not used.
     pub ignored_columns: Option<String>,
     /// What the accepted are bars of, in the order in which they came.
@@ -45,8 +49,10 @@ impl FileReport {
             rejected: 0,
             skipped: 0,
             error: None,
+            packing: None,
             dialect: None,
             zone: String::new(),
+            lines_skipped: 0,
             ignored_columns: None,
             timeframes: Vec::new(),
             first: Vec::new(),
@@ -55,9 +61,11 @@ impl FileReport {
 
     /// Notes what the file turned out to be.
     pub fn found(&mut self, findings: Findings) {
-        let Findings { dialect, zone, ignored_columns } = findings;
-        self.dialect = dialect.map(ToOwned::to_owned);
+        let Findings { packing, dialect, zone, lines_skipped, ignored_columns, .. } = findings;
+        self.packing = packing.map(Packing::as_str);
+        self.dialect = dialect.map(Dialect::as_str);
         self.zone = zone.to_string();
+        self.lines_skipped = lines_skipped;
         self.ignored_columns = ignored_columns;
     }
 
@@ -104,7 +112,7 @@ impl FileReport {
         let timeframes: Vec<_> = self.timeframes.iter().map(Timeframe::to_string).collect();
         let none = || "none".to_owned();
         let rows = [
-            ("dialect", self.written().to_owned()),
+            ("dialect", self.written()),
             ("zone", self.zone.clone()),
             ("timeframe", if timeframes.is_empty() { none() } else { timeframes.join(", ") }),
             ("ignored columns", self.ignored_columns.clone().unwrap_or_else(none)),
@@ -121,7 +129,8 @@ impl FileReport {
         text
     }
 
-    fn written(&self) -> &str {
-        self.dialect.as_deref().unwrap_or("empty")
+    fn written(&self) -> String {
+        let dialect = self.dialect.unwrap_or("empty");
+        self.packing.map_or_else(|| dialect.to_owned(), |packing| format!("{dialect} in {packing}"))
     }
 }

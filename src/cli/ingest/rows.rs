@@ -5,8 +5,10 @@ use std::{collections::VecDeque, fmt};
 use smol_str::SmolStr;
 
 use super::{
-    Chunk, Missing, ReadError, ReadOptions, Rejected, missing,
-    times::{Either, Order, Reading, Times, proposed_format},
+    Chunk, ColumnMap, Dialect, Missing, ReadError, ReadOptions, Rejected, missing, named,
+    prices::{Prices, number},
+    problem::Problem,
+    times::{Either, Order, Reading, Times, Zone, proposed_format},
 };
 use crate::{
     quoted::Quoted,
@@ -20,6 +22,10 @@ const ROWS_TO_SETTLE: usize = 1_000;
 const ROWS_TO_GUESS: usize = 64;
 /// So few suffice if reading more could block.
 const ROWS_TO_GUESS_AT_LEAST: usize = 3;
+/// So many rows of one time, as files of many symbols have, are looked at for a guess.
+const ROWS_LOOKED_AT: usize = 4_096;
+/// So many rows in a row that are written in a way that is not read here show that the whole file is.
+const ROWS_TO_DOUBT: usize = 3;
 /// The most ignored columns that are named.
 const IGNORED_NAMED: usize = 20;
 
@@ -44,8 +50,15 @@ pub(super) struct Rows {
     timeframe: Given<Timeframe>,
     vendor: Given<SmolStr>,
     times: Times,
+    prices: Prices,
+    map: ColumnMap,
     name: String,
+    /// What is wrong with the options for this file.
+    refusal: Option<String>,
+    dialect: Option<Dialect>,
     stage: Stage,
+    /// Whether a row was a bar, so that the way in which the file is written is understood.
+    understood: bool,
     /// Whether the first row has shown which columns there are.
     begun: bool,
     ignored: Vec<String>,
@@ -55,6 +68,8 @@ pub(super) struct Rows {
 enum Stage {
     /// It goes out at once.
     Open,
+    /// It waits until one shows that the file is written in a way that is read here.
+    Doubting(VecDeque<Outcome>),
     /// Something is missing, and the rows are only looked at for a guess of the timeframe.
     Guessing(Guess),
     /// It waits until the order of day and month is known.
@@ -68,6 +83,8 @@ enum Outcome {
     Bar(Bar),
     Undated(Undated),
     Rejected(Rejected),
+    /// Rejected for what may be true of the whole file, and what to do about it then.
+    Doubtful(Rejected, String),
     Skipped,
 }
 
@@ -92,27 +109,95 @@ struct Guess {
     month_first: Vec<Timestamp>,
     day_first: Vec<Timestamp>,
     proven: Option<Order>,
+    /// Rows of a time of their own, and all.
     rows: usize,
+    rows_looked_at: usize,
 }
 
 impl Rows {
     pub(super) fn new(options: ReadOptions) -> Self {
+        let (given, refusal) = match named::settle(&options) {
+            Ok(given) => (given, None),
+            Err(refusal) => (named::Settled::default(), Some(refusal)),
+        };
         Self {
-            symbol: Given::new("symbol", options.symbol, None, |text| {
+            symbol: Given::new("symbol", given.symbol, None, |text| {
                 Bar::normal_symbol(text).map_err(|e| e.to_string())
             }),
-            timeframe: Given::new("timeframe", options.timeframe, None, |text| {
-                text.parse().map_err(|error| format!("timeframe: {error}"))
-            }),
-            vendor: Given::new("vendor", options.vendor, Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)), |text| {
-                Bar::normal_vendor(text).map_err(|e| e.to_string())
-            }),
+            timeframe: Given::new("timeframe", given.timeframe, None, timeframe),
+            vendor: Given::new(
+                "vendor",
+                options.vendor.map(|vendor| (vendor, "--vendor")),
+                Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)),
+                |text| Bar::normal_vendor(text).map_err(|e| e.to_string()),
+            ),
             times: Times::new(options.zone, options.ts_format),
+            prices: Prices::Plain,
+            map: options.map,
             name: options.name,
+            refusal,
+            dialect: None,
             stage: Stage::Open,
+            understood: false,
             begun: false,
             ignored: Vec::new(),
         }
+    }
+
+    /// Fails if the options contradict the file's name.
+    pub(super) fn check_options(&mut self) -> Result<(), ReadError> {
+        self.refusal.take().map_or(Ok(()), |refusal| Err(ReadError::Refused(refusal)))
+    }
+
+    /// Says who wrote the file, before its first row: from then on its cells mean what they mean there.
+    pub(super) fn set_dialect(&mut self, dialect: Dialect) {
+        self.dialect = Some(dialect);
+        match dialect {
+            Dialect::Databento => {
+                self.prices = Prices::Undecided;
+                self.timeframe.parse = record_type;
+            }
+            Dialect::Stooq => self.timeframe.parse = period,
+            _ => {}
+        }
+        if dialect.has_days_of_utc() {
+            self.times.days_of_utc();
+        }
+    }
+
+    /// Returns who wrote the file, once that is known.
+    pub(super) fn dialect(&self) -> Option<Dialect> {
+        self.dialect
+    }
+
+    /// Returns what the user says about columns.
+    pub(super) fn map(&self) -> &ColumnMap {
+        &self.map
+    }
+
+    /// Returns the name of the file.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the zone of times without an offset.
+    pub(super) fn zone(&self) -> &Zone {
+        self.times.zone()
+    }
+
+    /// Returns the symbol that holds for the whole file, and who says so.
+    pub(super) fn fixed_symbol(&self) -> Option<&(SmolStr, &'static str)> {
+        self.symbol.fixed.as_ref()
+    }
+
+    /// Returns the timeframe that holds for the whole file, and who says so.
+    pub(super) fn fixed_timeframe(&self) -> Option<&(Timeframe, &'static str)> {
+        self.timeframe.fixed.as_ref()
+    }
+
+    /// Returns whether a row has come.
+    pub(super) fn have_begun(&self) -> bool {
+        self.begun
     }
 
     /// Notes a column that is not used, once.
@@ -123,7 +208,7 @@ impl Rows {
         }
     }
 
-    /// Returns the names of the ignored columns, if there are any.
+    /// Returns the names of the ignored columns, fit to be shown; the last says if there are more.
     pub(super) fn ignored_columns(&self) -> Option<String> {
         let named: Vec<_> =
             self.ignored.iter().take(IGNORED_NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();
@@ -138,11 +223,14 @@ impl Rows {
         }
         if let Stage::Guessing(guess) = &mut self.stage {
             guess.look_at(&mut self.times, cells);
-            return if guess.rows >= guess.rows_wanted() { self.report_missing() } else { Ok(()) };
+            return if guess.is_enough() { self.report_missing() } else { Ok(()) };
         }
         let outcome = match self.outcome(line, cells) {
             Ok(outcome) => outcome,
-            Err(message) => Outcome::Rejected(Rejected { line, message }),
+            Err(problem) => match problem.into_parts() {
+                (message, Some(advice)) if !self.understood => Outcome::Doubtful(Rejected { line, message }, advice),
+                (message, _) => Outcome::Rejected(Rejected { line, message }),
+            },
         };
         self.put(outcome, chunk)
     }
@@ -186,6 +274,7 @@ impl Rows {
         match &self.stage {
             Stage::Guessing(guess) => Err(ReadError::Missing(guess.missing())),
             Stage::Settling(_) => self.settle(),
+            Stage::Doubting(held) => Err(refused(held)),
             Stage::Open | Stage::Releasing(_) => Ok(()),
         }
     }
@@ -205,25 +294,28 @@ impl Rows {
                 day_first: Vec::new(),
                 proven: None,
                 rows: 0,
+                rows_looked_at: 0,
             });
         }
     }
 
-    fn outcome(&mut self, line: u64, cells: &Cells<'_>) -> Result<Outcome, String> {
-        if [cells.open, cells.high, cells.low, cells.close].into_iter().all(is_absent) {
+    fn outcome(&mut self, line: u64, cells: &Cells<'_>) -> Result<Outcome, Problem> {
+        let prices = self.prices.of(cells);
+        if [cells.open, cells.high, cells.low, cells.close].into_iter().all(|cell| prices.are_absent_in(cell)) {
             return Ok(Outcome::Skipped);
         }
+        self.prices = prices;
         let timeframe = self.timeframe.resolve(cells.timeframe)?;
         let mut bar = Bar {
             vendor: self.vendor.resolve(cells.vendor)?,
             symbol: self.symbol.resolve(cells.symbol)?,
             timeframe,
             ts: Timestamp::default(),
-            open: price("open", cells.open)?,
-            high: price("high", cells.high)?,
-            low: price("low", cells.low)?,
-            close: price("close", cells.close)?,
-            volume: if is_absent(cells.volume) { None } else { Some(price("volume", cells.volume)?) },
+            open: prices.price("open", cells.open)?,
+            high: prices.price("high", cells.high)?,
+            low: prices.price("low", cells.low)?,
+            close: prices.price("close", cells.close)?,
+            volume: if is_absent(cells.volume) { None } else { Some(number("volume", cells.volume)?) },
         };
         let reading = self.times.read(cells.time, cells.clock, timeframe.is_day_or_more())?;
         if let Reading::Known(ts) = reading {
@@ -237,6 +329,9 @@ impl Rows {
     }
 
     fn put(&mut self, outcome: Outcome, chunk: &mut Chunk) -> Result<(), ReadError> {
+        if !self.understood {
+            self.doubt(&outcome)?;
+        }
         if matches!((&self.stage, &outcome), (Stage::Open, Outcome::Undated(_))) {
             self.stage = Stage::Settling(Settling::default());
         }
@@ -244,7 +339,7 @@ impl Rows {
             Stage::Open => outcome.put_into(chunk),
             // Nothing of this file will be stored, so its other faults can wait.
             Stage::Guessing(_) => {}
-            Stage::Releasing(held) => held.push_back(outcome),
+            Stage::Releasing(held) | Stage::Doubting(held) => held.push_back(outcome),
             Stage::Settling(settling) => {
                 settling.hold(outcome);
                 if settling.held.len() >= ROWS_TO_SETTLE {
@@ -252,6 +347,30 @@ impl Rows {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Looks whether the first rows are written in a way that is read here.
+    fn doubt(&mut self, outcome: &Outcome) -> Result<(), ReadError> {
+        match (&mut self.stage, outcome) {
+            (Stage::Open, Outcome::Doubtful(..)) => self.stage = Stage::Doubting(VecDeque::new()),
+            (Stage::Doubting(held), Outcome::Doubtful(..))
+                if held.iter().filter(|held| matches!(held, Outcome::Doubtful(..))).count() + 1 >= ROWS_TO_DOUBT =>
+            {
+                return Err(refused(held));
+            }
+            (Stage::Doubting(held), Outcome::Bar(_)) => self.stage = Stage::Releasing(std::mem::take(held)),
+            (Stage::Doubting(held), Outcome::Undated(_)) => {
+                self.stage = Stage::Settling(Settling { held: std::mem::take(held), ..Settling::default() });
+            }
+            // Broken in other ways, or empty: that says nothing, but not for ever.
+            (Stage::Doubting(held), _) if held.len() >= ROWS_TO_SETTLE => {
+                self.stage = Stage::Releasing(std::mem::take(held));
+                self.understood = true;
+            }
+            _ => {}
+        }
+        self.understood |= matches!(outcome, Outcome::Bar(_) | Outcome::Undated(_));
         Ok(())
     }
 
@@ -264,11 +383,24 @@ impl Rows {
     }
 }
 
+/// Refuses a file whose first rows are all written in a way that is not read here, in the words of the first.
+fn refused(held: &VecDeque<Outcome>) -> ReadError {
+    let doubtful = held.iter().find_map(|outcome| match outcome {
+        Outcome::Doubtful(rejected, advice) => Some((rejected, advice)),
+        _ => None,
+    });
+    let Some((Rejected { line, message }, advice)) = doubtful else {
+        return ReadError::Refused("expected bars, got none".into());
+    };
+    let colon = if advice.is_empty() { "" } else { ": " };
+    ReadError::Refused(format!("line {line}: {message}{colon}{advice}"))
+}
+
 impl Outcome {
     fn put_into(self, chunk: &mut Chunk) {
         match self {
             Self::Bar(bar) => chunk.bars.push_back(bar),
-            Self::Rejected(rejected) => chunk.rejected.push(rejected),
+            Self::Rejected(rejected) | Self::Doubtful(rejected, _) => chunk.rejected.push(rejected),
             Self::Skipped => chunk.skipped += 1,
             // Settling dates every bar before it is put anywhere.
             Self::Undated(Undated { line, either, .. }) => {
@@ -337,9 +469,16 @@ impl Guess {
         if self.missing.timeframe.is_some() { ROWS_TO_GUESS } else { 1 }
     }
 
+    /// Rows of the same time, such as those of many symbols, show nothing about a timeframe.
+    fn is_enough(&self) -> bool {
+        self.rows >= self.rows_wanted() || self.rows_looked_at >= ROWS_LOOKED_AT
+    }
+
     fn look_at(&mut self, times: &mut Times, cells: &Cells<'_>) {
-        self.rows += 1;
+        self.rows_looked_at += 1;
+        let before = self.month_first.last().copied();
         match times.read(cells.time, cells.clock, false) {
+            Ok(Reading::Known(ts)) if before == Some(ts) && self.missing.timeframe.is_some() => return,
             Ok(Reading::Known(ts)) => {
                 self.month_first.push(ts);
                 self.day_first.push(ts);
@@ -351,6 +490,7 @@ impl Guess {
             }
             Err(_) => {}
         }
+        self.rows += 1;
     }
 
     fn missing(&self) -> Missing {
@@ -360,24 +500,31 @@ impl Guess {
     }
 }
 
-/// A value that an option fixes, a column names, or both. Remembers the last cell, since most rows repeat it.
+/// A value that an option or the file's name fixes, a column names, or both. Remembers the last cell, since most rows
+/// repeat it.
 struct Given<T> {
     name: &'static str,
-    fixed: Option<T>,
+    /// With who says so.
+    fixed: Option<(T, &'static str)>,
     default: Option<T>,
     parse: fn(&str) -> Result<T, String>,
     last: Option<(String, T)>,
 }
 
 impl<T: Clone + PartialEq + fmt::Display> Given<T> {
-    fn new(name: &'static str, fixed: Option<T>, default: Option<T>, parse: fn(&str) -> Result<T, String>) -> Self {
+    fn new(
+        name: &'static str,
+        fixed: Option<(T, &'static str)>,
+        default: Option<T>,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Self {
         Self { name, fixed, default, parse, last: None }
     }
 
     fn resolve(&mut self, cell: Option<&str>) -> Result<T, String> {
         let cell = cell.filter(|cell| !cell.is_empty());
         let Some(cell) = cell else {
-            let otherwise = self.fixed.as_ref().or(self.default.as_ref());
+            let otherwise = self.fixed.as_ref().map(|(value, _)| value).or(self.default.as_ref());
             return otherwise.cloned().ok_or_else(|| format!("{0}: expected a {0}, got none", self.name));
         };
         if let Some((last, value)) = &self.last
@@ -386,26 +533,38 @@ impl<T: Clone + PartialEq + fmt::Display> Given<T> {
             return Ok(value.clone());
         }
         let value = (self.parse)(cell)?;
-        if let Some(fixed) = &self.fixed
+        if let Some((fixed, who)) = &self.fixed
             && *fixed != value
         {
-            return Err(format!("{0}: expected {fixed} as --{0} says, got {value}", self.name));
+            return Err(format!("{}: expected {fixed} as {who} says, got {value}", self.name));
         }
         self.last = Some((cell.to_owned(), value.clone()));
         Ok(value)
     }
 }
 
-/// Returns whether a cell is one of the usual ways to write that there is nothing.
-fn is_absent(cell: &str) -> bool {
-    cell.is_empty()
-        || (cell.len() <= 4 && ["nan", "null", "n/a", "na"].iter().any(|none| none.eq_ignore_ascii_case(cell)))
+fn timeframe(text: &str) -> Result<Timeframe, String> {
+    text.parse().map_err(|error| format!("timeframe: {error}"))
 }
 
-fn price(column: &str, cell: &str) -> Result<f64, String> {
-    // The standard parser also knows `inf`, `infinity` and `nan`, and makes infinity of what is too large.
-    match cell.parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(number),
-        _ => Err(format!("{column}: expected a plain decimal number such as 1234.5, got {}", Quoted(cell))),
+/// Reads a timeframe as Stooq writes it: a number is one of minutes.
+fn period(text: &str) -> Result<Timeframe, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { timeframe(&format!("{text}m")) } else { timeframe(text) }
+}
+
+/// Reads a timeframe from the type of a record, as Databento writes it.
+fn record_type(text: &str) -> Result<Timeframe, String> {
+    match text {
+        "32" => timeframe("1s"),
+        "33" => timeframe("1m"),
+        "34" => timeframe("1h"),
+        "35" => timeframe("1d"),
+        other => Err(format!("rtype: expected 32 (1s), 33 (1m), 34 (1h) or 35 (1d), got {}", Quoted(other))),
     }
+}
+
+/// Returns whether a cell is one of the usual ways to write that there is nothing.
+pub(super) fn is_absent(cell: &str) -> bool {
+    cell.is_empty()
+        || (cell.len() <= 4 && ["nan", "null", "n/a", "na"].iter().any(|none| none.eq_ignore_ascii_case(cell)))
 }

@@ -1,6 +1,7 @@
 //! The readers as their caller sees them: files in, bars and rejected lines out.
 
 use std::{
+    cell::Cell,
     io::{self, Read},
     path::Path,
 };
@@ -200,20 +201,72 @@ fn rows_without_prices_are_skipped_and_counted() {
 }
 
 #[test]
-fn a_number_that_is_not_plain_is_refused_by_column() {
+fn a_number_that_is_not_plain_costs_its_row_and_is_named_by_column() {
     for cell in ["12.5M", "$1.2", "1 234", "inf", "nan", "1e999", "0x10", "--1", "1,5"] {
-        let all = read(format!("date;open;high;low;close\n2024-01-02;2;{cell};1;3\n")).unwrap();
+        let all = read(format!("date;open;high;low;close\n2024-01-02;2;4;1;3\n2024-01-02;2;{cell};1;3\n")).unwrap();
         let expected = format!("high: expected a plain decimal number such as 1234.5, got {cell:?}");
-        assert_eq!(rejections(&all), [(2, expected.as_str())]);
+        assert_eq!(rejections(&all), [(3, expected.as_str())]);
     }
-    let all = read("date,open,high,low,close,volume\n2024-01-02,2,4,1,3,12K\n2024-01-02,2,4,1,3,-2\n").unwrap();
+    let all = read("date,open,high,low,close,volume\n2024-01-02,2,4,1,3,12x\n2024-01-02,2,4,1,3,-2\n").unwrap();
     assert_eq!(
         rejections(&all),
         [
-            (2, r#"volume: expected a plain decimal number such as 1234.5, got "12K""#),
+            (2, r#"volume: expected a plain decimal number such as 1234.5, got "12x""#),
             (3, "volume: expected a finite number from 0, got -2"),
         ]
     );
+}
+
+// Red if such a file is rejected row by row, a thousand times, or refused for one odd row among good ones.
+#[test]
+fn a_file_whose_first_rows_are_all_written_in_an_odd_way_is_refused_whole() {
+    let header = "date;open;high;low;close;volume\n";
+    let (odd, good, broken) = ("2024-01-02;1,5;4;1;3;10\n", "2024-01-03;2;4;1;3;10\n", "2024-01-03;2\n");
+    let refused = "line 2: open: expected a plain decimal number such as 1234.5, got \"1,5\": export it with decimal \
+                   points and without thousands separators, or convert decimal commas as in `tr , . < FILE | mds ingest \
+                   ... -` where commas separate nothing else";
+    assert_eq!(refusal(format!("{header}{odd}")), refused);
+    assert_eq!(refusal(format!("{header}{odd}{odd}{odd}{good}")), refused);
+    assert_eq!(refusal(format!("{header}{odd}{broken}{odd}")), refused);
+    for rows in [format!("{odd}{good}{odd}{odd}{odd}"), format!("{odd}{odd}{broken}{good}"), format!("{good}{odd}")] {
+        let all = read(format!("{header}{rows}")).unwrap();
+        assert_eq!(all.bars.len(), 1, "{rows}");
+        assert_eq!(all.rejected.len(), rows.lines().count() - 1, "{rows}");
+        assert!(all.rejected.is_sorted_by_key(|rejected| rejected.line), "{rows}");
+    }
+    for (text, expected) in [
+        (
+            "date,open,high,low,close,vol.\n2024-01-02,2,4,1,3,12.5M\n",
+            "line 2: volume: expected a plain decimal number such as 1234.5, got \"12.5M\": numbers with K, M or B are \
+             rounded, export it with all digits",
+        ),
+        (
+            "date,open,high,low,close\n2024-01-02,$1.2,4,1,3\n",
+            "line 2: open: expected a plain decimal number such as 1234.5, got \"$1.2\": export it without currency and \
+             percent signs",
+        ),
+        (
+            "date;open;high;low;close\n2024-01-02;1.234,5;4;1;3\n",
+            "line 2: open: expected a plain decimal number such as 1234.5, got \"1.234,5\": export it with decimal points \
+             and without thousands separators",
+        ),
+        (
+            "ts,open,high,low,close\n17041536000,2,4,1,3\n",
+            "line 2: time: expected an integer of 8 digits (YYYYMMDD), 9-10 (seconds since 1970), 12-13 (ms), 15-16 (us) or \
+             18-19 (ns), got \"17041536000\" with 11",
+        ),
+        (
+            "[[1704153600000,2,4,1,3,10]]",
+            "line 1: expected JSON objects, got arrays, whose numbers have no names: make it CSV and say which column is \
+             which, as in `jq -r '.[]|@csv' FILE | mds ingest --map ts=1,open=2,high=3,low=4,close=5,volume=6 ... -`",
+        ),
+        (
+            "{\"hd\":{\"ts_event\":\"1704153600000000000\"},\"open\":\"4780250000000\"}\n",
+            "line 1: expected plain prices, got JSON of Databento: get the same data as CSV",
+        ),
+    ] {
+        assert_eq!(refusal(text), expected);
+    }
 }
 
 #[test]
@@ -279,19 +332,24 @@ fn a_file_that_cannot_be_understood_is_refused_whole() {
     for (text, expected) in [
         (
             "2024-01-02,2,4,1,3,10\n2024-01-03,2,4,1,3,10\n",
-            r#"expected a header line such as date,open,high,low,close,volume, got data: "2024-01-02,2,4,1,3,10""#,
+            "expected a header line such as date,open,high,low,close,volume, got data: \"2024-01-02,2,4,1,3,10\": say \
+             which column is which, as in --map ts=1,open=2,high=3,low=4,close=5,volume=6 for Kraken and ccxt, or \
+             ts=1,low=2,high=3,open=4,close=5,volume=6 for Coinbase",
         ),
         (
             "date,open,high\n2024-01-02,2,4\n",
-            r#"expected a column for low, close, got a header with "date, open, high""#,
+            "expected a column for low, close, got a header with \"date, open, high\": name what is there, as in \
+             --map low=COLUMN,close=COLUMN",
         ),
         (
             "open,high,low,close,x\n2,4,1,3,1\n",
-            r#"expected a column for time, got a header with "open, high, low, close, x""#,
+            "expected a column for time, got a header with \"open, high, low, close, x\": name what is there, as in \
+             --map ts=COLUMN",
         ),
         (
             "hello world, this is a text\n",
-            r#"expected a column for time, open, high, low, close, got a header with "hello world,  this is a text""#,
+            "expected a column for time, open, high, low, close, got a header with \"hello world,  this is a text\": name \
+             what is there, as in --map ts=COLUMN,open=COLUMN,high=COLUMN,low=COLUMN,close=COLUMN",
         ),
         (
             "date,open,high,low,close,Close\n",
@@ -313,6 +371,68 @@ fn a_file_that_cannot_be_understood_is_refused_whole() {
         refusal("x".repeat(MAX_LINE_BYTES + 1)),
         "expected a header line: expected at most 1048576 bytes in a line, got more"
     );
+}
+
+#[test]
+fn a_few_lines_may_stand_in_front_of_the_header() {
+    let table = "date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n";
+    for preamble in ["https://example.com\n", "sep=,\n", "# a\n\n# b, c\n# d\n# e\n# f\n", "Report,2024\n\n"] {
+        let all = read(format!("{preamble}{table}")).unwrap();
+        assert_eq!((lines(&all), rejections(&all)), (vec![GOOD.to_owned()], vec![]), "{preamble}");
+    }
+    assert!(refusal(format!("{}{table}", "x\n".repeat(6))).starts_with("expected a column for time, open, "));
+    // The line that looks most like a header is the one to speak of, and behind a row there is none.
+    assert!(
+        refusal(format!("x\ndate,open,high,low,x\n2024-01-02,2,4,1,3\n{table}")).contains("got a header with \"date, ")
+    );
+    assert!(refusal(format!("x\n2024-01-02,2,4,1,3\n{table}")).contains("got data: \"2024-01-02,2,4,1,3\""));
+}
+
+#[test]
+fn columns_are_what_the_user_says() {
+    for (text, map) in [
+        ("1704153600,2,4,1,3,10\n", "ts=1,open=2,high=3,low=4,close=5,volume=6"),
+        ("1704153600,1,4,2,3,10\n", "ts=1,low=2,high=3,open=4,close=5,volume=6"),
+        ("https://example.com\n1704153600,2,4,1,3,10\n", "ts=1,open=2,high=3,low=4,close=5,volume=6"),
+        ("a,b,c,d,e,f\n2024-01-02,2,4,1,3,10\n", "ts=1,open=2,high=3,low=4,close=5,volume=6"),
+        ("20240102;0930;2;4;1;3;10;x\n", "date=1,time=2,open=3,high=4,low=5,close=6,volume=7"),
+        ("Date,Price,Open,High,Low,Vol\n2024-01-02,3,2,4,1,10\n", "close=Price"),
+        ("Date,Price,Open,High,Low,Vol\n2024-01-02,3,2,4,1,10\n", "close=2"),
+        ("Date,Close,Open,High,Low,Vol,Adj\n2024-01-02,9,2,4,1,10,3\n", "close=adj"),
+        ("Date,Gmt time,Open,High,Low,Close,Vol\nx,2024-01-02,2,4,1,3,10\n", "ts=Gmt time"),
+        ("Date,Open,High,Low,Close,Volume,Volume BTC\n2024-01-02,2,4,1,3,9,10\n", "volume=Volume BTC"),
+        (r#"{"date":"2024-01-02","o":2,"h":4,"l":1,"c":9,"adj":3,"v":10}"#, "close=adj"),
+    ] {
+        let all = read_with(text, ReadOptions { map: map.parse().unwrap(), ..es() });
+        let all = all.unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!((lines(&all), rejections(&all)), (vec![GOOD.to_owned()], vec![]), "{text}");
+    }
+    let numbered = "ts=1,open=2,high=3,low=4,close=5,volume=6";
+    for (text, map, expected) in [
+        (
+            "date,open,high,low,close\n2024-01-02,2,4,1,3\n",
+            "volume=Vol",
+            "expected the column \"Vol\" that --map names, got a header with \"date, open, high, low, close\"",
+        ),
+        (
+            "date,open,high,low,close\n2024-01-02,2,4,1,3\n",
+            "volume=6",
+            "expected the column 6 that --map names, got a header with \"date, open, high, low, close\"",
+        ),
+        ("1704153600,2,4,1,3\n", numbered, "expected column 6, which --map names, got a line of 5"),
+        (
+            r#"{"date":"2024-01-02"}"#,
+            "close=5",
+            "expected names of fields in --map for JSON, whose fields have no numbers, got a number",
+        ),
+    ] {
+        let error = read_with(text, ReadOptions { map: map.parse().unwrap(), ..es() }).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+    // A first row without prices is a row, not a header.
+    let all =
+        read_with("1704153600,,,,,\n1704153600,2,4,1,3,10\n", ReadOptions { map: numbered.parse().unwrap(), ..es() });
+    assert_eq!((all.as_ref().unwrap().skipped, lines(all.as_ref().unwrap()).len()), (1, 1));
 }
 
 #[test]
@@ -394,7 +514,8 @@ fn intraday_times_are_read_in_the_zone_line_by_line() {
                 2024-03-08 09:30,2,4,1,3\n\
                 2024-03-10 02:30,2,4,1,3\n\
                 2024-03-11 09:30,2,4,1,3\n";
-    let options = ReadOptions { timeframe: Some(Timeframe::MINUTE), zone: "America/New_York".parse().unwrap(), ..es() };
+    let options =
+        ReadOptions { timeframe: Some(Timeframe::MINUTE), zone: Some("America/New_York".parse().unwrap()), ..es() };
     let all = read_with(text, options).unwrap();
     assert_eq!(
         all.bars.iter().map(|bar| bar.ts.to_string()).collect::<Vec<_>>(),
@@ -471,13 +592,13 @@ fn a_broken_element_costs_only_itself() {
 /// Fails the test when it is read although what it gave before was not handed over yet.
 struct Pipe {
     pieces: Vec<&'static str>,
-    reads: usize,
+    reads: Cell<usize>,
 }
 
-impl Read for &mut Pipe {
+impl Read for &Pipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let piece = self.pieces.get(self.reads).copied().unwrap_or_default();
-        self.reads += 1;
+        let piece = self.pieces.get(self.reads.get()).copied().unwrap_or_default();
+        self.reads.set(self.reads.get() + 1);
         buf[..piece.len()].copy_from_slice(piece.as_bytes());
         Ok(piece.len())
     }
@@ -487,14 +608,16 @@ impl Read for &mut Pipe {
 #[test]
 fn what_is_complete_is_handed_over_before_the_next_read() {
     let header = "date,open,high,low,close\n";
-    let mut pipe =
-        Pipe { pieces: vec![header, "2024-01-02,2,4,1,3\n2024-01-03,2,4,1,3\n2024-", "01-04,2,4,1,3\n"], reads: 0 };
+    let pipe = Pipe {
+        pieces: vec![header, "2024-01-02,2,4,1,3\n2024-01-03,2,4,1,3\n2024-", "01-04,2,4,1,3\n"],
+        reads: Cell::new(0),
+    };
     let mut chunk = Chunk::default();
     let mut seen = Vec::new();
-    let mut reader = BarReader::new(&mut pipe, es());
+    let mut reader = BarReader::new(&pipe, es());
     loop {
         let more = reader.next_chunk(&mut chunk).unwrap();
-        seen.push((reader.input.reads, chunk.bars.len(), reader.bytes_read()));
+        seen.push((pipe.reads.get(), chunk.bars.len(), reader.bytes_read()));
         if !more {
             break;
         }

@@ -3,11 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use jiff::{
-    civil::{Date, DateTime},
+    civil::{Date, DateTime, Time},
     fmt::strtime::{self, BrokenDownTime},
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
+use super::problem::Problem;
 use crate::{
     quoted::Quoted,
     timestamp::{Fault, Timestamp, Written, date, instant},
@@ -17,6 +18,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidOption(String);
+
+impl InvalidOption {
+    pub(super) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
 
 /// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
 #[derive(Clone, Default)]
@@ -50,7 +57,12 @@ impl fmt::Debug for Zone {
     }
 }
 
+/// What a zone is proposed by: most daily bars with an epoch are stamped with midnight in New York.
+const NEW_YORK: &str = "America/New_York";
+
 impl Zone {
+    pub(super) const UTC: Self = Self(None);
+
     fn instant(&self, at: DateTime) -> Result<Timestamp, String> {
         let Some(zone) = &self.0 else { return instant(at, Offset::UTC).map_err(|fault| say(fault, &at.to_string())) };
         let (problem, before, after) = match zone.to_ambiguous_timestamp(at).offset() {
@@ -69,9 +81,10 @@ impl Zone {
         ))
     }
 
-    fn date_of(&self, ts: Timestamp) -> Result<Date, Fault> {
+    /// Returns what the clocks show at that time.
+    fn civil(&self, ts: Timestamp) -> Result<DateTime, Fault> {
         let at = jiff::Timestamp::from_microsecond(ts.as_micros()).map_err(|_| Fault::OutOfRange)?;
-        Ok(self.0.as_ref().map_or(Offset::UTC.to_datetime(at), |zone| zone.to_datetime(at)).date())
+        Ok(self.0.as_ref().map_or(Offset::UTC.to_datetime(at), |zone| zone.to_datetime(at)))
     }
 }
 
@@ -160,7 +173,10 @@ impl Either {
 
 /// Reads the time cells of one file.
 pub(super) struct Times {
-    zone: Zone,
+    /// `--tz`, if it was given.
+    zone: Option<Zone>,
+    /// Whose dates an epoch of a session is to be read by, where the vendor says it.
+    sessions: Option<Zone>,
     format: Option<TimeFormat>,
     order: Option<Order>,
     /// Where a date and its time of day are put together.
@@ -168,8 +184,18 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn new(zone: Zone, format: Option<TimeFormat>) -> Self {
-        Self { zone, format, order: None, joined: String::new() }
+    pub(super) fn new(zone: Option<Zone>, format: Option<TimeFormat>) -> Self {
+        Self { zone, sessions: None, format, order: None, joined: String::new() }
+    }
+
+    /// Returns the zone whose clocks times without an offset show.
+    pub(super) fn zone(&self) -> &Zone {
+        self.zone.as_ref().unwrap_or(&Zone::UTC)
+    }
+
+    /// Says that this vendor's days are those of UTC, wherever the user's other files come from.
+    pub(super) fn days_of_utc(&mut self) {
+        self.sessions = Some(Zone::UTC);
     }
 
     /// Says from now on which number is the month.
@@ -179,7 +205,7 @@ impl Times {
 
     /// Reads a time, or a date and its time of day in a cell of its own. With `session` the bar covers a day or more,
     /// and its time is the date as it was written, whatever time of day and offset stand beside it.
-    pub(super) fn read(&mut self, time: &str, clock: &str, session: bool) -> Result<Reading, String> {
+    pub(super) fn read(&mut self, time: &str, clock: &str, session: bool) -> Result<Reading, Problem> {
         if clock.is_empty() {
             return self.read_cell(time, session);
         }
@@ -191,22 +217,28 @@ impl Times {
         read
     }
 
-    fn read_cell(&self, text: &str, session: bool) -> Result<Reading, String> {
+    fn read_cell(&self, text: &str, session: bool) -> Result<Reading, Problem> {
         if let Some(format) = &self.format {
             let (written, zone) = format.read(text)?;
             return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
         }
         match Written::parse(text) {
             Ok(written) => self.decide(written, None, session, text).map(Reading::Known),
-            Err(Fault::Shape) => match Numbers::of(text) {
-                Some(numbers) => self.read_numbers(numbers, session, text),
-                None => Err(format!("{}; --ts-format reads other forms", say(Fault::Shape, text))),
-            },
-            Err(fault) => Err(say(fault, text)),
+            Err(Fault::Shape) => {
+                if let Some(numbers) = Numbers::of(text) {
+                    return self.read_numbers(numbers, session, text);
+                }
+                if let Some((written, zone)) = zoned(text) {
+                    return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
+                }
+                Err(format!("{}; --ts-format reads other forms", say(Fault::Shape, text)).into())
+            }
+            Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => Err(Problem::from(say(fault, text)).of_file("")),
+            Err(fault) => Err(say(fault, text).into()),
         }
     }
 
-    fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, String> {
+    fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, Problem> {
         let on = |year, month, day| {
             let written =
                 Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| say(fault, text))?;
@@ -218,18 +250,19 @@ impl Times {
         }
         match self.order {
             Some(Order::MonthFirst) if first > 12 && second <= 12 => {
-                Err(format!("time: expected month, day, year as elsewhere in the file, got {}", Quoted(text)))
+                Err(format!("time: expected month, day, year as elsewhere in the file, got {}", Quoted(text)).into())
             }
             Some(Order::DayFirst) if second > 12 && first <= 12 => {
-                Err(format!("time: expected day, month, year as elsewhere in the file, got {}", Quoted(text)))
+                Err(format!("time: expected day, month, year as elsewhere in the file, got {}", Quoted(text)).into())
             }
             Some(Order::MonthFirst) => on(third, first, second).map(Reading::Known),
             Some(Order::DayFirst) => on(third, second, first).map(Reading::Known),
             None => {
                 let (month_first, day_first) = (on(third, first, second), on(third, second, first));
+                let (month_first, day_first) = (month_first.map_err(String::from), day_first.map_err(String::from));
                 // A date that exists in no order shows nothing, and is an error whatever the order is.
                 if let (Err(error), Err(_)) = (&month_first, &day_first) {
-                    return Err(error.clone());
+                    return Err(error.clone().into());
                 }
                 let proves = match (first > 12, second > 12) {
                     (true, _) => Some(Order::DayFirst),
@@ -242,19 +275,59 @@ impl Times {
         }
     }
 
-    fn decide(&self, written: Written, zone: Option<&Zone>, session: bool, text: &str) -> Result<Timestamp, String> {
-        let zone = zone.unwrap_or(&self.zone);
+    fn decide(&self, written: Written, zone: Option<&Zone>, session: bool, text: &str) -> Result<Timestamp, Problem> {
         let day = match written {
-            Written::Instant(ts) if session => zone.date_of(ts),
-            Written::Civil { at, .. } if session => Ok(at.date()),
+            Written::Instant(ts) if session => self.session(ts, text)?,
+            Written::Civil { at, .. } if session => at.date(),
             Written::Instant(ts) => return Ok(ts),
             Written::Civil { at, offset: Some(offset) } => {
-                return instant(at, offset).map_err(|fault| say(fault, text));
+                return instant(at, offset).map_err(|fault| say(fault, text).into());
             }
-            Written::Civil { at, offset: None } => return zone.instant(at),
+            Written::Civil { at, offset: None } => {
+                return zone.unwrap_or_else(|| self.zone()).instant(at).map_err(Problem::from);
+            }
         };
-        day.and_then(|day| instant(day.to_datetime(jiff::civil::Time::midnight()), Offset::UTC))
-            .map_err(|fault| say(fault, text))
+        instant(day.to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text).into())
+    }
+
+    /// Returns the date of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
+    /// otherwise; any other time has two dates, and which one is the session's only the exchange's zone tells.
+    fn session(&self, ts: Timestamp, text: &str) -> Result<Date, Problem> {
+        let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
+        if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
+            return Ok(civil(zone)?.date());
+        }
+        let at = civil(&Zone::UTC)?;
+        if at.time() == Time::midnight() {
+            return Ok(at.date());
+        }
+        let message = format!(
+            "time: expected --tz, since the date of a bar of a day or more depends on the zone, got {}, which is {ts}",
+            Quoted(text)
+        );
+        let there = NEW_YORK.parse::<Zone>().ok().and_then(|zone| zone.civil(ts).ok());
+        let advice = if there.is_some_and(|there| there.time() == Time::midnight()) {
+            format!("give --tz {NEW_YORK}, where it is midnight")
+        } else {
+            format!("give the zone of the exchange, as in --tz {NEW_YORK}, or --tz UTC")
+        };
+        Err(Problem::from(message).of_file(advice))
+    }
+}
+
+/// Reads a time with the name of its zone behind it, as in `20240102 09:30:00 US/Eastern`, or one with two spaces in
+/// it, as Interactive Brokers writes them.
+fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
+    let (time, zone) = match text.rsplit_once(' ') {
+        // Abbreviations such as EST are used in summer too, so only names with a place in them count.
+        Some((time, name)) if name.contains('/') => (time, Some(name.parse::<Zone>().ok()?)),
+        _ => (text, None),
+    };
+    let (date, clock) = time.split_once(' ')?;
+    match Written::parse(&format!("{date} {}", clock.trim_start())) {
+        Ok(written @ Written::Civil { offset: None, .. }) => Some((written, zone)),
+        Ok(written) if zone.is_none() => Some((written, None)),
+        _ => None,
     }
 }
 
@@ -322,7 +395,7 @@ mod tests {
     use super::*;
 
     fn times(zone: &str) -> Times {
-        Times::new(zone.parse().unwrap(), None)
+        Times::new(Some(zone.parse().unwrap()), None)
     }
 
     fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
@@ -345,6 +418,9 @@ mod tests {
             ("Europe/Berlin", "2024/1/2", "9:30", "2024-01-02T08:30:00Z"),
             ("UTC", "2024.01.02 09:30", "", "2024-01-02T09:30:00Z"),
             ("UTC", "2024-1-2", "", "2024-01-02T00:00:00Z"),
+            ("UTC", "20240102  09:30:00", "", "2024-01-02T09:30:00Z"),
+            ("UTC", "20240702 09:30:00 US/Eastern", "", "2024-07-02T13:30:00Z"),
+            ("UTC", "20240102 15:30:00 Europe/Berlin", "", "2024-01-02T14:30:00Z"),
         ] {
             assert_eq!(known(&mut times(zone), time, clock, false).as_deref(), Ok(expected), "{time} {clock} {zone}");
         }
@@ -365,6 +441,34 @@ mod tests {
         ] {
             assert_eq!(known(&mut times(zone), time, "", true).as_deref(), Ok(expected), "{time} {zone}");
         }
+    }
+
+    // Red if an epoch that is no midnight is dated in UTC because nobody said otherwise: it would be the day before for
+    // all that lies east of London.
+    #[test]
+    fn a_session_s_epoch_needs_a_zone_unless_it_is_midnight_in_utc() {
+        let mut times = Times::new(None, None);
+        assert_eq!(known(&mut times, "1704153600000", "", true).as_deref(), Ok("2024-01-02T00:00:00Z"));
+        assert_eq!(known(&mut times, "1704171600000", "", false).as_deref(), Ok("2024-01-02T05:00:00Z"));
+        for (text, message, advice) in [
+            (
+                "1704171600000000000",
+                "time: expected --tz, since the date of a bar of a day or more depends on the zone, got \
+                 \"1704171600000000000\", which is 2024-01-02T05:00:00Z",
+                "give --tz America/New_York, where it is midnight",
+            ),
+            (
+                "1704121200",
+                "time: expected --tz, since the date of a bar of a day or more depends on the zone, got \"1704121200\", \
+                 which is 2024-01-01T15:00:00Z",
+                "give the zone of the exchange, as in --tz America/New_York, or --tz UTC",
+            ),
+        ] {
+            let problem = times.read(text, "", true).unwrap_err().into_parts();
+            assert_eq!(problem, (message.to_owned(), Some(advice.to_owned())));
+        }
+        times.days_of_utc();
+        assert_eq!(known(&mut times, "1704121200", "", true).as_deref(), Ok("2024-01-01T00:00:00Z"));
     }
 
     #[test]
@@ -395,16 +499,16 @@ mod tests {
             ("%F %T %Q", "1999-01-04 09:30:00 Europe/Berlin", false, "1999-01-04T08:30:00Z"),
             ("%s", "915442200", false, "1999-01-04T09:30:00Z"),
         ] {
-            let mut times = Times::new("America/New_York".parse().unwrap(), Some(format.parse().unwrap()));
+            let mut times = Times::new(Some("America/New_York".parse().unwrap()), Some(format.parse().unwrap()));
             assert_eq!(known(&mut times, text, "", session).as_deref(), Ok(expected), "{format}");
         }
-        let mut times = Times::new(Zone::default(), Some("%m/%d/%Y".parse().unwrap()));
+        let mut times = Times::new(None, Some("%m/%d/%Y".parse().unwrap()));
         let error = known(&mut times, "13/1/1999", "", true).unwrap_err();
         assert!(
             error.starts_with(r#"time: expected a time as --ts-format "%m/%d/%Y" says, got "13/1/1999": "#),
             "{error}"
         );
-        let mut times = Times::new(Zone::default(), Some("%F %T%.f".parse().unwrap()));
+        let mut times = Times::new(None, Some("%F %T%.f".parse().unwrap()));
         let error = known(&mut times, "2024-01-02 09:30:00.123456789", "", false).unwrap_err();
         assert!(error.starts_with("time: expected whole microseconds"), "{error}");
     }
@@ -437,7 +541,7 @@ mod tests {
             assert_eq!((either.proves, either.differs), (proves, differs), "{text}");
         }
         for text in ["13/13/1999", "1/4/99", "1/4-1999", "1/4/1999/", "1/4/1999 noon", "1/4", "//1999", "1/0/1999"] {
-            let error = times.read(text, "", false).expect_err(text);
+            let error = times.read(text, "", false).expect_err(text).to_string();
             assert!(error.starts_with("time: expected "), "{error}");
         }
         times.settle(Order::MonthFirst);
@@ -457,7 +561,7 @@ mod tests {
         {
             for (order, expected) in [(Order::MonthFirst, "1999-01-04"), (Order::DayFirst, "1999-04-01")] {
                 let format = proposed_format(text, order);
-                let mut times = Times::new(Zone::default(), Some(format.parse().unwrap()));
+                let mut times = Times::new(None, Some(format.parse().unwrap()));
                 assert_eq!(known(&mut times, text, "", true).unwrap(), format!("{expected}T00:00:00Z"), "{format}");
             }
         }

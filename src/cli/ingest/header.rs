@@ -1,0 +1,276 @@
+//! From the first line of a CSV to a layout: which column is what.
+
+use super::{
+    Dialect,
+    columns::{Column, ROLES, Role, is_period, is_volume_in},
+    csv::{Fields, FieldsOf},
+    rows::{Cells, Rows, is_absent},
+};
+use crate::quoted::Quoted;
+
+/// From so many numbers in a line it is a row.
+const NUMBERS_OF_A_ROW: usize = 4;
+const KLINE_COLUMNS: usize = 12;
+/// The columns of a kline by place; the rest is of no interest.
+const KLINE: [Role; 6] = [Role::Time, Role::Open, Role::High, Role::Low, Role::Close, Role::Volume];
+const KLINE_CLOSE_TIME: usize = 6;
+const PRICES: [Role; 4] = [Role::Open, Role::High, Role::Low, Role::Close];
+
+/// Where the cells of a row are.
+pub(super) struct Layout {
+    pub(super) delimiter: u8,
+    pub(super) columns: usize,
+    /// The index of the column for each role.
+    roles: [Option<usize>; ROLES],
+    /// Columns that must say the same on each row.
+    constant: Vec<Constant>,
+}
+
+/// A column that tells rows of different things apart, in a file that does not name them: under one symbol they would
+/// overwrite each other.
+struct Constant {
+    name: &'static str,
+    index: usize,
+    value: Option<String>,
+}
+
+/// What a line is that may be the header.
+pub(super) enum First {
+    Header(Layout),
+    /// There is no header: the line is the first row already.
+    Row(Layout),
+}
+
+/// Why a line is no header.
+pub(super) struct NoHeader {
+    pub(super) message: String,
+    /// How much it looks like one: a preamble not at all.
+    pub(super) likeness: usize,
+    /// It is a row, so no header follows.
+    pub(super) is_row: bool,
+}
+
+impl NoHeader {
+    fn new(message: impl Into<String>, likeness: usize) -> Self {
+        Self { message: message.into(), likeness, is_row: false }
+    }
+}
+
+impl Layout {
+    /// Reads a line that may be the header.
+    pub(super) fn read(text: &str, rows: &mut Rows) -> Result<First, NoHeader> {
+        let delimiter = delimiter_of(text);
+        let mut fields = Fields::default();
+        let fields = fields
+            .split(text, delimiter)
+            .map_err(|error| NoHeader::new(format!("expected a header line: {error}"), 2))?;
+        let names: Vec<&str> = fields.iter().map(str::trim).collect();
+        if rows.map().needs_no_header() {
+            return by_number(&names, delimiter, rows);
+        }
+        if is_kline(&names) && rows.map().is_empty() {
+            rows.set_dialect(Dialect::Klines);
+            let mut roles = [None; ROLES];
+            KLINE.iter().enumerate().for_each(|(index, role)| roles[*role as usize] = Some(index));
+            return Ok(First::Row(Self { delimiter, columns: KLINE_COLUMNS, roles, constant: Vec::new() }));
+        }
+        by_name(&names, delimiter, rows).map(First::Header)
+    }
+
+    pub(super) fn has_constant(&self) -> bool {
+        !self.constant.is_empty()
+    }
+
+    /// Says what is wrong with a row that cannot be told from those of another thing.
+    pub(super) fn check_constant(&mut self, fields: FieldsOf<'_>) -> Result<(), String> {
+        for Constant { name, index, value } in &mut self.constant {
+            let cell = fields.get(*index);
+            match value {
+                None => *value = Some(cell.to_owned()),
+                Some(value) if value == cell => {}
+                Some(value) => {
+                    return Err(format!(
+                        "{name}: expected {value} as on the first row, got {}: nothing in the file tells them apart",
+                        Quoted(cell)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn cells<'a>(&self, fields: FieldsOf<'a>) -> Cells<'a> {
+        let optional = |role: Role| self.roles[role as usize].map(|index| fields.get(index).trim());
+        let cell = |role: Role| optional(role).unwrap_or_default();
+        let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
+            (Some(time), _) => (time, ""),
+            (None, Some(date)) => (date, cell(Role::Clock)),
+            (None, None) => (cell(Role::Clock), ""),
+        };
+        Cells {
+            time,
+            clock,
+            open: cell(Role::Open),
+            high: cell(Role::High),
+            low: cell(Role::Low),
+            close: cell(Role::Close),
+            volume: cell(Role::Volume),
+            symbol: optional(Role::Symbol),
+            timeframe: optional(Role::Timeframe),
+            vendor: optional(Role::Vendor),
+        }
+    }
+}
+
+/// Takes the columns as `--map` numbers them. A header is a line without a number among its prices.
+fn by_number(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<First, NoHeader> {
+    let mut roles = [None; ROLES];
+    for (role, column) in rows.map().iter() {
+        let Column::Number(number) = column else { continue };
+        if *number > names.len() {
+            let message = format!("expected column {number}, which --map names, got a line of {}", names.len());
+            return Err(NoHeader::new(message, 0));
+        }
+        roles[*role as usize] = Some(number - 1);
+    }
+    let mut prices = PRICES.into_iter().filter_map(|role| roles[role as usize]).map(|index| names[index]);
+    let is_header = prices.all(|cell| !is_absent(cell) && cell.parse::<f64>().is_err());
+    if is_header && !rows.map().is_empty() {
+        return by_name(names, delimiter, rows).map(First::Header);
+    }
+    rows.set_dialect(Dialect::Mapped);
+    Ok(First::Row(Layout { delimiter, columns: names.len(), roles, constant: Vec::new() }))
+}
+
+fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoHeader> {
+    let mut roles = [None; ROLES];
+    let mut likeness = 0;
+    let numbered = |index: usize| {
+        let is_here = |column: &Column| matches!(column, Column::Number(number) if *number == index + 1);
+        rows.map().iter().find(|(_, column)| is_here(column)).map(|(role, _)| *role)
+    };
+    for (index, name) in names.iter().enumerate() {
+        let Some(role) = numbered(index).or_else(|| rows.map().role_of(name)) else { continue };
+        likeness += 1;
+        let first = &mut roles[role as usize];
+        match *first {
+            None => *first = Some(index),
+            // Two whole times say the same; of two prices one would be lost.
+            Some(_) if role == Role::Time => {}
+            Some(before) => {
+                let message = format!(
+                    "expected one {} column, got two: column {} ({}) and column {} ({})",
+                    role.name(),
+                    before + 1,
+                    Quoted(names[before]),
+                    index + 1,
+                    Quoted(name)
+                );
+                return Err(NoHeader::new(message, names.len()));
+            }
+        }
+    }
+    if likeness == 0 && names.iter().filter(|name| name.parse::<f64>().is_ok()).count() >= NUMBERS_OF_A_ROW {
+        let message = format!(
+            "expected a header line such as date,open,high,low,close,volume, got data: {}: say which column is which, as \
+             in --map ts=1,open=2,high=3,low=4,close=5,volume=6 for Kraken and ccxt, or \
+             ts=1,low=2,high=3,open=4,close=5,volume=6 for Coinbase",
+            Quoted(&names.join(&char::from(delimiter).to_string()))
+        );
+        return Err(NoHeader { message, likeness: 1, is_row: true });
+    }
+    check_map(&roles, names, rows).map_err(|message| NoHeader::new(message, likeness))?;
+    if roles[Role::Time as usize].is_some() {
+        (roles[Role::Date as usize], roles[Role::Clock as usize]) = (None, None);
+    } else if roles[Role::Date as usize].is_none() && roles[Role::Clock as usize].is_none() && names[0].is_empty() {
+        // As pandas writes an index of times.
+        roles[Role::Time as usize] = Some(0);
+    }
+    let mut volume_has_currency = false;
+    if roles[Role::Volume as usize].is_none() {
+        // The first is that of the base currency, the one in which other vendors count too.
+        roles[Role::Volume as usize] = names.iter().position(|name| is_volume_in(name));
+        volume_has_currency = roles[Role::Volume as usize].is_some();
+    }
+    check_columns(&roles, names).map_err(|message| NoHeader::new(message, likeness))?;
+    let dialect = dialect_of(names, volume_has_currency);
+    rows.set_dialect(dialect);
+    for (index, name) in names.iter().enumerate() {
+        if !roles.contains(&Some(index)) && !name.is_empty() {
+            rows.ignore(name);
+        }
+    }
+    let constant = if dialect == Dialect::Databento { constant_columns(names, &roles) } else { Vec::new() };
+    Ok(Layout { delimiter, columns: names.len(), roles, constant })
+}
+
+fn dialect_of(names: &[&str], volume_has_currency: bool) -> Dialect {
+    let has = |known: &str| names.iter().any(|name| name.eq_ignore_ascii_case(known));
+    if has("ts_event") {
+        Dialect::Databento
+    } else if has("window_start") {
+        Dialect::Polygon
+    } else if names.iter().any(|name| is_period(name)) {
+        Dialect::Stooq
+    } else if has("open_time") && has("close_time") {
+        Dialect::Klines
+    } else if volume_has_currency && has("unix") {
+        Dialect::CryptoDataDownload
+    } else {
+        Dialect::Csv
+    }
+}
+
+/// Of each venue Databento has bars of its own, and without symbols the number tells the instruments apart.
+fn constant_columns(names: &[&str], roles: &[Option<usize>; ROLES]) -> Vec<Constant> {
+    let has_symbols = roles[Role::Symbol as usize].is_some();
+    let constant = [("publisher_id", true), ("instrument_id", !has_symbols)].into_iter().filter(|(_, is)| *is);
+    let index_of = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
+    constant.filter_map(|(name, _)| Some(Constant { name, index: index_of(name)?, value: None })).collect()
+}
+
+/// Returns whether a line is a kline of Binance: twelve numbers, of which the first and the seventh are when it begins
+/// and ends, in milli- or microseconds. Other files of twelve numbers have no such two.
+fn is_kline(names: &[&str]) -> bool {
+    let epoch = |name: &str| name.parse::<u64>().ok().filter(|_| [13, 16].contains(&name.len()));
+    names.len() == KLINE_COLUMNS
+        && names.iter().all(|name| name.parse::<f64>().is_ok_and(f64::is_finite))
+        && names[0].len() == names[KLINE_CLOSE_TIME].len()
+        && epoch(names[0]).zip(epoch(names[KLINE_CLOSE_TIME])).is_some_and(|(open, close)| open < close)
+}
+
+/// Looks whether the columns that `--map` names are there.
+fn check_map(roles: &[Option<usize>; ROLES], names: &[&str], rows: &Rows) -> Result<(), String> {
+    let lacking = rows.map().iter().find(|(role, _)| roles[*role as usize].is_none());
+    let Some((_, column)) = lacking else { return Ok(()) };
+    let column = match column {
+        Column::Name(name) => Quoted(name).to_string(),
+        Column::Number(number) => number.to_string(),
+    };
+    Err(format!("expected the column {column} that --map names, got a header with {}", Quoted(&names.join(", "))))
+}
+
+fn check_columns(roles: &[Option<usize>; ROLES], names: &[&str]) -> Result<(), String> {
+    let has = |role: Role| roles[role as usize].is_some();
+    let mut missing = Vec::new();
+    if !has(Role::Time) && !has(Role::Date) && !has(Role::Clock) {
+        missing.push("ts");
+    }
+    missing.extend(PRICES.into_iter().filter(|role| !has(*role)).map(Role::name));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "expected a column for {}, got a header with {}: name what is there, as in --map {}=COLUMN",
+        missing.join(", ").replace("ts", "time"),
+        Quoted(&names.join(", ")),
+        missing.join("=COLUMN,"),
+    ))
+}
+
+/// Returns the one of comma, tab and semicolon that the header has most of.
+pub(super) fn delimiter_of(header: &str) -> u8 {
+    let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
+    // Of equals the last wins: a comma, if there is none of them.
+    b";\t,".iter().copied().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
+}

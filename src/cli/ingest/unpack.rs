@@ -1,0 +1,552 @@
+//! What a file is packed in: gzip, Zstandard or zip, known by its first bytes and unpacked as it streams by.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Chain, Cursor, Read},
+};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::{ReadError, zipped::Member};
+
+/// The most memory that a Zstandard frame may ask for, as a power of two: what its own tool allows without a flag.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// The longest of the beginnings by which a container is known.
+const MAGIC_BYTES: usize = 4;
+
+/// What a file is packed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// One member, or several behind each other as `cat a.gz b.gz` makes.
+    Gzip,
+    /// One frame, or several behind each other.
+    Zstd,
+    /// One file in a zip.
+    Zip,
+}
+
+impl Packing {
+    /// Returns its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+/// An input without what it is packed in. Memory does not grow with what comes out of it.
+pub(super) struct Unpacked<R: Read> {
+    state: State<R>,
+    packing: Option<Packing>,
+    /// What was read of a zip, or of an input that is no longer there.
+    bytes_read: u64,
+}
+
+/// The bytes that were looked at, and the input behind them.
+type Rewound<R> = BufReader<Chain<Cursor<Vec<u8>>, Counted<R>>>;
+
+enum State<R: Read> {
+    /// Nothing was read yet.
+    New(Counted<R>),
+    Plain(Counted<R>),
+    Gzip(Box<MultiGzDecoder<Rewound<R>>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, Rewound<R>>>),
+    Zip(Box<Member<Rewound<R>>>),
+    /// The input failed or was refused.
+    Ended,
+}
+
+/// What the first bytes show.
+enum Look {
+    Plain,
+    Packed(Packing),
+    TooFew,
+}
+
+fn look(bytes: &[u8]) -> Look {
+    const MAGIC: [(&[u8], Packing); 4] = [
+        (b"\x1f\x8b", Packing::Gzip),
+        (b"\x28\xb5\x2f\xfd", Packing::Zstd),
+        (b"PK\x03\x04", Packing::Zip),
+        (b"PK\x05\x06", Packing::Zip),
+    ];
+    // A frame that is to be skipped, as parallel compressors write first: its last digit is free.
+    let skippable = |at: usize, byte: u8| match at {
+        0 => byte & 0xf0 == 0x50,
+        at => byte == b"\x50\x2a\x4d\x18"[at],
+    };
+    if let Some((_, packing)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Look::Packed(*packing);
+    }
+    let begins = bytes.iter().take(MAGIC_BYTES).enumerate().all(|(at, byte)| skippable(at, *byte));
+    match bytes.len() {
+        MAGIC_BYTES.. if begins => Look::Packed(Packing::Zstd),
+        ..MAGIC_BYTES if begins || MAGIC.iter().any(|(magic, _)| magic.starts_with(bytes)) => Look::TooFew,
+        _ => Look::Plain,
+    }
+}
+
+impl<R: Read> Unpacked<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { state: State::New(Counted { input, bytes: 0 }), packing: None, bytes_read: 0 }
+    }
+
+    /// Returns what the input is packed in, once something was read.
+    pub(super) fn packing(&self) -> Option<Packing> {
+        self.packing
+    }
+
+    /// Returns how many bytes of the input have been read, packed as they are.
+    pub(super) fn bytes_read(&self) -> u64 {
+        match &self.state {
+            State::New(input) | State::Plain(input) => input.bytes,
+            State::Gzip(gzip) => gzip.get_ref().get_ref().get_ref().1.bytes,
+            State::Zstd(zstd) => zstd.get_ref().get_ref().get_ref().1.bytes,
+            State::Zip(_) | State::Ended => self.bytes_read,
+        }
+    }
+
+    /// Reads into `buf`, which has room for more than a magic number, until something is known or came out; returns the
+    /// number of bytes, 0 at the end. It blocks as long as one read of the input blocks, except where that gave too few
+    /// bytes to go on with.
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        loop {
+            let read = match self.try_read(buf) {
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read,
+            };
+            if read.is_err() {
+                self.bytes_read = self.bytes_read();
+                self.state = State::Ended;
+            }
+            return read;
+        }
+    }
+
+    fn try_read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        match &mut self.state {
+            State::New(_) => self.begin(buf),
+            State::Plain(input) => Ok(input.read(buf)?),
+            State::Gzip(gzip) => gzip.read(buf).map_err(|error| damaged(Packing::Gzip, error)),
+            State::Zstd(zstd) => zstd.read(buf).map_err(|error| damaged(Packing::Zstd, error)),
+            State::Zip(member) => {
+                let read = member.read(buf);
+                // Once it has failed, its input is gone.
+                self.bytes_read = member.get_ref().map_or(self.bytes_read, |input| input.get_ref().get_ref().1.bytes);
+                read
+            }
+            State::Ended => Ok(0),
+        }
+    }
+
+    /// Reads the first bytes. Those of a file that is not packed are handed over as they are.
+    fn begin(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let State::New(mut input) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(0) };
+        let mut read = 0;
+        let packing = loop {
+            let more = match input.read(&mut buf[read..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                more => more?,
+            };
+            read += more;
+            match look(&buf[..read]) {
+                Look::Packed(packing) => break packing,
+                Look::TooFew if more > 0 => {}
+                Look::Plain | Look::TooFew => {
+                    self.state = State::Plain(input);
+                    return Ok(read);
+                }
+            }
+        };
+        self.packing = Some(packing);
+        let rewound = BufReader::new(Cursor::new(buf[..read].to_vec()).chain(input));
+        self.state = match packing {
+            Packing::Gzip => State::Gzip(Box::new(MultiGzDecoder::new(rewound))),
+            Packing::Zstd => {
+                let mut zstd = zstd::stream::read::Decoder::with_buffer(rewound)?;
+                zstd.window_log_max(ZSTD_WINDOW_LOG)?;
+                State::Zstd(Box::new(zstd))
+            }
+            Packing::Zip => State::Zip(Box::new(Member::of_stream(rewound))),
+        };
+        self.try_read(buf)
+    }
+}
+
+impl Unpacked<Box<dyn Read + Send>> {
+    /// Opens a file. Of a zip the directory at its end is read first, so that one with several files is refused before
+    /// anything of it is used.
+    pub(super) fn open(mut file: File) -> Result<Self, ReadError> {
+        let mut magic = [0; MAGIC_BYTES];
+        // A pipe cannot be read twice, and what is no file has no directory at its end.
+        if !file.metadata()?.is_file() {
+            return Ok(Self::new(Box::new(file)));
+        }
+        let read = read_up_to(&mut file, &mut magic)?;
+        io::Seek::rewind(&mut file)?;
+        if !matches!(look(&magic[..read]), Look::Packed(Packing::Zip)) {
+            return Ok(Self::new(Box::new(file)));
+        }
+        let input = Counted { input: Box::new(file.try_clone()?) as Box<dyn Read + Send>, bytes: 0 };
+        let rewound = BufReader::new(Cursor::new(Vec::new()).chain(input));
+        let member = Member::of_file(&mut file, rewound)?;
+        Ok(Self { state: State::Zip(Box::new(member)), packing: Some(Packing::Zip), bytes_read: 0 })
+    }
+}
+
+fn read_up_to(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < buf.len() {
+        match input.read(&mut buf[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// Says that packed data are damaged, or where the input itself failed, that.
+pub(super) fn damaged(packing: Packing, error: io::Error) -> ReadError {
+    let packing = packing.as_str();
+    if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+        return error.into();
+    }
+    let message = match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            format!("expected more {packing} data, got the end of the file: it was cut off, fetch it again")
+        }
+        _ => format!("expected sound {packing} data, got damaged ones, fetch the file again: {error}"),
+    };
+    io::Error::new(error.kind(), message).into()
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    input: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buf)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, Crc, write::GzEncoder};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &[u8] = b"date,open,high,low,close\n2024-01-02,2,4,1,3\n";
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        // With a checksum, as its own tool writes one.
+        let mut encoder = zstd::Encoder::new(Vec::new(), 0).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// How a file is written into a zip.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum How {
+        Stored,
+        Deflated,
+        /// Deflated, with the sizes behind the data, marked or not.
+        Streamed {
+            marked: bool,
+            wide: bool,
+        },
+        Encrypted,
+        Method(u16),
+    }
+
+    /// Writes a zip of these files. By hand, since writers do not write what they should not.
+    fn zip(files: &[(&str, &[u8], How)]) -> Vec<u8> {
+        let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+        for (name, text, how) in files {
+            let data = match how {
+                How::Deflated | How::Streamed { .. } => {
+                    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::default());
+                    encoder.write_all(text).unwrap();
+                    encoder.finish().unwrap()
+                }
+                _ => text.to_vec(),
+            };
+            let (flags, method) = match how {
+                How::Stored => (0_u16, 0_u16),
+                How::Deflated => (0, 8),
+                How::Streamed { .. } => (8, 8),
+                How::Encrypted => (1, 8),
+                How::Method(method) => (0, *method),
+            };
+            let mut crc = Crc::new();
+            crc.update(text);
+            let sizes = [crc.sum(), data.len() as u32, text.len() as u32];
+            let here = if matches!(how, How::Streamed { .. }) { [0; 3] } else { sizes };
+            let extra: &[u8] = match how {
+                How::Streamed { wide: true, .. } => &[1, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                _ => &[],
+            };
+            let header = |sizes: [u32; 3], extra: &[u8]| {
+                let mut header = [20_u16.to_le_bytes(), flags.to_le_bytes(), method.to_le_bytes()].concat();
+                header.extend([0; 4]);
+                header.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
+                header.extend((name.len() as u16).to_le_bytes());
+                header.extend((extra.len() as u16).to_le_bytes());
+                header
+            };
+            directory.extend(b"PK\x01\x02\x14\0");
+            directory.extend(header(sizes, &[]));
+            directory.extend([0; 10]);
+            directory.extend((bytes.len() as u32).to_le_bytes());
+            directory.extend(name.as_bytes());
+            bytes.extend(b"PK\x03\x04");
+            bytes.extend(header(here, extra));
+            bytes.extend(name.as_bytes());
+            bytes.extend(extra);
+            bytes.extend(&data);
+            if let How::Streamed { marked, wide } = how {
+                bytes.extend(if *marked { &b"PK\x07\x08"[..] } else { &[] });
+                bytes.extend(sizes[0].to_le_bytes());
+                for size in &sizes[1..] {
+                    let size = u64::from(*size).to_le_bytes();
+                    bytes.extend(if *wide { &size[..] } else { &size[..4] });
+                }
+            }
+        }
+        let (start, count) = (bytes.len() as u32, files.len() as u16);
+        bytes.extend(&directory);
+        bytes.extend(b"PK\x05\x06\0\0\0\0");
+        bytes.extend([count.to_le_bytes(), count.to_le_bytes()].concat());
+        bytes.extend((directory.len() as u32).to_le_bytes());
+        bytes.extend(start.to_le_bytes());
+        bytes.extend([0; 2]);
+        bytes
+    }
+
+    fn one(how: How) -> Vec<u8> {
+        zip(&[("bars/", b"", How::Stored), ("bars/a.csv", TEXT, how), ("__MACOSX/bars/._a.csv", b"x", How::Stored)])
+    }
+
+    /// Hands out one byte at a time, as the slowest of pipes.
+    struct Drip<'a>(&'a [u8]);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut buf[..1])
+        }
+    }
+
+    fn drain(mut unpacked: Unpacked<impl Read>) -> (Vec<u8>, Option<Packing>, u64, Result<(), String>) {
+        let (mut text, mut buf) = (Vec::new(), [0; 1024]);
+        let result = loop {
+            match unpacked.read(&mut buf) {
+                Ok(0) => break Ok(()),
+                Ok(read) => text.extend(&buf[..read]),
+                Err(error) => break Err(error.to_string()),
+            }
+        };
+        assert_eq!(unpacked.read(&mut buf).unwrap(), 0, "an end stays one");
+        (text, unpacked.packing(), unpacked.bytes_read(), result)
+    }
+
+    fn from_file(bytes: &[u8]) -> Result<(Vec<u8>, Option<Packing>, u64, Result<(), String>), String> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        Unpacked::open(file).map(drain).map_err(|error| error.to_string())
+    }
+
+    // Red if a second member is forgotten, a container is known by more than its first bytes, or what has the letters PK
+    // at its front is taken for a zip.
+    #[test]
+    fn the_first_bytes_tell_what_a_file_is_packed_in() {
+        let streamed = |marked, wide| one(How::Streamed { marked, wide });
+        let skippable = [&b"\x5a\x2a\x4d\x18\x02\0\0\0ab"[..], &zstd(TEXT)].concat();
+        for (bytes, packing) in [
+            (TEXT.to_vec(), None),
+            (gzip(TEXT), Some(Packing::Gzip)),
+            ([gzip(&TEXT[..10]), gzip(b""), gzip(&TEXT[10..])].concat(), Some(Packing::Gzip)),
+            (zstd(TEXT), Some(Packing::Zstd)),
+            ([zstd(&TEXT[..10]), zstd(&TEXT[10..])].concat(), Some(Packing::Zstd)),
+            (skippable, Some(Packing::Zstd)),
+            (one(How::Stored), Some(Packing::Zip)),
+            (one(How::Deflated), Some(Packing::Zip)),
+            (streamed(true, false), Some(Packing::Zip)),
+            (streamed(false, false), Some(Packing::Zip)),
+            (streamed(true, true), Some(Packing::Zip)),
+        ] {
+            let expected = (TEXT.to_vec(), packing, bytes.len() as u64, Ok(()));
+            assert_eq!(drain(Unpacked::new(&bytes[..])), expected);
+            assert_eq!(drain(Unpacked::new(Drip(&bytes))), expected);
+            let from_file = from_file(&bytes).unwrap();
+            assert_eq!((&from_file.0, from_file.1, &from_file.3), (&expected.0, expected.1, &expected.3));
+        }
+        for text in [&b"PK,a\n"[..], b"PK\x03", b"P", b"\x28\xb5", b"", b"Price,Close\n"] {
+            let expected = (text.to_vec(), None, text.len() as u64, Ok(()));
+            assert_eq!(drain(Unpacked::new(text)), expected);
+            assert_eq!(drain(Unpacked::new(Drip(text))), expected);
+        }
+    }
+
+    // Red if the rows before a cut are lost with it, or a file that lacks its end passes for a whole one.
+    #[test]
+    fn what_is_cut_off_fails_after_what_came_before() {
+        let text = TEXT.repeat(20_000);
+        let cut = |mut bytes: Vec<u8>, by: usize| {
+            bytes.truncate(bytes.len() - by);
+            bytes
+        };
+        let zip = zip(&[("a.csv", &text, How::Deflated)]);
+        let streamed = self::zip(&[("a.csv", &text, How::Streamed { marked: true, wide: false })]);
+        // The directory of these has 51 bytes, its end 22.
+        for (bytes, packing) in [
+            (cut(gzip(&text), 1), "gzip"),
+            (cut(gzip(&text), 100), "gzip"),
+            (cut(zstd(&text), 1), "zstd"),
+            (cut(zip.clone(), 51 + 22), "zip"),
+            (cut(zip, 51 + 22 + 100), "zip"),
+            (cut(streamed.clone(), 51 + 22 + 8), "zip"),
+            (cut(streamed, 51 + 22 + 16 + 100), "zip"),
+        ] {
+            let expected = format!(
+                "cannot read: expected more {packing} data, got the end of the file: it was cut off, fetch it again"
+            );
+            for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), from_file(&bytes).unwrap()] {
+                assert_eq!(result, Err(expected.clone()));
+                assert!(out.len() > text.len() / 2 && text.starts_with(&out), "{packing}: {} bytes", out.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_fails() {
+        let flip = |mut bytes: Vec<u8>, at: usize| {
+            bytes[at] ^= 0x55;
+            bytes
+        };
+        let (gz, stored) = (gzip(TEXT), one(How::Stored));
+        let at = stored.windows(TEXT.len()).position(|window| window == TEXT).unwrap();
+        for (bytes, packing) in [
+            (flip(gz.clone(), gz.len() - 6), "gzip"),
+            (flip(zstd(TEXT), 10), "zstd"),
+            (flip(stored, at + 5), "zip"),
+            ([&gz[..], b"rubbish, not a member"].concat(), "gzip"),
+            ([b"PK\x03\x04", &[0; 40][..]].concat(), "zip"),
+        ] {
+            let (_, _, _, result) = drain(Unpacked::new(&bytes[..]));
+            let error = result.unwrap_err();
+            let expected =
+                format!("cannot read: expected sound {packing} data, got damaged ones, fetch the file again: ");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_zip_that_is_not_one_file_is_refused_before_anything_is_read_where_it_can_be() {
+        let two = zip(&[("x/", b"", How::Stored), ("x/a.csv", TEXT, How::Deflated), ("b.csv", TEXT, How::Stored)]);
+        let many: Vec<String> = (0..12).map(|n| format!("{n}.csv")).collect();
+        let many: Vec<_> = many.iter().map(|name| (name.as_str(), TEXT, How::Stored)).collect();
+        let advice = "load one with `unzip -p ZIP NAME | mds ingest ... -`";
+        assert_eq!(
+            from_file(&two).unwrap_err(),
+            format!("expected one file in the zip, got 2 (\"x/a.csv\", \"b.csv\"): {advice}")
+        );
+        let error = from_file(&zip(&many)).unwrap_err();
+        assert!(
+            error.starts_with("expected one file in the zip, got 12 (\"0.csv\", ") && error.contains("\"9.csv\")"),
+            "{error}"
+        );
+        let (text, _, _, result) = drain(Unpacked::new(&two[..]));
+        assert_eq!(
+            (&text[..], result),
+            (TEXT, Err(format!("expected one file in the zip, got at least two (\"x/a.csv\", \"b.csv\"): {advice}")))
+        );
+        for (bytes, expected) in [
+            (zip(&[]), "expected one file in the zip, got none"),
+            (zip(&[("x/", b"", How::Stored)]), "expected one file in the zip, got none"),
+            (
+                zip(&[
+                    ("[Content_Types].xml", b"<xml/>", How::Deflated),
+                    ("xl/workbook.xml", b"<xml/>", How::Deflated),
+                ]),
+                "expected CSV or JSON, got an Excel workbook: save it as CSV first",
+            ),
+            (
+                zip(&[("a.csv", TEXT, How::Encrypted)]),
+                "expected stored or deflated data for \"a.csv\" in the zip, got an encrypted file: unpack it first",
+            ),
+            (
+                zip(&[("a.csv", TEXT, How::Method(14))]),
+                "expected stored or deflated data for \"a.csv\" in the zip, got the compression method 14: unpack it first",
+            ),
+        ] {
+            assert_eq!(drain(Unpacked::new(&bytes[..])).3, Err(expected.to_owned()));
+            let file = from_file(&bytes).map(|drained| drained.3);
+            assert!(matches!(&file, Err(error) | Ok(Err(error)) if error == expected), "{file:?}");
+        }
+    }
+
+    // Red if anything is unpacked as a whole: what comes out is a thousand times what goes in.
+    #[test]
+    fn a_bomb_streams_by() {
+        const SIZE: usize = 16 << 20;
+        let zeros = io::repeat(b'0').take(SIZE as u64);
+        let mut gz = flate2::read::GzEncoder::new(zeros, Compression::fast());
+        let mut packed = Vec::new();
+        gz.read_to_end(&mut packed).unwrap();
+        assert!(packed.len() < SIZE / 100);
+        let (mut unpacked, mut buf, mut out) = (Unpacked::new(&packed[..]), vec![0; 64 << 10], 0);
+        let mut most = 0;
+        loop {
+            let before = unpacked.bytes_read();
+            match unpacked.read(&mut buf).unwrap() {
+                0 => break,
+                read => out += read,
+            }
+            most = most.max(unpacked.bytes_read() - before);
+        }
+        assert_eq!(out, SIZE);
+        assert!(most <= 64 << 10, "{most} bytes were taken in one step");
+    }
+
+    proptest! {
+        // Red if a header that promises more than there is, or a length that wraps, ends in a panic.
+        #[test]
+        fn damage_never_panics(
+            which in 0..4_usize,
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = match which {
+                0 => gzip(TEXT),
+                1 => zstd(TEXT),
+                2 => one(How::Deflated),
+                _ => one(How::Streamed { marked: true, wide: true }),
+            };
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.truncate(cut.index(bytes.len()) + 1);
+            let _ = (drain(Unpacked::new(&bytes[..])), from_file(&bytes));
+        }
+    }
+}
