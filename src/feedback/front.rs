@@ -177,8 +177,15 @@ impl Feedback {
         while alive.changed().await.is_ok() {}
     }
 
+    /// Returns the present of the coordinators that are meant, and a channel that closes with the bus.
+    pub(super) fn seen_by(&self, followed: &[Selector]) -> (Vec<FeedbackEvent>, watch::Receiver<()>) {
+        let mut events = self.present.lock().all();
+        events.retain(|event| followed.is_empty() || followed.iter().any(|selector| selector.selects(event)));
+        (events, self.alive.clone())
+    }
+
     /// Its mailbox stays open for a moment after the actor has been dropped, and is no evidence.
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.alive.has_changed().is_ok()
     }
 }

@@ -26,6 +26,10 @@ mod failure;
 mod formats;
 #[cfg(feature = "cli")]
 mod fuzz;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod hook;
+#[cfg(feature = "testing")]
+mod hostile;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
@@ -41,6 +45,14 @@ mod memory;
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
+#[cfg(feature = "testing")]
+mod rate;
+#[cfg(all(feature = "testing", feature = "receiver"))]
+mod receiver;
+#[cfg(all(feature = "cli", feature = "receiver", feature = "testing"))]
+mod remote;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod secrets;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -48,5 +60,9 @@ mod sqlite;
 mod store;
 #[cfg(feature = "testing")]
 mod support;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod webhooks;
+#[cfg(all(feature = "cli", feature = "sqlite", feature = "testing", feature = "webhooks"))]
+mod webhooks_command;
 #[cfg(feature = "testing")]
 mod workers;

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use market_data_store::{
-    Batch, Coordinator, MarketDataStore, Refusal, SinkError, WriteHandle, policy::Overflow, sink::MemorySink,
+    Batch, Coordinator, Feedback, Level, MarketDataStore, RateCoordinator, Refusal, SinkError, WriteHandle,
+    policy::Overflow, sink::MemorySink, testing::EventSeries,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, settings, tick, ticks, within};
 
 /// Every metric as `name{labels}`, the labels by name.
-fn seen(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
+pub fn seen(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
     let entries = recorder.snapshotter().snapshot().into_vec();
     let value = |value: DebugValue| match value {
         DebugValue::Counter(count) => count as f64,
@@ -88,6 +89,30 @@ async fn counters_and_gauges_tell_what_happened() {
     assert_eq!(end[&format!("mds_coord_workers_alive{{{c}}}")], 0.0);
 }
 
+/// Red when a limiter shows its scale or level late, not at all, or under another name than its own or its ids.
+#[actix::test]
+async fn a_limiter_shows_its_scale_and_level_by_its_name() {
+    let recorder = DebuggingRecorder::new();
+    let feedback = Feedback::private();
+    let follow = |ids: &[&str]| RateCoordinator::follow(&feedback, ids.to_vec());
+    let _limiters = {
+        let _recorder = metrics::set_default_local_recorder(&recorder);
+        [follow(&["bars", "db1:x/ticks"]).start(), follow(&["ticks"]).name("backfill").start(), follow(&[]).start()]
+    };
+    let mut bars = EventSeries::new("bars");
+    for level in [Level::Hard, Level::Soft] {
+        feedback.publish(bars.next(level));
+        within(PATIENCE, feedback.idle()).await;
+    }
+    let now = seen(&recorder);
+    let get = |name: &str, limiter: &str| now[&format!("mds_rate_{name}{{limiter={limiter}}}")];
+    assert_eq!(get("level", "bars,db1:x/ticks"), 1.0);
+    let rising = get("scale", "bars,db1:x/ticks");
+    assert!(rising > 0.0 && rising <= 0.5, "{rising}");
+    assert_eq!((get("level", "backfill"), get("scale", "backfill")), (0.0, 1.0));
+    assert_eq!(get("level", "all"), 1.0);
+}
+
 /// Red when a metric is added, renamed or dropped in the code alone.
 #[test]
 fn the_readme_lists_every_metric_and_no_other() {
@@ -97,7 +122,9 @@ fn the_readme_lists_every_metric_and_no_other() {
             .split(quote)
             .map(ToOwned::to_owned)
             .filter(|name| {
-                ["mds_coord_", "mds_worker_", "mds_feedback_"].iter().any(|prefix| name.starts_with(prefix))
+                ["mds_coord_", "mds_worker_", "mds_feedback_", "mds_rate_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
                     && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
             })
             .collect();

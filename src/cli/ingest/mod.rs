@@ -27,7 +27,6 @@ mod lines;
 mod missing;
 mod named;
 mod object;
-mod outage;
 mod prices;
 mod problem;
 mod report;
@@ -50,7 +49,7 @@ use std::{
 
 use smol_str::SmolStr;
 
-pub(super) use self::command::exit_of;
+pub(super) use self::command::{complain_of_lost, exit_of};
 use self::{
     array::ArraySplitter,
     csv::Csv,
