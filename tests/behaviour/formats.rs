@@ -251,6 +251,11 @@ fn klines_of_binance_are_known_by_their_shape_and_their_name() {
     ] {
         assert_eq!(refusal(dir.path(), options, "BTCUSDT-1m-2024-01-02.csv"), expected);
     }
+    // Under another name the klines themselves say how long they are.
+    fs::copy(fixture("BTCUSDT-1m-2024-01-02.csv"), dir.path().join("btc.csv")).unwrap();
+    let error = refusal(dir.path(), &["--symbol", "BTCUSDT", "--timeframe", "1h"], "btc.csv");
+    let expected = "expected klines of 1h as --timeframe says, got one of 60 seconds: \"1704153600000,44179.55000000,";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]

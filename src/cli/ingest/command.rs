@@ -79,8 +79,8 @@ pub struct Args {
     #[arg(long, value_name = "F")]
     ts_format: Option<TimeFormat>,
     /// Which column is what, by its name or its number from 1, where the names in the file do not say it or there are
-    /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume, symbol,
-    /// timeframe, vendor.
+    /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume,
+    /// symbol, timeframe, vendor.
     #[arg(long, value_name = "NAME=COLUMN,...")]
     map: Option<ColumnMap>,
     #[command(flatten)]

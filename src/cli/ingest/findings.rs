@@ -93,7 +93,7 @@ impl fmt::Display for Findings {
         }
         write!(f, "; times without offset in {}", self.zone)?;
         if self.lines_skipped > 0 {
-            write!(f, "; {} lines in front of the header skipped", self.lines_skipped)?;
+            write!(f, "; lines in front of the header: {}", self.lines_skipped)?;
         }
         if let Some(ignored) = &self.ignored_columns {
             write!(f, "; ignored columns: {ignored}")?;

@@ -6,7 +6,10 @@ use super::{
     csv::{Fields, FieldsOf},
     rows::{Cells, Rows, is_absent},
 };
-use crate::quoted::Quoted;
+use crate::{
+    quoted::Quoted,
+    record::{Timeframe, Unit},
+};
 
 /// From so many numbers in a line it is a row.
 const NUMBERS_OF_A_ROW: usize = 4;
@@ -69,6 +72,7 @@ impl Layout {
             return by_number(&names, delimiter, rows);
         }
         if is_kline(&names) && rows.map().is_empty() {
+            check_span(&names, rows).map_err(|message| NoHeader { message, likeness: usize::MAX, is_row: true })?;
             rows.set_dialect(Dialect::Klines);
             let mut roles = [None; ROLES];
             KLINE.iter().enumerate().for_each(|(index, role)| roles[*role as usize] = Some(index));
@@ -135,7 +139,7 @@ fn by_number(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<First, No
     }
     let mut prices = PRICES.into_iter().filter_map(|role| roles[role as usize]).map(|index| names[index]);
     let is_header = prices.all(|cell| !is_absent(cell) && cell.parse::<f64>().is_err());
-    if is_header && !rows.map().is_empty() {
+    if is_header {
         return by_name(names, delimiter, rows).map(First::Header);
     }
     rows.set_dialect(Dialect::Mapped);
@@ -237,6 +241,35 @@ fn is_kline(names: &[&str]) -> bool {
         && names.iter().all(|name| name.parse::<f64>().is_ok_and(f64::is_finite))
         && names[0].len() == names[KLINE_CLOSE_TIME].len()
         && epoch(names[0]).zip(epoch(names[KLINE_CLOSE_TIME])).is_some_and(|(open, close)| open < close)
+}
+
+/// Looks whether a kline ends as long after its beginning as its timeframe says: minutes loaded as hours would be lost
+/// to each other's keys.
+fn check_span(names: &[&str], rows: &Rows) -> Result<(), String> {
+    let number = |index: usize| names[index].parse::<u64>().unwrap_or(0);
+    let a_second = if names[0].len() == 16 { 1_000_000 } else { 1_000 };
+    // The last instant belongs to the kline.
+    let span = (number(KLINE_CLOSE_TIME) + 1).saturating_sub(number(0)) / a_second;
+    match rows.fixed_timeframe() {
+        Some((timeframe, who)) if seconds(*timeframe).is_some_and(|seconds| seconds != span) => Err(format!(
+            "expected klines of {timeframe} as {who} says, got one of {span} seconds: {}",
+            Quoted(&names.join(","))
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the length of a timeframe, if it always has the same.
+fn seconds(timeframe: Timeframe) -> Option<u64> {
+    let unit = match timeframe.unit() {
+        Unit::Second => 1,
+        Unit::Minute => 60,
+        Unit::Hour => 3_600,
+        Unit::Day => 86_400,
+        Unit::Week => 604_800,
+        Unit::Month | Unit::Year => return None,
+    };
+    Some(u64::from(timeframe.count().get()) * unit)
 }
 
 /// Looks whether the columns that `--map` names are there.

@@ -189,9 +189,9 @@ impl<R: Read> BarReader<R> {
     ///
     /// # Errors
     /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
-    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a zip
-    /// that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
-    /// were handed over, and are right.
+    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a
+    /// zip that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
+    /// were handed over.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
@@ -230,10 +230,7 @@ impl<R: Read> BarReader<R> {
             zone: self.rows.zone().clone(),
             symbol: self.rows.fixed_symbol().cloned(),
             timeframe: self.rows.fixed_timeframe().copied(),
-            lines_skipped: match &self.format {
-                Some(Parser::Csv(csv)) => csv.lines_skipped(),
-                _ => 0,
-            },
+            lines_skipped: self.lines_skipped(),
             ignored_columns: self.rows.ignored_columns(),
         }
     }
@@ -245,7 +242,18 @@ impl<R: Read> BarReader<R> {
         if self.at_end && self.format.is_none() {
             notes.push("the file is empty".into());
         }
+        match self.lines_skipped() {
+            0 => {}
+            lines => notes.push(format!("lines in front of the header, passed over: {lines}")),
+        }
         notes
+    }
+
+    fn lines_skipped(&self) -> u64 {
+        match &self.format {
+            Some(Parser::Csv(csv)) => csv.lines_skipped(),
+            _ => 0,
+        }
     }
 
     /// Turns what is in memory into rows, as far as it is complete and the chunk has room.

@@ -201,7 +201,7 @@ mod tests {
     proptest! {
         // Red if the integer is rounded before it is divided, or multiplied by the double nearest to a billionth.
         #[test]
-        fn billionths_become_the_double_nearest_to_the_decimal(count in any::<i64>().prop_filter("", |n| *n != i64::MAX), shift in 0..40_u32) {
+        fn billionths_become_the_double_nearest_to_the_decimal(count in any::<i64>(), shift in 0..40_u32) {
             let count: i64 = count >> shift;
             let sign = if count < 0 { "-" } else { "" };
             let (whole, rest) = (count.unsigned_abs() / 1_000_000_000, count.unsigned_abs() % 1_000_000_000);

@@ -65,6 +65,13 @@ fn refusal(bytes: &[u8], name: &str) -> Option<String> {
     if let Some((_, kind)) = OTHER.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(format!("expected CSV or JSON, got {kind}: export it as CSV first"));
     }
+    // Its mark stands far behind the name with which it begins, so a slow pipe may not have brought it yet.
+    if bytes.get(257..262) == Some(b"ustar") {
+        return Some(
+            "expected CSV or JSON, got a tar archive: unpack it first, as in `tar -xOf FILE NAME | mds ingest ... -`"
+                .into(),
+        );
+    }
     let first = &bytes[..bytes.len().min(ENOUGH)];
     // Latin letters in UTF-16 have a zero byte each, before or behind.
     let every_second =
@@ -126,6 +133,10 @@ mod tests {
             let error = format(bytes, true, "in/bars.parquet").unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+        let mut tar = b"bars/a_long_name.csv".to_vec();
+        tar.resize(257, 0);
+        tar.extend(b"ustar\x0000");
+        assert!(format(&tar, false, "-").unwrap_err().to_string().contains("got a tar archive: unpack it first"));
         assert!(format(&vec![b' '; MAX_LINE_BYTES + 1], false, "-").is_err());
     }
 }

@@ -379,6 +379,8 @@ fn a_few_lines_may_stand_in_front_of_the_header() {
     for preamble in ["https://example.com\n", "sep=,\n", "# a\n\n# b, c\n# d\n# e\n# f\n", "Report,2024\n\n"] {
         let all = read(format!("{preamble}{table}")).unwrap();
         assert_eq!((lines(&all), rejections(&all)), (vec![GOOD.to_owned()], vec![]), "{preamble}");
+        let passed_over = preamble.lines().filter(|line| !line.is_empty()).count();
+        assert_eq!(all.notes, [format!("lines in front of the header, passed over: {passed_over}")]);
     }
     assert!(refusal(format!("{}{table}", "x\n".repeat(6))).starts_with("expected a column for time, open, "));
     // The line that looks most like a header is the one to speak of, and behind a row there is none.
@@ -386,6 +388,29 @@ fn a_few_lines_may_stand_in_front_of_the_header() {
         refusal(format!("x\ndate,open,high,low,x\n2024-01-02,2,4,1,3\n{table}")).contains("got a header with \"date, ")
     );
     assert!(refusal(format!("x\n2024-01-02,2,4,1,3\n{table}")).contains("got data: \"2024-01-02,2,4,1,3\""));
+}
+
+#[test]
+fn what_was_found_out_about_a_file_is_said_in_one_line() {
+    let found = |text: &str, options: ReadOptions| {
+        let mut reader = BarReader::new(text.as_bytes(), options);
+        let mut chunk = Chunk::default();
+        while reader.next_chunk(&mut chunk).unwrap() {}
+        reader.findings().to_string()
+    };
+    let kline = "1704067200000,2,4,1,3,10,1704067259999,1,1,1,1,0\n";
+    let binance = ReadOptions { name: "in/BTCUSDT-1m-2024-01.csv".into(), ..ReadOptions::default() };
+    assert_eq!(
+        found(kline, binance),
+        "Binance klines; BTCUSDT by the file's name, 1m by the file's name; times without offset in UTC"
+    );
+    let zone = Some("Europe/Berlin".parse().unwrap());
+    let csv = "https://example.com\nsymbol,date,open,high,low,close,adj\nES,2024-01-02,2,4,1,3,3\n";
+    assert_eq!(
+        found(csv, ReadOptions { zone, timeframe: Some(Timeframe::DAY), ..ReadOptions::default() }),
+        "CSV; symbols by column, 1d by --timeframe; times without offset in Europe/Berlin; lines in front of the header: 1; ignored \
+         columns: adj"
+    );
 }
 
 #[test]
@@ -708,7 +733,15 @@ fn damaged_file() -> impl Strategy<Value = Vec<u8>> {
         ]),
         0..12,
     )
-    .prop_map(|lines| format!("date,open,high,low,close,volume\n{}", lines.join("\n")).into_bytes());
+    .prop_map(|lines| lines.join("\n"));
+    let header = prop::sample::select(vec![
+        "date,open,high,low,close,volume\n",
+        "https://example.com\n\nUnix,open,high,low,close,Volume BTC\n",
+        "Price,Open,High,Low,Close,Volume\nTicker,ES,ES,ES,ES,ES\nDate,,,,,\n",
+        ",Open,Open,High,High,Low,Low,Close,Close\n,A,B,A,B,A,B,A,B\nDate,,,,,,,,\n2024-01-02,1,2,1,2,1,2,1,2\n",
+        "date;open;high;low;close;volume\n2024-01-02;1,5;4;1;3;10\n",
+    ]);
+    let csv = (header, csv).prop_map(|(header, lines)| format!("{header}{lines}").into_bytes());
     let object = prop::sample::select(vec![
         r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3}"#,
         r#"{"t":"1/13/1999","o":2,"h":4,"l":1,"c":3,"x":[{"]":1}]}"#,

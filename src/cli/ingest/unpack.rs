@@ -354,7 +354,10 @@ mod tests {
         }
     }
 
-    fn drain(mut unpacked: Unpacked<impl Read>) -> (Vec<u8>, Option<Packing>, u64, Result<(), String>) {
+    /// What came out, of what, how many bytes were read, and how it ended.
+    type Drained = (Vec<u8>, Option<Packing>, u64, Result<(), String>);
+
+    fn drain(mut unpacked: Unpacked<impl Read>) -> Drained {
         let (mut text, mut buf) = (Vec::new(), [0; 1024]);
         let result = loop {
             match unpacked.read(&mut buf) {
@@ -367,7 +370,7 @@ mod tests {
         (text, unpacked.packing(), unpacked.bytes_read(), result)
     }
 
-    fn from_file(bytes: &[u8]) -> Result<(Vec<u8>, Option<Packing>, u64, Result<(), String>), String> {
+    fn from_file(bytes: &[u8]) -> Result<Drained, String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         io::Seek::rewind(&mut file).unwrap();
@@ -416,6 +419,7 @@ mod tests {
         };
         let zip = zip(&[("a.csv", &text, How::Deflated)]);
         let streamed = self::zip(&[("a.csv", &text, How::Streamed { marked: true, wide: false })]);
+        let stored = self::zip(&[("a.csv", &text, How::Stored)]);
         // The directory of these has 51 bytes, its end 22.
         for (bytes, packing) in [
             (cut(gzip(&text), 1), "gzip"),
@@ -423,6 +427,7 @@ mod tests {
             (cut(zstd(&text), 1), "zstd"),
             (cut(zip.clone(), 51 + 22), "zip"),
             (cut(zip, 51 + 22 + 100), "zip"),
+            (cut(stored, 51 + 22 + 100), "zip"),
             (cut(streamed.clone(), 51 + 22 + 8), "zip"),
             (cut(streamed, 51 + 22 + 16 + 100), "zip"),
         ] {

@@ -163,7 +163,7 @@ impl<R: BufRead> Member<R> {
                 return Ok(());
             }
         };
-        // The decoder takes an input that ends for an end of its data.
+        // An input that ends too early looks like an end of stored data.
         if input.fill_buf().map_err(|error| damaged(Packing::Zip, error))?.is_empty() && (left > 0 || sizes.is_none()) {
             return Err(damaged(Packing::Zip, io::ErrorKind::UnexpectedEof.into()));
         }
@@ -265,7 +265,7 @@ impl Header {
                 read_descriptor(input, self.wide).map_err(|error| damaged(Packing::Zip, error))?;
                 return Ok(());
             }
-            None => return Err(several(&[self.name.clone()], "another one")),
+            None => return Err(several(std::slice::from_ref(&self.name), "another one")),
         };
         let skipped = io::copy(&mut input.take(sizes.packed), &mut io::sink())?;
         if skipped < sizes.packed {
