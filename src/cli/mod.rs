@@ -113,6 +113,9 @@ pub fn run() -> Exit {
     if !loaded.is_set("MDS_SOURCE") {
         loaded.settings.source = Settings::source_of_command(cli.command.name());
     }
+    if matches!(cli.command, Command::Ingest(_)) && !loaded.is_set("MDS_COORDINATOR_BATCH_SIZE") {
+        loaded.settings.coordinator.batch_size = ingest::batch_size(&loaded.settings.coordinator);
+    }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),
         Command::Check(args) => check::run(&args, &loaded.settings),

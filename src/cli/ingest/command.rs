@@ -37,7 +37,7 @@ use crate::{
     feedback::{BroadcastError, Delivery, Feedback, Subscribe},
     policy::Level,
     record::{Bar, Timeframe},
-    settings::Settings,
+    settings::{CoordinatorSettings, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
 };
 
@@ -94,6 +94,16 @@ pub struct Args {
     /// Files to load, directories of them, or patterns such as 'data/*.csv'; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// More in one commit gains nothing, and would be written again whole after a failure.
+const MOST_IN_A_BATCH: usize = 5_000;
+
+/// Returns the batch size of a loader that nobody has set: each worker's share of the queue, if that is more than the
+/// default. A file brings more than any queue holds, and each commit waits for the disk, so fewer and larger ones pay;
+/// where little comes, the flush interval ends a batch all the same.
+pub fn batch_size(settings: &CoordinatorSettings) -> usize {
+    settings.batch_size.max(MOST_IN_A_BATCH.min(settings.capacity / settings.workers))
 }
 
 /// Runs the command.
@@ -400,5 +410,20 @@ pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
         StartError::Webhooks(_) => Exit::Configuration,
         StartError::Sqlite(_) => Exit::Unavailable,
         _ => Exit::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red if a small queue makes batches smaller than the default, or a large one without end.
+    #[test]
+    fn a_loader_s_batch_is_a_worker_s_share_of_the_queue_or_the_default() {
+        for (capacity, workers, expected) in [(10_000, 4, 2_500), (1_000, 4, 500), (100_000, 1, 5_000), (1, 1_024, 500)]
+        {
+            let settings = CoordinatorSettings::new(capacity).workers(workers);
+            assert_eq!(batch_size(&settings), expected, "{capacity} and {workers}");
+        }
     }
 }

@@ -61,7 +61,7 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, NoInput> {
         glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
     let mut files = Vec::new();
     for found in glob::glob_with(pattern, like_a_shell)? {
-        let path = found.map_err(|error| io::Error::from(error))?;
+        let path = found.map_err(io::Error::from)?;
         if !path.is_dir() {
             files.push(path);
         }

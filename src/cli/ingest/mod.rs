@@ -60,7 +60,7 @@ use self::{
 };
 pub use self::{
     columns::ColumnMap,
-    command::{Args, run},
+    command::{Args, batch_size, run},
     findings::{Dialect, Findings},
     missing::{Missing, shell_quote},
     times::{InvalidOption, TimeFormat, Zone},
