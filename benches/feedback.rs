@@ -1,5 +1,5 @@
-//! What a level change costs: its publisher, until the last of 1,000 subscribers has handled it, and beside a
-//! subscriber that is stuck. Peers run in the same rounds, so the ratios mean something on a noisy machine.
+//! What a level change costs: its publisher, until the last of 1,000 subscribers has handled it, beside a subscriber
+//! that is stuck, and as a webhook beside a URL that never answers; and what such URLs cost the write path. Peers run in the same rounds, so the ratios mean something on a noisy machine.
 //!
 //! `cargo bench --bench feedback` measures. Without `--bench`, as under `cargo test --benches`, a few rounds show that
 //! it runs.
@@ -167,6 +167,23 @@ fn tokio_broadcast() -> Contender {
     })
 }
 
+/// Runs two contenders in turns, and prints the median of the medians of each.
+fn side_by_side(title: &str, mut contenders: [&mut Contender; 2], runs: usize, run: usize) {
+    let mut medians = [Vec::new(), Vec::new()];
+    for _ in 0..runs {
+        for (contender, medians) in contenders.iter_mut().zip(&mut medians) {
+            (0..run).for_each(|_| contender.round());
+            medians.push(Duration::from_secs_f64(quantile(&contender.crossing, 0.5) / 1e6));
+            contender.crossing.clear();
+        }
+    }
+    println!("\n{title}, medians of {runs} interleaved runs of {run}, us");
+    for (contender, medians) in contenders.iter().zip(&medians) {
+        println!("{:<42}{:>10.1}", contender.name, quantile(medians, 0.5));
+    }
+    println!("{:<42}{:>10.2}", "ratio", quantile(&medians[1], 0.5) / quantile(&medians[0], 0.5));
+}
+
 fn quantile(durations: &[Duration], at: f64) -> f64 {
     let mut sorted = durations.to_vec();
     sorted.sort_unstable();
@@ -224,19 +241,123 @@ fn main() {
         });
         (bus("alone", 1, Delivery::Every), beside)
     });
-    let mut medians = [Vec::new(), Vec::new()];
-    for _ in 0..runs {
-        for (contender, medians) in [&mut alone, &mut beside].into_iter().zip(&mut medians) {
-            (0..run).for_each(|_| contender.round());
-            medians.push(Duration::from_secs_f64(quantile(&contender.crossing, 0.5) / 1e6));
-            contender.crossing.clear();
-        }
-    }
-    println!("\npublish to the handler of a healthy subscriber, medians of {runs} interleaved runs of {run}, us");
-    for (contender, medians) in [&alone, &beside].into_iter().zip(&medians) {
-        println!("{:<42}{:>10.1}", contender.name, quantile(medians, 0.5));
-    }
-    println!("{:<42}{:>10.2}", "ratio", quantile(&medians[1], 0.5) / quantile(&medians[0], 0.5));
+    let title = "publish to the handler of a healthy subscriber";
+    side_by_side(title, [&mut alone, &mut beside], runs, run);
+    #[cfg(feature = "webhooks")]
+    webhooks::measure(runs, run);
     // A stuck thread is never joined.
     std::process::exit(0);
+}
+
+/// Webhooks, over HTTP on loopback.
+#[cfg(feature = "webhooks")]
+mod webhooks {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+    };
+
+    use futures::executor::block_on;
+    use market_data_store::{
+        Bar, Batch, BroadcastConfig, Coordinator, HttpBroadcaster, MarketDataStore, Settings, Sink, SinkError,
+        Timeframe, WriteHandle,
+    };
+
+    use super::*;
+
+    /// Serves each connection on a thread of its own; returns its URL.
+    fn serve(converse: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let converse = converse.clone();
+                std::thread::spawn(move || converse(stream));
+            }
+        });
+        url
+    }
+
+    /// Takes a connection and never says a word.
+    fn hole() -> String {
+        serve(|stream| {
+            std::mem::forget(stream);
+        })
+    }
+
+    fn broadcaster(name: &'static str, with_hole: bool) -> Contender {
+        Contender::new(name, 1, |tape| {
+            let hook = serve(move |mut stream| {
+                let mut request = [0; 4096];
+                // On loopback a request of this size comes whole.
+                while stream.read(&mut request).is_ok_and(|bytes| bytes > 0) {
+                    tape.cross();
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                }
+            });
+            let urls = with_hole.then(hole).into_iter().chain([hook]);
+            let config = BroadcastConfig::new(urls.map(|url| url.parse().expect("a URL")));
+            let feedback = Feedback::private();
+            let broadcasts = HttpBroadcaster::start(config, &feedback).expect("a usable configuration");
+            Box::new(move |event| {
+                let _keep = &broadcasts;
+                feedback.publish(event);
+            })
+        })
+    }
+
+    struct Nowhere;
+
+    impl Sink<Bar> for Nowhere {
+        async fn write(&self, _: &Batch<Bar>) -> Result<(), SinkError> {
+            Ok(())
+        }
+    }
+
+    /// A store whose level changes all the time, and the rates that it reached.
+    fn store(urls: Option<String>) -> (MarketDataStore, WriteHandle<Bar>, Vec<f64>) {
+        let mut settings = Settings::default();
+        settings.coordinator.high_watermark = Some(1_000);
+        settings.coordinator.low_watermark = Some(100);
+        settings.dlq_path = std::env::temp_dir().join("market-data-store-bench");
+        settings.feedback.http.enabled = urls.is_some();
+        settings.feedback.http.endpoint = urls.unwrap_or_default();
+        let builder = MarketDataStore::builder(settings).coordinator(Coordinator::new(Nowhere));
+        let store = builder.spawn().expect("a store in memory");
+        let bars = store.coordinator::<Bar>().expect("its coordinator");
+        (store, bars, Vec::new())
+    }
+
+    pub fn measure(runs: usize, run: usize) {
+        let (mut alone, mut beside) =
+            (broadcaster("alone", false), broadcaster("beside a URL that never answers", true));
+        side_by_side("publish to the request at a healthy URL", [&mut alone, &mut beside], runs, run);
+
+        let records = if run > 10 { 400_000 } else { 2_000 };
+        let bar = Bar::new("ES", Timeframe::MINUTE, Timestamp::default()).ohlc(1.0, 1.0, 1.0, 1.0);
+        // A port that is free again refuses.
+        let refused =
+            format!("http://{}", TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port"));
+        let mut stores = [store(None), store(Some(format!("{},{refused}", hole())))];
+        for _ in 0..runs {
+            for (_, bars, rates) in &mut stores {
+                let begun = Instant::now();
+                let all = block_on(bars.submit_many((0..records).map(|_| bar.clone())));
+                all.expect("nothing is refused");
+                block_on(bars.flush()).expect("nothing is refused");
+                rates.push(records as f64 / begun.elapsed().as_secs_f64());
+            }
+        }
+        println!("\nrecords/s through a store whose level changes all the time, medians of {runs} interleaved runs");
+        let medians = stores.each_mut().map(|(.., rates)| {
+            rates.sort_by(f64::total_cmp);
+            rates[rates.len() / 2]
+        });
+        println!("{:<42}{:>10.0}", "without webhooks", medians[0]);
+        println!("{:<42}{:>10.0}", "to a URL that is silent and one that refuses", medians[1]);
+        println!("{:<42}{:>10.2}", "ratio", medians[1] / medians[0]);
+        for (store, ..) in stores {
+            block_on(store.shutdown(Duration::from_secs(1)));
+        }
+    }
 }

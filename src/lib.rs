@@ -3,8 +3,9 @@
 //!
 //! A [`WriteHandle`] puts records into a bounded queue. Workers take them out in batches and write them through a
 //! [`Sink`], such as the SQLite one. A coordinator watches the size of the queue and publishes each change of its
-//! [`Level`] on a [feedback bus](feedback), from where it reaches subscriber actors and
-//! [watch channels](Feedback::watch). All parts are actix actors; the futures of a handle run on any executor.
+//! [`Level`] on a [feedback bus](feedback), from where it reaches subscriber actors,
+//! [watch channels](Feedback::watch) and, as webhooks, other processes. All parts are actix actors; the futures of a
+//! handle run on any executor.
 //!
 //! ```text
 //!  producer -- submit --> WriteHandle --> bounded queue --> worker x N --> Sink --> store
@@ -13,7 +14,7 @@
 //!                     or is    |               v
 //!                     refused -+        WriteCoordinator -- FeedbackEvent --> FeedbackBus
 //!                                                                                |
-//!                         slows down <-- subscriber actors, watch channels <-----+
+//!               slows down <-- subscriber actors, watch channels, webhooks <-----+
 //! ```
 //!
 //! # Quick start
@@ -65,6 +66,8 @@
 //! - **Isolated subscribers.** One that is slow, stuck, panics or ends delays no other and grows no memory, as long as
 //!   it runs on a thread that is not the others' ([`MarketDataStore::start_actor`]). One that wakes up gets the present
 //!   level, one that comes late too. A gap in `seq` shows what was skipped.
+//! - **Isolated URLs.** A webhook's URL that is slow, away or hostile costs a lane of its own; the latest event of each
+//!   coordinator waits there until it is delivered.
 //! - **Order.** Records with one partition key are written in the order in which they were accepted, through every
 //!   retry and replaced worker.
 //! - **Honest books.** In every [`Health`]: submitted = stored + dead-lettered + dropped + queued + in flight. A record
@@ -103,9 +106,11 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `sqlite` | yes | `SqliteSink`, and [`Coordinator::bars`] and [`MarketDataStore::start`] know `sqlite://`; SQLite is built in |
+//! | `webhooks` | yes | `HttpBroadcaster`, which sends level changes to URLs, and `MDS_FB_HTTP_*`; TLS is built in |
 //! | `cli` | yes | the binary `mds`; embedders do without |
+//! | `receiver` | yes | [`Receiver`]: level changes of other processes, taken in by an actix-web service |
 //! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
-//! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, and actors that die on command |
+//! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, actors that die on command, and signed webhooks made by hand |
 //!
 //! An embedder writes `default-features = false` and picks. The macros of actix (`#[derive(Message)]`,
 //! `#[actix::main]`) name the crate `actix`, so code that uses them needs it in its own Cargo.toml; for everything else
@@ -122,8 +127,10 @@ mod chain;
 pub mod cli;
 pub mod coordinator;
 pub mod dead_letter;
+mod endpoint;
 pub mod feedback;
 pub mod metrics;
+mod panicked;
 pub mod policy;
 mod quoted;
 pub mod record;
@@ -138,11 +145,18 @@ pub use coordinator::{
     CoordinatorReport, Health, Receipt, ReceiptLost, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle,
 };
 pub use dead_letter::{DeadLetter, DeadLetters};
+pub use endpoint::{Endpoint, InvalidEndpoint};
+#[cfg(feature = "webhooks")]
+pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, Broadcasts, HttpBroadcaster};
 pub use feedback::{
     Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, RateBuilder, RateCoordinator, RateLimiter, RateSnapshot,
     Replay, Subscribe, SubscriptionId, feedback_bus,
 };
-pub use policy::{Budget, DropReason, Level, Outcome, Overflow, Reason, Scales};
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub use feedback::{InvalidSecret, WebhookSecret};
+#[cfg(feature = "receiver")]
+pub use feedback::{Receiver, ReceiverSnapshot};
+pub use policy::{Budget, DropReason, Level, Outcome, Overflow, Reason, RemoteState, Scales};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};
@@ -150,6 +164,6 @@ pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, 
 pub use timestamp::{InvalidTimestamp, Timestamp};
 
 /// The README's examples, compiled.
-#[cfg(all(doctest, feature = "sqlite", feature = "actix-web"))]
+#[cfg(all(doctest, feature = "sqlite", feature = "actix-web", feature = "receiver", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -39,6 +39,15 @@ pub const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
 pub const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
 /// Subscribers removed because their actor was gone.
 pub const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
+/// Requests to a receiver of feedback. Label `outcome`, as in its snapshot.
+pub const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
+/// Attempts to deliver an event to a URL, and events that newer ones took the place of. Labels `endpoint` (host and port),
+/// `outcome` (`delivered`, `refused`, `timeout`, `unreachable`, `superseded`).
+pub const HTTP_DELIVERIES: &str = "mds_feedback_http_deliveries_total";
+/// Events still to be delivered to a URL. Label `endpoint`.
+pub const HTTP_PENDING: &str = "mds_feedback_http_pending";
+/// URLs by state. Labels `endpoint`, `state` (`closed`, `open`, `half_open`, `switched_off`).
+pub const HTTP_LANES: &str = "mds_feedback_http_lanes";
 /// By what a limiter multiplies its budget, 0 to 1. Label `limiter`.
 pub const RATE_SCALE: &str = "mds_rate_scale";
 /// The highest level that a limiter follows: 0 ok, 1 soft, 2 hard. Label `limiter`.
@@ -69,6 +78,10 @@ pub fn describe() {
         "events that a slow subscriber never saw: newer ones took their place, or its lane was full"
     );
     describe_counter!(FEEDBACK_PRUNED, Unit::Count, "subscribers removed because their actor was gone");
+    describe_counter!(FEEDBACK_RECEIVED, Unit::Count, "requests to a receiver of feedback, by what became of them");
+    describe_counter!(HTTP_DELIVERIES, Unit::Count, "attempts to deliver an event to a URL, and events superseded");
+    describe_gauge!(HTTP_PENDING, Unit::Count, "events still to be delivered to a URL");
+    describe_gauge!(HTTP_LANES, Unit::Count, "URLs by state");
     describe_gauge!(RATE_SCALE, "by what a limiter multiplies its budget, 0 to 1");
     describe_gauge!(RATE_LEVEL, Unit::Count, "the highest level that a limiter follows: 0 ok, 1 soft, 2 hard");
 }

@@ -7,11 +7,14 @@
 mod read;
 mod variables;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use crate::policy::{BreakerConfig, Overflow, RetryPolicy, Scales, WatermarkError, Watermarks};
+use crate::{
+    endpoint::{Endpoint, InvalidEndpoint},
+    policy::{BreakerConfig, Overflow, RetryPolicy, Scales, WatermarkError, Watermarks},
+};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::variables::duration;
@@ -93,6 +96,29 @@ pub struct FeedbackSettings {
     /// By what producers that follow the level multiply their rate: for
     /// [`RateBuilder::scales`](crate::RateBuilder::scales).
     pub scales: Scales,
+    /// Webhooks.
+    pub http: HttpSettings,
+}
+
+/// Level changes as webhooks. Debug output shows of a URL scheme, host and port, and of a secret nothing.
+#[derive(Clone, PartialEq)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// Whether level changes are sent to URLs.
+    pub enabled: bool,
+    /// The URLs, with commas between. A comma in a URL is written `%2C`.
+    pub endpoint: String,
+    /// How long one attempt may take, with the answer.
+    pub timeout: Duration,
+    /// After so many attempts that failed in a row a URL is left alone for a while.
+    pub max_attempts: NonZeroU32,
+    /// The wait after the first failure; it doubles from one to the next.
+    pub backoff: Duration,
+    /// What requests are signed with: `whsec_` and base64; several with commas while one replaces another; empty means
+    /// unsigned.
+    pub secret: String,
+    /// A file of certificates in PEM which alone may vouch for an `https` URL; none means those that browsers trust.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The form of a log line.
@@ -140,8 +166,70 @@ impl Default for CoordinatorSettings {
 
 impl Default for FeedbackSettings {
     fn default() -> Self {
-        Self { enabled: true, scales: Scales::default() }
+        Self { enabled: true, scales: Scales::default(), http: HttpSettings::default() }
     }
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            endpoint: String::new(),
+            timeout: Duration::from_millis(2_500),
+            max_attempts: const { NonZeroU32::new(3).unwrap() },
+            backoff: Duration::from_millis(500),
+            secret: String::new(),
+            ca_file: None,
+        }
+    }
+}
+
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSettings")
+            .field("enabled", &self.enabled)
+            .field("endpoint", &shown_endpoints(&self.endpoint))
+            .field("timeout", &self.timeout)
+            .field("max_attempts", &self.max_attempts)
+            .field("backoff", &self.backoff)
+            .field("secret", &hidden(&self.secret))
+            .field("ca_file", &self.ca_file)
+            .finish()
+    }
+}
+
+impl HttpSettings {
+    /// Returns the URLs.
+    ///
+    /// # Errors
+    /// When one is wrong.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, InvalidEndpoint> {
+        listed(&self.endpoint).map(str::parse).collect()
+    }
+
+    /// Returns the secrets as they were written.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        listed(&self.secret)
+    }
+}
+
+/// What stands between the commas of a list.
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// A list of URLs as it may be shown: scheme, host and port, or what is wrong.
+fn shown_endpoints(text: &str) -> String {
+    let shown = |part: &str| match part.parse::<Endpoint>() {
+        Ok(endpoint) => endpoint.to_string(),
+        Err(problem) => format!("<{problem}>"),
+    };
+    listed(text).map(shown).collect::<Vec<_>>().join(",")
+}
+
+/// A list of secrets as it may be shown.
+fn hidden(text: &str) -> String {
+    listed(text).map(|_| "***").collect::<Vec<_>>().join(",")
 }
 
 impl CoordinatorSettings {
@@ -290,6 +378,14 @@ impl Settings {
             let limit = format!("at least {INITIAL_BACKOFF}, which is {}", initial.as_millis());
             problem(MAX_BACKOFF, format!("{MAX_BACKOFF} is {}, expected {limit}", max.as_millis()));
         }
+        let http = &self.feedback.http;
+        if http.enabled && !self.feedback.enabled && right(&[ENABLE_FEEDBACK, ENABLE_HTTP]) {
+            problem(ENABLE_HTTP, format!("{ENABLE_HTTP} is true, expected false, since {ENABLE_FEEDBACK} is false"));
+        }
+        if http.enabled && listed(&http.endpoint).next().is_none() && right(&[ENABLE_HTTP, HTTP_ENDPOINT]) {
+            let why = format!("expected a URL, since {ENABLE_HTTP} is true");
+            problem(HTTP_ENDPOINT, format!("{HTTP_ENDPOINT} is not set, {why}"));
+        }
         problems.append(&mut found);
         problems.sort_by_key(|problem| VARIABLES.iter().position(|variable| variable.name == problem.variable));
         problems
@@ -301,6 +397,9 @@ const HIGH_WATERMARK: &str = "MDS_COORDINATOR_HIGH_WATERMARK";
 const LOW_WATERMARK: &str = "MDS_COORDINATOR_LOW_WATERMARK";
 const INITIAL_BACKOFF: &str = "MDS_RETRY_INITIAL_BACKOFF_MS";
 const MAX_BACKOFF: &str = "MDS_RETRY_MAX_BACKOFF_MS";
+const ENABLE_FEEDBACK: &str = "MDS_FB_ENABLE_FEEDBACK";
+const ENABLE_HTTP: &str = "MDS_FB_ENABLE_HTTP_BROADCAST";
+const HTTP_ENDPOINT: &str = "MDS_FB_HTTP_ENDPOINT";
 
 /// Everything that is wrong with the settings, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The store as one thing: settings in, started and wired actors out, and an orderly end.
 
+mod webhooks;
+
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -13,7 +15,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, Addr, Arbiter, Context, System};
@@ -21,6 +23,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{OnceCell, oneshot};
 
+use self::webhooks::Broadcasts;
 use crate::{
     coordinator::{
         self, CoordinatorConfig, CoordinatorReport, Drain, Place, Places, StopReason, StopSignal, WriteCoordinator,
@@ -38,6 +41,13 @@ const MIN_WORKER_THREADS: usize = 4;
 
 /// How long the end waits for subscribers to handle the last event. One that is stuck would hold it for ever.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// How long the end waits for webhooks to deliver what was published last.
+const LAST_DELIVERIES: Duration = Duration::from_secs(5);
+
+/// They are delivered while the coordinators drain, and take no more than this beyond the deadline of that: the process
+/// is to be gone within five seconds of it, with dead letters and subscribers seen to as well.
+const LAST_DELIVERIES_LATE: Duration = Duration::from_millis(2_500);
 
 /// A running store: one or several coordinators, each with its queue, its workers and its sink, on one feedback bus.
 ///
@@ -90,6 +100,8 @@ struct Engine {
     /// For the actors of others, so that none of them can block a part of the store.
     guests: Vec<Place>,
     next_guest: AtomicUsize,
+    /// Sends level changes to URLs, if the settings say so.
+    broadcasts: Option<Broadcasts>,
     /// Close each coordinator's queue, and count the records that it has not settled.
     closers: Mutex<Vec<Box<dyn Fn() -> usize + Send + Sync>>>,
     ended: AtomicBool,
@@ -154,6 +166,14 @@ pub enum StartError {
     /// The directory for dead letters cannot be used.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
+    /// Webhooks cannot be sent as the settings say.
+    #[cfg(feature = "webhooks")]
+    #[error(transparent)]
+    Webhooks(#[from] crate::feedback::BroadcastError),
+    /// The settings ask for webhooks.
+    #[cfg(not(feature = "webhooks"))]
+    #[error("MDS_FB_ENABLE_HTTP_BROADCAST is true, expected false in a build without the feature webhooks")]
+    NoWebhooks,
     /// The operating system refused a thread.
     #[error("cannot start a thread for the store")]
     Thread(#[source] std::io::Error),
@@ -228,6 +248,8 @@ impl MarketDataStore {
     /// [`StartError::NoActixSystem`] outside an actix System; when a setting is wrong or the database cannot be used.
     /// A database that is locked or away is no error: records wait in the queue until it is there.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        // Before a database is opened, which may be made by that.
+        check_system()?;
         let bars = Coordinator::bars(&settings.database_url)?;
         Self::builder(settings).coordinator(bars).start().await
     }
@@ -286,6 +308,21 @@ impl MarketDataStore {
         self.inner.dead_letters.clone()
     }
 
+    /// Returns how it stands with each URL that level changes are sent to; there is none unless
+    /// MDS_FB_ENABLE_HTTP_BROADCAST is true.
+    ///
+    /// ```no_run
+    /// # fn show(store: &market_data_store::MarketDataStore) {
+    /// for url in store.broadcasts() {
+    ///     println!("{} {:?}: {} pending, {:?}", url.endpoint, url.state, url.pending, url.last_error);
+    /// }
+    /// # }
+    /// ```
+    #[cfg(feature = "webhooks")]
+    pub fn broadcasts(&self) -> Vec<crate::feedback::BroadcastSnapshot> {
+        self.inner.engine.broadcasts.as_ref().map(Broadcasts::snapshot).unwrap_or_default()
+    }
+
     /// Starts an actor from any thread, on one of a few arbiters that carry no part of the store: whatever it does to
     /// its thread, the write path does not notice. It ends with the store.
     pub fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
@@ -313,6 +350,9 @@ impl MarketDataStore {
     /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
     /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).
     ///
+    /// Webhooks are delivered meanwhile; what is left of them then may take five seconds more, but not beyond 2.5 seconds
+    /// after the deadline.
+    ///
     /// A write that is still under way then may succeed all the same. Its records are in the store and in the dead
     /// letters, and a replay writes them once more.
     ///
@@ -338,9 +378,14 @@ impl MarketDataStore {
     async fn end(&self, drain: Drain) -> DrainReport {
         let inner = &self.inner;
         let end = || async {
+            let began = Instant::now();
             let coordinators =
                 futures_util::future::join_all(inner.coordinators.values().map(|running| (running.drain)(drain)));
             let report = DrainReport { coordinators: coordinators.await };
+            if let Some(broadcasts) = &inner.engine.broadcasts {
+                let left = drain.deadline.saturating_add(LAST_DELIVERIES_LATE).saturating_sub(began.elapsed());
+                broadcasts.finish(left.min(LAST_DELIVERIES)).await;
+            }
             // Before the bus ends, which would otherwise look like the reason.
             inner.engine.signal.stop(StopReason::ShutDown);
             // A feedback bus of the store's own ends with it, after its subscribers have heard the last event.
@@ -464,9 +509,7 @@ impl Builder {
     /// # Errors
     /// [`StartError::NoActixSystem`] elsewhere; when a setting is wrong, or two coordinators have one id.
     pub async fn start(self) -> Result<MarketDataStore, StartError> {
-        if System::try_current().is_none() {
-            return Err(StartError::NoActixSystem);
-        }
+        check_system()?;
         let plans = check(&self.settings, self.coordinators)?;
         let (feedback, owns_bus) = match self.feedback {
             Some(feedback) => (feedback, false),
@@ -600,6 +643,10 @@ fn drainer<T: Record>(
     }
 }
 
+fn check_system() -> Result<(), StartError> {
+    if System::try_current().is_some() { Ok(()) } else { Err(StartError::NoActixSystem) }
+}
+
 type Plans = Vec<(CoordinatorConfig, Box<dyn Plan>)>;
 
 /// Checks everything that can be wrong before anything is started.
@@ -627,6 +674,10 @@ async fn run(
 ) -> Result<MarketDataStore, StartError> {
     // Before the arbiters: those that were started would outlive an error.
     let dead_letters = DeadLetters::open(&settings.dlq_path)?;
+    let broadcasts = match webhooks::prepare(settings, plans.iter().map(|(config, _)| &config.id))? {
+        Some(prepared) => Some(prepared.start(&feedback, current)?),
+        None => None,
+    };
     let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let workers = plans.iter().map(|(config, _)| config.workers.get()).sum::<usize>();
     let mut arbiters = Vec::new();
@@ -655,6 +706,7 @@ async fn run(
         arbiters: Mutex::new(arbiters),
         guests,
         next_guest: AtomicUsize::new(0),
+        broadcasts,
         closers: Mutex::new(Vec::new()),
         ended: AtomicBool::new(false),
         thread: Mutex::new(thread),
@@ -673,6 +725,10 @@ async fn run(
         starting.push(started);
     }
     futures_util::future::join_all(starting).await;
+    // Now, so that what a coordinator of the same name said before its restart is not sent again.
+    if let Some(broadcasts) = &engine.broadcasts {
+        broadcasts.follow();
+    }
     let shutdown_timeout = settings.shutdown_timeout;
     let inner =
         Inner { coordinators, feedback, dead_letters, owns_bus, engine, shutdown_timeout, ended: OnceCell::new() };

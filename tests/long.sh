@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long suite: the same tests as `cargo test --all-features`, in their full sizes and optimised, then the benchmarks
+# The long suite: the same tests as `tests/run.sh`, in their full sizes and optimised, then the benchmarks
 # beside their peers. Takes about half an hour on two cores; measure only on a machine that does nothing else.
 #
 #   tests/long.sh             everything
@@ -12,7 +12,7 @@ export MDS_TEST_CANCELLED=100000        # submit futures dropped
 export MDS_TEST_CONSERVATION=2000000    # records for each overflow strategy
 export MDS_TEST_DAMAGES=10000           # damaged dead-letter files
 export MDS_TEST_DEAD_LETTERS_EACH=3000  # dead letters of each of two writers beside a replay
-export MDS_TEST_DEATHS=100              # actors that die at a random moment
+export MDS_TEST_DEATHS=400              # actors that die at a random moment, 100 of each kind
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its models
 export MDS_TEST_KILLS=200               # SIGKILLs
 export MDS_TEST_LOCKS=20                # locks of another process under load
@@ -20,13 +20,16 @@ export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
 export MDS_TEST_OUTAGES=20              # outages under load
 export MDS_TEST_OUTAGE_MS=3000          # how long each of them lasts, in milliseconds
 export MDS_TEST_POISON_POSITIONS=500    # places of one bad record in a batch of 500
+export MDS_TEST_RECEIVER_CASES=200000   # messages changed on their way
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
 export MDS_TEST_SIMULATIONS=64          # simulated stores and producers of each speed: all of them
 export MDS_TEST_SMALL_DISKS=30          # full file systems, where this user may mount one
 export MDS_TEST_TERMS=50                # SIGTERMs under load
 export MDS_TEST_WAVES=100000            # square waves through real actors
+export MDS_TEST_WEBHOOKS=5000           # square waves of two coordinators to a URL beside two that never answer
 
+tests/setup.sh
 if [ $# -gt 0 ]; then
     exec cargo test --locked --release --all-features -- --nocapture "$@"
 fi

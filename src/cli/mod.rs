@@ -4,6 +4,7 @@ mod config;
 mod dlq;
 pub mod ingest;
 mod logging;
+mod outage;
 mod progress;
 mod signals;
 
@@ -41,6 +42,8 @@ pub enum Exit {
     Interrupted,
     /// SIGTERM asked it to stop.
     Terminated,
+    /// SIGHUP asked it to stop: the terminal or the connection is gone.
+    HungUp,
     /// Something broke that is nobody's input, or records were left unsettled.
     Internal,
     /// The environment is wrong.
@@ -61,6 +64,7 @@ impl Exit {
         match self {
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::HungUp => 129,
             Self::Internal => 70,
             Self::Configuration => 78,
             Self::Usage => 2,

@@ -1,8 +1,7 @@
-//! SIGINT and SIGTERM: the first asks to stop, the second is obeyed at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks to stop, the second is obeyed at once.
 
 use std::{io, thread};
 
-use futures_util::future::select;
 use tokio::sync::watch;
 
 use super::Exit;
@@ -35,26 +34,45 @@ pub async fn stopped(stop: &mut Stop) -> Exit {
 }
 
 #[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
+struct Signals(Vec<(tokio::signal::unix::Signal, Exit)>);
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let mut signals = vec![
+            (signal(SignalKind::interrupt())?, Exit::Interrupted),
+            (signal(SignalKind::terminate())?, Exit::Terminated),
+        ];
+        if !hangups_are_ignored() {
+            signals.push((signal(SignalKind::hangup())?, Exit::HungUp));
+        }
+        Ok(Self(signals))
     }
 
     async fn next(&mut self) -> Exit {
-        use futures_util::future::Either;
-        let (interrupt, terminate) = (std::pin::pin!(self.interrupt.recv()), std::pin::pin!(self.terminate.recv()));
-        match select(interrupt, terminate).await {
-            Either::Left(_) => Exit::Interrupted,
-            Either::Right(_) => Exit::Terminated,
-        }
+        let next = self.0.iter_mut().map(|(signal, exit)| {
+            Box::pin(async move {
+                signal.recv().await;
+                *exit
+            })
+        });
+        futures_util::future::select_all(next).await.0
     }
+}
+
+/// Returns whether this process was started to outlive its terminal, as `nohup` does by having SIGHUP ignored. To listen
+/// would undo that. Only Linux tells without asking for it in C.
+#[cfg(unix)]
+fn hangups_are_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangups(&status))
+}
+
+/// Reads the mask of ignored signals, in hexadecimal; the lowest bit is signal 1, SIGHUP.
+#[cfg(unix)]
+fn ignores_hangups(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]
@@ -69,5 +87,17 @@ impl Signals {
     async fn next(&mut self) -> Exit {
         let _ = tokio::signal::ctrl_c().await;
         Exit::Interrupted
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_bit_of_the_mask_is_hangup() {
+        assert!(ignores_hangups("Name:\tmds\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"));
+        assert!(!ignores_hangups("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangups(""));
     }
 }

@@ -472,6 +472,8 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
                 // Unannounced, more was accepted meanwhile. No more is from here on, and what was is settled too.
                 shared.with(|buffer| buffer.drain());
                 let _ = shared.flush().await;
+                // Behind a queue that died a flush ends at once; what workers are writing has its time all the same.
+                shared.batches_are_back().await;
             };
             let _ = tokio::time::timeout(drain.deadline, settle).await;
             // Receipts stay: what is left may yet become a dead letter.

@@ -371,10 +371,14 @@ impl<T: Record> WriteHandle<T> {
                             Poll::Pending
                         }
                         Ok(accepted) => {
+                            buffer.discard(waker);
                             receipt.take().into_iter().for_each(|receipt| buffer.keep_receipt(receipt));
                             Poll::Ready(Ok(accepted))
                         }
-                        Err(refused) => Poll::Ready(Err(refused)),
+                        Err(refused) => {
+                            buffer.discard(waker);
+                            Poll::Ready(Err(refused))
+                        }
                     };
                 };
                 match buffer.claim(ticket, waker) {

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use metrics::{Counter, Gauge, counter, gauge};
@@ -9,7 +9,7 @@ use super::{
     worker::{Lease, Work},
 };
 use crate::{
-    metrics as names,
+    metrics as names, panicked,
     policy::buffer::{BufferSnapshot, Leased},
     record::Record,
 };
@@ -69,18 +69,26 @@ impl<T: Record> BoundedQueue<T> {
     /// never fire.
     fn attend(&mut self, context: &mut Context<Self>) {
         let now = self.shared.now();
-        let (leased, news, deadline) = self.shared.with(|buffer| {
-            buffer.expire(now);
-            let leased = buffer.hand_out(now);
-            (leased, buffer.news(), buffer.next_deadline())
-        });
-        if !news.is_empty() {
-            self.coordinator.do_send(Happened { news });
+        loop {
+            let (leased, unknown, news, deadline) = self.shared.with(|buffer| {
+                buffer.expire(now);
+                let leased = buffer.hand_out(now);
+                (leased, buffer.unknown(now), buffer.news(), buffer.next_deadline())
+            });
+            if !news.is_empty() {
+                self.coordinator.do_send(Happened { news });
+            }
+            for leased in leased {
+                self.send_work(leased);
+            }
+            if unknown.is_empty() {
+                return self.set_timer(context, now, deadline);
+            }
+            for unknown in unknown {
+                let keys = keys_of(&unknown.records[unknown.range.clone()]);
+                self.shared.with(|buffer| buffer.know(&unknown, keys));
+            }
         }
-        for leased in leased {
-            self.send_work(leased);
-        }
-        self.set_timer(context, now, deadline);
     }
 
     fn send_work(&self, leased: Leased<T>) {
@@ -110,6 +118,13 @@ impl<T: Record> BoundedQueue<T> {
             self.timer = Some((deadline, timer));
         }
     }
+}
+
+/// Hashes the keys of records, for the choice of a probe. A key is somebody else's code: it runs outside the lock, and
+/// one that panics is none, so that its record goes where no key is asked for.
+fn keys_of<T: Record>(records: &[T]) -> Option<Vec<u64>> {
+    let hash = |record: &T| foldhash::fast::FixedState::default().hash_one(record.key());
+    panicked::catch(|| records.iter().map(hash).collect()).ok()
 }
 
 impl<T: Record> Actor for BoundedQueue<T> {

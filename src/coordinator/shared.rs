@@ -26,6 +26,9 @@ use crate::{
     record::Record,
 };
 
+/// How often one looks who waits for what nobody tells.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// The buffer as it is used here: a waiter is a task, a receipt the sending half of a [`Receipt`](super::Receipt).
 type Buffer<T> = BoundedBuffer<T, Waker, oneshot::Sender<Outcome>>;
 
@@ -54,12 +57,9 @@ impl<T: Record> Shared<T> {
             breaker: config.breaker,
             max_attempts: config.retry.max_attempts,
         };
-        let buffer = BoundedBuffer::new(buffer_config, |record: &T| {
-            foldhash::fast::FixedState::default().hash_one(record.key())
-        });
         Self {
             config,
-            buffer: Mutex::new(buffer),
+            buffer: Mutex::new(BoundedBuffer::new(buffer_config)),
             origin: Instant::now(),
             bell: OnceLock::new(),
             level: AtomicU8::new(Level::Ok.as_number()),
@@ -74,8 +74,8 @@ impl<T> Shared<T> {
         self.origin.elapsed()
     }
 
-    /// Does something under the lock, and what follows from it after the lock is gone: a waker, a mailbox or a
-    /// record's destructor may run anything, and must not run it in here.
+    /// Does something under the lock, and what follows from it after the lock is gone: a waker, be it woken or dropped, a
+    /// mailbox, and a record's methods and destructor may run anything, and must not run it in here.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Buffer<T>) -> R) -> R {
         let mut buffer = self.buffer.lock();
         let result = act(&mut buffer);
@@ -168,14 +168,14 @@ impl<T> Shared<T> {
         poll_fn(|context| {
             let waker = context.waker().clone();
             self.with(|buffer| {
-                let id = match fence.id {
-                    Some(id) => id,
-                    None => match buffer.fence(waker.clone()) {
-                        Some(id) => *fence.id.insert(id),
-                        None => return Poll::Ready(Ok(())),
-                    },
+                let holds = match fence.id {
+                    Some(id) => buffer.fence_holds(id, waker),
+                    None => buffer.fence(waker).map(|id| {
+                        fence.id = id;
+                        id.is_some()
+                    }),
                 };
-                match buffer.fence_holds(id, waker) {
+                match holds {
                     Ok(true) => Poll::Pending,
                     Ok(false) => Poll::Ready(Ok(())),
                     Err(refused) => Poll::Ready(Err(refused)),
@@ -183,6 +183,14 @@ impl<T> Shared<T> {
             })
         })
         .await
+    }
+
+    /// Waits until no worker has a batch any more. For a buffer that is closed while they write: nothing is handed out any
+    /// more, and nobody is told of what is settled, so this looks now and then.
+    pub(super) async fn batches_are_back(&self) {
+        while self.with(|buffer| buffer.is_out()) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Ends all movement. Whoever waits hears of it, also for the outcome of a record.

@@ -1,4 +1,4 @@
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use futures_util::FutureExt;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     dead_letter::{DeadLetter, DeadLetters},
-    metrics as names,
+    metrics as names, panicked,
     policy::{
         Outcome,
         buffer::{Isolated, LeaseId, Leased, Verdict},
@@ -214,7 +214,7 @@ impl<T: Record> Desk<T> {
                 }
                 Err(panic) => {
                     self.meters.panics.increment(1);
-                    SinkError::transient(format!("the sink panicked: {}", message_of(&*panic)))
+                    SinkError::transient(format!("the sink panicked: {}", panicked::message_of(&*panic)))
                 }
             };
             shared.set_trouble(Some(format!("{error:#}")));
@@ -287,18 +287,17 @@ pub(super) fn dead_letter<T: Record>(
     error: &str,
     attempts: u32,
 ) -> impl Future<Output = Result<(), String>> + Send + use<T> {
-    let letters: Result<Vec<_>, _> = records.iter().map(|record| DeadLetter::new(record, error, attempts)).collect();
-    let appended = letters.map(|letters| dead_letters.append(&config.id, T::KIND, &letters));
-    async move {
-        let appended = appended.map_err(|error| format!("a record cannot be written as JSON: {error}"))?;
-        appended.await.map_err(|error| error.to_string())
+    let letters: Vec<_> = records.iter().map(|record| DeadLetter::new(record, error, attempts)).collect();
+    for unwritable in letters.iter().filter_map(|letter| letter.unwritable.as_ref()) {
+        tracing::error!(
+            coordinator_id = &*config.id,
+            partition_key = unwritable.partition_key,
+            why = unwritable.why,
+            "a record cannot be written as JSON; its dead letter says so and holds only the beginning"
+        );
     }
-}
-
-/// Returns the message of a panic, as far as it has one.
-fn message_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    let appended = dead_letters.append(&config.id, T::KIND, &letters);
+    async move { appended.await.map_err(|error| error.to_string()) }
 }
 
 #[derive(Clone)]

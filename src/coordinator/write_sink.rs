@@ -43,23 +43,30 @@ impl<T: Record> Sink<T> for WriteSink<T> {
         if shared.config.overflow != Overflow::Block {
             return Poll::Ready(Ok(()));
         }
-        let waker = context.waker();
         let state = &mut this.state;
+        if matches!(state, State::Ready) {
+            return Poll::Ready(Ok(()));
+        }
+        let waker = context.waker().clone();
         shared.with(|buffer| {
             let ready = match state {
-                State::Ready => Ok(true),
-                State::Waiting(ticket) => buffer.claim(*ticket, waker.clone()).map(|credits| {
+                State::Waiting(ticket) => buffer.claim(*ticket, waker).map(|credits| {
                     let granted = credits.is_some();
                     if granted {
                         buffer.keep_claimed();
                     }
                     granted
                 }),
-                State::Idle => buffer.reserve().inspect(|&reserved| {
-                    if !reserved {
-                        *state = State::Waiting(buffer.wait(1, None, waker.clone()));
+                _ => match buffer.reserve() {
+                    Ok(false) => {
+                        *state = State::Waiting(buffer.wait(1, None, waker));
+                        Ok(false)
                     }
-                }),
+                    reserved => {
+                        buffer.discard(waker);
+                        reserved
+                    }
+                },
             };
             match ready {
                 Ok(true) => {

@@ -2,13 +2,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::line;
-use crate::timestamp::Timestamp;
+use crate::{panicked, record::Record, timestamp::Timestamp};
 
 /// One record that is to be appended, with what is known of its failure.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// The record as JSON.
+    /// The record as JSON; `null` where [`unwritable`](Self::unwritable) says why it is not here.
     pub record: Box<RawValue>,
+    /// What is left of a record that cannot be written as JSON.
+    pub unwritable: Option<Unwritable>,
     /// Why it could not be stored.
     pub error: String,
     /// How often it was tried; 0 where a deadline cut it off and nothing is known against it.
@@ -17,27 +19,64 @@ pub struct DeadLetter {
     pub replay_count: u32,
 }
 
+/// What a dead letter holds in place of a record that cannot be written as JSON: because of a map whose keys are no
+/// texts, say, or because its `Serialize` fails or panics. Such an entry cannot be replayed.
+///
+/// The record counts as dead-lettered all the same. To wait for JSON that never comes would hold up its partition for
+/// ever, and others with it, and save nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unwritable {
+    /// What is wrong with its JSON.
+    pub why: String,
+    /// Its partition key, for bars the symbol; none if that could not be had either.
+    pub partition_key: Option<String>,
+    /// Its JSON as far as it came, at most 64 KiB.
+    pub begins: String,
+}
+
+/// The most bytes that are kept of JSON that breaks off.
+const BEGINS: usize = 64 << 10;
+
 impl DeadLetter {
-    /// Makes one that was never replayed.
-    ///
-    /// # Errors
-    /// The record cannot be written as JSON, for example because it holds a map whose keys are no texts.
-    pub fn new(record: &impl Serialize, error: impl Into<String>, attempts: u32) -> Result<Self, serde_json::Error> {
-        Ok(Self { record: to_json(record)?, error: error.into(), attempts, replay_count: 0 })
+    /// Makes one that was never replayed. A record that cannot be written as JSON is [`Unwritable`].
+    pub fn new<T: Record>(record: &T, error: impl Into<String>, attempts: u32) -> Self {
+        let (record, unwritable) = match to_json(record) {
+            Ok(record) => (record, None),
+            Err((why, begins)) => {
+                let key = panicked::catch(|| record.partition_key().to_owned());
+                (RawValue::NULL.to_owned(), Some(Unwritable { why, partition_key: key.ok(), begins }))
+            }
+        };
+        Self { record, unwritable, error: error.into(), attempts, replay_count: 0 }
     }
 }
 
 /// Writes a record as JSON on one line, whatever line ends its own serialisation brings.
-pub(super) fn to_json(record: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
-    let json = serde_json::value::to_raw_value(record)?;
-    on_one_line(&json).unwrap_or(Ok(json))
+///
+/// # Errors
+/// Says why it cannot be, and how its JSON begins.
+pub(super) fn to_json(record: &impl Serialize) -> Result<Box<RawValue>, (String, String)> {
+    // Outside of what may panic, for it holds as much of the record as there will ever be.
+    let mut json = Vec::new();
+    let written = panicked::catch(|| serde_json::to_writer(&mut json, record));
+    let why = match written {
+        Ok(Ok(())) => match String::from_utf8(json).map(on_one_line).map(RawValue::from_string) {
+            Ok(Ok(json)) => return Ok(json),
+            Ok(Err(error)) => return Err((error.to_string(), String::new())),
+            Err(error) => return Err((error.to_string(), String::new())),
+        },
+        Ok(Err(error)) => error.to_string(),
+        Err(message) => format!("it panicked: {message}"),
+    };
+    json.truncate(BEGINS);
+    Err((why, String::from_utf8_lossy(&json).into_owned()))
 }
 
 /// Returns the same JSON on one line, if it is on several. It has line ends only between values, where a space means the
 /// same.
-fn on_one_line(json: &RawValue) -> Option<Result<Box<RawValue>, serde_json::Error>> {
-    let several = json.get().contains(['\n', '\r']);
-    several.then(|| RawValue::from_string(json.get().replace(['\n', '\r'], " ")))
+fn on_one_line(json: String) -> String {
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json }
 }
 
 /// One record in a dead-letter file.
@@ -52,8 +91,11 @@ pub struct Entry {
     pub coordinator_id: String,
     /// The kind of the record, such as `bars`.
     pub kind: String,
-    /// The record as JSON.
+    /// The record as JSON; `null` where [`unwritable`](Self::unwritable) says why it is not here.
     pub record: Box<RawValue>,
+    /// What is left of a record that cannot be written as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritable: Option<Unwritable>,
     /// Why it could not be stored.
     pub error: String,
     /// How often it was tried; 0 where a deadline cut it off.
@@ -69,6 +111,8 @@ struct Fields<'a> {
     coordinator_id: &'a str,
     kind: &'a str,
     record: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unwritable: Option<&'a Unwritable>,
     error: &'a str,
     attempts: u32,
     replay_count: u32,
@@ -85,9 +129,11 @@ pub(super) fn write(
     replay_count: u32,
 ) -> Result<(), serde_json::Error> {
     let DeadLetter { record, error, attempts, .. } = letter;
-    let on_one_line = on_one_line(record).transpose()?;
-    let record = on_one_line.as_deref().unwrap_or(record);
-    let fields = Fields { id, ts, coordinator_id, kind, record, error, attempts: *attempts, replay_count };
+    let unwritable = letter.unwritable.as_ref();
+    // Whoever made the letter by hand may have it on several.
+    let record = RawValue::from_string(on_one_line(record.get().to_owned()))?;
+    let record = &*record;
+    let fields = Fields { id, ts, coordinator_id, kind, record, unwritable, error, attempts: *attempts, replay_count };
     let mut line = serde_json::to_vec(&fields)?;
     line::seal(&mut line);
     lines.append(&mut line);

@@ -1,11 +1,15 @@
-//! The files of a dead-letter directory: their names, and which of them somebody writes.
+//! The files of a dead-letter directory: their names, which of them are ours, and which of them somebody writes.
+//!
+//! A directory is whatever MDS_DLQ_PATH names, and may hold other files with the same endings: bars to be loaded, say.
+//! What is removed or written to has to be ours by its name *and* by what is in it.
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
+use super::{Entry, line};
 use crate::timestamp::Timestamp;
 
 /// The extension of a file of entries.
@@ -23,25 +27,83 @@ pub(super) fn new_name(now: Timestamp) -> String {
     format!("{seconds}-{:06}-{:08x}.{ENTRIES}", micros.rem_euclid(1_000_000), fastrand::u32(..))
 }
 
-/// Returns the files of entries in a directory, the oldest first. A directory that is not there has none.
+/// Returns whether a file has a name as [`new_name`] makes them, with whatever extension.
+fn has_our_name(path: &Path) -> bool {
+    let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return false };
+    let digits = |part: &str, len| part.len() == len && part.bytes().all(|byte| byte.is_ascii_digit());
+    match Vec::from_iter(stem.split('-')).as_slice() {
+        [seconds, micros, random] => {
+            seconds.split_once('T').is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
+                && digits(micros, 6)
+                && random.len() == 8
+                && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+        }
+        _ => false,
+    }
+}
+
+/// Returns whether a file of entries or a journal is one of ours: by its name, and by what is in it, which is nothing, or
+/// at least one line of ours or a part of one. Of one that cannot be read its name decides, and reading it tells.
+pub(super) fn is_ours(path: &Path) -> bool {
+    has_our_name(path) && path.is_file() && File::open(path).and_then(holds_ours).unwrap_or(true)
+}
+
+fn holds_ours(file: File) -> io::Result<bool> {
+    let len = file.metadata()?.len();
+    let mut is_blank = true;
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line?;
+        let is_stump = line.len() as u64 == len && line::is_stump(&line);
+        // One that was mended by hand may have lost all else.
+        if is_stump || line::is_of_ours(&line) || serde_json::from_slice::<Entry>(&line).is_ok() {
+            return Ok(true);
+        }
+        // A lost sync can leave zeros.
+        is_blank &= line.iter().all(|&byte| byte == 0);
+    }
+    Ok(is_blank)
+}
+
+/// What is in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The files of entries, the oldest first.
+    pub(super) entries: Vec<PathBuf>,
+    /// Files that are called like ours and are not.
+    pub(super) foreign: Vec<PathBuf>,
+}
+
+/// Looks into a directory. One that is not there is empty.
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn list(dir: &Path) -> io::Result<Listing> {
     let listed = match fs::read_dir(dir) {
         Ok(listed) => listed,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
         Err(error) => return Err(error),
     };
-    let mut files = Vec::new();
+    let mut listing = Listing::default();
     for entry in listed {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == ENTRIES) {
-            files.push(path);
+        let has = |extension| path.extension().is_some_and(|found| found == extension);
+        match is_ours(&path) {
+            true if has(ENTRIES) => listing.entries.push(path),
+            // One that is gone by now was somebody's who has settled it.
+            false if (has(ENTRIES) || has(JOURNAL)) && path.exists() => listing.foreign.push(path),
+            _ => {}
         }
     }
-    files.sort();
-    Ok(files)
+    listing.entries.sort();
+    listing.foreign.sort();
+    Ok(listing)
+}
+
+/// Removes a file that somebody who was killed left behind while it was being made: it has our name and is empty.
+pub(super) fn remove_unmade(path: &Path) {
+    if has_our_name(path) && path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// A file that this value has locked.
@@ -111,6 +173,31 @@ mod tests {
         drop(lock);
         assert!(Locked::new(File::open(&path).unwrap()).is_ok());
         drop(inherited);
+    }
+
+    // Sabotage: look at the extension alone, at the name alone, or at the content alone: red.
+    #[test]
+    fn a_file_is_ours_by_its_name_and_by_what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = new_name(Timestamp::from_micros(1_700_000_000_500_000));
+        let is_ours = |name: &str, content: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            is_ours(&path)
+        };
+        let line = r#"{"id":"c4b71af0afbc85ae-1","ts":"2024-01-02T14:30:00Z"#;
+        let mended = r#"{ "id": "x", "ts": "2024-01-02T14:30:00Z", "coordinator_id": "a", "kind": "b", "record": 1,
+            "error": "e", "attempts": 1, "replay_count": 0 }"#
+            .replace('\n', "");
+        for content in ["", "{\"i", "\0\0\0", line, &format!("rubbish\n{line}"), &mended] {
+            assert!(is_ours(&ours, content), "{content:?}");
+        }
+        for content in ["{\n", "{\"symbol\":\"ES\"}\n", "\n{\"id", "ts,open,high,low,close\n"] {
+            assert!(!is_ours(&ours, content), "{content:?}");
+        }
+        for name in ["bars.ndjson", "20231114T221320.ndjson", "20231114T221320-500000-xyz.ndjson", ".ndjson"] {
+            assert!(!is_ours(name, line), "{name}");
+        }
     }
 
     // Sabotage: write the fraction as the time's text has it: the second is older than the first.

@@ -58,6 +58,18 @@ fn seal_of(crc: u32) -> [u8; SEAL] {
     seal
 }
 
+/// Returns whether this is a line of ours, or what is left of one: it has our checksum's field, or begins with an id as
+/// we make them.
+pub(super) fn is_of_ours(line: &[u8]) -> bool {
+    let has_id = |start: usize| line[start + HEAD.len()..].iter().take(16).all(u8::is_ascii_hexdigit);
+    find(HEAD, line, 0).is_some_and(has_id) || find(FIELD, line, 0).is_some()
+}
+
+/// Returns whether this is all that is left of a line of ours that was cut off close to its beginning.
+pub(super) fn is_stump(bytes: &[u8]) -> bool {
+    HEAD.starts_with(bytes)
+}
+
 /// A part of what lies between two line ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
@@ -162,6 +174,19 @@ mod tests {
             let mut flipped = line.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_ne!(check(&flipped), Seal::Right, "bit {bit}");
+        }
+    }
+
+    // Sabotage: let any JSON object, or any id, pass: red.
+    #[test]
+    fn what_is_left_of_a_line_is_told_from_other_json() {
+        let line = sealed(r#"{"id":"c4b71af0afbc85ae-1","ts":"2024-01-02T14:30:00Z","record":{}}"#);
+        for cut in 0..line.len() {
+            assert!(is_stump(&line[..cut]) || is_of_ours(&line[..cut]), "cut off at {cut}");
+            assert!(is_of_ours(&line[cut..]) || cut > line.len() - SEAL - 1, "the last {cut} are left");
+        }
+        for foreign in [r#"{"symbol":"ES"}"#, r#"{"id":"ES-2024-01-02","open":1}"#, "ts,open,high,low,close", "{\n"] {
+            assert!(!is_of_ours(foreign.as_bytes()) && !is_stump(foreign.as_bytes()), "{foreign}");
         }
     }
 

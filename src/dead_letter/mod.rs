@@ -33,11 +33,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-#[cfg(feature = "cli")]
-pub(crate) use self::read::has_files;
 use self::writer::{Disk, Job, RealDisk, Writer};
 pub use self::{
-    entry::{DeadLetter, Entry},
+    entry::{DeadLetter, Entry, Unwritable},
     purge::{PurgeReport, purge},
     read::{Found, List, list},
     replay::{Damaged, NotAccepted, ReplayOptions, ReplayReport, ReplayTarget, replay_dry_run},

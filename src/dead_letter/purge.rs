@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     FilesError, Selection,
     entry::SettledAs,
+    files,
     settle::{NotTaken, Settling},
 };
 
@@ -18,10 +19,12 @@ pub struct PurgeReport {
     pub damaged: u64,
     /// Files that were left alone because somebody writes them.
     pub live: Vec<PathBuf>,
+    /// Files that were left alone because they are not ours, though they are called alike.
+    pub foreign: Vec<PathBuf>,
 }
 
 /// Removes entries for good. A selection that leaves nothing out removes what is damaged too; any other leaves it. A
-/// file that somebody writes is never touched. Blocks the thread.
+/// file that somebody writes is never touched, nor is one that is not ours. Blocks the thread.
 ///
 /// With `dry_run` nothing changes.
 ///
@@ -29,7 +32,8 @@ pub struct PurgeReport {
 /// A replay or another purge of the directory is under way, or a file cannot be read or written; what was removed
 /// before that is gone.
 pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeReport, FilesError> {
-    let mut report = PurgeReport::default();
+    let foreign = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.foreign;
+    let mut report = PurgeReport { foreign, ..PurgeReport::default() };
     let Some(settling) = Settling::begin(dir)? else { return Ok(report) };
     for taken in settling.files()? {
         let mut taken = match taken {

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Entry, FilesError,
     entry::Settled,
-    files,
+    files::{self, Listing},
     line::{self, Part, Seal},
 };
 use crate::quoted::Quoted;
@@ -38,21 +38,28 @@ pub struct Found {
 /// # Errors
 /// The directory cannot be read; in the iterator, a file cannot be read.
 pub fn list(dir: &Path) -> Result<List, FilesError> {
-    let paths = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?;
-    Ok(List { paths: paths.into_iter(), open: None })
-}
-
-/// Says whether there is a file of entries, if only of settled ones.
-#[cfg(feature = "cli")]
-pub(crate) fn has_files(dir: &Path) -> Result<bool, FilesError> {
-    files::list(dir).map(|files| !files.is_empty()).map_err(|error| FilesError::io(dir, "read", error))
+    let Listing { entries, foreign } = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?;
+    Ok(List { paths: entries.into_iter(), foreign, open: None })
 }
 
 /// The entries of a directory: see [`list`].
 #[derive(Debug)]
 pub struct List {
     paths: vec::IntoIter<PathBuf>,
+    foreign: Vec<PathBuf>,
     open: Option<(Lines, HashSet<String>)>,
+}
+
+impl List {
+    /// Returns the files that were left alone because they are not ours, though they are called alike.
+    pub fn foreign(&self) -> &[PathBuf] {
+        &self.foreign
+    }
+
+    /// Returns whether no file of entries is left to be read.
+    pub fn is_at_end(&self) -> bool {
+        self.open.is_none() && self.paths.len() == 0
+    }
 }
 
 impl Iterator for List {

@@ -88,12 +88,17 @@ pub struct ReplayReport {
     pub exhausted: u64,
     /// Left alone because they are of a kind that the target does not take, by kind.
     pub other_kinds: BTreeMap<String, u64>,
+    /// Left alone because their records could not be written as JSON when they were given up: see
+    /// [`Unwritable`](super::Unwritable).
+    pub unwritable: u64,
     /// Written, but nobody knows what became of them: they stay, and the next replay writes them again.
     pub unknown: u64,
     /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
     pub damaged: Vec<Damaged>,
     /// Files that were left alone because somebody writes them.
     pub live: Vec<PathBuf>,
+    /// Files that were left alone because they are not ours, though they are called alike.
+    pub foreign: Vec<PathBuf>,
     /// Why it ended before it had come to the end, if it did. What it had not come to is as it was.
     pub interrupted: Option<String>,
 }
@@ -113,7 +118,7 @@ pub struct Damaged {
 impl ReplayReport {
     /// Returns whether every entry that was selected is in the store.
     pub fn is_complete(&self) -> bool {
-        let left = self.dead_lettered + self.exhausted + self.unknown;
+        let left = self.dead_lettered + self.exhausted + self.unwritable + self.unknown;
         left == 0 && self.other_kinds.is_empty() && self.damaged.is_empty() && self.interrupted.is_none()
     }
 }
@@ -141,6 +146,7 @@ impl DeadLetters {
     ) -> Result<ReplayReport, FilesError> {
         let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
         let mut picker = Picker::new(T::KIND, options);
+        picker.report.foreign = super::list(self.dir())?.foreign().to_vec();
         let Some(settling) = Settling::begin(self.dir())? else { return Ok(picker.report) };
         runtime.block_on(self.release());
         for taken in settling.files()? {
@@ -166,7 +172,9 @@ impl DeadLetters {
 /// A file cannot be read.
 pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<ReplayReport, FilesError> {
     let mut picker = Picker::new(T::KIND, options);
-    for found in super::list(dir)? {
+    let list = super::list(dir)?;
+    picker.report.foreign = list.foreign().to_vec();
+    for found in list {
         let found = found?;
         if picker.is_done() {
             break;
@@ -234,7 +242,7 @@ impl<R> Window<'_, R> {
         R: ReplayTarget<T>,
     {
         // Before it is written: the store may refuse it at once.
-        let json = entry::to_json(&record).map_err(|error| NotAccepted::Invalid(error.to_string()))?;
+        let json = entry::to_json(&record).map_err(|(why, _)| NotAccepted::Invalid(why))?;
         let count = entry.replay_count;
         self.letters.0.replayed.lock().entry(json.get().into()).and_modify(|c| *c = count.max(*c)).or_insert(count);
         let fate = self.runtime.block_on(self.target.write(record))?;
@@ -306,6 +314,10 @@ impl<'a> Picker<'a> {
         }
         if entry.kind != self.kind {
             *self.report.other_kinds.entry(entry.kind).or_default() += 1;
+            return None;
+        }
+        if entry.unwritable.is_some() {
+            self.report.unwritable += 1;
             return None;
         }
         if entry.replay_count >= self.options.max_replays {

@@ -33,7 +33,7 @@ impl Settling {
     /// # Errors
     /// Somebody else has it.
     pub(super) fn begin(dir: &Path) -> Result<Option<Self>, FilesError> {
-        if files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.is_empty() {
+        if files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.entries.is_empty() {
             return Ok(None);
         }
         let path = dir.join(LOCK);
@@ -49,8 +49,8 @@ impl Settling {
     /// Takes the files that nobody writes, the oldest first, each when its turn comes; `Err` holds one that somebody
     /// writes.
     pub(super) fn files(&self) -> Result<impl Iterator<Item = Result<Taken, NotTaken>> + use<>, FilesError> {
-        let paths = files::list(&self.dir).map_err(|error| FilesError::io(&self.dir, "read", error))?;
-        Ok(paths.into_iter().filter_map(|path| Taken::take(path).transpose()))
+        let listing = files::list(&self.dir).map_err(|error| FilesError::io(&self.dir, "read", error))?;
+        Ok(listing.entries.into_iter().filter_map(|path| Taken::take(path).transpose()))
     }
 }
 
@@ -60,10 +60,12 @@ impl Drop for Settling {
         let Ok(listed) = fs::read_dir(&self.dir) else { return };
         for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
             let is = |extension| path.extension().is_some_and(|found| found == extension);
-            let orphan = is(files::JOURNAL) && !path.with_extension(files::ENTRIES).exists();
+            if is(files::JOURNAL) && !path.with_extension(files::ENTRIES).exists() && files::is_ours(&path) {
+                let _ = fs::remove_file(&path);
+            }
             // A file that is just being made becomes one of entries within a moment.
-            if orphan || (is(files::NEW) && age(&path) > Some(Duration::from_secs(60))) {
-                let _ = fs::remove_file(path);
+            if is(files::NEW) && age(&path) > Some(Duration::from_secs(60)) {
+                files::remove_unmade(&path);
             }
         }
     }
@@ -168,7 +170,10 @@ impl Taken {
         };
         remove().map_err(|error| FilesError::io(&self.path, "remove", error))?;
         // Only now: without its journal a file would be replayed once more. One that is left alone is cleared away later.
-        let _ = fs::remove_file(self.path.with_extension(files::JOURNAL));
+        let journal = self.path.with_extension(files::JOURNAL);
+        if files::is_ours(&journal) {
+            let _ = fs::remove_file(journal);
+        }
         Ok(())
     }
 }
@@ -176,6 +181,9 @@ impl Taken {
 /// Opens a journal for appending, at the beginning of a line.
 fn open_journal(path: &Path) -> io::Result<File> {
     let is_new = !path.exists();
+    if !is_new && !files::is_ours(path) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected a journal of ours, found something else"));
+    }
     let mut journal = private(OpenOptions::new().create(true).read(true).append(true)).open(path)?;
     if is_new {
         files::sync_dir(path.parent().unwrap_or(Path::new("")))?;

@@ -185,7 +185,7 @@ impl Feedback {
     }
 
     /// Its mailbox stays open for a moment after the actor has been dropped, and is no evidence.
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.alive.has_changed().is_ok()
     }
 }

@@ -12,9 +12,13 @@
 //!                                    \---------> watch::Receiver
 //! ```
 //!
+//! A `Receiver` (feature `receiver`) publishes on a bus what coordinators in other processes say.
+//!
 //! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
 mod barrier;
+#[cfg(feature = "webhooks")]
+mod broadcaster;
 mod bus;
 mod event;
 mod front;
@@ -23,8 +27,20 @@ mod limiter;
 mod present;
 mod publisher;
 mod rate;
+#[cfg(feature = "receiver")]
+mod receiver;
+#[cfg(feature = "webhooks")]
+mod remote;
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub mod signature;
 mod subscribe;
+#[cfg(feature = "webhooks")]
+mod webhook;
 
+#[cfg(feature = "webhooks")]
+pub(crate) use broadcaster::PreparedBroadcast;
+#[cfg(feature = "webhooks")]
+pub use broadcaster::{BroadcastConfig, BroadcastError, Broadcasts, HttpBroadcaster};
 pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
 pub use event::{EventBody, FeedbackEvent};
 pub use front::{BusStopped, Feedback, feedback_bus};
@@ -32,4 +48,12 @@ pub use lanes::LaneSnapshot;
 pub use limiter::{RateLimiter, RateSnapshot};
 pub use publisher::{Collect, Publisher};
 pub use rate::{RateBuilder, RateCoordinator};
+#[cfg(feature = "receiver")]
+pub use receiver::{Receiver, ReceiverSnapshot};
+#[cfg(feature = "webhooks")]
+pub use remote::BroadcastSnapshot;
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub use signature::{InvalidSecret, WebhookSecret};
 pub use subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe};
+#[cfg(feature = "webhooks")]
+pub use webhook::InvalidCaFile;

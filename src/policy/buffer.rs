@@ -15,9 +15,9 @@ use std::{
 
 pub use self::contract::{
     BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
-    News, Outcome, Overflow, Refused, Verdict,
+    News, Outcome, Overflow, Refused, Unknown, Verdict,
 };
-use self::partition::{Out, Partition, Probe, Segment};
+use self::partition::{NextProbe, Out, Partition, Probe, Segment};
 use super::{
     breaker::CircuitBreaker,
     credits::{Claim, Credits, Ticket},
@@ -31,8 +31,6 @@ use super::{
 #[derive(Debug)]
 pub struct BoundedBuffer<T, W, R = ()> {
     config: BufferConfig,
-    /// Tells records apart by their identity; equal for updates of one thing.
-    key: fn(&T) -> u64,
     state: BufferState,
     partitions: Vec<Partition<T>>,
     queued: usize,
@@ -58,6 +56,8 @@ pub struct BoundedBuffer<T, W, R = ()> {
     /// What was taken back from everybody at the end, to be given up.
     abandoned: Vec<(usize, Out<T>)>,
     wake: Vec<W>,
+    /// Wakers that are not needed any more.
+    spent: Vec<W>,
     outcomes: Vec<(R, Outcome)>,
     lost: Vec<R>,
     evicted: Vec<T>,
@@ -68,11 +68,10 @@ pub struct BoundedBuffer<T, W, R = ()> {
 }
 
 impl<T, W, R> BoundedBuffer<T, W, R> {
-    /// Starts open, empty, and with the circuit closed. `key` tells records apart by their identity.
-    pub fn new(config: BufferConfig, key: fn(&T) -> u64) -> Self {
+    /// Starts open, empty, and with the circuit closed.
+    pub fn new(config: BufferConfig) -> Self {
         Self {
             config,
-            key,
             state: BufferState::Open,
             partitions: (0..config.partitions.get()).map(|_| Partition::new()).collect(),
             queued: 0,
@@ -93,6 +92,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             receipts: HashMap::default(),
             abandoned: Vec::new(),
             wake: Vec::new(),
+            spent: Vec::new(),
             outcomes: Vec::new(),
             lost: Vec::new(),
             evicted: Vec::new(),
@@ -115,12 +115,13 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     pub fn effects(&mut self) -> Option<Effects<T, W, R>> {
         let ring = std::mem::take(&mut self.work) && !self.rung;
         self.rung |= ring;
-        let nothing = self.wake.is_empty() && self.outcomes.is_empty() && self.lost.is_empty();
-        if !ring && nothing && self.evicted.is_empty() {
+        let nobody = self.wake.is_empty() && self.outcomes.is_empty() && self.lost.is_empty();
+        if !ring && nobody && self.spent.is_empty() && self.evicted.is_empty() {
             return None;
         }
         Some(Effects {
             wake: std::mem::take(&mut self.wake),
+            spent: std::mem::take(&mut self.spent),
             outcomes: std::mem::take(&mut self.outcomes),
             lost: std::mem::take(&mut self.lost),
             evicted: std::mem::take(&mut self.evicted),
@@ -176,9 +177,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     pub fn claim(&mut self, ticket: Ticket, waker: W) -> Result<Option<usize>, Refused> {
         if let Err(refused) = self.check_open() {
             self.cancel(ticket);
+            self.discard(waker);
             return Err(refused);
         }
-        match self.credits.claim(ticket, waker) {
+        match self.credits.claim(ticket, waker, &mut self.spent) {
             Claim::Granted(credits) => Ok(Some(credits)),
             Claim::Waiting => Ok(None),
             Claim::Expired => Err(self.full()),
@@ -187,7 +189,12 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     /// Leaves the line; credits that were granted go to the next.
     pub fn cancel(&mut self, ticket: Ticket) {
-        self.credits.cancel(ticket, &mut self.wake);
+        self.credits.cancel(ticket, &mut self.wake, &mut self.spent);
+    }
+
+    /// Gives back a waker that is not needed, to be dropped where it harms nobody.
+    pub fn discard(&mut self, waker: W) {
+        self.spent.push(waker);
     }
 
     /// Holds one credit for a record to come, if one is free.
@@ -364,24 +371,35 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(self.lease(index, segment, now))
     }
 
-    /// Hands out the one probe of an open circuit, when it is due. Probes rotate over whatever may go without overtaking
-    /// an update: what was never one first, then what was one longest ago.
+    /// Returns whether the probe of an open circuit may go out.
+    fn probe_is_due(&self, now: Duration) -> bool {
+        self.state != BufferState::Closed && self.breaker.probe_at().is_some_and(|at| now >= at)
+    }
+
+    /// Hands out the one probe of an open circuit, when it is due and [nothing is unknown](Self::unknown) that has a say
+    /// in it. Probes rotate over whatever may go without overtaking an update: what was never one first, then what was
+    /// one longest ago.
     fn hand_out_probe(&mut self, now: Duration) -> Option<Leased<T>> {
-        if self.state == BufferState::Closed || self.breaker.probe_at().is_none_or(|at| now < at) {
+        if !self.probe_is_due(now) {
             return None;
         }
         let count = self.partitions.len();
-        let (_, index, probe) = (self.first..count)
-            .chain(0..self.first)
-            .filter(|&index| self.partitions[index].waits_for_batch())
-            .filter_map(|index| {
-                let (probed, probe) = self.partitions[index].next_probe(self.key, self.config.batch_size.get())?;
-                Some((probed, index, probe))
-            })
-            .min_by_key(|&(probed, ..)| probed)?;
+        let mut best: Option<(u64, usize, Probe)> = None;
+        for index in (self.first..count).chain(0..self.first) {
+            if !self.partitions[index].waits_for_batch() {
+                continue;
+            }
+            match self.partitions[index].next_probe(self.config.batch_size.get()) {
+                NextProbe::None => {}
+                NextProbe::Unknown => return None,
+                NextProbe::Is { probed, .. } if best.as_ref().is_some_and(|&(least, ..)| least <= probed) => {}
+                NextProbe::Is { probed, probe } => best = Some((probed, index, probe)),
+            }
+        }
+        let (_, index, probe) = best?;
         let mut segment = match probe {
-            Probe::Parked(at) => self.partitions[index].take_parked(at)?,
-            Probe::Queued(most) => self.take_batch(index, most, now)?,
+            Probe::Parked { at, most } => self.partitions[index].take_parked(at, most)?,
+            Probe::Queued => self.take_batch(index, self.config.batch_size.get(), now)?,
         };
         self.probes += 1;
         segment.probed = self.probes;
@@ -389,6 +407,41 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.breaker.probe();
         self.probe = Some(leased.id);
         Some(leased)
+    }
+
+    /// Returns the records whose keys have to be known before the probe that is due can be chosen; none when it can.
+    /// For this the head of a queue is parked where everything parked before it was a probe already.
+    ///
+    /// A key is the caller's code, and runs where no lock is held: then the caller [tells](Self::know) and hands out
+    /// again.
+    pub fn unknown(&mut self, now: Duration) -> Vec<Unknown<T>> {
+        let mut unknown = Vec::new();
+        if !self.probe_is_due(now) {
+            return unknown;
+        }
+        for index in 0..self.partitions.len() {
+            if !self.partitions[index].waits_for_batch() {
+                continue;
+            }
+            let room = self.partitions[index].room_for_head(self.config.batch_size.get());
+            if let Some(head) = room.and_then(|room| self.take_batch(index, room.get(), now)) {
+                self.put_back(index, head);
+                self.observe(now);
+            }
+            unknown.extend(self.partitions[index].unknown().map(|segment| Unknown {
+                partition: index,
+                first: segment.stamps()[0],
+                records: Arc::clone(&segment.records),
+                range: segment.range.clone(),
+            }));
+        }
+        unknown
+    }
+
+    /// Takes in the hashed keys of records that were [unknown](Self::unknown), in their order; none if they cannot be
+    /// known, for then what is at stake is only which of them may be a probe.
+    pub fn know(&mut self, unknown: &Unknown<T>, keys: Option<Vec<u64>>) {
+        self.partitions[unknown.partition].know(unknown.first, unknown.range.len(), keys);
     }
 
     /// Takes a batch of at most so many records out of the queue.
@@ -665,10 +718,16 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     // ---- fences ----
 
     /// Waits until everything accepted so far is settled; none if it is already.
-    pub fn fence(&mut self, waker: W) -> Option<FenceId> {
-        self.oldest_unsettled()?;
+    ///
+    /// # Errors
+    /// If the buffer has come to its end with something unsettled.
+    pub fn fence(&mut self, waker: W) -> Result<Option<FenceId>, Refused> {
+        if self.oldest_unsettled().is_none() || self.state == BufferState::Closed {
+            self.discard(waker);
+            return if self.oldest_unsettled().is_none() { Ok(None) } else { Err(Refused::Closed) };
+        }
         self.work = true;
-        Some(self.fences.wait(self.last_stamp, waker))
+        Ok(Some(self.fences.wait(self.last_stamp, waker)))
     }
 
     /// Asks whether a fence still holds.
@@ -676,9 +735,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// # Errors
     /// If the buffer came to its end with records before the fence unsettled.
     pub fn fence_holds(&mut self, fence: FenceId, waker: W) -> Result<bool, Refused> {
-        let holds = self.fences.holds(fence, waker);
+        let holds = self.fences.holds(fence, waker, &mut self.spent);
         if holds && self.state == BufferState::Closed {
-            self.fences.cancel(fence);
+            self.cancel_fence(fence);
             return Err(Refused::Closed);
         }
         Ok(holds)
@@ -686,7 +745,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     /// Gives up waiting at a fence.
     pub fn cancel_fence(&mut self, fence: FenceId) {
-        self.fences.cancel(fence);
+        self.fences.cancel(fence, &mut self.spent);
     }
 
     fn oldest_unsettled(&self) -> Option<u64> {
@@ -769,6 +828,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Returns how many records are taken and not yet settled.
     pub const fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Returns whether a worker has a batch.
+    pub fn is_out(&self) -> bool {
+        self.partitions.iter().any(|partition| partition.lease.is_some())
     }
 
     /// Returns records a second that were settled of late, a write that hangs included; none when nothing was written

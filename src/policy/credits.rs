@@ -124,25 +124,31 @@ impl<W> Credits<W> {
     }
 
     /// Asks what a ticket is worth. Credits that it was granted count as in use from then on; while it waits, `waker`
-    /// replaces the one kept.
-    pub fn claim(&mut self, ticket: Ticket, waker: W) -> Claim {
-        let Some(place) = self.line.get_mut(&ticket) else { return Claim::Expired };
+    /// replaces the one kept. The one that is not needed any more goes to `spent`.
+    pub fn claim(&mut self, ticket: Ticket, waker: W, spent: &mut Vec<W>) -> Claim {
+        let Some(place) = self.line.get_mut(&ticket) else {
+            spent.push(waker);
+            return Claim::Expired;
+        };
         if place.granted == 0 {
-            place.waker = Some(waker);
+            spent.extend(place.waker.replace(waker));
             return Claim::Waiting;
         }
         let granted = place.granted;
         self.reserved -= granted;
+        // Its own waker was taken when it was granted something.
         self.line.remove(&ticket);
+        spent.push(waker);
         Claim::Granted(granted)
     }
 
-    /// Leaves the line. Credits that the ticket was granted go to the next in line.
-    pub fn cancel(&mut self, ticket: Ticket, wake: &mut Vec<W>) {
+    /// Leaves the line. Credits that the ticket was granted go to the next in line; its waker goes to `spent`.
+    pub fn cancel(&mut self, ticket: Ticket, wake: &mut Vec<W>, spent: &mut Vec<W>) {
         let Some(place) = self.line.remove(&ticket) else { return };
         if let Some(deadline) = place.deadline {
             self.deadlines.remove(&(deadline, ticket));
         }
+        spent.extend(place.waker);
         self.reserved -= place.granted;
         self.release(place.granted, wake);
     }
@@ -277,7 +283,7 @@ mod tests {
                         tickets.push(ticket);
                     }
                     Step::Claim(which) if which < tickets.len() => {
-                        let claim = credits.claim(tickets[which], which);
+                        let claim = credits.claim(tickets[which], which, &mut Vec::new());
                         let at = model.line.iter().position(|waiting| waiting.ticket == tickets[which]);
                         match at {
                             None => prop_assert_eq!(claim, Claim::Expired),
@@ -290,7 +296,7 @@ mod tests {
                         }
                     }
                     Step::Cancel(which) if which < tickets.len() => {
-                        credits.cancel(tickets[which], &mut wake);
+                        credits.cancel(tickets[which], &mut wake, &mut Vec::new());
                         if let Some(at) = model.line.iter().position(|waiting| waiting.ticket == tickets[which]) {
                             model.free += model.line.remove(at).unwrap().granted;
                             model.share();

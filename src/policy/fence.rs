@@ -36,20 +36,24 @@ impl<W> Fences<W> {
         id
     }
 
-    /// Returns whether the fence still holds; then `waker` replaces the one kept.
-    pub fn holds(&mut self, id: FenceId, waker: W) -> bool {
+    /// Returns whether the fence still holds; then `waker` replaces the one kept. The one that is not needed any more
+    /// goes to `spent`.
+    pub fn holds(&mut self, id: FenceId, waker: W, spent: &mut Vec<W>) -> bool {
         match self.waiting.get_mut(&id) {
             Some(fence) => {
-                fence.waker = Some(waker);
+                spent.extend(fence.waker.replace(waker));
                 true
             }
-            None => false,
+            None => {
+                spent.push(waker);
+                false
+            }
         }
     }
 
-    /// Gives up waiting.
-    pub fn cancel(&mut self, id: FenceId) {
-        self.waiting.remove(&id);
+    /// Gives up waiting; the waker goes to `spent`.
+    pub fn cancel(&mut self, id: FenceId, spent: &mut Vec<W>) {
+        spent.extend(self.waiting.remove(&id).and_then(|fence| fence.waker));
     }
 
     /// Returns the stamp that the latest fence waits for.
@@ -85,26 +89,28 @@ mod tests {
     #[test]
     fn goes_when_the_oldest_unsettled_record_is_younger() {
         let mut fences = Fences::default();
-        let mut wake = Vec::new();
+        let (mut wake, mut spent) = (Vec::new(), Vec::new());
         let first = fences.wait(5, "first");
         let second = fences.wait(9, "second");
         assert_eq!(fences.latest(), Some(9));
         fences.pass(Some(5), &mut wake);
-        assert!(fences.holds(first, "first") && wake.is_empty(), "record 5 itself is not settled");
+        assert!(fences.holds(first, "again", &mut spent) && wake.is_empty(), "record 5 itself is not settled");
         fences.pass(Some(6), &mut wake);
-        assert!(!fences.holds(first, "first") && fences.holds(second, "second"));
-        assert_eq!(wake, ["first"]);
+        assert!(!fences.holds(first, "late", &mut spent) && fences.holds(second, "anew", &mut spent));
+        assert_eq!(wake, ["again"]);
         fences.pass(None, &mut wake);
-        assert_eq!(wake, ["first", "second"]);
+        assert_eq!(wake, ["again", "anew"]);
         assert!(fences.is_empty());
+        assert_eq!(spent, ["first", "late", "second"], "no waker is dropped in here");
     }
 
     #[test]
     fn one_who_gives_up_holds_nobody() {
         let mut fences = Fences::default();
+        let mut spent = Vec::new();
         let first = fences.wait(5, "first");
-        fences.cancel(first);
-        assert_eq!(fences.latest(), None);
+        fences.cancel(first, &mut spent);
+        assert_eq!((fences.latest(), spent), (None, vec!["first"]));
         assert!(fences.is_empty());
     }
 }

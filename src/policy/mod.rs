@@ -8,8 +8,10 @@
 pub mod breaker;
 pub mod buffer;
 pub mod credits;
+pub mod delivery;
 pub mod drain_rate;
 pub mod fence;
+mod inbox;
 mod lane;
 mod level;
 mod outbox;
@@ -20,6 +22,8 @@ mod watermark;
 
 pub use breaker::{BreakerConfig, CircuitBreaker, CircuitState};
 pub use buffer::{BufferState, Counters, DropReason, Outcome, Overflow};
+pub use delivery::{RemoteLane, RemotePolicy, RemoteState};
+pub use inbox::{Arrival, Inbox, InboxLimits};
 pub use lane::{Lane, Offered};
 pub use level::{Level, Reason};
 pub use outbox::Outbox;

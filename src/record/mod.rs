@@ -18,8 +18,11 @@ pub use self::{
 /// equal [`partition_key`](Record::partition_key)s are written in the order in which they were accepted; a record's
 /// partition key must follow from its key, or updates of one key could overtake each other.
 ///
-/// Its JSON is what a [dead letter](crate::dead_letter) holds, and a replay reads it back. A record that cannot be
-/// written as JSON cannot be given up: once the store refuses it, its partition waits until the end.
+/// Its JSON is what a [dead letter](crate::dead_letter) holds, and a replay reads it back. Of a record that cannot be
+/// written as JSON only the [beginning](crate::dead_letter::Unwritable) is kept, and it cannot be replayed.
+///
+/// These methods run outside of every lock, and may call handles. `key` is called while the circuit is open alone, to find
+/// out which batch may be its probe.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Names the kind, such as `bars`: the default coordinator id and the name of the store's table.
     const KIND: &'static str;

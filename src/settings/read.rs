@@ -79,6 +79,13 @@ struct CircuitVars {
 #[serde(default)]
 struct FeedbackVars {
     enable_feedback: Option<bool>,
+    enable_http_broadcast: Option<bool>,
+    http_endpoint: Option<String>,
+    http_timeout: Option<Seconds>,
+    http_max_retries: Option<NonZeroU32>,
+    http_backoff: Option<Seconds>,
+    http_secret: Option<String>,
+    http_ca_file: Option<PathBuf>,
     scale_ok: Option<f64>,
     scale_soft: Option<f64>,
     scale_hard: Option<f64>,
@@ -124,6 +131,14 @@ impl Settings {
         assign(&mut s.circuit.half_open_after, circuit.half_open_after_sec.map(Duration::from_secs));
         assign(&mut s.dlq_path, mds.dlq_path);
         assign(&mut s.feedback.enabled, feedback.enable_feedback);
+        let http = &mut s.feedback.http;
+        assign(&mut http.enabled, feedback.enable_http_broadcast);
+        assign(&mut http.endpoint, feedback.http_endpoint);
+        assign(&mut http.timeout, feedback.http_timeout.map(|Seconds(wait)| wait));
+        assign(&mut http.max_attempts, feedback.http_max_retries);
+        assign(&mut http.backoff, feedback.http_backoff.map(|Seconds(wait)| wait));
+        assign(&mut http.secret, feedback.http_secret);
+        http.ca_file = feedback.http_ca_file;
         assign(&mut s.feedback.scales.ok, feedback.scale_ok);
         assign(&mut s.feedback.scales.soft, feedback.scale_soft);
         assign(&mut s.feedback.scales.hard, feedback.scale_hard);

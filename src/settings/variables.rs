@@ -2,8 +2,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{CAPACITY, HIGH_WATERMARK, INITIAL_BACKOFF, LOW_WATERMARK, MAX_BACKOFF, Problem, Settings, masked};
-use crate::policy::Overflow;
+use super::{
+    CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, INITIAL_BACKOFF, LOW_WATERMARK, MAX_BACKOFF,
+    Problem, Settings, hidden, listed, masked, shown_endpoints,
+};
+use crate::{endpoint::Endpoint, policy::Overflow};
 
 /// One variable of the environment.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,10 @@ enum Kind {
     Text(&'static str, fn(&Settings) -> &str, fn(&str) -> bool),
     /// Like text, but it may hold a password.
     Url(&'static str, fn(&Settings) -> &str, fn(&str) -> bool),
+    /// URLs with commas between, which may hold secrets anywhere but in scheme, host and port.
+    Endpoints(fn(&Settings) -> &str),
+    /// Secrets with commas between.
+    Secrets(fn(&Settings) -> &str),
 }
 
 /// The most records that any number of records may be; with it no bound in memory or arithmetic is near.
@@ -199,11 +206,68 @@ pub const VARIABLES: &[Variable] = &[
         kind: Kind::Choice("text or json", |s| s.log_format.as_str()),
     },
     Variable {
-        name: "MDS_FB_ENABLE_FEEDBACK",
+        name: ENABLE_FEEDBACK,
         default: "true",
         unit: "",
         about: "publishes level changes to subscribers; when false they stay in health and metrics",
         kind: Kind::Switch(|s| s.feedback.enabled),
+    },
+    Variable {
+        name: ENABLE_HTTP,
+        default: "false",
+        unit: "",
+        about: "sends level changes to URLs, as webhooks",
+        kind: Kind::Switch(|s| s.feedback.http.enabled),
+    },
+    Variable {
+        name: HTTP_ENDPOINT,
+        default: "none",
+        unit: "",
+        about: "the URL that level changes are sent to, or several with commas; a comma in a URL is written `%2C`",
+        kind: Kind::Endpoints(|s| &s.feedback.http.endpoint),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_TIMEOUT",
+        default: "2.5",
+        unit: "seconds",
+        about: "how long one attempt may take, from the connection to the end of the answer",
+        kind: Kind::Seconds(0.001, 3_600.0, |s| s.feedback.http.timeout),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_MAX_RETRIES",
+        default: "3",
+        unit: "attempts",
+        about: "attempts in all: after so many that failed in a row a URL is tried every 10 seconds, until the latest \
+                event of each coordinator has arrived",
+        kind: Kind::Count(1, 1_000_000, |s| s.feedback.http.max_attempts.get() as usize),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_BACKOFF",
+        default: "0.5",
+        unit: "seconds",
+        about: "the wait after the first failure; it doubles from one to the next, up to 10 seconds, and is shortened \
+                to a random 50 to 100 %",
+        kind: Kind::Seconds(0.001, 3_600.0, |s| s.feedback.http.backoff),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_SECRET",
+        default: "none",
+        unit: "",
+        about: "signs webhooks: `whsec_` and the base64 of 24 to 64 bytes, or several with commas while one replaces \
+                another",
+        kind: Kind::Secrets(|s| &s.feedback.http.secret),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_CA_FILE",
+        default: "none",
+        unit: "",
+        about: "a file of certificates in PEM which alone may vouch for an `https` URL, instead of those that browsers \
+                trust",
+        kind: Kind::Text(
+            "the path of a file of certificates in PEM",
+            |s| s.feedback.http.ca_file.as_deref().map_or("", |path| path.to_str().unwrap_or("?")),
+            |_| true,
+        ),
     },
     Variable {
         name: "MDS_FB_SCALE_OK",
@@ -246,6 +310,8 @@ impl Variable {
             Kind::Choice(_, get) => get(settings).to_owned(),
             Kind::Text(_, get, _) => get(settings).to_owned(),
             Kind::Url(_, get, _) => masked(get(settings)),
+            Kind::Endpoints(get) => shown_endpoints(get(settings)),
+            Kind::Secrets(get) => hidden(get(settings)),
         }
     }
 
@@ -260,6 +326,8 @@ impl Variable {
             Kind::Factor(min, max, _) => format!("a number from {min} to {max}"),
             Kind::Switch(_) => "true or false".to_owned(),
             Kind::Choice(expected, _) | Kind::Text(expected, ..) | Kind::Url(expected, ..) => expected.to_owned(),
+            Kind::Endpoints(_) => "http:// or https:// and a host, or several of these with commas".to_owned(),
+            Kind::Secrets(_) => "whsec_ and the base64 of 24 to 64 bytes, or several of these with commas".to_owned(),
         }
     }
 
@@ -273,12 +341,19 @@ impl Variable {
             Kind::Factor(min, max, get) => within(min..=max, get(settings)),
             Kind::Switch(_) | Kind::Choice(..) => true,
             Kind::Text(_, get, check) | Kind::Url(_, get, check) => check(get(settings)),
+            Kind::Endpoints(get) => listed(get(settings)).all(|url| url.parse::<Endpoint>().is_ok()),
+            Kind::Secrets(get) => listed(get(settings)).all(is_secret),
         }
     }
 
     /// Says that `text` is no value for this variable, and what one would be; a password in it is masked.
     pub fn problem(&self, text: &str) -> Problem {
-        let text = if matches!(self.kind, Kind::Url(..)) { masked(text) } else { text.to_owned() };
+        let text = match self.kind {
+            Kind::Url(..) => masked(text),
+            Kind::Endpoints(_) => shown_endpoints(text),
+            Kind::Secrets(_) => hidden(text),
+            _ => text.to_owned(),
+        };
         Problem { variable: self.name, message: format!("{} is {text:?}, expected {}", self.name, self.expected()) }
     }
 }
@@ -289,6 +364,23 @@ const fn overflow(strategy: Overflow) -> &'static str {
         Overflow::DropOldest => "drop_oldest",
         Overflow::Error => "error",
     }
+}
+
+/// Whether a text has the form of a secret of webhooks: what reads it is not in every build.
+fn is_secret(text: &str) -> bool {
+    let Some(encoded) = text.strip_prefix("whsec_") else { return false };
+    let digits = encoded.trim_end_matches('=');
+    let padding = encoded.len() - digits.len();
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    let last = digits.bytes().last().unwrap_or_default();
+    // Four digits are three bytes; what is left over of the last digit is zero, and padding is optional.
+    let is_whole = match digits.len() % 4 {
+        0 => padding == 0,
+        2 => (padding == 0 || padding == 2) && b"AQgw".contains(&last),
+        3 => padding <= 1 && b"AEIMQUYcgkosw048".contains(&last),
+        _ => false,
+    };
+    digits.bytes().all(is_digit) && is_whole && (24..=64).contains(&(digits.len() * 3 / 4))
 }
 
 fn within(range: RangeInclusive<f64>, value: f64) -> bool {
@@ -337,6 +429,9 @@ mod tests {
                 "MDS_SOURCE" => assert_eq!(variable.default, "host:program, host:mds-command in `mds`"),
                 HIGH_WATERMARK => assert_eq!((variable.default, &*value), ("80 % of capacity", "8000")),
                 LOW_WATERMARK => assert_eq!((variable.default, &*value), ("50 % of capacity", "5000")),
+                HTTP_ENDPOINT | "MDS_FB_HTTP_SECRET" | "MDS_FB_HTTP_CA_FILE" => {
+                    assert_eq!((variable.default, &*value), ("none", ""));
+                }
                 _ => assert_eq!(value, variable.default, "{}", variable.name),
             }
         }
@@ -356,12 +451,35 @@ mod tests {
                 Kind::Choice(expected, _) => expected.rsplit(' ').next().unwrap().to_owned(),
                 Kind::Text(..) => "other".to_owned(),
                 Kind::Url(..) => "sqlite://other.db".to_owned(),
+                Kind::Endpoints(_) => "http://a:1,https://b:2".to_owned(),
+                Kind::Secrets(_) => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
             };
             let other = if variable.name == LOW_WATERMARK { "17".to_owned() } else { other };
             let loaded = Settings::load([(variable.name, &other)]).unwrap();
+            let other = if matches!(variable.kind, Kind::Secrets(_)) { "***".to_owned() } else { other };
             assert_eq!(variable.value(&loaded.settings), other, "{}", variable.name);
             assert!(loaded.is_set(variable.name), "{}", variable.name);
             assert!(VARIABLES.iter().all(|v| v.name == variable.name || !loaded.is_set(v.name)));
         }
+    }
+
+    // Red when a secret that is accepted here is refused where it is read, or the other way round.
+    #[cfg(any(feature = "webhooks", feature = "receiver"))]
+    #[test]
+    fn a_secret_is_accepted_if_what_reads_it_accepts_it() {
+        use proptest::prelude::*;
+
+        let form = prop_oneof![
+            "whsec_[A-Za-z0-9+/]{28,92}={0,3}",
+            "whsec_([A-Za-z0-9+/]{4}){7,23}([A-Za-z0-9+/]{2}(==)?|[A-Za-z0-9+/]{3}=?)?",
+            "(whsec)?_?[A-Za-z0-9+/=_-]{30,60}",
+        ];
+        let accepted = std::cell::Cell::new(0);
+        proptest!(|(text in form)| {
+            let is_read = text.parse::<crate::feedback::WebhookSecret>().is_ok();
+            accepted.set(accepted.get() + u32::from(is_read));
+            prop_assert_eq!(is_secret(&text), is_read, "{}", text);
+        });
+        assert!(accepted.get() > 20, "only {} were secrets", accepted.get());
     }
 }

@@ -52,7 +52,7 @@ fn note(n: usize) -> Note {
 }
 
 fn letters(numbers: impl IntoIterator<Item = usize>) -> Vec<DeadLetter> {
-    numbers.into_iter().map(|n| DeadLetter::new(&note(n), format!("refused {n}"), 1).unwrap()).collect()
+    numbers.into_iter().map(|n| DeadLetter::new(&note(n), format!("refused {n}"), 1)).collect()
 }
 
 /// Appends notes and lets go of the file.
@@ -125,7 +125,7 @@ impl<F: Fn(&Note) -> Will> ReplayTarget<Note> for Target<F> {
                 Some(Outcome::Stored)
             }
             Will::Refuse => {
-                let letter = DeadLetter::new(&note, "refused again", 2).unwrap();
+                let letter = DeadLetter::new(&note, "refused again", 2);
                 let dead_letters = self.dead_letters.as_ref().unwrap();
                 dead_letters.append("notes", "notes", &[letter]).await.unwrap();
                 Some(Outcome::DeadLettered)
@@ -318,7 +318,7 @@ fn a_replay_that_was_cut_off_does_not_count() {
     let dead_letters = DeadLetters::open(dir.path()).unwrap();
     let letters = dead_letters.clone();
     let target = Target::new(move |note: &Note| {
-        let letter = DeadLetter::new(note, "not stored before the deadline", 0).unwrap();
+        let letter = DeadLetter::new(note, "not stored before the deadline", 0);
         block_on(letters.append("notes", "notes", &[letter])).unwrap();
         Will::Forget
     });

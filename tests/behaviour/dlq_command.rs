@@ -41,7 +41,7 @@ fn bar(symbol: &str, minute: i64) -> Bar {
 /// Makes one file of dead letters.
 fn keep(dir: &Path, bars: impl IntoIterator<Item = Bar>) {
     let dead_letters = DeadLetters::open(&dir.join("dead_letters")).unwrap();
-    let letters: Vec<_> = bars.into_iter().map(|bar| DeadLetter::new(&bar, "no such luck", 3).unwrap()).collect();
+    let letters: Vec<_> = bars.into_iter().map(|bar| DeadLetter::new(&bar, "no such luck", 3)).collect();
     dead_letters.append_blocking("bars", "bars", &letters).unwrap();
     block_on(dead_letters.release());
 }
@@ -187,12 +187,118 @@ fn a_purge_needs_a_filter_or_all() {
     assert_eq!(run(dir.path(), &["purge"]).0, 2);
     assert_eq!(run(dir.path(), &["purge", "--all", "--limit", "1"]).0, 2);
     let (code, out, _) = run(dir.path(), &["purge", "--all", "--dry-run", "--json"]);
-    assert_eq!((code, &*out), (0, "{\"purged\":3,\"damaged\":0,\"live\":[]}\n"));
+    assert_eq!((code, &*out), (0, "{\"purged\":3,\"damaged\":0,\"live\":[],\"foreign\":[]}\n"));
     assert_eq!(listed(dir.path()).len(), 3);
     assert_eq!(run(dir.path(), &["purge", "--limit", "1"]).0, 0);
     assert_eq!(listed(dir.path()).len(), 2);
     assert_eq!(run(dir.path(), &["purge", "--all"]).0, 0);
     assert_eq!((listed(dir.path()).len(), files(dir.path())), (0, 0));
+}
+
+// Sabotage: go by the extension, or by the name alone: a file of somebody's is gone.
+#[test]
+fn what_is_not_ours_is_named_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), (0..3).map(|n| bar("ES", n)));
+    let letters = dir.path().join("dead_letters");
+    let bars = "{\"symbol\":\"ES\",\"open\":1}\n";
+    let foreign = [
+        ("bars.ndjson", bars),
+        ("20260101T000000-000001-0000abcd.ndjson", bars),
+        ("bars.settled", "mine\n"),
+        ("20260101T000000-000002-0000abcd.settled", "mine\n"),
+        ("draft.new", ""),
+        ("20260101T000000-000003-0000abcd.new", "mine\n"),
+    ];
+    let old = std::time::SystemTime::now() - Duration::from_secs(3_600);
+    for (name, content) in foreign {
+        let path = letters.join(name);
+        fs::write(&path, content).unwrap();
+        fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
+    }
+    // What processes of ours left behind when they were killed goes all the same.
+    let orphan = "{\"id\":\"c4b71af0afbc85ae-1\",\"outcome\":\"stored\"}\n";
+    let left = [("20260101T000000-000004-0000abcd.settled", orphan), ("20260101T000000-000005-0000abcd.new", "")];
+    for (name, content) in left {
+        fs::write(letters.join(name), content).unwrap();
+        fs::File::options().append(true).open(letters.join(name)).unwrap().set_modified(old).unwrap();
+    }
+    let names_them = |err: &str| {
+        for (name, _) in foreign.iter().filter(|(name, _)| !name.ends_with(".new")) {
+            assert!(err.contains(&format!("{name}: not a file of dead letters, left alone")), "{name}: {err}");
+        }
+    };
+    let (code, out, err) = run(dir.path(), &["list"]);
+    assert_eq!((code, out.lines().count()), (0, 3));
+    names_them(&err);
+    let (code, _, err) = run(dir.path(), &["replay", "--limit", "1"]);
+    assert_eq!(code, 0, "{err}");
+    names_them(&err);
+    let (code, out, err) = run(dir.path(), &["purge", "--all"]);
+    assert_eq!(code, 0, "{out}{err}");
+    names_them(&err);
+    let (_, _, err) = run(dir.path(), &["replay"]);
+    names_them(&err);
+    for (name, content) in foreign {
+        assert_eq!(fs::read_to_string(letters.join(name)).unwrap(), content, "{name}");
+    }
+    for (name, _) in left {
+        assert!(!letters.join(name).exists(), "{name}");
+    }
+    assert_eq!((listed(dir.path()).len(), stored(dir.path()).len()), (0, 1));
+}
+
+// Sabotage: wait for ever, settle what was not stored, or count it as a replay: red.
+#[test]
+fn a_replay_gives_up_after_a_while_and_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(ingest(dir.path(), [("OK", 0)]).0, 0);
+    keep(dir.path(), (0..50).map(|n| bar("ES", n)));
+    let locked = Connection::open(dir.path().join("market_data.db")).unwrap();
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (code, out, err) = run(dir.path(), &["replay", "--give-up-after", "300ms", "--json"]);
+    assert_eq!(code, 69, "{out}{err}");
+    assert!(err.contains("gave up, nothing was stored for 0.3 s") && err.contains("locked"), "{err}");
+    drop(locked);
+    let found = listed(dir.path());
+    let records: BTreeSet<String> = found.iter().map(|found| found["entry"]["record"]["ts"].to_string()).collect();
+    assert_eq!((found.len(), records.len()), (50, 50));
+    assert!(found.iter().all(|found| found["entry"]["replay_count"] == 0), "an outage counts for nothing");
+    assert_eq!(replay(dir.path(), &[]).0, 0);
+    assert_eq!((stored(dir.path()).len(), listed(dir.path()).len()), (51, 0));
+}
+
+// Sabotage: leave it out of the list, or of what is left: red.
+#[test]
+fn an_entry_without_a_record_is_listed_shown_counted_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), [bar("ES", 1)]);
+    let letters = dir.path().join("dead_letters");
+    let path = fs::read_dir(&letters).unwrap().next().unwrap().unwrap().path();
+    let line = fs::read_to_string(&path).unwrap();
+    let mut entry: Value = serde_json::from_str(&line).unwrap();
+    let object = entry.as_object_mut().unwrap();
+    object.remove("crc");
+    object.insert("record".to_owned(), Value::Null);
+    let left = "{\"why\":\"key must be a string\",\"partition_key\":\"ES\",\"begins\":\"{\\\"vendor\\\":\"}";
+    object.insert("unwritable".to_owned(), serde_json::from_str(left).unwrap());
+    fs::write(&path, format!("{entry}\n")).unwrap();
+    let id = entry["id"].as_str().unwrap();
+
+    let (code, out, _) = run(dir.path(), &["list"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("ES (no JSON, cannot be replayed)"), "{out}");
+    let (_, out, _) = run(dir.path(), &["show", id]);
+    for part in ["cannot be replayed: it could not be written as JSON, key must be a string", "ES", "{\"vendor\":"] {
+        assert!(out.contains(part), "{out}");
+    }
+    let (code, report) = replay(dir.path(), &[]);
+    assert_eq!((code, report["unwritable"].as_u64(), report["stored"].as_u64()), (65, Some(1), Some(0)));
+    let (_, out, _) = run(dir.path(), &["replay"]);
+    assert!(out.contains("without a record     1"), "{out}");
+    assert_eq!(listed(dir.path()).len(), 1);
+    assert_eq!(run(dir.path(), &["purge", "--all"]).0, 0);
+    assert_eq!(listed(dir.path()).len(), 0);
 }
 
 // Sabotage: settle what was refused without a new entry, forget its count, or exit with 0: red.
@@ -232,7 +338,7 @@ fn what_the_store_refuses_can_be_replayed_once_it_does_not() {
 fn entries_of_other_kinds_stay() {
     let dir = tempfile::tempdir().unwrap();
     let dead_letters = DeadLetters::open(&dir.path().join("dead_letters")).unwrap();
-    let letter = DeadLetter::new(&bar("ES", 1), "e", 1).unwrap();
+    let letter = DeadLetter::new(&bar("ES", 1), "e", 1);
     dead_letters.append_blocking("quotes", "quotes", &[letter]).unwrap();
     block_on(dead_letters.release());
     let (code, report) = replay(dir.path(), &[]);

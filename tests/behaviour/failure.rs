@@ -492,6 +492,55 @@ fn a_shutdown_that_was_given_up_does_not_spoil_the_next() {
     assert_eq!(buried(&dir.path().join("letters")).len(), 500);
 }
 
+/// Red when what a worker is writing is cut off before the deadline because the queue is dead, or waited for longer.
+#[actix::test]
+async fn behind_a_dead_queue_a_write_has_until_the_deadline() {
+    tokio::time::pause();
+    for in_time in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = MemorySink::<Tick>::new();
+        let (store, handle, _) = start_here(sink.clone(), coordinator_settings(100, 1, 5), settings(&dir)).await;
+        sink.hold();
+        (0..12).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
+        within(PATIENCE, sink.wait_held(1)).await;
+        handle.kill(Victim::Queue);
+        let reason = within(PATIENCE, store.stopped()).await;
+        assert_eq!(reason, StopReason::QueueDied { coordinator_id: "ticks".into() });
+        let (begun, deadline) = (Instant::now(), Duration::from_secs(60));
+        let end = std::pin::pin!(store.shutdown(deadline));
+        let end = match select(end, std::pin::pin!(tokio::time::sleep(Duration::from_secs(50)))).await {
+            Either::Left((report, _)) => panic!("it ended after {:?}: {report}", begun.elapsed()),
+            Either::Right(((), end)) => end,
+        };
+        if in_time {
+            sink.release();
+        }
+        let report = within(PATIENCE, end).await;
+        adds_up(&report);
+        // The queue is gone, so what it had not handed out is not written. (A paused clock leaves dead letters no time.)
+        assert_eq!(report.stored(), if in_time { 5 } else { 0 }, "{report}");
+        assert!(in_time || begun.elapsed() >= deadline, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() <= deadline + Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}
+
+/// Red when what a dead queue had not handed out is lost.
+#[test]
+fn what_a_dead_queue_had_not_handed_out_becomes_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 1, 5), settings(&dir));
+    sink.hold();
+    (0..12).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
+    block_on(within(PATIENCE, sink.wait_held(1)));
+    handle.kill(Victim::Queue);
+    block_on(within(PATIENCE, store.stopped()));
+    sink.release();
+    let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+    assert_eq!((report.stored(), report.dead_lettered(), report.unsettled()), (5, 7, 0));
+    assert_eq!(buried(&letters(&dir)), [5, 6, 7, 8, 9, 10, 11]);
+}
+
 fn letters(dir: &TempDir) -> PathBuf {
     dir.path().join("letters")
 }

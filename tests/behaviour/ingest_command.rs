@@ -269,7 +269,7 @@ fn a_pipe_is_written_by_the_flush_interval_while_it_is_open() {
 
 #[test]
 fn a_signal_at_an_open_pipe_stores_what_was_accepted() {
-    for (name, code) in [("INT", 130), ("TERM", 143)] {
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
         // Nothing is written before the end but what makes a full batch.
@@ -284,6 +284,92 @@ fn a_signal_at_an_open_pipe_stores_what_was_accepted() {
         assert_eq!(status.code(), Some(code));
         assert_eq!((count(&summary, "read"), count(&summary, "stored")), (150, 150));
         assert_eq!(rows(dir.path()), 150);
+    }
+}
+
+// Red if a terminal that goes away takes the load with it, or if words that nobody can read any more do.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_load_whose_terminal_goes_away_stores_what_was_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipe, summary_at) = (dir.path().join("pipe"), dir.path().join("summary"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let load = format!(
+        "exec '{}' ingest --symbol ES --timeframe 1m --json pipe > '{}'",
+        env!("CARGO_BIN_EXE_mds"),
+        summary_at.display()
+    );
+    let mut script = in_dir(Command::new("script"), dir.path());
+    script.args(["--quiet", "--command", &load, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::null());
+    script.env("MDS_COORDINATOR_FLUSH_INTERVAL", "1h").env("MDS_COORDINATOR_BATCH_SIZE", "100");
+    let mut terminal = script.spawn().unwrap();
+    let mut input = fs::File::options().write(true).open(&pipe).unwrap();
+    input.write_all(minutes(150).as_bytes()).unwrap();
+    eventually("a full batch is in the store", || rows(dir.path()) == 100);
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    eventually("it has said what it did", || fs::metadata(&summary_at).is_ok_and(|summary| summary.len() > 0));
+    eventually("all of it", || fs::read_to_string(&summary_at).unwrap().ends_with('\n'));
+    let summary: serde_json::Value = serde_json::from_str(&fs::read_to_string(&summary_at).unwrap()).unwrap();
+    assert_eq!((count(&summary, "read"), count(&summary, "stored")), (150, 150));
+    assert_eq!(rows(dir.path()), 150);
+    // The pipe was open until here.
+    drop(input);
+}
+
+// Red if it listens for a signal that it was started to ignore.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_load_that_was_started_to_outlive_its_terminal_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = in_dir(Command::new("sh"), dir.path());
+    command.args(["-c", "trap '' HUP && exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_mds"));
+    command.args(["ingest", "--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+    command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "10ms");
+    let mut running = Running::start(command);
+    let text = minutes(20);
+    let (head, tail) = text.split_at(text.len() / 2);
+    running.write(head);
+    eventually("something is stored", || rows(dir.path()) > 0);
+    running.signal("HUP");
+    running.write(tail);
+    running.stdin.take();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), count(&summary, "stored")), (Some(0), 20));
+}
+
+// Red if records that went with their file count as stored, or it exits with 0.
+#[cfg(unix)]
+#[test]
+fn what_was_stored_in_a_file_that_is_gone_is_not_stored() {
+    for (more, replaced) in [(false, false), (true, false), (true, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+        command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "10ms");
+        let mut running = Running::start(command);
+        let text = minutes(150);
+        let (head, tail) = text.split_at(text.find(",99\n").unwrap() + 4);
+        running.write(head);
+        eventually("all of it is stored", || rows(dir.path()) == 100);
+        let other = tempfile::tempdir().unwrap();
+        if replaced {
+            drop(empty_store(other.path()));
+        }
+        for name in ["market_data.db", "market_data.db-wal", "market_data.db-shm"] {
+            let _ = fs::remove_file(dir.path().join(name));
+        }
+        if replaced {
+            fs::copy(other.path().join("market_data.db"), dir.path().join("market_data.db")).unwrap();
+        }
+        if more {
+            running.write(tail);
+            eventually("it goes on in another file", || rows(dir.path()) == 50);
+        }
+        running.stdin.take();
+        let (status, summary) = running.end();
+        let stored = if more { 50 } else { 0 };
+        assert_eq!((count(&summary, "stored"), count(&summary, "unsettled")), (stored, 100), "{more} {replaced}");
+        assert_eq!((status.code(), rows(dir.path()) as u64), (Some(70), stored));
     }
 }
 
@@ -460,8 +546,10 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
             std::os::unix::fs::symlink("nowhere", dir.path().join("dead_letters")).unwrap();
         }
         let mut command = ingest(dir.path(), &["--timeframe", "1m", "--json", "-"]);
-        command.env("MDS_SHUTDOWN_TIMEOUT", "0.3").env("MDS_COORDINATOR_CAPACITY", "1000");
+        command.env("MDS_SHUTDOWN_TIMEOUT", "0.3").env("MDS_COORDINATOR_CAPACITY", "1000").env("MDS_LOG", "debug");
         let mut running = Running::start(command);
+        // Before it listens a signal ends it as it ends any process.
+        running.wait_for("started");
         // It is still writing when the process is gone, and standard input stays open until then.
         let mut stdin = running.stdin.take().unwrap();
         let feeding = thread::spawn(move || {
@@ -470,6 +558,8 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         });
         if is_up {
             eventually("something is stored", || rows(dir.path()) > 0);
+        } else if round % 4 > 0 {
+            running.wait_for("is tried again");
         }
         thread::sleep(Duration::from_micros(fastrand::u64(..150_000)));
         let start = Instant::now();

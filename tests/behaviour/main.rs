@@ -20,6 +20,10 @@ mod dlq_command;
 mod embedding;
 #[cfg(feature = "testing")]
 mod failure;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod hook;
+#[cfg(feature = "testing")]
+mod hostile;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
@@ -35,6 +39,12 @@ mod metrics;
 mod outage;
 #[cfg(feature = "testing")]
 mod rate;
+#[cfg(all(feature = "testing", feature = "receiver"))]
+mod receiver;
+#[cfg(all(feature = "cli", feature = "receiver", feature = "testing"))]
+mod remote;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod secrets;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -42,5 +52,9 @@ mod sqlite;
 mod store;
 #[cfg(feature = "testing")]
 mod support;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod webhooks;
+#[cfg(all(feature = "cli", feature = "sqlite", feature = "testing", feature = "webhooks"))]
+mod webhooks_command;
 #[cfg(feature = "testing")]
 mod workers;

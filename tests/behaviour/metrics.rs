@@ -11,7 +11,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use crate::support::{PATIENCE, Tick, coordinator_settings, settings, tick, ticks, within};
 
 /// Every metric as `name{labels}`, the labels by name.
-fn seen(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
+pub fn seen(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
     let entries = recorder.snapshotter().snapshot().into_vec();
     let value = |value: DebugValue| match value {
         DebugValue::Counter(count) => count as f64,

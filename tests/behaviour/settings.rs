@@ -1,6 +1,6 @@
 //! The environment contract: what is read, what is refused and how, and that documentation and code agree.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
+use std::{ffi::OsString, num::NonZeroU32, os::unix::ffi::OsStringExt, time::Duration};
 
 use market_data_store::{
     CoordinatorSettings, Overflow, Settings,
@@ -35,7 +35,14 @@ fn every_value_arrives_in_its_field() {
     expected.shutdown_timeout = Duration::from_secs(90);
     expected.log = "warn".to_owned();
     expected.log_format = LogFormat::Json;
-    expected.feedback.enabled = false;
+    let http = &mut expected.feedback.http;
+    http.enabled = true;
+    http.endpoint = "https://ann:pa55@hooks.example/T0KEN?x=1, http://[::1]:9000".to_owned();
+    http.timeout = Duration::from_millis(700);
+    http.max_attempts = NonZeroU32::new(7).unwrap();
+    http.backoff = Duration::from_millis(40);
+    http.secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned();
+    http.ca_file = Some("ca.pem".into());
     let vars = [
         ("MDS_DATABASE_URL", "sqlite:///var/lib/bars.db"),
         ("MDS_SOURCE", "db1:feed"),
@@ -53,9 +60,18 @@ fn every_value_arrives_in_its_field() {
         ("MDS_SHUTDOWN_TIMEOUT", "1.5m"),
         ("MDS_LOG", "warn"),
         ("MDS_LOG_FORMAT", "json"),
-        ("MDS_FB_ENABLE_FEEDBACK", "false"),
+        ("MDS_FB_ENABLE_FEEDBACK", "true"),
+        ("MDS_FB_ENABLE_HTTP_BROADCAST", "true"),
+        ("MDS_FB_HTTP_ENDPOINT", "https://ann:pa55@hooks.example/T0KEN?x=1, http://[::1]:9000"),
+        ("MDS_FB_HTTP_TIMEOUT", "700ms"),
+        ("MDS_FB_HTTP_MAX_RETRIES", "7"),
+        ("MDS_FB_HTTP_BACKOFF", "0.04"),
+        ("MDS_FB_HTTP_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("MDS_FB_HTTP_CA_FILE", "ca.pem"),
     ];
     assert_eq!(load(&vars), Ok(expected));
+    // Webhooks need feedback, so this one comes alone.
+    assert!(!load(&[("MDS_FB_ENABLE_FEEDBACK", "false")]).unwrap().feedback.enabled);
 }
 
 #[test]
@@ -119,6 +135,16 @@ fn a_wrong_value_is_named_with_its_variable_and_what_was_expected() {
         ("MDS_DATABASE_URL", "bars.db", r#"is "bars.db", expected sqlite://PATH"#),
         ("MDS_DATABASE_URL", "sqlite://", r#"is "sqlite://", expected sqlite://PATH"#),
         // Red if the password is shown.
+        (
+            "MDS_FB_HTTP_ENDPOINT",
+            "http://ann:pa55@db/x,hooks.example/T0KEN",
+            r#"is "http://db:80,<it does not begin with http:// or https://>", expected http:// or https:// and a host, or several of these with commas"#,
+        ),
+        (
+            "MDS_FB_HTTP_SECRET",
+            "pa55",
+            r#"is "***", expected whsec_ and the base64 of 24 to 64 bytes, or several of these with commas"#,
+        ),
         ("MDS_DATABASE_URL", "mysql://ann:pa55@db/x", r#"is "mysql://ann:***@db/x", expected sqlite://PATH"#),
     ] {
         assert_eq!(load(&[(name, value)]), Err(format!("{name} {message}")));
@@ -284,4 +310,16 @@ fn the_readme_lists_every_variable_with_its_default() {
         assert_eq!(row[1].replace('`', ""), variable.default.replace('`', ""), "{}", variable.name);
         assert!(!row[2].is_empty(), "{}", variable.name);
     }
+}
+
+// Red when a build that cannot send webhooks starts all the same, and is silent.
+#[cfg(not(feature = "webhooks"))]
+#[test]
+fn a_build_without_webhooks_says_so() {
+    let vars = [("MDS_FB_ENABLE_HTTP_BROADCAST", "true"), ("MDS_FB_HTTP_ENDPOINT", "http://127.0.0.1:9")];
+    let mut settings = Settings::from_vars(vars).unwrap();
+    settings.dlq_path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("dead_letters");
+    let error = market_data_store::MarketDataStore::builder(settings).spawn().unwrap_err();
+    let expected = "MDS_FB_ENABLE_HTTP_BROADCAST is true, expected false in a build without the feature webhooks";
+    assert_eq!(error.to_string(), expected);
 }

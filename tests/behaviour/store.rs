@@ -111,6 +111,18 @@ fn start_needs_a_system_and_says_what_else_there_is() {
     assert!(error.to_string().contains("spawn()"), "{error}");
 }
 
+/// Red when a database is opened, and made, before anybody has looked for a System.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_start_without_a_system_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = crate::support::settings();
+    settings.database_url = format!("sqlite://{}", dir.path().join("market_data.db").display());
+    let error = thread::spawn(|| block_on(MarketDataStore::start(settings)).unwrap_err()).join().unwrap();
+    assert!(matches!(error, StartError::NoActixSystem));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 /// Red when `spawn` needs a runtime, or cannot be called within one.
 #[test]
 fn spawn_works_from_any_runtime_or_none() {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    failed,
+    failed, name_foreign,
     select::{Select, ago},
 };
 use crate::{
@@ -35,6 +35,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         Ok(list) => list,
         Err(error) => return failed(&error),
     };
+    name_foreign(list.foreign());
     let selection = args.select.selection();
     let (mut exit, mut listed, mut text) = (Exit::Done, 0, String::new());
     for found in list {
@@ -98,6 +99,10 @@ fn shown(text: &str) -> Cow<'_, str> {
 
 /// What tells a record from others: of a bar the fields of its key, of anything else its JSON.
 fn key(entry: &Entry) -> String {
+    if let Some(unwritable) = &entry.unwritable {
+        let of = unwritable.partition_key.as_deref().unwrap_or("?").replace(char::is_control, " ");
+        return format!("{of} (no JSON, cannot be replayed)");
+    }
     let json = entry.record.get();
     if entry.kind != Bar::KIND {
         return json.to_owned();

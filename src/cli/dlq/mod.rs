@@ -6,6 +6,8 @@ mod replay;
 mod select;
 mod show;
 
+use std::path::PathBuf;
+
 use super::{Exit, complain};
 use crate::{dead_letter::FilesError, settings::Settings};
 
@@ -33,6 +35,13 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
         Command::Show(args) => show::run(args, &settings),
         Command::Replay(args) => replay::run(args, settings),
         Command::Purge(args) => purge::run(args, &settings),
+    }
+}
+
+/// Names the files that are called like ours and are not.
+fn name_foreign(files: &[PathBuf]) {
+    for file in files {
+        complain(format_args!("warning: {}: not a file of dead letters, left alone", file.display()));
     }
 }
 

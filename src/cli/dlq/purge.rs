@@ -1,4 +1,4 @@
-use super::{failed, select::Select};
+use super::{failed, name_foreign, select::Select};
 use crate::{
     cli::{Exit, complain, print},
     dead_letter,
@@ -34,6 +34,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         Ok(report) => report,
         Err(error) => return failed(&error),
     };
+    name_foreign(&report.foreign);
     let text = if args.json {
         serde_json::to_string(&report).expect("numbers and paths of names of our own serialise") + "\n"
     } else {

@@ -3,13 +3,14 @@ use std::{fmt::Write, thread, time::Duration};
 use actix::System;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{failed, select::Select};
+use super::{failed, name_foreign, select::Select};
 use crate::{
     Coordinator, MarketDataStore, StartError,
     chain::Chain,
     cli::{
         Exit, complain,
-        ingest::exit_of,
+        ingest::{complain_of_lost, exit_of},
+        outage::Patience,
         print,
         signals::{self, Stop},
     },
@@ -39,6 +40,8 @@ pub struct Args {
     /// Leave alone what was replayed so often.
     #[arg(long, value_name = "N", default_value_t = ReplayOptions::default().max_replays)]
     max_replays: u32,
+    #[command(flatten)]
+    patience: Patience,
     /// Only say what would be written.
     #[arg(long)]
     dry_run: bool,
@@ -57,9 +60,12 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
         };
     }
     // Without files nothing is to be stored, and a database that is not there need not be made.
-    match dead_letter::has_files(&settings.dlq_path) {
-        Ok(true) => {}
-        Ok(false) => return args.tell(&ReplayReport::default(), Exit::Done),
+    match dead_letter::list(&settings.dlq_path) {
+        Ok(list) if list.is_at_end() => {
+            let nothing = ReplayReport { foreign: list.foreign().to_vec(), ..ReplayReport::default() };
+            return args.tell(&nothing, Exit::Done);
+        }
+        Ok(_) => {}
         Err(error) => return failed(&error),
     }
     match signals::listen() {
@@ -82,7 +88,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
             return exit_of(&error);
         }
     };
-    let mut replayed = match on_a_thread(store.dead_letters(), handle, options, stop.clone()) {
+    let mut replayed = match on_a_thread(store.dead_letters(), handle.clone(), options, stop.clone()) {
         Ok(replayed) => replayed,
         Err(error) => {
             complain(format_args!("error: cannot start a thread: {error}"));
@@ -98,10 +104,16 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
             tracing::error!("{reason}");
             exit = Exit::Internal;
         }
+        why = args.patience.runs_out(&handle, |_, _, _| {}) => {
+            args.patience.complain(&why);
+            exit = Exit::Unavailable;
+        }
     }
     // The end of the store settles what is under way, and that is what a replay that was asked to stop waits for.
     let report = match exit {
         Exit::Done => store.finish(deadline).await,
+        // It was waited for long enough.
+        Exit::Unavailable => store.shutdown(Duration::ZERO).await,
         _ => store.shutdown(deadline).await,
     };
     let result = match result {
@@ -112,7 +124,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
         }),
     };
     let _ = timeout(GRACE, sink.close()).await;
-    if !report.is_complete() {
+    if complain_of_lost(&sink) > 0 || !report.is_complete() {
         exit = exit.min(Exit::Internal);
     }
     match result {
@@ -128,6 +140,8 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
 async fn start(mut settings: Settings) -> Result<(MarketDataStore, SqliteSink, WriteHandle<Bar>), StartError> {
     // Nothing of a replay may be dropped.
     settings.coordinator.overflow = Overflow::Block;
+    // Nobody feeds it, and a `draining` of one that was stopped would never clear for those who follow every source.
+    settings.feedback.http.enabled = false;
     let sink = SqliteSink::open(SqliteOptions::from_url(&settings.database_url)?)?;
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).start().await?;
     let handle = store.coordinator::<Bar>().expect("the one coordinator was added above");
@@ -151,6 +165,7 @@ fn on_a_thread(
 impl Args {
     /// Prints the result, and returns what it means for the process.
     fn tell(&self, report: &ReplayReport, exit: Exit) -> Exit {
+        name_foreign(&report.foreign);
         let text = if self.json {
             serde_json::to_string(report).expect("numbers, and paths of names of our own, serialise") + "\n"
         } else {
@@ -167,6 +182,7 @@ impl Args {
             ("dead-lettered again", report.dead_lettered),
             ("replayed too often", report.exhausted),
             ("of other kinds", report.other_kinds.values().sum()),
+            ("without a record", report.unwritable),
             ("outcome unknown", report.unknown),
             ("damaged", report.damaged.len() as u64),
             ("files in use", report.live.len() as u64),

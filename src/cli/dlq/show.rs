@@ -51,7 +51,15 @@ fn object(entry: &Entry, place: &str) -> Value {
 
 fn lines(entry: &Entry, place: &str) -> String {
     let record: Value = serde_json::from_str(entry.record.get()).unwrap_or_else(|_| json!(entry.record.get()));
-    let record = serde_json::to_string_pretty(&record).expect("a value always serialises");
+    let record = match &entry.unwritable {
+        None => serde_json::to_string_pretty(&record).expect("a value always serialises"),
+        Some(left) => format!(
+            "cannot be replayed: it could not be written as JSON, {}\npartition     {}\nit begins     {}",
+            left.why,
+            left.partition_key.as_deref().unwrap_or("unknown"),
+            left.begins
+        ),
+    };
     format!(
         "place         {place}\nid            {}\nts            {}\ncoordinator   {}\nkind          {}\n\
          attempts      {}\nreplay count  {}\nerror         {}\nrecord        {record}\n",

@@ -19,7 +19,6 @@ use super::{
     Chunk, ReadError, ReadOptions, TimeFormat, Zone,
     feed::{Feed, Input, Target},
     levels::{Count, LevelChanges, LevelCounter},
-    outage::Outage,
     summary::{Settled, Summary},
     tally::Tally,
 };
@@ -27,15 +26,17 @@ use crate::{
     Coordinator, MarketDataStore, StartError, StopReason,
     chain::Chain,
     cli::{
-        Exit, complain, print,
+        Exit, complain,
+        outage::{Patience, REFRESH},
+        print,
         progress::Progress,
         signals::{self, Stop},
     },
     coordinator::{Refusal, WriteHandle},
-    feedback::{Delivery, Feedback, Subscribe},
-    policy::{Cause, Level},
+    feedback::{BroadcastError, Delivery, Feedback, Subscribe},
+    policy::Level,
     record::{Bar, Timeframe},
-    settings::{self, Settings},
+    settings::Settings,
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
 };
 
@@ -48,9 +49,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// An outage as short as this is not worth a word.
 const SHOW_OUTAGE: Duration = Duration::from_secs(1);
-
-/// How often the progress bar learns rate and level, and whether the store is away.
-const REFRESH: Duration = Duration::from_millis(200);
 
 /// Loads bars from CSV, NDJSON and JSON files into the store of MDS_DATABASE_URL.
 ///
@@ -73,10 +71,8 @@ pub struct Args {
     /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
     #[arg(long, value_name = "F")]
     ts_format: Option<TimeFormat>,
-    /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
-    /// and the rest is not read. 0 waits for ever.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = give_up_after)]
-    give_up_after: Duration,
+    #[command(flatten)]
+    patience: Patience,
     /// Read and check, but store nothing.
     #[arg(long)]
     dry_run: bool,
@@ -86,11 +82,6 @@ pub struct Args {
     /// Files to load; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-}
-
-/// Reads a time to wait.
-fn give_up_after(text: &str) -> Result<Duration, &'static str> {
-    settings::duration(text).ok_or("expected seconds (90) or a number with a unit (250ms, 90s, 10m, 1h)")
 }
 
 /// Runs the command.
@@ -199,7 +190,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         exit = signals::stopped(&mut stop) => End::Stopped(exit),
         reason = broken(live.as_ref()) => End::Broken(reason.to_string()),
         end = read_and_flushed(read, live.as_ref()) => end,
-        why = watch(args.give_up_after, &progress, &tally, live.as_ref(), started) => End::GaveUp(why),
+        why = watch(&args.patience, &progress, &tally, live.as_ref(), started) => End::GaveUp(why),
     };
 
     let (mut exit, settled) = match (&end, &live) {
@@ -207,15 +198,19 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         (End::Stopped(exit), None) => (*exit, Settled::default()),
         (End::Read(_), Some(live)) => (Exit::Done, live.end(false, deadline).await),
         (End::GaveUp(_), Some(live)) => (Exit::Unavailable, live.end(true, Duration::ZERO).await),
-        (End::Broken(_), Some(live)) => (Exit::Internal, live.end(false, Duration::ZERO).await),
+        (End::Broken(_), Some(live)) => (Exit::Internal, live.end(true, deadline).await),
         (End::Broken(_) | End::GaveUp(_), None) => (Exit::Internal, Settled::default()),
         (End::Read(_), None) => (Exit::Done, Settled::default()),
     };
     let counts = tally.close();
-    let settled = if live.is_some() { settled } else { Settled { stored: counts.accepted, ..Settled::default() } };
+    let mut settled = if live.is_some() { settled } else { Settled { stored: counts.accepted, ..Settled::default() } };
     let elapsed = started.elapsed();
     let changes = match &live {
-        Some(live) => live.close().await,
+        Some(live) => {
+            let changes = live.close().await;
+            settled.lose(live.lost());
+            changes
+        }
         None => LevelChanges::default(),
     };
     progress.finish();
@@ -228,15 +223,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
             }
         }
         End::Broken(reason) => tracing::error!("{reason}"),
-        End::GaveUp(why) => {
-            complain(format_args!(
-                "error: gave up, nothing was stored for {} s: {why}",
-                args.give_up_after.as_secs_f64()
-            ));
-            complain(format_args!(
-                "  run the same command again when the store is back; mds dlq list shows what was kept"
-            ));
-        }
+        End::GaveUp(why) => args.patience.complain(&why),
         End::Stopped(_) => {}
     }
     let summary = Summary::new(counts, settled, elapsed, changes);
@@ -279,6 +266,11 @@ impl Live {
         let (_, changes) = tokio::join!(timeout(GRACE, self.sink.close()), timeout(GRACE, changes));
         changes.ok().and_then(Result::ok).unwrap_or_default()
     }
+
+    /// Says how many records went with a file that is not at its path any more, once the sink is closed.
+    fn lost(&self) -> u64 {
+        complain_of_lost(&self.sink)
+    }
 }
 
 /// Waits until the store can do no more work; a dry run has none.
@@ -310,47 +302,26 @@ async fn read_and_flushed(
     End::Broken(refusal.to_string())
 }
 
-/// Shows how it goes, and ends when the store was away for `give_up_after`, with what it said; 0 is for ever.
+/// Shows how it goes, and ends when the store was away for too long, with what it said.
 async fn watch(
-    give_up_after: Duration,
+    patience: &Patience,
     progress: &Progress,
     tally: &Tally,
     live: Option<&Live>,
     started: Instant,
 ) -> String {
-    let mut outage = Outage::new(Instant::now());
-    loop {
-        let mut level = Level::Ok;
-        let mut trouble = None;
-        if let Some(live) = live {
-            let health = live.handle.health().await;
-            let settled = health.counters.stored + health.counters.dead_lettered;
-            // What is in the queue alone may wait for its batch, which is nobody's fault.
-            let away = outage.observe(Instant::now(), settled, health.in_flight > 0);
-            let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {
-                "dead letters cannot be written".to_owned()
-            } else {
-                health.trouble.map_or_else(|| "the store does not answer".to_owned(), |trouble| trouble.to_string())
-            };
-            if outage.is_worth_a_line(away) {
-                let waiting = health.queue_size + health.in_flight;
-                tracing::warn!(seconds = away.as_secs(), waiting, why, "nothing is stored");
-            }
-            if !give_up_after.is_zero() && away >= give_up_after {
-                return why;
-            }
-            level = health.level;
-            trouble = (away >= SHOW_OUTAGE).then_some((away, why));
+    let rate = |level| progress.rate(tally.accepted() as f64 / started.elapsed().as_secs_f64().max(0.001), level);
+    let Some(live) = live else {
+        loop {
+            rate(Level::Ok);
+            sleep(REFRESH).await;
         }
-        match trouble {
-            Some((away, why)) => progress.outage(away, &why),
-            None => {
-                let rate = tally.accepted() as f64 / started.elapsed().as_secs_f64().max(0.001);
-                progress.rate(rate, level);
-            }
-        }
-        sleep(REFRESH).await;
-    }
+    };
+    let show = |level, away, why: &str| match away >= SHOW_OUTAGE {
+        true => progress.outage(away, why),
+        false => rate(level),
+    };
+    patience.runs_out(&live.handle, show).await
 }
 
 impl Args {
@@ -381,11 +352,25 @@ impl Args {
     }
 }
 
+/// Says that records are not where they were stored, if so, and returns how many.
+pub(in crate::cli) fn complain_of_lost(sink: &SqliteSink) -> u64 {
+    let lost = sink.lost();
+    if lost > 0 {
+        let path = sink.path().display();
+        complain(format_args!(
+            "error: {path}: removed or replaced while it was written, and {lost} records with it: load them again"
+        ));
+    }
+    lost
+}
+
 /// The store's failures by whose they are: the environment's, the store's, or our own.
 pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => Exit::Configuration,
         StartError::Sqlite(SqliteOpenError::Url { .. }) | StartError::DeadLetters(_) => Exit::Configuration,
+        StartError::Webhooks(BroadcastError::Thread(_)) => Exit::Internal,
+        StartError::Webhooks(_) => Exit::Configuration,
         StartError::Sqlite(_) => Exit::Unavailable,
         _ => Exit::Internal,
     }

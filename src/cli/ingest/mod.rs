@@ -23,7 +23,6 @@ mod levels;
 mod lines;
 mod missing;
 mod object;
-mod outage;
 mod rows;
 mod sniff;
 mod summary;
@@ -39,7 +38,7 @@ use std::{
 
 use smol_str::SmolStr;
 
-pub(super) use self::command::exit_of;
+pub(super) use self::command::{complain_of_lost, exit_of};
 use self::{
     array::ArraySplitter,
     csv::Csv,

@@ -7,19 +7,16 @@ use crate::policy::{BreakerConfig, Watermarks};
 
 fn buffer(batch: usize) -> BoundedBuffer<usize, ()> {
     let batch = NonZeroUsize::new(batch).expect("at least one");
-    BoundedBuffer::new(
-        BufferConfig {
-            capacity: batch,
-            partitions: NonZeroUsize::MIN,
-            batch_size: batch,
-            flush_interval: Duration::ZERO,
-            overflow: Overflow::Error,
-            watermarks: Watermarks::for_capacity(batch.get()),
-            breaker: BreakerConfig::default(),
-            max_attempts: NonZeroU32::MIN,
-        },
-        |&number| number as u64,
-    )
+    BoundedBuffer::new(BufferConfig {
+        capacity: batch,
+        partitions: NonZeroUsize::MIN,
+        batch_size: batch,
+        flush_interval: Duration::ZERO,
+        overflow: Overflow::Error,
+        watermarks: Watermarks::for_capacity(batch.get()),
+        breaker: BreakerConfig::default(),
+        max_attempts: NonZeroU32::MIN,
+    })
 }
 
 /// Writes a batch of which one record is refused, as a worker does. Returns the writes, and who was given up.

@@ -94,6 +94,18 @@ pub struct Leased<T> {
     pub range: Range<usize>,
 }
 
+/// Records whose keys have to be known before a probe can be chosen.
+#[derive(Debug)]
+pub struct Unknown<T> {
+    pub(super) partition: usize,
+    /// The stamp of the first of them.
+    pub(super) first: u64,
+    /// What holds the records.
+    pub records: Arc<Vec<T>>,
+    /// Where in `records` they are.
+    pub range: Range<usize>,
+}
+
 /// What to do after a transient failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -239,6 +251,8 @@ impl BufferSnapshot {
 pub struct Effects<T, W, R> {
     /// Waiters that have news.
     pub wake: Vec<W>,
+    /// Wakers that are not needed any more, to be dropped where it harms nobody.
+    pub spent: Vec<W>,
     /// Receipts whose records have met their end.
     pub outcomes: Vec<(R, Outcome)>,
     /// Receipts of records of which nobody will ever know.

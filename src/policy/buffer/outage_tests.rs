@@ -19,7 +19,7 @@ fn buffer(breaker: BreakerConfig) -> (BoundedBuffer<u64, ()>, [LeaseId; 2]) {
         breaker,
         max_attempts: NonZeroU32::new(2).expect("not zero"),
     };
-    let mut buffer = BoundedBuffer::new(config, |&number| number);
+    let mut buffer = BoundedBuffer::new(config);
     let leases = [0, 1].map(|partition| {
         buffer.offer(Duration::ZERO, partition, partition as u64).expect("there is room");
         buffer.ask(partition, Duration::ZERO).expect("it is ready").id

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    num::NonZeroUsize,
     ops::Range,
     sync::Arc,
 };
@@ -44,6 +45,17 @@ pub(super) struct Segment<T> {
     pub(super) counts: bool,
     /// The number of its last probe, 0 if it was none yet.
     pub(super) probed: u64,
+    keys: Keys,
+}
+
+/// What is known of the keys of a segment's records: nothing, until the choice of a probe depends on it.
+#[derive(Clone, Debug)]
+enum Keys {
+    NotAsked,
+    /// Their hashes, in order.
+    Known(Vec<u64>),
+    /// They may be any.
+    Unknowable,
 }
 
 impl<T> Segment<T> {
@@ -71,25 +83,57 @@ impl<T> Segment<T> {
         if self.len() < 2 {
             return None;
         }
-        let middle = self.range.start + self.len() / 2;
+        self.split_at(self.len() / 2)
+    }
+
+    /// Splits off what is behind the first so many records; nothing if that is all.
+    fn split_at(&mut self, first: usize) -> Option<Self> {
+        if first >= self.len() {
+            return None;
+        }
+        let middle = self.range.start + first;
+        let keys = match &mut self.keys {
+            Keys::Known(keys) => Keys::Known(keys.split_off(first)),
+            other => other.clone(),
+        };
         let second = Self {
             records: Arc::clone(&self.records),
             stamps: Arc::clone(&self.stamps),
             range: middle..self.range.end,
+            keys,
             ..*self
         };
         self.range.end = middle;
         Some(second)
+    }
+
+    /// Returns how many records from its first on have keys of which none is among these.
+    fn free_of(&self, keys: &HashSet<u64>) -> usize {
+        match &self.keys {
+            Keys::Known(mine) => mine.iter().take_while(|key| !keys.contains(key)).count(),
+            Keys::NotAsked | Keys::Unknowable => 0,
+        }
     }
 }
 
 /// What may be the next probe of a partition.
 #[derive(Debug)]
 pub(super) enum Probe {
-    /// The parked segment at this place.
-    Parked(usize),
-    /// At most so many records from the head of the queue.
-    Queued(usize),
+    /// The first `most` records of the parked segment at this place.
+    Parked { at: usize, most: usize },
+    /// A batch from the head of the queue.
+    Queued,
+}
+
+/// What is known of the next probe of a partition.
+#[derive(Debug)]
+pub(super) enum NextProbe {
+    /// There is nothing to write.
+    None,
+    /// It depends on keys that are not known yet.
+    Unknown,
+    /// It is this one, and the number of its last probe.
+    Is { probed: u64, probe: Probe },
 }
 
 /// Up to one batch of records, so that handing one out moves a pointer and no record, and no growth copies a long
@@ -208,6 +252,7 @@ impl<T> Partition<T> {
             first_failure: None,
             counts: true,
             probed: 0,
+            keys: Keys::NotAsked,
         })
     }
 
@@ -222,35 +267,73 @@ impl<T> Partition<T> {
         self.parked.pop_front()
     }
 
-    /// Takes the parked segment at `index`, as [`next_probe`](Self::next_probe) returned it.
-    pub(super) fn take_parked(&mut self, index: usize) -> Option<Segment<T>> {
-        self.parked.remove(index)
+    /// Takes the first `most` records of the parked segment at `at`, as [`next_probe`](Self::next_probe) returned it; the
+    /// others stay in its place.
+    pub(super) fn take_parked(&mut self, at: usize, most: usize) -> Option<Segment<T>> {
+        let mut segment = self.parked.remove(at)?;
+        if let Some(rest) = segment.split_at(most) {
+            self.parked.insert(at, rest);
+        }
+        Some(segment)
     }
 
-    /// Returns what may be the next probe, and the number of its last one: the parked segment that was least recently a
-    /// probe among those whose keys no older one holds, for another would overtake an update; or, once all of these were
-    /// probes, the head of the queue, as far as its keys are not parked and no more than a batch is in flight.
-    pub(super) fn next_probe(&self, key: fn(&T) -> u64, batch_size: usize) -> Option<(u64, Probe)> {
+    /// Returns what may be the next probe: the parked segment that was least recently a probe among those whose keys no
+    /// older one holds, for another would overtake an update. One that was none yet goes as far as that holds.
+    pub(super) fn next_probe(&self, batch_size: usize) -> NextProbe {
         if !self.has_parked() {
-            return (self.queued > 0).then_some((0, Probe::Queued(batch_size)));
+            let queued = NextProbe::Is { probed: 0, probe: Probe::Queued };
+            return if self.queued > 0 { queued } else { NextProbe::None };
         }
+        if self.unknown().next().is_some() || self.room_for_head(batch_size).is_some() {
+            return NextProbe::Unknown;
+        }
+        match self.best_parked() {
+            Some((probed, probe)) => NextProbe::Is { probed, probe },
+            None => NextProbe::None,
+        }
+    }
+
+    /// Returns the parked segments whose keys the choice of a probe depends on and nobody has asked for: none where there
+    /// is no choice.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &Segment<T>> {
+        let is_choice = self.parked.len() > 1;
+        self.parked.iter().filter(move |segment| is_choice && matches!(segment.keys, Keys::NotAsked))
+    }
+
+    /// Takes in the keys of the parked segment of so many records that begins with this stamp, if it is still there.
+    pub(super) fn know(&mut self, first: u64, len: usize, keys: Option<Vec<u64>>) {
+        let segment = self.parked.iter_mut().find(|segment| segment.oldest() == Some(first) && segment.len() == len);
+        if let Some(segment) = segment {
+            segment.keys = keys.filter(|keys| keys.len() == len).map_or(Keys::Unknowable, Keys::Known);
+        }
+    }
+
+    /// Returns how many records of the queue may be parked behind what is parked already, so that they can be a probe
+    /// too: when all keys are known, all that may be a probe was one, and with them no more than a batch is in flight.
+    pub(super) fn room_for_head(&self, batch_size: usize) -> Option<NonZeroUsize> {
+        if self.queued == 0
+            || self.unknown().next().is_some()
+            || self.best_parked().is_none_or(|(probed, _)| probed == 0)
+        {
+            return None;
+        }
+        NonZeroUsize::new(batch_size.saturating_sub(self.parked_records()))
+    }
+
+    fn best_parked(&self) -> Option<(u64, Probe)> {
         let mut before = HashSet::new();
         let mut best: Option<(u64, Probe)> = None;
-        for (index, segment) in self.parked.iter().enumerate() {
-            let keys = || segment.records[segment.range.clone()].iter().map(key);
-            if best.as_ref().is_none_or(|&(probed, _)| segment.probed < probed)
-                && (index == 0 || !keys().any(|key| before.contains(&key)))
-            {
-                best = Some((segment.probed, Probe::Parked(index)));
+        for (at, segment) in self.parked.iter().enumerate() {
+            // Nothing is older than the first.
+            let most = if at == 0 { segment.len() } else { segment.free_of(&before) };
+            let may_go = most == segment.len() || (most > 0 && segment.probed == 0);
+            if may_go && best.as_ref().is_none_or(|&(probed, _)| segment.probed < probed) {
+                best = Some((segment.probed, Probe::Parked { at, most }));
             }
-            before.extend(keys());
-        }
-        if best.as_ref().is_some_and(|&(probed, _)| probed > 0) {
-            let room = batch_size.saturating_sub(self.parked_records());
-            let queued = self.blocks.iter().flat_map(|block| &block.records).take(room);
-            let most = queued.take_while(|record| !before.contains(&key(record))).count();
-            if most > 0 {
-                return Some((0, Probe::Queued(most)));
+            match &segment.keys {
+                Keys::Known(keys) => before.extend(keys),
+                // It may hold any key, so nothing behind it may go before it.
+                Keys::NotAsked | Keys::Unknowable => break,
             }
         }
         best

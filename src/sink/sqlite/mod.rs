@@ -39,9 +39,10 @@ use crate::{chain::Chain, record::Bar};
 /// A write that is cancelled may or may not be done. A batch never waits longer in SQLite than the
 /// [`busy_timeout`](SqliteOptions::busy_timeout).
 ///
-/// If the file is removed or replaced while it is open (seen on Unix), the batches under way fail as transient, an ERROR
-/// is logged, and the next write opens what is then at the path, or makes a new file there. What was stored before went
-/// with the old file.
+/// If the file is removed or replaced while it is open (seen on Unix, after each commit and at the end), the batches under
+/// way fail as transient, an ERROR is logged, and the next write opens what is then at the path, or makes a new file
+/// there. What was stored before went with the old file: [`lost`](Self::lost) says how much of it this sink had
+/// acknowledged.
 ///
 /// The thread ends when the last handle is dropped, or with [`close`](Self::close), which waits for it.
 #[derive(Clone)]
@@ -89,6 +90,12 @@ impl SqliteSink {
             // An error means that the thread is gone, which is what was asked for.
             let _ = closed.await;
         }
+    }
+
+    /// Returns how many records were acknowledged and then went with a file that was removed from its path or replaced by
+    /// another. All of that is known once the sink is [closed](Self::close).
+    pub fn lost(&self) -> u64 {
+        self.0.lost()
     }
 
     async fn write_rows<T: Row>(&self, batch: &Batch<T>) -> Result<(), SinkError> {

@@ -157,14 +157,7 @@ impl SqliteOpenError {
 pub(super) struct Store {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
-    identity: Option<Identity>,
-}
-
-impl Store {
-    /// Says whether the path still leads to the file that is open. SQLite itself would go on writing a removed one.
-    pub(super) fn is_at_its_path(&self) -> bool {
-        self.identity.is_none() || identity(&self.path) == self.identity
-    }
+    pub(super) identity: Option<Identity>,
 }
 
 /// Makes a path absolute without asking the file system. So it also never reads like one of SQLite's special names.
@@ -321,17 +314,17 @@ fn columns_of(connection: &Connection, table: &Table) -> rusqlite::Result<String
 }
 
 /// What tells two files at one path apart.
-type Identity = (u64, u64);
+pub(super) type Identity = (u64, u64);
 
 #[cfg(unix)]
-fn identity(path: &Path) -> Option<Identity> {
+pub(super) fn identity(path: &Path) -> Option<Identity> {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Elsewhere an open file can be neither removed nor replaced.
 #[cfg(not(unix))]
-fn identity(_: &Path) -> Option<Identity> {
+pub(super) fn identity(_: &Path) -> Option<Identity> {
     None
 }
 

@@ -3,7 +3,11 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -12,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     SqliteOpenError, SqliteOptions,
-    open::{self, Store},
+    open::{self, Identity, Store},
     table::Rows,
 };
 use crate::sink::SinkError;
@@ -106,9 +110,14 @@ impl WriteError {
 pub(super) struct WriterHandle {
     jobs: mpsc::Sender<Job>,
     path: PathBuf,
+    lost: Arc<AtomicU64>,
 }
 
 impl WriterHandle {
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -124,23 +133,53 @@ pub(super) struct Writer {
     jobs: mpsc::Receiver<Job>,
     /// None while the file cannot be opened: each group of batches tries again.
     store: Option<Store>,
+    stored: Stored,
+}
+
+/// What was acknowledged, and in which file it is. SQLite would go on writing one that was removed or replaced, and nobody
+/// would find what is in it.
+struct Stored {
+    /// None where nothing was acknowledged, and on systems where an open file can be neither removed nor replaced.
+    file: Option<Identity>,
+    records: u64,
+    /// What went with files that are gone.
+    lost: Arc<AtomicU64>,
+}
+
+impl Stored {
+    /// Compares the file that is at the path with the one that has the records, and gives these up if it is another one.
+    /// Returns whether it is the same.
+    fn look(&mut self, path: &Path, open: Option<Identity>) -> bool {
+        let there = open::identity(path);
+        if self.file.is_some() && self.file != there {
+            tracing::error!(
+                path = %path.display(),
+                records = self.records,
+                "the database file was removed or replaced, and what was stored in it is gone from there"
+            );
+            self.lost.fetch_add(self.records, Ordering::AcqRel);
+            (self.file, self.records) = (None, 0);
+        }
+        open == there
+    }
 }
 
 impl Writer {
     /// Starts the thread. Without a store it opens one with the first write.
     pub(super) fn spawn(options: SqliteOptions, store: Option<Store>) -> Result<WriterHandle, SqliteOpenError> {
         let path = options.path.clone();
-        let (jobs, writer) = Self::new(options, store);
+        let lost = Arc::default();
+        let (jobs, writer) = Self::new(options, store, Arc::clone(&lost));
         thread::Builder::new()
             .name("mds-sqlite".to_owned())
             .spawn(move || writer.run())
             .map_err(SqliteOpenError::Thread)?;
-        Ok(WriterHandle { jobs, path })
+        Ok(WriterHandle { jobs, path, lost })
     }
 
-    fn new(options: SqliteOptions, store: Option<Store>) -> (mpsc::Sender<Job>, Self) {
+    fn new(options: SqliteOptions, store: Option<Store>, lost: Arc<AtomicU64>) -> (mpsc::Sender<Job>, Self) {
         let (sender, jobs) = mpsc::channel();
-        (sender, Self { options, jobs, store })
+        (sender, Self { options, jobs, store, stored: Stored { file: None, records: 0, lost } })
     }
 
     fn run(mut self) {
@@ -149,11 +188,18 @@ impl Writer {
             let (group, close) = self.collect(job);
             self.serve(group);
             if let Some(closed) = close {
-                self.store = None;
+                self.end();
                 let _ = closed.send(());
                 return;
             }
         }
+        self.end();
+    }
+
+    /// Looks once more whether all that was acknowledged can be found, and closes the file.
+    fn end(&mut self) {
+        self.stored.look(&self.options.path, None);
+        self.store = None;
     }
 
     /// Takes the job and all that wait behind it, up to the limit or to the one that closes.
@@ -205,7 +251,10 @@ impl Writer {
         }
         let store = match &mut self.store {
             Some(store) => store,
-            none => none.insert(open::connect(&self.options).map_err(|error| WriteError::Open(Arc::new(error)))?),
+            none => {
+                let store = open::connect(&self.options).map_err(|error| WriteError::Open(Arc::new(error)))?;
+                none.insert(store)
+            }
         };
         let result = transaction(store, group);
         if let Err(error) = &result {
@@ -214,11 +263,17 @@ impl Writer {
             if !rolled_back || !error.spares_connection() {
                 self.store = None;
             }
-        } else if !store.is_at_its_path() {
+        } else if !self.stored.look(&store.path, store.identity) {
             let path = store.path.clone();
-            tracing::error!(path = %path.display(), "the database file was removed or replaced, what it held is gone from there");
             self.store = None;
             return Err(WriteError::Replaced { path });
+        } else if store.identity.is_some() {
+            let written = group
+                .iter()
+                .zip(result.iter().flatten())
+                .filter(|(write, result)| result.is_ok() && !write.answer.is_closed());
+            self.stored.file = store.identity;
+            self.stored.records += written.map(|(write, _)| write.rows.count()).sum::<u64>();
         }
         result
     }

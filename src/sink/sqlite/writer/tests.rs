@@ -30,7 +30,7 @@ impl Rig {
         let mut options = SqliteOptions::new(&path);
         set(&mut options);
         let store = open::connect(&options).unwrap();
-        let (jobs, writer) = Writer::new(options, Some(store));
+        let (jobs, writer) = Writer::new(options, Some(store), Arc::default());
         Self { _dir: dir, path, jobs, thread: thread::spawn(move || writer.run()) }
     }
 
@@ -92,6 +92,10 @@ struct Hold {
 }
 
 impl Rows for Hold {
+    fn count(&self) -> u64 {
+        0
+    }
+
     fn upsert(&self, _: &Connection) -> rusqlite::Result<()> {
         self.entered.send(()).unwrap();
         let _ = self.may_go_on.recv();
@@ -102,6 +106,10 @@ impl Rows for Hold {
 struct Panics;
 
 impl Rows for Panics {
+    fn count(&self) -> u64 {
+        0
+    }
+
     fn upsert(&self, connection: &Connection) -> rusqlite::Result<()> {
         bars("PANIC", 1).upsert(connection)?;
         panic!("a panic that the test asked for");

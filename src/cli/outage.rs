@@ -1,0 +1,123 @@
+//! How long the store has been away, and when that has been long enough.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::complain;
+use crate::{
+    coordinator::WriteHandle,
+    policy::{Cause, Level},
+    record::Bar,
+    settings,
+};
+
+/// How far apart the lines in the log are.
+const LINES: Duration = Duration::from_secs(10);
+
+/// How often one looks.
+pub const REFRESH: Duration = Duration::from_millis(200);
+
+/// How long a command that writes waits for its store.
+#[derive(clap::Args)]
+pub struct Patience {
+    /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
+    /// and the rest is left alone. 0 waits for ever.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = give_up_after)]
+    give_up_after: Duration,
+}
+
+/// Reads a time to wait.
+fn give_up_after(text: &str) -> Result<Duration, &'static str> {
+    settings::duration(text).ok_or("expected seconds (90) or a number with a unit (250ms, 90s, 10m, 1h)")
+}
+
+impl Patience {
+    /// Looks at a coordinator until its store was away for too long, and returns what the store said. `show` is told each
+    /// time of the level, and for how long nothing was stored and why.
+    pub async fn runs_out(&self, handle: &WriteHandle<Bar>, mut show: impl FnMut(Level, Duration, &str)) -> String {
+        let mut outage = Outage::new(Instant::now());
+        loop {
+            let health = handle.health().await;
+            let settled = health.counters.stored + health.counters.dead_lettered;
+            // What is in the queue alone may wait for its batch, which is nobody's fault.
+            let away = outage.observe(Instant::now(), settled, health.in_flight > 0);
+            let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {
+                "dead letters cannot be written".to_owned()
+            } else {
+                health.trouble.map_or_else(|| "the store does not answer".to_owned(), |trouble| trouble.to_string())
+            };
+            if outage.is_worth_a_line(away) {
+                let waiting = health.queue_size + health.in_flight;
+                tracing::warn!(seconds = away.as_secs(), waiting, why, "nothing is stored");
+            }
+            if !self.give_up_after.is_zero() && away >= self.give_up_after {
+                return why;
+            }
+            show(health.level, away, &why);
+            sleep(REFRESH).await;
+        }
+    }
+
+    /// Says that it is at its end, and what to do.
+    pub fn complain(&self, why: &str) {
+        let seconds = self.give_up_after.as_secs_f64();
+        complain(format_args!("error: gave up, nothing was stored for {seconds} s: {why}"));
+        complain(format_args!("  run the same command again when the store is back; mds dlq list shows what was kept"));
+    }
+}
+
+/// Time in which batches waited and none was settled.
+#[derive(Debug)]
+struct Outage {
+    settled: u64,
+    /// When something was settled last, or nothing waited.
+    fine_at: Instant,
+    lines: u32,
+}
+
+impl Outage {
+    fn new(now: Instant) -> Self {
+        Self { settled: 0, fine_at: now, lines: 0 }
+    }
+
+    /// Takes in how many records are settled, be it as dead letters that the store refused, and whether a batch waits
+    /// for the store. Returns for how long nothing was settled although one waited.
+    fn observe(&mut self, now: Instant, settled: u64, waits: bool) -> Duration {
+        if settled != self.settled || !waits {
+            (self.settled, self.fine_at, self.lines) = (settled, now, 0);
+        }
+        now.saturating_duration_since(self.fine_at)
+    }
+
+    /// Returns whether the log should say so now: after a while, and then not too often.
+    fn is_worth_a_line(&mut self, away: Duration) -> bool {
+        let due = away >= LINES * (self.lines + 1);
+        self.lines += u32::from(due);
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_time_in_which_a_batch_waits_and_none_is_settled_counts() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut outage = Outage::new(start);
+        assert_eq!(outage.observe(at(30), 0, false), Duration::ZERO, "nothing waits");
+        assert_eq!(outage.observe(at(40), 0, true), Duration::from_secs(10));
+        assert_eq!(outage.observe(at(50), 1, true), Duration::ZERO, "one was settled");
+        assert_eq!(outage.observe(at(55), 1, true), Duration::from_secs(5));
+        assert_eq!(outage.observe(at(56), 1, false), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_log_says_it_every_ten_seconds() {
+        let mut outage = Outage::new(Instant::now());
+        let said = (0..35).filter(|&seconds| outage.is_worth_a_line(Duration::from_secs(seconds))).collect::<Vec<_>>();
+        assert_eq!(said, [10, 20, 30]);
+    }
+}

@@ -1,0 +1,287 @@
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use metrics::{Counter, Gauge};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    FeedbackEvent,
+    present::CoordinatorKey,
+    webhook::{Answer, Client, Webhook},
+};
+use crate::{
+    endpoint::Endpoint,
+    metrics as names,
+    policy::{RemoteLane, RemotePolicy, RemoteState, delivery::Step},
+    timestamp::Timestamp,
+};
+
+/// The lane of one URL: what it holds, shared with those who want to look at it, and the task that sends.
+///
+/// Everything is decided in [`RemoteLane`], under a lock that is never held while anything waits.
+pub(super) struct Remote {
+    endpoint: Endpoint,
+    /// Where the times of the lane count from.
+    origin: Instant,
+    state: Mutex<State>,
+    /// An event was offered, or the end was announced.
+    news: Notify,
+    meters: Meters,
+}
+
+struct State {
+    lane: RemoteLane<CoordinatorKey, Arc<Webhook>>,
+    /// The epoch and number of the newest event that was offered, by coordinator.
+    newest: HashMap<CoordinatorKey, (u64, u64)>,
+    /// Nothing that would begin later is begun any more.
+    end: Option<Instant>,
+    delivered: u64,
+    failed: u64,
+    last_status: Option<u16>,
+    last_error: Option<String>,
+    last_success: Option<Timestamp>,
+}
+
+/// The handles, looked up once. Two URLs of one host and port share them, so the gauges are sums.
+struct Meters {
+    delivered: Counter,
+    refused: Counter,
+    timeout: Counter,
+    unreachable: Counter,
+    superseded: Counter,
+    pending: Gauge,
+    by_state: [Gauge; 4],
+}
+
+/// How it stands with one URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BroadcastSnapshot {
+    /// The URL, of which scheme, host and port show.
+    pub endpoint: Endpoint,
+    /// Whether events go out.
+    pub state: RemoteState,
+    /// Events still to be delivered: the newest of each coordinator at most, and the one under way.
+    pub pending: usize,
+    /// How often an event was sent.
+    pub attempts: u64,
+    /// Events that were answered with 2xx.
+    pub delivered: u64,
+    /// Attempts that were not.
+    pub failed: u64,
+    /// Attempts that failed since the last that did not.
+    pub failures_in_a_row: u32,
+    /// Events that were not delivered, because a newer one of their coordinator took their place.
+    pub superseded: u64,
+    /// The status of the last answer, whatever it was.
+    pub last_status: Option<u16>,
+    /// What was wrong with the last attempt that failed, whether or not others succeeded since.
+    pub last_error: Option<String>,
+    /// When an event was last answered with 2xx.
+    pub last_success: Option<Timestamp>,
+    /// In how long the next attempt begins, if one is to begin.
+    pub next_attempt_in: Option<Duration>,
+}
+
+impl Remote {
+    pub(super) fn new(endpoint: Endpoint, policy: RemotePolicy) -> Arc<Self> {
+        let meters = Meters::of(&endpoint);
+        let state = State {
+            lane: RemoteLane::new(policy),
+            newest: HashMap::new(),
+            end: None,
+            delivered: 0,
+            failed: 0,
+            last_status: None,
+            last_error: None,
+            last_success: None,
+        };
+        meters.by_state[RemoteState::default() as usize].increment(1);
+        Arc::new(Self { endpoint, origin: Instant::now(), state: Mutex::new(state), news: Notify::new(), meters })
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Takes in an event, unless the lane was given it or a newer one already.
+    pub(super) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
+        self.change(|state| {
+            let number = (event.epoch, event.seq);
+            if state.newest.get(key).is_some_and(|newest| *newest >= number) {
+                return;
+            }
+            state.newest.insert(key.clone(), number);
+            state.lane.offer(key, Arc::clone(webhook));
+        });
+        self.news.notify_one();
+    }
+
+    /// Announces the end: what waits goes out at once, and the task ends when nothing is left that could go out before.
+    pub(super) fn end(&self, at: Instant) {
+        self.change(|state| {
+            state.end = Some(at);
+            state.lane.hurry();
+        });
+        self.news.notify_one();
+    }
+
+    /// Sends what the lane is given, until the end.
+    pub(super) async fn run(self: Arc<Self>, client: Client) {
+        loop {
+            let (step, end) = self.change(|state| (state.lane.step(self.now()), state.end));
+            match step {
+                Step::Send(webhook) => self.send(&client, &webhook).await,
+                Step::Wait(until) => {
+                    let until = self.origin + until;
+                    if end.is_some_and(|end| until >= end) {
+                        return;
+                    }
+                    tokio::select! {
+                        () = sleep_until(until) => {}
+                        () = self.news.notified() => {}
+                    }
+                }
+                Step::Idle if end.is_some() => return,
+                Step::Idle => self.news.notified().await,
+            }
+        }
+    }
+
+    async fn send(&self, client: &Client, webhook: &Webhook) {
+        // A lane that died with its task would be silent for ever.
+        let sent = AssertUnwindSafe(client.post(webhook)).catch_unwind().await;
+        let (answer, rest) = sent.unwrap_or_else(|_| (Answer::None("the HTTP client panicked".to_owned()), None));
+        self.settle(&answer);
+        if let Some(rest) = rest {
+            tokio::select! {
+                biased;
+                () = rest.drain() => {}
+                // Nothing waits for a body that nobody wants.
+                () = self.news.notified() => {}
+            }
+        }
+    }
+
+    fn settle(&self, answer: &Answer) {
+        let (before, after) = self.change(|state| {
+            let before = state.lane.state();
+            state.last_status = answer.status().or(state.last_status);
+            match answer {
+                Answer::Delivered(_) => {
+                    state.lane.delivered();
+                    state.delivered += 1;
+                    state.last_success = Some(Timestamp::now());
+                }
+                Answer::Gone => {
+                    state.lane.gone();
+                    state.failed += 1;
+                    state.last_error = Some(answer.to_string());
+                }
+                Answer::Refused(..) | Answer::Late(_) | Answer::None(_) => {
+                    let asked = if let Answer::Refused(_, asked) = answer { *asked } else { None };
+                    state.lane.failed(self.now(), asked, fastrand::f64());
+                    state.failed += 1;
+                    state.last_error = Some(answer.to_string());
+                }
+            }
+            (before, state.lane.state())
+        });
+        self.meters.count(answer);
+        let endpoint = &self.endpoint;
+        match (before, after) {
+            (_, RemoteState::SwitchedOff) => {
+                tracing::error!(%endpoint, "a webhook's URL answers 410: nothing is sent there until the next start");
+            }
+            (RemoteState::Closed, RemoteState::Open) => {
+                tracing::warn!(%endpoint, error = %answer, "a webhook's URL failed too often, its latest events wait");
+            }
+            (RemoteState::HalfOpen, RemoteState::Closed) => {
+                tracing::info!(%endpoint, "a webhook's URL is back");
+            }
+            _ => tracing::debug!(%endpoint, %answer, "an attempt to deliver a webhook has ended"),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> BroadcastSnapshot {
+        let state = self.state.lock();
+        BroadcastSnapshot {
+            endpoint: self.endpoint.clone(),
+            state: state.lane.state(),
+            pending: state.lane.pending(),
+            attempts: state.lane.attempts(),
+            delivered: state.delivered,
+            failed: state.failed,
+            failures_in_a_row: state.lane.failures_in_a_row(),
+            superseded: state.lane.superseded(),
+            last_status: state.last_status,
+            last_error: state.last_error.clone(),
+            last_success: state.last_success,
+            next_attempt_in: state.lane.next_at().map(|at| at.saturating_sub(self.now())),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The only way to change the state: the gauges follow it.
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state.lock();
+        let seen = |state: &State| (state.lane.state(), state.lane.pending(), state.lane.superseded());
+        let before = seen(&state);
+        let result = change(&mut state);
+        let after = seen(&state);
+        if before.0 != after.0 {
+            self.meters.by_state[before.0 as usize].decrement(1);
+            self.meters.by_state[after.0 as usize].increment(1);
+        }
+        if before.1 != after.1 {
+            self.meters.pending.increment(after.1 as f64 - before.1 as f64);
+        }
+        self.meters.superseded.increment(after.2 - before.2);
+        result
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        self.meters.by_state[state.lane.state() as usize].decrement(1);
+        self.meters.pending.decrement(state.lane.pending() as f64);
+    }
+}
+
+impl Meters {
+    fn of(endpoint: &Endpoint) -> Self {
+        let endpoint = endpoint.host_and_port();
+        let outcome = |outcome: &'static str| metrics::counter!(names::HTTP_DELIVERIES, "endpoint" => endpoint.clone(), "outcome" => outcome);
+        let states = [RemoteState::Closed, RemoteState::Open, RemoteState::HalfOpen, RemoteState::SwitchedOff];
+        Self {
+            delivered: outcome("delivered"),
+            refused: outcome("refused"),
+            timeout: outcome("timeout"),
+            unreachable: outcome("unreachable"),
+            superseded: outcome("superseded"),
+            pending: metrics::gauge!(names::HTTP_PENDING, "endpoint" => endpoint.clone()),
+            by_state: states.map(
+                |state| metrics::gauge!(names::HTTP_LANES, "endpoint" => endpoint.clone(), "state" => state.as_str()),
+            ),
+        }
+    }
+
+    fn count(&self, answer: &Answer) {
+        let counter = match answer {
+            Answer::Delivered(_) => &self.delivered,
+            Answer::Gone | Answer::Refused(..) => &self.refused,
+            Answer::Late(_) => &self.timeout,
+            Answer::None(_) => &self.unreachable,
+        };
+        counter.increment(1);
+    }
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Gets what the tests need beside Rust: python3, and the official package of Standard Webhooks in target/python, so that
+# signatures are checked by somebody else's code. Does nothing when all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=target/python
+wanted=tests/requirements.txt
+if [ -x "$venv/bin/python" ] && cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import standardwebhooks'; then
+    exit 0
+fi
+
+# Debian has the two modules in a package of their own.
+if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    if ! command -v apt-get >/dev/null; then
+        printf 'error: no python3 with venv here: install Python 3.9 or later\n' >&2
+        exit 1
+    fi
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    $sudo apt-get install -y -qq --no-install-recommends python3 python3-venv
+fi
+
+rm -rf "$venv"
+python3 -m venv "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$wanted"
+cp "$wanted" "$venv/installed.txt"
