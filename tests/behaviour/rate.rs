@@ -3,10 +3,11 @@
 use std::{
     pin::{Pin, pin},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
 };
@@ -315,6 +316,45 @@ fn when_the_clock_is_gone_nobody_waits_for_ever() {
     assert!(poll(waits.as_mut()).is_pending());
     drop(system);
     block_on(within(PATIENCE, waits));
+}
+
+/// Sends a word whenever it is woken.
+struct Bell(mpsc::Sender<()>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+/// Nothing polls these futures but their own wake-ups, from a thread without a runtime. Red when nobody rings for one who
+/// waits, or the actor serves somebody and wakes nobody.
+#[test]
+fn who_waits_is_woken_when_its_turn_has_come() {
+    let feedback = Feedback::private();
+    let mut bars = EventSeries::new("bars");
+    let limiter = RateCoordinator::follow(&feedback, ["bars"]).budget(Budget::PerSecond(10_000.0)).start();
+    let (sender, woken) = mpsc::channel();
+    let bell = Waker::from(Arc::new(Bell(sender)));
+    let mut context = Context::from_waker(&bell);
+    let mut waits = 0;
+    for _ in 0..10 {
+        let mut acquire = pin!(limiter.acquire(500));
+        while acquire.as_mut().poll(&mut context).is_pending() {
+            woken.recv_timeout(PATIENCE).expect("a wake-up");
+            waits += 1;
+        }
+    }
+    assert!((1..=10).contains(&waits), "woken {waits} times");
+    feedback.publish(bars.next(Level::Hard));
+    block_on(within(PATIENCE, feedback.idle()));
+    let (mut acquire, mut open) = (pin!(limiter.acquire(500)), pin!(limiter.open()));
+    assert!(acquire.as_mut().poll(&mut context).is_pending() && open.as_mut().poll(&mut context).is_pending());
+    feedback.publish(bars.next(Level::Ok));
+    for _ in 0..2 {
+        woken.recv_timeout(PATIENCE).expect("a wake-up");
+    }
+    assert!(acquire.as_mut().poll(&mut context).is_ready() && open.as_mut().poll(&mut context).is_ready());
 }
 
 /// Polls a future a few times, at moments of its own, and gives it up if it is not ready then.
