@@ -129,8 +129,10 @@ impl<T> Shared<T> {
     pub(super) fn set_trouble(&self, error: Option<String>) {
         // Looked at with every batch that is stored, so without the lock.
         if error.is_some() || self.has_trouble.load(Ordering::Acquire) {
+            let mut trouble = self.trouble.lock();
+            // Together: between the two a success of another worker would leave an error that nothing clears.
             self.has_trouble.store(error.is_some(), Ordering::Release);
-            *self.trouble.lock() = error.map(Arc::from);
+            *trouble = error.map(Arc::from);
         }
     }
 

@@ -59,15 +59,19 @@ impl<T> Lease<T> {
     /// Settles the whole batch, and takes the partition's next one if one is ready.
     fn settle(self, outcome: Outcome) -> Option<Self> {
         let now = self.shared.now();
-        let (_records, next) = self.shared.with(|buffer| {
+        let (records, next) = self.shared.with(|buffer| {
             let records = match outcome {
                 Outcome::DeadLettered => buffer.settle_dead_lettered(self.id, now),
                 _ => buffer.settle_stored(self.id, now),
             };
             (records, buffer.ask(self.partition, now))
         });
-        // The records are dropped here and with `self`, outside the lock. A settled lease cannot be parked any more.
-        next.map(|next| Self::new(Arc::clone(&self.shared), next))
+        let next = next.map(|next| Self::new(Arc::clone(&self.shared), next));
+        // Here, outside the lock, and not at the end of the scope: a destructor that panics there would leak what is being
+        // returned, and a lease that is leaked never comes back. A settled lease cannot be parked any more.
+        drop(records);
+        drop(self);
+        next
     }
 
     /// Leaves the batch to the buffer, which has it already, and takes what is ready instead.

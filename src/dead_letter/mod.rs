@@ -61,8 +61,17 @@ struct Shared {
     /// Tells the ids of this process from those of all others.
     run: u64,
     next_id: AtomicU64,
-    /// How often each record that is being replayed was replayed before, by the record's JSON.
-    replayed: Mutex<HashMap<Box<str>, u32>>,
+    /// The records that are being replayed, by their JSON.
+    replayed: Mutex<HashMap<Box<str>, Replayed>>,
+}
+
+/// A record that is being replayed.
+#[derive(Clone, Copy, Debug)]
+struct Replayed {
+    /// How often it was replayed before.
+    count: u32,
+    /// A deadline cut it off: the entry that it comes from goes on being its dead letter.
+    is_left: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -220,14 +229,21 @@ impl DeadLetters {
         let ts = Timestamp::now();
         let mut lines = Vec::new();
         for letter in letters {
+            let count = match self.0.replayed.lock().get_mut(letter.record.get()) {
+                // A replay that was cut off has shown nothing. A new entry would come behind those of later updates that
+                // were not come to, and the next replay would store it over them.
+                Some(replayed) if letter.attempts == 0 => {
+                    replayed.is_left = true;
+                    continue;
+                }
+                Some(replayed) => replayed.count + 1,
+                None => letter.replay_count,
+            };
             let id = format!("{:016x}-{}", self.0.run, self.0.next_id.fetch_add(1, Ordering::Relaxed));
-            let replayed = self.0.replayed.lock().get(letter.record.get()).copied();
-            // A replay that was cut off has shown nothing.
-            let count = replayed.map_or(letter.replay_count, |count| count + u32::from(letter.attempts > 0));
             entry::write(&mut lines, id, ts, coordinator_id, kind, letter, count)
                 .map_err(|error| AppendError::Json(Arc::new(error)))?;
         }
-        if letters.is_empty() {
+        if lines.is_empty() {
             let _ = answer.send(Ok(()));
             return Ok(answered);
         }

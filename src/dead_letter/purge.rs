@@ -26,12 +26,15 @@ pub struct PurgeReport {
 /// Removes entries for good. A selection that leaves nothing out removes what is damaged too; any other leaves it. A
 /// file that somebody writes is never touched, nor is one that is not ours. Blocks the thread.
 ///
-/// With `dry_run` nothing changes.
+/// With `dry_run` nothing changes: it only reads, also beside a replay.
 ///
 /// # Errors
 /// A replay or another purge of the directory is under way, or a file cannot be read or written; what was removed
 /// before that is gone.
 pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeReport, FilesError> {
+    if dry_run {
+        return purge_dry_run(dir, selection);
+    }
     let foreign = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.foreign;
     let mut report = PurgeReport { foreign, ..PurgeReport::default() };
     let Some(settling) = Settling::begin(dir)? else { return Ok(report) };
@@ -54,14 +57,35 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
             }
         }
         let purged = ids.len() as u64;
-        if !dry_run && selection.is_everything() {
+        if selection.is_everything() {
             taken.remove()?;
-        } else if !dry_run {
+        } else {
             taken.settle(&ids)?;
             taken.finish()?;
         }
         report.purged += purged;
         report.damaged += if selection.is_everything() { damaged } else { 0 };
+    }
+    Ok(report)
+}
+
+fn purge_dry_run(dir: &Path, selection: &Selection) -> Result<PurgeReport, FilesError> {
+    let list = super::list(dir)?;
+    let mut report = PurgeReport { foreign: list.foreign().to_vec(), ..PurgeReport::default() };
+    for found in list {
+        let found = found?;
+        match &found.entry {
+            _ if found.live => {
+                if report.live.last().is_none_or(|last| **last != *found.file) {
+                    report.live.push(found.file.to_path_buf());
+                }
+            }
+            Ok(entry) => {
+                let is_meant = selection.selects(entry) && !selection.is_reached(report.purged as usize);
+                report.purged += u64::from(is_meant);
+            }
+            Err(_) => report.damaged += u64::from(selection.is_everything()),
+        }
     }
     Ok(report)
 }

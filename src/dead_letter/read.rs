@@ -159,6 +159,8 @@ impl Lines {
                 // What is being written, or what was the last line end.
                 Part::Rest(_) if torn && self.live => continue,
                 Part::Rest([_]) if torn && parts.len() > 1 => continue,
+                // Half of the line end that an editor put there.
+                Part::Rest(b"\r") if parts.len() > 1 => continue,
                 Part::Rest(rest) => unsealed(rest, rest.len() == between.len(), torn),
             };
             self.ready.push_back(Found { file: Arc::clone(&self.path), line: self.line, live: self.live, entry });

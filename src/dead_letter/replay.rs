@@ -11,10 +11,11 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    DeadLetters, Entry, FilesError, Found, Selection,
+    DeadLetters, Entry, FilesError, Found, Replayed, Selection,
     entry::{self, SettledAs},
     settle::{NotTaken, Settling, Taken},
 };
@@ -91,7 +92,8 @@ pub struct ReplayReport {
     /// Left alone because their records could not be written as JSON when they were given up: see
     /// [`Unwritable`](super::Unwritable).
     pub unwritable: u64,
-    /// Written, but nobody knows what became of them: they stay, and the next replay writes them again.
+    /// Written, but nobody knows what became of them, as where a deadline cut it off: they stay, and the next replay writes
+    /// them again.
     pub unknown: u64,
     /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
     pub damaged: Vec<Damaged>,
@@ -231,7 +233,14 @@ struct Window<'a, R> {
     runtime: &'a Runtime,
     target: &'a R,
     taken: Taken,
-    under_way: Vec<(String, Fate)>,
+    under_way: Vec<UnderWay>,
+}
+
+/// An entry whose record was written.
+struct UnderWay {
+    id: String,
+    json: Box<RawValue>,
+    fate: Fate,
 }
 
 type Fate = Pin<Box<dyn Future<Output = Option<Outcome>> + Send>>;
@@ -243,10 +252,11 @@ impl<R> Window<'_, R> {
     {
         // Before it is written: the store may refuse it at once.
         let json = entry::to_json(&record).map_err(|(why, _)| NotAccepted::Invalid(why))?;
-        let count = entry.replay_count;
-        self.letters.0.replayed.lock().entry(json.get().into()).and_modify(|c| *c = count.max(*c)).or_insert(count);
-        let fate = self.runtime.block_on(self.target.write(record))?;
-        self.under_way.push((entry.id.clone(), Box::pin(fate)));
+        let replayed = Replayed { count: entry.replay_count, is_left: false };
+        let add = |before: &mut Replayed| before.count = before.count.max(replayed.count);
+        self.letters.0.replayed.lock().entry(json.get().into()).and_modify(add).or_insert(replayed);
+        let fate = Box::pin(self.runtime.block_on(self.target.write(record))?);
+        self.under_way.push(UnderWay { id: entry.id.clone(), json, fate });
         Ok(())
     }
 
@@ -259,15 +269,21 @@ impl<R> Window<'_, R> {
             return Ok(false);
         }
         self.runtime.block_on(self.target.flush());
-        let mut settled = Vec::with_capacity(self.under_way.len());
-        for (id, fate) in self.under_way.drain(..) {
-            match self.runtime.block_on(fate) {
+        let ends: Vec<_> = (self.under_way.drain(..))
+            .map(|UnderWay { id, json, fate }| (id, json, self.runtime.block_on(fate)))
+            .collect();
+        // Taken before any of them is settled: from here on a letter of the same record is a new entry.
+        let replayed = std::mem::take(&mut *self.letters.0.replayed.lock());
+        let mut settled = Vec::with_capacity(ends.len());
+        for (id, json, end) in ends {
+            match end {
+                // Whatever became of it, a letter of this record was not written because this entry is there.
+                Some(_) if replayed.get(json.get()).is_some_and(|replayed| replayed.is_left) => report.unknown += 1,
                 Some(Outcome::Stored) => settled.push((id, SettledAs::Stored)),
                 Some(Outcome::DeadLettered) => settled.push((id, SettledAs::DeadLettered)),
                 Some(Outcome::Dropped(_)) | None => report.unknown += 1,
             }
         }
-        self.letters.0.replayed.lock().clear();
         self.taken.settle(&settled)?;
         let stored = settled.iter().filter(|(_, outcome)| *outcome == SettledAs::Stored).count();
         report.stored += stored as u64;

@@ -82,6 +82,7 @@ enum Will {
     Store,
     Refuse,
     Forget,
+    BeCutOff,
     DropIt,
     CallInvalid,
     End,
@@ -131,6 +132,7 @@ impl<F: Fn(&Note) -> Will> ReplayTarget<Note> for Target<F> {
                 Some(Outcome::DeadLettered)
             }
             Will::Forget => None,
+            Will::BeCutOff => Some(Outcome::DeadLettered),
             Will::DropIt => Some(Outcome::Dropped(market_data_store::policy::DropReason::DropOldest)),
             Will::CallInvalid => return Err(NotAccepted::Invalid("text: not like this".to_owned())),
             Will::End => return Err(NotAccepted::Ended("the end".to_owned())),
@@ -310,20 +312,27 @@ fn what_is_refused_again_is_a_new_entry_that_counts_one_replay_more() {
     assert!(dead_letters.replay(&target, &more, || false).unwrap().is_complete());
 }
 
-// Sabotage: count a replay that a deadline cut off: red.
+// Sabotage: count a replay that a deadline cut off, or make a new entry of it, behind later ones of its key: red.
 #[test]
-fn a_replay_that_was_cut_off_does_not_count() {
+fn what_a_deadline_cut_off_stays_where_it_was_and_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..1);
+    let before = entries(dir.path()).remove(0).id;
     let dead_letters = DeadLetters::open(dir.path()).unwrap();
     let letters = dead_letters.clone();
     let target = Target::new(move |note: &Note| {
         let letter = DeadLetter::new(note, "not stored before the deadline", 0);
         block_on(letters.append("notes", "notes", &[letter])).unwrap();
-        Will::Forget
+        Will::BeCutOff
     });
-    dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
-    assert_eq!(entries(dir.path()).iter().map(|entry| entry.replay_count).collect::<Vec<_>>(), [0, 0]);
+    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    assert_eq!((report.unknown, report.dead_lettered), (1, 0));
+    let after = entries(dir.path());
+    assert_eq!(after.iter().map(|entry| (&*entry.id, entry.replay_count)).collect::<Vec<_>>(), [(&*before, 0)]);
+    // Once the replay is over such a letter is one like any other.
+    let letter = DeadLetter::new(&note(0), "not stored before the deadline", 0);
+    dead_letters.append_blocking("notes", "notes", &[letter]).unwrap();
+    assert_eq!(entries(dir.path()).len(), 2);
 }
 
 // Sabotage: write whatever the level is: three are stored.
@@ -444,6 +453,39 @@ fn a_purge_removes_what_is_selected_and_nothing_else() {
     assert_eq!(purge(&Selection::default(), true), (4, 1));
     assert_eq!(purge(&Selection::default(), false), (4, 1));
     assert!(files(dir.path()).is_empty());
+}
+
+// Sabotage: take the right to settle for a dry run: a lock file is made, a journal is cleared away, and it is refused
+// beside a replay.
+#[test]
+fn a_dry_run_of_a_purge_leaves_the_directory_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..3);
+    let path = files(dir.path()).remove(0);
+    // What a replay that was killed leaves behind.
+    let name = "20231114T221320-500000-deadbeef.settled";
+    fs::write(dir.path().join(name), "{\"id\":\"c4b71af0afbc85ae-1\",\"outcome\":\"stored\"}\n").unwrap();
+    let names = || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+    let before = names();
+    let purge = || dead_letter::purge(dir.path(), &Selection::default(), true).unwrap();
+    assert_eq!((purge().purged, purge().live.len()), (3, 0));
+    assert_eq!(before.len(), 2);
+    assert_eq!(names(), before);
+    let writer = File::open(&path).unwrap();
+    writer.lock().unwrap();
+    assert_eq!((purge().purged, purge().live), (0, vec![path]));
+}
+
+// Sabotage: name the other half of a line end as damage: the file never goes.
+#[test]
+fn an_editor_s_own_line_ends_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..3);
+    let path = files(dir.path()).remove(0);
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace('\n', "\r\n")).unwrap();
+    let target = Target::new(|_| Will::Store);
+    assert!(replay(dir.path(), &target).is_complete());
+    assert_eq!((target.stored().len(), files(dir.path()).len()), (3, 0));
 }
 
 // Sabotage: refuse a line without a checksum: the mended record cannot be replayed.

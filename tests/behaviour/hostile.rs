@@ -16,7 +16,7 @@ use std::{
 
 use futures::{Sink as _, executor::block_on, future::join_all};
 use market_data_store::{
-    Coordinator, MarketDataStore, Outcome, Record, Settings, SinkError, WriteHandle,
+    Batch, Coordinator, MarketDataStore, Outcome, Record, Settings, SinkError, WriteHandle,
     dead_letter::{self, ReplayOptions},
     policy::{BufferState, CircuitState},
     settings::CoordinatorSettings,
@@ -25,6 +25,7 @@ use market_data_store::{
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 use crate::support::{PATIENCE, coordinator_settings, residual, tick, within};
 
@@ -192,6 +193,61 @@ fn a_key_that_calls_back_or_panics_harms_nobody() {
         drop(key);
         assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
     }
+}
+
+/// A record whose destructor panics, once, where it is armed.
+#[derive(Serialize, Deserialize)]
+struct Bomb {
+    id: u64,
+    armed: bool,
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.armed || thread::panicking(), "a record that cannot be dropped");
+    }
+}
+
+impl Record for Bomb {
+    const KIND: &'static str = "bombs";
+
+    type Key = u64;
+
+    fn key(&self) -> u64 {
+        self.id
+    }
+
+    fn partition_key(&self) -> &str {
+        ""
+    }
+}
+
+/// Keeps no record, and writes as often as the test allows.
+struct Nowhere(Arc<Semaphore>);
+
+impl market_data_store::Sink<Bomb> for Nowhere {
+    async fn write(&self, _: &Batch<Bomb>) -> Result<(), SinkError> {
+        self.0.acquire().await.unwrap().forget();
+        Ok(())
+    }
+}
+
+/// Red when the batch that a worker took in the same breath is lost with the worker: its partition waits for ever.
+#[test]
+fn a_destructor_that_panics_costs_its_worker_and_no_other_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.dlq_path = dir.path().join("letters");
+    let allowed = Arc::new(Semaphore::new(0));
+    let coordinator = Coordinator::new(Nowhere(Arc::clone(&allowed))).settings(coordinator_settings(100, 1, 1));
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let handle = store.coordinator().unwrap();
+    block_on(within(PATIENCE, handle.submit_many((0..10).map(|id| Bomb { id, armed: id == 3 })))).unwrap();
+    allowed.add_permits(100);
+    block_on(within(PATIENCE, handle.flush())).unwrap();
+    let health = block_on(within(PATIENCE, handle.health()));
+    assert_eq!((health.counters.stored, health.in_flight, residual(&health)), (10, 0, 0));
+    assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
 }
 
 /// Wakes nobody, and asks the handle when it is dropped.

@@ -166,6 +166,30 @@ fn what_is_given_up_is_what_was_accepted_and_a_second_run_makes_the_store_whole(
     }
 }
 
+// Red if the reader takes the refusal of an open circuit for the end of the store, instead of waiting as for a full queue.
+#[test]
+fn with_the_strategy_error_an_open_circuit_is_waited_out_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut command = hasty(ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]));
+    command.env("MDS_COORDINATOR_OVERFLOW_STRATEGY", "error").env("MDS_CB_FAILURE_THRESHOLD", "1");
+    command.env("MDS_COORDINATOR_CAPACITY", "50").env("MDS_COORDINATOR_BATCH_SIZE", "10");
+    let mut running = Running::start(command);
+    let bars = minutes(500);
+    let (head, rest) = bars.split_at(bars.match_indices('\n').nth(20).unwrap().0 + 1);
+    running.write(head);
+    // The queue fills up only when the circuit is open already.
+    running.wait_for("is left alone for a while");
+    running.write(rest);
+    running.stdin.take();
+    // Longer than it takes to read the rest.
+    thread::sleep(Duration::from_millis(500));
+    lock.execute_batch("ROLLBACK").unwrap();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), books(&summary)), (Some(0), [500, 500, 0, 0]));
+}
+
 // Red if 0 means at once. Half a second is longer than the watch needs to see it.
 #[test]
 fn with_0_it_is_never_given_up() {
