@@ -20,18 +20,18 @@ def is_signed(headers, body):
     return any(hmac.compare_digest(one, other.encode()) for one in known for other in given.split(" "))
 
 
-def news(event):
-    """Tells a new event from one that was sent again or overtaken."""
+def act(event):
+    """Acts on an event, unless it was sent again or overtaken. Under the lock, or an older one could act last."""
     coordinator, place = (event["source"], event["coordinator_id"]), (event["epoch"], event["seq"])
     with lock:
-        if place <= newest.get(coordinator, (0, 0)):
-            return False
-        newest[coordinator] = place
-        return True
+        if place > newest.get(coordinator, (0, 0)):
+            newest[coordinator] = place
+            # Here a producer would slow down, stop or go on.
+            print(f"{event['source']}/{event['coordinator_id']}: {event['level']}, {event['reason']}", flush=True)
 
 
 class Receiver(BaseHTTPRequestHandler):
-    timeout = 10  # seconds for a request to arrive
+    timeout = 10  # seconds between two parts of a request
 
     def do_POST(self):
         length = int(self.headers.get("content-length", 0))
@@ -40,10 +40,7 @@ class Receiver(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if not is_signed(self.headers, body):
             return self.answer(401)
-        event = json.loads(body)
-        if news(event):
-            # Here a producer would slow down, stop or go on.
-            print(f"{event['source']}/{event['coordinator_id']}: {event['level']}, {event['reason']}", flush=True)
+        act(json.loads(body))
         self.answer(204)
 
     def answer(self, status):

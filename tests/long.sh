@@ -25,6 +25,7 @@ export MDS_TEST_POISON_POSITIONS=500    # places of one bad record in a batch of
 export MDS_TEST_RECEIVER_CASES=200000   # messages changed on their way
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
+export MDS_TEST_RESTARTS=20             # stores killed at hard that start again, with a producer that waits
 export MDS_TEST_SIMULATIONS=64          # simulated stores and producers of each speed: all of them
 export MDS_TEST_SMALL_DISKS=30          # full file systems, where this user may mount one
 export MDS_TEST_TERMS=50                # SIGTERMs under load

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use metrics::{Counter, Gauge};
@@ -162,9 +162,23 @@ impl Remote {
             tokio::select! {
                 biased;
                 () = rest.drain() => {}
-                // Nothing waits for a body that nobody wants.
+                // Nothing waits for a body that nobody wants: not what comes, not what is due, and not the end.
                 () = self.news.notified() => {}
+                () = self.due() => {}
             }
+        }
+    }
+
+    /// Waits until there is something to do beside what is under way; for ever if that takes news.
+    async fn due(&self) {
+        let (next, is_ending) = {
+            let state = self.state.lock();
+            (state.lane.next_at(), state.end.is_some())
+        };
+        match next {
+            Some(at) => sleep_until(self.origin + at).await,
+            None if is_ending => {}
+            None => pending().await,
         }
     }
 

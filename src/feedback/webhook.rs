@@ -1,6 +1,7 @@
 //! One request of a webhook: what is sent, and what an answer means.
 
 use std::{
+    cell::RefCell,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -53,7 +54,8 @@ impl Webhook {
 
 /// What all requests to one URL share. Only its arbiter may use it.
 pub(super) struct Client {
-    http: awc::Client,
+    http: RefCell<awc::Client>,
+    tls: Arc<ClientConfig>,
     url: Uri,
     authorization: Option<String>,
     secrets: Arc<[WebhookSecret]>,
@@ -89,17 +91,21 @@ impl Client {
         secrets: Arc<[WebhookSecret]>,
         timeout: Duration,
     ) -> Self {
-        // Each request has one deadline over all of its steps, so none of them needs a time of its own.
-        let connector = Connector::new().timeout(timeout).handshake_timeout(timeout).rustls_0_23(tls);
-        let http = awc::Client::builder().connector(connector).disable_timeout().disable_redirects().finish();
-        Self { http, url, authorization: endpoint.user_info().map(basic), secrets, timeout }
+        let http = RefCell::new(connections(Arc::clone(&tls), timeout));
+        Self { http, tls, url, authorization: endpoint.user_info().map(basic), secrets, timeout }
     }
 
     /// Sends an event once.
     pub(super) async fn post(&self, webhook: &Webhook) -> (Answer, Option<Rest>) {
         let deadline = Instant::now() + self.timeout;
         match timeout_at(deadline, self.send(webhook)).await {
-            Ok(Ok(response)) => (Answer::of(response.status(), response.headers()), Some(Rest { response, deadline })),
+            Ok(Ok(response)) => {
+                if response.status().is_informational() {
+                    // Another answer follows on its connection, and would be taken for that to the next request.
+                    self.http.replace(connections(Arc::clone(&self.tls), self.timeout));
+                }
+                (Answer::of(response.status(), response.headers()), Some(Rest { response, deadline }))
+            }
             Ok(Err(error)) => (Answer::None(describe(&error)), None),
             Err(_) => (Answer::Late(self.timeout), None),
         }
@@ -109,6 +115,7 @@ impl Client {
         let timestamp = signature::unix_now();
         let mut request = self
             .http
+            .borrow()
             .post(&self.url)
             .insert_header((header::CONTENT_TYPE, "application/json"))
             .insert_header((header::USER_AGENT, USER_AGENT))
@@ -123,6 +130,13 @@ impl Client {
         }
         request.send_body(webhook.body.clone()).await
     }
+}
+
+/// Makes a client without a connection yet.
+fn connections(tls: Arc<ClientConfig>, timeout: Duration) -> awc::Client {
+    // Each request has one deadline over all of its steps, so none of them needs a time of its own.
+    let connector = Connector::new().timeout(timeout).handshake_timeout(timeout).rustls_0_23(tls);
+    awc::Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
 }
 
 impl Answer {
