@@ -150,6 +150,7 @@ impl DeadLetters {
         let mut picker = Picker::new(T::KIND, options);
         picker.report.foreign = super::list(self.dir())?.foreign().to_vec();
         let Some(settling) = Settling::begin(self.dir())? else { return Ok(picker.report) };
+        let _forget = ForgetOnDrop(self);
         runtime.block_on(self.release());
         for taken in settling.files()? {
             if picker.is_done() {
@@ -165,6 +166,15 @@ impl DeadLetters {
             }
         }
         Ok(picker.report)
+    }
+}
+
+/// Forgets which records are under way when a replay ends, be it by an error: from then on their letters are new entries.
+struct ForgetOnDrop<'a>(&'a DeadLetters);
+
+impl Drop for ForgetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.0.replayed.lock().clear();
     }
 }
 
