@@ -244,9 +244,10 @@ impl PreparedBroadcast {
 impl Broadcasts {
     /// Subscribes to the bus.
     pub(crate) fn follow(&self) {
-        // Weak, so that it ends with its fronts. Every event, so that what is skipped is counted by the lane of its URL.
+        // Weak, so that it ends with its fronts. The latest of each: a bounded lane of every event loses the oldest of all,
+        // which can be the latest of a coordinator that said nothing since.
         let recipient = self.addr.downgrade().recipient();
-        let mut subscribe = Subscribe::weak(recipient).replay(Replay::All).delivery(Delivery::Every);
+        let mut subscribe = Subscribe::weak(recipient).replay(Replay::All).delivery(Delivery::Latest);
         for coordinator in self.coordinators.iter() {
             subscribe = subscribe.only(coordinator);
         }

@@ -359,6 +359,7 @@ async fn a_server_that_was_down_for_long_is_told_the_latest_once_it_is_there() {
     assert!(down.state != RemoteState::Closed && down.failures_in_a_row >= 5, "{down:?}");
     assert!(down.last_error.unwrap().contains("refused"));
     sender.publish(Level::Soft);
+    within(PATIENCE, sender.feedback.idle()).await; // or the bus may skip it
     let ok_again = sender.publish(Level::Ok);
     sender.until("superseded", |url| url.superseded == 2).await;
     let hook = Hook::on(TcpListener::bind(address).unwrap(), |_| ok());
@@ -415,8 +416,8 @@ async fn coordinators_that_share_a_url_take_turns() {
         // It waits behind the others, however often it speaks.
         latest.push(sender.bars.next(Level::Soft));
         sender.feedback.publish(latest[3].clone());
+        within(PATIENCE, sender.feedback.idle()).await;
     }
-    within(PATIENCE, sender.feedback.idle()).await;
     sender.until("all but the latest are superseded", |url| url.superseded == 4 * 4).await;
     go.send(()).unwrap();
     let expected: Vec<_> = std::iter::once(&*first).chain(latest.iter().map(|event| &*event.id)).collect();
@@ -690,6 +691,7 @@ async fn outcomes_and_states_are_measured_by_host_and_port() {
     // The handles of metrics are made where the broadcaster is started.
     let mut sender = metrics::with_local_recorder(&recorder, || Sender::start(config));
     sender.publish(Level::Hard);
+    within(PATIENCE, sender.feedback.idle()).await;
     sender.publish(Level::Soft);
     sender.until("the first two are settled", |url| url.delivered + url.superseded == 2).await;
     let e = format!("endpoint={}", hook.address);
@@ -748,4 +750,19 @@ fn a_broadcaster_without_a_url_does_not_start() {
     let error = MarketDataStore::builder(settings).spawn().unwrap_err();
     let expected = "MDS_FB_HTTP_ENDPOINT is not set, expected a URL, since MDS_FB_ENABLE_HTTP_BROADCAST is true";
     assert_eq!(error.to_string(), expected);
+}
+
+/// Red when the present state of a coordinator is lost among those of many.
+#[actix::test]
+async fn a_url_is_told_of_every_coordinator_however_many_there_are() {
+    let hook = Hook::start(|_| ok());
+    let feedback = Feedback::private();
+    for number in 0..1_100 {
+        feedback.publish(EventSeries::new(&format!("bars-{number}")).next(Level::Hard));
+    }
+    within(PATIENCE, feedback.idle()).await;
+    let broadcasts = HttpBroadcaster::start(config([hook.url("")]), &feedback).unwrap();
+    within(PATIENCE, feedback.idle()).await;
+    let url = broadcasts.snapshot().remove(0);
+    assert_eq!(url.pending as u64 + url.delivered, 1_100, "{url:?}");
 }
