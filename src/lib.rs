@@ -86,7 +86,8 @@
 //!   returns when all that was accepted before is settled, and a [`Receipt`] tells of one record.
 //! - Without a circuit (`MDS_CB_FAILURE_THRESHOLD=0`) an outage that the sink does not [call one](SinkError::outage) is
 //!   not told from a bad batch: what runs out of attempts becomes a dead letter.
-//! - A write that hangs is not timed out: a [`Sink`] needs a timeout of its own. Meanwhile its partition waits.
+//! - A write that hangs is not timed out: a [`Sink`] needs a timeout of its own. Meanwhile its partition waits, or, behind
+//!   the probe of an open circuit, everything.
 //! - At the deadline of a shutdown what is left becomes [dead letters](dead_letter); a write that is still under way
 //!   then may succeed all the same, and its records are in both places.
 //! - A [replay](DeadLetters::replay) upserts: it can overwrite a newer value of the same key.

@@ -37,8 +37,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// called permanent costs every record that is written meanwhile. When in doubt call it transient; where the records
 /// cannot be at fault, add [`outage`](SinkError::outage).
 ///
-/// A write that hangs is not timed out: its partition waits for it. A sink needs a timeout of its own, as a transient
-/// error. At the deadline of a shutdown the future is dropped, and a write that succeeds all the same is there beside a
+/// A write that hangs is not timed out: its partition waits for it, and if it is the probe of an open circuit, everything
+/// does. A sink needs a timeout of its own, as a transient error. At the deadline of a shutdown the future is dropped, and a write that succeeds all the same is there beside a
 /// dead letter of its records.
 ///
 /// A plain `async fn write` is enough in an implementation.
