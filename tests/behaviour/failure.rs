@@ -216,8 +216,9 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
             assert!(tried > in_a_row && tried <= bound, "{tried} writes in an outage of {:?}", begun.elapsed());
             let back = std::time::Instant::now();
             sink.away.store(false, Ordering::Release);
-            let accepted = block_on(handle.health()).counters.submitted;
-            block_on(until(&handle, |health| health.counters.stored >= accepted));
+            // By identity, not by number: a batch that failed a probe and is not written yet while newer ones are would meet
+            // the next outage with one attempt left, and the store has answered others since: it is given up then.
+            block_on(within(PATIENCE, handle.flush())).unwrap();
             drains.push(back.elapsed());
         }
         stop.store(true, Ordering::Release);
