@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -156,21 +155,6 @@ impl Hook {
         let asked = within(PATIENCE, asked.wait_for(|asked| enough(asked))).await;
         asked.expect("the server never ends").clone()
     }
-}
-
-/// A server that vouches for itself: its configuration for these names, and the certificate in a file that a client can
-/// be told to trust.
-pub fn certified(names: &[&str], pem: &Path) -> Arc<rustls::ServerConfig> {
-    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
-    std::fs::write(pem, cert.pem()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key);
-    Arc::new(config.unwrap())
 }
 
 trait Stream: Read + Write {}

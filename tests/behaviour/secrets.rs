@@ -10,7 +10,7 @@ use market_data_store::{
 use metrics_util::debugging::DebuggingRecorder;
 
 use crate::{
-    hook::{Hook, Reply, certified, ok},
+    hook::{Hook, Reply, certificate, ok},
     mds::{SP500, ingest, mds},
     support::{PATIENCE, Tick, settings, within},
 };
@@ -109,7 +109,9 @@ async fn no_secret_shows_in_what_mds_says_writes_or_sends() {
     let ca = dir.path().join("ca.pem");
     let plain = Hook::start(|number| if number == 0 { Reply::Status(500, String::new()) } else { ok() });
     let moved = Hook::start(|_| Reply::Status(302, "location: http://127.0.0.1:9/elsewhere\r\n".to_owned()));
-    let tls = Hook::tls(certified(&["localhost"], &ca), |_| ok());
+    let (server, pem) = certificate();
+    fs::write(&ca, pem).unwrap();
+    let tls = Hook::tls(server, |_| ok());
     let silent = Hook::start(|_| Reply::Silence);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
 

@@ -104,25 +104,7 @@ impl Layout {
     }
 
     pub(super) fn cells<'a>(&self, fields: FieldsOf<'a>) -> Cells<'a> {
-        let optional = |role: Role| self.roles[role as usize].map(|index| fields.get(index).trim());
-        let cell = |role: Role| optional(role).unwrap_or_default();
-        let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
-            (Some(time), _) => (time, ""),
-            (None, Some(date)) => (date, cell(Role::Clock)),
-            (None, None) => (cell(Role::Clock), ""),
-        };
-        Cells {
-            time,
-            clock,
-            open: cell(Role::Open),
-            high: cell(Role::High),
-            low: cell(Role::Low),
-            close: cell(Role::Close),
-            volume: cell(Role::Volume),
-            symbol: optional(Role::Symbol),
-            timeframe: optional(Role::Timeframe),
-            vendor: optional(Role::Vendor),
-        }
+        Cells::by_role(|role| self.roles[role as usize].map(|index| fields.get(index).trim()))
     }
 }
 

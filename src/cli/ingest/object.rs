@@ -100,25 +100,7 @@ impl<'a> Fields<'a> {
     }
 
     fn cells(&self) -> Cells<'_> {
-        let optional = |role: Role| self.values[role as usize].as_deref().map(str::trim);
-        let cell = |role: Role| optional(role).unwrap_or_default();
-        let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
-            (Some(time), _) => (time, ""),
-            (None, Some(date)) => (date, cell(Role::Clock)),
-            (None, None) => (cell(Role::Clock), ""),
-        };
-        Cells {
-            time,
-            clock,
-            open: cell(Role::Open),
-            high: cell(Role::High),
-            low: cell(Role::Low),
-            close: cell(Role::Close),
-            volume: cell(Role::Volume),
-            symbol: optional(Role::Symbol),
-            timeframe: optional(Role::Timeframe),
-            vendor: optional(Role::Vendor),
-        }
+        Cells::by_role(|role| self.values[role as usize].as_deref().map(str::trim))
     }
 }
 

@@ -5,7 +5,9 @@ use std::{collections::VecDeque, fmt};
 use smol_str::SmolStr;
 
 use super::{
-    Chunk, ColumnMap, Dialect, Missing, ReadError, ReadOptions, Rejected, missing, named,
+    Chunk, ColumnMap, Dialect, Missing, ReadError, ReadOptions, Rejected,
+    columns::Role,
+    missing, named,
     prices::{Prices, number},
     problem::Problem,
     times::{Either, Order, Reading, Times, Zone, proposed_format},
@@ -42,6 +44,31 @@ pub(super) struct Cells<'a> {
     pub(super) symbol: Option<&'a str>,
     pub(super) timeframe: Option<&'a str>,
     pub(super) vendor: Option<&'a str>,
+}
+
+impl<'a> Cells<'a> {
+    /// Takes each cell from where `optional` finds it, trimmed; none where the file has no such column. A whole time goes
+    /// before a date with its time of day, and a time of day that stands alone is a whole time.
+    pub(super) fn by_role(optional: impl Fn(Role) -> Option<&'a str>) -> Self {
+        let cell = |role: Role| optional(role).unwrap_or_default();
+        let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
+            (Some(time), _) => (time, ""),
+            (None, Some(date)) => (date, cell(Role::Clock)),
+            (None, None) => (cell(Role::Clock), ""),
+        };
+        Self {
+            time,
+            clock,
+            open: cell(Role::Open),
+            high: cell(Role::High),
+            low: cell(Role::Low),
+            close: cell(Role::Close),
+            volume: cell(Role::Volume),
+            symbol: optional(Role::Symbol),
+            timeframe: optional(Role::Timeframe),
+            vendor: optional(Role::Vendor),
+        }
+    }
 }
 
 /// Makes bars of the rows of one file, in order.
