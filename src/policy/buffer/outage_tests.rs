@@ -1,4 +1,4 @@
-//! What is surely the store's fault is never held against a batch.
+//! What is the store's fault, surely or as far as anybody can know, is not held against a batch.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
@@ -69,4 +69,78 @@ fn without_a_breaker_it_is_tried_for_ever_too() {
         let verdict = buffer.store_failed(failing, at(u64::from(round)), at(u64::from(round)), None);
         assert_eq!(verdict, Verdict::Retry { failures: round });
     }
+}
+
+/// Hands out the probe of an open circuit.
+fn probe(buffer: &mut BoundedBuffer<u64, ()>, now: &mut Duration) -> Leased<u64> {
+    *now += Duration::from_secs(10);
+    for partition in [0, 1] {
+        assert!(buffer.ask(partition, *now).is_none(), "the circuit is open");
+    }
+    for unknown in buffer.unknown(*now) {
+        let keys = unknown.records[unknown.range.clone()].to_vec();
+        buffer.know(&unknown, Some(keys));
+    }
+    buffer.hand_out(*now).pop().expect("a probe is due")
+}
+
+/// Fails the probe of the first partition, and lets one of the other close the circuit.
+fn fails_its_probe_and_another_closes_the_circuit(buffer: &mut BoundedBuffer<u64, ()>, now: &mut Duration) {
+    loop {
+        let probe = probe(buffer, now);
+        assert_eq!(buffer.write_failed(probe.id, *now, *now, None), Verdict::Parked);
+        if probe.partition == 0 {
+            break;
+        }
+    }
+    if buffer.queued() + buffer.in_flight() == 1 {
+        buffer.offer(*now, 1, 7).expect("there is room");
+    }
+    let good = probe(buffer, now);
+    assert_eq!(good.partition, 1);
+    buffer.settle_stored(good.id, *now).expect("it is out");
+}
+
+/// One record that is parked, with an open circuit.
+fn with_one_parked() -> (BoundedBuffer<u64, ()>, Duration) {
+    let breaker = BreakerConfig { failure_threshold: NonZeroU32::new(2), ..BreakerConfig::default() };
+    let (mut buffer, [failing, other]) = buffer(breaker);
+    buffer.settle_stored(other, at(1)).expect("it is out");
+    buffer.open_circuit(at(1));
+    assert!(!buffer.may_write(failing), "the circuit is open");
+    (buffer, at(1))
+}
+
+/// Fails the record of the first partition, which is alone, while the circuit is closed, and returns what ends that.
+fn fails_alone(buffer: &mut BoundedBuffer<u64, ()>, now: &mut Duration) -> Verdict {
+    let lease = buffer.ask(0, *now).expect("it is parked").id;
+    loop {
+        *now += Duration::from_millis(1);
+        match buffer.write_failed(lease, *now, *now, None) {
+            Verdict::Retry { .. } => {}
+            verdict => return verdict,
+        }
+    }
+}
+
+/// A store that comes and goes, and one batch that is unlucky each time; then one that is surely at fault. Red when the
+/// batch is given up for the first outage after the one in which it failed its probe, and when it is tried for ever.
+#[test]
+fn a_batch_that_failed_its_probe_survives_the_next_outage_too_but_cannot_open_the_circuit_for_ever() {
+    let (mut buffer, mut now) = with_one_parked();
+    fails_its_probe_and_another_closes_the_circuit(&mut buffer, &mut now);
+    buffer.offer(now, 1, 8).expect("there is room");
+    assert_eq!(fails_alone(&mut buffer, &mut now), Verdict::Parked);
+    assert_eq!(buffer.snapshot(now).circuit, CircuitState::Open);
+    fails_its_probe_and_another_closes_the_circuit(&mut buffer, &mut now);
+    assert_eq!(fails_alone(&mut buffer, &mut now), Verdict::GiveUp);
+    assert_eq!(buffer.snapshot(now).circuit, CircuitState::Closed);
+}
+
+/// Red when the last batch of all waits for a proof that nothing can give.
+#[test]
+fn where_nothing_else_is_left_what_closed_the_circuit_is_proof_enough() {
+    let (mut buffer, mut now) = with_one_parked();
+    fails_its_probe_and_another_closes_the_circuit(&mut buffer, &mut now);
+    assert_eq!(fails_alone(&mut buffer, &mut now), Verdict::GiveUp);
 }
