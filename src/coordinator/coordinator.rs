@@ -39,6 +39,9 @@ use crate::{
 /// keep a thread busy.
 const REPLACE_AFTER: Duration = Duration::from_millis(100);
 
+/// A worker that dies sooner after its start died in a row with the one before.
+const DIES_SOON: Duration = Duration::from_secs(1);
+
 /// So many deaths of workers within such a time open the circuit.
 const TOO_MANY_DEATHS: usize = 5;
 const DEATHS_WITHIN: Duration = Duration::from_secs(10);
@@ -97,8 +100,10 @@ struct Moment {
 pub(super) struct WorkerSlot<T: Record> {
     /// None while it is being replaced.
     pub(super) address: Option<Addr<SinkWorker<T>>>,
-    /// When the worker was last replaced, on the coordinator's clock.
-    replaced: Option<Duration>,
+    /// When the worker was last started, on the coordinator's clock.
+    started: Duration,
+    /// How many died in a row, each soon after its start.
+    in_a_row: usize,
 }
 
 /// Brings what happened in the buffer, in order: sent by the queue; nothing is replied.
@@ -238,6 +243,7 @@ impl<T: Record> WriteCoordinator<T> {
             SinkWorker::new(&id, partition, sink, &queue, dead_letters, coordinator.recipient(), tell)
         });
         self.workers[partition].address = Some(worker);
+        self.workers[partition].started = self.shared.now();
         self.show_workers();
     }
 
@@ -331,7 +337,7 @@ impl<T: Record> Actor for WriteCoordinator<T> {
             BoundedQueue::new(shared, coordinator.recipient(), tell)
         }));
         for partition in 0..self.shared.config.workers.get() {
-            self.workers.push(WorkerSlot { address: None, replaced: None });
+            self.workers.push(WorkerSlot { address: None, started: Duration::ZERO, in_a_row: 0 });
             self.start_worker(partition, context);
         }
         // Not a level change: it tells whoever listens that this coordinator begins anew, at ok.
@@ -411,12 +417,23 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
                 self.raise_draining();
             }
             Part::Worker(partition) => {
-                tracing::error!(coordinator_id = &*id, partition, "a worker died and is replaced");
                 let now = self.shared.now();
                 let slot = &mut self.workers[partition];
                 slot.address = None;
-                let again = slot.replaced.is_some_and(|before| now.saturating_sub(before) < REPLACE_AFTER * 10);
-                slot.replaced = Some(now);
+                let soon = slot.in_a_row > 0 && now.saturating_sub(slot.started) < DIES_SOON;
+                slot.in_a_row = if soon { slot.in_a_row + 1 } else { 1 };
+                let wait = replace_after(slot.in_a_row, self.shared.config.retry.max_backoff);
+                match slot.in_a_row {
+                    ..=TOO_MANY_DEATHS => {
+                        tracing::error!(coordinator_id = &*id, partition, "a worker died and is replaced");
+                    }
+                    in_a_row if in_a_row == TOO_MANY_DEATHS + 1 => tracing::error!(
+                        coordinator_id = &*id,
+                        partition,
+                        "a worker died and is replaced, as often as it dies, but ever later; this is not said again"
+                    ),
+                    in_a_row => tracing::debug!(coordinator_id = &*id, partition, in_a_row, "a worker died again"),
+                }
                 self.show_workers();
                 // It waits for no dead letter any more. If the next one does, that will say so.
                 self.letters_are(LettersWritable { partition, writable: true });
@@ -429,12 +446,10 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
                     self.deaths.clear();
                     self.shared.with(|buffer| buffer.open_circuit(now));
                 }
-                if again {
-                    context.run_later(REPLACE_AFTER, move |coordinator, context| {
-                        coordinator.start_worker(partition, context);
-                    });
-                } else {
+                if wait.is_zero() {
                     self.start_worker(partition, context);
+                } else {
+                    context.run_later(wait, move |coordinator, context| coordinator.start_worker(partition, context));
                 }
             }
         }
@@ -513,6 +528,16 @@ impl<T: Record> WriteCoordinator<T> {
             CoordinatorReport::of_buffer(&coordinator.shared.config.id, &coordinator.shared.snapshot())
         }))
     }
+}
+
+/// How long a worker is not replaced, when so many died in a row. What goes on killing them at once is left alone for
+/// longer each time: where there is no circuit, or one that is hardly ever open, nothing else keeps it from looping.
+fn replace_after(in_a_row: usize, most: Duration) -> Duration {
+    if in_a_row < 2 {
+        return Duration::ZERO;
+    }
+    let doublings = in_a_row.saturating_sub(TOO_MANY_DEATHS).min(16) as u32;
+    (REPLACE_AFTER * 2_u32.pow(doublings)).min(most.max(REPLACE_AFTER))
 }
 
 /// Turns everything that is unsettled at the deadline into dead letters, as far as these can be written. A write that

@@ -37,6 +37,8 @@ mod killed;
 mod layout;
 #[cfg(feature = "testing")]
 mod levels;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+mod locked;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod mds;
 #[cfg(all(target_os = "linux", feature = "cli"))]

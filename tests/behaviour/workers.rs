@@ -301,6 +301,31 @@ async fn a_worker_that_dies_is_replaced_and_its_batch_goes_out_first() {
     assert!(running.shutdown(PATIENCE).await.is_complete());
 }
 
+/// Without a circuit, too. Red when a worker that goes on dying is replaced as soon as at first, is not replaced any more, or
+/// each death is an ERROR.
+#[actix::test]
+async fn a_worker_that_goes_on_dying_is_replaced_ever_later() {
+    tokio::time::pause();
+    log();
+    let store = MemorySink::new();
+    let sink = Panicking::new(Panic::WithItsWorker, 15, &store);
+    let writes = Arc::clone(&sink.writes);
+    let retry = RetryPolicy { max_backoff: Duration::from_secs(2), ..FAST };
+    let (running, handle) = start_here("goes-on-dying", sink, coordinator_settings(100, 1, 5), retry).await;
+    handle.submit_many((0..20).map(|id| tick("ES", id))).await.unwrap();
+    within(PATIENCE, handle.flush()).await.unwrap();
+    assert!(store.records().iter().map(|record| record.id).eq(0..20));
+    let writes = std::mem::take(&mut *writes.lock());
+    let waits: Vec<_> = writes.windows(2).take(15).map(|pair| pair[1].0 - pair[0].0).collect();
+    let expected = [&[0, 100, 100, 100, 100, 200, 400, 800, 1_600][..], &[2_000; 6]].concat();
+    for (seen, expected) in waits.iter().zip(expected) {
+        assert_about(*seen, Duration::from_millis(expected));
+    }
+    assert_eq!((writes.len(), deaths("goes-on-dying")), (15 + 4, 5 + 1), "{waits:?}");
+    assert_eq!(handle.health().await.workers_alive, 1);
+    assert!(running.shutdown(PATIENCE).await.is_complete());
+}
+
 /// The same on threads, with evictions all the while. Red when a parked batch can be evicted, or a death is the end.
 #[test]
 fn what_a_dead_worker_held_is_never_evicted() {

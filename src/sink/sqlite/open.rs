@@ -118,6 +118,12 @@ pub enum SqliteOpenError {
     /// The writer thread could not be started.
     #[error("cannot start the thread that writes the database")]
     Thread(#[source] io::Error),
+    /// Another file was put at the path, or it was taken away, while it was being opened. The next try may succeed.
+    #[error("{}: the file was removed or replaced while it was opened", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// Any other error of the file system.
     #[error("{}: cannot make the path absolute", path.display())]
     Io {
@@ -141,7 +147,11 @@ pub enum SqliteOpenError {
 impl SqliteOpenError {
     /// Says whether the same file may well be opened later: it is locked or cannot be reached now.
     pub(super) fn is_outage(&self) -> bool {
-        let Self::Sqlite { source, .. } = self else { return false };
+        let source = match self {
+            Self::Replaced { .. } => return true,
+            Self::Sqlite { source, .. } => source,
+            _ => return false,
+        };
         matches!(
             source.sqlite_error_code(),
             Some(
@@ -174,6 +184,11 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, SqliteOpenError> {
 /// Opens the file at an absolute path, makes the schema in a new or empty one, and sets the connection up. Waits for locks as long as the
 /// busy timeout.
 pub(super) fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError> {
+    connect_while(options, || {})
+}
+
+/// Connects; `meanwhile` happens each time that a file has been opened, and once more before the end.
+fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result<Store, SqliteOpenError> {
     let path = options.path.clone();
     check_place(&path)?;
     let at = |step| {
@@ -185,7 +200,19 @@ pub(super) fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError>
     };
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(&path, flags).map_err(at("open the database"))?;
+    let open = || Connection::open_with_flags(&path, flags).map_err(at("open the database"));
+    // SQLite does not say which file it has opened: the one that was at the path before and still is afterwards. A new
+    // one was not there before, so it is opened again.
+    let (mut before, mut connection) = (identity(&path), open()?);
+    for _ in 0..2 {
+        meanwhile();
+        let after = identity(&path);
+        if before == after {
+            break;
+        }
+        drop(connection);
+        (before, connection) = (after, open()?);
+    }
     connection.busy_timeout(options.busy_timeout).map_err(at("open the database"))?;
 
     // The first look takes no write lock, so that a current file can be opened while somebody writes it.
@@ -225,8 +252,12 @@ pub(super) fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError>
         connection.query_row(&sql, [], |_| Ok(())).map_err(at("limit the pages"))?;
     }
 
-    let identity = identity(&path);
-    Ok(Store { connection, path, identity })
+    meanwhile();
+    // All of this may have gone to a file that nobody finds any more.
+    if identity(&path) != before {
+        return Err(SqliteOpenError::Replaced { path });
+    }
+    Ok(Store { connection, path, identity: before })
 }
 
 /// Says what SQLite would not: which part of the path is wrong.
@@ -367,6 +398,39 @@ mod tests {
             let store = connect(&options).unwrap();
             let found: i64 = store.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
             assert_eq!(found, number);
+        }
+    }
+
+    // Sabotage: take the file's identity at the end alone: what is written goes to the old file, and nobody notices.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_opened_is_not_taken_for_the_other() {
+        // Right after it was opened: it is opened again. Or later: the try has failed.
+        for at in 1..=2 {
+            let dir = tempfile::tempdir().unwrap();
+            let options = SqliteOptions::new(dir.path().join("bars.db"));
+            connect(&options).unwrap();
+            let other = SqliteOptions::new(dir.path().join("other.db"));
+            connect(&other).unwrap();
+            let mut times = 0;
+            let connected = connect_while(&options, || {
+                times += 1;
+                if times == at {
+                    fs::rename(&other.path, &options.path).unwrap();
+                }
+            });
+            assert_eq!(connected.is_ok(), at == 1);
+            match connected {
+                Ok(store) => {
+                    store.connection.execute_batch("CREATE TABLE mark (x)").unwrap();
+                    drop(store);
+                    assert!(connect(&options).unwrap().connection.prepare("SELECT * FROM mark").is_ok(), "at {at}");
+                }
+                Err(error) => {
+                    assert!(error.is_outage() && error.to_string().ends_with("while it was opened"), "{error}");
+                    connect(&options).unwrap();
+                }
+            }
         }
     }
 }
