@@ -1,9 +1,12 @@
 //! `mds ingest` of a CSV file against `.import` of the `sqlite3` command line into the same keyed table: the same file,
 //! schema, pragmas (WAL, `synchronous=FULL`) and directory, in the same run.
 //!
-//! `cargo bench --bench ingest`; it needs `sqlite3` on the PATH. `MDS_BENCH_ROWS` (default 5000000) and
+//! Then the same file packed with `gzip` and `zstd`, against the same file plain and against those tools unpacking it to
+//! nowhere. What is packed is unpacked and read in one thread, so its time is about that of both together.
+//!
+//! `cargo bench --bench ingest`; it needs `sqlite3`, `gzip` and `zstd` on the PATH. `MDS_BENCH_ROWS` (default 5000000) and
 //! `MDS_BENCH_ROUNDS` (default 3) set the size, `MDS_BENCH_MEMORY_MB` (default `100,2000`) the inputs whose peak memory
-//! is shown, and `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing.
+//! is shown, each a file, and the first on a pipe too, and `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing.
 //!
 //! `.import` writes all rows in one transaction, as it does when it is left alone; `mds` commits every few batches, and
 //! what it has committed stays when it is killed. So the comparison is on the peer's terms. Time is that of the whole
@@ -66,17 +69,71 @@ fn main() {
         println!("  sqlite3 .import: {:>9.0} rows/s", median(theirs));
         println!("  mds ingest:      {:>9.0} rows/s, {:.2} of .import", median(ours), median(ratios));
         println!("  reading alone:   {:>9.0} rows/s (--dry-run)", median(reading));
+        if symbols == 1 {
+            packed(&csv, rows, rounds);
+        }
         fs::remove_file(csv).unwrap();
     }
 
-    println!("\npeak memory of mds ingest, input on a pipe");
-    for megabytes in env::var("MDS_BENCH_MEMORY_MB").unwrap_or_else(|_| "100,2000".to_owned()).split(',') {
+    println!("\npeak memory of mds ingest");
+    for (at, megabytes) in
+        env::var("MDS_BENCH_MEMORY_MB").unwrap_or_else(|_| "100,2000".to_owned()).split(',').enumerate()
+    {
         let megabytes = megabytes.trim().parse().expect("MDS_BENCH_MEMORY_MB: expected numbers with commas");
-        match peak_memory(dir.path(), megabytes) {
-            Some(peak) => println!("  {megabytes:>6} MB: {:.1} MB", peak as f64 / 1024.0),
-            None => println!("  {megabytes:>6} MB: this system does not tell"),
+        let show = |from: &str, peak: Option<u64>| match peak {
+            Some(peak) => println!("  {megabytes:>6} MB {from}: {:.1} MB", peak as f64 / 1024.0),
+            None => println!("  {megabytes:>6} MB {from}: this system does not tell"),
+        };
+        show("in a file", peak_memory_of_file(dir.path(), megabytes));
+        if at == 0 {
+            show("on a pipe", peak_memory(dir.path(), megabytes));
         }
     }
+}
+
+/// Measures the file packed in turn with the file plain, and both with what their tools take for the unpacking alone.
+fn packed(csv: &Path, rows: usize, rounds: usize) {
+    let dir = csv.parent().unwrap();
+    let name = csv.file_name().unwrap();
+    run(Command::new("gzip").arg("-k").arg(csv));
+    run(Command::new("zstd").args(["-q", "-k"]).arg(csv));
+    let file = |ending: &str| dir.join(format!("{}{ending}", name.display()));
+    let (gz, zst) = (file(".gz"), file(".zst"));
+    let timed = |command: &mut Command| {
+        let begun = Instant::now();
+        run(command);
+        begun.elapsed().as_secs_f64()
+    };
+    let dry = |path: &Path| timed(mds_on(&dir.join("none.db")).args(["ingest", "--dry-run"]).arg(path));
+    let inputs = [csv, &gz, &zst];
+    let (mut unpacking, mut reading, mut loading) =
+        ([vec![], vec![]], [vec![], vec![], vec![]], [vec![], vec![], vec![]]);
+    for _ in 0..rounds {
+        unpacking[0].push(timed(Command::new("gzip").arg("-dc").arg(&gz)));
+        unpacking[1].push(timed(Command::new("zstd").arg("-dcq").arg(&zst)));
+        for (times, input) in reading.iter_mut().zip(inputs) {
+            times.push(dry(input));
+        }
+        for (speeds, input) in loading.iter_mut().zip(inputs) {
+            speeds.push(load(dir, rows, |store| ingest(input, store)));
+        }
+    }
+    let [plain, packed @ ..] = reading;
+    let [plain_load, packed_load @ ..] = loading;
+    let plain = median(plain);
+    println!("\npacked, {:.0} MB plain", fs::metadata(csv).unwrap().len() as f64 / 1e6);
+    println!("  plain:            {plain:.2} s (--dry-run)");
+    for (at, (tool, (times, speeds))) in ["gzip", "zstd"].iter().zip(packed.into_iter().zip(packed_load)).enumerate() {
+        let (alone, time) = (median(unpacking[at].clone()), median(times));
+        let ratio = median(speeds.iter().zip(&plain_load).map(|(speed, plain)| speed / plain).collect());
+        println!(
+            "  {tool}: {time:.2} s (--dry-run), {:.2} of the time of plain and `{tool} -dc` ({alone:.2} s) together; \
+             loads at {ratio:.2} of plain",
+            time / (plain + alone)
+        );
+    }
+    fs::remove_file(gz).unwrap();
+    fs::remove_file(zst).unwrap();
 }
 
 /// Writes bars minute by minute, each minute those of all symbols: about 59 bytes a row.
@@ -156,10 +213,35 @@ fn peak_memory(dir: &Path, megabytes: usize) -> Option<u64> {
     write_rows(&mut stdin, megabytes * 1_000_000 / 59, 40).unwrap();
     // What is left in the pipe is little beside what was.
     std::thread::sleep(Duration::from_millis(500));
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok();
+    let peak = peak_kb(child.id());
     drop(stdin);
     assert!(child.wait().unwrap().success());
-    let status = status?;
+    peak
+}
+
+/// The same of a file, looked at until the process has ended.
+fn peak_memory_of_file(dir: &Path, megabytes: usize) -> Option<u64> {
+    let dir = tempfile::tempdir_in(dir).unwrap();
+    let csv = dir.path().join("bars.csv");
+    let mut file = BufWriter::new(File::create(&csv).unwrap());
+    file.write_all(HEADER.as_bytes()).unwrap();
+    write_rows(&mut file, megabytes * 1_000_000 / 59, 40).unwrap();
+    drop(file);
+    let store = dir.path().join("bars.db");
+    let mut child = mds_on(&store).arg("ingest").arg(&csv).stdout(Stdio::null()).spawn().unwrap();
+    let mut peak = None;
+    loop {
+        peak = peak_kb(child.id()).or(peak);
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn peak_kb(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

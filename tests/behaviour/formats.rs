@@ -330,8 +330,13 @@ fn stooq_counts_minutes_and_names_days() {
         load(&["--tz", "Europe/Warsaw"], &["stooq_5_minutes.txt"]),
         [
             "MSFT.US 5m 2024-01-02T14:30:00Z 373.86 374.5 373.1 374.02 812030",
-            "MSFT.US 60m 2024-01-02T15:00:00Z 374.02 375.9 373.1 375.11 4812030",
+            "MSFT.US 5m 2024-01-02T14:35:00Z 374.02 375.9 373.1 375.11 481203",
         ]
+    );
+    // Red if an hour is 60m, which is another key than that of an hour from elsewhere.
+    assert_eq!(
+        load(&["--tz", "Europe/Warsaw"], &["stooq_hours.txt"]),
+        ["MSFT.US 1h 2024-01-02T15:00:00Z 374.02 375.9 373.1 375.11 4812030.308984948"]
     );
     assert_eq!(load(&[], &["stooq_days.txt"]), ["MSFT.US 1d 2024-01-02T00:00:00Z 373.86 375.9 366.77 370.87 25258633"]);
 }

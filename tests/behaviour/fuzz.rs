@@ -1,13 +1,15 @@
 //! The readers under damaged files: what a disk, a vendor or an editor can do to the files in tests/data and more.
 //!
 //! Each case takes a file, cuts a piece out of it, damages it in up to 16 places, and reads it twice, with reads of
-//! different sizes. No case may panic or go on for ever, no chunk may be larger than it may be, no row may be lost or
-//! counted twice, and the sizes of the reads may not show in what comes out. `MDS_TEST_FUZZ_SECONDS` (default 1) is the
+//! different sizes. No case may panic or go on for ever, none may take a lot of memory, no chunk may be larger than it
+//! may be, no row may be lost or counted twice, and the sizes of the reads may not show in what comes out. A zip is read
+//! as a file too, where its directory is looked up first, and what comes out is what another reader of zips finds in it.
+//! `MDS_TEST_FUZZ_SECONDS` (default 1) is the
 //! time for each reader; the seed of a case that fails is printed, and `MDS_TEST_FUZZ_SEED` begins with it.
 
 use std::{
     env, fs,
-    io::{self, Read, Write},
+    io::{self, Cursor, Read, Seek, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -23,11 +25,14 @@ use market_data_store::{
     cli::ingest::{BarReader, CHUNK_ROWS, Chunk, Dialect, Findings, ReadOptions, Rejected},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 /// A case that takes longer than this goes on for ever.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 /// The most calls for one input: each reads once or hands over rows, and a packed one unpacks to far less than this.
 const MOST_CALLS: usize = 1_000_000;
+/// The most that the process may have in memory, with the other tests that run in it. No input here is larger than 1 MB.
+const MOST_MEMORY_KB: u64 = 1024 * 1024;
 
 /// Red if an index, a slice or a sum in the reader of CSV is not guarded, or a row falls between two chunks.
 #[test]
@@ -53,10 +58,16 @@ fn damaged_gzip_and_zstd_are_read_as_far_as_they_go() {
     fuzz(&Subject { name: "gzip and zstd", files: texts(&[".csv"], &[CSV, NDJSON, ARRAY].concat()), pack: packed });
 }
 
-/// Red if a length or an offset in a zip is believed.
+/// Red if a length or an offset in a zip is believed, or memory is set aside for it.
 #[test]
 fn a_damaged_zip_is_read_as_far_as_it_goes() {
     fuzz(&Subject { name: "zip", files: texts(&[".zip"], &[]), pack: as_it_is });
+}
+
+/// Red if what the directory of a zip says is believed against what stands in front of the data, or the other way round.
+#[test]
+fn a_damaged_zip_of_any_make_is_read_as_far_as_it_goes() {
+    fuzz(&Subject { name: ZIPS, files: texts(&[".csv"], &[CSV, NDJSON, ARRAY].concat()), pack: zipped });
 }
 
 const CSV: &[&str] = &[
@@ -108,25 +119,35 @@ fn fuzz(subject: &Subject) {
     println!("{}: {} files, MDS_TEST_FUZZ_SEED={first}", subject.name, subject.files.len());
     assert!(!subject.files.is_empty());
 
-    let (started, mut cases, mut read, mut refused) = (Instant::now(), 0, 0, 0);
+    let (started, mut cases, mut read, mut refused, mut as_files) = (Instant::now(), 0, 0, 0, 0);
     let watch = Watch::start(subject.name);
     while cases == 0 || started.elapsed() < budget {
         let seed = first + cases;
         watch.case(seed);
         match catch_unwind(AssertUnwindSafe(|| case(subject, seed))) {
-            Ok(true) => read += 1,
-            Ok(false) => refused += 1,
+            Ok(Case { read: true, as_file }) => (read, as_files) = (read + 1, as_files + u64::from(as_file)),
+            Ok(Case { read: false, as_file }) => (refused, as_files) = (refused + 1, as_files + u64::from(as_file)),
             Err(_) => panic!("{}: run again with MDS_TEST_FUZZ_SEED={seed}", subject.name),
         }
         cases += 1;
     }
-    println!("{}: {cases} cases, {read} read to their end, {refused} refused", subject.name);
+    watch.check_memory();
+    println!("{}: {cases} cases, {read} read to their end, {refused} refused, {as_files} alike as files", subject.name);
     // One case proves nothing about the others: the damage must leave enough to read.
     assert!(cases < 100 || read > cases / 50, "{read} of {cases} were read at all");
+    let needed = if subject.name == ZIPS { cases / 50 } else { 0 };
+    assert!(cases < 100 || as_files >= needed, "{as_files} of {cases} were read as files");
 }
 
-/// Returns whether the input was read to its end.
-fn case(subject: &Subject, seed: u64) -> bool {
+/// What became of a case.
+struct Case {
+    /// To its end, in one piece and in many.
+    read: bool,
+    /// As a file too, with the same bars that are in the text which another reader of zips finds.
+    as_file: bool,
+}
+
+fn case(subject: &Subject, seed: u64) -> Case {
     let mut random = StdRng::seed_from_u64(seed);
     let text = damaged(&subject.files, &mut random);
     let bytes = (subject.pack)(text, &mut random);
@@ -140,7 +161,7 @@ fn case(subject: &Subject, seed: u64) -> bool {
         random.random_range(1..=most)
     };
     let sizes: [usize; 8] = std::array::from_fn(|_| size());
-    let pieces = read(&bytes, options, &sizes);
+    let pieces = read(&bytes, options.clone(), &sizes);
     let alike = match (&whole, &pieces) {
         // Of two faults, one of the container and one of what is in it, the one that is met first is told.
         (Err(_), Err(_)) if is_packed => true,
@@ -148,14 +169,47 @@ fn case(subject: &Subject, seed: u64) -> bool {
     };
     assert!(alike, "the sizes of the reads show:\n{whole:?}\nand\n{pieces:?}\nof {}", bytes.escape_ascii());
 
-    let Ok(outcome) = whole else { return false };
+    let mut as_file = false;
+    if bytes.starts_with(b"PK")
+        && let Ok(outcome) = read_file(&bytes, options.clone())
+        && let Some(text) = only_text(&bytes)
+    {
+        let mut plain = read(&text, options, &[usize::MAX]).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+        plain.rows = None;
+        assert_eq!(outcome, plain, "of {}", bytes.escape_ascii());
+        as_file = true;
+    }
+    let Ok(outcome) = whole else { return Case { read: false, as_file } };
     let counted = outcome.bars.len() + outcome.rejected.len() + outcome.skipped as usize;
     assert!(outcome.rows.is_none_or(|rows| rows == counted), "{counted} rows of {}", bytes.escape_ascii());
-    true
+    Case { read: true, as_file }
 }
 
 fn read(bytes: &[u8], options: ReadOptions, sizes: &[usize]) -> Result<Outcome, String> {
-    let mut reader = BarReader::new(Pieces { bytes, sizes, reads: 0 }, options);
+    drain(BarReader::new(Pieces { bytes, sizes, reads: 0 }, options), bytes)
+}
+
+/// Reads them as a file on a disk, which can be looked into anywhere.
+fn read_file(bytes: &[u8], options: ReadOptions) -> Result<Outcome, String> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    drain(BarReader::open(file, options).map_err(|error| error.to_string())?, bytes)
+}
+
+/// What another reader of zips finds in one; none if it is not one sound file.
+fn only_text(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).ok()?;
+    let at = (0..archive.len())
+        .filter(|at| archive.by_index_raw(*at).is_ok_and(|file| file.name_raw() == MEMBER.as_bytes()));
+    let at: Vec<usize> = at.collect();
+    let mut text = Vec::new();
+    // It would set aside whatever the zip says; nothing here is larger.
+    let read = archive.by_index(*at.first()?).ok()?.take(1 << 24).read_to_end(&mut text);
+    (at.len() == 1 && read.is_ok()).then_some(text)
+}
+
+fn drain(mut reader: BarReader<impl Read>, bytes: &[u8]) -> Result<Outcome, String> {
     let mut all = Outcome { bars: Vec::new(), rejected: Vec::new(), skipped: 0, notes: Vec::new(), rows: None };
     let mut chunk = Chunk::default();
     for _ in 0..MOST_CALLS {
@@ -324,6 +378,51 @@ fn packed(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
+const ZIPS: &str = "zip of any make";
+const MEMBER: &str = "bars/a.csv";
+
+/// As all sorts of tools zip it, with every second one damaged, half of them only at the end, where the directory is.
+fn zipped(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
+    fn write<W: Write + Seek>(mut zip: ZipWriter<W>, text: &[u8], random: &mut StdRng) -> W {
+        let methods = [CompressionMethod::Stored, CompressionMethod::Deflated];
+        let mut options = || {
+            let method = methods[random.random_range(0..2)];
+            SimpleFileOptions::default().compression_method(method).large_file(random.random_bool(0.2))
+        };
+        let (folder, first, clutter, second) = (options(), options(), options(), options());
+        if random.random() {
+            zip.add_directory("bars/", folder).unwrap();
+        }
+        zip.start_file(MEMBER, first).unwrap();
+        zip.write_all(text).unwrap();
+        if random.random_bool(0.3) {
+            zip.start_file("__MACOSX/bars/._a.csv", clutter).unwrap();
+            zip.write_all(b"x").unwrap();
+        }
+        if random.random_bool(0.1) {
+            zip.start_file("b.csv", second).unwrap();
+            zip.write_all(&text[..text.len() / 2]).unwrap();
+        }
+        zip.finish().unwrap()
+    }
+
+    let mut bytes = if random.random() {
+        write(ZipWriter::new(Cursor::new(Vec::new())), &text, random).into_inner()
+    } else {
+        // As into a pipe: the sizes stand behind the data.
+        write(ZipWriter::new_stream(Vec::new()), &text, random).into_inner()
+    };
+    if random.random() {
+        let from = if random.random() { bytes.len().saturating_sub(200) } else { 0 };
+        let mut end = bytes.split_off(from);
+        for _ in 0..random.random_range(1..=3) {
+            damage(&mut end, &[], random);
+        }
+        bytes.append(&mut end);
+    }
+    bytes
+}
+
 /// The files in tests/data and examples/data that end so, and these texts.
 fn texts(endings: &[&str], texts: &[&str]) -> Vec<File> {
     let mut files: Vec<File> = texts.iter().map(|text| File::new(text.as_bytes().to_vec())).collect();
@@ -351,8 +450,10 @@ fn number(name: &str) -> Option<f64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
 }
 
-/// Ends the process when a case goes on for ever, since nothing else could: with the seed, which would be lost.
+/// Ends the process when a case goes on for ever or takes all memory, since nothing else could: with the seed, which
+/// would be lost.
 struct Watch {
+    name: &'static str,
     seed: Arc<AtomicU64>,
     cases: Arc<AtomicU64>,
     done: Arc<AtomicBool>,
@@ -360,12 +461,13 @@ struct Watch {
 
 impl Watch {
     fn start(name: &'static str) -> Self {
-        let watch = Self { seed: Arc::default(), cases: Arc::default(), done: Arc::default() };
+        let watch = Self { name, seed: Arc::default(), cases: Arc::default(), done: Arc::default() };
         let (seed, cases, done) = (Arc::clone(&watch.seed), Arc::clone(&watch.cases), Arc::clone(&watch.done));
         thread::spawn(move || {
             let (mut seen, mut since) = (0, Instant::now());
             while !done.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(100));
+                check_memory(name, &seed);
                 let now = cases.load(Ordering::Relaxed);
                 if now != seen {
                     (seen, since) = (now, Instant::now());
@@ -379,6 +481,10 @@ impl Watch {
         watch
     }
 
+    fn check_memory(&self) {
+        check_memory(self.name, &self.seed);
+    }
+
     fn case(&self, seed: u64) {
         self.seed.store(seed, Ordering::Relaxed);
         self.cases.fetch_add(1, Ordering::Relaxed);
@@ -388,5 +494,20 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Looks at the most that there ever was, so that what is given back at once shows too.
+fn check_memory(name: &str, seed: &AtomicU64) {
+    // Only Linux tells.
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return };
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    if peak.is_some_and(|peak: u64| peak > MOST_MEMORY_KB) {
+        let seed = seed.load(Ordering::Relaxed);
+        let _ = writeln!(
+            io::stderr(),
+            "{name}: takes {peak:?} kB, run again with MDS_TEST_FUZZ_SEED={seed} or one a little smaller"
+        );
+        std::process::exit(101);
     }
 }

@@ -574,9 +574,16 @@ fn timeframe(text: &str) -> Result<Timeframe, String> {
     text.parse().map_err(|error| format!("timeframe: {error}"))
 }
 
-/// Reads a timeframe as Stooq writes it: a number is one of minutes.
+/// Reads a timeframe as Stooq writes it: a number is one of minutes. It has no other way to write hours, so whole hours
+/// are hours, and have the key that they have from other vendors.
 fn period(text: &str) -> Result<Timeframe, String> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { timeframe(&format!("{text}m")) } else { timeframe(text) }
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return timeframe(text);
+    }
+    match text.parse::<u32>() {
+        Ok(minutes) if minutes > 0 && minutes.is_multiple_of(60) => timeframe(&format!("{}h", minutes / 60)),
+        _ => timeframe(&format!("{text}m")),
+    }
 }
 
 /// Reads a timeframe from the type of a record, as Databento writes it.
