@@ -10,6 +10,8 @@ mod config;
 mod coordinator;
 #[cfg(feature = "testing")]
 mod fault;
+#[cfg(all(test, target_os = "linux", feature = "sqlite"))]
+mod full_tests;
 mod handle;
 mod health;
 mod place;

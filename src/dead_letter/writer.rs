@@ -257,7 +257,5 @@ impl Default for Limits {
     }
 }
 
-#[cfg(all(test, target_os = "linux", feature = "sqlite"))]
-mod full_tests;
 #[cfg(test)]
 mod tests;

@@ -112,6 +112,31 @@ impl Output for Scripted {
     }
 }
 
+/// A disk whose files are made on a device while it is told so.
+#[cfg(all(target_os = "linux", feature = "sqlite"))]
+struct Device(&'static str, Arc<std::sync::atomic::AtomicBool>);
+
+#[cfg(all(target_os = "linux", feature = "sqlite"))]
+impl Disk for Device {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>> {
+        let real = RealDisk.create(path)?;
+        if !self.1.load(std::sync::atomic::Ordering::Acquire) {
+            return Ok(real);
+        }
+        drop(real);
+        Ok(Box::new(Locked::new(OpenOptions::new().append(true).open(self.0)?).unwrap()))
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "sqlite"))]
+impl DeadLetters {
+    /// Opens it so that each append has a file of its own, made on the device while `used`.
+    pub(crate) fn open_on_device(dir: &Path, device: &'static str, used: &Arc<std::sync::atomic::AtomicBool>) -> Self {
+        let limits = Limits { file_bytes: 1, ..Limits::default() };
+        Self::open_with(dir, limits, Box::new(Device(device, Arc::clone(used)))).unwrap()
+    }
+}
+
 struct Rig {
     dir: TempDir,
     script: Script,

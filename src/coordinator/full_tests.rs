@@ -3,8 +3,12 @@
 use std::{
     collections::BTreeSet,
     num::{NonZeroU32, NonZeroUsize},
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use futures::FutureExt;
@@ -12,31 +16,17 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::{
-    coordinator::{self, CoordinatorConfig, Health, Place, Places, Receipt, StopSignal, WriteHandle},
     dead_letter::{self, DeadLetters},
     policy::{BreakerConfig, Cause, Outcome, Overflow, RetryPolicy, Watermarks},
     record::{Bar, Timeframe},
     sink::{BoxSink, SqliteOptions, SqliteSink},
+    timestamp::Timestamp,
 };
 
 const BARS: u64 = 600;
 /// One bar in so many is refused by the database.
 const ONE_IN: u64 = 10;
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A disk for dead letters on which every write fails with ENOSPC while it is full.
-struct Full(Arc<AtomicBool>);
-
-impl Disk for Full {
-    fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>> {
-        let real = RealDisk.create(path)?;
-        if !self.0.load(Ordering::Acquire) {
-            return Ok(real);
-        }
-        drop(real);
-        Ok(Box::new(Locked::new(OpenOptions::new().append(true).open("/dev/full")?).unwrap()))
-    }
-}
 
 fn bar(id: u64) -> Bar {
     let (symbol, volume) = match id % ONE_IN {
@@ -119,9 +109,7 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         let sink = SqliteSink::open(options).unwrap();
 
         let full = Arc::new(AtomicBool::new(true));
-        // Each append has a file of its own, so that the next one meets the disk as it is then.
-        let limits = Limits { file_bytes: 1, ..Limits::default() };
-        let dead_letters = DeadLetters::open_with(&letters, limits, Box::new(Full(Arc::clone(&full)))).unwrap();
+        let dead_letters = DeadLetters::open_on_device(&letters, "/dev/full", &full);
         let ms = Duration::from_millis;
         let config = CoordinatorConfig {
             id: "bars".into(),
@@ -137,8 +125,7 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         };
         let places = Places { control: Place::Current, workers: vec![Place::Current; 4] };
         let signal = StopSignal::new();
-        let (handle, address) =
-            coordinator::start(config, BoxSink::new(sink), dead_letters, places, None, signal, Arc::new(()));
+        let (handle, address) = start(config, BoxSink::new(sink), dead_letters, places, None, signal, Arc::new(()));
 
         let mut books = Books::default();
         for id in 0..BARS {
@@ -184,6 +171,6 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         assert!(books.open.is_empty(), "{returns_first}: each has its end");
         assert!(books.stored.iter().copied().eq(expected(false)), "{returns_first}: {}", books.stored.len());
         assert!(books.buried.iter().copied().eq(expected(true)), "{returns_first}: {:?}", books.buried);
-        address.send(coordinator::Drain { deadline: PATIENCE, announce: true }).await.unwrap();
+        address.send(Drain { deadline: PATIENCE, announce: true }).await.unwrap();
     }
 }
