@@ -17,6 +17,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{config::CoordinatorConfig, queue::Ring};
 use crate::{
+    panicked,
     policy::{
         Level, Outcome,
         buffer::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Refused},
@@ -89,13 +90,24 @@ impl<T> Shared<T> {
             }
             for (receipt, outcome) in effects.outcomes {
                 // Nobody has to wait for it.
-                let _ = receipt.send(outcome);
+                self.rouse(|| _ = receipt.send(outcome));
             }
             for waker in effects.wake {
-                waker.wake();
+                self.rouse(|| waker.wake());
             }
         }
         result
+    }
+
+    /// Wakes somebody. A waker is their code, and one that panics must not keep the others asleep.
+    fn rouse(&self, wake: impl FnOnce()) {
+        if let Err(message) = panicked::catch(wake) {
+            tracing::error!(
+                coordinator_id = &*self.config.id,
+                message,
+                "what waits for the queue panicked as it was woken"
+            );
+        }
     }
 
     pub(super) fn hang_bell(&self, bell: Recipient<Ring>) {

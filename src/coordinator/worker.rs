@@ -1,4 +1,4 @@
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use futures_util::FutureExt;
@@ -162,9 +162,27 @@ enum Written {
     Parked,
     /// The batch is to be given up. `answered`: the store itself refused it.
     GivenUp {
-        error: SinkError,
+        error: String,
         answered: bool,
     },
+}
+
+/// What a write that failed says of itself.
+struct Failure {
+    text: String,
+    kind: SinkErrorKind,
+    is_outage: bool,
+    retry_after: Option<Duration>,
+}
+
+impl From<SinkError> for Failure {
+    /// What an error shows, and how it is dropped, is the sink's code: a panic there is no worse than the error.
+    fn from(error: SinkError) -> Self {
+        let (kind, is_outage, retry_after) = (error.kind(), error.is_outage(), error.retry_after_hint());
+        let text = panicked::catch(move || format!("{error:#}"))
+            .unwrap_or_else(|message| format!("an error that cannot be shown: it panicked: {message}"));
+        Self { text, kind, is_outage, retry_after }
+    }
 }
 
 impl<T: Record> Desk<T> {
@@ -202,45 +220,47 @@ impl<T: Record> Desk<T> {
             // In a block of its own, so that a panic on the way to the future is caught like one inside it.
             let written = AssertUnwindSafe(async { self.sink.write(&lease.batch).await }).catch_unwind().await;
             self.meters.latency.record(started.elapsed().as_secs_f64());
-            let error = match written {
+            let failure = match written {
                 Ok(Ok(())) => {
                     shared.set_trouble(None);
                     self.meters.written.increment(1);
                     return Written::Stored;
                 }
-                Ok(Err(error)) if error.kind() == SinkErrorKind::Permanent => {
-                    self.meters.permanent.increment(1);
-                    return Written::GivenUp { error, answered: true };
-                }
                 Ok(Err(error)) => {
+                    let failure = Failure::from(error);
+                    if failure.kind == SinkErrorKind::Permanent {
+                        self.meters.permanent.increment(1);
+                        return Written::GivenUp { error: failure.text, answered: true };
+                    }
                     self.meters.transient.increment(1);
-                    error
+                    failure
                 }
                 Err(panic) => {
                     self.meters.panics.increment(1);
-                    SinkError::transient(format!("the sink panicked: {}", panicked::message_of(&*panic)))
+                    let error = format!("the sink panicked: {}", panicked::message_of(&*panic));
+                    Failure::from(SinkError::transient(error))
                 }
             };
-            shared.set_trouble(Some(format!("{error:#}")));
+            shared.set_trouble(Some(failure.text.clone()));
             let now = shared.now();
-            let asked = error.retry_after_hint();
-            let verdict = shared.with(|buffer| match error.is_outage() {
+            let asked = failure.retry_after;
+            let verdict = shared.with(|buffer| match failure.is_outage {
                 true => buffer.store_failed(lease.id, began, now, asked),
                 false => buffer.write_failed(lease.id, began, now, asked),
             });
             let failures = match verdict {
                 Verdict::Retry { failures } => failures,
                 Verdict::Parked => return Written::Parked,
-                Verdict::GiveUp => return Written::GivenUp { error, answered: false },
+                Verdict::GiveUp => return Written::GivenUp { error: failure.text, answered: false },
             };
-            let wait = shared.config.retry.wait(failures, error.retry_after_hint(), fastrand::f64());
+            let wait = shared.config.retry.wait(failures, asked, fastrand::f64());
             tracing::warn!(
                 coordinator_id = &*shared.config.id,
                 partition = lease.partition,
                 records = lease.batch.len(),
                 failures,
                 retry_in_ms = wait.as_millis() as u64,
-                error = format_args!("{error:#}"),
+                error = failure.text,
                 "a batch was not written and is tried again"
             );
             tokio::time::sleep(wait).await;
@@ -249,11 +269,11 @@ impl<T: Record> Desk<T> {
 
     /// Appends the record of a lease to the dead letters, again and again until it is there: while they cannot be
     /// written nothing may be given up.
-    async fn bury(&self, lease: &Lease<T>, error: &SinkError, attempts: u32) {
+    async fn bury(&self, lease: &Lease<T>, error: &str, attempts: u32) {
         let config = &lease.shared.config;
         let mut failures = 0_u32;
         loop {
-            match dead_letter(&self.dead_letters, config, &lease.batch, &format!("{error:#}"), attempts).await {
+            match dead_letter(&self.dead_letters, config, &lease.batch, error, attempts).await {
                 Ok(()) => break,
                 Err(unwritable) => {
                     failures = failures.saturating_add(1);
@@ -277,7 +297,7 @@ impl<T: Record> Desk<T> {
             coordinator_id = &*config.id,
             partition = lease.partition,
             attempts,
-            error = format_args!("{error:#}"),
+            error,
             "a record was given up and is a dead letter"
         );
     }

@@ -326,3 +326,83 @@ fn a_waker_that_calls_back_when_it_is_dropped_harms_nobody() {
     polling.join().unwrap();
     assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
 }
+
+/// An error that cannot be shown.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no words");
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+/// Red when showing an error takes the worker with it: the batch goes out for ever, and nothing is settled.
+#[test]
+fn an_error_that_cannot_be_shown_is_an_error_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.dlq_path = dir.path().join("letters");
+    let sink = MemorySink::<crate::support::Tick>::new();
+    let writes = Arc::new(AtomicUsize::new(0));
+    sink.fail_when({
+        let writes = Arc::clone(&writes);
+        move |batch| match writes.fetch_add(1, Ordering::AcqRel) {
+            0 => Some(SinkError::transient(Unspeakable)),
+            _ => batch.iter().any(|tick| tick.id == 2).then(|| SinkError::permanent(Unspeakable)),
+        }
+    });
+    let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(100, 1, 4));
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let handle: WriteHandle<crate::support::Tick> = store.coordinator().unwrap();
+    block_on(within(PATIENCE, handle.submit_many((0..4).map(|id| tick(format!("K{id}"), id))))).unwrap();
+    block_on(within(PATIENCE, handle.flush())).unwrap();
+    let health = block_on(within(PATIENCE, handle.health()));
+    assert_eq!((health.counters.stored, health.counters.dead_lettered, residual(&health)), (3, 1, 0));
+    // The batch twice, its halves, and those of the second.
+    assert_eq!(writes.load(Ordering::Acquire), 6, "a worker died on the way");
+    let entry = dead_letter::list(&dir.path().join("letters")).unwrap().next().unwrap().unwrap().entry.unwrap();
+    assert!(entry.error.contains("cannot be shown") && entry.error.contains("no words"), "{}", entry.error);
+    assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
+}
+
+/// Panics, or tells that it was woken.
+struct Rousing(Option<std::sync::mpsc::Sender<()>>);
+
+impl Wake for Rousing {
+    fn wake(self: Arc<Self>) {
+        let woken = self.0.as_ref().expect("a waker that panics");
+        let _ = woken.send(());
+    }
+}
+
+/// Red when a waker that panics ends the round: who waits behind it sleeps for ever.
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_asleep() {
+    let sink = MemorySink::<crate::support::Tick>::new();
+    let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(10, 1, 1));
+    let store = MarketDataStore::builder(crate::support::settings()).coordinator(coordinator).spawn().unwrap();
+    let handle: WriteHandle<crate::support::Tick> = store.coordinator().unwrap();
+    sink.hold();
+    handle.try_submit(tick("ES", 0)).unwrap();
+    block_on(within(PATIENCE, sink.wait_held(1)));
+    let (woken, is_woken) = std::sync::mpsc::channel();
+    let mut waiting: Vec<Pin<Box<dyn Future<Output = _>>>> = Vec::new();
+    for wakes in [None, Some(woken.clone()), None, Some(woken)] {
+        let mut flush: Pin<Box<dyn Future<Output = _>>> = Box::pin(handle.flush());
+        let waker = Waker::from(Arc::new(Rousing(wakes)));
+        assert!(flush.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        waiting.push(flush);
+    }
+    sink.release();
+    for _ in 0..2 {
+        is_woken.recv_timeout(PATIENCE).expect("it sleeps on");
+    }
+    for flush in waiting {
+        block_on(within(PATIENCE, flush)).unwrap();
+    }
+    assert_eq!(block_on(within(PATIENCE, handle.health())).workers_alive, 1);
+    assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
+}
