@@ -539,13 +539,13 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// an open circuit lets others be the probe, and one of them will show who is at fault.
     pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
         let (answers, max_attempts) = (self.answers, self.config.max_attempts.get());
-        let unsettled = self.queued + self.in_flight;
+        let only_pardoned = self.is_left_with_pardoned();
         let Some(segment) = self.find(lease) else { return Verdict::Parked };
         segment.attempts = segment.attempts.saturating_add(1);
         let first_failure = *segment.first_failure.get_or_insert(answers);
         let (attempts, excused) = (segment.attempts, segment.excused);
         // Nothing else is left that could prove anything: then what closed the circuit has to do.
-        let is_last = segment.pardoned && segment.len() == unsettled;
+        let is_last = segment.pardoned && only_pardoned;
         let (exhausted, store_is_there) = (attempts >= max_attempts, is_last || first_failure < answers);
         let counts = (segment.counts && !is_last) || (exhausted && !store_is_there);
         if self.probe == Some(lease) {
@@ -674,6 +674,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             });
             self.work = true;
         }
+    }
+
+    /// Returns whether all that is unsettled failed a probe once, and was cleared of it.
+    fn is_left_with_pardoned(&self) -> bool {
+        self.queued == 0 && self.partitions.iter().flat_map(Partition::segments).all(|segment| segment.pardoned)
     }
 
     fn partition_of(&self, lease: LeaseId) -> Option<usize> {

@@ -314,8 +314,7 @@ impl World {
         let first = self.records[out.ids[0] as usize].clone();
         let is_probe = self.circuit == Circuit::HalfOpen(out.lease);
         let exhausted = first.failures >= max;
-        let unsettled = self.records.iter().filter(|record| record.outcome.is_none()).count();
-        let is_last = first.pardoned && unsettled == out.ids.len();
+        let is_last = self.records.iter().all(|record| record.outcome.is_some() || record.pardoned);
         let others_answered = is_last || first.first_failure.is_some_and(|first| first < self.answers);
         let counts = !(first.suspect || is_last) || (exhausted && !others_answered);
         if is_probe {

@@ -137,6 +137,32 @@ fn a_batch_that_failed_its_probe_survives_the_next_outage_too_but_cannot_open_th
     assert_eq!(buffer.snapshot(now).circuit, CircuitState::Closed);
 }
 
+/// Two that nobody can write, in one batch. Red when each is what the other waits for.
+#[test]
+fn what_is_left_proves_nothing_for_each_other() {
+    let config = BufferConfig { batch_size: NonZeroUsize::new(2).expect("not zero"), ..*with_one_parked().0.config() };
+    let mut buffer = BoundedBuffer::<u64, ()>::new(config);
+    let mut now = at(1);
+    buffer.offer(now, 0, 1).expect("there is room");
+    buffer.offer(now, 0, 2).expect("there is room");
+    buffer.open_circuit(now);
+    // The batch, and both its halves.
+    for _ in 0..3 {
+        let failing = probe(&mut buffer, &mut now);
+        assert_eq!(buffer.write_failed(failing.id, now, now, None), Verdict::Parked);
+    }
+    buffer.offer(now, 1, 7).expect("there is room");
+    let good = probe(&mut buffer, &mut now);
+    assert_eq!(good.partition, 1);
+    buffer.settle_stored(good.id, now).expect("it is out");
+    for _ in 0..2 {
+        assert_eq!(fails_alone(&mut buffer, &mut now), Verdict::GiveUp);
+        let lease = buffer.partitions[0].lease.as_ref().expect("it is out").id;
+        buffer.settle_dead_lettered(lease, now).expect("it is out");
+    }
+    assert_eq!((buffer.in_flight(), buffer.snapshot(now).circuit), (0, CircuitState::Closed));
+}
+
 /// Red when the last batch of all waits for a proof that nothing can give.
 #[test]
 fn where_nothing_else_is_left_what_closed_the_circuit_is_proof_enough() {

@@ -183,6 +183,11 @@ impl<T> Partition<T> {
     }
 
     /// Returns all that was taken and is not settled.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment<T>> {
+        self.lease.as_ref().map(|out| &out.segment).into_iter().chain(&self.parked)
+    }
+
+    /// The same, to be changed.
     pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment<T>> {
         self.lease.as_mut().map(|out| &mut out.segment).into_iter().chain(&mut self.parked)
     }
