@@ -179,8 +179,10 @@ impl From<SinkError> for Failure {
     /// What an error shows, and how it is dropped, is the sink's code: a panic there is no worse than the error.
     fn from(error: SinkError) -> Self {
         let (kind, is_outage, retry_after) = (error.kind(), error.is_outage(), error.retry_after_hint());
-        let text = panicked::catch(move || format!("{error:#}"))
+        let text = panicked::catch(|| format!("{error:#}"))
             .unwrap_or_else(|message| format!("an error that cannot be shown: it panicked: {message}"));
+        // On its own: a panic while another one unwinds would end the process.
+        let _ = panicked::catch(move || drop(error));
         Self { text, kind, is_outage, retry_after }
     }
 }

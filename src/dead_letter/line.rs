@@ -104,9 +104,9 @@ pub(super) fn parts(between: &[u8]) -> Vec<Part<'_>> {
 
 /// Where lines can begin and end in what lies between two line ends.
 ///
-/// Each beginning could have its end at each checksum behind it. To sum up what lies between them for each pair takes
-/// many minutes for a damaged line of some megabytes that is full of beginnings. So each of the two is carried on, as if zeros
-/// followed, to the end of the whole, which takes the same for all: where the checksum is right both come to the same.
+/// Each beginning could have its end at each checksum behind it, and to sum up what lies between them for each pair takes
+/// time that grows with the square of the line. So each of the two is carried on, as if zeros followed, to the end of the
+/// whole, which takes the same for all: where the checksum is right both come to the same.
 struct Ends {
     /// The beginnings, in order, with what they come to.
     starts: Vec<(usize, u32)>,
@@ -269,6 +269,7 @@ mod tests {
         assert_eq!(parts(&a[1..]), [Part::Rest(&a[1..])]);
         assert_eq!(parts(b"x"), [Part::Rest(b"x")]);
     }
+
     /// As it is meant: each beginning, with each checksum behind it.
     fn end_of(bytes: &[u8], start: usize) -> Option<usize> {
         let fields = (start..bytes.len()).filter(|&field| bytes[field..].starts_with(FIELD));

@@ -534,20 +534,16 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// The breaker is asked first: a failure that opens the circuit is the store's, and forgotten for the batch. A batch
     /// that ran out of attempts is given up only if it must be the batch: the store answered another since its first
-    /// failure, or there is no breaker. A success that closed the circuit is such proof from the second time on, or where
-    /// nothing else is left: see [`Segment::pardon`]. Without such proof even the failures of one that failed its probe count again:
+    /// failure, or there is no breaker. Without such proof even the failures of one that failed its probe count again:
     /// an open circuit lets others be the probe, and one of them will show who is at fault.
     pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
         let (answers, max_attempts) = (self.answers, self.config.max_attempts.get());
-        let only_pardoned = self.is_left_with_pardoned();
         let Some(segment) = self.find(lease) else { return Verdict::Parked };
         segment.attempts = segment.attempts.saturating_add(1);
         let first_failure = *segment.first_failure.get_or_insert(answers);
         let (attempts, excused) = (segment.attempts, segment.excused);
-        // Nothing else is left that could prove anything: then what closed the circuit has to do.
-        let is_last = segment.pardoned && only_pardoned;
-        let (exhausted, store_is_there) = (attempts >= max_attempts, is_last || first_failure < answers);
-        let counts = (segment.counts && !is_last) || (exhausted && !store_is_there);
+        let (exhausted, store_is_there) = (attempts >= max_attempts, first_failure < answers);
+        let counts = segment.counts || (exhausted && !store_is_there);
         if self.probe == Some(lease) {
             self.probe_failed(lease, now, asked);
             return Verdict::Parked;
@@ -655,7 +651,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.answers += 1;
         if !was_closed {
             self.probe = None;
-            self.partitions.iter_mut().flat_map(Partition::segments_mut).for_each(Segment::pardon);
+            // How often a batch was a probe says how long the outage was. All of that is one failure.
+            for segment in self.partitions.iter_mut().flat_map(Partition::segments_mut) {
+                segment.attempts = segment.attempts.min(1);
+            }
             self.news.push(News::CircuitClosed { size: self.queued, drain_rate: self.drain_rate.per_second() });
             self.work = true;
         }
@@ -674,11 +673,6 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             });
             self.work = true;
         }
-    }
-
-    /// Returns whether all that is unsettled failed a probe once, and was cleared of it.
-    fn is_left_with_pardoned(&self) -> bool {
-        self.queued == 0 && self.partitions.iter().flat_map(Partition::segments).all(|segment| segment.pardoned)
     }
 
     fn partition_of(&self, lease: LeaseId) -> Option<usize> {

@@ -216,8 +216,8 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
             assert!(tried > in_a_row && tried <= bound, "{tried} writes in an outage of {:?}", begun.elapsed());
             let back = std::time::Instant::now();
             sink.away.store(false, Ordering::Release);
-            // By identity, not by number, so that each outage begins with nothing left of the one before: a batch that is
-            // unlucky three times in a row would be given up. What one more outage does to it is in the buffer's tests.
+            // By identity, not by number: a batch that failed a probe and is not written yet while newer ones are would meet
+            // the next outage with one attempt used up, and the store has answered others since: it may be given up then.
             block_on(within(PATIENCE, handle.flush())).unwrap();
             drains.push(back.elapsed());
         }

@@ -105,8 +105,6 @@ struct Record {
     first_failure: Option<u32>,
     /// It was part of a probe that failed.
     suspect: bool,
-    /// It was cleared of that once.
-    pardoned: bool,
 }
 
 struct World {
@@ -174,15 +172,7 @@ impl World {
                         self.receipts.insert(id);
                     }
                     let (taken, outcome, suspect) = (false, None, false);
-                    self.records.push(Record {
-                        key,
-                        taken,
-                        outcome,
-                        failures: 0,
-                        first_failure: None,
-                        suspect,
-                        pardoned: false,
-                    });
+                    self.records.push(Record { key, taken, outcome, failures: 0, first_failure: None, suspect });
                 }
             }
             Step::Work { partition, fails, asked } => self.work(partition % partitions, fails, asked)?,
@@ -230,10 +220,6 @@ impl World {
             self.circuit = Circuit::Closed;
             self.closed += 1;
             for record in &mut self.records {
-                if record.suspect && !record.pardoned {
-                    (record.suspect, record.pardoned) = (false, true);
-                    record.forget();
-                }
                 record.failures = record.failures.min(1);
             }
         }
@@ -314,9 +300,8 @@ impl World {
         let first = self.records[out.ids[0] as usize].clone();
         let is_probe = self.circuit == Circuit::HalfOpen(out.lease);
         let exhausted = first.failures >= max;
-        let is_last = self.records.iter().all(|record| record.outcome.is_some() || record.pardoned);
-        let others_answered = is_last || first.first_failure.is_some_and(|first| first < self.answers);
-        let counts = !(first.suspect || is_last) || (exhausted && !others_answered);
+        let others_answered = first.first_failure.is_some_and(|first| first < self.answers);
+        let counts = !first.suspect || (exhausted && !others_answered);
         if is_probe {
             self.circuit = Circuit::Open { until: self.now + Self::half_open_after(asked) };
             out.ids.iter().for_each(|&id| self.records[id as usize].suspect = true);

@@ -43,8 +43,6 @@ pub(super) struct Segment<T> {
     pub(super) first_failure: Option<u64>,
     /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
     pub(super) counts: bool,
-    /// It failed a probe once, and was cleared of it when the circuit closed.
-    pub(super) pardoned: bool,
     /// The number of its last probe, 0 if it was none yet.
     pub(super) probed: u64,
     keys: Keys,
@@ -78,21 +76,6 @@ impl<T> Segment<T> {
         self.attempts = 0;
         self.excused = 0;
         self.first_failure = None;
-    }
-
-    /// The circuit has closed. How often it was a probe says how long the outage was: all of that is one failure.
-    ///
-    /// The first time, what failed a probe is cleared of it. The next outage may begin before it is written, and that a
-    /// probe succeeded in between proves nothing then. Once only: a batch that nobody can write and nothing writes
-    /// beside opens the circuit one time more by this, rather than for ever.
-    pub(super) fn pardon(&mut self) {
-        if self.counts || self.pardoned {
-            self.attempts = self.attempts.min(1);
-        } else {
-            self.pardoned = true;
-            self.counts = true;
-            self.forget_failures();
-        }
     }
 
     /// Splits off the second half; a single record has none.
@@ -183,11 +166,6 @@ impl<T> Partition<T> {
     }
 
     /// Returns all that was taken and is not settled.
-    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment<T>> {
-        self.lease.as_ref().map(|out| &out.segment).into_iter().chain(&self.parked)
-    }
-
-    /// The same, to be changed.
     pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment<T>> {
         self.lease.as_mut().map(|out| &mut out.segment).into_iter().chain(&mut self.parked)
     }
@@ -273,7 +251,6 @@ impl<T> Partition<T> {
             excused: 0,
             first_failure: None,
             counts: true,
-            pardoned: false,
             probed: 0,
             keys: Keys::NotAsked,
         })

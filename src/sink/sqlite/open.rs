@@ -254,7 +254,8 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
 
     meanwhile();
     // All of this may have gone to a file that nobody finds any more.
-    if identity(&path) != before {
+    let is_gone = cfg!(unix) && before.is_none();
+    if is_gone || identity(&path) != before {
         return Err(SqliteOpenError::Replaced { path });
     }
     Ok(Store { connection, path, identity: before })
