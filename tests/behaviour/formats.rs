@@ -534,3 +534,56 @@ fn a_time_that_the_clocks_skip_or_repeat_names_both_readings() {
         assert!(text.lines().any(|line| line == expected), "{text}");
     }
 }
+
+#[test]
+fn klines_with_a_header_are_held_against_the_timeframe_too() {
+    // Red if minutes are taken for hours or days: as days they would overwrite each other.
+    let dir = tempfile::tempdir().unwrap();
+    let text = "open_time,open,high,low,close,volume,close_time,quote_volume,count\n\
+                1704153600000,1,2,0.5,1.5,100,1704153659999,1,1\n\
+                1704153660000,1,2,0.5,1.5,100,1704153719999,1,1\n";
+    fs::write(dir.path().join("futures.csv"), text).unwrap();
+    for timeframe in ["1h", "1d"] {
+        let output = run(dir.path(), &["--symbol", "A", "--timeframe", timeframe, "futures.csv"]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let expected = format!("line 2: expected klines of {timeframe} as --timeframe says, got one of 60 seconds");
+        assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    }
+    let output = run(dir.path(), &["--symbol", "A", "--timeframe", "1m", "futures.csv"]);
+    assert_eq!(loaded(&output, dir.path()).len(), 2);
+}
+
+#[test]
+fn the_end_of_a_kline_is_not_taken_for_its_beginning() {
+    // Red if the first of two times counts, whichever it is.
+    let bar = ["A 1m 2024-01-02T00:00:00Z 1 2 0.5 1.5 10".to_owned()];
+    for (name, text) in [
+        ("sorted.ndjson", r#"{"T":1704153659999,"c":"1.5","h":"2","l":"0.5","o":"1","t":1704153600000,"v":"10"}"#),
+        ("plain.ndjson", r#"{"t":1704153600000,"T":1704153659999,"o":"1","c":"1.5","h":"2","l":"0.5","v":"10"}"#),
+        ("ends.csv", "T,t,o,h,l,c,v\n1704153659999,1704153600000,1,2,0.5,1.5,10\n"),
+        ("begins.csv", "t,T,o,h,l,c,v\n1704153600000,1704153659999,1,2,0.5,1.5,10\n"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
+        let output = run(dir.path(), &["--symbol", "A", "--timeframe", "1m", name]);
+        assert_eq!(loaded(&output, dir.path()), bar, "{name}");
+    }
+}
+
+#[test]
+fn a_second_header_is_passed_over_or_refused_but_never_read_by_the_first() {
+    // Red if the rows behind a header of another order are loaded with their prices swapped.
+    let dir = tempfile::tempdir().unwrap();
+    let first = "Date,Open,High,Low,Close,Volume\n2024-01-02,1,2,0.5,1.5,100\n";
+    let again = format!("{first}{}", first.replace("01-02", "01-03"));
+    fs::write(dir.path().join("again.csv"), again).unwrap();
+    let output = run(dir.path(), &["--symbol", "A", "--timeframe", "1d", "again.csv"]);
+    assert_eq!(loaded(&output, dir.path()).len(), 2);
+
+    let dir = tempfile::tempdir().unwrap();
+    let other = format!("{first}Date,Close,High,Low,Open,Volume\n2024-01-03,1.1,2,0.5,1.9,5\n");
+    fs::write(dir.path().join("other.csv"), other).unwrap();
+    let output = run(dir.path(), &["--symbol", "A", "--timeframe", "1d", "other.csv"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("line 3: a second header, with other columns"), "{}", stderr(&output));
+}

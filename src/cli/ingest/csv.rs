@@ -92,6 +92,18 @@ impl Csv {
                 {
                     return rows.reject(number, message, chunk);
                 }
+                match layout.is_header(fields) {
+                    None => {}
+                    Some(true) => return Ok(()),
+                    Some(false) => {
+                        let message =
+                            "a second header, with other columns: load what comes behind it from a file of its own";
+                        return Err(ReadError::Refused(format!("line {number}: {message}")));
+                    }
+                }
+                if let Err(message) = layout.check_first(fields, rows) {
+                    return Err(ReadError::Refused(format!("line {number}: {message}")));
+                }
                 rows.push(number, &layout.cells(fields), chunk)
             }
             Stage::Table(table) => {

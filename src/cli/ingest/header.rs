@@ -27,6 +27,8 @@ pub(super) struct Layout {
     roles: [Option<usize>; ROLES],
     /// Columns that must say the same on each row.
     constant: Vec<Constant>,
+    /// The column that says when a kline ends, until the first row was looked at.
+    close_time: Option<usize>,
 }
 
 /// A column that tells rows of different things apart, in a file that does not name them: under one symbol they would
@@ -72,11 +74,16 @@ impl Layout {
             return by_number(&names, delimiter, rows);
         }
         if is_kline(&names) && rows.map().is_empty() {
-            check_span(&names, rows).map_err(|message| NoHeader { message, likeness: usize::MAX, is_row: true })?;
+            check_span(names[0], names[KLINE_CLOSE_TIME], rows).map_err(|message| NoHeader {
+                message: format!("{message}: {}", Quoted(&names.join(","))),
+                likeness: usize::MAX,
+                is_row: true,
+            })?;
             rows.set_dialect(Dialect::Klines);
             let mut roles = [None; ROLES];
             KLINE.iter().enumerate().for_each(|(index, role)| roles[*role as usize] = Some(index));
-            return Ok(First::Row(Self { delimiter, columns: KLINE_COLUMNS, roles, constant: Vec::new() }));
+            let (constant, close_time) = (Vec::new(), None);
+            return Ok(First::Row(Self { delimiter, columns: KLINE_COLUMNS, roles, constant, close_time }));
         }
         by_name(&names, delimiter, rows).map(First::Header)
     }
@@ -103,6 +110,29 @@ impl Layout {
         Ok(())
     }
 
+    /// Looks whether the first row is as long as the timeframe says, where rows say how long they are.
+    pub(super) fn check_first(&mut self, fields: FieldsOf<'_>, rows: &Rows) -> Result<(), String> {
+        let (Some(close), Some(open)) = (self.close_time.take(), self.roles[Role::Time as usize]) else {
+            return Ok(());
+        };
+        check_span(fields.get(open).trim(), fields.get(close).trim(), rows)
+    }
+
+    /// Says whether a row is a header once more, as where files were put one behind the other: none if it is a row, and
+    /// else whether its columns are those of the first.
+    pub(super) fn is_header(&self, fields: FieldsOf<'_>) -> Option<bool> {
+        let open = fields.get(self.roles[Role::Open as usize]?).trim();
+        // Nearly all rows end here.
+        if !open.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            return None;
+        }
+        let mut roles = PRICES.into_iter().map(|role| {
+            let found = Role::of(fields.get(self.roles[role as usize]?).trim())?;
+            Some((role, found)).filter(|(_, found)| PRICES.contains(found))
+        });
+        roles.try_fold(true, |same, pair| pair.map(|(role, found)| same && role == found))
+    }
+
     pub(super) fn cells<'a>(&self, fields: FieldsOf<'a>) -> Cells<'a> {
         Cells::by_role(|role| self.roles[role as usize].map(|index| fields.get(index).trim()))
     }
@@ -125,7 +155,7 @@ fn by_number(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<First, No
         return by_name(names, delimiter, rows).map(First::Header);
     }
     rows.set_dialect(Dialect::Mapped);
-    Ok(First::Row(Layout { delimiter, columns: names.len(), roles, constant: Vec::new() }))
+    Ok(First::Row(Layout { delimiter, columns: names.len(), roles, constant: Vec::new(), close_time: None }))
 }
 
 fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoHeader> {
@@ -141,6 +171,8 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
         let first = &mut roles[role as usize];
         match *first {
             None => *first = Some(index),
+            // In klines `T` is the end, beside `t` for the beginning.
+            Some(before) if role == Role::Time && names[before] == "T" => *first = Some(index),
             // Two whole times say the same; of two prices one would be lost.
             Some(_) if role == Role::Time => {}
             Some(before) => {
@@ -187,7 +219,9 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
         }
     }
     let constant = if dialect == Dialect::Databento { constant_columns(names, &roles) } else { Vec::new() };
-    Ok(Layout { delimiter, columns: names.len(), roles, constant })
+    let is_close_time = |name: &&str| name.eq_ignore_ascii_case("close_time");
+    let close_time = names.iter().position(|name| is_close_time(&name)).filter(|_| dialect == Dialect::Klines);
+    Ok(Layout { delimiter, columns: names.len(), roles, constant, close_time })
 }
 
 fn dialect_of(names: &[&str], volume_has_currency: bool) -> Dialect {
@@ -227,16 +261,18 @@ fn is_kline(names: &[&str]) -> bool {
 
 /// Looks whether a kline ends as long after its beginning as its timeframe says: minutes loaded as hours would be lost
 /// to each other's keys.
-fn check_span(names: &[&str], rows: &Rows) -> Result<(), String> {
-    let number = |index: usize| names[index].parse::<u64>().unwrap_or(0);
-    let a_second = if names[0].len() == 16 { 1_000_000 } else { 1_000 };
+fn check_span(open: &str, close: &str, rows: &Rows) -> Result<(), String> {
+    let number = |text: &str| text.parse::<u64>().ok().filter(|_| [13, 16].contains(&text.len()));
+    let Some((begins, ends)) = number(open).zip(number(close)).filter(|_| open.len() == close.len()) else {
+        return Ok(());
+    };
+    let a_second = if open.len() == 16 { 1_000_000 } else { 1_000 };
     // The last instant belongs to the kline.
-    let span = (number(KLINE_CLOSE_TIME) + 1).saturating_sub(number(0)) / a_second;
+    let span = (ends + 1).saturating_sub(begins) / a_second;
     match rows.fixed_timeframe() {
-        Some((timeframe, who)) if seconds(*timeframe).is_some_and(|seconds| seconds != span) => Err(format!(
-            "expected klines of {timeframe} as {who} says, got one of {span} seconds: {}",
-            Quoted(&names.join(","))
-        )),
+        Some((timeframe, who)) if seconds(*timeframe).is_some_and(|seconds| seconds != span) => {
+            Err(format!("expected klines of {timeframe} as {who} says, got one of {span} seconds"))
+        }
         _ => Ok(()),
     }
 }

@@ -70,6 +70,8 @@ struct Fields<'a> {
     values: [Option<Cow<'a, str>>; ROLES],
     ignored: Vec<Cow<'a, str>>,
     problem: Option<String>,
+    /// The time is `T`, which is the end of the bar where `t` is its beginning.
+    time_is_end: bool,
     /// Whether it is a record of Databento, whose prices are no plain numbers.
     of_databento: bool,
 }
@@ -125,12 +127,16 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
                 continue;
             };
             let slot = &mut fields.values[role as usize];
-            if slot.is_some() {
+            let is_end = role == Role::Time && fields.time_is_end;
+            if slot.is_some() && !is_end {
                 match role {
                     Role::Time => fields.ignored.push(name),
                     role => fields.problem = Some(format!("expected one field for {}, got two", role.name())),
                 }
                 continue;
+            }
+            if role == Role::Time {
+                fields.time_is_end = name == "T";
             }
             *slot = Some(match value.get() {
                 "null" => Cow::Borrowed(""),
