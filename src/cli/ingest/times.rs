@@ -222,6 +222,10 @@ impl Times {
             let (written, zone) = format.read(text)?;
             return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
         }
+        if is_compact(text) {
+            let message = format!("time: expected a date or an epoch, got {}, which may be either", Quoted(text));
+            return Err(Problem::from(message).of_file("give --ts-format %Y%m%d%H%M if it is a date and a time"));
+        }
         match Written::parse(text) {
             Ok(written) => self.decide(written, None, session, text).map(Reading::Known),
             Err(Fault::Shape) => {
@@ -329,6 +333,17 @@ fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
         Ok(written) if zone.is_none() => Some((written, None)),
         _ => None,
     }
+}
+
+/// Returns whether these are twelve digits that are a date and a time of the years 1900 to 2099 as `YYYYMMDDHHMM`. As
+/// milliseconds all of them are moments of 1976, of which nobody has bars by the millisecond.
+fn is_compact(text: &str) -> bool {
+    if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(0);
+    let is_date = (1900..2100).contains(&number(0..4)) && (1..13).contains(&number(4..6));
+    is_date && (1..32).contains(&number(6..8)) && number(8..10) < 24 && number(10..12) < 60
 }
 
 fn say(fault: Fault, text: &str) -> String {
