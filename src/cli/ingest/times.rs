@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use jiff::{
-    civil::{Date, DateTime, Time},
+    civil::{DateTime, Time},
     fmt::strtime::{self, BrokenDownTime},
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
@@ -144,7 +144,8 @@ pub(super) enum Order {
 /// What a time cell says.
 #[derive(Debug, PartialEq)]
 pub(super) enum Reading {
-    Known(Timestamp),
+    /// With the time of day as it was written; none for an epoch, unless it had to be given a date.
+    Known(Timestamp, Option<Time>),
     /// Not known before the file has shown which number is the month.
     Either(Box<Either>),
 }
@@ -158,6 +159,8 @@ pub(super) struct Either {
     pub(super) proves: Option<Order>,
     /// Whether the orders make a difference: in 1/1/1999 they make none.
     pub(super) differs: bool,
+    /// The time of day beside the date, which no order changes.
+    pub(super) clock: Option<Time>,
     /// The cell as it was written.
     pub(super) text: String,
 }
@@ -186,6 +189,11 @@ pub(super) struct Times {
 impl Times {
     pub(super) fn new(zone: Option<Zone>, format: Option<TimeFormat>) -> Self {
         Self { zone, sessions: None, format, order: None, joined: String::new() }
+    }
+
+    /// Returns whether the clocks show midnight at that time.
+    pub(super) fn is_midnight(&self, ts: Timestamp) -> bool {
+        self.zone().civil(ts).is_ok_and(|at| at.time() == Time::midnight())
     }
 
     /// Returns the zone whose clocks times without an offset show.
@@ -220,16 +228,16 @@ impl Times {
     fn read_cell(&self, text: &str, session: bool) -> Result<Reading, Problem> {
         if let Some(format) = &self.format {
             let (written, zone) = format.read(text)?;
-            return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
+            return self.decide(written, zone.as_ref(), session, text).map(known);
         }
         match Written::parse(text) {
-            Ok(written) => self.decide(written, None, session, text).map(Reading::Known),
+            Ok(written) => self.decide(written, None, session, text).map(known),
             Err(Fault::Shape) => {
                 if let Some(numbers) = Numbers::of(text) {
                     return self.read_numbers(numbers, session, text);
                 }
                 if let Some((written, zone)) = zoned(text) {
-                    return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
+                    return self.decide(written, zone.as_ref(), session, text).map(known);
                 }
                 Err(format!("{}; --ts-format reads other forms", say(Fault::Shape, text)).into())
             }
@@ -246,7 +254,7 @@ impl Times {
         };
         let (first, second, third) = (numbers.first, numbers.second, numbers.third);
         if numbers.year_first {
-            return on(first, second, third).map(Reading::Known);
+            return on(first, second, third).map(known);
         }
         match self.order {
             Some(Order::MonthFirst) if first > 12 && second <= 12 => {
@@ -255,11 +263,13 @@ impl Times {
             Some(Order::DayFirst) if second > 12 && first <= 12 => {
                 Err(format!("time: expected day, month, year as elsewhere in the file, got {}", Quoted(text)).into())
             }
-            Some(Order::MonthFirst) => on(third, first, second).map(Reading::Known),
-            Some(Order::DayFirst) => on(third, second, first).map(Reading::Known),
+            Some(Order::MonthFirst) => on(third, first, second).map(known),
+            Some(Order::DayFirst) => on(third, second, first).map(known),
             None => {
                 let (month_first, day_first) = (on(third, first, second), on(third, second, first));
-                let (month_first, day_first) = (month_first.map_err(String::from), day_first.map_err(String::from));
+                let clock = month_first.as_ref().or(day_first.as_ref()).ok().and_then(|(_, clock)| *clock);
+                let ts = |read: Result<(Timestamp, _), Problem>| read.map(|(ts, _)| ts).map_err(String::from);
+                let (month_first, day_first) = (ts(month_first), ts(day_first));
                 // A date that exists in no order shows nothing, and is an error whatever the order is.
                 if let (Err(error), Err(_)) = (&month_first, &day_first) {
                     return Err(error.clone().into());
@@ -270,36 +280,46 @@ impl Times {
                     _ => None,
                 };
                 let (differs, text) = (first != second, text.to_owned());
-                Ok(Reading::Either(Box::new(Either { month_first, day_first, proves, differs, text })))
+                Ok(Reading::Either(Box::new(Either { month_first, day_first, proves, differs, clock, text })))
             }
         }
     }
 
-    fn decide(&self, written: Written, zone: Option<&Zone>, session: bool, text: &str) -> Result<Timestamp, Problem> {
-        let day = match written {
+    /// Returns the time that is meant, and the time of day as it was written.
+    fn decide(
+        &self,
+        written: Written,
+        zone: Option<&Zone>,
+        session: bool,
+        text: &str,
+    ) -> Result<(Timestamp, Option<Time>), Problem> {
+        let written = match written {
             Written::Instant(ts) if session => self.session(ts, text)?,
-            Written::Civil { at, .. } if session => at.date(),
-            Written::Instant(ts) => return Ok(ts),
+            Written::Civil { at, .. } if session => at,
+            Written::Instant(ts) => return Ok((ts, None)),
             Written::Civil { at, offset: Some(offset) } => {
-                return instant(at, offset).map_err(|fault| say(fault, text).into());
+                let ts = instant(at, offset).map_err(|fault| say(fault, text))?;
+                return Ok((ts, Some(at.time())));
             }
             Written::Civil { at, offset: None } => {
-                return zone.unwrap_or_else(|| self.zone()).instant(at).map_err(Problem::from);
+                return Ok((zone.unwrap_or_else(|| self.zone()).instant(at)?, Some(at.time())));
             }
         };
-        instant(day.to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text).into())
+        let ts =
+            instant(written.date().to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text))?;
+        Ok((ts, Some(written.time())))
     }
 
-    /// Returns the date of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
+    /// Returns the time whose date is that of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
     /// otherwise; any other time has two dates, and which one is the session's only the exchange's zone tells.
-    fn session(&self, ts: Timestamp, text: &str) -> Result<Date, Problem> {
+    fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, Problem> {
         let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
         if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
-            return Ok(civil(zone)?.date());
+            return Ok(civil(zone)?);
         }
         let at = civil(&Zone::UTC)?;
         if at.time() == Time::midnight() {
-            return Ok(at.date());
+            return Ok(at);
         }
         let message = format!(
             "time: expected --tz, since the date of a bar of a day or more depends on the zone, got {}, which is {ts}",
@@ -329,6 +349,10 @@ fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
         Ok(written) if zone.is_none() => Some((written, None)),
         _ => None,
     }
+}
+
+fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
+    Reading::Known(ts, clock)
 }
 
 fn say(fault: Fault, text: &str) -> String {
@@ -400,7 +424,7 @@ mod tests {
 
     fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
         match times.read(time, clock, session)? {
-            Reading::Known(ts) => Ok(ts.to_string()),
+            Reading::Known(ts, _) => Ok(ts.to_string()),
             Reading::Either(either) => panic!("{either:?}"),
         }
     }

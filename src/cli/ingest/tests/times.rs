@@ -1,0 +1,87 @@
+//! Times that would be stored as others than they are.
+
+use super::*;
+
+fn with_timeframe(timeframe: Timeframe) -> ReadOptions {
+    ReadOptions { symbol: Some("AAA".into()), timeframe: Some(timeframe), ..ReadOptions::default() }
+}
+
+fn minutes() -> ReadOptions {
+    with_timeframe(Timeframe::MINUTE)
+}
+
+fn days() -> ReadOptions {
+    with_timeframe(Timeframe::DAY)
+}
+
+// Red if rows of one day overwrite each other because only their date is stored under a timeframe of a day.
+#[test]
+fn rows_of_one_day_at_two_times_are_no_days() {
+    let advice = "give the timeframe of the rows, such as --timeframe 1m";
+    let refusal = |text: &str, options| read_with(text, options).expect_err(text).to_string();
+    let new_york = || ReadOptions { zone: Some("America/New_York".parse().unwrap()), ..days() };
+    for (text, options) in [
+        ("time,open,high,low,close\n2024-01-02 09:30,1,2,0.5,1.5\n2024-01-02 09:31,2,3,1.5,2.5\n", days()),
+        ("Date,Time,Open,High,Low,Close\n2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,09:31,2,3,1.5,2.5\n", days()),
+        // As Polygon writes them, in nanoseconds.
+        (
+            "window_start,open,high,low,close\n1704205800000000000,1,2,0.5,1.5\n1704205860000000000,2,3,1.5,2.5\n",
+            new_york(),
+        ),
+        // Known only once the order is: 2 January, or 1 February.
+        ("time,open,high,low,close\n1/1/2024 09:30,1,2,0.5,1.5\n1/1/2024 09:31,2,3,1.5,2.5\n", days()),
+    ] {
+        let day = if text.contains("1/1/2024") { "2024-01-01" } else { "2024-01-02" };
+        assert_eq!(
+            refusal(text, options),
+            format!(
+                "line 3: time: expected one row of AAA for {day} as 1d says, got two, at 09:30:00 and 09:31:00: {advice}"
+            ),
+        );
+    }
+    // Two symbols in turn, and a first day that has only its last row.
+    let text = "symbol,time,open,high,low,close\nAAA,2024-01-01 15:59,1,2,0.5,1.5\nBBB,2024-01-02 09:30,1,2,0.5,1.5\n\
+                AAA,2024-01-02 09:30,1,2,0.5,1.5\nBBB,2024-01-02 09:31,2,3,1.5,2.5\nAAA,2024-01-02 09:31,2,3,1.5,2.5\n";
+    let error = refusal(text, ReadOptions { symbol: None, ..days() });
+    assert!(error.starts_with("line 6: time: expected one row of AAA for 2024-01-02 "), "{error}");
+    let named = ReadOptions { name: "AAA-1d-2024-01.csv".into(), ..ReadOptions::default() };
+    let error =
+        refusal("time,open,high,low,close\n2024-01-02 09:30,1,2,0.5,1.5\n2024-01-02 09:31,2,3,1.5,2.5\n", named);
+    assert!(error.ends_with(advice), "{error}");
+}
+
+// Red if a file of days is refused for one row, or two rows of one day and time no longer mean the later.
+#[test]
+fn a_day_that_comes_again_costs_only_its_row_and_the_same_time_is_a_correction() {
+    let text = "time,open,high,low,close\n2024-01-02 00:00,1,2,0.5,1.5\n2024-01-03 00:00,1,2,0.5,1.5\n\
+                2024-01-04 00:00,1,2,0.5,1.5\n2024-01-04 00:00,1,2,0.5,1.75\n2024-01-04 15:31,1,2,0.5,1.25\n";
+    let all = read_with(text, days()).unwrap();
+    assert_eq!(all.bars.len(), 4);
+    assert_eq!(all.bars[3].close, 1.75);
+    assert_eq!(
+        rejections(&all),
+        [(6, "time: expected one row of AAA for 2024-01-04 as 1d says, got two, at 00:00:00 and 15:31:00")]
+    );
+    // What two vendors call a day are two bars.
+    let text = "vendor,time,open,high,low,close\na,2024-01-02 00:00,1,2,0.5,1.5\nb,2024-01-02 05:00,1,2,0.5,1.5\n";
+    assert_eq!(read_with(text, days()).unwrap().bars.len(), 2);
+}
+
+// Red if a row with a time of day is taken for a day.
+#[test]
+fn one_row_shows_that_it_is_a_day_only_without_a_time_of_day() {
+    for (time, expected) in [
+        ("2024-01-02", "1d"),
+        ("2024-01-02 00:00:00-05:00", "1d"),
+        ("1704153600", "1d"),
+        ("2024-01-02 09:30", "TIMEFRAME"),
+        ("1/2/2024 9:30", "TIMEFRAME"),
+        ("1704205800", "TIMEFRAME"),
+    ] {
+        let text = format!("time,open,high,low,close\n{time},1,2,0.5,1.5\n");
+        match read_with(&text, ReadOptions { timeframe: None, ..days() }) {
+            Err(ReadError::Missing(missing)) => assert_eq!(missing.timeframe.as_deref(), Some(expected), "{time}"),
+            other => panic!("{time}: {other:?}"),
+        }
+    }
+}
