@@ -41,7 +41,8 @@ const IGNORED_NAMED: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Cells<'a> {
     pub(super) time: &'a str,
-    pub(super) clock: &'a str,
+    /// The time of day in a cell of its own.
+    pub(super) clock: Option<&'a str>,
     pub(super) open: &'a str,
     pub(super) high: &'a str,
     pub(super) low: &'a str,
@@ -58,9 +59,9 @@ impl<'a> Cells<'a> {
     pub(super) fn by_role(optional: impl Fn(Role) -> Option<&'a str>) -> Self {
         let cell = |role: Role| optional(role).unwrap_or_default();
         let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
-            (Some(time), _) => (time, ""),
-            (None, Some(date)) => (date, cell(Role::Clock)),
-            (None, None) => (cell(Role::Clock), ""),
+            (Some(time), _) => (time, None),
+            (None, Some(date)) => (date, optional(Role::Clock)),
+            (None, None) => (cell(Role::Clock), None),
         };
         Self {
             time,
@@ -576,7 +577,8 @@ impl Guess {
     fn look_at(&mut self, times: &mut Times, cells: &Cells<'_>) {
         self.rows_looked_at += 1;
         let before = self.month_first.last().copied();
-        match times.read(cells.time, cells.clock, false) {
+        // Without a time of day beside it, a date can only be one of days.
+        match times.read(cells.time, cells.clock, cells.clock == Some("")) {
             Ok(Reading::Known(ts, _)) if before == Some(ts) && self.missing.timeframe.is_some() => return,
             Ok(Reading::Known(ts, clock)) => {
                 self.has_clocks |= clock.map_or_else(|| !times.is_midnight(ts), |clock| clock != Time::midnight());

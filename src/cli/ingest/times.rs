@@ -120,7 +120,15 @@ impl TimeFormat {
         };
         let read = BrokenDownTime::parse(&self.0, text).map_err(|error| complain(&error))?;
         if let Some(ts) = read.timestamp() {
-            return Ok((Written::Instant(Timestamp::from_micros(ts.as_microsecond())), None));
+            let nanos = i64::from(read.subsec_nanosecond().unwrap_or(0));
+            // The fraction of -0.25 counts downwards, and its zero has lost the sign.
+            if nanos != 0 && text.contains('-') {
+                return Err(complain(&"seconds before 1970 must be whole"));
+            }
+            if nanos % 1_000 != 0 {
+                return Err(say(Fault::TooFine, text));
+            }
+            return Ok((Written::Instant(Timestamp::from_micros(ts.as_microsecond() + nanos / 1_000)), None));
         }
         let at = read.to_datetime().map_err(|error| complain(&error))?;
         if at.subsec_nanosecond() % 1_000 != 0 {
@@ -213,10 +221,14 @@ impl Times {
 
     /// Reads a time, or a date and its time of day in a cell of its own. With `session` the bar covers a day or more,
     /// and its time is the date as it was written, whatever time of day and offset stand beside it.
-    pub(super) fn read(&mut self, time: &str, clock: &str, session: bool) -> Result<Reading, Problem> {
-        if clock.is_empty() {
-            return self.read_cell(time, session);
-        }
+    pub(super) fn read(&mut self, time: &str, clock: Option<&str>, session: bool) -> Result<Reading, Problem> {
+        let clock = match clock {
+            None => return self.read_cell(time, session),
+            Some("") if session => return self.read_cell(time, session),
+            // Midnight would be a bar that nobody wrote.
+            Some("") => return Err(format!("time: expected a time of day beside {}, got none", Quoted(time)).into()),
+            Some(clock) => clock,
+        };
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
         joined.extend([time, " ", clock]);
@@ -423,7 +435,7 @@ mod tests {
     }
 
     fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
-        match times.read(time, clock, session)? {
+        match times.read(time, Some(clock).filter(|clock| !clock.is_empty()), session)? {
             Reading::Known(ts, _) => Ok(ts.to_string()),
             Reading::Either(either) => panic!("{either:?}"),
         }
@@ -488,7 +500,7 @@ mod tests {
                 "give the zone of the exchange, as in --tz America/New_York, or --tz UTC",
             ),
         ] {
-            let problem = times.read(text, "", true).unwrap_err().into_parts();
+            let problem = times.read(text, None, true).unwrap_err().into_parts();
             assert_eq!(problem, (message.to_owned(), Some(advice.to_owned())));
         }
         times.days_of_utc();
@@ -561,11 +573,11 @@ mod tests {
             ("13.1.1999", Some(Order::DayFirst), true),
             ("13-01-1999 9:30", Some(Order::DayFirst), true),
         ] {
-            let Reading::Either(either) = times.read(text, "", false).unwrap() else { panic!("{text}") };
+            let Reading::Either(either) = times.read(text, None, false).unwrap() else { panic!("{text}") };
             assert_eq!((either.proves, either.differs), (proves, differs), "{text}");
         }
         for text in ["13/13/1999", "1/4/99", "1/4-1999", "1/4/1999/", "1/4/1999 noon", "1/4", "//1999", "1/0/1999"] {
-            let error = times.read(text, "", false).expect_err(text).to_string();
+            let error = times.read(text, None, false).expect_err(text).to_string();
             assert!(error.starts_with("time: expected "), "{error}");
         }
         times.settle(Order::MonthFirst);

@@ -85,3 +85,40 @@ fn one_row_shows_that_it_is_a_day_only_without_a_time_of_day() {
         }
     }
 }
+
+// Red if an empty time of day is midnight, a bar that nobody wrote; or if a day needs a time of day.
+#[test]
+fn an_empty_time_of_day_is_midnight_only_for_days() {
+    let message = r#"time: expected a time of day beside "2024-01-02", got none"#;
+    let csv = "Date,Time,Open,High,Low,Close\n2024-01-02,09:30,3,4,2.5,3.5\n2024-01-02,,3,4,2.5,3.5\n";
+    let all = read_with(csv, minutes()).unwrap();
+    assert_eq!((all.bars.len(), rejections(&all)), (1, vec![(3, message)]));
+    for time in ["null", r#""""#, r#"" ""#] {
+        let json = format!(r#"{{"date":"2024-01-02","time":{time},"open":3,"high":4,"low":2.5,"close":3.5}}"#);
+        let all = read_with(&json, minutes()).unwrap();
+        assert_eq!((all.bars.len(), rejections(&all)), (0, vec![(1, message)]), "{time}");
+        assert_eq!(read_with(&json, days()).unwrap().bars.len(), 1, "{time}");
+    }
+    let stooq = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n\
+                 AAA,5,20240102,,3,4,2.5,3.5,1,0\nAAA,D,20240102,,3,4,2.5,3.5,1,0\n";
+    let all = read_with(stooq, ReadOptions::default()).unwrap();
+    assert_eq!(lines(&all), ["AAA 1d 2024-01-02T00:00:00Z 3 4 2.5 3.5 1"]);
+    assert_eq!(rejections(&all), [(2, r#"time: expected a time of day beside "20240102", got none"#)]);
+    // A date without such a column is what it was.
+    assert_eq!(read_with("date,open,high,low,close\n2024-01-02,3,4,2.5,3.5\n", minutes()).unwrap().bars.len(), 1);
+}
+
+// Red if the fraction is dropped, so that two bars have one time.
+#[test]
+fn the_fraction_of_an_epoch_counts() {
+    let options = || ReadOptions { ts_format: Some("%s%.f".parse().unwrap()), ..with_timeframe("1s".parse().unwrap()) };
+    let text = "ts,open,high,low,close\n1704153600.25,3,4,2.5,3.5\n1704153600.75,3,4,2.5,3.5\n\
+                1704153600.123456789,3,4,2.5,3.5\n-1704153600.25,3,4,2.5,3.5\n";
+    let all = read_with(text, options()).unwrap();
+    let times: Vec<_> = all.bars.iter().map(|bar| bar.ts.to_string()).collect();
+    assert_eq!(times, ["2024-01-02T00:00:00.25Z", "2024-01-02T00:00:00.75Z"]);
+    let rejected = rejections(&all);
+    assert!(rejected[0].1.starts_with("time: expected whole microseconds"), "{rejected:?}");
+    assert!(rejected[1].1.ends_with("seconds before 1970 must be whole"), "{rejected:?}");
+    assert_eq!(rejected.len(), 2);
+}
