@@ -246,22 +246,46 @@ impl Times {
             Ok(written) => self.decide(written, None, session, text).map(known),
             Err(Fault::Shape) => {
                 if let Some(numbers) = Numbers::of(text) {
+                    if let Some(format) = self.twelve_hours(&numbers, text) {
+                        let advice = format!("give --ts-format '{format}'");
+                        return Err(Problem::from(say(Fault::Shape, text)).of_file(advice));
+                    }
                     return self.read_numbers(numbers, session, text);
                 }
                 if let Some((written, zone)) = zoned(text) {
                     return self.decide(written, zone.as_ref(), session, text).map(known);
                 }
-                Err(format!("{}; --ts-format reads other forms", say(Fault::Shape, text)).into())
+                Err(say_shape(text).into())
             }
             Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => Err(Problem::from(say(fault, text)).of_file("")),
             Err(fault) => Err(say(fault, text).into()),
         }
     }
 
+    /// Returns the format to propose for a time that ends with AM or PM.
+    fn twelve_hours(&self, numbers: &Numbers<'_>, text: &str) -> Option<String> {
+        let half = text.len().checked_sub(2).and_then(|at| text.get(at..))?;
+        if !half.eq_ignore_ascii_case("am") && !half.eq_ignore_ascii_case("pm") {
+            return None;
+        }
+        let separator = text.chars().find(|char| !char.is_ascii_digit())?;
+        let order = self.order.unwrap_or(if numbers.first > 12 { Order::DayFirst } else { Order::MonthFirst });
+        let date = match order {
+            _ if numbers.year_first => ["%Y", "%m", "%d"],
+            Order::MonthFirst => ["%m", "%d", "%Y"],
+            Order::DayFirst => ["%d", "%m", "%Y"],
+        };
+        let clock = if text.matches(':').count() > 1 { "%I:%M:%S" } else { "%I:%M" };
+        let space = if text[..text.len() - 2].ends_with(' ') { " " } else { "" };
+        Some(format!("{} {clock}{space}%p", date.join(&separator.to_string())))
+    }
+
     fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, Problem> {
         let on = |year, month, day| {
-            let written =
-                Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| say(fault, text))?;
+            let written = Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| match fault {
+                Fault::Shape => say_shape(text),
+                fault => say(fault, text),
+            })?;
             self.decide(written, None, session, text)
         };
         let (first, second, third) = (numbers.first, numbers.second, numbers.third);
@@ -365,6 +389,10 @@ fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
 
 fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
     Reading::Known(ts, clock)
+}
+
+fn say_shape(text: &str) -> String {
+    format!("{}; --ts-format reads other forms", say(Fault::Shape, text))
 }
 
 fn say(fault: Fault, text: &str) -> String {

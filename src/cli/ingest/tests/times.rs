@@ -122,3 +122,21 @@ fn the_fraction_of_an_epoch_counts() {
     assert!(rejected[1].1.ends_with("seconds before 1970 must be whole"), "{rejected:?}");
     assert_eq!(rejected.len(), 2);
 }
+
+// Red if the option that reads a time of twelve hours is not named, or does not read it.
+#[test]
+fn a_time_of_twelve_hours_is_refused_with_the_format_that_reads_it() {
+    for (time, format) in [
+        ("01/13/2024 01:30 PM", "%m/%d/%Y %I:%M %p"),
+        ("13.01.2024 1:30:00 pm", "%d.%m.%Y %I:%M:%S %p"),
+        ("2024-01-13 01:30PM", "%Y-%m-%d %I:%M%p"),
+    ] {
+        let text = format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n");
+        let error = read_with(&text, minutes()).expect_err(time).to_string();
+        assert!(error.ends_with(&format!(": give --ts-format '{format}'")), "{error}");
+        let all = read_with(&text, ReadOptions { ts_format: Some(format.parse().unwrap()), ..minutes() }).unwrap();
+        assert_eq!(all.bars[0].ts.to_string(), "2024-01-13T13:30:00Z", "{time}");
+    }
+    let all = read_with("ts,open,high,low,close\n01/13/2024 noon,3,4,2.5,3.5\n", minutes()).unwrap();
+    assert!(rejections(&all)[0].1.ends_with("; --ts-format reads other forms"));
+}
