@@ -7,7 +7,8 @@ use crate::{record::Bar, timestamp::Timestamp};
 pub struct Missing {
     /// Proposed from the file's name, if the symbol is missing.
     pub symbol: Option<String>,
-    /// Proposed from the spacing of the first rows, if the timeframe is missing; `1d` where they show none.
+    /// Proposed from the spacing of the first rows, if the timeframe is missing; where they show none, `1d` for dates and
+    /// `TIMEFRAME` for times of day.
     pub timeframe: Option<String>,
 }
 

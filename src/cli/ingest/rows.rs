@@ -1,7 +1,11 @@
 //! From cells to bars: the rules that hold for every format.
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+};
 
+use jiff::civil::Time;
 use smol_str::SmolStr;
 
 use super::{
@@ -28,6 +32,8 @@ const ROWS_TO_GUESS_AT_LEAST: usize = 3;
 const ROWS_LOOKED_AT: usize = 4_096;
 /// So many rows in a row that are written in a way that is not read here show that the whole file is.
 const ROWS_TO_DOUBT: usize = 3;
+/// Of so many symbols the last day is remembered, to see whether it comes again.
+const SYMBOLS_REMEMBERED: usize = 4_096;
 /// The most ignored columns that are named.
 const IGNORED_NAMED: usize = 20;
 
@@ -35,7 +41,8 @@ const IGNORED_NAMED: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Cells<'a> {
     pub(super) time: &'a str,
-    pub(super) clock: &'a str,
+    /// The time of day in a cell of its own.
+    pub(super) clock: Option<&'a str>,
     pub(super) open: &'a str,
     pub(super) high: &'a str,
     pub(super) low: &'a str,
@@ -52,9 +59,9 @@ impl<'a> Cells<'a> {
     pub(super) fn by_role(optional: impl Fn(Role) -> Option<&'a str>) -> Self {
         let cell = |role: Role| optional(role).unwrap_or_default();
         let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
-            (Some(time), _) => (time, ""),
-            (None, Some(date)) => (date, cell(Role::Clock)),
-            (None, None) => (cell(Role::Clock), ""),
+            (Some(time), _) => (time, None),
+            (None, Some(date)) => (date, optional(Role::Clock)),
+            (None, None) => (cell(Role::Clock), None),
         };
         Self {
             time,
@@ -84,6 +91,7 @@ pub(super) struct Rows {
     refusal: Option<String>,
     dialect: Option<Dialect>,
     stage: Stage,
+    days: Days,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
     /// Whether the first row has shown which columns there are.
@@ -112,6 +120,8 @@ enum Outcome {
     Rejected(Rejected),
     /// Rejected for what may be true of the whole file, and what to do about it then.
     Doubtful(Rejected, String),
+    /// Rejected for a day that the row before had too, at another time of day.
+    SameDay(Rejected),
     Skipped,
 }
 
@@ -131,11 +141,24 @@ struct Settling {
     open: Option<(u64, String)>,
 }
 
+/// The last day of each symbol whose bars cover a day or more.
+///
+/// Only the date of such a bar is stored, so minutes that are loaded as days would all overwrite each other.
+#[derive(Default)]
+struct Days {
+    last: HashMap<(SmolStr, SmolStr, Timeframe), (Timestamp, Time)>,
+    /// How often a symbol went on to another day, and how often it had a row of the same day at another time.
+    other: u64,
+    same: u64,
+}
+
 struct Guess {
     missing: Missing,
     month_first: Vec<Timestamp>,
     day_first: Vec<Timestamp>,
     proven: Option<Order>,
+    /// Whether a row had a time of day, so that the file is hardly one of days.
+    has_clocks: bool,
     /// Rows of a time of their own, and all.
     rows: usize,
     rows_looked_at: usize,
@@ -165,6 +188,7 @@ impl Rows {
             refusal,
             dialect: None,
             stage: Stage::Open,
+            days: Days::default(),
             understood: false,
             begun: false,
             ignored: Vec::new(),
@@ -320,6 +344,7 @@ impl Rows {
                 month_first: Vec::new(),
                 day_first: Vec::new(),
                 proven: None,
+                has_clocks: false,
                 rows: 0,
                 rows_looked_at: 0,
             });
@@ -345,17 +370,18 @@ impl Rows {
             volume: if is_absent(cells.volume) { None } else { Some(number("volume", cells.volume)?) },
         };
         let reading = self.times.read(cells.time, cells.clock, timeframe.is_day_or_more())?;
-        if let Reading::Known(ts) = reading {
+        if let Reading::Known(ts, _) = reading {
             bar.ts = ts;
         }
         bar.validate().map_err(|invalid| invalid.to_string())?;
         Ok(match reading {
-            Reading::Known(_) => Outcome::Bar(bar),
+            Reading::Known(_, clock) => self.days.look_at(line, bar, clock),
             Reading::Either(either) => Outcome::Undated(Undated { line, bar, either }),
         })
     }
 
     fn put(&mut self, outcome: Outcome, chunk: &mut Chunk) -> Result<(), ReadError> {
+        self.days.refuse(&outcome)?;
         if !self.understood {
             self.doubt(&outcome)?;
         }
@@ -405,7 +431,13 @@ impl Rows {
         let Stage::Settling(settling) = std::mem::replace(&mut self.stage, Stage::Open) else { return Ok(()) };
         let order = settling.order().map_err(ReadError::Refused)?;
         self.times.settle(order);
-        self.stage = Stage::Releasing(settling.held.into_iter().map(|outcome| outcome.dated(order)).collect());
+        let mut held = VecDeque::with_capacity(settling.held.len());
+        for outcome in settling.held {
+            let outcome = outcome.dated(order, &mut self.days);
+            self.days.refuse(&outcome)?;
+            held.push_back(outcome);
+        }
+        self.stage = Stage::Releasing(held);
         Ok(())
     }
 }
@@ -427,7 +459,9 @@ impl Outcome {
     fn put_into(self, chunk: &mut Chunk) {
         match self {
             Self::Bar(bar) => chunk.bars.push_back(bar),
-            Self::Rejected(rejected) | Self::Doubtful(rejected, _) => chunk.rejected.push(rejected),
+            Self::Rejected(rejected) | Self::Doubtful(rejected, _) | Self::SameDay(rejected) => {
+                chunk.rejected.push(rejected)
+            }
             Self::Skipped => chunk.skipped += 1,
             // Settling dates every bar before it is put anywhere.
             Self::Undated(Undated { line, either, .. }) => {
@@ -438,15 +472,18 @@ impl Outcome {
         }
     }
 
-    fn dated(self, order: Order) -> Self {
+    fn dated(self, order: Order, days: &mut Days) -> Self {
         match self {
-            Self::Undated(Undated { line, mut bar, either }) => match either.in_order(order) {
-                Ok(ts) => {
-                    bar.ts = ts;
-                    Self::Bar(bar)
+            Self::Undated(Undated { line, mut bar, either }) => {
+                let clock = either.clock;
+                match either.in_order(order) {
+                    Ok(ts) => {
+                        bar.ts = ts;
+                        days.look_at(line, bar, clock)
+                    }
+                    Err(message) => Self::Rejected(Rejected { line, message }),
                 }
-                Err(message) => Self::Rejected(Rejected { line, message }),
-            },
+            }
             known => known,
         }
     }
@@ -490,6 +527,42 @@ impl Settling {
     }
 }
 
+impl Days {
+    /// Takes a bar that has its time, and the time of day that was written beside its date.
+    fn look_at(&mut self, line: u64, bar: Bar, clock: Option<Time>) -> Outcome {
+        let Some(clock) = clock.filter(|_| bar.timeframe.is_day_or_more()) else { return Outcome::Bar(bar) };
+        let key = (bar.vendor.clone(), bar.symbol.clone(), bar.timeframe);
+        if self.last.len() >= SYMBOLS_REMEMBERED && !self.last.contains_key(&key) {
+            self.last.clear();
+        }
+        match self.last.insert(key, (bar.ts, clock)) {
+            Some((ts, before)) if ts == bar.ts && before != clock => {
+                self.same += 1;
+                let (symbol, timeframe, day) = (Quoted(&bar.symbol).to_string(), bar.timeframe, bar.ts.to_string());
+                let (symbol, day) = (symbol.trim_matches('"'), day.split('T').next().unwrap_or_default());
+                let message = format!(
+                    "time: expected one row of {symbol} for {day} as {timeframe} says, got two, at {before} and {clock}"
+                );
+                return Outcome::SameDay(Rejected { line, message });
+            }
+            Some((ts, _)) if ts != bar.ts => self.other += 1,
+            _ => {}
+        }
+        Outcome::Bar(bar)
+    }
+
+    /// Fails if more rows share a day than have one of their own: the file is one of hours or less. Where a file of days
+    /// has such a row, as for a day that is not over, that costs only the row.
+    fn refuse(&self, outcome: &Outcome) -> Result<(), ReadError> {
+        match outcome {
+            Outcome::SameDay(Rejected { line, message }) if self.same > self.other => Err(ReadError::Refused(format!(
+                "line {line}: {message}: give the timeframe of the rows, such as --timeframe 1m"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Guess {
     /// Without a timeframe to guess, the first row is enough.
     fn rows_wanted(&self) -> usize {
@@ -504,14 +577,17 @@ impl Guess {
     fn look_at(&mut self, times: &mut Times, cells: &Cells<'_>) {
         self.rows_looked_at += 1;
         let before = self.month_first.last().copied();
-        match times.read(cells.time, cells.clock, false) {
-            Ok(Reading::Known(ts)) if before == Some(ts) && self.missing.timeframe.is_some() => return,
-            Ok(Reading::Known(ts)) => {
+        // Without a time of day beside it, a date can only be one of days.
+        match times.read(cells.time, cells.clock, cells.clock == Some("")) {
+            Ok(Reading::Known(ts, _)) if before == Some(ts) && self.missing.timeframe.is_some() => return,
+            Ok(Reading::Known(ts, clock)) => {
+                self.has_clocks |= clock.map_or_else(|| !times.is_midnight(ts), |clock| clock != Time::midnight());
                 self.month_first.push(ts);
                 self.day_first.push(ts);
             }
             Ok(Reading::Either(either)) => {
                 self.proven = self.proven.or(either.proves);
+                self.has_clocks |= either.clock.is_some_and(|clock| clock != Time::midnight());
                 self.month_first.extend(either.month_first);
                 self.day_first.extend(either.day_first);
             }
@@ -522,7 +598,10 @@ impl Guess {
 
     fn missing(&self) -> Missing {
         let times = if self.proven == Some(Order::DayFirst) { &self.day_first } else { &self.month_first };
-        let guess = || missing::timeframe_of(times).unwrap_or_else(|| "1d".into());
+        let guess = || {
+            let otherwise = if self.has_clocks { "TIMEFRAME" } else { "1d" };
+            missing::timeframe_of(times).unwrap_or_else(|| otherwise.into())
+        };
         Missing { symbol: self.missing.symbol.clone(), timeframe: self.missing.timeframe.as_ref().map(|_| guess()) }
     }
 }

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod times;
+
 /// All that a file gave.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use jiff::{
-    civil::{Date, DateTime, Time},
+    civil::{DateTime, Time},
     fmt::strtime::{self, BrokenDownTime},
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
@@ -120,7 +120,15 @@ impl TimeFormat {
         };
         let read = BrokenDownTime::parse(&self.0, text).map_err(|error| complain(&error))?;
         if let Some(ts) = read.timestamp() {
-            return Ok((Written::Instant(Timestamp::from_micros(ts.as_microsecond())), None));
+            let nanos = i64::from(read.subsec_nanosecond().unwrap_or(0));
+            // The fraction of -0.25 counts downwards, and its zero has lost the sign.
+            if nanos != 0 && text.contains('-') {
+                return Err(complain(&"seconds before 1970 must be whole"));
+            }
+            if nanos % 1_000 != 0 {
+                return Err(say(Fault::TooFine, text));
+            }
+            return Ok((Written::Instant(Timestamp::from_micros(ts.as_microsecond() + nanos / 1_000)), None));
         }
         let at = read.to_datetime().map_err(|error| complain(&error))?;
         if at.subsec_nanosecond() % 1_000 != 0 {
@@ -144,7 +152,8 @@ pub(super) enum Order {
 /// What a time cell says.
 #[derive(Debug, PartialEq)]
 pub(super) enum Reading {
-    Known(Timestamp),
+    /// With the time of day as it was written; none for an epoch, unless it had to be given a date.
+    Known(Timestamp, Option<Time>),
     /// Not known before the file has shown which number is the month.
     Either(Box<Either>),
 }
@@ -158,6 +167,8 @@ pub(super) struct Either {
     pub(super) proves: Option<Order>,
     /// Whether the orders make a difference: in 1/1/1999 they make none.
     pub(super) differs: bool,
+    /// The time of day beside the date, which no order changes.
+    pub(super) clock: Option<Time>,
     /// The cell as it was written.
     pub(super) text: String,
 }
@@ -188,6 +199,11 @@ impl Times {
         Self { zone, sessions: None, format, order: None, joined: String::new() }
     }
 
+    /// Returns whether the clocks show midnight at that time.
+    pub(super) fn is_midnight(&self, ts: Timestamp) -> bool {
+        self.zone().civil(ts).is_ok_and(|at| at.time() == Time::midnight())
+    }
+
     /// Returns the zone whose clocks times without an offset show.
     pub(super) fn zone(&self) -> &Zone {
         self.zone.as_ref().unwrap_or(&Zone::UTC)
@@ -205,10 +221,14 @@ impl Times {
 
     /// Reads a time, or a date and its time of day in a cell of its own. With `session` the bar covers a day or more,
     /// and its time is the date as it was written, whatever time of day and offset stand beside it.
-    pub(super) fn read(&mut self, time: &str, clock: &str, session: bool) -> Result<Reading, Problem> {
-        if clock.is_empty() {
-            return self.read_cell(time, session);
-        }
+    pub(super) fn read(&mut self, time: &str, clock: Option<&str>, session: bool) -> Result<Reading, Problem> {
+        let clock = match clock {
+            None => return self.read_cell(time, session),
+            Some("") if session => return self.read_cell(time, session),
+            // Midnight would be a bar that nobody wrote.
+            Some("") => return Err(format!("time: expected a time of day beside {}, got none", Quoted(time)).into()),
+            Some(clock) => clock,
+        };
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
         joined.extend([time, " ", clock]);
@@ -220,37 +240,61 @@ impl Times {
     fn read_cell(&self, text: &str, session: bool) -> Result<Reading, Problem> {
         if let Some(format) = &self.format {
             let (written, zone) = format.read(text)?;
-            return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
+            return self.decide(written, zone.as_ref(), session, text).map(known);
         }
         if is_compact(text) {
             let message = format!("time: expected a date or an epoch, got {}, which may be either", Quoted(text));
             return Err(Problem::from(message).of_file("give --ts-format %Y%m%d%H%M if it is a date and a time"));
         }
         match Written::parse(text) {
-            Ok(written) => self.decide(written, None, session, text).map(Reading::Known),
+            Ok(written) => self.decide(written, None, session, text).map(known),
             Err(Fault::Shape) => {
                 if let Some(numbers) = Numbers::of(text) {
+                    if let Some(format) = self.twelve_hours(&numbers, text) {
+                        let advice = format!("give --ts-format '{format}'");
+                        return Err(Problem::from(say(Fault::Shape, text)).of_file(advice));
+                    }
                     return self.read_numbers(numbers, session, text);
                 }
                 if let Some((written, zone)) = zoned(text) {
-                    return self.decide(written, zone.as_ref(), session, text).map(Reading::Known);
+                    return self.decide(written, zone.as_ref(), session, text).map(known);
                 }
-                Err(format!("{}; --ts-format reads other forms", say(Fault::Shape, text)).into())
+                Err(say_shape(text).into())
             }
             Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => Err(Problem::from(say(fault, text)).of_file("")),
             Err(fault) => Err(say(fault, text).into()),
         }
     }
 
+    /// Returns the format to propose for a time that ends with AM or PM.
+    fn twelve_hours(&self, numbers: &Numbers<'_>, text: &str) -> Option<String> {
+        let half = text.len().checked_sub(2).and_then(|at| text.get(at..))?;
+        if !half.eq_ignore_ascii_case("am") && !half.eq_ignore_ascii_case("pm") {
+            return None;
+        }
+        let separator = text.chars().find(|char| !char.is_ascii_digit())?;
+        let order = self.order.unwrap_or(if numbers.first > 12 { Order::DayFirst } else { Order::MonthFirst });
+        let date = match order {
+            _ if numbers.year_first => ["%Y", "%m", "%d"],
+            Order::MonthFirst => ["%m", "%d", "%Y"],
+            Order::DayFirst => ["%d", "%m", "%Y"],
+        };
+        let clock = if text.matches(':').count() > 1 { "%I:%M:%S" } else { "%I:%M" };
+        let space = if text[..text.len() - 2].ends_with(' ') { " " } else { "" };
+        Some(format!("{} {clock}{space}%p", date.join(&separator.to_string())))
+    }
+
     fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, Problem> {
         let on = |year, month, day| {
-            let written =
-                Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| say(fault, text))?;
+            let written = Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| match fault {
+                Fault::Shape => say_shape(text),
+                fault => say(fault, text),
+            })?;
             self.decide(written, None, session, text)
         };
         let (first, second, third) = (numbers.first, numbers.second, numbers.third);
         if numbers.year_first {
-            return on(first, second, third).map(Reading::Known);
+            return on(first, second, third).map(known);
         }
         match self.order {
             Some(Order::MonthFirst) if first > 12 && second <= 12 => {
@@ -259,11 +303,13 @@ impl Times {
             Some(Order::DayFirst) if second > 12 && first <= 12 => {
                 Err(format!("time: expected day, month, year as elsewhere in the file, got {}", Quoted(text)).into())
             }
-            Some(Order::MonthFirst) => on(third, first, second).map(Reading::Known),
-            Some(Order::DayFirst) => on(third, second, first).map(Reading::Known),
+            Some(Order::MonthFirst) => on(third, first, second).map(known),
+            Some(Order::DayFirst) => on(third, second, first).map(known),
             None => {
                 let (month_first, day_first) = (on(third, first, second), on(third, second, first));
-                let (month_first, day_first) = (month_first.map_err(String::from), day_first.map_err(String::from));
+                let clock = month_first.as_ref().or(day_first.as_ref()).ok().and_then(|(_, clock)| *clock);
+                let ts = |read: Result<(Timestamp, _), Problem>| read.map(|(ts, _)| ts).map_err(String::from);
+                let (month_first, day_first) = (ts(month_first), ts(day_first));
                 // A date that exists in no order shows nothing, and is an error whatever the order is.
                 if let (Err(error), Err(_)) = (&month_first, &day_first) {
                     return Err(error.clone().into());
@@ -274,36 +320,46 @@ impl Times {
                     _ => None,
                 };
                 let (differs, text) = (first != second, text.to_owned());
-                Ok(Reading::Either(Box::new(Either { month_first, day_first, proves, differs, text })))
+                Ok(Reading::Either(Box::new(Either { month_first, day_first, proves, differs, clock, text })))
             }
         }
     }
 
-    fn decide(&self, written: Written, zone: Option<&Zone>, session: bool, text: &str) -> Result<Timestamp, Problem> {
-        let day = match written {
+    /// Returns the time that is meant, and the time of day as it was written.
+    fn decide(
+        &self,
+        written: Written,
+        zone: Option<&Zone>,
+        session: bool,
+        text: &str,
+    ) -> Result<(Timestamp, Option<Time>), Problem> {
+        let written = match written {
             Written::Instant(ts) if session => self.session(ts, text)?,
-            Written::Civil { at, .. } if session => at.date(),
-            Written::Instant(ts) => return Ok(ts),
+            Written::Civil { at, .. } if session => at,
+            Written::Instant(ts) => return Ok((ts, None)),
             Written::Civil { at, offset: Some(offset) } => {
-                return instant(at, offset).map_err(|fault| say(fault, text).into());
+                let ts = instant(at, offset).map_err(|fault| say(fault, text))?;
+                return Ok((ts, Some(at.time())));
             }
             Written::Civil { at, offset: None } => {
-                return zone.unwrap_or_else(|| self.zone()).instant(at).map_err(Problem::from);
+                return Ok((zone.unwrap_or_else(|| self.zone()).instant(at)?, Some(at.time())));
             }
         };
-        instant(day.to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text).into())
+        let ts =
+            instant(written.date().to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text))?;
+        Ok((ts, Some(written.time())))
     }
 
-    /// Returns the date of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
+    /// Returns the time whose date is that of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
     /// otherwise; any other time has two dates, and which one is the session's only the exchange's zone tells.
-    fn session(&self, ts: Timestamp, text: &str) -> Result<Date, Problem> {
+    fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, Problem> {
         let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
         if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
-            return Ok(civil(zone)?.date());
+            return Ok(civil(zone)?);
         }
         let at = civil(&Zone::UTC)?;
         if at.time() == Time::midnight() {
-            return Ok(at.date());
+            return Ok(at);
         }
         let message = format!(
             "time: expected --tz, since the date of a bar of a day or more depends on the zone, got {}, which is {ts}",
@@ -344,6 +400,14 @@ fn is_compact(text: &str) -> bool {
     let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(0);
     let is_date = (1900..2100).contains(&number(0..4)) && (1..13).contains(&number(4..6));
     is_date && (1..32).contains(&number(6..8)) && number(8..10) < 24 && number(10..12) < 60
+}
+
+fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
+    Reading::Known(ts, clock)
+}
+
+fn say_shape(text: &str) -> String {
+    format!("{}; --ts-format reads other forms", say(Fault::Shape, text))
 }
 
 fn say(fault: Fault, text: &str) -> String {
@@ -414,8 +478,8 @@ mod tests {
     }
 
     fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
-        match times.read(time, clock, session)? {
-            Reading::Known(ts) => Ok(ts.to_string()),
+        match times.read(time, Some(clock).filter(|clock| !clock.is_empty()), session)? {
+            Reading::Known(ts, _) => Ok(ts.to_string()),
             Reading::Either(either) => panic!("{either:?}"),
         }
     }
@@ -479,7 +543,7 @@ mod tests {
                 "give the zone of the exchange, as in --tz America/New_York, or --tz UTC",
             ),
         ] {
-            let problem = times.read(text, "", true).unwrap_err().into_parts();
+            let problem = times.read(text, None, true).unwrap_err().into_parts();
             assert_eq!(problem, (message.to_owned(), Some(advice.to_owned())));
         }
         times.days_of_utc();
@@ -552,11 +616,11 @@ mod tests {
             ("13.1.1999", Some(Order::DayFirst), true),
             ("13-01-1999 9:30", Some(Order::DayFirst), true),
         ] {
-            let Reading::Either(either) = times.read(text, "", false).unwrap() else { panic!("{text}") };
+            let Reading::Either(either) = times.read(text, None, false).unwrap() else { panic!("{text}") };
             assert_eq!((either.proves, either.differs), (proves, differs), "{text}");
         }
         for text in ["13/13/1999", "1/4/99", "1/4-1999", "1/4/1999/", "1/4/1999 noon", "1/4", "//1999", "1/0/1999"] {
-            let error = times.read(text, "", false).expect_err(text).to_string();
+            let error = times.read(text, None, false).expect_err(text).to_string();
             assert!(error.starts_with("time: expected "), "{error}");
         }
         times.settle(Order::MonthFirst);

@@ -1,0 +1,142 @@
+//! Times that would be stored as others than they are.
+
+use super::*;
+
+fn with_timeframe(timeframe: Timeframe) -> ReadOptions {
+    ReadOptions { symbol: Some("AAA".into()), timeframe: Some(timeframe), ..ReadOptions::default() }
+}
+
+fn minutes() -> ReadOptions {
+    with_timeframe(Timeframe::MINUTE)
+}
+
+fn days() -> ReadOptions {
+    with_timeframe(Timeframe::DAY)
+}
+
+// Red if rows of one day overwrite each other because only their date is stored under a timeframe of a day.
+#[test]
+fn rows_of_one_day_at_two_times_are_no_days() {
+    let advice = "give the timeframe of the rows, such as --timeframe 1m";
+    let refusal = |text: &str, options| read_with(text, options).expect_err(text).to_string();
+    let new_york = || ReadOptions { zone: Some("America/New_York".parse().unwrap()), ..days() };
+    for (text, options) in [
+        ("time,open,high,low,close\n2024-01-02 09:30,1,2,0.5,1.5\n2024-01-02 09:31,2,3,1.5,2.5\n", days()),
+        ("Date,Time,Open,High,Low,Close\n2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,09:31,2,3,1.5,2.5\n", days()),
+        // As Polygon writes them, in nanoseconds.
+        (
+            "window_start,open,high,low,close\n1704205800000000000,1,2,0.5,1.5\n1704205860000000000,2,3,1.5,2.5\n",
+            new_york(),
+        ),
+        // Known only once the order is: 2 January, or 1 February.
+        ("time,open,high,low,close\n1/1/2024 09:30,1,2,0.5,1.5\n1/1/2024 09:31,2,3,1.5,2.5\n", days()),
+    ] {
+        let day = if text.contains("1/1/2024") { "2024-01-01" } else { "2024-01-02" };
+        assert_eq!(
+            refusal(text, options),
+            format!(
+                "line 3: time: expected one row of AAA for {day} as 1d says, got two, at 09:30:00 and 09:31:00: {advice}"
+            ),
+        );
+    }
+    // Two symbols in turn, and a first day that has only its last row.
+    let text = "symbol,time,open,high,low,close\nAAA,2024-01-01 15:59,1,2,0.5,1.5\nBBB,2024-01-02 09:30,1,2,0.5,1.5\n\
+                AAA,2024-01-02 09:30,1,2,0.5,1.5\nBBB,2024-01-02 09:31,2,3,1.5,2.5\nAAA,2024-01-02 09:31,2,3,1.5,2.5\n";
+    let error = refusal(text, ReadOptions { symbol: None, ..days() });
+    assert!(error.starts_with("line 6: time: expected one row of AAA for 2024-01-02 "), "{error}");
+    let named = ReadOptions { name: "AAA-1d-2024-01.csv".into(), ..ReadOptions::default() };
+    let error =
+        refusal("time,open,high,low,close\n2024-01-02 09:30,1,2,0.5,1.5\n2024-01-02 09:31,2,3,1.5,2.5\n", named);
+    assert!(error.ends_with(advice), "{error}");
+}
+
+// Red if a file of days is refused for one row, or two rows of one day and time no longer mean the later.
+#[test]
+fn a_day_that_comes_again_costs_only_its_row_and_the_same_time_is_a_correction() {
+    let text = "time,open,high,low,close\n2024-01-02 00:00,1,2,0.5,1.5\n2024-01-03 00:00,1,2,0.5,1.5\n\
+                2024-01-04 00:00,1,2,0.5,1.5\n2024-01-04 00:00,1,2,0.5,1.75\n2024-01-04 15:31,1,2,0.5,1.25\n";
+    let all = read_with(text, days()).unwrap();
+    assert_eq!(all.bars.len(), 4);
+    assert_eq!(all.bars[3].close, 1.75);
+    assert_eq!(
+        rejections(&all),
+        [(6, "time: expected one row of AAA for 2024-01-04 as 1d says, got two, at 00:00:00 and 15:31:00")]
+    );
+    // What two vendors call a day are two bars.
+    let text = "vendor,time,open,high,low,close\na,2024-01-02 00:00,1,2,0.5,1.5\nb,2024-01-02 05:00,1,2,0.5,1.5\n";
+    assert_eq!(read_with(text, days()).unwrap().bars.len(), 2);
+}
+
+// Red if a row with a time of day is taken for a day.
+#[test]
+fn one_row_shows_that_it_is_a_day_only_without_a_time_of_day() {
+    for (time, expected) in [
+        ("2024-01-02", "1d"),
+        ("2024-01-02 00:00:00-05:00", "1d"),
+        ("1704153600", "1d"),
+        ("2024-01-02 09:30", "TIMEFRAME"),
+        ("1/2/2024 9:30", "TIMEFRAME"),
+        ("1704205800", "TIMEFRAME"),
+    ] {
+        let text = format!("time,open,high,low,close\n{time},1,2,0.5,1.5\n");
+        match read_with(&text, ReadOptions { timeframe: None, ..days() }) {
+            Err(ReadError::Missing(missing)) => assert_eq!(missing.timeframe.as_deref(), Some(expected), "{time}"),
+            other => panic!("{time}: {other:?}"),
+        }
+    }
+}
+
+// Red if an empty time of day is midnight, a bar that nobody wrote; or if a day needs a time of day.
+#[test]
+fn an_empty_time_of_day_is_midnight_only_for_days() {
+    let message = r#"time: expected a time of day beside "2024-01-02", got none"#;
+    let csv = "Date,Time,Open,High,Low,Close\n2024-01-02,09:30,3,4,2.5,3.5\n2024-01-02,,3,4,2.5,3.5\n";
+    let all = read_with(csv, minutes()).unwrap();
+    assert_eq!((all.bars.len(), rejections(&all)), (1, vec![(3, message)]));
+    for time in ["null", r#""""#, r#"" ""#] {
+        let json = format!(r#"{{"date":"2024-01-02","time":{time},"open":3,"high":4,"low":2.5,"close":3.5}}"#);
+        let all = read_with(&json, minutes()).unwrap();
+        assert_eq!((all.bars.len(), rejections(&all)), (0, vec![(1, message)]), "{time}");
+        assert_eq!(read_with(&json, days()).unwrap().bars.len(), 1, "{time}");
+    }
+    let stooq = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n\
+                 AAA,5,20240102,,3,4,2.5,3.5,1,0\nAAA,D,20240102,,3,4,2.5,3.5,1,0\n";
+    let all = read_with(stooq, ReadOptions::default()).unwrap();
+    assert_eq!(lines(&all), ["AAA 1d 2024-01-02T00:00:00Z 3 4 2.5 3.5 1"]);
+    assert_eq!(rejections(&all), [(2, r#"time: expected a time of day beside "20240102", got none"#)]);
+    // A date without such a column is what it was.
+    assert_eq!(read_with("date,open,high,low,close\n2024-01-02,3,4,2.5,3.5\n", minutes()).unwrap().bars.len(), 1);
+}
+
+// Red if the fraction is dropped, so that two bars have one time.
+#[test]
+fn the_fraction_of_an_epoch_counts() {
+    let options = || ReadOptions { ts_format: Some("%s%.f".parse().unwrap()), ..with_timeframe("1s".parse().unwrap()) };
+    let text = "ts,open,high,low,close\n1704153600.25,3,4,2.5,3.5\n1704153600.75,3,4,2.5,3.5\n\
+                1704153600.123456789,3,4,2.5,3.5\n-1704153600.25,3,4,2.5,3.5\n";
+    let all = read_with(text, options()).unwrap();
+    let times: Vec<_> = all.bars.iter().map(|bar| bar.ts.to_string()).collect();
+    assert_eq!(times, ["2024-01-02T00:00:00.25Z", "2024-01-02T00:00:00.75Z"]);
+    let rejected = rejections(&all);
+    assert!(rejected[0].1.starts_with("time: expected whole microseconds"), "{rejected:?}");
+    assert!(rejected[1].1.ends_with("seconds before 1970 must be whole"), "{rejected:?}");
+    assert_eq!(rejected.len(), 2);
+}
+
+// Red if the option that reads a time of twelve hours is not named, or does not read it.
+#[test]
+fn a_time_of_twelve_hours_is_refused_with_the_format_that_reads_it() {
+    for (time, format) in [
+        ("01/13/2024 01:30 PM", "%m/%d/%Y %I:%M %p"),
+        ("13.01.2024 1:30:00 pm", "%d.%m.%Y %I:%M:%S %p"),
+        ("2024-01-13 01:30PM", "%Y-%m-%d %I:%M%p"),
+    ] {
+        let text = format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n");
+        let error = read_with(&text, minutes()).expect_err(time).to_string();
+        assert!(error.ends_with(&format!(": give --ts-format '{format}'")), "{error}");
+        let all = read_with(&text, ReadOptions { ts_format: Some(format.parse().unwrap()), ..minutes() }).unwrap();
+        assert_eq!(all.bars[0].ts.to_string(), "2024-01-13T13:30:00Z", "{time}");
+    }
+    let all = read_with("ts,open,high,low,close\n01/13/2024 noon,3,4,2.5,3.5\n", minutes()).unwrap();
+    assert!(rejections(&all)[0].1.ends_with("; --ts-format reads other forms"));
+}
