@@ -219,8 +219,8 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
         }
     }
     let constant = if dialect == Dialect::Databento { constant_columns(names, &roles) } else { Vec::new() };
-    let is_close_time = |name: &&str| name.eq_ignore_ascii_case("close_time");
-    let close_time = names.iter().position(|name| is_close_time(&name)).filter(|_| dialect == Dialect::Klines);
+    let close_time = names.iter().position(|name| name.eq_ignore_ascii_case("close_time"));
+    let close_time = close_time.filter(|_| dialect == Dialect::Klines);
     Ok(Layout { delimiter, columns: names.len(), roles, constant, close_time })
 }
 
