@@ -572,7 +572,7 @@ fn the_end_of_a_kline_is_not_taken_for_its_beginning() {
 
 #[test]
 fn a_second_header_is_passed_over_or_refused_but_never_read_by_the_first() {
-    // Red if the rows behind a header of another order are loaded with their prices swapped.
+    // Red if the rows behind a header of other columns are loaded by the first: prices swapped, or a price as the volume.
     let dir = tempfile::tempdir().unwrap();
     let first = "Date,Open,High,Low,Close,Volume\n2024-01-02,1,2,0.5,1.5,100\n";
     let again = format!("{first}{}", first.replace("01-02", "01-03"));
@@ -580,12 +580,13 @@ fn a_second_header_is_passed_over_or_refused_but_never_read_by_the_first() {
     let output = run(dir.path(), &["--symbol", "A", "--timeframe", "1d", "again.csv"]);
     assert_eq!(loaded(&output, dir.path()).len(), 2);
 
-    let dir = tempfile::tempdir().unwrap();
-    let other = format!("{first}Date,Close,High,Low,Open,Volume\n2024-01-03,1.1,2,0.5,1.9,5\n");
-    fs::write(dir.path().join("other.csv"), other).unwrap();
-    let output = run(dir.path(), &["--symbol", "A", "--timeframe", "1d", "other.csv"]);
-    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("line 3: a second header, with other columns"), "{}", stderr(&output));
+    for header in ["Date,Close,High,Low,Open,Volume", "Date,Open,High,Low,Close,Adj Close"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("other.csv"), format!("{first}{header}\n2024-01-03,1.1,2,0.5,1.9,5\n")).unwrap();
+        let output = run(dir.path(), &["--symbol", "A", "--timeframe", "1d", "other.csv"]);
+        assert_eq!(output.status.code(), Some(2), "{header}: {}", stderr(&output));
+        assert!(stderr(&output).contains("line 3: a second header, with other columns"), "{}", stderr(&output));
+    }
 }
 
 #[test]

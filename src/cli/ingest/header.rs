@@ -29,6 +29,8 @@ pub(super) struct Layout {
     constant: Vec<Constant>,
     /// The column that says when a kline ends, until the first row was looked at.
     close_time: Option<usize>,
+    /// The names in the header; none where there is no header.
+    names: Vec<String>,
 }
 
 /// A column that tells rows of different things apart, in a file that does not name them: under one symbol they would
@@ -82,10 +84,13 @@ impl Layout {
             rows.set_dialect(Dialect::Klines);
             let mut roles = [None; ROLES];
             KLINE.iter().enumerate().for_each(|(index, role)| roles[*role as usize] = Some(index));
-            let (constant, close_time) = (Vec::new(), None);
-            return Ok(First::Row(Self { delimiter, columns: KLINE_COLUMNS, roles, constant, close_time }));
+            return Ok(First::Row(Self::without_header(delimiter, KLINE_COLUMNS, roles)));
         }
         by_name(&names, delimiter, rows).map(First::Header)
+    }
+
+    fn without_header(delimiter: u8, columns: usize, roles: [Option<usize>; ROLES]) -> Self {
+        Self { delimiter, columns, roles, constant: Vec::new(), close_time: None, names: Vec::new() }
     }
 
     pub(super) fn has_constant(&self) -> bool {
@@ -119,18 +124,19 @@ impl Layout {
     }
 
     /// Says whether a row is a header once more, as where files were put one behind the other: none if it is a row, and
-    /// else whether its columns are those of the first.
+    /// else whether it is the first one to the letter. One column that is another would be read as what it was.
     pub(super) fn is_header(&self, fields: FieldsOf<'_>) -> Option<bool> {
-        let open = fields.get(self.roles[Role::Open as usize]?).trim();
-        // Nearly all rows end here.
-        if !open.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        let cell = |index: usize| fields.get(index).trim();
+        let is_price = |role: Role| {
+            let name = cell(self.roles[role as usize]?);
+            // Nearly all rows end here.
+            let is_word = name.starts_with(|first: char| first.is_ascii_alphabetic());
+            is_word.then(|| Role::of(name)).flatten().filter(|found| PRICES.contains(found))
+        };
+        if !PRICES.into_iter().all(|role| is_price(role).is_some()) {
             return None;
         }
-        let mut roles = PRICES.into_iter().map(|role| {
-            let found = Role::of(fields.get(self.roles[role as usize]?).trim())?;
-            Some((role, found)).filter(|(_, found)| PRICES.contains(found))
-        });
-        roles.try_fold(true, |same, pair| pair.map(|(role, found)| same && role == found))
+        Some(self.names.iter().enumerate().all(|(index, name)| name == cell(index)) && !self.names.is_empty())
     }
 
     pub(super) fn cells<'a>(&self, fields: FieldsOf<'a>) -> Cells<'a> {
@@ -155,7 +161,7 @@ fn by_number(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<First, No
         return by_name(names, delimiter, rows).map(First::Header);
     }
     rows.set_dialect(Dialect::Mapped);
-    Ok(First::Row(Layout { delimiter, columns: names.len(), roles, constant: Vec::new(), close_time: None }))
+    Ok(First::Row(Layout::without_header(delimiter, names.len(), roles)))
 }
 
 fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoHeader> {
@@ -221,7 +227,9 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
     let constant = if dialect == Dialect::Databento { constant_columns(names, &roles) } else { Vec::new() };
     let close_time = names.iter().position(|name| name.eq_ignore_ascii_case("close_time"));
     let close_time = close_time.filter(|_| dialect == Dialect::Klines);
-    Ok(Layout { delimiter, columns: names.len(), roles, constant, close_time })
+    let columns = names.len();
+    let names = names.iter().map(|&name| name.to_owned()).collect();
+    Ok(Layout { delimiter, columns, roles, constant, close_time, names })
 }
 
 fn dialect_of(names: &[&str], volume_has_currency: bool) -> Dialect {
