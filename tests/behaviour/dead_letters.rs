@@ -147,10 +147,6 @@ fn replay<F: Fn(&Note) -> Will>(dir: &Path, target: &Target<F>) -> dead_letter::
     DeadLetters::open(dir).unwrap().replay(target, &ReplayOptions::default(), || false).unwrap()
 }
 
-fn number(note: &Note) -> usize {
-    note.id[1..].parse().unwrap()
-}
-
 /// One thing that happened to a file.
 fn damage(bytes: &mut Vec<u8>, random: &mut StdRng) -> &'static str {
     match random.random_range(0..4) {
@@ -184,20 +180,38 @@ fn what_is_damaged_is_named_and_its_neighbours_are_replayed() {
     let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
     assert_eq!(lines.len(), ENTRIES);
     let whole: Vec<Note> = (0..ENTRIES).map(note).collect();
+    let checksum = br#","crc":"12345678""#.len();
+    let forms: Vec<[Vec<u8>; 2]> = lines
+        .iter()
+        .map(|line| line.strip_suffix(b"\n").unwrap())
+        .map(|line| [line.to_vec(), [&line[..line.len() - checksum - 1], b"}"].concat()])
+        .collect();
 
     let seed: u64 = rand::random();
     let mut random = StdRng::seed_from_u64(seed);
     let (mut named, mut rounds) = (0, 0);
     for round in 0..size_of_test("MDS_TEST_DAMAGES", 1_000) {
         let mut bytes = good.clone();
-        let what = damage(&mut bytes, &mut random);
+        let what = match round {
+            // Chance takes just a checksum, or one and all up to the same place of the next line, once in 100,000 times.
+            0 | 1 => {
+                let end = |n: usize| lines[..=n].concat().len() - b"}\n".len();
+                bytes.drain(end(2) - checksum..end(2 + round));
+                "a checksum cut out"
+            }
+            _ => damage(&mut bytes, &mut random),
+        };
         let context = format!("seed {seed}, round {round}, {what}");
         fs::write(&path, &bytes).unwrap();
-        // By the bytes alone: an entry is whole if its line is, the line end aside.
-        let is_there = |line: &[u8]| bytes.windows(line.len() - 1).any(|window| window == &line[..line.len() - 1]);
-        let intact: Vec<Note> = (0..ENTRIES).filter(|n| is_there(lines[*n])).map(note).collect();
+        // By the bytes alone: an entry is whole if its line is, the line end aside. So is one that a cut has left without
+        // its checksum and nothing else, which is how a line looks that was mended by hand.
+        let is_there = |line: &Vec<u8>| bytes.windows(line.len()).any(|window| window == line);
+        let found: Vec<(Note, usize)> = (0..ENTRIES)
+            .filter_map(|n| forms[n].iter().find(|form| is_there(form)).map(|form| (note(n), form.len())))
+            .collect();
+        let intact: Vec<Note> = found.iter().map(|(note, _)| note.clone()).collect();
         // A line end, or the one byte that it became, for each whole line; everything else but empty lines is damage.
-        let beside = bytes.len() - intact.iter().map(|note| lines[number(note)].len() - 1).sum::<usize>();
+        let beside = bytes.len() - found.iter().map(|(_, length)| length).sum::<usize>();
         let empty = usize::from(bytes.starts_with(b"\n")) + bytes.windows(2).filter(|two| two == b"\n\n").count();
 
         let target = Target::new(|_| Will::Store);
