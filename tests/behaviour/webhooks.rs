@@ -387,7 +387,7 @@ async fn a_black_hole_delays_no_other_url_and_keeps_one_event_a_coordinator() {
         sender.feedback.publish(event.clone());
         sent.extend([event.id.clone(), sender.publish(level)]);
         // Each of them in time to be seen, though the hole has not answered the first.
-        hook.wait(sent.len()).await;
+        hook.reached(sent.len()).await;
     }
     let asked = hook.asked();
     assert_eq!(ids(&asked), sent);
