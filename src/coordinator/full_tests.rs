@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use crate::{
     dead_letter::{self, DeadLetters},
     policy::{BreakerConfig, Cause, Outcome, Overflow, RetryPolicy, Watermarks},
     record::{Bar, Timeframe},
-    sink::{BoxSink, SqliteOptions, SqliteSink},
+    sink::{Batch, BoxSink, Sink, SinkError, SqliteOptions, SqliteSink},
     timestamp::Timestamp,
 };
 
@@ -35,6 +35,17 @@ fn bar(id: u64) -> Bar {
         _ => (format!("S{}", id % 13), 1.0),
     };
     Bar::new(symbol, Timeframe::MINUTE, Timestamp::from_micros(id as i64)).ohlc(1.0, 1.0, 1.0, 1.0).volume(volume)
+}
+
+/// The database, and how many writes it has failed.
+struct Counted(SqliteSink, Arc<AtomicUsize>);
+
+impl Sink<Bar> for Counted {
+    async fn write(&self, batch: &Batch<Bar>) -> Result<(), SinkError> {
+        let result = self.0.write(batch).await;
+        self.1.fetch_add(usize::from(result.is_err()), Ordering::Release);
+        result
+    }
 }
 
 /// What became of the records so far, by their receipts.
@@ -108,8 +119,9 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         options.max_pages = NonZeroU32::new(pages + 2);
         let sink = SqliteSink::open(options).unwrap();
 
-        let full = Arc::new(AtomicBool::new(true));
-        let dead_letters = DeadLetters::open_on_device(&letters, "/dev/full", &full);
+        let failed = Arc::new(AtomicUsize::new(0));
+        let sink = Counted(sink, Arc::clone(&failed));
+        let (dead_letters, disk) = DeadLetters::open_on_full_disk(&letters);
         let ms = Duration::from_millis;
         let config = CoordinatorConfig {
             id: "bars".into(),
@@ -132,8 +144,12 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
             books.open.push((id, handle.write(bar(id)).await.unwrap()));
         }
         until(&handle, is_full_twice).await;
-        // Several probes and several tries of the dead letter.
-        tokio::time::sleep(ms(100)).await;
+        // Several probes more, and several tries of the dead letter.
+        let before = [&failed, &disk.tries].map(|count| count.load(Ordering::Acquire));
+        until(&handle, |_| {
+            [&failed, &disk.tries].iter().zip(before).all(|(count, before)| count.load(Ordering::Acquire) >= before + 3)
+        })
+        .await;
         books.check(&database, &letters);
         assert_eq!(books.buried.len(), 0, "there was no room");
         assert!(books.stored.len() < BARS as usize / 2, "the database was never full");
@@ -142,7 +158,7 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         let room = || other.execute_batch("DROP TABLE ballast").unwrap();
         match returns_first {
             "the letters" => {
-                full.store(false, Ordering::Release);
+                disk.is_full.store(false, Ordering::Release);
                 until(&handle, |health| !health.causes.contains(&Cause::DeadLettersUnwritable)).await;
                 books.check(&database, &letters);
                 room();
@@ -157,10 +173,10 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
                 .await;
                 books.check(&database, &letters);
                 assert_eq!(books.buried.len(), 0, "there was no room");
-                full.store(false, Ordering::Release);
+                disk.is_full.store(false, Ordering::Release);
             }
             _ => {
-                full.store(false, Ordering::Release);
+                disk.is_full.store(false, Ordering::Release);
                 room();
             }
         }

@@ -112,28 +112,34 @@ impl Output for Scripted {
     }
 }
 
-/// A disk whose files are made on a device while it is told so.
+/// A disk whose files are made on a device that is full, while it is told so.
 #[cfg(all(target_os = "linux", feature = "sqlite"))]
-struct Device(&'static str, Arc<std::sync::atomic::AtomicBool>);
+pub(crate) struct FullDisk {
+    pub(crate) is_full: std::sync::atomic::AtomicBool,
+    /// How many files were made while it was.
+    pub(crate) tries: std::sync::atomic::AtomicUsize,
+}
 
 #[cfg(all(target_os = "linux", feature = "sqlite"))]
-impl Disk for Device {
+impl Disk for Arc<FullDisk> {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>> {
         let real = RealDisk.create(path)?;
-        if !self.1.load(std::sync::atomic::Ordering::Acquire) {
+        if !self.is_full.load(std::sync::atomic::Ordering::Acquire) {
             return Ok(real);
         }
         drop(real);
-        Ok(Box::new(Locked::new(OpenOptions::new().append(true).open(self.0)?).unwrap()))
+        self.tries.fetch_add(1, std::sync::atomic::Ordering::Release);
+        Ok(Box::new(Locked::new(OpenOptions::new().append(true).open("/dev/full")?).unwrap()))
     }
 }
 
 #[cfg(all(target_os = "linux", feature = "sqlite"))]
 impl DeadLetters {
-    /// Opens it so that each append has a file of its own, made on the device while `used`.
-    pub(crate) fn open_on_device(dir: &Path, device: &'static str, used: &Arc<std::sync::atomic::AtomicBool>) -> Self {
+    /// Opens it on a disk that is full, so that each append has a file of its own.
+    pub(crate) fn open_on_full_disk(dir: &Path) -> (Self, Arc<FullDisk>) {
+        let disk = Arc::new(FullDisk { is_full: true.into(), tries: 0.into() });
         let limits = Limits { file_bytes: 1, ..Limits::default() };
-        Self::open_with(dir, limits, Box::new(Device(device, Arc::clone(used)))).unwrap()
+        (Self::open_with(dir, limits, Box::new(Arc::clone(&disk))).unwrap(), disk)
     }
 }
 
