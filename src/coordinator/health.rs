@@ -118,3 +118,74 @@ impl CoordinatorReport {
         Self { coordinator_id: Arc::clone(id), submitted, stored, dead_lettered, dropped, unsettled }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Sabotage: rename a field, nest the counters, or write a time as an object: red. Whoever watches reads these names.
+    #[test]
+    fn what_watches_a_coordinator_finds_each_field_by_its_name() {
+        let buffer = BufferSnapshot {
+            state: BufferState::Draining,
+            capacity: 1,
+            queued: 2,
+            in_flight: 3,
+            parked: 4,
+            waiting: 5,
+            oldest_age: Some(Duration::from_millis(6_500)),
+            drain_rate: Some(7.5),
+            level: Level::Soft,
+            circuit: CircuitState::Open,
+            probe_in: None,
+            counters: Counters {
+                submitted: 8,
+                stored: 9,
+                dead_lettered: 10,
+                dropped: 11,
+                rejected_full: 12,
+                rejected_draining: 13,
+                rejected_closed: 14,
+                rejected_invalid: 15,
+            },
+        };
+        let health = Health {
+            causes: vec![Cause::CircuitOpen, Cause::QueueHigh],
+            workers_alive: 16,
+            trouble: Some("disk full".into()),
+            epoch: 17,
+            seq: 18,
+            ..Health::of_buffer(&"bars".into(), buffer)
+        };
+        let expected = serde_json::json!({
+            "coordinator_id": "bars",
+            "alive": true,
+            "state": "draining",
+            "level": "soft",
+            "reason": "started",
+            "causes": ["circuit_open", "queue_high"],
+            "queue_size": 2,
+            "capacity": 1,
+            "in_flight": 3,
+            "parked": 4,
+            "waiting": 5,
+            "circuit": "open",
+            "probe_in": null,
+            "workers_alive": 16,
+            "submitted": 8,
+            "stored": 9,
+            "dead_lettered": 10,
+            "dropped": 11,
+            "rejected_full": 12,
+            "rejected_draining": 13,
+            "rejected_closed": 14,
+            "rejected_invalid": 15,
+            "drain_rate": 7.5,
+            "trouble": "disk full",
+            "oldest_age": 6.5,
+            "epoch": 17,
+            "seq": 18,
+        });
+        assert_eq!(serde_json::to_value(&health).unwrap(), expected);
+    }
+}
