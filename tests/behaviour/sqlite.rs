@@ -114,6 +114,27 @@ fn what_is_read_back_is_what_was_written_to_the_bit() {
     assert!(read.iter().map(bits).eq(bars.iter().map(bits)));
 }
 
+// Sabotage: leave out one text of the comparison with the row before, or compare with the row before that: red.
+#[test]
+fn each_row_has_its_own_key_whatever_the_row_before_had() {
+    let (_dir, path) = place();
+    let texts = [["a", "b"], ["X", "Y"], ["1m", "1h"]];
+    let mut random = fastrand::Rng::with_seed(7);
+    let bars = (0..500).map(|ts| {
+        let [vendor, symbol, timeframe] = texts.map(|two| two[random.usize(0..2)]);
+        let timeframe = timeframe.parse().unwrap();
+        Bar { vendor: vendor.into(), timeframe, volume: random.bool().then_some(1.0), ..bar(symbol, ts, ts as f64) }
+    });
+    let mut bars: Vec<Bar> = bars.collect();
+    let sink = SqliteSink::open(&path).unwrap();
+    for batch in bars.chunks(100) {
+        write(&sink, batch.to_vec()).unwrap();
+    }
+    let key = |bar: &Bar| (bar.vendor.to_string(), bar.symbol.to_string(), bar.timeframe.to_string(), bar.ts);
+    bars.sort_by_key(key);
+    assert_eq!(stored(&path), bars);
+}
+
 // Sabotage: `DO NOTHING` instead of `DO UPDATE`, or leave one column out of the update: red.
 #[test]
 fn the_last_update_of_a_key_wins_and_repeating_changes_nothing() {
