@@ -20,6 +20,7 @@ mod command;
 mod csv;
 mod feed;
 mod findings;
+mod frames;
 mod header;
 mod inputs;
 mod levels;
