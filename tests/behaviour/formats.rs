@@ -461,6 +461,33 @@ fn a_container_that_is_cut_off_gives_what_is_there_and_says_which_file_it_was() 
 }
 
 #[test]
+fn padding_behind_gzip_is_nothing_and_anything_else_there_is_named_after_the_rows_before() {
+    // Red if zeros, as tapes leave them, are called a file that was cut off, or if what stands in front of rubbish is lost:
+    // the last line, which has no end, and rows that waited to know which number is the month.
+    let text = "date,open,high,low,close\n1/2/2024,1,1,1,1\n1/13/2024,1,1,1,1";
+    let packed = gzip(text.as_bytes());
+    let options = ["--symbol", "ES", "--timeframe", "1d"];
+    for (behind, code) in [(&[0; 512][..], 0), (b"\0\0rubbish", 2)] {
+        for piped_in in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let bytes = [&packed[..], behind].concat();
+            fs::write(dir.path().join("bars.csv.gz"), &bytes).unwrap();
+            let output = match piped_in {
+                true => piped(dir.path(), &options, &bytes),
+                false => run(dir.path(), &[&options[..], &["bars.csv.gz"]].concat()),
+            };
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(code), "{said}");
+            if code == 2 {
+                assert_eq!(bars(dir.path()).len(), 2);
+                assert!(said.contains("leave the rest out, as in `gzip -dcq FILE | mds ingest ... -`"), "{said}");
+                assert_eq!(said.lines().filter(|line| line.contains("error: ")).count(), 1, "{said}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_in_one_line_that_helps() {
     let dir = tempfile::tempdir().unwrap();
     let utf16: Vec<u8> = "date,open\n".encode_utf16().flat_map(u16::to_le_bytes).collect();

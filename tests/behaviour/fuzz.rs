@@ -360,16 +360,29 @@ fn rows_of(text: &[u8], findings: &Findings) -> Option<usize> {
     }
 }
 
-/// As `gzip` or `zstd` pack it, with every second one damaged once more.
+/// As `gzip` or `zstd` pack it, sometimes in two, with what may stand between and behind, and every second one damaged once
+/// more.
 fn packed(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
-    let mut bytes = match random.random_range(0..2) {
-        0 => {
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            gzip.write_all(&text).unwrap();
-            gzip.finish().unwrap()
-        }
-        _ => zstd::bulk::compress(&text, 1).unwrap(),
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    let gzip: Pack = |text| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).unwrap();
+        gzip.finish().unwrap()
     };
+    let zstd: Pack = |text| zstd::bulk::compress(text, 1).unwrap();
+    // Padding, and a frame to be skipped.
+    let ways: [(Pack, &[u8]); 2] = [(gzip, &[0; 40]), (zstd, b"\x5a\x2a\x4d\x18\x02\0\0\0ab")];
+    let (pack, filler) = ways[random.random_range(0..2)];
+    let middle = if random.random_bool(0.3) { random.random_range(0..=text.len()) } else { text.len() };
+    let mut bytes = Vec::new();
+    for part in [&text[..middle], &text[middle..]] {
+        if bytes.is_empty() || !part.is_empty() {
+            bytes.extend(pack(part));
+        }
+        if random.random_bool(0.2) {
+            bytes.extend(filler);
+        }
+    }
     if random.random() {
         for _ in 0..random.random_range(1..=3) {
             damage(&mut bytes, &[], random);

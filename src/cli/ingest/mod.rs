@@ -25,6 +25,7 @@ mod header;
 mod inputs;
 mod levels;
 mod lines;
+mod members;
 mod missing;
 mod named;
 mod object;
@@ -191,8 +192,8 @@ impl<R: Read> BarReader<R> {
     /// # Errors
     /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
     /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a
-    /// zip that can be read only once. Packed data that are cut off or damaged are an input that fails: the rows before
-    /// were handed over.
+    /// zip that can be read only once, or something else follows the gzip data. Packed data that are cut off or damaged are
+    /// an input that fails: the rows before were handed over.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
@@ -209,7 +210,15 @@ impl<R: Read> BarReader<R> {
             return Ok(true);
         }
         self.finish(chunk)?;
-        Ok(self.rows.has_settled())
+        if self.rows.has_settled() {
+            return Ok(true);
+        }
+        match self.input.rubbish() {
+            None => Ok(false),
+            // What was whole goes first.
+            Some(_) if !chunk.is_empty() => Ok(true),
+            Some(error) => Err(error),
+        }
     }
 
     /// Returns how many bytes of the input have been read, packed as they are.
