@@ -171,12 +171,18 @@ impl Fault {
                 format!("expected a time such as 2024-01-02, 2024-01-02T14:30:00Z or an epoch, got {text}")
             }
             Self::NoSuchTime => format!("expected a date and time that exist, got {text}"),
+            Self::Digits(digits) if text.0.starts_with('-') => format!(
+                "expected seconds before 1970 as an integer of 9-10 digits, or 12-13 (ms), 15-16 (us) or 18-19 (ns), got \
+                 {text} with {digits}"
+            ),
             Self::Digits(digits) => format!(
                 "expected an integer of 8 digits (YYYYMMDD), 9-10 (seconds since 1970), 12-13 (ms), 15-16 (us) or \
                  18-19 (ns), got {text} with {digits}"
             ),
             Self::TooFine => format!("expected whole microseconds, got {text}, which is finer and is not cut"),
-            Self::OutOfRange => format!("expected a time within the years 1 to 9999, got {text}"),
+            Self::OutOfRange => {
+                format!("expected a time from {} to {}, got {text}", Timestamp::MIN, Timestamp::MAX)
+            }
         })
     }
 }
@@ -440,7 +446,10 @@ mod tests {
                       18-19 (ns), got ";
         let exist = "expected a date and time that exist, got ";
         let fine = "expected whole microseconds, got ";
-        let range = "expected a time within the years 1 to 9999, got ";
+        let negative =
+            "expected seconds before 1970 as an integer of 9-10 digits, or 12-13 (ms), 15-16 (us) or 18-19 (ns), got ";
+        // Sabotage: speak of whole years, in which the last days of 9999 are.
+        let range = "expected a time from 0001-01-01T00:00:00Z to 9999-12-30T21:59:59.999999Z, got ";
         for (text, expected) in [
             ("", shape),
             ("-", shape),
@@ -470,7 +479,7 @@ mod tests {
             ("1704205800123456001", fine),
             ("1", digits),
             ("1234567", digits),
-            ("-20240102", digits),
+            ("-20240102", negative),
             ("12345678901", digits),
             ("20240102143000", digits),
             ("12345678901234567", digits),

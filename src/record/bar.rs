@@ -168,7 +168,8 @@ impl Record for Bar {
             self.vendor = Self::normal_vendor(&self.vendor)?;
         }
         if !self.ts.has_text() {
-            return Err(Invalid::new("ts", format!("expected a time within the years 1 to 9999, got {}", self.ts)));
+            let (first, last) = (Timestamp::MIN, Timestamp::MAX);
+            return Err(Invalid::new("ts", format!("expected a time from {first} to {last}, got {}", self.ts)));
         }
         self.check_prices()?;
         if let Some(volume) = self.volume
@@ -378,7 +379,7 @@ mod tests {
             (|bar: &mut Bar| bar.volume = Some(f64::INFINITY), "volume: expected a finite number from 0, got inf"),
             (
                 |bar: &mut Bar| bar.ts = Timestamp::from_micros(i64::MAX),
-                "ts: expected a time within the years 1 to 9999, got 9223372036854775807us",
+                "ts: expected a time from 0001-01-01T00:00:00Z to 9999-12-30T21:59:59.999999Z, got 9223372036854775807us",
             ),
         ] as [(fn(&mut Bar), &str); 8]
         {

@@ -617,14 +617,19 @@ fn a_second_header_is_passed_over_or_refused_but_never_read_by_the_first() {
 }
 
 #[test]
-fn twelve_digits_that_may_be_a_date_are_not_taken_for_an_epoch() {
-    // Red if a minute of 2024 is loaded as one of 1976.
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("compact.csv"), "time,open,high,low,close\n202401020930,1,2,0.5,1.5\n").unwrap();
-    let options = ["--symbol", "A", "--timeframe", "1m"];
-    let output = run(dir.path(), &[&options[..], &["compact.csv"]].concat());
-    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("--ts-format %Y%m%d%H%M"), "{}", stderr(&output));
-    let output = run(dir.path(), &[&options[..], &["--ts-format", "%Y%m%d%H%M", "compact.csv"]].concat());
-    assert_eq!(loaded(&output, dir.path()), ["A 1m 2024-01-02T09:30:00Z 1 2 0.5 1.5 -"]);
+fn digits_that_may_be_a_date_are_not_taken_for_an_epoch() {
+    // Red if a minute of 2024 is loaded as one of 1976, or an hour of 2024 as a second of 2034.
+    for (time, format, bar) in [
+        ("202401020930", "%Y%m%d%H%M", "A 1m 2024-01-02T09:30:00Z 1 2 0.5 1.5 -"),
+        ("2024010209", "%Y%m%d%H", "A 1m 2024-01-02T09:00:00Z 1 2 0.5 1.5 -"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("compact.csv"), format!("time,open,high,low,close\n{time},1,2,0.5,1.5\n")).unwrap();
+        let options = ["--symbol", "A", "--timeframe", "1m"];
+        let output = run(dir.path(), &[&options[..], &["compact.csv"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(&format!("--ts-format {format} ")), "{}", stderr(&output));
+        let output = run(dir.path(), &[&options[..], &["--ts-format", format, "compact.csv"]].concat());
+        assert_eq!(loaded(&output, dir.path()), [bar]);
+    }
 }

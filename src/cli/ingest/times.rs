@@ -242,9 +242,12 @@ impl Times {
             let (written, zone) = format.read(text)?;
             return self.decide(written, zone.as_ref(), session, text).map(known);
         }
-        if is_compact(text) {
+        let compact = compact_format(text);
+        if let Some(format) = compact.filter(|_| text.len() < 14) {
             let message = format!("time: expected a date or an epoch, got {}, which may be either", Quoted(text));
-            return Err(Problem::from(message).of_file("give --ts-format %Y%m%d%H%M if it is a date and a time"));
+            let otherwise = if text.len() == 10 { ", or --ts-format %s if it is in seconds" } else { "" };
+            let advice = format!("give --ts-format {format} if it is a date and a time{otherwise}");
+            return Err(Problem::from(message).of_file(advice));
         }
         match Written::parse(text) {
             Ok(written) => self.decide(written, None, session, text).map(known),
@@ -261,7 +264,10 @@ impl Times {
                 }
                 Err(say_shape(text).into())
             }
-            Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => Err(Problem::from(say(fault, text)).of_file("")),
+            Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => {
+                let advice = compact.map(|format| format!("give --ts-format {format}")).unwrap_or_default();
+                Err(Problem::from(say(fault, text)).of_file(advice))
+            }
             Err(fault) => Err(say(fault, text).into()),
         }
     }
@@ -391,15 +397,25 @@ fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
     }
 }
 
-/// Returns whether these are twelve digits that are a date and a time of the years 1900 to 2099 as `YYYYMMDDHHMM`. As
-/// milliseconds all of them are moments of 1976, of which nobody has bars by the millisecond.
-fn is_compact(text: &str) -> bool {
-    if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return false;
+/// Returns the format of digits that are a date and a time of the years 1900 to 2099 with nothing between them:
+/// `YYYYMMDDHH`, with minutes or seconds behind it.
+///
+/// As seconds the first are moments of 2030 to 2036, one in a hundred of that time, and as milliseconds those with minutes
+/// are moments of 1976: hardly anybody has bars of these, and many have bars of those. With seconds they are no epoch.
+fn compact_format(text: &str) -> Option<&'static str> {
+    let format = match text.len() {
+        10 => "%Y%m%d%H",
+        12 => "%Y%m%d%H%M",
+        14 => "%Y%m%d%H%M%S",
+        _ => return None,
+    };
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
     }
-    let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(0);
+    let number = |range: std::ops::Range<usize>| text.get(range).map_or(0, |digits| digits.parse::<u32>().unwrap_or(0));
     let is_date = (1900..2100).contains(&number(0..4)) && (1..13).contains(&number(4..6));
-    is_date && (1..32).contains(&number(6..8)) && number(8..10) < 24 && number(10..12) < 60
+    let is_time = is_date && number(8..10) < 24 && number(10..12) < 60 && number(12..14) < 60;
+    (is_time && (1..32).contains(&number(6..8))).then_some(format)
 }
 
 fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {

@@ -140,3 +140,41 @@ fn a_time_of_twelve_hours_is_refused_with_the_format_that_reads_it() {
     let all = read_with("ts,open,high,low,close\n01/13/2024 noon,3,4,2.5,3.5\n", minutes()).unwrap();
     assert!(rejections(&all)[0].1.ends_with("; --ts-format reads other forms"));
 }
+
+// Sabotage: read ten digits as seconds, or fourteen without a word about the option: an hour of 2024 is one of 2034.
+#[test]
+fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_them() {
+    for (time, format, otherwise, read) in [
+        ("2024010214", "%Y%m%d%H", ", or --ts-format %s if it is in seconds", "2024-01-02T14:00:00Z"),
+        ("1999123123", "%Y%m%d%H", ", or --ts-format %s if it is in seconds", "1999-12-31T23:00:00Z"),
+        ("202401021405", "%Y%m%d%H%M", "", "2024-01-02T14:05:00Z"),
+    ] {
+        let text = format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n");
+        assert_eq!(
+            read_with(&text, minutes()).expect_err(time).to_string(),
+            format!(
+                "line 2: time: expected a date or an epoch, got \"{time}\", which may be either: give --ts-format {format} \
+                 if it is a date and a time{otherwise}"
+            )
+        );
+        let all = read_with(&text, ReadOptions { ts_format: Some(format.parse().unwrap()), ..minutes() }).unwrap();
+        assert_eq!(all.bars[0].ts.to_string(), read);
+    }
+    let text = "ts,open,high,low,close\n20240102140506,3,4,2.5,3.5\n";
+    let error = read_with(text, minutes()).unwrap_err().to_string();
+    assert!(error.ends_with("with 14: give --ts-format %Y%m%d%H%M%S"), "{error}");
+    let text = "ts,open,high,low,close\n2024010214,3,4,2.5,3.5\n";
+    let seconds = ReadOptions { ts_format: Some("%s".parse().unwrap()), ..minutes() };
+    assert_eq!(read_with(text, seconds).unwrap().bars[0].ts.to_string(), "2034-02-20T01:03:34Z");
+    // No month, day or hour: seconds, and one of the years of which there are bars is never anything else.
+    for (time, read) in [
+        ("2024130214", "2034-02-21T10:23:34Z"),
+        ("2024013200", "2034-02-20T01:53:20Z"),
+        ("2024010224", "2034-02-20T01:03:44Z"),
+        ("1899123123", "2030-03-07T14:12:03Z"),
+        ("1767225600", "2026-01-01T00:00:00Z"),
+    ] {
+        let all = read_with(format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n"), minutes()).unwrap();
+        assert_eq!(all.bars[0].ts.to_string(), read, "{time}");
+    }
+}
