@@ -633,3 +633,44 @@ fn digits_that_may_be_a_date_are_not_taken_for_an_epoch() {
         assert_eq!(loaded(&output, dir.path()), [bar]);
     }
 }
+
+#[test]
+fn a_row_whose_two_times_are_two_moments_or_that_lacks_its_time_of_day_is_not_loaded() {
+    // Red if the first of two times counts whatever the other says, or a date alone is midnight among times of day.
+    let options = ["--symbol", "A", "--timeframe", "1m"];
+    let row = |time: &str| format!("{{{time},\"open\":1,\"high\":2,\"low\":0.5,\"close\":1.5}}\n");
+    for (name, text, more, code, bars_stored, said) in [
+        (
+            "two.csv",
+            "datetime,timestamp,open,high,low,close\n2024-01-02 09:30,1704205800,1,2,0.5,1.5\n".to_owned(),
+            &[][..],
+            2,
+            0,
+            "give --map ts=COLUMN with the one that counts, or --tz",
+        ),
+        (
+            "two.csv",
+            "datetime,timestamp,open,high,low,close\n2024-01-02 09:30,1704205800,1,2,0.5,1.5\n".to_owned(),
+            &["--map", "ts=timestamp"],
+            0,
+            1,
+            "",
+        ),
+        (
+            "lacks.ndjson",
+            row(r#""date":"2024-01-02","time":"09:30""#) + &row(r#""date":"2024-01-02""#),
+            &[],
+            65,
+            1,
+            "lacks.ndjson:2: time: expected a time of day beside \"2024-01-02\" as on line 1, got none",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
+        let output = run(dir.path(), &[&options[..], more, &[name]].concat());
+        let all = format!("{}{}", stderr(&output), String::from_utf8_lossy(&output.stdout));
+        assert_eq!(output.status.code(), Some(code), "{all}");
+        assert!(all.contains(said), "{all}");
+        assert_eq!(if code == 2 { 0 } else { bars(dir.path()).len() }, bars_stored, "{all}");
+    }
+}

@@ -14,6 +14,8 @@ pub(super) enum Role {
     Date,
     /// A time of day if there is a date, else a whole time.
     Clock,
+    /// One more whole time: it has to name the same moment.
+    OtherTime,
     Open,
     High,
     Low,
@@ -30,7 +32,7 @@ pub(super) const ROLES: usize = Role::Vendor as usize + 1;
 impl Role {
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Time | Self::Date | Self::Clock => "time",
+            Self::Time | Self::Date | Self::Clock | Self::OtherTime => "time",
             Self::Open => "open",
             Self::High => "high",
             Self::Low => "low",

@@ -17,6 +17,7 @@ const KLINE_COLUMNS: usize = 12;
 /// The columns of a kline by place; the rest is of no interest.
 const KLINE: [Role; 6] = [Role::Time, Role::Open, Role::High, Role::Low, Role::Close, Role::Volume];
 const KLINE_CLOSE_TIME: usize = 6;
+const TIMES: [Role; 3] = [Role::Time, Role::Date, Role::Clock];
 const PRICES: [Role; 4] = [Role::Open, Role::High, Role::Low, Role::Close];
 
 /// Where the cells of a row are.
@@ -179,8 +180,12 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
             None => *first = Some(index),
             // In klines `T` is the end, beside `t` for the beginning.
             Some(before) if role == Role::Time && names[before] == "T" => *first = Some(index),
-            // Two whole times say the same; of two prices one would be lost.
-            Some(_) if role == Role::Time => {}
+            // And `T` is the end where `t` came first. Any other whole time has to say the same.
+            Some(_) if role == Role::Time => {
+                let other = &mut roles[Role::OtherTime as usize];
+                *other = other.or(Some(index).filter(|_| *name != "T"));
+            }
+            // Of two prices one would be lost.
             Some(before) => {
                 let message = format!(
                     "expected one {} column, got two: column {} ({}) and column {} ({})",
@@ -204,9 +209,7 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
         return Err(NoHeader { message, likeness: 1, is_row: true });
     }
     check_map(&roles, names, rows).map_err(|message| NoHeader::new(message, likeness))?;
-    if roles[Role::Time as usize].is_some() {
-        (roles[Role::Date as usize], roles[Role::Clock as usize]) = (None, None);
-    } else if roles[Role::Date as usize].is_none() && roles[Role::Clock as usize].is_none() && names[0].is_empty() {
+    if TIMES.into_iter().all(|role| roles[role as usize].is_none()) && names[0].is_empty() {
         // As pandas writes an index of times.
         roles[Role::Time as usize] = Some(0);
     }
@@ -219,8 +222,11 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
     check_columns(&roles, names).map_err(|message| NoHeader::new(message, likeness))?;
     let dialect = dialect_of(names, volume_has_currency);
     rows.set_dialect(dialect);
+    let has_time = roles[Role::Time as usize].is_some();
     for (index, name) in names.iter().enumerate() {
-        if !roles.contains(&Some(index)) && !name.is_empty() {
+        // What only has to agree with the time is not used either.
+        let agrees = [Role::OtherTime, Role::Date, Role::Clock].iter().any(|role| roles[*role as usize] == Some(index));
+        if (!roles.contains(&Some(index)) || has_time && agrees) && !name.is_empty() {
             rows.ignore(name);
         }
     }
@@ -312,7 +318,7 @@ fn check_map(roles: &[Option<usize>; ROLES], names: &[&str], rows: &Rows) -> Res
 fn check_columns(roles: &[Option<usize>; ROLES], names: &[&str]) -> Result<(), String> {
     let has = |role: Role| roles[role as usize].is_some();
     let mut missing = Vec::new();
-    if !has(Role::Time) && !has(Role::Date) && !has(Role::Clock) {
+    if !TIMES.into_iter().any(has) {
         missing.push("ts");
     }
     missing.extend(PRICES.into_iter().filter(|role| !has(*role)).map(Role::name));

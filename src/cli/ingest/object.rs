@@ -126,19 +126,27 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
                 fields.ignored.push(name);
                 continue;
             };
-            let slot = &mut fields.values[role as usize];
-            let is_end = role == Role::Time && fields.time_is_end;
-            if slot.is_some() && !is_end {
-                match role {
-                    Role::Time => fields.ignored.push(name),
-                    role => fields.problem = Some(format!("expected one field for {}, got two", role.name())),
+            let has = |role: Role| fields.values[role as usize].is_some();
+            let role = match role {
+                Role::Time if has(role) && !fields.time_is_end => {
+                    if name == "T" || has(Role::OtherTime) {
+                        fields.ignored.push(name);
+                        continue;
+                    }
+                    fields.ignored.push(name.clone());
+                    Role::OtherTime
                 }
-                continue;
-            }
-            if role == Role::Time {
-                fields.time_is_end = name == "T";
-            }
-            *slot = Some(match value.get() {
+                Role::Time => {
+                    fields.time_is_end = name == "T";
+                    role
+                }
+                role if has(role) => {
+                    fields.problem = Some(format!("expected one field for {}, got two", role.name()));
+                    continue;
+                }
+                role => role,
+            };
+            fields.values[role as usize] = Some(match value.get() {
                 "null" => Cow::Borrowed(""),
                 raw if raw.starts_with('"') => serde_json::from_str::<Text<'de>>(raw).map_err(de::Error::custom)?.0,
                 raw => {

@@ -43,6 +43,10 @@ pub(super) struct Cells<'a> {
     pub(super) time: &'a str,
     /// The time of day in a cell of its own.
     pub(super) clock: Option<&'a str>,
+    /// The time is a date, and there is no cell for a time of day.
+    pub(super) is_bare: bool,
+    /// What names the same moment once more, with its time of day if that has a cell of its own.
+    pub(super) again: Option<(&'a str, Option<&'a str>)>,
     pub(super) open: &'a str,
     pub(super) high: &'a str,
     pub(super) low: &'a str,
@@ -58,14 +62,18 @@ impl<'a> Cells<'a> {
     /// before a date with its time of day, and a time of day that stands alone is a whole time.
     pub(super) fn by_role(optional: impl Fn(Role) -> Option<&'a str>) -> Self {
         let cell = |role: Role| optional(role).unwrap_or_default();
-        let (time, clock) = match (optional(Role::Time), optional(Role::Date)) {
-            (Some(time), _) => (time, None),
-            (None, Some(date)) => (date, optional(Role::Clock)),
-            (None, None) => (cell(Role::Clock), None),
+        let (other, date) = (optional(Role::OtherTime), optional(Role::Date));
+        let dated = date.map(|date| (date, optional(Role::Clock)));
+        let (time, clock, again) = match (optional(Role::Time), dated) {
+            (Some(time), dated) => (time, None, other.map(|other| (other, None)).or(dated)),
+            (None, Some((date, clock))) => (date, clock, None),
+            (None, None) => (cell(Role::Clock), None, None),
         };
         Self {
             time,
             clock,
+            is_bare: optional(Role::Time).is_none() && date.is_some() && clock.is_none(),
+            again,
             open: cell(Role::Open),
             high: cell(Role::High),
             low: cell(Role::Low),
@@ -92,6 +100,7 @@ pub(super) struct Rows {
     dialect: Option<Dialect>,
     stage: Stage,
     days: Days,
+    clocks: Clocks,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
     /// Whether the first row has shown which columns there are.
@@ -152,6 +161,16 @@ struct Days {
     same: u64,
 }
 
+/// Whether rows have a time of day, in a file whose rows say themselves which fields they have: midnight would be a bar that
+/// nobody wrote.
+#[derive(Default)]
+struct Clocks {
+    /// The line of the first row with one.
+    with: Option<u64>,
+    /// The line of the first bar of less than a day that has only a date.
+    bare: Option<u64>,
+}
+
 struct Guess {
     missing: Missing,
     month_first: Vec<Timestamp>,
@@ -189,6 +208,7 @@ impl Rows {
             dialect: None,
             stage: Stage::Open,
             days: Days::default(),
+            clocks: Clocks::default(),
             understood: false,
             begun: false,
             ignored: Vec::new(),
@@ -369,11 +389,18 @@ impl Rows {
             close: prices.price("close", cells.close)?,
             volume: if is_absent(cells.volume) { None } else { Some(number("volume", cells.volume)?) },
         };
-        let reading = self.times.read(cells.time, cells.clock, timeframe.is_day_or_more())?;
+        let session = timeframe.is_day_or_more();
+        let mut reading = self.times.read(cells.time, cells.clock, session)?;
+        if let Some(again) = cells.again {
+            reading = self.times.agree(reading, cells.time, again, session)?;
+        }
         if let Reading::Known(ts, _) = reading {
             bar.ts = ts;
         }
         bar.validate().map_err(|invalid| invalid.to_string())?;
+        if !session {
+            self.clocks.look_at(line, cells, &reading)?;
+        }
         Ok(match reading {
             Reading::Known(_, clock) => self.days.look_at(line, bar, clock),
             Reading::Either(either) => Outcome::Undated(Undated { line, bar, either }),
@@ -382,6 +409,7 @@ impl Rows {
 
     fn put(&mut self, outcome: Outcome, chunk: &mut Chunk) -> Result<(), ReadError> {
         self.days.refuse(&outcome)?;
+        self.clocks.refuse()?;
         if !self.understood {
             self.doubt(&outcome)?;
         }
@@ -557,6 +585,37 @@ impl Days {
         match outcome {
             Outcome::SameDay(Rejected { line, message }) if self.same > self.other => Err(ReadError::Refused(format!(
                 "line {line}: {message}: give the timeframe of the rows, such as --timeframe 1m"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Clocks {
+    /// Takes a row of a bar of less than a day, and rejects one that has only a date where others have a time of day.
+    fn look_at(&mut self, line: u64, cells: &Cells<'_>, reading: &Reading) -> Result<(), String> {
+        let clock = match reading {
+            Reading::Known(_, clock) => *clock,
+            Reading::Either(either) => either.clock,
+        };
+        if !cells.is_bare {
+            self.with.get_or_insert(line);
+        } else if clock == Some(Time::midnight()) {
+            if let Some(with) = self.with {
+                let date = Quoted(cells.time);
+                return Err(format!("time: expected a time of day beside {date} as on line {with}, got none"));
+            }
+            self.bare.get_or_insert(line);
+        }
+        Ok(())
+    }
+
+    /// Fails if the first rows have only a date and a later one has more: they were taken for midnight.
+    fn refuse(&self) -> Result<(), ReadError> {
+        match (self.bare, self.with) {
+            (Some(bare), Some(with)) if bare < with => Err(ReadError::Refused(format!(
+                "line {with}: time: expected only a date as on line {bare}, got a time of day too: give each row one, or load \
+                 those of the one kind from a file of their own"
             ))),
             _ => Ok(()),
         }

@@ -237,6 +237,49 @@ impl Times {
         read
     }
 
+    /// Reads what names the same moment as `text`, which was read as `reading`, once more, and settles by it what may have
+    /// two readings. What cannot be read here says nothing.
+    ///
+    /// # Errors
+    /// It names another moment: one of the two is no time of the bar, or the clocks of one stand elsewhere.
+    pub(super) fn agree(
+        &mut self,
+        reading: Reading,
+        text: &str,
+        (again, clock): (&str, Option<&str>),
+        session: bool,
+    ) -> Result<Reading, Problem> {
+        if again.is_empty() {
+            return Ok(reading);
+        }
+        let Ok(Reading::Known(other, other_clock)) = self.read(again, clock, session) else { return Ok(reading) };
+        // In a row of a date alone that is some moment of the day, wherever its clocks stand.
+        let is_day = !session && clock.is_none() && other_clock == Some(Time::midnight());
+        let agrees = |ts: Timestamp| {
+            let hours = (ts.as_micros() - other.as_micros()).div_euclid(3_600_000_000);
+            ts == other || is_day && (-14..24 + 12).contains(&hours)
+        };
+        let ts = match reading {
+            Reading::Known(ts, clock) if agrees(ts) => return Ok(Reading::Known(ts, clock)),
+            Reading::Known(ts, _) => ts,
+            Reading::Either(either) => {
+                let readings = [&either.month_first, &either.day_first].map(|reading| reading.as_ref().ok().copied());
+                let mut agreeing = readings.into_iter().flatten().filter(|ts| agrees(*ts));
+                match (agreeing.next(), agreeing.next()) {
+                    (Some(ts), None) => return Ok(Reading::Known(ts, either.clock)),
+                    (Some(_), Some(_)) => return Ok(Reading::Either(either)),
+                    (None, _) => readings.into_iter().flatten().next().unwrap_or(other),
+                }
+            }
+        };
+        let message = format!(
+            "time: expected one moment in both columns of a time, got {}, which is {ts}, and {}, which is {other}",
+            Quoted(text),
+            Quoted(again)
+        );
+        Err(Problem::from(message).of_file("give --map ts=COLUMN with the one that counts, or --tz"))
+    }
+
     fn read_cell(&self, text: &str, session: bool) -> Result<Reading, Problem> {
         if let Some(format) = &self.format {
             let (written, zone) = format.read(text)?;

@@ -178,3 +178,90 @@ fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_t
         assert_eq!(all.bars[0].ts.to_string(), read, "{time}");
     }
 }
+
+// Sabotage: take the first of two times whatever the other says, or compare only those of the first row.
+#[test]
+fn two_times_of_one_row_name_one_moment_or_the_row_is_rejected() {
+    let header = "timestamp,datetime,open,high,low,close\n";
+    let bar = ",3,4,2.5,3.5\n";
+    let advice = "give --map ts=COLUMN with the one that counts, or --tz";
+    let text = format!("{header}1704205800,2024-01-02 09:30:00{bar}");
+    assert_eq!(
+        read_with(&text, minutes()).unwrap_err().to_string(),
+        format!(
+            "line 2: time: expected one moment in both columns of a time, got \"1704205800\", which is 2024-01-02T14:30:00Z, \
+             and \"2024-01-02 09:30:00\", which is 2024-01-02T09:30:00Z: {advice}"
+        )
+    );
+    for options in [
+        ReadOptions { zone: Some("America/New_York".parse().unwrap()), ..minutes() },
+        ReadOptions { map: "ts=timestamp".parse().unwrap(), ..minutes() },
+    ] {
+        let all = read_with(&text, options).unwrap();
+        assert_eq!((lines(&all), rejections(&all)), (vec!["AAA 1m 2024-01-02T14:30:00Z 3 4 2.5 3.5 -".into()], vec![]));
+        assert_eq!(all.notes, ["ignored columns: datetime"]);
+    }
+    // Among rows that agree it costs only itself, and what is empty or cannot be read says nothing.
+    let text = format!(
+        "{header}1704205800,2024-01-02T14:30Z{bar}1704205860,2024-01-02T14:30Z{bar}1704205920,{bar}1704205980,soon{bar}"
+    );
+    let all = read_with(&text, minutes()).unwrap();
+    assert_eq!(all.bars.len(), 3);
+    assert!(rejections(&all)[0].0 == 3 && rejections(&all)[0].1.starts_with("time: expected one moment"));
+    // What may be read in two ways is settled by the other.
+    let all = read_with(format!("datetime,timestamp,open,high,low,close\n1/4/1999 09:30,922959000{bar}"), minutes());
+    assert_eq!(all.unwrap().bars[0].ts.to_string(), "1999-04-01T09:30:00Z");
+}
+
+// Sabotage: compare a date alone to the minute, or not at all.
+#[test]
+fn a_date_beside_a_whole_time_has_to_be_its_day() {
+    for (options, time, date, clock, agrees) in [
+        // As exchanges write them, with a date of their own: evening in New York, morning in Tokyo.
+        (minutes(), "2024-01-03T00:30:00Z", "2024-01-02", "", true),
+        (minutes(), "2024-01-01T23:30:00Z", "2024-01-02", "", true),
+        (minutes(), "1704205800", "1/2/2024", "", true),
+        // When it was fetched.
+        (minutes(), "2024-06-01T12:00:00Z", "2024-01-02", "", false),
+        (days(), "2024-06-01T12:00:00Z", "2024-01-02", "", false),
+        (days(), "1704153600", "2024-01-02", "", true),
+        (days(), "1704153600", "2024-01-03", "", false),
+        (minutes(), "1704205800", "2024-01-02", "14:30", true),
+        (minutes(), "1704205800", "2024-01-02", "09:30", false),
+        (minutes(), "1546300800", "2019-01-01 12-AM", "", true),
+    ] {
+        let columns = if clock.is_empty() { ("", String::new()) } else { ("time,", format!("{clock},")) };
+        let text = format!("timestamp,date,{}open,high,low,close\n{time},{date},{}3,4,2.5,3.5\n", columns.0, columns.1);
+        let json_clock = if clock.is_empty() { String::new() } else { format!(r#""time":"{clock}","#) };
+        let json =
+            format!(r#"{{"date":"{date}",{json_clock}"timestamp":"{time}","open":3,"high":4,"low":2.5,"close":3.5}}"#);
+        for text in [&text, &json] {
+            let read = read_with(text, options.clone());
+            assert_eq!(read.is_ok_and(|all| all.bars.len() == 1), agrees, "{text}");
+        }
+    }
+}
+
+// Sabotage: take a row without the time of day that the others have for one of midnight.
+#[test]
+fn an_object_without_the_time_of_day_that_others_have_is_rejected() {
+    let row = |time: &str| format!("{{{time},\"open\":3,\"high\":4,\"low\":2.5,\"close\":3.5}}\n");
+    let [clock, bare, whole] =
+        [r#""date":"2024-01-02","time":"09:30""#, r#""date":"2024-01-02""#, r#""ts":1704205800"#];
+    for first in [clock, whole] {
+        let all = read_with(row(first) + &row(bare) + &row(first), minutes()).unwrap();
+        let message = r#"time: expected a time of day beside "2024-01-02" as on line 1, got none"#;
+        assert_eq!((all.bars.len(), rejections(&all)), (2, vec![(2, message)]));
+        let error = read_with(row(bare) + &row(first), minutes()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("line 2: time: expected only a date as on line 1, got a time of day too: "),
+            "{error}"
+        );
+    }
+    let next = row(r#""date":"2024-01-03""#);
+    assert_eq!(read_with(row(clock) + &next, days()).unwrap().bars.len(), 2, "a day has no time of day");
+    // Alone it is what it was, and so is a date with its time of day in one.
+    assert_eq!(read_with(row(bare), minutes()).unwrap().bars.len(), 1);
+    let whole_date = r#""date":"2024-01-02 09:31""#;
+    assert_eq!(read_with(row(clock) + &row(whole_date), minutes()).unwrap().bars.len(), 2);
+}
