@@ -493,8 +493,10 @@ fn a_terminal_shows_file_bytes_rate_and_level() {
     let dir = tempfile::tempdir().unwrap();
     let lock = empty_store(dir.path());
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    fs::copy(SP500, dir.path().join("sp500.csv")).unwrap();
-    let load = format!("'{}' ingest --symbol SPX --timeframe 1d sp500.csv sp500.csv", env!("CARGO_BIN_EXE_mds"));
+    for name in ["sp500.csv", "again.csv"] {
+        fs::copy(SP500, dir.path().join(name)).unwrap();
+    }
+    let load = format!("'{}' ingest --symbol SPX --timeframe 1d sp500.csv again.csv", env!("CARGO_BIN_EXE_mds"));
 
     // `script` runs a command at a terminal of its own; it is part of every Debian.
     let mut script = in_dir(Command::new("timeout"), dir.path());
@@ -633,6 +635,8 @@ fn directories_and_patterns_stand_for_their_files_in_a_stable_order() {
         // The order is that of the words: of two rows for one bar the later wins.
         (&["data/b*", "data/a.csv"], &["data/b.csv", "data/a.csv"], 1.0),
         (&["data/**/*.csv"], &["data/a.csv", "data/b.csv", "data/older/d.csv"], 4.0),
+        // What comes twice is read once, where its rows would have won.
+        (&["data/?.csv", "./data/a.csv"], &["data/b.csv", "./data/a.csv"], 1.0),
     ] {
         let output = run(dir.path(), &[&["--symbol", "ES", "--timeframe", "1m", "--json"], words].concat());
         assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
