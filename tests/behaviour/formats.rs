@@ -674,3 +674,43 @@ fn a_row_whose_two_times_are_two_moments_or_that_lacks_its_time_of_day_is_not_lo
         assert_eq!(if code == 2 { 0 } else { bars(dir.path()).len() }, bars_stored, "{all}");
     }
 }
+
+#[test]
+fn a_zip_whose_name_contradicts_what_is_in_it_is_refused_with_both_names() {
+    // Red if the outer name counts: hours of one symbol would be days of another. On standard input only options can.
+    let zip = |member: &str| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file(member, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"open_time,open,high,low,close\n1704153600000,1,2,0.5,1.5\n").unwrap();
+        zip.finish().unwrap().into_inner()
+    };
+    let refused = |given: &str, who: &str| {
+        format!(
+            "expected bars of {given} as {who} says, got \"x/ETHUSDT-1h-2024-01.csv\" in the zip: rename what is wrong, or load \
+             it as what it is, with `unzip -p ZIP | mds ingest --symbol ETHUSDT --timeframe 1h -`"
+        )
+    };
+    let bytes = zip("x/ETHUSDT-1h-2024-01.csv");
+    for (name, options, expected) in [
+        ("BTCUSDT-1d-2024-01.zip", &[][..], refused("BTCUSDT", "the file's name")),
+        ("ETHUSDT-1d-2024-01.zip", &[], refused("1d", "the file's name")),
+        ("bars.zip", &["--symbol", "ETHUSDT", "--timeframe", "1d"], refused("1d", "--timeframe")),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), &bytes).unwrap();
+        assert_eq!(refusal(dir.path(), options, name), expected, "{name}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = piped(dir.path(), &["--symbol", "BTC", "--timeframe", "1h"], &bytes);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(&refused("BTC", "--symbol")), "{}", stderr(&output));
+    for (name, member) in [("ETHUSDT-1h-2024-01.zip", "ETHUSDT-1h-2024-01.csv"), ("ETHUSDT-1h-2024-01.zip", "bars.csv")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), zip(member)).unwrap();
+        assert_eq!(
+            loaded(&run(dir.path(), &["--symbol", "ETH/USDT", name]), dir.path()),
+            ["ETH/USDT 1h 2024-01-02T00:00:00Z 1 2 0.5 1.5 -"]
+        );
+    }
+}

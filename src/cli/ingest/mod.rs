@@ -204,6 +204,9 @@ impl<R: Read> BarReader<R> {
             // The next read can block for long: better a guess from a few rows now than a better one some day.
             self.rows.report_missing()?;
             self.at_end = self.buffer.fill(&mut self.input)? == 0;
+            if let Some(member) = self.input.member() {
+                self.rows.check_member(member)?;
+            }
             self.take_buffered(chunk)?;
         }
         if !self.at_end || chunk.is_full() {

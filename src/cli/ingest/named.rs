@@ -2,8 +2,11 @@
 
 use smol_str::SmolStr;
 
-use super::ReadOptions;
-use crate::record::{Bar, Timeframe};
+use super::{ReadOptions, shell_quote};
+use crate::{
+    quoted::Quoted,
+    record::{Bar, Timeframe},
+};
 
 /// The endings that are no part of a name, packed or not.
 const ENDINGS: [&str; 12] =
@@ -51,6 +54,27 @@ pub(super) fn settle(options: &ReadOptions) -> Result<Settled, String> {
         _ => {}
     }
     Ok(Settled { symbol, timeframe })
+}
+
+/// Says how the name of a file in a zip contradicts what holds for the zip, which may be of another symbol or length.
+pub(super) fn check_member(
+    member: &str,
+    symbol: Option<&(SmolStr, &'static str)>,
+    timeframe: Option<&(Timeframe, &'static str)>,
+) -> Result<(), String> {
+    let Some((text, interval)) = symbol_interval_date(stem(member)) else { return Ok(()) };
+    let Ok(name) = Bar::normal_symbol(text) else { return Ok(()) };
+    let symbol = symbol.filter(|(given, _)| !is_alike(given, &name)).map(|(given, who)| (given.to_string(), who));
+    let timeframe = timeframe.filter(|(given, _)| *given != interval).map(|(given, who)| (given.to_string(), who));
+    match symbol.or(timeframe) {
+        None => Ok(()),
+        Some((given, who)) => Err(format!(
+            "expected bars of {given} as {who} says, got {} in the zip: rename what is wrong, or load it as what it is, with \
+             `unzip -p ZIP | mds ingest --symbol {} --timeframe {interval} -`",
+            Quoted(member),
+            shell_quote(&name),
+        )),
+    }
 }
 
 /// Returns the file's name without its folder and its endings.

@@ -95,6 +95,8 @@ pub(super) struct Rows {
     prices: Prices,
     map: ColumnMap,
     name: String,
+    /// The name of what is in a zip, once it was looked at.
+    member: Option<String>,
     /// What is wrong with the options for this file.
     refusal: Option<String>,
     dialect: Option<Dialect>,
@@ -204,6 +206,7 @@ impl Rows {
             prices: Prices::Plain,
             map: options.map,
             name: options.name,
+            member: None,
             refusal,
             dialect: None,
             stage: Stage::Open,
@@ -218,6 +221,15 @@ impl Rows {
     /// Fails if the options contradict the file's name.
     pub(super) fn check_options(&mut self) -> Result<(), ReadError> {
         self.refusal.take().map_or(Ok(()), |refusal| Err(ReadError::Refused(refusal)))
+    }
+
+    /// Fails if the name of what is in a zip contradicts the zip's own, or the options.
+    pub(super) fn check_member(&mut self, member: &str) -> Result<(), ReadError> {
+        if self.member.is_none() {
+            named::check_member(member, self.fixed_symbol(), self.fixed_timeframe()).map_err(ReadError::Refused)?;
+            self.member = Some(member.to_owned());
+        }
+        Ok(())
     }
 
     /// Says who wrote the file, before its first row: from then on its cells mean what they mean there.

@@ -104,6 +104,14 @@ impl<R: Read> Unpacked<R> {
         }
     }
 
+    /// Returns the name of the file in a zip, once it was read from.
+    pub(super) fn member(&self) -> Option<&str> {
+        match &self.state {
+            State::Zip(member) => member.name(),
+            _ => None,
+        }
+    }
+
     /// Says what follows the packed data, once they have ended, if it is not what may stand there.
     pub(super) fn rubbish(&self) -> Option<ReadError> {
         match &self.state {

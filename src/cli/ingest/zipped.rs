@@ -92,6 +92,11 @@ impl<R: BufRead> Member<R> {
         }
     }
 
+    /// Returns the name of the file in it, once that has begun.
+    pub(super) fn name(&self) -> Option<&str> {
+        Some(&*self.name).filter(|name| !name.is_empty())
+    }
+
     /// Reads some of what is in the file; 0 at its end, which is checked against what the zip says.
     pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         loop {
