@@ -699,15 +699,16 @@ impl<T: Clone + PartialEq + fmt::Display> Given<T> {
     }
 
     fn resolve(&mut self, cell: Option<&str>) -> Result<T, String> {
-        let cell = cell.filter(|cell| !cell.is_empty());
-        let Some(cell) = cell else {
-            let otherwise = self.fixed.as_ref().map(|(value, _)| value).or(self.default.as_ref());
-            return otherwise.cloned().ok_or_else(|| format!("{0}: expected a {0}, got none", self.name));
-        };
+        let cell = cell.unwrap_or_default();
         if let Some((last, value)) = &self.last
             && last == cell
         {
             return Ok(value.clone());
+        }
+        if cell.is_empty() || NO_NAMES.contains(&cell) {
+            let otherwise = self.fixed.as_ref().map(|(value, _)| value).or(self.default.as_ref());
+            let written = if cell.is_empty() { String::new() } else { format!(" ({})", Quoted(cell)) };
+            return otherwise.cloned().ok_or_else(|| format!("{0}: expected a {0}, got none{written}", self.name));
         }
         let value = (self.parse)(cell)?;
         if let Some((fixed, who)) = &self.fixed
@@ -746,6 +747,9 @@ fn record_type(text: &str) -> Result<Timeframe, String> {
         other => Err(format!("rtype: expected 32 (1s), 33 (1m), 34 (1h) or 35 (1d), got {}", Quoted(other))),
     }
 }
+
+/// What programs write where there is no name. Other than for a number the letters count: NAN, NULL and NA are tickers.
+const NO_NAMES: [&str; 8] = ["NaN", "nan", "null", "None", "<NA>", "N/A", "n/a", "#N/A"];
 
 /// Returns whether a cell is one of the usual ways to write that there is nothing.
 pub(super) fn is_absent(cell: &str) -> bool {

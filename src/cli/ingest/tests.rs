@@ -296,6 +296,25 @@ fn a_line_that_contradicts_an_option_is_rejected_naming_both() {
     assert_eq!(rejections(&all), [(6, "timeframe: expected a timeframe, got none")]);
 }
 
+// Sabotage: take every word for a symbol, or every one that is no number for none: NAN and NA are traded.
+#[test]
+fn what_is_written_where_there_is_no_symbol_is_none() {
+    let text = |symbol: &str| format!("symbol,date,open,high,low,close\n{symbol},2024-01-02,2,4,1,3\n");
+    let by_column = ReadOptions { symbol: None, ..es() };
+    for none in ["NaN", "nan", "null", "None", "<NA>", "N/A", "n/a", "#N/A", " NaN "] {
+        let message = format!("symbol: expected a symbol, got none ({:?})", none.trim());
+        let all = read_with(text(none), by_column.clone()).unwrap();
+        assert_eq!((all.bars.len(), rejections(&all)), (0, vec![(2, message.as_str())]), "{none}");
+        assert_eq!(read(text(none)).unwrap().bars[0].symbol, "ES", "an empty cell is what the option says");
+    }
+    for ticker in ["NAN", "NULL", "NONE", "NA", "NaNA", "none"] {
+        let all = read_with(text(ticker), by_column.clone()).unwrap();
+        assert_eq!(all.bars[0].symbol, if ticker == "none" { "NONE" } else { ticker });
+    }
+    let vendor = "vendor,date,open,high,low,close\nNone,2024-01-02,2,4,1,3\n";
+    assert_eq!(read(vendor).unwrap().bars[0].vendor, "unknown");
+}
+
 #[test]
 fn everything_missing_is_reported_at_once_with_a_guess() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/sp500.csv");
