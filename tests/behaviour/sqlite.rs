@@ -424,6 +424,17 @@ fn what_is_no_store_is_refused_by_name() {
         )
     );
     assert!(!missing.exists());
+    // Sabotage: call all that SQLite cannot open an outage: that a file is no directory is waited for.
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert_eq!(
+        refused(&file.join("bars.db")),
+        format!(
+            "{}: {} cannot be written to: allow it, or choose another path",
+            file.join("bars.db").display(),
+            file.display()
+        )
+    );
     assert!(matches!(SqliteSink::open(":memory:").unwrap_err(), SqliteOpenError::InMemory { .. }));
 }
 

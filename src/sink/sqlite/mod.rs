@@ -62,8 +62,8 @@ impl SqliteSink {
     /// without taking the write lock.
     ///
     /// # Errors
-    /// When the options are out of their range, the directory is missing, or what is at the path is not a store of this
-    /// version.
+    /// When the options are out of their range, the directory is missing, nothing may be written there, or what is at the
+    /// path is not a store of this version.
     pub fn open(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
         let mut options = options.into().checked()?;
         // Once and for all: the file may be opened again after the working directory has changed.

@@ -61,6 +61,16 @@ pub enum SqliteOpenError {
         /// The path.
         path: PathBuf,
     },
+    /// Nothing may be written at the path, which waiting does not change.
+    #[error("{}: {} cannot be written to: allow it, or choose another path", path.display(), place.display())]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// The file, or the directory that it is to be in with its log.
+        place: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file holds something else.
     #[error("{}: not a SQLite database: expected one, or an empty or new file", path.display())]
     NotADatabase {
@@ -184,7 +194,31 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, SqliteOpenError> {
 /// Opens the file at an absolute path, makes the schema in a new or empty one, and sets the connection up. Waits for locks as long as the
 /// busy timeout.
 pub(super) fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError> {
-    connect_while(options, || {})
+    connect_while(options, || {}).map_err(|error| match &error {
+        SqliteOpenError::Sqlite { path, source, .. } if may_be_denied(source) => denied(path).unwrap_or(error),
+        _ => error,
+    })
+}
+
+fn may_be_denied(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+}
+
+/// Asks the system why SQLite cannot write here: none if that is not for want of a permission, so that it may pass.
+fn denied(path: &Path) -> Option<SqliteOpenError> {
+    let denies = |source: &io::Error| {
+        use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        matches!(source.kind(), PermissionDenied | NotADirectory | ReadOnlyFilesystem)
+    };
+    let failed = |place: &Path, tried: io::Result<_>| {
+        let source = tried.err().filter(denies)?;
+        Some(SqliteOpenError::NotWritable { path: path.into(), place: place.into(), source })
+    };
+    // The log stands beside the file, so a file alone is not enough.
+    let (directory, name) = (path.parent()?, path.file_name()?);
+    let probe = directory.join(format!(".{}-{}", name.display(), std::process::id()));
+    let made = fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+    failed(directory, made).or_else(|| failed(path, fs::File::options().read(true).write(true).open(path).map(drop)))
 }
 
 /// Connects; `meanwhile` happens each time that a file has been opened, and once more before the end.
@@ -214,6 +248,12 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
         (before, connection) = (after, open()?);
     }
     connection.busy_timeout(options.busy_timeout).map_err(at("open the database"))?;
+    // SQLite opens for reading what it may not write, and says so only with the first write.
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(at("open the database"))?
+        && let Some(denied) = denied(&path)
+    {
+        return Err(denied);
+    }
 
     // The first look takes no write lock, so that a current file can be opened while somebody writes it.
     let mut state = State::of(&connection).map_err(at("read the schema"))?;
