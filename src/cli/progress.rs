@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::policy::Level;
+use crate::{policy::Level, quoted::Shown};
 
 /// The one bar of this process, if it has one.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
@@ -39,7 +39,7 @@ impl Progress {
         if let Some(bytes) = bytes {
             bar.set_length(bytes);
         }
-        bar.set_prefix(format!("file {number} of {of}: {name}"));
+        bar.set_prefix(format!("file {number} of {of}: {}", Shown(name)));
         // It draws from now on, and also while the reader waits.
         bar.enable_steady_tick(Duration::from_millis(200));
     }

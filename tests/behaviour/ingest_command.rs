@@ -740,3 +740,40 @@ data/b.csv
     assert_eq!(berlin["timeframes"], serde_json::json!(["1h"]));
     assert!(!dir.path().join("market_data.db").exists());
 }
+
+#[test]
+fn control_characters_of_a_file_s_name_reach_no_terminal() {
+    // Red if a name is shown as it is anywhere: it could clear the screen, or begin a line that nobody wrote.
+    let dir = tempfile::tempdir().unwrap();
+    let (good, bad, empty) = ("a\u{1b}[2J\nb.csv", "c\u{1b}[2J\nd.csv", "\u{1b}[2J\nempty");
+    fs::write(dir.path().join(good), minutes(2).replace(",10,", ",x,") + &minutes(2)).unwrap();
+    fs::write(dir.path().join(bad), "price\n1\n").unwrap();
+    fs::create_dir(dir.path().join(empty)).unwrap();
+    fs::create_dir(dir.path().join("with")).unwrap();
+    for name in ["x.csv", "left\u{1b}[2J\nout"] {
+        fs::write(dir.path().join("with").join(name), minutes(1)).unwrap();
+    }
+    let options = ["--symbol", "ES", "--timeframe", "1m"];
+    let mut seen = 0;
+    for words in [
+        &[good][..],
+        &[good, "with", good],
+        &["--dry-run", good],
+        &[bad],
+        &[empty],
+        &["gone\u{1b}[2J\n*"],
+        &["gone\u{1b}[2J\n.csv"],
+    ] {
+        let output = run(dir.path(), &[&options[..], words].concat());
+        let all = stderr(&output) + &stdout(&output);
+        assert!(!all.contains('\u{1b}') && !all.contains("[2J\n"), "{all}");
+        seen += all.matches(r"\u{1b}[2J\n").count();
+    }
+    assert!(seen >= 8, "{seen}");
+    let output = run(dir.path(), &[good]);
+    let said = stderr(&output);
+    let command = said.trim_end().split_once("  try: mds ").unwrap().1;
+    assert!(command.ends_with(r"$'a\033[2J\012b.csv'"), "{said}");
+    let json: serde_json::Value = summary(&run(dir.path(), &[&options[..], &["--json", good]].concat()));
+    assert_eq!(files(&json), [good], "whoever reads JSON wants the name itself");
+}

@@ -36,6 +36,7 @@ use crate::{
     coordinator::{Refusal, WriteHandle},
     feedback::{BroadcastError, Delivery, Feedback, Subscribe},
     policy::Level,
+    quoted::Shown,
     record::{Bar, Timeframe},
     settings::{CoordinatorSettings, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
@@ -118,7 +119,7 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
     let options = args.options();
     let (inputs, missing) = inputs::expand(&args.files);
     for (word, error) in &missing {
-        complain(format_args!("error: {}: {error}", word.display()));
+        complain(format_args!("error: {}: {error}", Shown(&word.to_string_lossy())));
     }
     // All of them before anything is written: whoever mends the third file wants to run the same command again.
     let mut faulty = 0;
@@ -371,7 +372,7 @@ impl Args {
 
     /// Says what is wrong with an input, and how to say what is missing.
     fn complain_about(&self, input: &Input, error: &ReadError) {
-        complain(format_args!("error: {}: {error}", input.name));
+        complain(format_args!("error: {}: {error}", Shown(&input.name)));
         if let ReadError::Missing(missing) = error {
             complain(format_args!("  try: {}", missing.corrected(&self.words_for(input))));
         }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::feed::Input;
+use crate::quoted::Shown;
 
 /// What the files of a directory have to end in, packed or not.
 const ENDINGS: [&str; 6] = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"];
@@ -159,7 +160,8 @@ fn files_in(directory: &Path) -> Result<Vec<PathBuf>, NoInput> {
     }
     left_out.sort();
     if let Some(first) = left_out.first() {
-        let (directory, first) = (directory.display(), first.display());
+        let (directory, first) = (directory.to_string_lossy(), first.to_string_lossy());
+        let (directory, first) = (Shown(&directory), Shown(&first));
         tracing::warn!(%directory, files = left_out.len(), %first, "files were left out whose names end in nothing known");
     }
     if files.is_empty() {

@@ -39,6 +39,15 @@ impl fmt::Display for Missing {
 
 /// Quotes a word for a POSIX shell, if it needs quotes.
 pub fn shell_quote(word: &str) -> String {
+    if word.contains(char::is_control) {
+        // Byte by byte, since a terminal would obey what stands here.
+        let escaped = word.bytes().map(|byte| match byte {
+            b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+            b' '..=b'~' => char::from(byte).to_string(),
+            byte => format!("\\{byte:03o}"),
+        });
+        return format!("$'{}'", escaped.collect::<String>());
+    }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
@@ -93,6 +102,7 @@ mod tests {
         assert_eq!(missing.corrected(&["mds", "ingest", "a.csv"]), "mds ingest --timeframe 5m a.csv");
         assert_eq!(shell_quote(""), "''");
         assert_eq!(shell_quote("$(rm) ~"), "'$(rm) ~'");
+        assert_eq!(shell_quote("it's\na\\\u{1b}ä"), r"$'it\'s\012a\\\033\303\244'");
     }
 
     #[test]

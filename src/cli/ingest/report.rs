@@ -5,7 +5,10 @@ use std::{fmt::Write, sync::Arc};
 use serde::Serialize;
 
 use super::{Dialect, Findings, Packing};
-use crate::record::{Bar, Timeframe};
+use crate::{
+    quoted::Shown,
+    record::{Bar, Timeframe},
+};
 
 /// So many records of each file a dry run shows.
 pub const SHOWN_RECORDS: usize = 3;
@@ -93,7 +96,7 @@ impl FileReport {
     /// Returns one line: the counts, and how the file is written.
     pub fn line(&self) -> String {
         let Self { file, read, rejected, skipped, .. } = self;
-        let mut line = format!("{file}: {read} read");
+        let mut line = format!("{}: {read} read", Shown(file));
         // Writing to a string cannot fail.
         for (count, name) in [(rejected, "rejected"), (skipped, "skipped")] {
             if *count > 0 {
@@ -117,7 +120,7 @@ impl FileReport {
             ("timeframe", if timeframes.is_empty() { none() } else { timeframes.join(", ") }),
             ("ignored columns", self.ignored_columns.clone().unwrap_or_else(none)),
         ];
-        let mut text = format!("{}\n", self.file);
+        let mut text = format!("{}\n", Shown(&self.file));
         for (name, value) in rows {
             let _ = writeln!(text, "  {name:15}  {value}");
         }

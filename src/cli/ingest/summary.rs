@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use super::{levels::LevelChanges, report::FileReport, tally::Counts};
-use crate::{cli::Exit, coordinator::CoordinatorReport};
+use crate::{cli::Exit, coordinator::CoordinatorReport, quoted::Shown};
 
 /// How many rejected lines are named.
 pub const NAMED_ERRORS: usize = 20;
@@ -142,7 +142,7 @@ impl Summary {
             more => _ = writeln!(text, "and {more} more files"),
         }
         for LineError { file, line, message } in &self.errors {
-            let _ = writeln!(text, "{file}:{line}: {message}");
+            let _ = writeln!(text, "{}:{line}: {message}", Shown(file));
         }
         match self.rejected - self.errors.len() as u64 {
             0 => {}
