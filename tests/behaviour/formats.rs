@@ -398,7 +398,7 @@ fn a_symbol_can_come_from_the_name() {
     assert_eq!(symbols, ["BRK.B", "BRK.B", "MSFT", "MSFT"]);
     let output = run(dir.path(), &["--symbol-from-name", "--symbol", "X", "MSFT.csv"]);
     assert_eq!(output.status.code(), Some(2));
-    let output = ingest(dir.path(), &[&options[..], &["-"]].concat()).stdin(Stdio::null()).output().unwrap();
+    let output = piped(dir.path(), &options, b"");
     assert!(stderr(&output).contains("expected a file, whose name --symbol-from-name takes"), "{}", stderr(&output));
 }
 

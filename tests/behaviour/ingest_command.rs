@@ -777,3 +777,27 @@ fn control_characters_of_a_file_s_name_reach_no_terminal() {
     let json: serde_json::Value = summary(&run(dir.path(), &[&options[..], &["--json", good]].concat()));
     assert_eq!(files(&json), [good], "whoever reads JSON wants the name itself");
 }
+
+#[cfg(unix)]
+#[test]
+fn standard_input_that_is_closed_is_an_error_and_an_empty_one_is_not() {
+    // Red if a job that nobody gave an input to says that all is well.
+    let dir = tempfile::tempdir().unwrap();
+    let load = |input: &str| {
+        let mut shell = in_dir(Command::new("sh"), dir.path());
+        shell.args(["-c", &format!("exec \"$0\" ingest --symbol ES --timeframe 1m - {input}")]);
+        shell.arg(env!("CARGO_BIN_EXE_mds")).stdin(Stdio::null()).output().unwrap()
+    };
+    for input in ["", "<&-", "</dev/null"] {
+        let output = load(input);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{input}");
+        let said =
+            "error: -: expected data on standard input, got none: it is closed or /dev/null, give a file or a pipe\n";
+        assert_eq!(stderr(&output), said);
+    }
+    assert!(!dir.path().join("market_data.db").exists());
+    fs::write(dir.path().join("empty"), "").unwrap();
+    assert_eq!(load("<empty").status.code(), Some(0));
+    let output = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "-"]).stdin(Stdio::piped()).output();
+    assert_eq!(output.unwrap().status.code(), Some(0));
+}

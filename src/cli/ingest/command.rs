@@ -148,7 +148,8 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
 /// Reads as far as it takes to know that the input can be read. One that can be read only once is left alone.
 fn check(input: &Input, options: &ReadOptions) -> Result<(), ReadError> {
     if input.is_standard_input() {
-        return Ok(());
+        let problem = "expected data on standard input, got none: it is closed or /dev/null, give a file or a pipe";
+        return if is_null_input() { Err(ReadError::Refused(problem.into())) } else { Ok(()) };
     }
     let metadata = fs::metadata(&input.path)?;
     if metadata.is_dir() {
@@ -161,6 +162,21 @@ fn check(input: &Input, options: &ReadOptions) -> Result<(), ReadError> {
     let mut chunk = Chunk::default();
     while reader.next_chunk(&mut chunk)? && chunk.is_empty() {}
     Ok(())
+}
+
+/// Returns whether standard input is where nothing ever comes from. One that was closed is so too: something has to be
+/// there, so the runtime opens this before `main`.
+#[cfg(unix)]
+fn is_null_input() -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let device =
+        |path| fs::metadata(path).ok().filter(|file| file.file_type().is_char_device()).map(|file| file.rdev());
+    device("/dev/stdin").is_some_and(|input| device("/dev/null") == Some(input))
+}
+
+#[cfg(not(unix))]
+fn is_null_input() -> bool {
+    false
 }
 
 /// Why there is nothing more to wait for.
