@@ -704,6 +704,11 @@ fn a_zip_whose_name_contradicts_what_is_in_it_is_refused_with_both_names() {
     let output = piped(dir.path(), &["--symbol", "BTC", "--timeframe", "1h"], &bytes);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains(&refused("BTC", "--symbol")), "{}", stderr(&output));
+    // Where the zip's name says nothing, what is in it is proposed.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bars.zip"), &bytes).unwrap();
+    let said = stderr(&run(dir.path(), &["bars.zip"]));
+    assert!(said.ends_with("  try: mds ingest --symbol ETHUSDT --timeframe 1h bars.zip\n"), "{said}");
     for (name, member) in [("ETHUSDT-1h-2024-01.zip", "ETHUSDT-1h-2024-01.csv"), ("ETHUSDT-1h-2024-01.zip", "bars.csv")]
     {
         let dir = tempfile::tempdir().unwrap();

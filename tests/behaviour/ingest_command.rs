@@ -111,6 +111,11 @@ fn what_is_missing_is_told_at_once_with_a_command_that_works() {
     let output = run(dir.path(), &proposal.split(' ').collect::<Vec<_>>());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(rows(dir.path()), 5031);
+
+    // Red if a timeframe in the name is a part of the symbol, or is not proposed where one row shows none.
+    fs::write(dir.path().join("AAPL_5m.csv"), minutes(1)).unwrap();
+    let said = stderr(&run(dir.path(), &["AAPL_5m.csv"]));
+    assert!(said.ends_with("  try: mds ingest --symbol AAPL --timeframe 5m AAPL_5m.csv\n"), "{said}");
 }
 
 #[test]

@@ -1,14 +1,18 @@
 use std::fmt;
 
-use crate::{record::Bar, timestamp::Timestamp};
+use super::named::stem;
+use crate::{
+    record::{Bar, Timeframe},
+    timestamp::Timestamp,
+};
 
 /// Says what neither the file nor the options tell, all of it at once, and proposes values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// Proposed from the file's name, if the symbol is missing.
     pub symbol: Option<String>,
-    /// Proposed from the spacing of the first rows, if the timeframe is missing; where they show none, `1d` for dates and
-    /// `TIMEFRAME` for times of day.
+    /// Proposed from the spacing of the first rows, if the timeframe is missing; where they show none, from the file's name,
+    /// and else `1d` for dates and `TIMEFRAME` for times of day.
     pub timeframe: Option<String>,
 }
 
@@ -52,13 +56,34 @@ pub fn shell_quote(word: &str) -> String {
     if !word.is_empty() && word.bytes().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// Proposes a symbol from a file's name: `data/es f.csv` gives `ES F`.
-pub(super) fn symbol_of(name: &str) -> String {
-    let file = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let stem = file.split('.').find(|part| !part.is_empty()).unwrap_or_default();
-    match Bar::normal_symbol(stem) {
-        Ok(symbol) if stem != "-" => symbol.into(),
-        _ => "SYMBOL".into(),
+/// Proposes a symbol from a file's name, and the timeframe if the name has one: `data/es f.csv` gives `ES F`, and
+/// `AAPL_1d_2024-01.csv` gives `AAPL` and `1d`.
+pub(super) fn proposal_of(name: &str) -> (String, Option<Timeframe>) {
+    let stem = stem(name);
+    // From the right, words that are a timeframe or a date are no part of the symbol.
+    let (mut rest, mut symbol, mut timeframe) = (stem, stem, None);
+    while let Some((before, word)) = rest.rsplit_once(['_', '-', ' ', '.'])
+        && !before.is_empty()
+    {
+        let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+        let is_year =
+            is_number && [4, 6, 8].contains(&word.len()) && (word.starts_with("19") || word.starts_with("20"));
+        match word.parse() {
+            _ if is_year => symbol = before,
+            // A month or a day, if a year stands in front of it.
+            _ if is_number && word.len() == 2 => {}
+            // A letter or two can be a class of shares.
+            Ok(found) if word.len() > 2 || word.bytes().any(|byte| byte.is_ascii_digit()) => {
+                (symbol, timeframe) = (before, Some(found));
+            }
+            _ => break,
+        }
+        rest = before;
+    }
+    let is_date = symbol.contains('-') && symbol.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    match Bar::normal_symbol(symbol) {
+        Ok(symbol) if !is_date && stem != "-" => (symbol.trim_start_matches('.').into(), timeframe),
+        _ => ("SYMBOL".into(), timeframe),
     }
 }
 
@@ -105,17 +130,35 @@ mod tests {
         assert_eq!(shell_quote("it's\na\\\u{1b}ä"), r"$'it\'s\012a\\\033\303\244'");
     }
 
+    // Sabotage: take the whole name for the symbol, or leave off what can be a part of it.
     #[test]
-    fn a_symbol_is_proposed_from_the_file_name() {
-        for (name, expected) in [
-            ("sp500.csv", "SP500"),
-            ("data/AAPL.2024.csv.gz", "AAPL"),
-            (r"C:\data\es f.csv", "ES F"),
-            (".hidden", "HIDDEN"),
-            ("-", "SYMBOL"),
-            ("", "SYMBOL"),
+    fn a_symbol_is_proposed_from_the_file_name_and_the_timeframe_that_is_in_it() {
+        for (name, symbol, timeframe) in [
+            ("sp500.csv", "SP500", None),
+            ("data/AAPL.2024.csv.gz", "AAPL", None),
+            (r"C:\data\es f.csv", "ES F", None),
+            ("AAPL_1d.csv", "AAPL", Some("1d")),
+            ("AAPL-daily.csv", "AAPL", Some("1d")),
+            ("btcusdt_1h_2024-01-02.csv.gz", "BTCUSDT", Some("1h")),
+            ("ES_20240102_5min.csv", "ES", Some("5m")),
+            ("2024-01 ES 1m.csv", "2024-01 ES", Some("1m")),
+            ("BRK.B.csv", "BRK.B", None),
+            ("BF-D.csv", "BF-D", None),
+            ("BTCUSD_PERP.csv", "BTCUSD_PERP", None),
+            ("XBTUSD_15.csv", "XBTUSD_15", None),
+            ("SPY_bars.csv", "SPY_bars", None),
+            ("1d.csv", "1D", None),
+            ("2024-01-02.csv", "SYMBOL", None),
+            (".hidden", "HIDDEN", None),
+            ("-", "SYMBOL", None),
+            ("", "SYMBOL", None),
         ] {
-            assert_eq!(symbol_of(name), expected, "{name}");
+            let proposed = proposal_of(name);
+            assert_eq!(
+                (proposed.0.as_str(), proposed.1),
+                (symbol, timeframe.map(|text| text.parse().unwrap())),
+                "{name}"
+            );
         }
     }
 

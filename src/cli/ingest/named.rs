@@ -56,6 +56,11 @@ pub(super) fn settle(options: &ReadOptions) -> Result<Settled, String> {
     Ok(Settled { symbol, timeframe })
 }
 
+/// Returns whether a name says symbol and timeframe.
+pub(super) fn tells(name: &str) -> bool {
+    symbol_interval_date(stem(name)).is_some()
+}
+
 /// Says how the name of a file in a zip contradicts what holds for the zip, which may be of another symbol or length.
 pub(super) fn check_member(
     member: &str,

@@ -175,6 +175,8 @@ struct Clocks {
 
 struct Guess {
     missing: Missing,
+    /// The timeframe in the file's name.
+    named: Option<Timeframe>,
     month_first: Vec<Timestamp>,
     day_first: Vec<Timestamp>,
     proven: Option<Order>,
@@ -368,11 +370,12 @@ impl Rows {
         let symbol = self.symbol.fixed.is_none() && cells.symbol.is_none();
         let timeframe = self.timeframe.fixed.is_none() && cells.timeframe.is_none();
         if symbol || timeframe {
+            // A zip is often named after nothing.
+            let name = self.member.as_deref().filter(|member| named::tells(member)).unwrap_or(&self.name);
+            let (proposed, named) = missing::proposal_of(name);
             self.stage = Stage::Guessing(Guess {
-                missing: Missing {
-                    symbol: symbol.then(|| missing::symbol_of(&self.name)),
-                    timeframe: timeframe.then(String::new),
-                },
+                missing: Missing { symbol: symbol.then_some(proposed), timeframe: timeframe.then(String::new) },
+                named,
                 month_first: Vec::new(),
                 day_first: Vec::new(),
                 proven: None,
@@ -671,7 +674,8 @@ impl Guess {
         let times = if self.proven == Some(Order::DayFirst) { &self.day_first } else { &self.month_first };
         let guess = || {
             let otherwise = if self.has_clocks { "TIMEFRAME" } else { "1d" };
-            missing::timeframe_of(times).unwrap_or_else(|| otherwise.into())
+            let named = || self.named.map(|timeframe| timeframe.to_string());
+            missing::timeframe_of(times).or_else(named).unwrap_or_else(|| otherwise.into())
         };
         Missing { symbol: self.missing.symbol.clone(), timeframe: self.missing.timeframe.as_ref().map(|_| guess()) }
     }
