@@ -73,6 +73,11 @@ impl Layout {
             .split(text, delimiter)
             .map_err(|error| NoHeader::new(format!("expected a header line: {error}"), 2))?;
         let names: Vec<&str> = fields.iter().map(str::trim).collect();
+        if names.len() == 1 && is_spaced(names[0]) {
+            let message = "expected commas, tabs, semicolons or | between cells, got spaces: convert them first, as in \
+                           `tr -s ' ' , < FILE | mds ingest ... -`";
+            return Err(NoHeader { message: message.into(), likeness: usize::MAX, is_row: true });
+        }
         if rows.map().needs_no_header() {
             return by_number(&names, delimiter, rows);
         }
@@ -333,9 +338,18 @@ fn check_columns(roles: &[Option<usize>; ROLES], names: &[&str]) -> Result<(), S
     ))
 }
 
-/// Returns the one of comma, tab and semicolon that the header has most of.
+/// Returns whether a line is a header, or a row, with nothing but blanks between its cells.
+fn is_spaced(line: &str) -> bool {
+    let words = || line.split_whitespace();
+    let is_named = |price: Role| words().any(|word| Role::of(word) == Some(price));
+    // A remark in front of the header begins with another word.
+    let is_header = words().next().and_then(Role::of).is_some() && PRICES.into_iter().all(is_named);
+    is_header || words().filter(|word| word.parse::<f64>().is_ok()).count() >= NUMBERS_OF_A_ROW
+}
+
+/// Returns the one of comma, tab, semicolon and bar that the header has most of.
 pub(super) fn delimiter_of(header: &str) -> u8 {
     let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
     // Of equals the last wins: a comma, if there is none of them.
-    b";\t,".iter().copied().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
+    b"|;\t,".iter().copied().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
 }

@@ -149,6 +149,8 @@ fn headers_and_dialects_of_every_kind_give_the_same_bar() {
         "date,open,high,low,close,volume\r\n2024-01-02,2,4,1,3,10\r\n",
         "date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10",
         "\u{feff}DATE;Open;HIGH;Low;Close;Vol.\n2024-01-02;2;4;1;3;10\n",
+        "Date|Open|High|Low|Close|Volume\n2024-01-02|2|4|1|3|10\n",
+        "about open high low close\ndate,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n",
         "\n\nTimestamp\tO\tH\tL\tC\tV\n\n1704153600\t2\t4\t1\t3\t10\n\n",
         "\"Date\",\"Open\",\"High\",\"Low\",\"Close\",\"Volume\"\n\"2024-01-02\",\"2\",\"4\",\"1\",\"3\",\"10\"\n",
         "volume, close, low, high, open, datetime\n 10 , 3 , 1 , 4 , 2 , 2024-01-02 00:00 \n",
@@ -169,6 +171,25 @@ fn headers_and_dialects_of_every_kind_give_the_same_bar() {
     ] {
         let all = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!((lines(&all), rejections(&all)), (vec![GOOD.to_owned()], vec![]), "{text}");
+    }
+}
+
+// Sabotage: speak of columns that are missing, and of --map, which cannot help here.
+#[test]
+fn blanks_between_cells_are_refused_with_the_command_that_converts_them() {
+    let map = "ts=1,open=2,high=3,low=4,close=5";
+    for (text, map) in [
+        ("Date Time Open High Low Close\n2024-01-02 09:30 2 4 1 3\n", ""),
+        ("x\n  date   open  high  low  close\n", ""),
+        ("2024-01-02 2 4 1 3 10\n", ""),
+        ("2024-01-02 2 4 1 3 10\n", map),
+    ] {
+        let map = if map.is_empty() { ColumnMap::default() } else { map.parse().unwrap() };
+        assert_eq!(
+            read_with(text, ReadOptions { map, ..es() }).expect_err(text).to_string(),
+            "expected commas, tabs, semicolons or | between cells, got spaces: convert them first, as in `tr -s ' ' , < FILE | \
+             mds ingest ... -`"
+        );
     }
 }
 
