@@ -719,3 +719,71 @@ fn a_zip_whose_name_contradicts_what_is_in_it_is_refused_with_both_names() {
         );
     }
 }
+
+#[test]
+fn what_would_be_stored_at_another_time_than_it_has_is_not_stored() {
+    // Red if minutes are loaded as days, an empty time of day as midnight, an afternoon as a morning, the end of a kline as
+    // its beginning, or two moments of one second as one.
+    let header = "Date,Time,Open,High,Low,Close\n";
+    let (rejected, refused) = (65, 2);
+    for (options, name, text, code, stored, said) in [
+        (
+            &["--timeframe", "1d"][..],
+            "minutes.csv",
+            format!("{header}2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,09:31,1,2,0.5,1.5\n"),
+            refused,
+            &[][..],
+            "line 3: time: expected one row of A for 2024-01-02 as 1d says, got two, at 09:30:00 and 09:31:00: give the \
+             timeframe of the rows, such as --timeframe 1m",
+        ),
+        (
+            &["--timeframe", "1m"],
+            "empty.csv",
+            format!("{header}2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,,1,2,0.5,1.5\n"),
+            rejected,
+            &["A 1m 2024-01-02T09:30:00Z 1 2 0.5 1.5 -"],
+            "empty.csv:3: time: expected a time of day beside \"2024-01-02\", got none",
+        ),
+        (
+            &["--timeframe", "1m"],
+            "afternoon.csv",
+            format!("{header}01/13/2024,01:30 PM,1,2,0.5,1.5\n"),
+            refused,
+            &[],
+            ": give --ts-format '%m/%d/%Y %I:%M %p'",
+        ),
+        (
+            &["--timeframe", "1m", "--ts-format", "%m/%d/%Y %I:%M %p"],
+            "afternoon.csv",
+            format!("{header}01/13/2024,01:30 PM,1,2,0.5,1.5\n"),
+            0,
+            &["A 1m 2024-01-13T13:30:00Z 1 2 0.5 1.5 -"],
+            "",
+        ),
+        (
+            &["--timeframe", "1m"],
+            "kline.csv",
+            "T,t,o,h,l,c\n1704153659999,1704153600000,1,2,0.5,1.5\n".to_owned(),
+            0,
+            &["A 1m 2024-01-02T00:00:00Z 1 2 0.5 1.5 -"],
+            "",
+        ),
+        (
+            &["--timeframe", "1s", "--ts-format", "%s%.f"],
+            "halves.csv",
+            "ts,open,high,low,close\n1704153600.25,1,2,0.5,1.5\n1704153600.75,1,2,0.5,1.5\n".to_owned(),
+            0,
+            &["A 1s 2024-01-02T00:00:00.25Z 1 2 0.5 1.5 -", "A 1s 2024-01-02T00:00:00.75Z 1 2 0.5 1.5 -"],
+            "",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
+        let output = run(dir.path(), &[&["--symbol", "A"], options, &[name]].concat());
+        let all = format!("{}{}", stderr(&output), String::from_utf8_lossy(&output.stdout));
+        assert_eq!(output.status.code(), Some(code), "{name}: {all}");
+        assert!(all.contains(said), "{all}");
+        let is_there = dir.path().join("market_data.db").exists();
+        assert_eq!(if is_there { bars(dir.path()) } else { Vec::new() }, stored, "{name}");
+    }
+}
