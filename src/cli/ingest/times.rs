@@ -253,14 +253,16 @@ impl Times {
             return Ok(reading);
         }
         let Ok(Reading::Known(other, other_clock)) = self.read(again, clock, session) else { return Ok(reading) };
-        // In a row of a date alone that is some moment of the day, wherever its clocks stand.
-        let is_day = !session && clock.is_none() && other_clock == Some(Time::midnight());
+        // A date alone is some moment of its day, wherever its clocks stand.
+        let is_day = !session && clock.is_none() && other_clock == Some(Time::midnight()) && !again.contains(':');
         let agrees = |ts: Timestamp| {
             let hours = (ts.as_micros() - other.as_micros()).div_euclid(3_600_000_000);
             ts == other || is_day && (-14..24 + 12).contains(&hours)
         };
         let ts = match reading {
             Reading::Known(ts, clock) if agrees(ts) => return Ok(Reading::Known(ts, clock)),
+            // Beside an epoch the clocks of a text may be those of UTC, whatever `--tz` says of other files.
+            Reading::Known(ts, None) if !session && self.in_utc(again, clock) == Some(ts) => return Ok(reading),
             Reading::Known(ts, _) => ts,
             Reading::Either(either) => {
                 let readings = [&either.month_first, &either.day_first].map(|reading| reading.as_ref().ok().copied());
@@ -278,6 +280,17 @@ impl Times {
             Quoted(again)
         );
         Err(Problem::from(message).of_file("give --map ts=COLUMN with the one that counts, or --tz"))
+    }
+
+    /// Reads a time as if there were no `--tz`.
+    fn in_utc(&mut self, time: &str, clock: Option<&str>) -> Option<Timestamp> {
+        let zone = self.zone.take();
+        let read = self.read(time, clock, false);
+        self.zone = zone;
+        match read {
+            Ok(Reading::Known(ts, _)) => Some(ts),
+            _ => None,
+        }
     }
 
     fn read_cell(&self, text: &str, session: bool) -> Result<Reading, Problem> {

@@ -201,6 +201,17 @@ fn two_times_of_one_row_name_one_moment_or_the_row_is_rejected() {
         assert_eq!((lines(&all), rejections(&all)), (vec!["AAA 1m 2024-01-02T14:30:00Z 3 4 2.5 3.5 -".into()], vec![]));
         assert_eq!(all.notes, ["ignored columns: datetime"]);
     }
+    // The clocks of a text beside an epoch may be those of UTC; where the text counts they are those of --tz.
+    for (header, cells, agrees) in [
+        ("timestamp,datetime", "1704205800,2024-01-02 14:30:00", true),
+        ("datetime,timestamp", "2024-01-02 14:30:00,1704205800", false),
+        ("timestamp,datetime", "1704171600,2024-01-02 00:00:00", true),
+        ("timestamp,datetime", "1704171660,2024-01-02 00:00:00", false),
+    ] {
+        let zone = Some("America/New_York".parse().unwrap());
+        let text = format!("{header},open,high,low,close\n{cells}{bar}");
+        assert_eq!(read_with(&text, ReadOptions { zone, ..minutes() }).is_ok(), agrees, "{text}");
+    }
     // Among rows that agree it costs only itself, and what is empty or cannot be read says nothing.
     let text = format!(
         "{header}1704205800,2024-01-02T14:30Z{bar}1704205860,2024-01-02T14:30Z{bar}1704205920,{bar}1704205980,soon{bar}"
