@@ -9,6 +9,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::feed::Input;
@@ -51,18 +52,21 @@ pub fn expand(words: &[PathBuf]) -> (Vec<Input>, Vec<(PathBuf, NoInput)>) {
 }
 
 fn each_once(mut inputs: Vec<Input>) -> Vec<Input> {
-    let mut seen = HashSet::new();
+    let (mut seen, mut again) = (HashSet::new(), Vec::new());
     inputs.reverse();
     inputs.retain(|input| {
         // What can be read only once is not the same twice.
         let Some(path) = input.bytes.and_then(|_| fs::canonicalize(&input.path).ok()) else { return true };
         let is_new = seen.insert((path, input.path.file_name().map(OsStr::to_owned)));
         if !is_new {
-            tracing::info!(file = &*input.name, "the file comes again later, and is read there");
+            again.push(Arc::clone(&input.name));
         }
         is_new
     });
     inputs.reverse();
+    if let Some(first) = again.last() {
+        tracing::info!(files = again.len(), first = %Shown(first), "files come again later, and are read there");
+    }
     inputs
 }
 
