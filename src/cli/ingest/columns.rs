@@ -55,8 +55,8 @@ impl Role {
 
     fn of_plain(name: &str) -> Option<Self> {
         Some(match name {
-            "ts" | "timestamp" | "datetime" | "date time" | "open time" | "opentime" | "t" | "unix"
-            | "unix timestamp" | "window start" | "ts event" => Self::Time,
+            "ts" | "timestamp" | "datetime" | "date time" | "open time" | "opentime" | "start" | "start time" | "t"
+            | "unix" | "unix timestamp" | "window start" | "ts event" => Self::Time,
             "date" => Self::Date,
             "time" => Self::Clock,
             "open" | "o" | "open price" => Self::Open,
@@ -199,6 +199,7 @@ mod tests {
             ("Source", Some(Role::Vendor)),
             ("Unix", Some(Role::Time)),
             ("window_start", Some(Role::Time)),
+            ("start", Some(Role::Time)),
             ("ts_event", Some(Role::Time)),
             ("<PER>", Some(Role::Timeframe)),
             ("rtype", Some(Role::Timeframe)),

@@ -318,7 +318,12 @@ impl Times {
                 if let Some((written, zone)) = zoned(text) {
                     return self.decide(written, zone.as_ref(), session, text).map(known);
                 }
-                Err(say_shape(text).into())
+                let problem = Problem::from(say_shape(text));
+                Err(if is_decimal(text) {
+                    problem.of_file("give --ts-format %s%.f if it is in seconds")
+                } else {
+                    problem
+                })
             }
             Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => {
                 let advice = compact.map(|format| format!("give --ts-format {format}")).unwrap_or_default();
@@ -472,6 +477,13 @@ fn compact_format(text: &str) -> Option<&'static str> {
     let is_date = (1900..2100).contains(&number(0..4)) && (1..13).contains(&number(4..6));
     let is_time = is_date && number(8..10) < 24 && number(10..12) < 60 && number(12..14) < 60;
     (is_time && (1..32).contains(&number(6..8))).then_some(format)
+}
+
+/// Returns whether these are seconds since 1970 with a point behind them, as programs write them that know no integers.
+fn is_decimal(text: &str) -> bool {
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('.')
+        .is_some_and(|(whole, rest)| [9, 10].contains(&whole.len()) && is_number(whole) && is_number(rest))
 }
 
 fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {

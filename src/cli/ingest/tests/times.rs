@@ -163,6 +163,11 @@ fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_t
     let text = "ts,open,high,low,close\n20240102140506,3,4,2.5,3.5\n";
     let error = read_with(text, minutes()).unwrap_err().to_string();
     assert!(error.ends_with("with 14: give --ts-format %Y%m%d%H%M%S"), "{error}");
+    let text = "ts,open,high,low,close\n1704205800.0,3,4,2.5,3.5\n";
+    let error = read_with(text, minutes()).unwrap_err().to_string();
+    assert!(error.ends_with("--ts-format reads other forms: give --ts-format %s%.f if it is in seconds"), "{error}");
+    let decimal = ReadOptions { ts_format: Some("%s%.f".parse().unwrap()), ..minutes() };
+    assert_eq!(read_with(text, decimal).unwrap().bars[0].ts.to_string(), "2024-01-02T14:30:00Z");
     let text = "ts,open,high,low,close\n2024010214,3,4,2.5,3.5\n";
     let seconds = ReadOptions { ts_format: Some("%s".parse().unwrap()), ..minutes() };
     assert_eq!(read_with(text, seconds).unwrap().bars[0].ts.to_string(), "2034-02-20T01:03:34Z");
@@ -212,6 +217,11 @@ fn two_times_of_one_row_name_one_moment_or_the_row_is_rejected() {
         let text = format!("{header},open,high,low,close\n{cells}{bar}");
         assert_eq!(read_with(&text, ReadOptions { zone, ..minutes() }).is_ok(), agrees, "{text}");
     }
+    // The beginning of a candle, and when it was sent.
+    let candle = r#"{"start":1704205800000,"open":"3","high":"4","low":"2.5","close":"3.5","timestamp":1704205840123}"#;
+    assert!(read_with(candle, minutes()).unwrap_err().to_string().ends_with(advice));
+    let all = read_with(candle.replace("timestamp", "sent"), minutes()).unwrap();
+    assert_eq!(all.bars[0].ts.to_string(), "2024-01-02T14:30:00Z");
     // Among rows that agree it costs only itself, and what is empty or cannot be read says nothing.
     let text = format!(
         "{header}1704205800,2024-01-02T14:30Z{bar}1704205860,2024-01-02T14:30Z{bar}1704205920,{bar}1704205980,soon{bar}"
