@@ -17,7 +17,7 @@ pub use self::contract::{
     BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
     News, Outcome, Overflow, Refused, Unknown, Verdict,
 };
-use self::partition::{NextProbe, Out, Partition, Probe, Segment};
+use self::partition::{Moment, NextProbe, Out, Partition, Probe, Segment};
 use super::{
     breaker::CircuitBreaker,
     credits::{Claim, Credits, Ticket},
@@ -42,8 +42,8 @@ pub struct BoundedBuffer<T, W, R = ()> {
     /// The lease that is the probe.
     probe: Option<LeaseId>,
     probes: u64,
-    /// How often the store took a batch or refused it for good, ever: then it was there.
-    answers: u64,
+    /// What has been seen of the store so far.
+    seen: Moment,
     news: Vec<News>,
     counters: Counters,
     drain_rate: DrainRate,
@@ -82,7 +82,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             breaker: CircuitBreaker::new(config.breaker),
             probe: None,
             probes: 0,
-            answers: 0,
+            seen: Moment::default(),
             news: Vec::new(),
             counters: Counters::default(),
             drain_rate: DrainRate::default(),
@@ -461,7 +461,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let leased =
             Leased { id, partition: index, records: Arc::clone(&segment.records), range: segment.range.clone() };
         let partition = &mut self.partitions[index];
-        partition.lease = Some(Out { id, segment });
+        partition.lease = Some(Out { id, segment, began: self.seen });
         partition.asked = false;
         self.observe(now);
         leased
@@ -488,12 +488,15 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Asks whether a batch may be written now. If not, the circuit opened meanwhile and the lease is back with the
     /// buffer.
     pub fn may_write(&mut self, lease: LeaseId) -> bool {
+        let seen = self.seen;
         if self.breaker.is_closed() || self.probe == Some(lease) {
-            return self.find(lease).is_some();
+            return self.find(lease).map(|out| out.began = seen).is_some();
         }
-        if let Some((index, mut segment)) = self.end_lease(lease) {
-            segment.forget_failures();
-            self.put_back(index, segment);
+        if let Some((index, mut out)) = self.end_lease(lease) {
+            out.segment.forget_attempts();
+            // It takes its turn with what was never a probe. Fresh records go on coming, and would always be before it.
+            out.segment.probed = 0;
+            self.put_back(index, out.segment);
         }
         false
     }
@@ -501,49 +504,52 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Settles a lease: all its records are stored. Returns the records, to be dropped where it harms nobody; none if
     /// this lease is not out (any more).
     pub fn settle_stored(&mut self, lease: LeaseId, now: Duration) -> Option<Arc<Vec<T>>> {
-        let segment = self.settle(lease, now, Outcome::Stored)?;
+        let Out { segment, began, .. } = self.settle(lease, now, Outcome::Stored)?;
         self.counters.stored += segment.len() as u64;
         self.drain_rate.settle(segment.len());
-        self.store_answers();
+        self.store_answers(began);
         Some(segment.records)
     }
 
     /// Settles a lease: all its records are in the dead-letter file. Returns the records, to be dropped where it harms
     /// nobody; none if this lease is not out (any more).
     pub fn settle_dead_lettered(&mut self, lease: LeaseId, now: Duration) -> Option<Arc<Vec<T>>> {
-        let segment = self.settle(lease, now, Outcome::DeadLettered)?;
+        let Out { segment, .. } = self.settle(lease, now, Outcome::DeadLettered)?;
         self.counters.dead_lettered += segment.len() as u64;
         Some(segment.records)
     }
 
-    fn settle(&mut self, lease: LeaseId, now: Duration, outcome: Outcome) -> Option<Segment<T>> {
-        let (index, segment) = self.end_lease(lease)?;
+    fn settle(&mut self, lease: LeaseId, now: Duration, outcome: Outcome) -> Option<Out<T>> {
+        let (index, out) = self.end_lease(lease)?;
         self.work |= self.partitions[index].asked;
         self.drain_rate.pass(now, true);
-        self.in_flight -= segment.len();
+        self.in_flight -= out.segment.len();
         if !self.receipts.is_empty() {
-            let receipts = segment.stamps().iter().filter_map(|stamp| self.receipts.remove(stamp));
+            let receipts = out.segment.stamps().iter().filter_map(|stamp| self.receipts.remove(stamp));
             self.outcomes.extend(receipts.map(|receipt| (receipt, outcome)));
         }
         self.pass_fences();
-        Some(segment)
+        Some(out)
     }
 
     /// Takes in that a write of a lease, begun at `began`, failed transiently, and says what to do. `asked` is how long
     /// the store wants to be left alone.
     ///
-    /// The breaker is asked first: a failure that opens the circuit is the store's, and forgotten for the batch. A batch
-    /// that ran out of attempts is given up only if it must be the batch: the store answered another since its first
-    /// failure, or there is no breaker. Without such proof even the failures of one that failed its probe count again:
-    /// an open circuit lets others be the probe, and one of them will show who is at fault.
+    /// A batch is at fault if it failed as many times as it has attempts, and three times at least, with the store there
+    /// between any two of them: what fails in one outage is one time. So no outage costs a batch, nor does one that follows
+    /// at once. Where nothing else is left that could prove more, the second time has to do.
+    ///
+    /// Any other failure may be the store's. The breaker is told, for an open circuit lets others be the probe, and one of
+    /// them will show who is at fault. It is not told of what failed its probe, until that runs out of attempts too.
     pub fn write_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
-        let (answers, max_attempts) = (self.answers, self.config.max_attempts.get());
-        let Some(segment) = self.find(lease) else { return Verdict::Parked };
-        segment.attempts = segment.attempts.saturating_add(1);
-        let first_failure = *segment.first_failure.get_or_insert(answers);
-        let (attempts, excused) = (segment.attempts, segment.excused);
-        let (exhausted, store_is_there) = (attempts >= max_attempts, first_failure < answers);
-        let counts = segment.counts || (exhausted && !store_is_there);
+        self.seen.failures += 1;
+        let (number, max_attempts) = (self.seen.failures, self.config.max_attempts.get());
+        let Some(out) = self.find(lease) else { return Verdict::Parked };
+        out.segment.failed(number, out.began);
+        let Segment { attempts, excused, times, counts, .. } = out.segment;
+        let exhausted = attempts >= max_attempts;
+        let is_at_fault = times >= max_attempts.max(3) || (exhausted && times > 1 && self.is_all_that_is_left(lease));
+        let counts = !is_at_fault && (counts || exhausted);
         if self.probe == Some(lease) {
             self.probe_failed(lease, now, asked);
             return Verdict::Parked;
@@ -556,7 +562,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             self.may_write(lease);
             return Verdict::Parked;
         }
-        if exhausted && (store_is_there || !self.breaker.can_open()) {
+        if is_at_fault || (exhausted && !self.breaker.can_open()) {
             return Verdict::GiveUp;
         }
         Verdict::Retry { failures: attempts.saturating_add(excused) }
@@ -566,7 +572,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// do: as [`write_failed`](Self::write_failed), but it is counted for the breaker alone, and never a reason to give
     /// the batch up.
     pub fn store_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
-        let Some(segment) = self.find(lease) else { return Verdict::Parked };
+        let Some(Out { segment, .. }) = self.find(lease) else { return Verdict::Parked };
         segment.excused = segment.excused.saturating_add(1);
         let failures = segment.attempts.saturating_add(segment.excused);
         if self.probe == Some(lease) {
@@ -588,16 +594,15 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// stands alone. `answered` says that the store itself refused it, which proves that the store is there. None if the
     /// lease is not out any more.
     pub fn isolate(&mut self, lease: LeaseId, answered: bool) -> Option<Isolated<T>> {
-        self.find(lease)?;
+        let began = self.find(lease)?.began;
         if answered {
-            self.store_answers();
+            self.store_answers(began);
         }
-        let segment = self.find(lease)?;
-        let attempts = segment.attempts.max(1);
+        let Out { segment, .. } = self.find(lease)?;
+        let attempts = segment.attempts.max(segment.times).max(1);
         let Some(mut second) = segment.split() else { return Some(Isolated::Alone { attempts }) };
-        // Each half has to prove its own guilt.
-        segment.forget_failures();
-        second.forget_failures();
+        segment.forget_attempts();
+        second.forget_attempts();
         let (records, range) = (Arc::clone(&segment.records), segment.range.clone());
         let index = self.partition_of(lease)?;
         self.partitions[index].park(second);
@@ -611,8 +616,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             self.probe_failed(lease, now, None);
             return true;
         }
-        let Some((index, segment)) = self.end_lease(lease) else { return false };
-        self.put_back(index, segment);
+        let Some((index, out)) = self.end_lease(lease) else { return false };
+        self.put_back(index, out.segment);
         true
     }
 
@@ -628,7 +633,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// further failures say nothing about the store.
     fn probe_failed(&mut self, lease: LeaseId, now: Duration, asked: Option<Duration>) {
         self.breaker.probe_failed(now, asked);
-        if let Some((index, mut segment)) = self.end_lease(lease) {
+        if let Some((index, Out { mut segment, .. })) = self.end_lease(lease) {
             segment.counts = false;
             if let Some(second) = segment.split() {
                 self.put_back(index, second);
@@ -644,11 +649,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.work |= partition.asked;
     }
 
-    /// The store is there: a closed circuit counts from 0 again, an open one closes.
-    fn store_answers(&mut self) {
+    /// The store is there: it answered a write that began then. A closed circuit counts from 0 again, an open one closes.
+    fn store_answers(&mut self, began: Moment) {
         let was_closed = self.breaker.is_closed();
         self.breaker.succeeded();
-        self.answers += 1;
+        self.seen.outlived = self.seen.outlived.max(began.failures);
         if !was_closed {
             self.probe = None;
             // How often a batch was a probe says how long the outage was. All of that is one failure.
@@ -664,7 +669,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         if let Some(at) = self.breaker.probe_at() {
             // Some may sleep through the whole outage before their next write.
             self.partitions.iter_mut().filter_map(|partition| partition.lease.as_mut()).for_each(|out| {
-                out.segment.forget_failures();
+                out.segment.forget_attempts();
             });
             self.news.push(News::CircuitOpened {
                 size: self.queued,
@@ -675,26 +680,33 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
     }
 
+    /// Returns whether nothing is unsettled but what is left of the batch that this lease is part of.
+    fn is_all_that_is_left(&self, lease: LeaseId) -> bool {
+        let mut segments = self.partitions.iter().flat_map(Partition::segments);
+        let out = self.partition_of(lease).and_then(|index| self.partitions[index].lease.as_ref());
+        self.queued == 0
+            && out.is_some_and(|out| segments.all(|other| Arc::ptr_eq(&other.records, &out.segment.records)))
+    }
+
     fn partition_of(&self, lease: LeaseId) -> Option<usize> {
         self.partitions.iter().position(|partition| partition.lease.as_ref().is_some_and(|out| out.id == lease))
     }
 
-    fn find(&mut self, lease: LeaseId) -> Option<&mut Segment<T>> {
+    fn find(&mut self, lease: LeaseId) -> Option<&mut Out<T>> {
         let index = self.partition_of(lease)?;
-        self.partitions[index].lease.as_mut().map(|out| &mut out.segment)
+        self.partitions[index].lease.as_mut()
     }
 
     /// Takes a lease out of its partition, or from what was abandoned.
-    fn end_lease(&mut self, lease: LeaseId) -> Option<(usize, Segment<T>)> {
+    fn end_lease(&mut self, lease: LeaseId) -> Option<(usize, Out<T>)> {
         if self.probe == Some(lease) {
             self.probe = None;
         }
         if let Some(index) = self.partition_of(lease) {
-            return Some((index, self.partitions[index].lease.take()?.segment));
+            return Some((index, self.partitions[index].lease.take()?));
         }
         let at = self.abandoned.iter().position(|(_, out)| out.id == lease)?;
-        let (index, out) = self.abandoned.swap_remove(at);
-        Some((index, out.segment))
+        Some(self.abandoned.swap_remove(at))
     }
 
     /// Returns the time at which a batch becomes ready or a waiter expires, if nothing else happens before.
@@ -802,7 +814,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
                 self.next_lease += 1;
                 let (records, range) = (Arc::clone(&segment.records), segment.range.clone());
                 leased.push(Leased { id, partition: index, records, range });
-                self.abandoned.push((index, Out { id, segment }));
+                self.abandoned.push((index, Out { id, segment, began: self.seen }));
             }
         }
         leased
@@ -867,6 +879,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 mod bisect_tests;
 #[cfg(test)]
 mod failure_tests;
+#[cfg(test)]
+mod flapping_tests;
 #[cfg(test)]
 mod outage_tests;
 #[cfg(test)]

@@ -14,10 +14,11 @@ pub struct RetryPolicy {
     /// Whether each wait is shortened to a random 50 to 100 % of itself, so that clients of one store do not come back
     /// all at once.
     pub jitter: bool,
-    /// After so many transient failures a batch is given up, if the store answers others meanwhile, so that it must be
-    /// the batch. While it answers none it is the store, and the batch is tried on. Without a
-    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) nobody can tell, and it is given up. What a sink
-    /// calls an outage does not count.
+    /// After so many transient failures, and no fewer than three, a batch is given up, if the store answers others between
+    /// any two of them, so that it must be the batch. Failures with no such answer between them are one. While the store
+    /// answers none it is the store, and the batch is tried on. Without a
+    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) nobody can tell, and it is given up after so
+    /// many. What a sink calls an outage does not count.
     pub max_attempts: NonZeroU32,
 }
 

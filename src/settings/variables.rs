@@ -152,8 +152,8 @@ pub const VARIABLES: &[Variable] = &[
         name: "MDS_RETRY_MAX_ATTEMPTS",
         default: "5",
         unit: "attempts",
-        about: "after so many transient failures a batch is given up, if the store answers others meanwhile or \
-                there is no circuit",
+        about: "after so many transient failures, three at least, a batch is given up if the store answers others \
+                between any two of them; without a circuit after so many, whatever it answers",
         kind: Kind::Count(1, 1_000_000, |s| s.retry.max_attempts.get() as usize),
     },
     Variable {

@@ -216,8 +216,8 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
             assert!(tried > in_a_row && tried <= bound, "{tried} writes in an outage of {:?}", begun.elapsed());
             let back = std::time::Instant::now();
             sink.away.store(false, Ordering::Release);
-            // By identity, not by number: a batch that failed a probe and is not written yet while newer ones are would meet
-            // the next outage with one attempt used up, and the store has answered others since: it may be given up then.
+            // By identity, not by number: what failed a probe and is not written yet while newer ones are would not count
+            // for the breaker when the next outage begins, and that would take more writes to be noticed than are allowed.
             block_on(within(PATIENCE, handle.flush())).unwrap();
             drains.push(back.elapsed());
         }

@@ -48,7 +48,7 @@ pub struct BufferConfig {
     pub watermarks: Watermarks,
     /// When the circuit opens.
     pub breaker: BreakerConfig,
-    /// After so many transient failures a batch is given up, if it is the batch that is at fault.
+    /// After so many transient failures, and no fewer than three, a batch is given up, if it is the batch that is at fault.
     pub max_attempts: NonZeroU32,
 }
 

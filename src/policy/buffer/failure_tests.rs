@@ -74,10 +74,17 @@ enum Worker {
     Asked,
     /// It holds a lease and has to ask whether it may write.
     Holds(Out),
-    /// Its write began at this time.
-    Writes(Out, Duration),
+    /// Its write began at this time, when so much was known of the store.
+    Writes(Out, Duration, Seen),
     /// It holds a single record that was given up.
     Buries(Out),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    failures: u32,
+    /// The most failures that had been seen when a write began which the store answered.
+    outlived: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -100,9 +107,13 @@ struct Record {
     /// A worker took it.
     taken: bool,
     outcome: Option<Outcome>,
+    /// The number of the batch that it was taken in, and that of the part of it that it belongs to now.
+    batch: usize,
+    part: usize,
     failures: u32,
-    /// How often the store had answered when the first of these failures was seen.
-    first_failure: Option<u32>,
+    /// Failures of that part with a whole write in between that the store answered, and the number of the last of them.
+    times: u32,
+    last_time: u32,
     /// It was part of a probe that failed.
     suspect: bool,
 }
@@ -117,7 +128,8 @@ struct World {
     /// Failures in a row, as the breaker should count them.
     in_a_row: u32,
     last_counted: Option<Duration>,
-    answers: u32,
+    seen: Seen,
+    parts: usize,
     opened: usize,
     closed: usize,
     /// Receipts by the id of their record, until they are resolved.
@@ -143,7 +155,8 @@ impl World {
             circuit: Circuit::Closed,
             in_a_row: 0,
             last_counted: None,
-            answers: 0,
+            seen: Seen::default(),
+            parts: 0,
             opened: 0,
             closed: 0,
             receipts: BTreeSet::new(),
@@ -171,15 +184,14 @@ impl World {
                         self.buffer.keep_receipt(id);
                         self.receipts.insert(id);
                     }
-                    let (taken, outcome, suspect) = (false, None, false);
-                    self.records.push(Record { key, taken, outcome, failures: 0, first_failure: None, suspect });
+                    self.records.push(Record::new(key));
                 }
             }
             Step::Work { partition, fails, asked } => self.work(partition % partitions, fails, asked)?,
             Step::Attend => self.attend()?,
             Step::Die(partition) => {
                 let worker = std::mem::replace(&mut self.workers[partition % partitions], Worker::New);
-                if let Worker::Holds(out) | Worker::Writes(out, _) | Worker::Buries(out) = worker {
+                if let Worker::Holds(out) | Worker::Writes(out, ..) | Worker::Buries(out) = worker {
                     prop_assert!(self.buffer.park(out.lease, self.now), "a lease that was out");
                     self.probe_is_lost(&out);
                 }
@@ -206,14 +218,14 @@ impl World {
         self.in_a_row = 0;
         self.opened += 1;
         for worker in &self.workers {
-            if let Worker::Holds(out) | Worker::Writes(out, _) | Worker::Buries(out) = worker {
-                out.ids.iter().for_each(|&id| self.records[id as usize].forget());
+            if let Worker::Holds(out) | Worker::Writes(out, ..) | Worker::Buries(out) = worker {
+                out.ids.iter().for_each(|&id| self.records[id as usize].failures = 0);
             }
         }
     }
 
-    fn answers(&mut self) {
-        self.answers += 1;
+    fn answers(&mut self, began: Seen) {
+        self.seen.outlived = self.seen.outlived.max(began.failures);
         self.in_a_row = 0;
         self.last_counted = None;
         if self.circuit != Circuit::Closed {
@@ -228,7 +240,29 @@ impl World {
     fn probe_is_lost(&mut self, out: &Out) {
         if self.circuit == Circuit::HalfOpen(out.lease) {
             self.circuit = Circuit::Open { until: self.now + Self::half_open_after(None) };
-            out.ids.iter().for_each(|&id| self.records[id as usize].suspect = true);
+            self.is_suspect(out);
+        }
+    }
+
+    fn is_suspect(&mut self, out: &Out) {
+        out.ids.iter().for_each(|&id| self.records[id as usize].suspect = true);
+        self.halves(out);
+    }
+
+    /// What is halved has to prove its guilt anew.
+    fn halves(&mut self, out: &Out) {
+        let (first, second) = out.ids.split_at(out.ids.len() / 2);
+        if !first.is_empty() {
+            self.becomes_part(first);
+            self.becomes_part(second);
+        }
+    }
+
+    fn becomes_part(&mut self, ids: &[u64]) {
+        self.parts += 1;
+        for &id in ids {
+            let record = &mut self.records[id as usize];
+            (record.part, record.times, record.last_time) = (self.parts, 0, 0);
         }
     }
 
@@ -241,24 +275,24 @@ impl World {
                 let may = self.circuit == Circuit::Closed || self.circuit == Circuit::HalfOpen(out.lease);
                 prop_assert_eq!(self.buffer.may_write(out.lease), may);
                 if may {
-                    self.workers[partition] = Worker::Writes(out, self.now);
+                    self.workers[partition] = Worker::Writes(out, self.now, self.seen);
                 } else {
-                    out.ids.iter().for_each(|&id| self.records[id as usize].forget());
+                    out.ids.iter().for_each(|&id| self.records[id as usize].failures = 0);
                     self.ask(partition)?;
                 }
             }
-            Worker::Writes(out, began) => {
+            Worker::Writes(out, began, seen) => {
                 let key_of = |&id: &u64| self.records[id as usize].key;
                 if self.outage || fails || out.ids.iter().any(|id| key_of(id) == FOREVER) {
-                    self.write_failed(partition, out, began, asked.map(Duration::from_millis))?;
+                    self.write_failed(partition, out, (began, seen), asked.map(Duration::from_millis))?;
                 } else if out.ids.iter().any(|id| key_of(id) >= REFUSED) {
-                    self.answers();
+                    self.answers(seen);
                     self.isolate(partition, out, true)?;
                 } else {
                     let stored = self.buffer.settle_stored(out.lease, self.now);
                     prop_assert!(stored.is_some());
                     self.settle(&out, Outcome::Stored)?;
-                    self.answers();
+                    self.answers(seen);
                     self.ask(partition)?;
                 }
             }
@@ -287,24 +321,29 @@ impl World {
         &mut self,
         partition: usize,
         out: Out,
-        began: Duration,
+        (began, seen): (Duration, Seen),
         asked: Option<Duration>,
     ) -> Result<(), TestCaseError> {
         let config = *self.buffer.config();
         let (max, threshold) = (config.max_attempts.get(), config.breaker.failure_threshold);
+        self.seen.failures += 1;
         for &id in &out.ids {
             let record = &mut self.records[id as usize];
             record.failures += 1;
-            record.first_failure.get_or_insert(self.answers);
+            if record.times == 0 || seen.outlived >= record.last_time {
+                (record.times, record.last_time) = (record.times + 1, self.seen.failures);
+            }
         }
         let first = self.records[out.ids[0] as usize].clone();
         let is_probe = self.circuit == Circuit::HalfOpen(out.lease);
         let exhausted = first.failures >= max;
-        let others_answered = first.first_failure.is_some_and(|first| first < self.answers);
-        let counts = !first.suspect || (exhausted && !others_answered);
+        let is_left = |record: &Record| record.outcome.is_some() || (record.taken && record.batch == first.batch);
+        let is_at_fault =
+            first.times >= max.max(3) || (exhausted && first.times > 1 && self.records.iter().all(is_left));
+        let counts = !is_at_fault && (!first.suspect || exhausted);
         if is_probe {
             self.circuit = Circuit::Open { until: self.now + Self::half_open_after(asked) };
-            out.ids.iter().for_each(|&id| self.records[id as usize].suspect = true);
+            self.is_suspect(&out);
         } else if self.circuit == Circuit::Closed && counts && self.last_counted.is_none_or(|last| began >= last) {
             self.in_a_row += 1;
             self.last_counted = Some(self.now);
@@ -314,10 +353,10 @@ impl World {
         }
         let expected = if self.circuit != Circuit::Closed {
             if !is_probe {
-                out.ids.iter().for_each(|&id| self.records[id as usize].forget());
+                out.ids.iter().for_each(|&id| self.records[id as usize].failures = 0);
             }
             Verdict::Parked
-        } else if exhausted && (others_answered || threshold.is_none()) {
+        } else if is_at_fault || (exhausted && threshold.is_none()) {
             Verdict::GiveUp
         } else {
             Verdict::Retry { failures: first.failures }
@@ -338,15 +377,17 @@ impl World {
         match self.buffer.isolate(out.lease, answered) {
             Some(Isolated::Half(half)) => {
                 prop_assert_eq!(half.id, out.lease);
-                out.ids.iter().for_each(|&id| self.records[id as usize].forget());
+                out.ids.iter().for_each(|&id| self.records[id as usize].failures = 0);
                 let ids: Vec<_> = half.records[half.range].iter().map(|item| item.id).collect();
                 prop_assert!(!ids.is_empty() && ids.len() < out.ids.len() && out.ids.starts_with(&ids));
+                self.halves(&out);
                 out.ids = ids;
                 self.workers[partition] = Worker::Holds(out);
             }
             Some(Isolated::Alone { attempts }) => {
                 prop_assert_eq!(out.ids.len(), 1, "only one that stands alone is at fault");
-                prop_assert_eq!(attempts, self.records[out.ids[0] as usize].failures.max(1));
+                let record = &self.records[out.ids[0] as usize];
+                prop_assert_eq!(attempts, record.failures.max(record.times).max(1));
                 self.workers[partition] = Worker::Buries(out);
             }
             None => prop_assert!(false, "the lease was out"),
@@ -395,9 +436,7 @@ impl World {
         {
             prop_assert_eq!(ids[0], oldest, "what came back goes first");
         }
-        for &id in &ids {
-            self.records[id as usize].taken = true;
-        }
+        self.is_taken(&ids);
         let in_flight = self.records.iter().filter(|r| mine(r) && r.taken && r.outcome.is_none()).count();
         prop_assert!(
             in_flight <= self.buffer.config().batch_size.get(),
@@ -416,6 +455,29 @@ impl World {
         Ok(())
     }
 
+    /// Records came out of the queue, or as a part of what was parked.
+    fn is_taken(&mut self, ids: &[u64]) {
+        let first = &self.records[ids[0] as usize];
+        let (is_new, part) = (!first.taken, first.part);
+        let of_part =
+            self.records.iter().filter(|record| record.taken && record.part == part && record.outcome.is_none());
+        if is_new {
+            self.becomes_part(ids);
+            for &id in ids {
+                let record = &mut self.records[id as usize];
+                (record.taken, record.batch) = (true, self.parts);
+            }
+        } else if of_part.count() > ids.len() {
+            let rest: Vec<_> = (0u64..)
+                .zip(&self.records)
+                .filter(|(id, r)| r.taken && r.part == part && !ids.contains(id))
+                .map(|(id, _)| id)
+                .collect();
+            self.becomes_part(ids);
+            self.becomes_part(&rest);
+        }
+    }
+
     /// What the queue's actor does when it has a turn.
     fn attend(&mut self) -> Result<(), TestCaseError> {
         loop {
@@ -429,7 +491,9 @@ impl World {
             for unknown in unknown {
                 let items = &unknown.records[unknown.range.clone()];
                 // What was at the head of a queue is parked now.
-                items.iter().for_each(|item| self.records[item.id as usize].taken = true);
+                if !self.records[items[0].id as usize].taken {
+                    self.is_taken(&items.iter().map(|item| item.id).collect::<Vec<_>>());
+                }
                 let keys = items.iter().map(|item| item.key.into()).collect();
                 self.buffer.know(&unknown, (!self.is_secretive).then_some(keys));
             }
@@ -553,7 +617,7 @@ impl World {
         let held: Vec<_> = std::mem::take(&mut self.workers);
         let leased = self.buffer.abandon();
         for worker in held {
-            if let Worker::Holds(out) | Worker::Writes(out, _) | Worker::Buries(out) = worker {
+            if let Worker::Holds(out) | Worker::Writes(out, ..) | Worker::Buries(out) = worker {
                 prop_assert!(!self.buffer.may_write(out.lease));
                 prop_assert!(self.buffer.settle_stored(out.lease, self.now).is_none());
                 prop_assert!(!self.buffer.park(out.lease, self.now));
@@ -591,9 +655,9 @@ impl World {
 }
 
 impl Record {
-    fn forget(&mut self) {
-        self.failures = 0;
-        self.first_failure = None;
+    fn new(key: u32) -> Self {
+        let (taken, outcome, suspect) = (false, None, false);
+        Self { key, taken, outcome, batch: 0, part: 0, failures: 0, times: 0, last_time: 0, suspect }
     }
 }
 

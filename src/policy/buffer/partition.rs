@@ -27,6 +27,18 @@ pub(super) struct Partition<T> {
 pub(super) struct Out<T> {
     pub(super) id: LeaseId,
     pub(super) segment: Segment<T>,
+    /// When its write began.
+    pub(super) began: Moment,
+}
+
+/// What had been seen of the store at a moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moment {
+    /// How many writes had failed for what may be the batch's fault, ever.
+    pub(super) failures: u64,
+    /// How many of these failures the store had outlived: it took a batch, or refused one for good, whose write began
+    /// after they were seen.
+    pub(super) outlived: u64,
 }
 
 /// Records that are written together: a batch, or the part of one that is left of it.
@@ -39,8 +51,11 @@ pub(super) struct Segment<T> {
     pub(super) attempts: u32,
     /// Failures that were surely the store's, since those above began to be counted.
     pub(super) excused: u32,
-    /// How often the store had answered when the first of these failures was seen.
-    pub(super) first_failure: Option<u64>,
+    /// How many times it failed, just as it is, with the store there between any two of them; so all failures of one
+    /// outage are one time. An open circuit does not forget them: then one that fails for ever could open it for ever.
+    pub(super) times: u32,
+    /// The number of the failure that was the last time.
+    last_time: u64,
     /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
     pub(super) counts: bool,
     /// The number of its last probe, 0 if it was none yet.
@@ -71,11 +86,19 @@ impl<T> Segment<T> {
         &self.stamps[self.range.clone()]
     }
 
-    /// Starts counting failures anew.
-    pub(super) fn forget_failures(&mut self) {
+    /// Takes in the failure of this number, of a write that began then.
+    pub(super) fn failed(&mut self, number: u64, began: Moment) {
+        self.attempts = self.attempts.saturating_add(1);
+        if began.outlived >= self.last_time {
+            self.times = self.times.saturating_add(1);
+            self.last_time = number;
+        }
+    }
+
+    /// Starts counting attempts anew.
+    pub(super) fn forget_attempts(&mut self) {
         self.attempts = 0;
         self.excused = 0;
-        self.first_failure = None;
     }
 
     /// Splits off the second half; a single record has none.
@@ -91,6 +114,9 @@ impl<T> Segment<T> {
         if first >= self.len() {
             return None;
         }
+        // Each part has to prove its own guilt.
+        self.times = 0;
+        self.last_time = 0;
         let middle = self.range.start + first;
         let keys = match &mut self.keys {
             Keys::Known(keys) => Keys::Known(keys.split_off(first)),
@@ -166,6 +192,11 @@ impl<T> Partition<T> {
     }
 
     /// Returns all that was taken and is not settled.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment<T>> {
+        self.lease.as_ref().map(|out| &out.segment).into_iter().chain(&self.parked)
+    }
+
+    /// The same, to be changed.
     pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment<T>> {
         self.lease.as_mut().map(|out| &mut out.segment).into_iter().chain(&mut self.parked)
     }
@@ -249,7 +280,8 @@ impl<T> Partition<T> {
             range: 0..len,
             attempts: 0,
             excused: 0,
-            first_failure: None,
+            times: 0,
+            last_time: 0,
             counts: true,
             probed: 0,
             keys: Keys::NotAsked,
