@@ -18,6 +18,10 @@ const LINES: Duration = Duration::from_secs(10);
 /// How often one looks.
 pub const REFRESH: Duration = Duration::from_millis(200);
 
+/// The most time between two looks that counts: who did not look for longer was stopped, as by Ctrl-Z or with the whole
+/// machine, and has not waited for the store meanwhile.
+const UNSEEN: Duration = Duration::from_secs(1);
+
 /// How long a command that writes waits for its store.
 #[derive(clap::Args)]
 pub struct Patience {
@@ -43,7 +47,7 @@ impl Patience {
             // What is in the queue alone may wait for its batch, which is nobody's fault.
             let away = outage.observe(Instant::now(), settled, health.in_flight > 0);
             let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {
-                "dead letters cannot be written".to_owned()
+                "dead letters cannot be written, the log says why".to_owned()
             } else {
                 health.trouble.map_or_else(|| "the store does not answer".to_owned(), |trouble| trouble.to_string())
             };
@@ -63,7 +67,7 @@ impl Patience {
     pub fn complain(&self, why: &str) {
         let seconds = self.give_up_after.as_secs_f64();
         complain(format_args!("error: gave up, nothing was stored for {seconds} s: {why}"));
-        complain(format_args!("  run the same command again when the store is back; mds dlq list shows what was kept"));
+        complain(format_args!("  run the same command again when that is over; mds dlq list shows what was kept"));
     }
 }
 
@@ -71,23 +75,28 @@ impl Patience {
 #[derive(Debug)]
 struct Outage {
     settled: u64,
-    /// When something was settled last, or nothing waited.
-    fine_at: Instant,
+    /// How long it has been since something was settled, or nothing waited.
+    away: Duration,
+    looked_at: Instant,
     lines: u32,
 }
 
 impl Outage {
     fn new(now: Instant) -> Self {
-        Self { settled: 0, fine_at: now, lines: 0 }
+        Self { settled: 0, away: Duration::ZERO, looked_at: now, lines: 0 }
     }
 
     /// Takes in how many records are settled, be it as dead letters that the store refused, and whether a batch waits
     /// for the store. Returns for how long nothing was settled although one waited.
     fn observe(&mut self, now: Instant, settled: u64, waits: bool) -> Duration {
+        let since = now.saturating_duration_since(self.looked_at).min(UNSEEN);
+        self.looked_at = now;
         if settled != self.settled || !waits {
-            (self.settled, self.fine_at, self.lines) = (settled, now, 0);
+            (self.settled, self.away, self.lines) = (settled, Duration::ZERO, 0);
+        } else {
+            self.away += since;
         }
-        now.saturating_duration_since(self.fine_at)
+        self.away
     }
 
     /// Returns whether the log should say so now: after a while, and then not too often.
@@ -102,16 +111,31 @@ impl Outage {
 mod tests {
     use super::*;
 
+    /// Looks five times a second until the time has come, and returns what the last look said.
+    fn look(outage: &mut Outage, seconds: std::ops::Range<u64>, settled: u64, waits: bool) -> Duration {
+        let start = outage.looked_at;
+        let looks = (seconds.end - seconds.start) * 5;
+        (1..=looks).map(|look| outage.observe(start + REFRESH * look as u32, settled, waits)).last().unwrap()
+    }
+
     #[test]
     fn only_time_in_which_a_batch_waits_and_none_is_settled_counts() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut outage = Outage::new(start);
-        assert_eq!(outage.observe(at(30), 0, false), Duration::ZERO, "nothing waits");
-        assert_eq!(outage.observe(at(40), 0, true), Duration::from_secs(10));
-        assert_eq!(outage.observe(at(50), 1, true), Duration::ZERO, "one was settled");
-        assert_eq!(outage.observe(at(55), 1, true), Duration::from_secs(5));
-        assert_eq!(outage.observe(at(56), 1, false), Duration::ZERO);
+        let mut outage = Outage::new(Instant::now());
+        assert_eq!(look(&mut outage, 0..30, 0, false), Duration::ZERO, "nothing waits");
+        assert_eq!(look(&mut outage, 30..40, 0, true), Duration::from_secs(10));
+        let now = outage.looked_at;
+        assert_eq!(outage.observe(now, 1, true), Duration::ZERO, "one was settled");
+        assert_eq!(look(&mut outage, 40..45, 1, true), Duration::from_secs(5));
+        assert_eq!(outage.observe(now, 1, false), Duration::ZERO);
+    }
+
+    // Sabotage: count all that has passed between two looks: it is an hour.
+    #[test]
+    fn time_in_which_the_process_was_stopped_does_not_count() {
+        let mut outage = Outage::new(Instant::now());
+        look(&mut outage, 0..10, 0, true);
+        let later = outage.looked_at + Duration::from_secs(3_600);
+        assert_eq!(outage.observe(later, 0, true), Duration::from_secs(10) + UNSEEN);
     }
 
     #[test]

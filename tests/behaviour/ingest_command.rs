@@ -245,6 +245,29 @@ fn an_outage_is_given_up_after_a_while_and_the_same_command_finishes_the_job() {
     assert_eq!((output.status.code(), rows(dir.path())), (Some(0), 1_000), "{}", stderr(&output));
 }
 
+/// Ctrl-Z, or a machine that sleeps.
+// Sabotage: let all the time count between two looks at the store: it gives up a store that has long been back.
+#[cfg(unix)]
+#[test]
+fn time_in_which_it_was_stopped_is_no_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    fs::write(dir.path().join("bars.csv"), minutes(1_000)).unwrap();
+    let args = ["--symbol", "ES", "--timeframe", "1m", "--json", "--give-up-after", "5s", "bars.csv"];
+    let mut command = ingest(dir.path(), &args);
+    command.env("MDS_CB_HALF_OPEN_AFTER_SEC", "1");
+    let running = Running::start(command);
+    running.wait_for("is tried again");
+    running.signal("STOP");
+    // The time is the point: it is longer than anybody wants to wait for the store.
+    thread::sleep(Duration::from_secs(6));
+    lock.execute_batch("ROLLBACK").unwrap();
+    running.signal("CONT");
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), count(&summary, "stored")), (Some(0), 1_000), "{summary}");
+}
+
 #[test]
 fn a_quiet_pipe_is_no_outage() {
     // Red if time counts in which nothing waits to be stored.
