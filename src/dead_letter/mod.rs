@@ -61,6 +61,7 @@ struct Shared {
     /// Tells the ids of this process from those of all others.
     run: u64,
     next_id: AtomicU64,
+    lost: Arc<AtomicU64>,
     /// The records that are being replayed, by their JSON.
     replayed: Mutex<HashMap<Box<str>, Replayed>>,
 }
@@ -174,9 +175,10 @@ impl DeadLetters {
             // What cannot be seen now may be there later.
             _ => {}
         }
-        let jobs = Writer::spawn(dir.clone(), limits, disk).map_err(DeadLettersError::Thread)?;
+        let lost = Arc::default();
+        let jobs = Writer::spawn(dir.clone(), limits, disk, Arc::clone(&lost)).map_err(DeadLettersError::Thread)?;
         let (run, next_id, replayed) = (fastrand::u64(..), AtomicU64::new(1), Mutex::default());
-        Ok(Self(Arc::new(Shared { dir, jobs, run, next_id, replayed })))
+        Ok(Self(Arc::new(Shared { dir, jobs, run, next_id, lost, replayed })))
     }
 
     /// Returns the directory's absolute path.
@@ -222,6 +224,13 @@ impl DeadLetters {
             // An error means that the thread is gone, and the file with it.
             let _ = released.await;
         }
+    }
+
+    /// Returns how many entries were kept and then went with a file that was removed from its path, or replaced, while it
+    /// was being written. An ERROR is logged for each such file. All of that is known after
+    /// [`release`](Self::release); what happens to a file that was let go is nobody's loss here.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Acquire)
     }
 
     fn send(&self, coordinator_id: &str, kind: &str, letters: &[DeadLetter]) -> Result<Answered, AppendError> {

@@ -106,7 +106,7 @@ fn open(path: &Path) -> io::Result<Option<(Lines, HashSet<String>)>> {
     };
     let settled = settled(path)?;
     // The file goes before its journal does, so a file that is still there was read with the whole of it.
-    Ok(files::is_at(&file, path).then(|| (Lines::new(path, file, live), settled)))
+    Ok(files::is_at(&file, path)?.then(|| (Lines::new(path, file, live), settled)))
 }
 
 /// Reads which entries of a file are settled. What is damaged in the journal settles nothing.

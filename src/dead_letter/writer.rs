@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -41,8 +42,8 @@ pub(super) trait Output: Send {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
     fn truncate(&mut self, len: u64) -> io::Result<()>;
-    /// Says whether the path still leads to this file.
-    fn is_at(&mut self, path: &Path) -> bool;
+    /// Says whether the path still leads to this file. An error means that nobody can tell.
+    fn is_at(&mut self, path: &Path) -> io::Result<bool>;
 }
 
 pub(super) struct Writer {
@@ -52,6 +53,8 @@ pub(super) struct Writer {
     /// Not bounded, but never long: whoever appends waits for the answer.
     jobs: mpsc::Receiver<Job>,
     open: Option<Open>,
+    /// Entries that were kept, and went with a file that is not at its path any more.
+    lost: Arc<AtomicU64>,
     /// When the last file was named, so that names rise even if the clock does not.
     named: i64,
 }
@@ -61,12 +64,19 @@ struct Open {
     output: Box<dyn Output>,
     /// How much of it is synced.
     len: u64,
+    /// How many entries that is.
+    entries: u64,
 }
 
 impl Writer {
-    pub(super) fn spawn(dir: PathBuf, limits: Limits, disk: Box<dyn Disk>) -> io::Result<mpsc::Sender<Job>> {
+    pub(super) fn spawn(
+        dir: PathBuf,
+        limits: Limits,
+        disk: Box<dyn Disk>,
+        lost: Arc<AtomicU64>,
+    ) -> io::Result<mpsc::Sender<Job>> {
         let (sender, jobs) = mpsc::channel();
-        let writer = Self { dir, limits, disk, jobs, open: None, named: 0 };
+        let writer = Self { dir, limits, disk, jobs, open: None, lost, named: 0 };
         thread::Builder::new().name("mds-dead-letters".to_owned()).spawn(move || writer.run())?;
         Ok(sender)
     }
@@ -77,14 +87,37 @@ impl Writer {
                 Job::Append { lines, answer } => {
                     let released = self.serve(lines, answer);
                     let Some(released) = released else { continue };
-                    self.open = None;
+                    self.let_go();
                     let _ = released.send(());
                 }
                 Job::Release(released) => {
-                    self.open = None;
+                    self.let_go();
                     let _ = released.send(());
                 }
             }
+        }
+        self.let_go();
+    }
+
+    /// Lets go of the file, after a last look whether what it keeps can be found.
+    fn let_go(&mut self) {
+        if let Some(mut open) = self.open.take()
+            && matches!(open.output.is_at(&open.path), Ok(false))
+        {
+            self.lose(&open);
+        }
+    }
+
+    /// Counts what a file kept that is not at its path any more. While it is written nobody has a right to remove it, so
+    /// that was an accident.
+    fn lose(&self, open: &Open) {
+        if open.entries > 0 {
+            self.lost.fetch_add(open.entries, Ordering::AcqRel);
+            tracing::error!(
+                path = %open.path.display(),
+                entries = open.entries,
+                "a file of dead letters was removed or replaced while it was written, and what it kept is gone from there"
+            );
         }
     }
 
@@ -94,7 +127,7 @@ impl Writer {
         if self.open.is_some() {
             match self.jobs.recv_timeout(self.limits.idle) {
                 Ok(job) => return Some(job),
-                Err(RecvTimeoutError::Timeout) => self.open = None,
+                Err(RecvTimeoutError::Timeout) => self.let_go(),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
@@ -142,12 +175,17 @@ impl Writer {
             .map_err(|error| (error, "write"))
             .and_then(|()| open.output.sync().map_err(|error| (error, "sync")))
             .and_then(|()| match open.output.is_at(&open.path) {
-                true => Ok(()),
-                false => Err((io::Error::other("the file was removed or replaced while it was written"), "keep")),
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    self.lose(&open);
+                    Err((io::Error::other("the file was removed or replaced while it was written"), "keep"))
+                }
+                Err(error) => Err((error, "look at")),
             });
         match written {
             Ok(()) => {
                 open.len += bytes.len() as u64;
+                open.entries += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
                 if open.len < self.limits.file_bytes {
                     self.open = Some(open);
                 }
@@ -158,7 +196,7 @@ impl Writer {
                 // whole is one entry too many and not one too few. Either way the file is not written any more: after
                 // a failed sync nobody knows what of it the disk holds, and the next sync would not say.
                 let undone = open.output.truncate(open.len);
-                if open.len == 0 && open.output.is_at(&open.path) {
+                if open.len == 0 && matches!(open.output.is_at(&open.path), Ok(true)) {
                     let _ = fs::remove_file(&open.path);
                 }
                 let error = AppendError::new(&open.path, step, error);
@@ -173,7 +211,7 @@ impl Writer {
         self.named = Timestamp::now().as_micros().max(self.named + 1);
         let path = self.dir.join(files::new_name(Timestamp::from_micros(self.named)));
         let output = self.disk.create(&path).map_err(|error| AppendError::new(&path, "make", error))?;
-        Ok(Open { path, output, len: 0 })
+        Ok(Open { path, output, len: 0, entries: 0 })
     }
 }
 
@@ -187,7 +225,13 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(dir)?;
+    builder.recursive(true).create(dir).map_err(|error| match error.kind() {
+        // A link too, if it leads nowhere.
+        io::ErrorKind::AlreadyExists => {
+            io::Error::new(error.kind(), "expected a directory, found something else there")
+        }
+        _ => error,
+    })?;
     // The name of a new directory is in the one above it.
     above.into_iter().try_for_each(files::sync_dir)
 }
@@ -239,7 +283,7 @@ impl Output for Locked {
         self.file().set_len(len)
     }
 
-    fn is_at(&mut self, path: &Path) -> bool {
+    fn is_at(&mut self, path: &Path) -> io::Result<bool> {
         files::is_at(self.file(), path)
     }
 }

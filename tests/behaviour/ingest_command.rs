@@ -408,6 +408,38 @@ fn what_was_stored_in_a_file_that_is_gone_is_not_stored() {
     }
 }
 
+// Red if dead letters that went with their file count as kept, or it exits with 65.
+#[cfg(unix)]
+#[test]
+fn what_was_kept_in_a_dead_letter_file_that_is_gone_is_no_dead_letter() {
+    for more in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        empty_store(dir.path())
+            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON bars BEGIN SELECT RAISE(ABORT, 'not this one'); END")
+            .unwrap();
+        let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
+        command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "10ms");
+        let mut running = Running::start(command);
+        let text = minutes(5);
+        let (head, tail) = text.split_at(text.find(",2\n").unwrap() + 3);
+        running.write(head);
+        for _ in 0..3 {
+            running.wait_for("is a dead letter");
+        }
+        fs::remove_dir_all(dir.path().join("dead_letters")).unwrap();
+        if more {
+            running.write(tail);
+            running.wait_for("is a dead letter");
+            running.wait_for("is a dead letter");
+        }
+        running.stdin.take();
+        let kept = if more { 2 } else { 0 };
+        let (status, summary) = running.end();
+        assert_eq!((count(&summary, "dead_lettered"), count(&summary, "unsettled")), (kept, 3), "{more}");
+        assert_eq!((status.code(), dead_letters(dir.path()).len() as u64), (Some(70), kept));
+    }
+}
+
 #[test]
 fn a_signal_before_anything_was_read_ends_with_empty_books() {
     let dir = tempfile::tempdir().unwrap();

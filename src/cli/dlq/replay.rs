@@ -9,7 +9,7 @@ use crate::{
     chain::Chain,
     cli::{
         Exit, complain,
-        ingest::{complain_of_lost, exit_of},
+        ingest::{complain_of_lost, complain_of_lost_letters, exit_of},
         outage::Patience,
         print,
         signals::{self, Stop},
@@ -123,8 +123,10 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
             Ok(Ok(ReplayReport { interrupted, ..ReplayReport::default() }))
         }),
     };
-    let _ = timeout(GRACE, sink.close()).await;
-    if complain_of_lost(&sink) > 0 || !report.is_complete() {
+    let letters = store.dead_letters();
+    let _ = tokio::join!(timeout(GRACE, sink.close()), timeout(GRACE, letters.release()));
+    let lost = complain_of_lost(&sink) + complain_of_lost_letters(&letters);
+    if lost > 0 || !report.is_complete() {
         exit = exit.min(Exit::Internal);
     }
     match result {

@@ -34,6 +34,7 @@ use crate::{
         signals::{self, Stop},
     },
     coordinator::{Refusal, WriteHandle},
+    dead_letter::DeadLetters,
     feedback::{BroadcastError, Delivery, Feedback, Subscribe},
     policy::Level,
     quoted::Shown,
@@ -256,7 +257,8 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
     let changes = match &live {
         Some(live) => {
             let changes = live.close().await;
-            settled.lose(live.lost());
+            settled.lose(complain_of_lost(&live.sink));
+            settled.lose_letters(complain_of_lost_letters(&live.store.dead_letters()));
             changes
         }
         None => LevelChanges::default(),
@@ -305,19 +307,16 @@ impl Live {
         }
     }
 
-    /// Closes the database file, and returns the level changes up to the last.
+    /// Closes the files, and returns the level changes up to the last.
     async fn close(&self) -> LevelChanges {
         let changes = async {
             self.feedback.idle().await;
             self.levels.send(Count).await
         };
-        let (_, changes) = tokio::join!(timeout(GRACE, self.sink.close()), timeout(GRACE, changes));
+        let letters = self.store.dead_letters();
+        let (_, _, changes) =
+            tokio::join!(timeout(GRACE, self.sink.close()), timeout(GRACE, letters.release()), timeout(GRACE, changes));
         changes.ok().and_then(Result::ok).unwrap_or_default()
-    }
-
-    /// Says how many records went with a file that is not at its path any more, once the sink is closed.
-    fn lost(&self) -> u64 {
-        complain_of_lost(&self.sink)
     }
 }
 
@@ -406,13 +405,26 @@ impl Args {
     }
 }
 
-/// Says that records are not where they were stored, if so, and returns how many.
+/// Says that records are not where they were stored, if so, and returns how many; all is known once the sink is closed.
 pub(in crate::cli) fn complain_of_lost(sink: &SqliteSink) -> u64 {
     let lost = sink.lost();
     if lost > 0 {
         let path = sink.path().display();
         complain(format_args!(
             "error: {path}: removed or replaced while it was written, and {lost} records with it: load them again"
+        ));
+    }
+    lost
+}
+
+/// Says the same of dead letters; all is known once they are released.
+pub(in crate::cli) fn complain_of_lost_letters(letters: &DeadLetters) -> u64 {
+    let lost = letters.lost();
+    if lost > 0 {
+        let dir = letters.dir().display();
+        complain(format_args!(
+            "error: {dir}: a file was removed or replaced while it was written, and {lost} dead letters with it: load \
+             them again"
         ));
     }
     lost

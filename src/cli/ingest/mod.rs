@@ -51,7 +51,7 @@ use std::{
 
 use smol_str::SmolStr;
 
-pub(super) use self::command::{complain_of_lost, exit_of};
+pub(super) use self::command::{complain_of_lost, complain_of_lost_letters, exit_of};
 use self::{
     array::ArraySplitter,
     csv::Csv,

@@ -39,6 +39,13 @@ impl Settled {
         self.stored -= lost;
         self.unsettled += lost;
     }
+
+    /// The same of dead letters.
+    pub fn lose_letters(&mut self, lost: u64) {
+        let lost = lost.min(self.dead_lettered);
+        self.dead_lettered -= lost;
+        self.unsettled += lost;
+    }
 }
 
 impl From<&CoordinatorReport> for Settled {

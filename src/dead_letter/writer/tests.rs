@@ -107,7 +107,7 @@ impl Output for Scripted {
         }
     }
 
-    fn is_at(&mut self, path: &Path) -> bool {
+    fn is_at(&mut self, path: &Path) -> io::Result<bool> {
         self.real.is_at(path)
     }
 }
@@ -331,6 +331,44 @@ fn a_file_that_was_removed_under_the_writer_keeps_nothing() {
     assert!(error.ends_with("the file was removed or replaced while it was written"), "{error}");
     rig.append(1..2).unwrap();
     assert_eq!(rig.found(), (vec![vec![1]], 0));
+    assert_eq!(rig.letters.lost(), 1);
+}
+
+// Sabotage: look at the file only when something is appended: nothing is lost, and the letters are nowhere. Or ask for no
+// more than whether it can be seen: with the directory's link gone and back, two are lost that are there.
+#[cfg(unix)]
+#[test]
+fn what_went_with_a_file_is_lost_though_nothing_is_appended_any_more() {
+    let rig = Rig::new();
+    rig.append(0..2).unwrap();
+    block_on(rig.letters.release());
+    fs::remove_file(&rig.files()[0]).unwrap();
+    assert_eq!(rig.letters.lost(), 0, "a file that was let go is for others to remove");
+
+    rig.append(2..4).unwrap();
+    let (dir, link) = (rig.letters.dir().to_owned(), rig.dir.path().join("elsewhere"));
+    fs::rename(&dir, &link).unwrap();
+    std::os::unix::fs::symlink(&dir, &dir).unwrap();
+    rig.append(4..5).unwrap_err();
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&link, &dir).unwrap();
+    assert_eq!((rig.letters.lost(), rig.found()), (0, (vec![vec![2, 3]], 0)));
+
+    rig.append(5..8).unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    block_on(rig.letters.release());
+    assert_eq!(rig.letters.lost(), 3);
+}
+
+// Sabotage: pass on what the operating system says: that the file exists, which is no help.
+#[cfg(unix)]
+#[test]
+fn something_else_in_the_place_of_the_directory_is_named() {
+    let rig = Rig::new();
+    fs::create_dir(rig.dir.path().join("a")).unwrap();
+    std::os::unix::fs::symlink("nowhere", rig.letters.dir()).unwrap();
+    let error = rig.append(0..1).unwrap_err().to_string();
+    assert!(error.ends_with("/a/b: cannot make it: expected a directory, found something else there"), "{error}");
 }
 
 // Sabotage: take one job at a time: eleven syncs. Answer one of them before the sync: it is there too early.
