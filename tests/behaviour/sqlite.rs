@@ -500,6 +500,28 @@ fn a_removed_file_acknowledges_nothing_and_comes_back_new() {
     assert_eq!(sink.lost(), 1 + 3);
 }
 
+// Sabotage: take a path that cannot be looked at for one with nothing at it: a record that is there counts as lost.
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_closed_for_a_while_loses_nothing() {
+    let (dir, _) = place();
+    // A link to itself cannot be looked through by anybody, as a directory without rights cannot by most.
+    let (open, closed) = (dir.path().join("open"), dir.path().join("closed"));
+    fs::create_dir(&open).unwrap();
+    let sink = SqliteSink::open(open.join("bars.db")).unwrap();
+    write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
+    fs::rename(&open, &closed).unwrap();
+    std::os::unix::fs::symlink(&open, &open).unwrap();
+    let result = write(&sink, vec![bar("ES", 2, 1.0)]);
+    assert_eq!(kind(&result), TRANSIENT);
+    assert!(format!("{:#}", result.unwrap_err()).contains("cannot look whether the file is still there"));
+    fs::remove_file(&open).unwrap();
+    fs::rename(&closed, &open).unwrap();
+    write(&sink, vec![bar("ES", 2, 1.0)]).unwrap();
+    block_on(sink.close());
+    assert_eq!((stored(&open.join("bars.db")).len(), sink.lost()), (2, 0));
+}
+
 // Sabotage: answer `close` before the connection is closed: a `-wal` is left. Keep the thread: the write succeeds.
 #[test]
 fn closing_leaves_one_whole_file_and_ends_every_handle() {

@@ -47,7 +47,8 @@ use crate::{chain::Chain, record::Bar};
 /// If the file is removed or replaced while it is open (seen on Unix, after each commit and at the end), the batches under
 /// way fail as transient, an ERROR is logged, and the next write opens what is then at the path, or makes a new file
 /// there. What was stored before went with the old file: [`lost`](Self::lost) says how much of it this sink had
-/// acknowledged.
+/// acknowledged. A path that cannot be looked at, because its directory is closed for a while, shows nothing: the batches
+/// fail as transient, and nothing counts as lost.
 ///
 /// The thread ends when the last handle is dropped, or with [`close`](Self::close), which waits for it.
 #[derive(Clone)]

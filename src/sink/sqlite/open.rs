@@ -400,16 +400,28 @@ fn columns_of(connection: &Connection, table: &Table) -> rusqlite::Result<String
 /// What tells two files at one path apart.
 pub(super) type Identity = (u64, u64);
 
+/// Says which file is at a path, if any.
+///
+/// # Errors
+/// The path cannot be looked at, so nobody can tell.
 #[cfg(unix)]
-pub(super) fn identity(path: &Path) -> Option<Identity> {
+pub(super) fn look_at(path: &Path) -> io::Result<Option<Identity>> {
     use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    match fs::metadata(path) {
+        Ok(file) => Ok(Some((file.dev(), file.ino()))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Elsewhere an open file can be neither removed nor replaced.
 #[cfg(not(unix))]
-pub(super) fn identity(_: &Path) -> Option<Identity> {
-    None
+pub(super) fn look_at(_: &Path) -> io::Result<Option<Identity>> {
+    Ok(None)
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    look_at(path).ok().flatten()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The one thread that writes: takes what waits, commits it together, and only then answers.
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -44,6 +45,8 @@ pub(super) enum WriteError {
     Sqlite { path: PathBuf, step: &'static str, source: Arc<rusqlite::Error> },
     #[error("{}: the file was removed or replaced while it was written", path.display())]
     Replaced { path: PathBuf },
+    #[error("{}: cannot look whether the file is still there", path.display())]
+    Unseen { path: PathBuf, source: Arc<io::Error> },
     #[error("{}: the thread that writes the database panicked", path.display())]
     Panicked { path: PathBuf },
     #[error("{}: the thread that writes the database has ended", path.display())]
@@ -69,7 +72,7 @@ impl WriteError {
     /// somebody's that chokes on one record, and so can a panic.
     fn is_outage(&self) -> bool {
         match self {
-            Self::Open(_) | Self::Replaced { .. } | Self::Gone { .. } => true,
+            Self::Open(_) | Self::Replaced { .. } | Self::Unseen { .. } | Self::Gone { .. } => true,
             Self::Panicked { .. } => false,
             Self::Sqlite { .. } => !self.blames_records() && !matches!(self.code(), None | Some(ErrorCode::Unknown)),
         }
@@ -148,9 +151,10 @@ struct Stored {
 
 impl Stored {
     /// Compares the file that is at the path with the one that has the records, and gives these up if it is another one.
-    /// Returns whether it is the same.
-    fn look(&mut self, path: &Path, open: Option<Identity>) -> bool {
-        let there = open::identity(path);
+    /// Returns whether it is the same. A path that cannot be looked at, because its directory is closed to us for a while,
+    /// shows nothing.
+    fn look(&mut self, path: &Path, open: Option<Identity>) -> io::Result<bool> {
+        let there = open::look_at(path)?;
         if self.file.is_some() && self.file != there {
             tracing::error!(
                 path = %path.display(),
@@ -160,7 +164,7 @@ impl Stored {
             self.lost.fetch_add(self.records, Ordering::AcqRel);
             (self.file, self.records) = (None, 0);
         }
-        open == there
+        Ok(open == there)
     }
 }
 
@@ -198,7 +202,8 @@ impl Writer {
 
     /// Looks once more whether all that was acknowledged can be found, and closes the file.
     fn end(&mut self) {
-        self.stored.look(&self.options.path, None);
+        // If it cannot look, nothing is known to be lost.
+        let _ = self.stored.look(&self.options.path, None);
         self.store = None;
     }
 
@@ -263,11 +268,19 @@ impl Writer {
             if !rolled_back || !error.spares_connection() {
                 self.store = None;
             }
-        } else if !self.stored.look(&store.path, store.identity) {
-            let path = store.path.clone();
-            self.store = None;
-            return Err(WriteError::Replaced { path });
-        } else if store.identity.is_some() {
+            return result;
+        }
+        match self.stored.look(&store.path, store.identity) {
+            Ok(true) => {}
+            Ok(false) => {
+                let path = store.path.clone();
+                self.store = None;
+                return Err(WriteError::Replaced { path });
+            }
+            // The connection stays: while it has the file open, no other one can be taken for it.
+            Err(error) => return Err(WriteError::Unseen { path: store.path.clone(), source: Arc::new(error) }),
+        }
+        if store.identity.is_some() {
             let written = group
                 .iter()
                 .zip(result.iter().flatten())
