@@ -33,6 +33,10 @@ pub async fn stopped(stop: &mut Stop) -> Exit {
     }
 }
 
+/// The signal of a file that grows beyond its limit, on Linux, macOS and the BSDs.
+#[cfg(unix)]
+const SIGXFSZ: i32 = 25;
+
 #[cfg(unix)]
 struct Signals(Vec<(tokio::signal::unix::Signal, Exit)>);
 
@@ -47,6 +51,9 @@ impl Signals {
         if !hangups_are_ignored() {
             signals.push((signal(SignalKind::hangup())?, Exit::HungUp));
         }
+        // A write beyond the limit of `ulimit -f` brings this one, and ends the process with nothing said, unless somebody
+        // listens: then it fails as on a full disk. Once listened to, it is caught for good.
+        drop(signal(SignalKind::from_raw(SIGXFSZ))?);
         Ok(Self(signals))
     }
 

@@ -373,6 +373,28 @@ fn a_load_that_was_started_to_outlive_its_terminal_does() {
     assert_eq!((status.code(), count(&summary, "stored")), (Some(0), 20));
 }
 
+// Sabotage: leave the signal to the system: the process ends by it, and nobody is told what became of anything.
+#[cfg(unix)]
+#[test]
+fn a_limit_of_the_size_of_files_is_like_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bars.csv"), minutes(20_000)).unwrap();
+    let args = ["--symbol", "ES", "--timeframe", "1m", "--json", "--give-up-after", "1s", "bars.csv"];
+    // In blocks of 512 bytes, or 1,024 with some shells.
+    let mut limited = in_dir(Command::new("sh"), dir.path());
+    limited.args(["-c", r#"ulimit -f 1000; exec "$0" ingest "$@""#, env!("CARGO_BIN_EXE_mds")]).args(args);
+    limited.env("MDS_COORDINATOR_CAPACITY", "500").env("MDS_COORDINATOR_BATCH_SIZE", "100");
+    let output = limited.output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let first = summary(&output);
+    let (stored, buried) = (count(&first, "stored"), count(&first, "dead_lettered"));
+    assert!(stored > 0 && buried > 0 && stored + buried < 20_000, "{first}");
+    assert_eq!((rows(dir.path()) as u64, dead_letters(dir.path()).len() as u64), (stored, buried));
+
+    let output = run(dir.path(), &args);
+    assert_eq!((output.status.code(), rows(dir.path())), (Some(0), 20_000), "{}", stderr(&output));
+}
+
 // Red if records that went with their file count as stored, or it exits with 0.
 #[cfg(unix)]
 #[test]
