@@ -45,17 +45,21 @@ fn has_our_name(path: &Path) -> bool {
 /// Returns whether a file of entries or a journal is one of ours: by its name, and by what is in it, which is nothing, or
 /// at least one line of ours or a part of one. Of one that cannot be read its name decides, and reading it tells.
 pub(super) fn is_ours(path: &Path) -> bool {
+    let is_journal = path.extension().is_some_and(|extension| extension == JOURNAL);
+    let holds_ours = |file| holds_ours(file, is_journal);
     has_our_name(path) && path.is_file() && File::open(path).and_then(holds_ours).unwrap_or(true)
 }
 
-fn holds_ours(file: File) -> io::Result<bool> {
+fn holds_ours(file: File, is_journal: bool) -> io::Result<bool> {
     let len = file.metadata()?.len();
     let mut is_blank = true;
     for line in BufReader::new(file).split(b'\n') {
         let line = line?;
         let is_stump = line.len() as u64 == len && line::is_stump(&line);
+        let is_settled = is_journal && line::begins_like_ours(&line);
         // One that was mended by hand may have lost all else.
-        if is_stump || line::is_of_ours(&line) || serde_json::from_slice::<Entry>(&line).is_ok() {
+        let is_mended = || serde_json::from_slice::<Entry>(line::without_mark(&line)).is_ok();
+        if is_stump || is_settled || line::is_of_ours(&line) || is_mended() {
             return Ok(true);
         }
         // A lost sync can leave zeros.
@@ -179,7 +183,8 @@ mod tests {
         drop(inherited);
     }
 
-    // Sabotage: look at the extension alone, at the name alone, or at the content alone: red.
+    // Sabotage: look at the extension alone, at the name alone, or at the content alone; ask of a journal for an id as we
+    // make them; or stumble over a byte order mark: red.
     #[test]
     fn a_file_is_ours_by_its_name_and_by_what_is_in_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -199,6 +204,10 @@ mod tests {
         for content in ["{\n", "{\"symbol\":\"ES\"}\n", "\n{\"id", "ts,open,high,low,close\n"] {
             assert!(!is_ours(&ours, content), "{content:?}");
         }
+        let journal = ours.replace(ENTRIES, JOURNAL);
+        assert!(is_ours(&journal, r#"{"id":"mine-1","outc"#) && is_ours(&journal, r#"{"i"#));
+        assert!(!is_ours(&journal, "ts,open\n") && !is_ours(&ours, r#"{"id":"mine-1","outc"#));
+        assert!(is_ours(&ours, &format!("\u{feff}{mended}")));
         for name in ["bars.ndjson", "20231114T221320.ndjson", "20231114T221320-500000-xyz.ndjson", ".ndjson"] {
             assert!(!is_ours(name, line), "{name}");
         }

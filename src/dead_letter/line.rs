@@ -65,6 +65,17 @@ pub(super) fn is_of_ours(line: &[u8]) -> bool {
     find(HEAD, line, 0).is_some_and(has_id) || find(FIELD, line, 0).is_some()
 }
 
+/// Returns a line without what some editors put at the beginning of a file: the byte order mark.
+pub(super) fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+}
+
+/// Returns whether this begins like a line of ours, whatever its id. That is little, and enough in a journal, where an id
+/// that was made by hand can be all that was written before a kill.
+pub(super) fn begins_like_ours(line: &[u8]) -> bool {
+    line.starts_with(HEAD)
+}
+
 /// Returns whether this is all that is left of a line of ours that was cut off close to its beginning.
 pub(super) fn is_stump(bytes: &[u8]) -> bool {
     HEAD.starts_with(bytes)

@@ -151,6 +151,9 @@ impl Lines {
             return Ok(false);
         }
         self.line += 1;
+        if self.line == 1 {
+            between.drain(..between.len() - line::without_mark(&between).len());
+        }
         let torn = between.pop_if(|last| *last == b'\n').is_none();
         let parts = line::parts(&between);
         for part in &parts {

@@ -490,13 +490,13 @@ fn a_dry_run_of_a_purge_leaves_the_directory_as_it_is() {
     assert_eq!((purge().purged, purge().live), (0, vec![path]));
 }
 
-// Sabotage: name the other half of a line end as damage: the file never goes.
+// Sabotage: name the other half of a line end, or the byte order mark, as damage: the file never goes.
 #[test]
-fn an_editor_s_own_line_ends_are_no_damage() {
+fn an_editor_s_own_line_ends_and_its_mark_are_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..3);
     let path = files(dir.path()).remove(0);
-    fs::write(&path, fs::read_to_string(&path).unwrap().replace('\n', "\r\n")).unwrap();
+    fs::write(&path, format!("\u{feff}{}", fs::read_to_string(&path).unwrap().replace('\n', "\r\n"))).unwrap();
     let target = Target::new(|_| Will::Store);
     assert!(replay(dir.path(), &target).is_complete());
     assert_eq!((target.stored().len(), files(dir.path()).len()), (3, 0));
