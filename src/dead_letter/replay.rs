@@ -118,10 +118,12 @@ pub struct Damaged {
 }
 
 impl ReplayReport {
-    /// Returns whether every entry that was selected is in the store.
+    /// Returns whether every entry that was selected is in the store, as far as anybody can know: a file in use may have
+    /// some.
     pub fn is_complete(&self) -> bool {
         let left = self.dead_lettered + self.exhausted + self.unwritable + self.unknown;
-        left == 0 && self.other_kinds.is_empty() && self.damaged.is_empty() && self.interrupted.is_none()
+        let is_read = self.damaged.is_empty() && self.live.is_empty() && self.interrupted.is_none();
+        left == 0 && self.other_kinds.is_empty() && is_read
     }
 }
 

@@ -15,7 +15,7 @@ use futures::executor::block_on;
 use market_data_store::{Bar, DeadLetter, DeadLetters, Timeframe, Timestamp, dead_letter};
 use rand::Rng;
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::mds::{in_dir, mds, stderr, stdout};
 
@@ -433,6 +433,22 @@ fn kept(dir: &Path) -> BTreeSet<(String, i64)> {
     let list = dead_letter::list(&dir.join("dead_letters")).unwrap();
     let bars = list.map(|found| serde_json::from_str::<Bar>(found.unwrap().entry.unwrap().record.get()).unwrap());
     bars.map(|bar| (bar.symbol.to_string(), bar.ts.as_micros() / 60_000_000)).collect()
+}
+
+// Sabotage: leave files in use out of what makes a replay complete: it says 0, and the entry is not in the store.
+#[test]
+fn a_replay_that_leaves_a_file_in_use_alone_says_that_something_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), [bar("ES", 0)]);
+    let writing = DeadLetters::open(&dir.path().join("dead_letters")).unwrap();
+    writing.append_blocking("bars", "bars", &[DeadLetter::new(&bar("NQ", 0), "no such luck", 3)]).unwrap();
+    for args in [&["--dry-run"][..], &[]] {
+        let (code, report) = replay(dir.path(), args);
+        assert_eq!((code, &report["stored"], report["live"].as_array().unwrap().len()), (65, &json!(1), 1), "{args:?}");
+    }
+    block_on(writing.release());
+    assert_eq!(replay(dir.path(), &[]).0, 0);
+    assert_eq!(stored(dir.path()).len(), 2);
 }
 
 // Sabotage: let the replay take a file that an ingest writes, or settle by the content of a file and not by id: red.
