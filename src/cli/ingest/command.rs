@@ -34,7 +34,7 @@ use crate::{
         signals::{self, Stop},
     },
     coordinator::{Refusal, WriteHandle},
-    dead_letter::DeadLetters,
+    dead_letter::{DeadLetters, DeadLettersError},
     feedback::{BroadcastError, Delivery, Feedback, Subscribe},
     policy::Level,
     quoted::Shown,
@@ -433,9 +433,12 @@ pub(in crate::cli) fn complain_of_lost_letters(letters: &DeadLetters) -> u64 {
 /// The store's failures by whose they are: the environment's, the store's, or our own.
 pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
     match error {
+        // The operating system has no thread left, which is nobody's configuration.
+        StartError::Sqlite(SqliteOpenError::Thread(_))
+        | StartError::DeadLetters(DeadLettersError::Thread(_))
+        | StartError::Webhooks(BroadcastError::Thread(_)) => Exit::Internal,
         StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => Exit::Configuration,
         StartError::Sqlite(SqliteOpenError::Url { .. }) | StartError::DeadLetters(_) => Exit::Configuration,
-        StartError::Webhooks(BroadcastError::Thread(_)) => Exit::Internal,
         StartError::Webhooks(_) => Exit::Configuration,
         StartError::Sqlite(_) => Exit::Unavailable,
         _ => Exit::Internal,
@@ -445,6 +448,22 @@ pub(in crate::cli) fn exit_of(error: &StartError) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Red if the file or the directory is blamed for it: 69 or 78.
+    #[test]
+    fn a_thread_that_cannot_be_started_is_nobody_s_configuration() {
+        let no_thread = || io::Error::from(io::ErrorKind::WouldBlock);
+        for error in [
+            StartError::from(SqliteOpenError::Thread(no_thread())),
+            StartError::from(DeadLettersError::Thread(no_thread())),
+            StartError::from(BroadcastError::Thread(no_thread())),
+        ] {
+            assert_eq!(exit_of(&error), Exit::Internal, "{error}");
+        }
+        let path = PathBuf::from("dead_letters");
+        assert_eq!(exit_of(&DeadLettersError::NotADirectory(path.clone()).into()), Exit::Configuration);
+        assert_eq!(exit_of(&SqliteOpenError::NotADatabase { path }.into()), Exit::Unavailable);
+    }
 
     // Red if a small queue makes batches smaller than the default, or a large one without end.
     #[test]
