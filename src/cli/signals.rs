@@ -1,10 +1,13 @@
 //! SIGINT, SIGTERM and SIGHUP: the first asks to stop, the second is obeyed at once.
 
-use std::{io, thread};
+use std::{io, sync::mpsc, thread, time::Duration};
 
 use tokio::sync::watch;
 
-use super::Exit;
+use super::{Exit, complain};
+
+/// How long saying something may take.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// What a signal asks for, in terms of the exit it leads to. None until the first arrives.
 pub type Stop = watch::Receiver<Option<Exit>>;
@@ -16,12 +19,29 @@ pub fn listen() -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(None);
     thread::Builder::new().name("mds-signals".to_owned()).spawn(move || {
         let first = runtime.block_on(signals.next());
-        tracing::info!("stopping: what was accepted is being stored, a second signal ends at once");
+        for_a_moment(|| tracing::info!("stopping: what was accepted is being stored, a second signal ends at once"));
         sender.send_replace(Some(first));
         runtime.block_on(signals.next());
+        // There is no summary then.
+        for_a_moment(|| {
+            complain(format_args!(
+                "error: ended at once, and what was under way may not be stored: run the same command again"
+            ));
+        });
         std::process::exit(first.code());
     })?;
     Ok(receiver)
+}
+
+/// Says something, and waits only for a moment until it is said: whoever reads standard error may hang, and the next
+/// signal has to be heard all the same.
+fn for_a_moment(say: impl FnOnce() + Send + 'static) {
+    let (done, said) = mpsc::channel();
+    let _ = thread::Builder::new().spawn(move || {
+        say();
+        let _ = done.send(());
+    });
+    let _ = said.recv_timeout(MOMENT);
 }
 
 /// Waits for the first signal.

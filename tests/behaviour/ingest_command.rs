@@ -519,14 +519,55 @@ fn the_deadline_holds_and_what_is_left_becomes_dead_letters() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    // Red if the second signal waits for the drain: that has an hour, and the store stays locked.
+    // Red if the second signal waits for the drain: that has an hour, and the store stays locked. Or if it ends without
+    // a word, for there is no summary then.
     let dir = tempfile::tempdir().unwrap();
     let (_lock, mut running) = stuck(&dir, "1h");
     running.signal("INT");
     running.wait_for("stopping");
     running.signal("TERM");
+    running.wait_for("error: ended at once, and what was under way may not be stored: run the same command again");
     eventually("it is gone", || running.child.try_wait().unwrap().is_some());
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
+}
+
+/// A terminal after Ctrl-S, or a collector of logs that is stuck.
+// Sabotage: have the thread that listens write to the log itself: it hangs there, and no signal is obeyed any more.
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_are_obeyed_though_nobody_reads_the_log() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let (_reader, log) = std::io::pipe().unwrap();
+    let mut fill = log.try_clone().unwrap();
+    let filled = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&filled);
+    thread::spawn(move || {
+        while fill.write_all(&[b'\n'; 4096]).is_ok() {
+            counted.fetch_add(4096, Ordering::SeqCst);
+        }
+    });
+    eventually("the pipe is full", || filled.load(Ordering::SeqCst) == 65_536);
+    let mut command = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", SP500]);
+    command.env("MDS_SHUTDOWN_TIMEOUT", "1h").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut running = Running { child: command.spawn().unwrap(), stdin: None, log: channel().1 };
+    let status = format!("/proc/{}/status", running.child.id());
+    eventually("it listens", || {
+        let status = fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+    });
+    eventually("it is gone", || {
+        running.signal("TERM");
+        running.child.try_wait().unwrap().is_some()
+    });
+    assert_eq!(running.child.wait().unwrap().code(), Some(143));
 }
 
 #[test]
