@@ -17,7 +17,7 @@ pub struct PurgeReport {
     pub purged: u64,
     /// Damaged parts of files that are gone with them.
     pub damaged: u64,
-    /// Files that were left alone because somebody writes them.
+    /// Files that were left alone because somebody writes them, or put them in the place of others meanwhile.
     pub live: Vec<PathBuf>,
     /// Files that were left alone because they are not ours, though they are called alike.
     pub foreign: Vec<PathBuf>,
@@ -57,11 +57,15 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
             }
         }
         let purged = ids.len() as u64;
-        if selection.is_everything() {
-            taken.remove()?;
+        let other = if selection.is_everything() {
+            taken.remove()?
         } else {
             taken.settle(&ids)?;
-            taken.finish()?;
+            taken.finish()?
+        };
+        if let Some(path) = other {
+            report.live.push(path);
+            continue;
         }
         report.purged += purged;
         report.damaged += if selection.is_everything() { damaged } else { 0 };

@@ -92,12 +92,12 @@ pub struct ReplayReport {
     /// Left alone because their records could not be written as JSON when they were given up: see
     /// [`Unwritable`](super::Unwritable).
     pub unwritable: u64,
-    /// Written, but nobody knows what became of them, as where a deadline cut it off: they stay, and the next replay writes
-    /// them again.
+    /// Written, but nobody knows what became of them, as where a deadline cut it off, or a file of new entries went: they
+    /// stay, and the next replay writes them again.
     pub unknown: u64,
     /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
     pub damaged: Vec<Damaged>,
-    /// Files that were left alone because somebody writes them.
+    /// Files that were left alone because somebody writes them, or put them in the place of others meanwhile.
     pub live: Vec<PathBuf>,
     /// Files that were left alone because they are not ours, though they are called alike.
     pub foreign: Vec<PathBuf>,
@@ -160,7 +160,9 @@ impl DeadLetters {
             }
             match taken {
                 Ok(taken) => {
-                    let window = Window { letters: self, runtime: &runtime, target, taken, under_way: Vec::new() };
+                    let lost = self.lost();
+                    let window =
+                        Window { letters: self, runtime: &runtime, target, taken, lost, under_way: Vec::new() };
                     replay_file::<T, _>(window, &mut picker, &stop)?;
                 }
                 Err(NotTaken::Live(path)) => picker.report.live.push(path),
@@ -236,7 +238,8 @@ fn replay_file<T: Record, R: ReplayTarget<T>>(
         }
     }
     window.settle(&mut picker.report)?;
-    window.taken.finish()
+    picker.report.live.extend(window.taken.finish()?);
+    Ok(())
 }
 
 /// Entries of one file that are under way.
@@ -245,6 +248,8 @@ struct Window<'a, R> {
     runtime: &'a Runtime,
     target: &'a R,
     taken: Taken,
+    /// How many letters were lost before.
+    lost: u64,
     under_way: Vec<UnderWay>,
 }
 
@@ -286,14 +291,20 @@ impl<R> Window<'_, R> {
             .collect();
         // Taken before any of them is settled: from here on a letter of the same record is a new entry.
         let replayed = std::mem::take(&mut *self.letters.0.replayed.lock());
+        if ends.iter().any(|(.., end)| *end == Some(Outcome::DeadLettered)) {
+            // A last look at the file of the new entries, while the old ones are still there.
+            self.runtime.block_on(self.letters.release());
+        }
+        let lost = self.letters.lost();
+        let are_kept = lost == std::mem::replace(&mut self.lost, lost);
         let mut settled = Vec::with_capacity(ends.len());
         for (id, json, end) in ends {
             match end {
                 // Whatever became of it, a letter of this record was not written because this entry is there.
                 Some(_) if replayed.get(json.get()).is_some_and(|replayed| replayed.is_left) => report.unknown += 1,
                 Some(Outcome::Stored) => settled.push((id, SettledAs::Stored)),
-                Some(Outcome::DeadLettered) => settled.push((id, SettledAs::DeadLettered)),
-                Some(Outcome::Dropped(_)) | None => report.unknown += 1,
+                Some(Outcome::DeadLettered) if are_kept => settled.push((id, SettledAs::DeadLettered)),
+                Some(Outcome::DeadLettered | Outcome::Dropped(_)) | None => report.unknown += 1,
             }
         }
         self.taken.settle(&settled)?;

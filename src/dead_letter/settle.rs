@@ -86,7 +86,7 @@ pub(super) enum NotTaken {
 /// A file whose entries can be settled: it is locked, and nobody writes it any more.
 pub(super) struct Taken {
     path: PathBuf,
-    _lock: Locked,
+    lock: Locked,
     settled: HashSet<String>,
     journal: Option<File>,
 }
@@ -112,7 +112,7 @@ impl Taken {
             thread::sleep(Duration::from_millis(5));
         };
         let settled = read::settled(&path).map_err(|error| failed("read the journal beside", error))?;
-        Ok(Some(Self { path, _lock: lock, settled, journal: None }))
+        Ok(Some(Self { path, lock, settled, journal: None }))
     }
 
     /// Returns what is in the file and not settled.
@@ -157,24 +157,35 @@ impl Taken {
         journal.sync_data()
     }
 
-    /// Removes the file if nothing is left in it. What is damaged stays until it is purged.
-    pub(super) fn finish(self) -> Result<(), FilesError> {
-        if self.unsettled()?.next().is_none() { self.remove() } else { Ok(()) }
+    /// Removes the file if nothing is left in it. What is damaged stays until it is purged. Returns the path if something
+    /// else is there by now, as when an editor saved it: that is left alone.
+    pub(super) fn finish(mut self) -> Result<Option<PathBuf>, FilesError> {
+        if self.is_at_path()? && self.unsettled()?.next().is_some() { Ok(None) } else { self.remove() }
     }
 
-    /// Removes the file with all that is in it.
-    pub(super) fn remove(self) -> Result<(), FilesError> {
-        let remove = || {
-            fs::remove_file(&self.path)?;
-            files::sync_dir(self.path.parent().unwrap_or(Path::new("")))
+    /// Removes the file with all that is in it, unless something else is there by now; then returns the path.
+    pub(super) fn remove(mut self) -> Result<Option<PathBuf>, FilesError> {
+        let other = if self.is_at_path()? {
+            let remove = || {
+                fs::remove_file(&self.path)?;
+                files::sync_dir(self.path.parent().unwrap_or(Path::new("")))
+            };
+            remove().map_err(|error| FilesError::io(&self.path, "remove", error))?;
+            None
+        } else {
+            self.path.exists().then(|| self.path.clone())
         };
-        remove().map_err(|error| FilesError::io(&self.path, "remove", error))?;
-        // Only now: without its journal a file would be replayed once more. One that is left alone is cleared away later.
+        // Only now: without its journal a file would be replayed once more, as one has to be in whose place another is. One
+        // that is left alone is cleared away later.
         let journal = self.path.with_extension(files::JOURNAL);
         if files::is_ours(&journal) {
             let _ = fs::remove_file(journal);
         }
-        Ok(())
+        Ok(other)
+    }
+
+    fn is_at_path(&mut self) -> Result<bool, FilesError> {
+        files::is_at(self.lock.file(), &self.path).map_err(|error| FilesError::io(&self.path, "look at", error))
     }
 }
 

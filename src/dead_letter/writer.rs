@@ -42,8 +42,9 @@ pub(super) trait Output: Send {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
     fn truncate(&mut self, len: u64) -> io::Result<()>;
-    /// Says whether the path still leads to this file. An error means that nobody can tell.
-    fn is_at(&mut self, path: &Path) -> io::Result<bool>;
+    /// Says whether the path still leads to this file, and nothing of it was cut off below this length. An error means that
+    /// nobody can tell.
+    fn is_whole_at(&mut self, path: &Path, len: u64) -> io::Result<bool>;
 }
 
 pub(super) struct Writer {
@@ -102,21 +103,21 @@ impl Writer {
     /// Lets go of the file, after a last look whether what it keeps can be found.
     fn let_go(&mut self) {
         if let Some(mut open) = self.open.take()
-            && matches!(open.output.is_at(&open.path), Ok(false))
+            && matches!(open.output.is_whole_at(&open.path, open.len), Ok(false))
         {
             self.lose(&open);
         }
     }
 
-    /// Counts what a file kept that is not at its path any more. While it is written nobody has a right to remove it, so
-    /// that was an accident.
+    /// Counts what a file kept that is not at its path any more, or not as it was. While it is written nobody has a right
+    /// to remove it, so that was an accident.
     fn lose(&self, open: &Open) {
         if open.entries > 0 {
             self.lost.fetch_add(open.entries, Ordering::AcqRel);
             tracing::error!(
                 path = %open.path.display(),
                 entries = open.entries,
-                "a file of dead letters was removed or replaced while it was written, and what it kept is gone from there"
+                "a file of dead letters was removed, replaced or cut off while it was written, and what it kept is gone"
             );
         }
     }
@@ -165,42 +166,58 @@ impl Writer {
 
     /// Appends and syncs all of the bytes, or leaves the file as it was.
     fn append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        let mut open = match self.open.take() {
+        let open = match self.open.take() {
             Some(open) => open,
             None => self.create()?,
         };
-        let written = open
-            .output
-            .write_all(bytes)
-            .map_err(|error| (error, "write"))
-            .and_then(|()| open.output.sync().map_err(|error| (error, "sync")))
-            .and_then(|()| match open.output.is_at(&open.path) {
-                Ok(true) => Ok(()),
-                Ok(false) => {
-                    self.lose(&open);
-                    Err((io::Error::other("the file was removed or replaced while it was written"), "keep"))
-                }
-                Err(error) => Err((error, "look at")),
-            });
-        match written {
-            Ok(()) => {
-                open.len += bytes.len() as u64;
+        let path = open.path.clone();
+        if self.append_to(open, bytes)? {
+            return Ok(());
+        }
+        // Whoever removed the file will hardly do it again at once, and at the end of a process there is no next time.
+        let open = self.create()?;
+        if self.append_to(open, bytes)? {
+            return Ok(());
+        }
+        let removed = io::Error::other("the file was removed, replaced or cut off while it was written");
+        Err(AppendError::new(&path, "keep", removed))
+    }
+
+    /// Appends to this file. Returns false if it went meanwhile, with what it kept.
+    fn append_to(&mut self, mut open: Open, bytes: &[u8]) -> Result<bool, AppendError> {
+        let written = (open.output.write_all(bytes).map_err(|error| (error, "write")))
+            .and_then(|()| open.output.sync().map_err(|error| (error, "sync")));
+        let len = if written.is_ok() { open.len + bytes.len() as u64 } else { open.len };
+        let is_there = open.output.is_whole_at(&open.path, len);
+        if matches!(is_there, Ok(false)) {
+            self.lose(&open);
+        }
+        match written.and_then(|()| is_there.map_err(|error| (error, "look at"))) {
+            Ok(false) => Ok(false),
+            Ok(true) => {
+                open.len = len;
                 open.entries += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
                 if open.len < self.limits.file_bytes {
                     self.open = Some(open);
                 }
-                Ok(())
+                Ok(true)
             }
             Err((error, step)) => {
                 // What was written of it goes again. Where that fails too, readers find what is damaged, and what is
-                // whole is one entry too many and not one too few. Either way the file is not written any more: after
-                // a failed sync nobody knows what of it the disk holds, and the next sync would not say.
-                let undone = open.output.truncate(open.len);
-                if open.len == 0 && matches!(open.output.is_at(&open.path), Ok(true)) {
-                    let _ = fs::remove_file(&open.path);
-                }
+                // whole is one entry too many and not one too few.
+                let undone = open.output.truncate(open.len).is_ok();
                 let error = AppendError::new(&open.path, step, error);
-                tracing::debug!(%error, undone = undone.is_ok(), "dead letters could not be appended");
+                tracing::debug!(%error, undone, "dead letters could not be appended");
+                match step {
+                    // Whether it is still there shows later.
+                    "look at" if undone => self.open = Some(open),
+                    // The file is not written any more: after a failed sync nobody knows what of it the disk holds, and
+                    // the next sync would not say.
+                    _ if open.len == 0 && matches!(open.output.is_whole_at(&open.path, 0), Ok(true)) => {
+                        let _ = fs::remove_file(&open.path);
+                    }
+                    _ => {}
+                }
                 Err(error)
             }
         }
@@ -283,8 +300,8 @@ impl Output for Locked {
         self.file().set_len(len)
     }
 
-    fn is_at(&mut self, path: &Path) -> io::Result<bool> {
-        files::is_at(self.file(), path)
+    fn is_whole_at(&mut self, path: &Path, len: u64) -> io::Result<bool> {
+        Ok(files::is_at(self.file(), path)? && self.file().metadata()?.len() >= len)
     }
 }
 

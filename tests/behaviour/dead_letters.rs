@@ -326,6 +326,55 @@ fn what_is_refused_again_is_a_new_entry_that_counts_one_replay_more() {
     assert!(dead_letters.replay(&target, &more, || false).unwrap().is_complete());
 }
 
+// Sabotage: settle the old entries without a last look at the file of the new ones: they are nowhere.
+#[cfg(unix)]
+#[test]
+fn an_old_entry_stays_where_the_file_of_its_new_one_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..4);
+    let dead_letters = DeadLetters::open(dir.path()).unwrap();
+    let place = dir.path().to_owned();
+    let mut target = Target::new(move |note: &Note| {
+        if note.id != "n3" {
+            return Will::Refuse;
+        }
+        let new = files(&place).remove(1);
+        fs::remove_file(new).unwrap();
+        Will::Forget
+    });
+    target.dead_letters = Some(dead_letters.clone());
+    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    assert_eq!((report.dead_lettered, report.unknown, dead_letters.lost()), (0, 4, 3));
+    let left: Vec<_> = entries(dir.path()).iter().map(note_of).collect();
+    assert_eq!(left, (0..4).map(note).collect::<Vec<_>>());
+}
+
+// Sabotage: remove what is at the path, or leave its journal: what was mended meanwhile is never replayed.
+#[cfg(unix)]
+#[test]
+fn a_file_that_an_editor_saved_during_a_replay_is_replayed_the_next_time() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..3);
+    let path = files(dir.path()).remove(0);
+    let saved = path.clone();
+    let target = Target::new(move |note: &Note| {
+        if note.id == "n1" {
+            let copy = saved.with_extension("tmp");
+            fs::copy(&saved, &copy).unwrap();
+            fs::rename(copy, &saved).unwrap();
+        }
+        Will::Store
+    });
+    let report = replay(dir.path(), &target);
+    assert_eq!((report.stored, &report.live), (3, &vec![path]));
+    assert!(!report.is_complete());
+
+    let again = Target::new(|_| Will::Store);
+    assert!(replay(dir.path(), &again).is_complete());
+    assert_eq!(again.stored(), [note(0), note(1), note(2)]);
+    assert!(files(dir.path()).is_empty());
+}
+
 // Sabotage: count a replay that a deadline cut off, or make a new entry of it, behind later ones of its key: red.
 #[test]
 fn what_a_deadline_cut_off_stays_where_it_was_and_does_not_count() {

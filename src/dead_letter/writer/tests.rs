@@ -28,6 +28,7 @@ struct Plan {
     write: VecDeque<Step>,
     sync: VecDeque<Step>,
     truncate: VecDeque<Step>,
+    look: VecDeque<Step>,
     /// Faults that fired.
     fired: usize,
     syncs: usize,
@@ -40,6 +41,8 @@ enum Step {
     Short(usize),
     /// Does it to another file, such as /dev/full.
     On(&'static str),
+    /// Finds the file gone.
+    Gone,
     /// Waits for the other end to go away.
     Waits(std::sync::mpsc::Receiver<()>),
 }
@@ -107,8 +110,12 @@ impl Output for Scripted {
         }
     }
 
-    fn is_at(&mut self, path: &Path) -> io::Result<bool> {
-        self.real.is_at(path)
+    fn is_whole_at(&mut self, path: &Path, len: u64) -> io::Result<bool> {
+        match self.script.next(|plan| &mut plan.look) {
+            Step::Fails(kind) => Err(kind.into()),
+            Step::Gone => Ok(false),
+            _ => self.real.is_whole_at(path, len),
+        }
     }
 }
 
@@ -320,18 +327,47 @@ fn a_full_device_keeps_nothing_and_says_so_until_there_is_space() {
     assert_eq!(rig.script.fired(), 5);
 }
 
-// Sabotage: leave out `is_at`: acknowledged, and gone.
+// Sabotage: leave out the look, or its length: acknowledged, and gone. Or refuse what could go to a new file: at the end of
+// a process nobody tries again.
 #[cfg(unix)]
 #[test]
-fn a_file_that_was_removed_under_the_writer_keeps_nothing() {
+fn what_comes_behind_a_file_that_was_removed_or_cut_off_goes_to_a_new_one() {
     let rig = Rig::new();
     rig.append(0..1).unwrap();
     fs::remove_dir_all(rig.letters.dir()).unwrap();
-    let error = rig.append(1..2).unwrap_err().to_string();
-    assert!(error.ends_with("the file was removed or replaced while it was written"), "{error}");
-    rig.append(1..2).unwrap();
-    assert_eq!(rig.found(), (vec![vec![1]], 0));
-    assert_eq!(rig.letters.lost(), 1);
+    rig.append(1..3).unwrap();
+    assert_eq!((rig.letters.lost(), rig.found()), (1, (vec![vec![1, 2]], 0)));
+
+    OpenOptions::new().write(true).open(&rig.files()[0]).unwrap().set_len(0).unwrap();
+    rig.append(3..4).unwrap();
+    // It was written to both.
+    assert_eq!((rig.letters.lost(), rig.found()), (3, (vec![vec![3], vec![3]], 0)));
+
+    for _ in 0..2 {
+        rig.plan(|plan| &mut plan.look, Step::Gone);
+    }
+    let error = rig.append(4..5).unwrap_err().to_string();
+    assert!(error.ends_with("the file was removed, replaced or cut off while it was written"), "{error}");
+    assert_eq!((rig.letters.lost(), rig.script.fired()), (4, 2));
+}
+
+// Sabotage: look only behind a write that worked, or let go of a file that could not be looked at: lost, and not counted.
+#[cfg(unix)]
+#[test]
+fn what_went_with_a_file_is_lost_though_the_next_append_fails() {
+    let rig = Rig::new();
+    rig.append(0..2).unwrap();
+    fs::remove_file(&rig.files()[0]).unwrap();
+    rig.plan(|plan| &mut plan.write, Step::Fails(io::ErrorKind::StorageFull));
+    rig.append(2..3).unwrap_err();
+    assert_eq!(rig.letters.lost(), 2);
+
+    rig.append(2..5).unwrap();
+    rig.plan(|plan| &mut plan.look, Step::Fails(io::ErrorKind::PermissionDenied));
+    rig.append(5..6).unwrap_err();
+    fs::remove_file(&rig.files()[0]).unwrap();
+    block_on(rig.letters.release());
+    assert_eq!((rig.letters.lost(), rig.script.fired()), (5, 2));
 }
 
 // Sabotage: look at the file only when something is appended: nothing is lost, and the letters are nowhere. Or ask for no
@@ -357,7 +393,7 @@ fn what_went_with_a_file_is_lost_though_nothing_is_appended_any_more() {
     rig.append(5..8).unwrap();
     fs::remove_dir_all(&dir).unwrap();
     block_on(rig.letters.release());
-    assert_eq!(rig.letters.lost(), 3);
+    assert_eq!(rig.letters.lost(), 5);
 }
 
 // Sabotage: pass on what the operating system says: that the file exists, which is no help.
