@@ -14,19 +14,29 @@ pub struct Missing {
     /// Proposed from the spacing of the first rows, if the timeframe is missing; where they show none, from the file's name,
     /// and else `1d` for dates and `TIMEFRAME` for times of day.
     pub timeframe: Option<String>,
+    /// A column that is not used and seems to hold the symbols, if the symbol is missing.
+    pub symbol_column: Option<String>,
 }
 
 impl Missing {
     /// Returns the command that the user typed (`mds ingest FILE...`, as words) with what is missing put in, ready for
     /// the shell.
     pub fn corrected(&self, words: &[impl AsRef<str>]) -> String {
-        let mut words: Vec<String> = words.iter().map(|word| shell_quote(word.as_ref())).collect();
+        let mut words: Vec<String> = words.iter().map(|word| word.as_ref().to_owned()).collect();
+        let mut map = self.symbol_column.as_ref().map(|column| format!("symbol={column}"));
+        let symbol = self.symbol.clone().filter(|_| map.is_none());
+        // There is one `--map`, which may be there already.
+        if let Some(at) = words.iter().position(|word| word == "--map")
+            && let Some(value) = words.get_mut(at + 1)
+            && let Some(map) = map.take()
+        {
+            *value = format!("{value},{map}");
+        }
         let command = words.iter().position(|word| word == "ingest").map_or(words.len(), |at| at + 1);
-        let options = [("--symbol", &self.symbol), ("--timeframe", &self.timeframe)];
-        let options = options.into_iter().filter_map(|(option, value)| Some((option, value.as_deref()?)));
-        let options: Vec<_> = options.flat_map(|(option, value)| [option.to_owned(), shell_quote(value)]).collect();
-        words.splice(command..command, options);
-        words.join(" ")
+        let options = [("--symbol", symbol), ("--map", map), ("--timeframe", self.timeframe.clone())];
+        let options = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
+        words.splice(command..command, options.flatten());
+        words.iter().map(|word| shell_quote(word)).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -82,7 +92,9 @@ pub(super) fn proposal_of(name: &str) -> (String, Option<Timeframe>) {
     }
     let is_date = symbol.contains('-') && symbol.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     match Bar::normal_symbol(symbol) {
-        Ok(symbol) if !is_date && stem != "-" => (symbol.trim_start_matches('.').into(), timeframe),
+        Ok(symbol) if !is_date && stem != "-" => {
+            (symbol.trim_start_matches('.').trim_end_matches(',').into(), timeframe)
+        }
         _ => ("SYMBOL".into(), timeframe),
     }
 }
@@ -116,13 +128,13 @@ mod tests {
 
     #[test]
     fn the_corrected_command_line_can_be_pasted() {
-        let missing = Missing { symbol: Some("ES F".into()), timeframe: Some("1d".into()) };
+        let missing = Missing { symbol: Some("ES F".into()), timeframe: Some("1d".into()), symbol_column: None };
         assert_eq!(missing.to_string(), "the file names no symbol and no timeframe");
         assert_eq!(
             missing.corrected(&["mds", "ingest", "--tz", "Europe/Berlin", "it's mine.csv"]),
             r"mds ingest --symbol 'ES F' --timeframe 1d --tz Europe/Berlin 'it'\''s mine.csv'"
         );
-        let missing = Missing { symbol: None, timeframe: Some("5m".into()) };
+        let missing = Missing { symbol: None, timeframe: Some("5m".into()), symbol_column: None };
         assert_eq!(missing.to_string(), "the file names no timeframe");
         assert_eq!(missing.corrected(&["mds", "ingest", "a.csv"]), "mds ingest --timeframe 5m a.csv");
         assert_eq!(shell_quote(""), "''");
@@ -146,6 +158,8 @@ mod tests {
             ("BF-D.csv", "BF-D", None),
             ("BTCUSD_PERP.csv", "BTCUSD_PERP", None),
             ("XBTUSD_15.csv", "XBTUSD_15", None),
+            // As TradingView names it.
+            ("CBOE_SPX, 1D.csv", "CBOE_SPX", Some("1d")),
             ("SPY_bars.csv", "SPY_bars", None),
             ("1d.csv", "1D", None),
             ("2024-01-02.csv", "SYMBOL", None),

@@ -108,6 +108,8 @@ pub(super) struct Rows {
     /// Whether the first row has shown which columns there are.
     begun: bool,
     ignored: Vec<String>,
+    /// A column that is not used, and seems to hold the symbols.
+    symbol_column: Option<String>,
 }
 
 /// What happens to a row.
@@ -133,6 +135,8 @@ enum Outcome {
     Doubtful(Rejected, String),
     /// Rejected for a day that the row before had too, at another time of day.
     SameDay(Rejected),
+    /// Rejected for a date that the row before had too, without a time of day that it should have.
+    NoClock(Rejected),
     Skipped,
 }
 
@@ -141,6 +145,8 @@ struct Undated {
     line: u64,
     bar: Bar,
     either: Box<Either>,
+    /// Whether it is a date alone.
+    is_date: bool,
 }
 
 #[derive(Default)]
@@ -152,15 +158,18 @@ struct Settling {
     open: Option<(u64, String)>,
 }
 
-/// The last day of each symbol whose bars cover a day or more.
+/// The last day of each symbol whose bars cover a day or more, or have no time of day.
 ///
-/// Only the date of such a bar is stored, so minutes that are loaded as days would all overwrite each other.
+/// Only the date of such a bar is stored, so minutes that are loaded as days would all overwrite each other, and so would
+/// those whose time of day stands in a column that is not known.
 #[derive(Default)]
 struct Days {
     last: HashMap<(SmolStr, SmolStr, Timeframe), (Timestamp, Time)>,
     /// How often a symbol went on to another day, and how often it had a row of the same day at another time.
     other: u64,
     same: u64,
+    /// Whether a bar of less than a day had a time of day: then a date alone is midnight, as R writes it.
+    has_clocks: bool,
 }
 
 /// Whether rows have a time of day, in a file whose rows say themselves which fields they have: midnight would be a bar that
@@ -182,6 +191,11 @@ struct Guess {
     proven: Option<Order>,
     /// Whether a row had a time of day, so that the file is hardly one of days.
     has_clocks: bool,
+    /// The last date without a time of day, with what its series is named by.
+    date: Option<[String; 4]>,
+    /// How often such a date came, but for a row of the same series right before, and how often right behind one.
+    dates: usize,
+    repeated: usize,
     /// Rows of a time of their own, and all.
     rows: usize,
     rows_looked_at: usize,
@@ -217,6 +231,7 @@ impl Rows {
             understood: false,
             begun: false,
             ignored: Vec::new(),
+            symbol_column: None,
         }
     }
 
@@ -285,6 +300,25 @@ impl Rows {
         self.begun
     }
 
+    /// Takes the symbol that the file names for all its rows.
+    pub(super) fn name_symbol(&mut self, name: &str) -> Result<(), String> {
+        let symbol = Bar::normal_symbol(name).map_err(|error| format!("symbol: {error}"))?;
+        match &self.symbol.fixed {
+            Some((fixed, who)) if *fixed != symbol => {
+                return Err(format!("symbol: expected {fixed} as {who} says, got {symbol}"));
+            }
+            Some(_) => {}
+            None => self.symbol.fixed = Some((symbol, "the line below the header")),
+        }
+        self.set_dialect(Dialect::Yfinance);
+        Ok(())
+    }
+
+    /// Notes a column that is not used, and seems to hold the symbols.
+    pub(super) fn propose_symbols(&mut self, column: &str) {
+        self.symbol_column = Some(column.to_owned());
+    }
+
     /// Notes a column that is not used, once.
     pub(super) fn ignore(&mut self, column: &str) {
         let column = &column[..column.floor_char_boundary(64)];
@@ -329,7 +363,7 @@ impl Rows {
     pub(super) fn report_missing(&mut self) -> Result<(), ReadError> {
         match &self.stage {
             Stage::Guessing(guess) if guess.rows >= ROWS_TO_GUESS_AT_LEAST.min(guess.rows_wanted()) => {
-                Err(ReadError::Missing(guess.missing()))
+                Err(self.missing(guess))
             }
             _ => Ok(()),
         }
@@ -357,10 +391,40 @@ impl Rows {
     /// Decides at the end of the file what waited for more rows.
     pub(super) fn finish(&mut self) -> Result<(), ReadError> {
         match &self.stage {
-            Stage::Guessing(guess) => Err(ReadError::Missing(guess.missing())),
+            Stage::Guessing(guess) => Err(self.missing(guess)),
             Stage::Settling(_) => self.settle(),
             Stage::Doubting(held) => Err(refused(held)),
             Stage::Open | Stage::Releasing(_) => Ok(()),
+        }
+    }
+
+    /// Says what is missing, unless a column that is not known seems to be the cause.
+    fn missing(&self, guess: &Guess) -> ReadError {
+        match &guess.date {
+            Some([.., date]) if guess.lacks_clocks() => ReadError::Refused(format!(
+                "expected a timeframe, and one row a date or a time of day, got several rows of {} without one: say where the \
+                 time of day is, as in --map date=COLUMN,time=COLUMN, or give --timeframe 1d if the last row of a date \
+                 counts{}",
+                Quoted(date),
+                self.unused(),
+            )),
+            _ => ReadError::Missing(guess.missing()),
+        }
+    }
+
+    /// Names the ignored columns, of which one may be what is lacking.
+    fn unused(&self) -> String {
+        self.ignored_columns().map(|names| format!(" (ignored columns: {names})")).unwrap_or_default()
+    }
+
+    /// Fails if a row shows that the file is no such one as it is read for.
+    fn refuse(&self, outcome: &Outcome) -> Result<(), ReadError> {
+        match outcome {
+            Outcome::NoClock(Rejected { line, message }) => Err(ReadError::Refused(format!(
+                "line {line}: {message}: say where it is, as in --map date=COLUMN,time=COLUMN{}",
+                self.unused()
+            ))),
+            _ => self.days.refuse(outcome),
         }
     }
 
@@ -374,12 +438,19 @@ impl Rows {
             let name = self.member.as_deref().filter(|member| named::tells(member)).unwrap_or(&self.name);
             let (proposed, named) = missing::proposal_of(name);
             self.stage = Stage::Guessing(Guess {
-                missing: Missing { symbol: symbol.then_some(proposed), timeframe: timeframe.then(String::new) },
+                missing: Missing {
+                    symbol: symbol.then_some(proposed),
+                    timeframe: timeframe.then(String::new),
+                    symbol_column: self.symbol_column.clone().filter(|_| symbol),
+                },
                 named,
                 month_first: Vec::new(),
                 day_first: Vec::new(),
                 proven: None,
                 has_clocks: false,
+                date: None,
+                dates: 0,
+                repeated: 0,
                 rows: 0,
                 rows_looked_at: 0,
             });
@@ -416,14 +487,15 @@ impl Rows {
         if !session {
             self.clocks.look_at(line, cells, &reading)?;
         }
+        let is_date = cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
         Ok(match reading {
-            Reading::Known(_, clock) => self.days.look_at(line, bar, clock),
-            Reading::Either(either) => Outcome::Undated(Undated { line, bar, either }),
+            Reading::Known(_, clock) => self.days.look_at(line, bar, clock, is_date),
+            Reading::Either(either) => Outcome::Undated(Undated { line, bar, either, is_date }),
         })
     }
 
     fn put(&mut self, outcome: Outcome, chunk: &mut Chunk) -> Result<(), ReadError> {
-        self.days.refuse(&outcome)?;
+        self.refuse(&outcome)?;
         self.clocks.refuse()?;
         if !self.understood {
             self.doubt(&outcome)?;
@@ -477,7 +549,7 @@ impl Rows {
         let mut held = VecDeque::with_capacity(settling.held.len());
         for outcome in settling.held {
             let outcome = outcome.dated(order, &mut self.days);
-            self.days.refuse(&outcome)?;
+            self.refuse(&outcome)?;
             held.push_back(outcome);
         }
         self.stage = Stage::Releasing(held);
@@ -502,9 +574,10 @@ impl Outcome {
     fn put_into(self, chunk: &mut Chunk) {
         match self {
             Self::Bar(bar) => chunk.bars.push_back(bar),
-            Self::Rejected(rejected) | Self::Doubtful(rejected, _) | Self::SameDay(rejected) => {
-                chunk.rejected.push(rejected)
-            }
+            Self::Rejected(rejected)
+            | Self::Doubtful(rejected, _)
+            | Self::SameDay(rejected)
+            | Self::NoClock(rejected) => chunk.rejected.push(rejected),
             Self::Skipped => chunk.skipped += 1,
             // Settling dates every bar before it is put anywhere.
             Self::Undated(Undated { line, either, .. }) => {
@@ -517,12 +590,12 @@ impl Outcome {
 
     fn dated(self, order: Order, days: &mut Days) -> Self {
         match self {
-            Self::Undated(Undated { line, mut bar, either }) => {
+            Self::Undated(Undated { line, mut bar, either, is_date }) => {
                 let clock = either.clock;
                 match either.in_order(order) {
                     Ok(ts) => {
                         bar.ts = ts;
-                        days.look_at(line, bar, clock)
+                        days.look_at(line, bar, clock, is_date)
                     }
                     Err(message) => Self::Rejected(Rejected { line, message }),
                 }
@@ -571,24 +644,34 @@ impl Settling {
 }
 
 impl Days {
-    /// Takes a bar that has its time, and the time of day that was written beside its date.
-    fn look_at(&mut self, line: u64, bar: Bar, clock: Option<Time>) -> Outcome {
-        let Some(clock) = clock.filter(|_| bar.timeframe.is_day_or_more()) else { return Outcome::Bar(bar) };
+    /// Takes a bar that has its time, and the time of day that was written beside its date unless it is a date alone.
+    fn look_at(&mut self, line: u64, bar: Bar, clock: Option<Time>, is_date: bool) -> Outcome {
+        let session = bar.timeframe.is_day_or_more();
+        self.has_clocks |= !session && !is_date;
+        let Some(clock) = clock.filter(|_| session || is_date) else { return Outcome::Bar(bar) };
         let key = (bar.vendor.clone(), bar.symbol.clone(), bar.timeframe);
         if self.last.len() >= SYMBOLS_REMEMBERED && !self.last.contains_key(&key) {
             self.last.clear();
         }
         match self.last.insert(key, (bar.ts, clock)) {
-            Some((ts, before)) if ts == bar.ts && before != clock => {
+            Some((ts, before)) if ts == bar.ts && if session { before != clock } else { !self.has_clocks } => {
+                let symbol = Quoted(&bar.symbol).to_string();
+                let (symbol, timeframe) = (symbol.trim_matches('"'), bar.timeframe);
+                if !session {
+                    let message = format!(
+                        "time: expected a time of day in rows of {timeframe}, got two of {symbol} on one date without one"
+                    );
+                    return Outcome::NoClock(Rejected { line, message });
+                }
                 self.same += 1;
-                let (symbol, timeframe, day) = (Quoted(&bar.symbol).to_string(), bar.timeframe, bar.ts.to_string());
-                let (symbol, day) = (symbol.trim_matches('"'), day.split('T').next().unwrap_or_default());
+                let day = bar.ts.to_string();
+                let day = day.split('T').next().unwrap_or_default();
                 let message = format!(
                     "time: expected one row of {symbol} for {day} as {timeframe} says, got two, at {before} and {clock}"
                 );
                 return Outcome::SameDay(Rejected { line, message });
             }
-            Some((ts, _)) if ts != bar.ts => self.other += 1,
+            Some((ts, _)) if session && ts != bar.ts => self.other += 1,
             _ => {}
         }
         Outcome::Bar(bar)
@@ -650,6 +733,13 @@ impl Guess {
 
     fn look_at(&mut self, times: &mut Times, cells: &Cells<'_>) {
         self.rows_looked_at += 1;
+        if cells.clock.is_none_or(str::is_empty) && times.is_date(cells.time) {
+            let series = [cells.vendor, cells.symbol, cells.timeframe, Some(cells.time)];
+            let date = series.map(|cell| cell.unwrap_or_default().to_owned());
+            let is_repeated = self.date.as_ref() == Some(&date);
+            *if is_repeated { &mut self.repeated } else { &mut self.dates } += 1;
+            self.date = Some(date);
+        }
         let before = self.month_first.last().copied();
         // Without a time of day beside it, a date can only be one of days.
         match times.read(cells.time, cells.clock, cells.clock == Some("")) {
@@ -670,6 +760,15 @@ impl Guess {
         self.rows += 1;
     }
 
+    /// Returns whether more rows share a date than have one of their own, and no time of day: they are not of days, or not
+    /// of one symbol.
+    fn lacks_clocks(&self) -> bool {
+        self.repeated > 0
+            && self.repeated >= self.dates
+            && self.missing.timeframe.is_some()
+            && self.missing.symbol_column.is_none()
+    }
+
     fn missing(&self) -> Missing {
         let times = if self.proven == Some(Order::DayFirst) { &self.day_first } else { &self.month_first };
         let guess = || {
@@ -677,7 +776,7 @@ impl Guess {
             let named = || self.named.map(|timeframe| timeframe.to_string());
             missing::timeframe_of(times).or_else(named).unwrap_or_else(|| otherwise.into())
         };
-        Missing { symbol: self.missing.symbol.clone(), timeframe: self.missing.timeframe.as_ref().map(|_| guess()) }
+        Missing { timeframe: self.missing.timeframe.as_ref().map(|_| guess()), ..self.missing.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::{
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
-use super::problem::Problem;
+use super::{problem::Problem, shell_quote};
 use crate::{
     quoted::Quoted,
     timestamp::{Fault, Timestamp, Written, date, instant},
@@ -90,7 +90,11 @@ impl Zone {
 
 /// A format as strptime knows it, such as `%d-%b-%Y %H:%M`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimeFormat(String);
+pub struct TimeFormat {
+    format: String,
+    /// Whether it names an hour, or seconds since 1970.
+    has_clock: bool,
+}
 
 impl FromStr for TimeFormat {
     type Err = InvalidOption;
@@ -109,16 +113,21 @@ impl FromStr for TimeFormat {
         if read.timestamp().is_none() && read.to_datetime().is_err() {
             return Err(complain(&"it names no day of a year"));
         }
-        Ok(Self(format.into()))
+        let has_clock = read.hour().is_some() || read.timestamp().is_some();
+        Ok(Self { format: format.into(), has_clock })
     }
 }
 
 impl TimeFormat {
     fn read(&self, text: &str) -> Result<(Written, Option<Zone>), String> {
         let complain = |problem: &dyn fmt::Display| {
-            format!("time: expected a time as --ts-format {} says, got {}: {problem}", Quoted(&self.0), Quoted(text))
+            format!(
+                "time: expected a time as --ts-format {} says, got {}: {problem}",
+                Quoted(&self.format),
+                Quoted(text)
+            )
         };
-        let read = BrokenDownTime::parse(&self.0, text).map_err(|error| complain(&error))?;
+        let read = BrokenDownTime::parse(&self.format, text).map_err(|error| complain(&error))?;
         if let Some(ts) = read.timestamp() {
             let nanos = i64::from(read.subsec_nanosecond().unwrap_or(0));
             // The fraction of -0.25 counts downwards, and its zero has lost the sign.
@@ -156,6 +165,23 @@ pub(super) enum Reading {
     Known(Timestamp, Option<Time>),
     /// Not known before the file has shown which number is the month.
     Either(Box<Either>),
+}
+
+impl Reading {
+    /// Returns the time with the month first and with the day first, which are the same where the order is known.
+    fn moments(&self) -> [Option<Timestamp>; 2] {
+        match self {
+            Self::Known(ts, _) => [Some(*ts), Some(*ts)],
+            Self::Either(either) => [&either.month_first, &either.day_first].map(|ts| ts.as_ref().ok().copied()),
+        }
+    }
+
+    fn clock(&self) -> Option<Time> {
+        match self {
+            Self::Known(_, clock) => *clock,
+            Self::Either(either) => either.clock,
+        }
+    }
 }
 
 /// Both readings of a date whose order is not known.
@@ -214,6 +240,17 @@ impl Times {
         self.sessions = Some(Zone::UTC);
     }
 
+    /// Returns whether a time that can be read is a date alone.
+    pub(super) fn is_date(&self, text: &str) -> bool {
+        if let Some(format) = &self.format {
+            return !format.has_clock;
+        }
+        let is_separated = text.contains(['/', '-', '.']);
+        text.starts_with(|first: char| first.is_ascii_digit())
+            && (text.len() == 8 || is_separated && text.len() <= 10)
+            && text.bytes().all(|byte| byte.is_ascii_digit() || b"/-.".contains(&byte))
+    }
+
     /// Says from now on which number is the month.
     pub(super) fn settle(&mut self, order: Order) {
         self.order = Some(order);
@@ -252,45 +289,52 @@ impl Times {
         if again.is_empty() {
             return Ok(reading);
         }
-        let Ok(Reading::Known(other, other_clock)) = self.read(again, clock, session) else { return Ok(reading) };
-        // A date alone is some moment of its day, wherever its clocks stand.
-        let is_day = !session && clock.is_none() && other_clock == Some(Time::midnight()) && !again.contains(':');
-        let agrees = |ts: Timestamp| {
+        let Ok(other) = self.read(again, clock, session) else { return Ok(reading) };
+        // A date alone is some moment of its day, wherever its clocks stand, or of the night before a trading day, which
+        // can be days before its date where there are holidays between.
+        let is_day = !session && clock.is_none() && other.clock() == Some(Time::midnight()) && !again.contains(':');
+        let agrees = |ts: Timestamp, other: Timestamp| {
             let hours = (ts.as_micros() - other.as_micros()).div_euclid(3_600_000_000);
-            ts == other || is_day && (-14..24 + 12).contains(&hours)
+            ts == other || is_day && (-12 * 24..24 + 12).contains(&hours)
         };
+        let others = other.moments();
         let ts = match reading {
-            Reading::Known(ts, clock) if agrees(ts) => return Ok(Reading::Known(ts, clock)),
+            Reading::Known(ts, _) if others.into_iter().flatten().any(|other| agrees(ts, other)) => return Ok(reading),
             // Beside an epoch the clocks of a text may be those of UTC, whatever `--tz` says of other files.
-            Reading::Known(ts, None) if !session && self.in_utc(again, clock) == Some(ts) => return Ok(reading),
-            Reading::Known(ts, _) => ts,
-            Reading::Either(either) => {
-                let readings = [&either.month_first, &either.day_first].map(|reading| reading.as_ref().ok().copied());
-                let mut agreeing = readings.into_iter().flatten().filter(|ts| agrees(*ts));
+            Reading::Known(ts, None) if !session && self.in_utc(again, clock).contains(&Some(ts)) => {
+                return Ok(reading);
+            }
+            Reading::Known(ts, _) => Some(ts),
+            Reading::Either(_) => {
+                let readings = reading.moments();
+                // Both are written in one order.
+                let pairs = readings.into_iter().zip(others).filter_map(|(ts, other)| ts.zip(other));
+                let mut agreeing = pairs.filter(|(ts, other)| agrees(*ts, *other)).map(|(ts, _)| ts);
                 match (agreeing.next(), agreeing.next()) {
-                    (Some(ts), None) => return Ok(Reading::Known(ts, either.clock)),
-                    (Some(_), Some(_)) => return Ok(Reading::Either(either)),
-                    (None, _) => readings.into_iter().flatten().next().unwrap_or(other),
+                    (Some(ts), None) => return Ok(Reading::Known(ts, reading.clock())),
+                    (Some(_), Some(_)) => return Ok(reading),
+                    (None, _) => readings.into_iter().flatten().next(),
                 }
             }
         };
+        let is = |ts: Option<Timestamp>| ts.map(|ts| format!(", which is {ts}")).unwrap_or_default();
         let message = format!(
-            "time: expected one moment in both columns of a time, got {}, which is {ts}, and {}, which is {other}",
+            "time: expected one moment in both columns of a time, got {}{}, and {}{}: give --map ts=COLUMN with the one that \
+             counts, or --tz",
             Quoted(text),
-            Quoted(again)
+            is(ts),
+            Quoted(again),
+            is(others.into_iter().flatten().next())
         );
-        Err(Problem::from(message).of_file("give --map ts=COLUMN with the one that counts, or --tz"))
+        Err(Problem::from(message).of_file(""))
     }
 
     /// Reads a time as if there were no `--tz`.
-    fn in_utc(&mut self, time: &str, clock: Option<&str>) -> Option<Timestamp> {
+    fn in_utc(&mut self, time: &str, clock: Option<&str>) -> [Option<Timestamp>; 2] {
         let zone = self.zone.take();
         let read = self.read(time, clock, false);
         self.zone = zone;
-        match read {
-            Ok(Reading::Known(ts, _)) => Some(ts),
-            _ => None,
-        }
+        read.map_or([None, None], |reading| reading.moments())
     }
 
     fn read_cell(&self, text: &str, session: bool) -> Result<Reading, Problem> {
@@ -300,30 +344,32 @@ impl Times {
         }
         let compact = compact_format(text);
         if let Some(format) = compact.filter(|_| text.len() < 14) {
-            let message = format!("time: expected a date or an epoch, got {}, which may be either", Quoted(text));
             let otherwise = if text.len() == 10 { ", or --ts-format %s if it is in seconds" } else { "" };
-            let advice = format!("give --ts-format {format} if it is a date and a time{otherwise}");
-            return Err(Problem::from(message).of_file(advice));
+            let message = format!(
+                "time: expected a date or an epoch, got {}, which may be either: give --ts-format {format} if it is a date and \
+                 a time{otherwise}",
+                Quoted(text)
+            );
+            return Err(Problem::from(message).of_file(""));
         }
         match Written::parse(text) {
             Ok(written) => self.decide(written, None, session, text).map(known),
             Err(Fault::Shape) => {
-                if let Some(numbers) = Numbers::of(text) {
-                    if let Some(format) = self.twelve_hours(&numbers, text) {
-                        let advice = format!("give --ts-format '{format}'");
-                        return Err(Problem::from(say(Fault::Shape, text)).of_file(advice));
-                    }
-                    return self.read_numbers(numbers, session, text);
-                }
-                if let Some((written, zone)) = zoned(text) {
+                if let Some((written, zone)) = zoned(text).or_else(|| self.dashed(text)) {
                     return self.decide(written, zone.as_ref(), session, text).map(known);
                 }
-                let problem = Problem::from(say_shape(text));
-                Err(if is_decimal(text) {
-                    problem.of_file("give --ts-format %s%.f if it is in seconds")
-                } else {
-                    problem
-                })
+                if let Some(numbers) = Numbers::of(text) {
+                    return self.read_numbers(numbers, session, text);
+                }
+                match decimal(text) {
+                    Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => {
+                        self.read_cell(whole, session)
+                    }
+                    Some((whole, _)) if [9, 10].contains(&whole.len()) => {
+                        Err(Problem::from(say_shape(text)).of_file("give --ts-format %s%.f if it is in seconds"))
+                    }
+                    _ => Err(self.odd(text)),
+                }
             }
             Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => {
                 let advice = compact.map(|format| format!("give --ts-format {format}")).unwrap_or_default();
@@ -333,29 +379,36 @@ impl Times {
         }
     }
 
-    /// Returns the format to propose for a time that ends with AM or PM.
-    fn twelve_hours(&self, numbers: &Numbers<'_>, text: &str) -> Option<String> {
-        let half = text.len().checked_sub(2).and_then(|at| text.get(at..))?;
-        if !half.eq_ignore_ascii_case("am") && !half.eq_ignore_ascii_case("pm") {
+    /// Says what is wrong with a time that is written in none of the usual ways, and which format reads it.
+    fn odd(&self, text: &str) -> Problem {
+        let formats = if text.is_empty() { Vec::new() } else { formats_of(text, self.order) };
+        if formats.is_empty() {
+            let problem = Problem::from(say_shape(text));
+            // Where there is nothing, the way in which it is written says nothing.
+            return if text.is_empty() { problem } else { problem.of_file("") };
+        }
+        let options: Vec<_> = formats.iter().map(|format| format!("--ts-format {}", shell_quote(format))).collect();
+        Problem::from(say(Fault::Shape, text)).of_file(format!("give {}", options.join(" or ")))
+    }
+
+    /// Reads `20240102-09:30:00`, which FIX and Interactive Brokers write in UTC. That this is meant is not plain where
+    /// `--tz` says otherwise.
+    fn dashed(&self, text: &str) -> Option<(Written, Option<Zone>)> {
+        let (date, clock) = text.split_once('-').filter(|(date, _)| date.len() == 8)?;
+        if self.zone().0.is_some() {
             return None;
         }
-        let separator = text.chars().find(|char| !char.is_ascii_digit())?;
-        let order = self.order.unwrap_or(if numbers.first > 12 { Order::DayFirst } else { Order::MonthFirst });
-        let date = match order {
-            _ if numbers.year_first => ["%Y", "%m", "%d"],
-            Order::MonthFirst => ["%m", "%d", "%Y"],
-            Order::DayFirst => ["%d", "%m", "%Y"],
-        };
-        let clock = if text.matches(':').count() > 1 { "%I:%M:%S" } else { "%I:%M" };
-        let space = if text[..text.len() - 2].ends_with(' ') { " " } else { "" };
-        Some(format!("{} {clock}{space}%p", date.join(&separator.to_string())))
+        match Written::parse(&format!("{date} {clock}")) {
+            Ok(written @ Written::Civil { offset: None, .. }) => Some((written, None)),
+            _ => None,
+        }
     }
 
     fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, Problem> {
         let on = |year, month, day| {
             let written = Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| match fault {
-                Fault::Shape => say_shape(text),
-                fault => say(fault, text),
+                Fault::Shape => self.odd(text),
+                fault => say(fault, text).into(),
             })?;
             self.decide(written, None, session, text)
         };
@@ -379,7 +432,8 @@ impl Times {
                 let (month_first, day_first) = (ts(month_first), ts(day_first));
                 // A date that exists in no order shows nothing, and is an error whatever the order is.
                 if let (Err(error), Err(_)) = (&month_first, &day_first) {
-                    return Err(error.clone().into());
+                    let is_odd = matches!(Written::on_date(numbers.rest, || date(2000, 1, 1)), Err(Fault::Shape));
+                    return Err(if is_odd { self.odd(text) } else { error.clone().into() });
                 }
                 let proves = match (first > 12, second > 12) {
                     (true, _) => Some(Order::DayFirst),
@@ -445,13 +499,25 @@ impl Times {
 /// Reads a time with the name of its zone behind it, as in `20240102 09:30:00 US/Eastern`, or one with two spaces in
 /// it, as Interactive Brokers writes them.
 fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
+    let is_name = |name: &str| name.starts_with(|first: char| first.is_ascii_alphabetic());
     let (time, zone) = match text.rsplit_once(' ') {
-        // Abbreviations such as EST are used in summer too, so only names with a place in them count.
-        Some((time, name)) if name.contains('/') => (time, Some(name.parse::<Zone>().ok()?)),
+        // These are used in summer too, and mean another offset then than the one of the zone with that name.
+        Some((_, name)) if ["EST", "MST", "HST"].iter().any(|known| known.eq_ignore_ascii_case(name)) => return None,
+        Some((time, name)) if is_name(name) => (time, Some(name.parse::<Zone>().ok()?)),
         _ => (text, None),
     };
+    if zone.is_none() && !time.contains("  ") {
+        return None;
+    }
     let (date, clock) = time.split_once(' ')?;
-    match Written::parse(&format!("{date} {}", clock.trim_start())) {
+    let time = format!("{date} {}", clock.trim_start());
+    let read = Written::parse(&time).or_else(|fault| match Numbers::of(&time) {
+        Some(Numbers { first, second, third, year_first: true, rest }) => {
+            Written::on_date(rest, || self::date(first, second, third))
+        }
+        _ => Err(fault),
+    });
+    match read {
         Ok(written @ Written::Civil { offset: None, .. }) => Some((written, zone)),
         Ok(written) if zone.is_none() => Some((written, None)),
         _ => None,
@@ -475,15 +541,61 @@ fn compact_format(text: &str) -> Option<&'static str> {
     }
     let number = |range: std::ops::Range<usize>| text.get(range).map_or(0, |digits| digits.parse::<u32>().unwrap_or(0));
     let is_date = (1900..2100).contains(&number(0..4)) && (1..13).contains(&number(4..6));
-    let is_time = is_date && number(8..10) < 24 && number(10..12) < 60 && number(12..14) < 60;
+    let is_time = is_date && number(8..10) <= 24 && number(10..12) < 60 && number(12..14) < 60;
     (is_time && (1..32).contains(&number(6..8))).then_some(format)
 }
 
-/// Returns whether these are seconds since 1970 with a point behind them, as programs write them that know no integers.
-fn is_decimal(text: &str) -> bool {
+/// Splits an epoch with a point in it, as programs write it that know no integers.
+fn decimal(text: &str) -> Option<(&str, &str)> {
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once('.')
-        .is_some_and(|(whole, rest)| [9, 10].contains(&whole.len()) && is_number(whole) && is_number(rest))
+    text.split_once('.').filter(|(whole, fraction)| whole.len() >= 8 && is_number(whole) && is_number(fraction))
+}
+
+/// Dates of numbers; each is tried with any of the clocks behind it.
+const NUMBERED: [&str; 15] = [
+    "%m/%d/%y", "%d/%m/%y", "%m-%d-%y", "%d-%m-%y", "%m.%d.%y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y",
+    "%d-%m-%Y", "%m.%d.%Y", "%d.%m.%Y", "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d",
+];
+/// Dates with the name of a month, and others.
+const NAMED: [&str; 11] = [
+    "%d-%b-%y",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%d%b%Y",
+    "%b %d, %Y",
+    "%b %d %Y",
+    "%Y%m%d-%H:%M:%S",
+    "%d-%B-%Y",
+    "%d %B %Y",
+    "%B %d, %Y",
+    "%Y-%b-%d",
+];
+const CLOCKS: [&str; 10] =
+    ["%H:%M:%S", "%H:%M", "%I:%M:%S%p", "%I:%M%p", "%I:%M:%S %p", "%I:%M %p", "%I%p", "%I %p", "%I-%p", "%H:%M:%S%.f"];
+
+/// Returns the format to propose for a time that is not read without one: two where the file must say which number is
+/// the month, and none where nothing fits.
+fn formats_of(text: &str, order: Option<Order>) -> Vec<String> {
+    let fits = |date: &&str| match order {
+        Some(Order::MonthFirst) => !date.starts_with("%d"),
+        Some(Order::DayFirst) => !date.starts_with("%m"),
+        None => true,
+    };
+    let format_with = |date: &str| {
+        let (_, length) = BrokenDownTime::parse_prefix(date, text).ok()?;
+        let rest = text.get(length..)?;
+        let clock = || {
+            let (between, clock) = [", ", " ", "T"].into_iter().find_map(|b| Some((b, rest.strip_prefix(b)?)))?;
+            let format = CLOCKS.into_iter().find(|format| BrokenDownTime::parse(format, clock).is_ok())?;
+            Some(format!("{between}{format}"))
+        };
+        let format = format!("{date}{}", if rest.is_empty() { String::new() } else { clock()? }).parse().ok()?;
+        let TimeFormat { format, .. } = &format;
+        let year = BrokenDownTime::parse(format, text).ok()?.to_date().ok()?.year();
+        (1900..2100).contains(&year).then(|| format.clone())
+    };
+    let numbered: Vec<_> = NUMBERED.into_iter().filter(fits).filter_map(format_with).collect();
+    if numbered.is_empty() { NAMED.into_iter().filter_map(format_with).take(1).collect() } else { numbered }
 }
 
 fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
@@ -584,6 +696,17 @@ mod tests {
             ("UTC", "20240102  09:30:00", "", "2024-01-02T09:30:00Z"),
             ("UTC", "20240702 09:30:00 US/Eastern", "", "2024-07-02T13:30:00Z"),
             ("UTC", "20240102 15:30:00 Europe/Berlin", "", "2024-01-02T14:30:00Z"),
+            ("UTC", "2024-01-02 09:30:00 US/Eastern", "", "2024-01-02T14:30:00Z"),
+            ("UTC", "2024/01/02 09:30:00 US/Eastern", "", "2024-01-02T14:30:00Z"),
+            // As Interactive Brokers writes the zones of exchanges, and UTC.
+            ("America/New_York", "20240702 15:30:00 MET", "", "2024-07-02T13:30:00Z"),
+            ("America/New_York", "20240702 15:30:00 GB-Eire", "", "2024-07-02T14:30:00Z"),
+            ("America/New_York", "20240702 15:30:00 Japan", "", "2024-07-02T06:30:00Z"),
+            ("America/New_York", "20240702 15:30:00 Hongkong", "", "2024-07-02T07:30:00Z"),
+            ("America/New_York", "20240702 15:30:00 GMT", "", "2024-07-02T15:30:00Z"),
+            ("America/New_York", "20240702 15:30:00 UTC", "", "2024-07-02T15:30:00Z"),
+            ("UTC", "20240702 15:30:00 EST5EDT", "", "2024-07-02T19:30:00Z"),
+            ("UTC", "20240702-15:30:00", "", "2024-07-02T15:30:00Z"),
         ] {
             assert_eq!(known(&mut times(zone), time, clock, false).as_deref(), Ok(expected), "{time} {clock} {zone}");
         }
@@ -604,6 +727,18 @@ mod tests {
         ] {
             assert_eq!(known(&mut times(zone), time, "", true).as_deref(), Ok(expected), "{time} {zone}");
         }
+    }
+
+    // Sabotage: take them for the winter's offset that the time zone database has under such a name.
+    #[test]
+    fn an_abbreviation_that_is_used_in_summer_too_is_no_zone() {
+        for name in ["EST", "MST", "HST", "est", "EDT", "Somewhere", "am"] {
+            let text = format!("20240702 09:30:00 {name}");
+            assert!(times("UTC").read(&text, None, false).is_err(), "{text}");
+        }
+        // UTC by its form, and not by the option.
+        let problem = times("America/New_York").read("20240702-09:30:00", None, false).unwrap_err().into_parts();
+        assert_eq!(problem.1.as_deref(), Some("give --ts-format %Y%m%d-%H:%M:%S"));
     }
 
     // Red if an epoch that is no midnight is dated in UTC because nobody said otherwise: it would be the day before for

@@ -130,15 +130,111 @@ fn a_time_of_twelve_hours_is_refused_with_the_format_that_reads_it() {
         ("01/13/2024 01:30 PM", "%m/%d/%Y %I:%M %p"),
         ("13.01.2024 1:30:00 pm", "%d.%m.%Y %I:%M:%S %p"),
         ("2024-01-13 01:30PM", "%Y-%m-%d %I:%M%p"),
+        ("\"01/13/2024, 1:30 PM\"", "%m/%d/%Y, %I:%M %p"),
+        ("01-13-2024, 1:30:00 PM", "%m-%d-%Y, %I:%M:%S %p"),
+        ("Jan 13, 2024 1:30 PM", "%b %d, %Y %I:%M %p"),
+        ("13-Jan-2024 13:30", "%d-%b-%Y %H:%M"),
+        ("13 January 2024 13:30:00", "%d %B %Y %H:%M:%S"),
+        ("01/13/24 13:30", "%m/%d/%y %H:%M"),
+        ("13.01.24 13:30", "%d.%m.%y %H:%M"),
     ] {
+        let time = if time.contains(',') && !time.contains('"') { format!("\"{time}\"") } else { time.to_owned() };
+        let time = time.as_str();
         let text = format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n");
         let error = read_with(&text, minutes()).expect_err(time).to_string();
         assert!(error.ends_with(&format!(": give --ts-format '{format}'")), "{error}");
         let all = read_with(&text, ReadOptions { ts_format: Some(format.parse().unwrap()), ..minutes() }).unwrap();
         assert_eq!(all.bars[0].ts.to_string(), "2024-01-13T13:30:00Z", "{time}");
     }
-    let all = read_with("ts,open,high,low,close\n01/13/2024 noon,3,4,2.5,3.5\n", minutes()).unwrap();
-    assert!(rejections(&all)[0].1.ends_with("; --ts-format reads other forms"));
+    // Without minutes.
+    for (time, format, hour) in [
+        ("2020-04-10 11-PM", "%Y-%m-%d %I-%p", 23),
+        ("01/13/2024 9 AM", "%m/%d/%Y %I %p", 9),
+        ("2024-01-13 9AM", "%Y-%m-%d %I%p", 9),
+    ] {
+        let text = format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n");
+        let error = read_with(&text, minutes()).expect_err(time).to_string();
+        assert!(error.ends_with(&format!(": give --ts-format '{format}'")), "{error}");
+        let all = read_with(&text, ReadOptions { ts_format: Some(format.parse().unwrap()), ..minutes() }).unwrap();
+        assert!(all.bars[0].ts.to_string().contains(&format!("T{hour:02}:00:00Z")), "{time}");
+    }
+    let error = read_with("ts,open,high,low,close\n02/01/24,3,4,2.5,3.5\n", days()).unwrap_err().to_string();
+    assert!(error.ends_with(": give --ts-format %m/%d/%y or --ts-format %d/%m/%y"), "{error}");
+    let all =
+        read_with("ts,open,high,low,close\n01/13/2024 13:30,3,4,2.5,3.5\n01/13/2024 noon,3,4,2.5,3.5\n", minutes());
+    assert!(rejections(&all.unwrap())[0].1.ends_with("; --ts-format reads other forms"));
+}
+
+// Sabotage: reject a thousand rows for one reason, or refuse a file for one row among good ones.
+#[test]
+fn a_file_whose_times_are_all_written_in_an_unknown_way_is_refused_in_one_line() {
+    for time in ["noon", "01/13/2024 noon", "1.58656E+12"] {
+        let row = format!("{time},3,4,2.5,3.5\n");
+        let error = read_with(format!("ts,open,high,low,close\n{}", row.repeat(30)), minutes()).expect_err(time);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "line 2: time: expected a time such as 2024-01-02, 2024-01-02T14:30:00Z or an epoch, got \"{time}\"; \
+                 --ts-format reads other forms"
+            )
+        );
+        let all = read_with(format!("ts,open,high,low,close\n2024-01-02,3,4,2.5,3.5\n{row}"), minutes()).unwrap();
+        assert_eq!((all.bars.len(), all.rejected.len()), (1, 1), "{time}");
+    }
+}
+
+// Sabotage: take rows that have only a date in a column that is known for bars of midnight: the last would be left.
+#[test]
+fn rows_of_less_than_a_day_that_share_a_date_are_no_bars_of_midnight() {
+    let row = |cells: &str| format!("{cells},3,4,2.5,3.5\n");
+    let header = |columns: &str| format!("{columns},open,high,low,close\n");
+    let two = |columns: &str, one: &str, other: &str| header(columns) + &row(one) + &row(other);
+    let json = r#"{"date":"2024-01-02","minute":"09:30","open":3,"high":4,"low":2.5,"close":3.5}
+{"date":"2024-01-02","minute":"09:31","open":3,"high":4,"low":2.5,"close":3.5}"#;
+    let said = "time: expected a time of day in rows of 1m, got two of AAA on one date without one: say where it is, \
+                as in --map date=COLUMN,time=COLUMN (ignored columns: ";
+    for (text, line, ignored) in [
+        (two("Date,Time (UTC)", "2024-01-02,09:30", "2024-01-02,09:31"), 3, "Time (UTC)"),
+        (two("ts,Hour", "20240102,9", "20240102,10"), 3, "Hour"),
+        (two("date,minute", "1/2/2024,09:30", "1/2/2024,09:31") + &row("1/13/2024,09:30"), 3, "minute"),
+        (json.to_owned(), 2, "minute"),
+    ] {
+        let error = read_with(&text, minutes()).expect_err(&text).to_string();
+        assert_eq!(error, format!("line {line}: {said}{ignored})"));
+    }
+    let text = two("when,clock", "02-Jan-2024,09:30", "02-Jan-2024,09:31");
+    let options =
+        ReadOptions { ts_format: Some("%d-%b-%Y".parse().unwrap()), map: "ts=when".parse().unwrap(), ..minutes() };
+    assert!(read_with(text, options).unwrap_err().to_string().ends_with("(ignored columns: clock)"));
+    // What is said loads it.
+    let text = two("Date,Time (UTC)", "2024-01-02,09:30", "2024-01-02,09:31");
+    let map = "date=Date,time=Time (UTC)".parse().unwrap();
+    assert_eq!(
+        read_with(&text, ReadOptions { map, ..minutes() }).unwrap().bars[1].ts.to_string(),
+        "2024-01-02T09:31:00Z"
+    );
+    // It is not proposed to be one of days.
+    let error = read_with(&text, ReadOptions { timeframe: None, ..minutes() }).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "expected a timeframe, and one row a date or a time of day, got several rows of \"2024-01-02\" without one: say where \
+         the time of day is, as in --map date=COLUMN,time=COLUMN, or give --timeframe 1d if the last row of a date counts \
+         (ignored columns: Time (UTC))"
+    );
+    // A date of two series, or of a day that comes again, or beside times of day, is what it was.
+    for (text, options) in [
+        (two("date,symbol", "2024-01-02,AAA", "2024-01-02,BBB"), ReadOptions { symbol: None, ..minutes() }),
+        (two("date,vendor", "2024-01-02,a", "2024-01-02,b"), minutes()),
+        (two("date,timeframe", "2024-01-02,1m", "2024-01-02,5m"), ReadOptions { timeframe: None, ..minutes() }),
+        (two("date", "2024-01-02", "2024-01-02"), days()),
+        (two("date", "2024-01-02", "2024-01-03"), minutes()),
+        (two("ts", "2024-01-02T00:00", "2024-01-02 00:00"), minutes()),
+        // R leaves midnight off.
+        (header("ts") + &row("2024-01-01 23:59") + &row("2024-01-02").repeat(2), minutes()),
+    ] {
+        let all = read_with(&text, options).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!((all.bars.len(), all.rejected.len()), (text.lines().count() - 1, 0), "{text}");
+    }
 }
 
 // Sabotage: read ten digits as seconds, or fourteen without a word about the option: an hour of 2024 is one of 2034.
@@ -147,6 +243,8 @@ fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_t
     for (time, format, otherwise, read) in [
         ("2024010214", "%Y%m%d%H", ", or --ts-format %s if it is in seconds", "2024-01-02T14:00:00Z"),
         ("1999123123", "%Y%m%d%H", ", or --ts-format %s if it is in seconds", "1999-12-31T23:00:00Z"),
+        // Where hours are counted from 1.
+        ("2024010224", "%Y%m%d%H", ", or --ts-format %s if it is in seconds", ""),
         ("202401021405", "%Y%m%d%H%M", "", "2024-01-02T14:05:00Z"),
     ] {
         let text = format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n");
@@ -158,16 +256,21 @@ fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_t
             )
         );
         let all = read_with(&text, ReadOptions { ts_format: Some(format.parse().unwrap()), ..minutes() }).unwrap();
-        assert_eq!(all.bars[0].ts.to_string(), read);
+        assert_eq!(all.bars.first().map(|bar| bar.ts.to_string()).unwrap_or_default(), read);
     }
     let text = "ts,open,high,low,close\n20240102140506,3,4,2.5,3.5\n";
     let error = read_with(text, minutes()).unwrap_err().to_string();
     assert!(error.ends_with("with 14: give --ts-format %Y%m%d%H%M%S"), "{error}");
-    let text = "ts,open,high,low,close\n1704205800.0,3,4,2.5,3.5\n";
+    // Written by a program that knows no integers.
+    for time in ["1704205800.0", "1704205800000.0", "1704205800.000"] {
+        let all = read_with(format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n"), minutes()).unwrap();
+        assert_eq!(all.bars[0].ts.to_string(), "2024-01-02T14:30:00Z", "{time}");
+    }
+    let text = "ts,open,high,low,close\n1704205800.5,3,4,2.5,3.5\n";
     let error = read_with(text, minutes()).unwrap_err().to_string();
     assert!(error.ends_with("--ts-format reads other forms: give --ts-format %s%.f if it is in seconds"), "{error}");
     let decimal = ReadOptions { ts_format: Some("%s%.f".parse().unwrap()), ..minutes() };
-    assert_eq!(read_with(text, decimal).unwrap().bars[0].ts.to_string(), "2024-01-02T14:30:00Z");
+    assert_eq!(read_with(text, decimal).unwrap().bars[0].ts.to_string(), "2024-01-02T14:30:00.5Z");
     let text = "ts,open,high,low,close\n2024010214,3,4,2.5,3.5\n";
     let seconds = ReadOptions { ts_format: Some("%s".parse().unwrap()), ..minutes() };
     assert_eq!(read_with(text, seconds).unwrap().bars[0].ts.to_string(), "2034-02-20T01:03:34Z");
@@ -175,7 +278,7 @@ fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_t
     for (time, read) in [
         ("2024130214", "2034-02-21T10:23:34Z"),
         ("2024013200", "2034-02-20T01:53:20Z"),
-        ("2024010224", "2034-02-20T01:03:44Z"),
+        ("2024010225", "2034-02-20T01:03:45Z"),
         ("1899123123", "2030-03-07T14:12:03Z"),
         ("1767225600", "2026-01-01T00:00:00Z"),
     ] {
@@ -212,10 +315,24 @@ fn two_times_of_one_row_name_one_moment_or_the_row_is_rejected() {
         ("datetime,timestamp", "2024-01-02 14:30:00,1704205800", false),
         ("timestamp,datetime", "1704171600,2024-01-02 00:00:00", true),
         ("timestamp,datetime", "1704171660,2024-01-02 00:00:00", false),
+        // Dates that have two readings: one of them has to be it.
+        ("timestamp,datetime", "1704205800,1/2/2024 14:30", true),
+        ("timestamp,datetime", "1704205800,2/1/2024 9:30", true),
+        ("timestamp,datetime", "1704205800,1/2/2024 9:31", false),
+        ("timestamp,datetime", "1704205800,1/2/2023 9:30", false),
+        ("ts,timestamp", "1/2/2024 9:30,2/1/2024 9:30", false),
+        ("ts,timestamp", "1/2/2024 9:30,1/2/2024 9:30", true),
+        ("ts,timestamp", "1/2/2024 9:30,1/2/2024 9:31", false),
+        ("ts,timestamp", "1/2/2024 9:30,3/2/2024 9:30", false),
     ] {
         let zone = Some("America/New_York".parse().unwrap());
         let text = format!("{header},open,high,low,close\n{cells}{bar}");
-        assert_eq!(read_with(&text, ReadOptions { zone, ..minutes() }).is_ok(), agrees, "{text}");
+        match read_with(&text, ReadOptions { zone, ..minutes() }) {
+            Err(error) if error.to_string().contains("time: expected one moment") => assert!(!agrees, "{text}"),
+            Ok(all) => assert!(agrees && all.bars.len() == 1, "{text}"),
+            // Agreed upon or not, nothing shows which number is the month.
+            Err(error) => assert!(agrees && error.to_string().contains("shows which number is the month"), "{error}"),
+        }
     }
     // The beginning of a candle, and when it was sent.
     let candle = r#"{"start":1704205800000,"open":"3","high":"4","low":"2.5","close":"3.5","timestamp":1704205840123}"#;
@@ -228,7 +345,8 @@ fn two_times_of_one_row_name_one_moment_or_the_row_is_rejected() {
     );
     let all = read_with(&text, minutes()).unwrap();
     assert_eq!(all.bars.len(), 3);
-    assert!(rejections(&all)[0].0 == 3 && rejections(&all)[0].1.starts_with("time: expected one moment"));
+    let (line, said) = rejections(&all)[0];
+    assert!(line == 3 && said.starts_with("time: expected one moment") && said.ends_with(advice), "{said}");
     // What may be read in two ways is settled by the other.
     let all = read_with(format!("datetime,timestamp,open,high,low,close\n1/4/1999 09:30,922959000{bar}"), minutes());
     assert_eq!(all.unwrap().bars[0].ts.to_string(), "1999-04-01T09:30:00Z");
@@ -242,8 +360,14 @@ fn a_date_beside_a_whole_time_has_to_be_its_day() {
         (minutes(), "2024-01-03T00:30:00Z", "2024-01-02", "", true),
         (minutes(), "2024-01-01T23:30:00Z", "2024-01-02", "", true),
         (minutes(), "1704205800", "1/2/2024", "", true),
+        // The night before a trading day: of Friday for Monday, and before a week of holidays.
+        (minutes(), "2024-01-05 21:00:00", "2024-01-08", "", true),
+        (minutes(), "2024-01-25 21:00:00", "2/5/2024", "", true),
+        (minutes(), "2024-01-05 21:00:00", "2024-01-18", "", false),
+        (days(), "2024-01-05 21:00:00", "2024-01-08", "", false),
         // When it was fetched.
         (minutes(), "2024-06-01T12:00:00Z", "2024-01-02", "", false),
+        (minutes(), "2024-06-01T12:00:00Z", "1/2/2024", "", false),
         (days(), "2024-06-01T12:00:00Z", "2024-01-02", "", false),
         (days(), "1704153600", "2024-01-02", "", true),
         (days(), "1704153600", "2024-01-03", "", false),
@@ -257,8 +381,13 @@ fn a_date_beside_a_whole_time_has_to_be_its_day() {
         let json =
             format!(r#"{{"date":"{date}",{json_clock}"timestamp":"{time}","open":3,"high":4,"low":2.5,"close":3.5}}"#);
         for text in [&text, &json] {
-            let read = read_with(text, options.clone());
-            assert_eq!(read.is_ok_and(|all| all.bars.len() == 1), agrees, "{text}");
+            match read_with(text, options.clone()) {
+                Ok(all) => assert!(agrees && all.bars.len() == 1 && all.rejected.is_empty(), "{text}: {all:?}"),
+                Err(error) => {
+                    let said = error.to_string();
+                    assert!(!agrees && said.contains("time: expected one moment in both columns"), "{text}: {said}");
+                }
+            }
         }
     }
 }
