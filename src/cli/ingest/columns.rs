@@ -57,7 +57,7 @@ impl Role {
         Some(match name {
             "ts" | "timestamp" | "datetime" | "date time" | "open time" | "opentime" | "start" | "start time" | "t"
             | "unix" | "unix timestamp" | "window start" | "ts event" => Self::Time,
-            "date" => Self::Date,
+            "date" | "dtyyyymmdd" => Self::Date,
             "time" => Self::Clock,
             "open" | "o" | "open price" => Self::Open,
             "high" | "h" | "high price" => Self::High,
@@ -134,7 +134,10 @@ impl ColumnMap {
         if self.0.is_empty() {
             return Role::of(name);
         }
-        let named = |column: &Column| matches!(column, Column::Name(known) if known.eq_ignore_ascii_case(name.trim()));
+        let name = name.trim();
+        // Of letters there are two, such as `t` and `T`.
+        let is = |known: &str| known == name || name.len() > 1 && known.eq_ignore_ascii_case(name);
+        let named = |column: &Column| matches!(column, Column::Name(known) if is(known));
         match self.0.iter().find(|(_, column)| named(column)) {
             Some((role, _)) => Some(*role),
             None => Role::of(name).filter(|role| !self.decides(*role)),
@@ -158,6 +161,12 @@ impl ColumnMap {
 /// Returns whether a column is a timeframe as Stooq writes it. Without its brackets it would be a price-earnings ratio.
 pub(super) fn is_period(name: &str) -> bool {
     name.trim().eq_ignore_ascii_case("<PER>")
+}
+
+/// Returns whether a column of this name, which is of no interest by itself, mostly holds symbols if it holds words.
+pub(super) fn may_be_symbols(name: &str) -> bool {
+    let names = ["name", "stock", "code", "instrument", "asset", "pair", "contract", "security", "sym", "coin", "tic"];
+    name == "T" || names.contains(&plain(name).as_str())
 }
 
 /// Returns whether a name is `Volume` and a currency, such as `Volume BTC`.
@@ -201,6 +210,7 @@ mod tests {
             ("window_start", Some(Role::Time)),
             ("start", Some(Role::Time)),
             ("ts_event", Some(Role::Time)),
+            ("<DTYYYYMMDD>", Some(Role::Date)),
             ("<PER>", Some(Role::Timeframe)),
             ("rtype", Some(Role::Timeframe)),
             ("Adj Close", None),

@@ -81,7 +81,9 @@ impl Csv {
             Ok(fields) => fields,
             Err(message) => return rows.reject(number, message, chunk),
         };
-        if fields.len() != columns {
+        // Programs that end each cell with a comma leave it off in the header.
+        let surplus = fields.len() == columns + 1 && fields.get(columns).trim().is_empty();
+        if fields.len() != columns && !surplus {
             let message = format!("expected {columns} cells as the header has, got {}", fields.len());
             return rows.reject(number, message, chunk);
         }
@@ -101,9 +103,16 @@ impl Csv {
                         return Err(ReadError::Refused(format!("line {number}: {message}")));
                     }
                 }
-                if let Err(message) = layout.check_first(fields, rows) {
-                    return Err(ReadError::Refused(format!("line {number}: {message}")));
+                let refused = |message: String| ReadError::Refused(format!("line {number}: {message}"));
+                if !rows.have_begun() {
+                    if let Some(ticker) = layout.ticker(fields) {
+                        return rows.name_symbol(ticker).map_err(refused);
+                    }
+                    if let Some(name) = layout.take_symbols(fields) {
+                        rows.propose_symbols(name);
+                    }
                 }
+                layout.check_first(fields, rows).map_err(refused)?;
                 rows.push(number, &layout.cells(fields), chunk)
             }
             Stage::Table(table) => {

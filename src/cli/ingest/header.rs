@@ -2,7 +2,7 @@
 
 use super::{
     Dialect,
-    columns::{Column, ROLES, Role, is_period, is_volume_in},
+    columns::{Column, ROLES, Role, is_period, is_volume_in, may_be_symbols},
     csv::{Fields, FieldsOf},
     rows::{Cells, Rows, is_absent},
 };
@@ -30,6 +30,8 @@ pub(super) struct Layout {
     constant: Vec<Constant>,
     /// The column that says when a kline ends, until the first row was looked at.
     close_time: Option<usize>,
+    /// The column that may hold the symbols, though nothing says so, until the first row was looked at.
+    symbols: Option<usize>,
     /// The names in the header; none where there is no header.
     names: Vec<String>,
 }
@@ -76,7 +78,8 @@ impl Layout {
         if names.len() == 1 && is_spaced(names[0]) {
             let message = "expected commas, tabs, semicolons or | between cells, got spaces: convert them first, as in \
                            `tr -s ' ' , < FILE | mds ingest ... -`";
-            return Err(NoHeader { message: message.into(), likeness: usize::MAX, is_row: true });
+            // A remark can have as many numbers.
+            return Err(NoHeader::new(message, usize::MAX));
         }
         if rows.map().needs_no_header() {
             return by_number(&names, delimiter, rows);
@@ -96,7 +99,7 @@ impl Layout {
     }
 
     fn without_header(delimiter: u8, columns: usize, roles: [Option<usize>; ROLES]) -> Self {
-        Self { delimiter, columns, roles, constant: Vec::new(), close_time: None, names: Vec::new() }
+        Self { delimiter, columns, roles, constant: Vec::new(), close_time: None, symbols: None, names: Vec::new() }
     }
 
     pub(super) fn has_constant(&self) -> bool {
@@ -119,6 +122,21 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// Returns the ticker that the line below the header names in each of its columns, as yfinance writes it.
+    pub(super) fn ticker<'a>(&self, fields: FieldsOf<'a>) -> Option<&'a str> {
+        let cell = |role: Role| self.roles[role as usize].map(|index| fields.get(index).trim());
+        let ticker = cell(Role::Open)?;
+        let is_named = PRICES.into_iter().all(|price| cell(price) == Some(ticker));
+        let has_time = TIMES.into_iter().filter_map(cell).any(|time| !time.is_empty());
+        (is_named && !has_time && is_word(ticker) && self.roles[Role::Symbol as usize].is_none()).then_some(ticker)
+    }
+
+    /// Returns the name of the column that seems to hold the symbols by its name and the first row.
+    pub(super) fn take_symbols(&mut self, fields: FieldsOf<'_>) -> Option<&str> {
+        let index = self.symbols.take().filter(|index| is_word(fields.get(*index).trim()))?;
+        self.names.get(index).map(String::as_str)
     }
 
     /// Looks whether the first row is as long as the timeframe says, where rows say how long they are.
@@ -238,9 +256,10 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoH
     let constant = if dialect == Dialect::Databento { constant_columns(names, &roles) } else { Vec::new() };
     let close_time = names.iter().position(|name| name.eq_ignore_ascii_case("close_time"));
     let close_time = close_time.filter(|_| dialect == Dialect::Klines);
+    let symbols = names.iter().position(|name| may_be_symbols(name)).filter(|_| roles[Role::Symbol as usize].is_none());
     let columns = names.len();
     let names = names.iter().map(|&name| name.to_owned()).collect();
-    Ok(Layout { delimiter, columns, roles, constant, close_time, names })
+    Ok(Layout { delimiter, columns, roles, constant, close_time, symbols, names })
 }
 
 fn dialect_of(names: &[&str], volume_has_currency: bool) -> Dialect {
@@ -336,6 +355,10 @@ fn check_columns(roles: &[Option<usize>; ROLES], names: &[&str]) -> Result<(), S
         Quoted(&names.join(", ")),
         missing.join("=COLUMN,"),
     ))
+}
+
+fn is_word(cell: &str) -> bool {
+    cell.starts_with(|first: char| first.is_ascii_alphabetic()) && !is_absent(cell)
 }
 
 /// Returns whether a line is a header, or a row, with nothing but blanks between its cells.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Chunk, ColumnMap, Line, ReadError,
-    columns::{ROLES, Role},
+    columns::{ROLES, Role, may_be_symbols},
     rows::{Cells, Rows},
     text_of, too_long,
 };
@@ -42,6 +42,11 @@ pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chun
     }
     match fields {
         Ok(fields) => {
+            if let Some(name) = &fields.symbols
+                && !rows.have_begun()
+            {
+                rows.propose_symbols(name);
+            }
             for name in &fields.ignored {
                 rows.ignore(name);
             }
@@ -69,6 +74,8 @@ fn refusal_of(bytes: &[u8]) -> Option<String> {
 struct Fields<'a> {
     values: [Option<Cow<'a, str>>; ROLES],
     ignored: Vec<Cow<'a, str>>,
+    /// The name of one that seems to hold the symbol.
+    symbols: Option<String>,
     problem: Option<String>,
     /// The time is `T`, which is the end of the bar where `t` is its beginning.
     time_is_end: bool,
@@ -122,7 +129,14 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
             let value: &RawValue = map.next_value()?;
             fields.of_databento |= name == "ts_event" || name == "hd";
-            let Some(role) = self.map.role_of(&name) else {
+            let word = value.get().strip_prefix('"').filter(|text| text.starts_with(char::is_alphabetic));
+            // Where it is no time, `T` is the ticker.
+            let is_ticker =
+                |role: Role| role == Role::Time && name == "T" && word.is_some_and(|word| !word.contains(' '));
+            let Some(role) = self.map.role_of(&name).filter(|role| !is_ticker(*role)) else {
+                if word.is_some() && may_be_symbols(&name) {
+                    fields.symbols = Some(name.clone().into_owned());
+                }
                 fields.ignored.push(name);
                 continue;
             };

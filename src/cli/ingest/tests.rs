@@ -150,6 +150,7 @@ fn headers_and_dialects_of_every_kind_give_the_same_bar() {
         "date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10",
         "\u{feff}DATE;Open;HIGH;Low;Close;Vol.\n2024-01-02;2;4;1;3;10\n",
         "Date|Open|High|Low|Close|Volume\n2024-01-02|2|4|1|3|10\n",
+        "Data for 2024 01 02 to 2024 01 31\ndate,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n",
         "about open high low close\ndate,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n",
         "\n\nTimestamp\tO\tH\tL\tC\tV\n\n1704153600\t2\t4\t1\t3\t10\n\n",
         "\"Date\",\"Open\",\"High\",\"Low\",\"Close\",\"Volume\"\n\"2024-01-02\",\"2\",\"4\",\"1\",\"3\",\"10\"\n",
@@ -172,6 +173,90 @@ fn headers_and_dialects_of_every_kind_give_the_same_bar() {
         let all = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!((lines(&all), rejections(&all)), (vec![GOOD.to_owned()], vec![]), "{text}");
     }
+}
+
+// Sabotage: take `t` for the column that is named as `T`.
+#[test]
+fn a_column_named_by_a_letter_is_the_one_of_that_case() {
+    let json = r#"{"T":"AAA","v":10,"vw":3,"o":2,"c":3,"h":4,"l":1,"t":1704153600000,"n":7}"#;
+    let csv = "T,v,vw,o,c,h,l,t,n\nAAA,10,3,2,3,4,1,1704153600000,7\n";
+    let turned = "t,T,v,o,c,h,l\n1704153600000,AAA,10,2,3,4,1\n";
+    for text in [json, csv, turned] {
+        let options = ReadOptions { symbol: None, map: "symbol=T".parse().unwrap(), ..es() };
+        let all = read_with(text, options).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(lines(&all), ["AAA 1d 2024-01-02T00:00:00Z 2 4 1 3 10"], "{text}");
+    }
+}
+
+// Sabotage: count it as a cell that the header lacks, or pass over one that is not empty.
+#[test]
+fn an_empty_cell_behind_the_last_column_is_passed_over() {
+    for (row, good) in [
+        ("2024-01-02,2,4,1,3,10,", true),
+        ("2024-01-02,2,4,1,3,10, ", true),
+        ("2024-01-02,2,4,1,3,10,,", false),
+        ("2024-01-02,2,4,1,3,10,0", false),
+        ("2024-01-02,2,4,1,3,", true),
+        ("2024-01-02,2,4,1,3", false),
+    ] {
+        let all = read(format!("date,open,high,low,close,volume\n{row}\n")).unwrap();
+        assert_eq!((all.bars.len(), all.rejected.len()), (usize::from(good), usize::from(!good)), "{row}");
+    }
+}
+
+// Sabotage: reject the line that names the ticker, and ask for a symbol.
+#[test]
+fn a_first_row_of_one_word_names_the_ticker() {
+    let no_symbol = ReadOptions { symbol: None, name: "y1.csv".into(), ..es() };
+    for text in [
+        "Date,Close,High,Low,Open,Volume\n,ES,ES,ES,ES,ES\n2024-01-02,3,4,1,2,10\n",
+        "Price,Date,Close,High,Low,Open,Volume\nTicker,,ES,ES,ES,ES,ES\n0,2024-01-02,3,4,1,2,10\n",
+    ] {
+        for options in [no_symbol.clone(), es()] {
+            let all = read_with(text, options).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((lines(&all), rejections(&all)), (vec![GOOD.to_owned()], vec![]), "{text}");
+        }
+        let other = ReadOptions { symbol: Some("NQ".into()), ..es() };
+        assert_eq!(
+            read_with(text, other).expect_err(text).to_string(),
+            "line 2: symbol: expected NQ as --symbol says, got ES"
+        );
+    }
+    // No word, or not in the first row, or not without a time.
+    for text in [
+        "Date,Close,High,Low,Open,Volume\n,1,1,1,1,1\n2024-01-02,3,4,1,2,10\n",
+        "Date,Close,High,Low,Open,Volume\n2024-01-02,3,4,1,2,10\n,NQ,NQ,NQ,NQ,NQ\n",
+        "Date,Close,High,Low,Open,Volume\n2024-01-02,NQ,NQ,NQ,NQ,NQ\n2024-01-02,3,4,1,2,10\n",
+        "Date,Close,High,Low,Open,Volume\n,NQ,NQ,NQ,ES,NQ\n2024-01-02,3,4,1,2,10\n",
+    ] {
+        let all = read(text).unwrap();
+        assert_eq!((lines(&all), all.rejected.len()), (vec![GOOD.to_owned()], 1), "{text}");
+    }
+}
+
+// Sabotage: propose the file's name, under which the rows of all would overwrite each other.
+#[test]
+fn a_column_that_seems_to_hold_symbols_is_proposed_for_them() {
+    let csv = "date,open,high,low,close,volume,Name\n2013-02-08,2,4,1,3,10,AAL\n2013-02-11,2,4,1,3,10,AAL\n\
+               2013-02-08,2,4,1,3,10,AAPL\n";
+    let grouped = r#"{"T":"AAA","v":10,"o":2,"c":3,"h":4,"l":1,"t":1704153600000}"#;
+    for (text, column, command) in [
+        (csv, Some("Name"), "mds ingest --map symbol=Name all.csv"),
+        (grouped, Some("T"), "mds ingest --map symbol=T all.csv"),
+        (&csv.replace("Name", "n"), None, "mds ingest --symbol ALL all.csv"),
+        (&csv.replace("AAL", "1"), None, "mds ingest --symbol ALL all.csv"),
+        ("t,T,o,h,l,c\n1704153600000,1704239999999,2,4,1,3\n", None, "mds ingest --symbol ALL all.csv"),
+    ] {
+        match read_with(text, ReadOptions { symbol: None, name: "all.csv".into(), ..es() }) {
+            Err(ReadError::Missing(missing)) => {
+                assert_eq!(missing.symbol_column.as_deref(), column, "{text}");
+                assert_eq!(missing.corrected(&["mds", "ingest", "all.csv"]), command);
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    let map = "symbol=Name".parse().unwrap();
+    assert_eq!(read_with(csv, ReadOptions { symbol: None, map, ..es() }).unwrap().bars.len(), 3);
 }
 
 // Sabotage: speak of columns that are missing, and of --map, which cannot help here.
