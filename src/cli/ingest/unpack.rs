@@ -223,6 +223,13 @@ pub(super) fn damaged(packing: Packing, error: io::Error) -> ReadError {
     if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
         return error.into();
     }
+    // The library has no other word for it.
+    if error.to_string().starts_with("Frame requires too much memory") {
+        return ReadError::Refused(format!(
+            "expected {packing} data with a window of at most 128 MiB, got a larger one: unpack them first, as in \
+             `zstd -dc --long=31 FILE | mds ingest ... -`"
+        ));
+    }
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             format!("expected more {packing} data, got the end of the file: it was cut off, fetch it again")
@@ -508,22 +515,37 @@ mod tests {
         let skipped = b"\x50\x2a\x4d\x18\x02\0\0\0ab";
         // A raw block of two bytes in front of the empty one.
         let short = b"\x28\xb5\x2f\xfd\x20\x08\x10\x00\x00ab\x01\x00\x00";
-        for (bytes, text) in [
-            (empty.clone(), &b""[..]),
-            (short.to_vec(), b"ab"),
-            ([&sound, &empty[..], &sound].concat(), TEXT),
-            ([&skipped[..], &sound, skipped, &empty].concat(), TEXT),
+        // The frames in front come out whole, and of the broken one what it has or nothing.
+        for (bytes, before, broken) in [
+            (empty.clone(), &b""[..], &b""[..]),
+            (short.to_vec(), b"", b"ab"),
+            ([&sound, &empty[..], &sound].concat(), TEXT, b""),
+            ([&sound, &short[..], &sound].concat(), TEXT, b"ab"),
+            ([&skipped[..], &sound, skipped, &empty].concat(), TEXT, b""),
         ] {
             let expected = "cannot read: expected sound zstd data, got damaged ones, fetch the file again: ";
             for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), drain(Unpacked::new(Drip(&bytes)))] {
                 let error = result.expect_err("a frame without what it declares");
                 assert!(error.starts_with(expected), "{error}");
-                assert!(text.starts_with(&out), "{}", out.escape_ascii());
+                let of_broken = out.strip_prefix(before).expect("what came before is whole");
+                assert!([&b""[..], broken].contains(&of_broken), "{}", bytes.escape_ascii());
             }
         }
         let bytes = [&sound, &skipped[..], &sound, skipped].concat();
         for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), drain(Unpacked::new(Drip(&bytes)))] {
             assert_eq!((out, result), (TEXT.repeat(2), Ok(())));
+        }
+    }
+
+    // Sabotage: call it damaged, which sends for the file again.
+    #[test]
+    fn a_frame_that_asks_for_too_much_memory_is_refused_with_what_unpacks_it() {
+        // A window of 2 GiB, and one empty block.
+        let bytes = b"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00";
+        for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), drain(Unpacked::new(Drip(bytes)))] {
+            let expected = "expected zstd data with a window of at most 128 MiB, got a larger one: unpack them first, as in \
+                            `zstd -dc --long=31 FILE | mds ingest ... -`";
+            assert_eq!((out, result), (Vec::new(), Err(expected.to_owned())));
         }
     }
 
