@@ -61,11 +61,50 @@ pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chun
 
 /// Says what to do with a file whose elements are no objects.
 fn refusal_of(bytes: &[u8]) -> Option<String> {
+    if is_begun(bytes.trim_ascii()) {
+        return Some(
+            "expected an object on each line, got one on several: put each on one, as in `jq -c . FILE | mds ingest ... -`"
+                .into(),
+        );
+    }
     bytes.trim_ascii_start().starts_with(b"[").then(|| {
         "expected JSON objects, got arrays, whose numbers have no names: make it CSV and say which column is which, as in \
          `jq -r '.[]|@csv' FILE | mds ingest --map ts=1,open=2,high=3,low=4,close=5,volume=6 ... -`"
             .into()
     })
+}
+
+/// Returns whether a line is the beginning of an object whose other fields stand on the next ones.
+fn is_begun(line: &[u8]) -> bool {
+    line.starts_with(b"{")
+        && line.ends_with(b"{") | line.ends_with(b"[") | line.ends_with(b",")
+        && serde_json::from_slice::<de::IgnoredAny>(line).is_err_and(|error| error.is_eof())
+}
+
+/// Says how to take bars out of what stands around them in the field `key`.
+fn taken_out(key: &str, raw: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let path = match key.as_bytes() {
+        [first, rest @ ..] if !first.is_ascii_digit() && plain(*first) && rest.iter().copied().all(plain) => {
+            format!(".{key}")
+        }
+        _ => format!(".[\"{key}\"]"),
+    };
+    let is_quotable = key.bytes().all(|byte| plain(byte) || b" ()-.:/".contains(&byte));
+    let filter = match raw.as_bytes() {
+        _ if !is_quotable => None,
+        [b'[', ..] => Some(format!("{path}[]")),
+        // As Alpha Vantage has it, by dates, and with numbers in front of the names.
+        _ if key.starts_with("Time Series") => {
+            Some(format!("{path} | to_entries[] | {{ts: .key}} + (.value | with_entries(.key |= .[3:]))"))
+        }
+        _ => None,
+    };
+    let how = match filter {
+        Some(filter) => format!(", as in `jq -c '{filter}' FILE | mds ingest ... -`"),
+        None => " with jq".into(),
+    };
+    format!("expected an object for each bar, got one with {} around them: take them out{how}", Quoted(key))
 }
 
 /// The values of an object by role, each as the text that stands there: numbers as they are written, strings without
@@ -79,6 +118,8 @@ struct Fields<'a> {
     problem: Option<String>,
     /// The time is `T`, which is the end of the bar where `t` is its beginning.
     time_is_end: bool,
+    /// A field that holds more objects, and what stands there: an array of them, if there is one, else the last.
+    around: Option<(String, &'a str)>,
     /// Whether it is a record of Databento, whose prices are no plain numbers.
     of_databento: bool,
 }
@@ -93,7 +134,12 @@ impl<'a> Fields<'a> {
 
     /// Says why no object of this kind is read.
     fn refusal(&self) -> Option<String> {
-        self.of_databento.then(|| "expected plain prices, got JSON of Databento: get the same data as CSV".into())
+        if self.of_databento {
+            return Some("expected plain prices, got JSON of Databento: get the same data as CSV".into());
+        }
+        let roles = [Role::Time, Role::Date, Role::Clock, Role::Open, Role::High, Role::Low, Role::Close];
+        let is_bar = roles.into_iter().any(|role| self.values[role as usize].is_some());
+        self.around.as_ref().filter(|_| !is_bar).map(|(key, raw)| taken_out(key, raw))
     }
 
     /// Complains of the fields that a bar needs and this object has not.
@@ -134,6 +180,12 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
             let is_ticker =
                 |role: Role| role == Role::Time && name == "T" && word.is_some_and(|word| !word.contains(' '));
             let Some(role) = self.map.role_of(&name).filter(|role| !is_ticker(*role)) else {
+                let behind = |bracket: char| value.get().strip_prefix(bracket).map(str::trim_start);
+                let has_objects = behind('[').is_some_and(|inner| inner.starts_with('{'));
+                let is_taken = matches!(&fields.around, Some((_, raw)) if raw.starts_with('['));
+                if has_objects || !is_taken && behind('{').is_some_and(|inner| inner.starts_with('"')) {
+                    fields.around = Some((name.clone().into_owned(), value.get()));
+                }
                 if word.is_some() && may_be_symbols(&name) {
                     fields.symbols = Some(name.clone().into_owned());
                 }

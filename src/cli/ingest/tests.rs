@@ -175,6 +175,55 @@ fn headers_and_dialects_of_every_kind_give_the_same_bar() {
     }
 }
 
+// Sabotage: reject it for the fields that it lacks, line by line where it has several.
+#[test]
+fn an_object_around_the_bars_is_refused_with_the_command_that_takes_them_out() {
+    let around = |key: &str, how: &str| {
+        format!(
+            "line 1: expected an object for each bar, got one with \"{key}\" around them: take them out, as in `{how}`"
+        )
+    };
+    let each = |filter: &str| format!("jq -c '{filter}' FILE | mds ingest ... -");
+    let lines = "line 1: expected an object on each line, got one on several: put each on one, as in `jq -c . FILE | mds ingest \
+                 ... -`";
+    for (text, expected) in [
+        // Alpaca, Coinbase, Alpha Vantage.
+        (
+            r#"{"symbol":"AAPL","bars":[{"t":"2024-01-02","o":2,"h":4,"l":1,"c":3}],"next":null}"#,
+            around("bars", &each(".bars[]")),
+        ),
+        (r#"{"next":{"a":1},"candles":[{"start":"1","low":"1"}]}"#, around("candles", &each(".candles[]"))),
+        (r#"{"price bars":[{"t":1}]}"#, around("price bars", &each(r#".["price bars"][]"#))),
+        (
+            r#"{"Meta Data":{"1. x":"y"},"Time Series (Daily)":{"2024-01-02":{"1. open":"2"}}}"#,
+            around(
+                "Time Series (Daily)",
+                &each(
+                    r#".["Time Series (Daily)"] | to_entries[] | {ts: .key} + (.value | with_entries(.key |= .[3:]))"#,
+                ),
+            ),
+        ),
+        (
+            r#"{"it's":[{"t":1}]}"#,
+            "line 1: expected an object for each bar, got one with \"it's\" around them: take them out with jq".into(),
+        ),
+        (
+            r#"{"chart":{"result":[1]}}"#,
+            "line 1: expected an object for each bar, got one with \"chart\" around them: take them out with jq".into(),
+        ),
+        ("{\n  \"bars\": [\n", lines.to_owned()),
+        ("{\"bars\": [\n {\"t\": 1},\n", lines.to_owned()),
+    ] {
+        assert_eq!(refusal(text), expected, "{text}");
+    }
+    // What is odd in another way costs only itself.
+    for text in [r#"{"n":[1]}"#, r#"{"date":"2024-01-02","open":2,"bars":[{"o":1}]}"#, "{\"date\":\n", "{}"] {
+        let good = r#"{"date":"2024-01-02","open":2,"high":4,"low":1,"close":3,"n":[{"a":1}]}"#;
+        let all = read(format!("{text}\n{good}\n")).unwrap();
+        assert_eq!((all.bars.len(), all.rejected.len()), (1, 1), "{text}");
+    }
+}
+
 // Sabotage: take `t` for the column that is named as `T`.
 #[test]
 fn a_column_named_by_a_letter_is_the_one_of_that_case() {
