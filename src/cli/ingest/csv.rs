@@ -33,6 +33,8 @@ struct Search {
     lines: u64,
     /// The one that looks most like one, and what is wrong with it.
     best: Option<NoHeader>,
+    /// How many cells the last one has, and what is wrong with it, if it is of words alone: a header of other names.
+    words: Option<(usize, String)>,
     /// Header rows of a table, of which more have to come.
     table: Option<Head>,
 }
@@ -194,6 +196,15 @@ impl Search {
             self.table = Head::begin(&names, delimiter);
         }
         self.lines += 1;
+        match self.words.take() {
+            Some((cells, message)) if no_header.is_row && cells == names.len() => {
+                return Err(ReadError::Refused(message));
+            }
+            _ if names.len() > 1 && names.iter().all(|name| name.parse::<f64>().is_err()) => {
+                self.words = Some((names.len(), no_header.message.clone()));
+            }
+            _ => {}
+        }
         let is_last = no_header.is_row || self.lines > PREAMBLE_LINES;
         if self.best.as_ref().is_none_or(|best| best.likeness < no_header.likeness) {
             self.best = Some(no_header);

@@ -512,6 +512,18 @@ fn a_file_that_cannot_be_understood_is_refused_whole() {
              which column is which, as in --map ts=1,open=2,high=3,low=4,close=5,volume=6 for Kraken and ccxt, or \
              ts=1,low=2,high=3,open=4,close=5,volume=6 for Coinbase",
         ),
+        // Of the same columns as the data: they are what has to be named.
+        (
+            "Datum,Erster,Hoch,Tief,Letzter\n2024-01-02,2,4,1,3\n",
+            "expected a column for time, open, high, low, close, got a header with \"Datum, Erster, Hoch, Tief, Letzter\": name \
+             what is there, as in --map ts=COLUMN,open=COLUMN,high=COLUMN,low=COLUMN,close=COLUMN",
+        ),
+        (
+            "my remarks, two of them\n2024-01-02,2,4,1,3,10\n",
+            "expected a header line such as date,open,high,low,close,volume, got data: \"2024-01-02,2,4,1,3,10\": say \
+             which column is which, as in --map ts=1,open=2,high=3,low=4,close=5,volume=6 for Kraken and ccxt, or \
+             ts=1,low=2,high=3,open=4,close=5,volume=6 for Coinbase",
+        ),
         (
             "date,open,high\n2024-01-02,2,4\n",
             "expected a column for low, close, got a header with \"date, open, high\": name what is there, as in \
