@@ -458,6 +458,13 @@ fn a_container_that_is_cut_off_gives_what_is_there_and_says_which_file_it_was() 
     assert!(stderr(&output).lines().any(|line| line == expected), "{}", stderr(&output));
     let bars = bars(dir.path());
     assert!(bars.len() > 10_000 && bars[0].starts_with("ES 1m 2020-09-13T12:27:00Z"), "{} bars", bars.len());
+    // Before the first row it shows in time to refuse the run.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("cut.csv.gz"), &packed[..30]).unwrap();
+    assert_eq!(
+        refusal(dir.path(), &["--symbol", "ES", "--timeframe", "1m"], "cut.csv.gz"),
+        expected.strip_prefix("error: cut.csv.gz: ").unwrap()
+    );
 }
 
 #[test]
@@ -722,7 +729,7 @@ fn a_zip_whose_name_contradicts_what_is_in_it_is_refused_with_both_names() {
 
 #[test]
 fn what_would_be_stored_at_another_time_than_it_has_is_not_stored() {
-    // Red if minutes are loaded as days, an empty time of day as midnight, an afternoon as a morning, the end of a kline as
+    // Red if minutes are loaded as days or as midnight, an empty time of day as midnight, an afternoon as a morning, the end of a kline as
     // its beginning, or two moments of one second as one.
     let header = "Date,Time,Open,High,Low,Close\n";
     let (rejected, refused) = (65, 2);
@@ -735,6 +742,23 @@ fn what_would_be_stored_at_another_time_than_it_has_is_not_stored() {
             &[][..],
             "line 3: time: expected one row of A for 2024-01-02 as 1d says, got two, at 09:30:00 and 09:31:00: give the \
              timeframe of the rows, such as --timeframe 1m",
+        ),
+        (
+            &["--timeframe", "1m"],
+            "elsewhere.csv",
+            "Date,Time (UTC),Open,High,Low,Close\n2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,09:31,1,2,0.5,1.5\n"
+                .to_owned(),
+            refused,
+            &[],
+            ": say where it is, as in --map date=COLUMN,time=COLUMN (ignored columns: Time (UTC))",
+        ),
+        (
+            &["--timeframe", "1m"],
+            "metastock.txt",
+            "<DTYYYYMMDD>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>\n20240102,093000,1,2,0.5,1.5\n".to_owned(),
+            0,
+            &["A 1m 2024-01-02T09:30:00Z 1 2 0.5 1.5 -"],
+            "",
         ),
         (
             &["--timeframe", "1m"],

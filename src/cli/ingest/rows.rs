@@ -45,8 +45,8 @@ pub(super) struct Cells<'a> {
     pub(super) clock: Option<&'a str>,
     /// The time is a date, and there is no cell for a time of day.
     pub(super) is_bare: bool,
-    /// What names the same moment once more, with its time of day if that has a cell of its own.
-    pub(super) again: Option<(&'a str, Option<&'a str>)>,
+    /// What names the same moment once more, each with its time of day if that has a cell of its own.
+    pub(super) again: [Option<(&'a str, Option<&'a str>)>; 2],
     pub(super) open: &'a str,
     pub(super) high: &'a str,
     pub(super) low: &'a str,
@@ -65,9 +65,9 @@ impl<'a> Cells<'a> {
         let (other, date) = (optional(Role::OtherTime), optional(Role::Date));
         let dated = date.map(|date| (date, optional(Role::Clock)));
         let (time, clock, again) = match (optional(Role::Time), dated) {
-            (Some(time), dated) => (time, None, other.map(|other| (other, None)).or(dated)),
-            (None, Some((date, clock))) => (date, clock, None),
-            (None, None) => (cell(Role::Clock), None, None),
+            (Some(time), dated) => (time, None, [other.map(|other| (other, None)), dated]),
+            (None, Some((date, clock))) => (date, clock, [None, None]),
+            (None, None) => (cell(Role::Clock), None, [None, None]),
         };
         Self {
             time,
@@ -403,9 +403,10 @@ impl Rows {
         match &guess.date {
             Some([.., date]) if guess.lacks_clocks() => ReadError::Refused(format!(
                 "expected a timeframe, and one row a date or a time of day, got several rows of {} without one: say where the \
-                 time of day is, as in --map date=COLUMN,time=COLUMN, or give --timeframe 1d if the last row of a date \
+                 time of day is, as in --map date=COLUMN,time=COLUMN, {}or give --timeframe 1d if the last row of a date \
                  counts{}",
                 Quoted(date),
+                guess.missing.symbol.as_ref().map_or("", |_| "or the symbol, as in --map symbol=COLUMN, "),
                 self.unused(),
             )),
             _ => ReadError::Missing(guess.missing()),
@@ -477,7 +478,7 @@ impl Rows {
         };
         let session = timeframe.is_day_or_more();
         let mut reading = self.times.read(cells.time, cells.clock, session)?;
-        if let Some(again) = cells.again {
+        for again in cells.again.into_iter().flatten() {
             reading = self.times.agree(reading, cells.time, again, session)?;
         }
         if let Reading::Known(ts, _) = reading {
@@ -487,7 +488,7 @@ impl Rows {
         if !session {
             self.clocks.look_at(line, cells, &reading)?;
         }
-        let is_date = cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
+        let is_date = !session && cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
         Ok(match reading {
             Reading::Known(_, clock) => self.days.look_at(line, bar, clock, is_date),
             Reading::Either(either) => Outcome::Undated(Undated { line, bar, either, is_date }),

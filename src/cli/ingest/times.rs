@@ -245,9 +245,9 @@ impl Times {
         if let Some(format) = &self.format {
             return !format.has_clock;
         }
-        let is_separated = text.contains(['/', '-', '.']);
-        text.starts_with(|first: char| first.is_ascii_digit())
-            && (text.len() == 8 || is_separated && text.len() <= 10)
+        text.len() <= 10
+            && text.starts_with(|first: char| first.is_ascii_digit())
+            && (text.len() == 8 || text.contains(['/', '-', '.']))
             && text.bytes().all(|byte| byte.is_ascii_digit() || b"/-.".contains(&byte))
     }
 
@@ -381,6 +381,10 @@ impl Times {
 
     /// Says what is wrong with a time that is written in none of the usual ways, and which format reads it.
     fn odd(&self, text: &str) -> Problem {
+        if text.contains(['e', 'E']) && text.parse::<f64>().is_ok() {
+            let advice = "a spreadsheet has cut its digits off, so take the file as it was before";
+            return Problem::from(say(Fault::Shape, text)).of_file(advice);
+        }
         let formats = if text.is_empty() { Vec::new() } else { formats_of(text, self.order) };
         if formats.is_empty() {
             let problem = Problem::from(say_shape(text));

@@ -168,7 +168,10 @@ fn a_time_of_twelve_hours_is_refused_with_the_format_that_reads_it() {
 // Sabotage: reject a thousand rows for one reason, or refuse a file for one row among good ones.
 #[test]
 fn a_file_whose_times_are_all_written_in_an_unknown_way_is_refused_in_one_line() {
-    for time in ["noon", "01/13/2024 noon", "1.58656E+12"] {
+    let text = "ts,open,high,low,close\n1.58656E+12,3,4,2.5,3.5\n";
+    let error = read_with(text, minutes()).unwrap_err().to_string();
+    assert!(error.ends_with(": a spreadsheet has cut its digits off, so take the file as it was before"), "{error}");
+    for time in ["noon", "01/13/2024 noon", "1.5E"] {
         let row = format!("{time},3,4,2.5,3.5\n");
         let error = read_with(format!("ts,open,high,low,close\n{}", row.repeat(30)), minutes()).expect_err(time);
         assert_eq!(
@@ -220,6 +223,13 @@ fn rows_of_less_than_a_day_that_share_a_date_are_no_bars_of_midnight() {
         "expected a timeframe, and one row a date or a time of day, got several rows of \"2024-01-02\" without one: say where \
          the time of day is, as in --map date=COLUMN,time=COLUMN, or give --timeframe 1d if the last row of a date counts \
          (ignored columns: Time (UTC))"
+    );
+    // Or several symbols, where none is known.
+    let text = two("date,who", "2024-01-02,A", "2024-01-02,B");
+    let error = read_with(&text, ReadOptions::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("as in --map date=COLUMN,time=COLUMN, or the symbol, as in --map symbol=COLUMN, or "),
+        "{error}"
     );
     // A date of two series, or of a day that comes again, or beside times of day, is what it was.
     for (text, options) in [
@@ -334,6 +344,10 @@ fn two_times_of_one_row_name_one_moment_or_the_row_is_rejected() {
             Err(error) => assert!(agrees && error.to_string().contains("shows which number is the month"), "{error}"),
         }
     }
+    // And so does a third.
+    let third = |date: &str| format!("ts,datetime,date,open,high,low,close\n1704205800,2024-01-02T14:30Z,{date}{bar}");
+    assert_eq!(read_with(third("2024-01-02"), minutes()).unwrap().bars.len(), 1);
+    assert!(read_with(third("2024-06-02"), minutes()).unwrap_err().to_string().ends_with(advice));
     // The beginning of a candle, and when it was sent.
     let candle = r#"{"start":1704205800000,"open":"3","high":"4","low":"2.5","close":"3.5","timestamp":1704205840123}"#;
     assert!(read_with(candle, minutes()).unwrap_err().to_string().ends_with(advice));
