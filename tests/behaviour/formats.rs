@@ -691,17 +691,30 @@ fn a_zip_whose_name_contradicts_what_is_in_it_is_refused_with_both_names() {
         zip.write_all(b"open_time,open,high,low,close\n1704153600000,1,2,0.5,1.5\n").unwrap();
         zip.finish().unwrap().into_inner()
     };
-    let refused = |given: &str, who: &str| {
+    let refused = |given: &str, who: &str, advice: &str| {
+        format!("expected bars of {given} as {who} says, got \"x/ETHUSDT-1h-2024-01.csv\" in the zip: {advice}")
+    };
+    let renamed = "rename what is wrong, or load it as what it is, with `unzip -p ZIP | mds ingest --symbol ETHUSDT \
+                   --timeframe 1h -`";
+    let forced = |options: &str| {
         format!(
-            "expected bars of {given} as {who} says, got \"x/ETHUSDT-1h-2024-01.csv\" in the zip: rename what is wrong, or load \
-             it as what it is, with `unzip -p ZIP | mds ingest --symbol ETHUSDT --timeframe 1h -`"
+            "give --symbol ETHUSDT --timeframe 1h, or if the name is wrong load it with `unzip -p ZIP | mds ingest {options} -`"
         )
     };
     let bytes = zip("x/ETHUSDT-1h-2024-01.csv");
     for (name, options, expected) in [
-        ("BTCUSDT-1d-2024-01.zip", &[][..], refused("BTCUSDT", "the file's name")),
-        ("ETHUSDT-1d-2024-01.zip", &[], refused("1d", "the file's name")),
-        ("bars.zip", &["--symbol", "ETHUSDT", "--timeframe", "1d"], refused("1d", "--timeframe")),
+        ("BTCUSDT-1d-2024-01.zip", &[][..], refused("BTCUSDT", "the file's name", renamed)),
+        ("ETHUSDT-1d-2024-01.zip", &[], refused("1d", "the file's name", renamed)),
+        (
+            "bars.zip",
+            &["--symbol", "ETHUSDT", "--timeframe", "1d"],
+            refused("1d", "--timeframe", &forced("--symbol ETHUSDT --timeframe 1d")),
+        ),
+        (
+            "bars.zip",
+            &["--symbol", "XBT", "--timeframe", "1h"],
+            refused("XBT", "--symbol", &forced("--symbol XBT --timeframe 1h")),
+        ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(name), &bytes).unwrap();
@@ -710,7 +723,11 @@ fn a_zip_whose_name_contradicts_what_is_in_it_is_refused_with_both_names() {
     let dir = tempfile::tempdir().unwrap();
     let output = piped(dir.path(), &["--symbol", "BTC", "--timeframe", "1h"], &bytes);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains(&refused("BTC", "--symbol")), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&refused("BTC", "--symbol", &forced("--symbol BTC --timeframe 1h"))),
+        "{}",
+        stderr(&output)
+    );
     // Where the zip's name says nothing, what is in it is proposed.
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("bars.zip"), &bytes).unwrap();

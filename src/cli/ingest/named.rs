@@ -69,17 +69,26 @@ pub(super) fn check_member(
 ) -> Result<(), String> {
     let Some((text, interval)) = symbol_interval_date(stem(member)) else { return Ok(()) };
     let Ok(name) = Bar::normal_symbol(text) else { return Ok(()) };
-    let symbol = symbol.filter(|(given, _)| !is_alike(given, &name)).map(|(given, who)| (given.to_string(), who));
-    let timeframe = timeframe.filter(|(given, _)| *given != interval).map(|(given, who)| (given.to_string(), who));
-    match symbol.or(timeframe) {
-        None => Ok(()),
-        Some((given, who)) => Err(format!(
-            "expected bars of {given} as {who} says, got {} in the zip: rename what is wrong, or load it as what it is, with \
-             `unzip -p ZIP | mds ingest --symbol {} --timeframe {interval} -`",
-            Quoted(member),
-            shell_quote(&name),
-        )),
-    }
+    let wrong = symbol.filter(|(given, _)| !is_alike(given, &name)).map(|(given, who)| (given.to_string(), who));
+    let wrong = wrong
+        .or_else(|| timeframe.filter(|(given, _)| *given != interval).map(|(given, who)| (given.to_string(), who)));
+    let Some((given, who)) = wrong else { return Ok(()) };
+    let says = |symbol: &str, timeframe: Timeframe| format!("--symbol {} --timeframe {timeframe}", shell_quote(symbol));
+    let is_named = |who: Option<&str>| who == Some(THE_NAME);
+    let advice = if is_named(symbol.map(|(_, who)| *who)) || is_named(timeframe.map(|(_, who)| *who)) {
+        format!(
+            "rename what is wrong, or load it as what it is, with `unzip -p ZIP | mds ingest {} -`",
+            says(&name, interval)
+        )
+    } else {
+        let given =
+            says(symbol.map_or(&name, |(symbol, _)| symbol), timeframe.map_or(interval, |(timeframe, _)| *timeframe));
+        format!(
+            "give {}, or if the name is wrong load it with `unzip -p ZIP | mds ingest {given} -`",
+            says(&name, interval)
+        )
+    };
+    Err(format!("expected bars of {given} as {who} says, got {} in the zip: {advice}", Quoted(member)))
 }
 
 /// Returns the file's name without its folder and its endings.

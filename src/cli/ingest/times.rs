@@ -574,8 +574,20 @@ const NAMED: [&str; 11] = [
     "%B %d, %Y",
     "%Y-%b-%d",
 ];
-const CLOCKS: [&str; 10] =
-    ["%H:%M:%S", "%H:%M", "%I:%M:%S%p", "%I:%M%p", "%I:%M:%S %p", "%I:%M %p", "%I%p", "%I %p", "%I-%p", "%H:%M:%S%.f"];
+const CLOCKS: [&str; 12] = [
+    "%H:%M:%S",
+    "%H:%M",
+    "%I:%M:%S%p",
+    "%I:%M%p",
+    "%I:%M:%S %p",
+    "%I:%M %p",
+    "%I%p",
+    "%I %p",
+    "%I-%p",
+    "%H:%M:%S%.f",
+    "%H:%M:%S%.f GMT%z",
+    "%H:%M:%S %Q",
+];
 
 /// Returns the format to propose for a time that is not read without one: two where the file must say which number is
 /// the month, and none where nothing fits.

@@ -137,6 +137,9 @@ fn a_time_of_twelve_hours_is_refused_with_the_format_that_reads_it() {
         ("13 January 2024 13:30:00", "%d %B %Y %H:%M:%S"),
         ("01/13/24 13:30", "%m/%d/%y %H:%M"),
         ("13.01.24 13:30", "%d.%m.%y %H:%M"),
+        // As Dukascopy writes local times.
+        ("13.01.2024 14:30:00.000 GMT+0100", "%d.%m.%Y %H:%M:%S%.f GMT%z"),
+        ("01/13/2024 08:30:00 US/Eastern", "%m/%d/%Y %H:%M:%S %Q"),
     ] {
         let time = if time.contains(',') && !time.contains('"') { format!("\"{time}\"") } else { time.to_owned() };
         let time = time.as_str();
