@@ -26,8 +26,9 @@ impl Missing {
         let mut map = self.symbol_column.as_ref().map(|column| format!("symbol={column}"));
         let symbol = self.symbol.clone().filter(|_| map.is_none());
         // There is one `--map`, which may be there already.
-        if let Some(at) = words.iter().position(|word| word == "--map")
-            && let Some(value) = words.get_mut(at + 1)
+        let given = words.iter().position(|word| word == "--map").map(|at| at + 1);
+        let given = given.or_else(|| words.iter().position(|word| word.starts_with("--map=")));
+        if let Some(value) = given.and_then(|at| words.get_mut(at))
             && let Some(map) = map.take()
         {
             *value = format!("{value},{map}");
@@ -137,6 +138,16 @@ mod tests {
         let missing = Missing { symbol: None, timeframe: Some("5m".into()), symbol_column: None };
         assert_eq!(missing.to_string(), "the file names no timeframe");
         assert_eq!(missing.corrected(&["mds", "ingest", "a.csv"]), "mds ingest --timeframe 5m a.csv");
+        let missing = Missing { symbol: Some("ALL".into()), timeframe: None, symbol_column: Some("Name".into()) };
+        for (options, expected) in [
+            ("", "--map symbol=Name "),
+            ("--map ts=when ", "--map ts=when,symbol=Name "),
+            ("--map=ts=when ", "--map=ts=when,symbol=Name "),
+        ] {
+            let typed = format!("mds ingest {options}all.csv");
+            let words: Vec<&str> = typed.split(' ').collect();
+            assert_eq!(missing.corrected(&words), format!("mds ingest {expected}all.csv"));
+        }
         assert_eq!(shell_quote(""), "''");
         assert_eq!(shell_quote("$(rm) ~"), "'$(rm) ~'");
         assert_eq!(shell_quote("it's\na\\\u{1b}ä"), r"$'it\'s\012a\\\033\303\244'");
