@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::times::InvalidOption;
+use super::time_options::InvalidOption;
 use crate::quoted::Quoted;
 
 /// What a column holds.

@@ -18,9 +18,11 @@ mod array;
 mod columns;
 mod command;
 mod csv;
+mod days;
 mod feed;
 mod findings;
 mod frames;
+mod guess;
 mod header;
 mod inputs;
 mod levels;
@@ -38,6 +40,8 @@ mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod time_formats;
+mod time_options;
 mod times;
 mod unpack;
 mod wide;
@@ -65,7 +69,7 @@ pub use self::{
     command::{Args, batch_size, run},
     findings::{Dialect, Findings},
     missing::{Missing, shell_quote},
-    times::{InvalidOption, TimeFormat, Zone},
+    time_options::{InvalidOption, TimeFormat, Zone},
     unpack::Packing,
 };
 use crate::record::{Bar, Timeframe};

@@ -1,20 +1,20 @@
 //! From cells to bars: the rules that hold for every format.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    fmt,
-};
+use std::{collections::VecDeque, fmt};
 
-use jiff::civil::Time;
 use smol_str::SmolStr;
 
 use super::{
     Chunk, ColumnMap, Dialect, Missing, ReadError, ReadOptions, Rejected,
     columns::Role,
+    days::{Clocks, Days},
+    guess::Guess,
     missing, named,
     prices::{Prices, number},
     problem::Problem,
-    times::{Either, Order, Reading, Times, Zone, proposed_format},
+    time_formats::proposed_format,
+    time_options::Zone,
+    times::{Either, Order, Reading, Times},
 };
 use crate::{
     quoted::Quoted,
@@ -24,16 +24,8 @@ use crate::{
 
 /// So many rows may pass before the order of day and month is known.
 const ROWS_TO_SETTLE: usize = 1_000;
-/// From so many rows a timeframe is guessed, if they are at hand.
-const ROWS_TO_GUESS: usize = 64;
-/// So few suffice if reading more could block.
-const ROWS_TO_GUESS_AT_LEAST: usize = 3;
-/// So many rows of one time, as files of many symbols have, are looked at for a guess.
-const ROWS_LOOKED_AT: usize = 4_096;
 /// So many rows in a row that are written in a way that is not read here show that the whole file is.
 const ROWS_TO_DOUBT: usize = 3;
-/// Of so many symbols the last day is remembered, to see whether it comes again.
-const SYMBOLS_REMEMBERED: usize = 4_096;
 /// The most ignored columns that are named.
 const IGNORED_NAMED: usize = 20;
 
@@ -127,7 +119,7 @@ enum Stage {
 }
 
 /// What became of a row.
-enum Outcome {
+pub(super) enum Outcome {
     Bar(Bar),
     Undated(Undated),
     Rejected(Rejected),
@@ -141,7 +133,7 @@ enum Outcome {
 }
 
 /// A bar whose date has two readings.
-struct Undated {
+pub(super) struct Undated {
     line: u64,
     bar: Bar,
     either: Box<Either>,
@@ -156,49 +148,6 @@ struct Settling {
     month_first: Option<(u64, String)>,
     day_first: Option<(u64, String)>,
     open: Option<(u64, String)>,
-}
-
-/// The last day of each symbol whose bars cover a day or more, or have no time of day.
-///
-/// Only the date of such a bar is stored, so minutes that are loaded as days would all overwrite each other, and so would
-/// those whose time of day stands in a column that is not known.
-#[derive(Default)]
-struct Days {
-    last: HashMap<(SmolStr, SmolStr, Timeframe), (Timestamp, Time)>,
-    /// How often a symbol went on to another day, and how often it had a row of the same day at another time.
-    other: u64,
-    same: u64,
-    /// Whether a bar of less than a day had a time of day: then a date alone is midnight, as R writes it.
-    has_clocks: bool,
-}
-
-/// Whether rows have a time of day, in a file whose rows say themselves which fields they have: midnight would be a bar that
-/// nobody wrote.
-#[derive(Default)]
-struct Clocks {
-    /// The line of the first row with one.
-    with: Option<u64>,
-    /// The line of the first bar of less than a day that has only a date.
-    bare: Option<u64>,
-}
-
-struct Guess {
-    missing: Missing,
-    /// The timeframe in the file's name.
-    named: Option<Timeframe>,
-    month_first: Vec<Timestamp>,
-    day_first: Vec<Timestamp>,
-    proven: Option<Order>,
-    /// Whether a row had a time of day, so that the file is hardly one of days.
-    has_clocks: bool,
-    /// The last date without a time of day, with what its series is named by.
-    date: Option<[String; 4]>,
-    /// How often such a date came, but for a row of the same series right before, and how often right behind one.
-    dates: usize,
-    repeated: usize,
-    /// Rows of a time of their own, and all.
-    rows: usize,
-    rows_looked_at: usize,
 }
 
 impl Rows {
@@ -362,9 +311,7 @@ impl Rows {
     /// Fails if something is missing and the rows seen so far allow a guess.
     pub(super) fn report_missing(&mut self) -> Result<(), ReadError> {
         match &self.stage {
-            Stage::Guessing(guess) if guess.rows >= ROWS_TO_GUESS_AT_LEAST.min(guess.rows_wanted()) => {
-                Err(self.missing(guess))
-            }
+            Stage::Guessing(guess) if guess.is_enough_to_wait_for_no_more() => Err(guess.missing(&self.unused())),
             _ => Ok(()),
         }
     }
@@ -391,25 +338,10 @@ impl Rows {
     /// Decides at the end of the file what waited for more rows.
     pub(super) fn finish(&mut self) -> Result<(), ReadError> {
         match &self.stage {
-            Stage::Guessing(guess) => Err(self.missing(guess)),
+            Stage::Guessing(guess) => Err(guess.missing(&self.unused())),
             Stage::Settling(_) => self.settle(),
             Stage::Doubting(held) => Err(refused(held)),
             Stage::Open | Stage::Releasing(_) => Ok(()),
-        }
-    }
-
-    /// Says what is missing, unless a column that is not known seems to be the cause.
-    fn missing(&self, guess: &Guess) -> ReadError {
-        match &guess.date {
-            Some([.., date]) if guess.lacks_clocks() => ReadError::Refused(format!(
-                "expected a timeframe, and one row a date or a time of day, got several rows of {} without one: say where the \
-                 time of day is, as in --map date=COLUMN,time=COLUMN, {}or give --timeframe 1d if the last row of a date \
-                 counts{}",
-                Quoted(date),
-                guess.missing.symbol.as_ref().map_or("", |_| "or the symbol, as in --map symbol=COLUMN, "),
-                self.unused(),
-            )),
-            _ => ReadError::Missing(guess.missing()),
         }
     }
 
@@ -438,23 +370,12 @@ impl Rows {
             // A zip is often named after nothing.
             let name = self.member.as_deref().filter(|member| named::tells(member)).unwrap_or(&self.name);
             let (proposed, named) = missing::proposal_of(name);
-            self.stage = Stage::Guessing(Guess {
-                missing: Missing {
-                    symbol: symbol.then_some(proposed),
-                    timeframe: timeframe.then(String::new),
-                    symbol_column: self.symbol_column.clone().filter(|_| symbol),
-                },
-                named,
-                month_first: Vec::new(),
-                day_first: Vec::new(),
-                proven: None,
-                has_clocks: false,
-                date: None,
-                dates: 0,
-                repeated: 0,
-                rows: 0,
-                rows_looked_at: 0,
-            });
+            let missing = Missing {
+                symbol: symbol.then_some(proposed),
+                timeframe: timeframe.then(String::new),
+                symbol_column: self.symbol_column.clone().filter(|_| symbol),
+            };
+            self.stage = Stage::Guessing(Guess::new(missing, named));
         }
     }
 
@@ -641,143 +562,6 @@ impl Settling {
             // Dates such as 1/1/1999 mean the same in either order.
             (None, None, None) => Ok(Order::MonthFirst),
         }
-    }
-}
-
-impl Days {
-    /// Takes a bar that has its time, and the time of day that was written beside its date unless it is a date alone.
-    fn look_at(&mut self, line: u64, bar: Bar, clock: Option<Time>, is_date: bool) -> Outcome {
-        let session = bar.timeframe.is_day_or_more();
-        self.has_clocks |= !session && !is_date;
-        let Some(clock) = clock.filter(|_| session || is_date) else { return Outcome::Bar(bar) };
-        let key = (bar.vendor.clone(), bar.symbol.clone(), bar.timeframe);
-        if self.last.len() >= SYMBOLS_REMEMBERED && !self.last.contains_key(&key) {
-            self.last.clear();
-        }
-        match self.last.insert(key, (bar.ts, clock)) {
-            Some((ts, before)) if ts == bar.ts && if session { before != clock } else { !self.has_clocks } => {
-                let symbol = Quoted(&bar.symbol).to_string();
-                let (symbol, timeframe) = (symbol.trim_matches('"'), bar.timeframe);
-                if !session {
-                    let message = format!(
-                        "time: expected a time of day in rows of {timeframe}, got two of {symbol} on one date without one"
-                    );
-                    return Outcome::NoClock(Rejected { line, message });
-                }
-                self.same += 1;
-                let day = bar.ts.to_string();
-                let day = day.split('T').next().unwrap_or_default();
-                let message = format!(
-                    "time: expected one row of {symbol} for {day} as {timeframe} says, got two, at {before} and {clock}"
-                );
-                return Outcome::SameDay(Rejected { line, message });
-            }
-            Some((ts, _)) if session && ts != bar.ts => self.other += 1,
-            _ => {}
-        }
-        Outcome::Bar(bar)
-    }
-
-    /// Fails if more rows share a day than have one of their own: the file is one of hours or less. Where a file of days
-    /// has such a row, as for a day that is not over, that costs only the row.
-    fn refuse(&self, outcome: &Outcome) -> Result<(), ReadError> {
-        match outcome {
-            Outcome::SameDay(Rejected { line, message }) if self.same > self.other => Err(ReadError::Refused(format!(
-                "line {line}: {message}: give the timeframe of the rows, such as --timeframe 1m"
-            ))),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Clocks {
-    /// Takes a row of a bar of less than a day, and rejects one that has only a date where others have a time of day.
-    fn look_at(&mut self, line: u64, cells: &Cells<'_>, reading: &Reading) -> Result<(), String> {
-        let clock = match reading {
-            Reading::Known(_, clock) => *clock,
-            Reading::Either(either) => either.clock,
-        };
-        if !cells.is_bare {
-            self.with.get_or_insert(line);
-        } else if clock == Some(Time::midnight()) {
-            if let Some(with) = self.with {
-                let date = Quoted(cells.time);
-                return Err(format!("time: expected a time of day beside {date} as on line {with}, got none"));
-            }
-            self.bare.get_or_insert(line);
-        }
-        Ok(())
-    }
-
-    /// Fails if the first rows have only a date and a later one has more: they were taken for midnight.
-    fn refuse(&self) -> Result<(), ReadError> {
-        match (self.bare, self.with) {
-            (Some(bare), Some(with)) if bare < with => Err(ReadError::Refused(format!(
-                "line {with}: time: expected only a date as on line {bare}, got a time of day too: give each row one, or load \
-                 those of the one kind from a file of their own"
-            ))),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Guess {
-    /// Without a timeframe to guess, the first row is enough.
-    fn rows_wanted(&self) -> usize {
-        if self.missing.timeframe.is_some() { ROWS_TO_GUESS } else { 1 }
-    }
-
-    /// Rows of the same time, such as those of many symbols, show nothing about a timeframe.
-    fn is_enough(&self) -> bool {
-        self.rows >= self.rows_wanted() || self.rows_looked_at >= ROWS_LOOKED_AT
-    }
-
-    fn look_at(&mut self, times: &mut Times, cells: &Cells<'_>) {
-        self.rows_looked_at += 1;
-        if cells.clock.is_none_or(str::is_empty) && times.is_date(cells.time) {
-            let series = [cells.vendor, cells.symbol, cells.timeframe, Some(cells.time)];
-            let date = series.map(|cell| cell.unwrap_or_default().to_owned());
-            let is_repeated = self.date.as_ref() == Some(&date);
-            *if is_repeated { &mut self.repeated } else { &mut self.dates } += 1;
-            self.date = Some(date);
-        }
-        let before = self.month_first.last().copied();
-        // Without a time of day beside it, a date can only be one of days.
-        match times.read(cells.time, cells.clock, cells.clock == Some("")) {
-            Ok(Reading::Known(ts, _)) if before == Some(ts) && self.missing.timeframe.is_some() => return,
-            Ok(Reading::Known(ts, clock)) => {
-                self.has_clocks |= clock.map_or_else(|| !times.is_midnight(ts), |clock| clock != Time::midnight());
-                self.month_first.push(ts);
-                self.day_first.push(ts);
-            }
-            Ok(Reading::Either(either)) => {
-                self.proven = self.proven.or(either.proves);
-                self.has_clocks |= either.clock.is_some_and(|clock| clock != Time::midnight());
-                self.month_first.extend(either.month_first);
-                self.day_first.extend(either.day_first);
-            }
-            Err(_) => {}
-        }
-        self.rows += 1;
-    }
-
-    /// Returns whether more rows share a date than have one of their own, and no time of day: they are not of days, or not
-    /// of one symbol.
-    fn lacks_clocks(&self) -> bool {
-        self.repeated > 0
-            && self.repeated >= self.dates
-            && self.missing.timeframe.is_some()
-            && self.missing.symbol_column.is_none()
-    }
-
-    fn missing(&self) -> Missing {
-        let times = if self.proven == Some(Order::DayFirst) { &self.day_first } else { &self.month_first };
-        let guess = || {
-            let otherwise = if self.has_clocks { "TIMEFRAME" } else { "1d" };
-            let named = || self.named.map(|timeframe| timeframe.to_string());
-            missing::timeframe_of(times).or_else(named).unwrap_or_else(|| otherwise.into())
-        };
-        Missing { timeframe: self.missing.timeframe.as_ref().map(|_| guess()), ..self.missing.clone() }
     }
 }
 

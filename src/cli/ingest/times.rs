@@ -1,155 +1,20 @@
 //! What the time cells of a file mean: offsets, zones, session dates, and which number is the month.
 
-use std::{fmt, str::FromStr};
-
 use jiff::{
     civil::{DateTime, Time},
-    fmt::strtime::{self, BrokenDownTime},
-    tz::{AmbiguousOffset, Offset, TimeZone},
+    tz::Offset,
 };
 
-use super::{problem::Problem, shell_quote};
+use super::{
+    problem::Problem,
+    shell_quote,
+    time_formats::{compact_format, formats_of},
+    time_options::{NEW_YORK, TimeFormat, Zone, say},
+};
 use crate::{
     quoted::Quoted,
     timestamp::{Fault, Timestamp, Written, date, instant},
 };
-
-/// Says what is wrong with the value of an option.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidOption(String);
-
-impl InvalidOption {
-    pub(super) fn new(message: String) -> Self {
-        Self(message)
-    }
-}
-
-/// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
-#[derive(Clone, Default)]
-pub struct Zone(Option<TimeZone>);
-
-impl FromStr for Zone {
-    type Err = InvalidOption;
-
-    fn from_str(name: &str) -> Result<Self, InvalidOption> {
-        if name.eq_ignore_ascii_case("utc") {
-            return Ok(Self(None));
-        }
-        TimeZone::get(name).map(|zone| Self(Some(zone))).map_err(|_| {
-            InvalidOption(format!(
-                "expected a time zone by its IANA name such as America/New_York, got {}",
-                Quoted(name)
-            ))
-        })
-    }
-}
-
-impl fmt::Display for Zone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_ref().and_then(TimeZone::iana_name).unwrap_or("UTC"))
-    }
-}
-
-impl fmt::Debug for Zone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Zone({self})")
-    }
-}
-
-/// What a zone is proposed by: most daily bars with an epoch are stamped with midnight in New York.
-const NEW_YORK: &str = "America/New_York";
-
-impl Zone {
-    pub(super) const UTC: Self = Self(None);
-
-    fn instant(&self, at: DateTime) -> Result<Timestamp, String> {
-        let Some(zone) = &self.0 else { return instant(at, Offset::UTC).map_err(|fault| say(fault, &at.to_string())) };
-        let (problem, before, after) = match zone.to_ambiguous_timestamp(at).offset() {
-            AmbiguousOffset::Unambiguous { offset } => {
-                return instant(at, offset).map_err(|fault| say(fault, &at.to_string()));
-            }
-            AmbiguousOffset::Gap { before, after } => ("does not exist", before, after),
-            AmbiguousOffset::Fold { before, after } => ("occurs twice", before, after),
-        };
-        let reading = |offset| instant(at, offset).map(|ts| ts.to_string()).unwrap_or_default();
-        Err(format!(
-            "time: expected a time with an offset, got {at}, which {problem} in {self}, where the clocks change: it is \
-             {} at offset {before} or {} at offset {after}",
-            reading(before),
-            reading(after),
-        ))
-    }
-
-    /// Returns what the clocks show at that time.
-    fn civil(&self, ts: Timestamp) -> Result<DateTime, Fault> {
-        let at = jiff::Timestamp::from_microsecond(ts.as_micros()).map_err(|_| Fault::OutOfRange)?;
-        Ok(self.0.as_ref().map_or(Offset::UTC.to_datetime(at), |zone| zone.to_datetime(at)))
-    }
-}
-
-/// A format as strptime knows it, such as `%d-%b-%Y %H:%M`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimeFormat {
-    format: String,
-    /// Whether it names an hour, or seconds since 1970.
-    has_clock: bool,
-}
-
-impl FromStr for TimeFormat {
-    type Err = InvalidOption;
-
-    /// Takes a format that can both be written and read, and that names at least a day.
-    fn from_str(format: &str) -> Result<Self, InvalidOption> {
-        let complain = |problem: &dyn fmt::Display| {
-            InvalidOption(format!(
-                "expected a strptime format such as %d-%b-%Y or '%m/%d/%Y %H:%M', got {}: {problem}",
-                Quoted(format)
-            ))
-        };
-        let sample = jiff::civil::date(2001, 2, 3).at(16, 5, 6, 0).to_zoned(TimeZone::UTC);
-        let sample = sample.and_then(|sample| strtime::format(format, &sample)).map_err(|error| complain(&error))?;
-        let read = BrokenDownTime::parse(format, &sample).map_err(|error| complain(&error))?;
-        if read.timestamp().is_none() && read.to_datetime().is_err() {
-            return Err(complain(&"it names no day of a year"));
-        }
-        let has_clock = read.hour().is_some() || read.timestamp().is_some();
-        Ok(Self { format: format.into(), has_clock })
-    }
-}
-
-impl TimeFormat {
-    fn read(&self, text: &str) -> Result<(Written, Option<Zone>), String> {
-        let complain = |problem: &dyn fmt::Display| {
-            format!(
-                "time: expected a time as --ts-format {} says, got {}: {problem}",
-                Quoted(&self.format),
-                Quoted(text)
-            )
-        };
-        let read = BrokenDownTime::parse(&self.format, text).map_err(|error| complain(&error))?;
-        if let Some(ts) = read.timestamp() {
-            let nanos = i64::from(read.subsec_nanosecond().unwrap_or(0));
-            // The fraction of -0.25 counts downwards, and its zero has lost the sign.
-            if nanos != 0 && text.contains('-') {
-                return Err(complain(&"seconds before 1970 must be whole"));
-            }
-            if nanos % 1_000 != 0 {
-                return Err(say(Fault::TooFine, text));
-            }
-            return Ok((Written::Instant(Timestamp::from_micros(ts.as_microsecond() + nanos / 1_000)), None));
-        }
-        let at = read.to_datetime().map_err(|error| complain(&error))?;
-        if at.subsec_nanosecond() % 1_000 != 0 {
-            return Err(say(Fault::TooFine, text));
-        }
-        let zone = match (read.offset(), read.iana_time_zone()) {
-            (None, Some(name)) => Some(name.parse().map_err(|error: InvalidOption| complain(&error))?),
-            _ => None,
-        };
-        Ok((Written::Civil { at, offset: read.offset() }, zone))
-    }
-}
 
 /// Which number of a date such as 1/4/1999 comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,7 +108,7 @@ impl Times {
     /// Returns whether a time that can be read is a date alone.
     pub(super) fn is_date(&self, text: &str) -> bool {
         if let Some(format) = &self.format {
-            return !format.has_clock;
+            return !format.has_clock();
         }
         text.len() <= 10
             && text.starts_with(|first: char| first.is_ascii_digit())
@@ -399,7 +264,7 @@ impl Times {
     /// `--tz` says otherwise.
     fn dashed(&self, text: &str) -> Option<(Written, Option<Zone>)> {
         let (date, clock) = text.split_once('-').filter(|(date, _)| date.len() == 8)?;
-        if self.zone().0.is_some() {
+        if !self.zone().is_utc() {
             return None;
         }
         match Written::parse(&format!("{date} {clock}")) {
@@ -528,90 +393,10 @@ fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
     }
 }
 
-/// Returns the format of digits that are a date and a time of the years 1900 to 2099 with nothing between them:
-/// `YYYYMMDDHH`, with minutes or seconds behind it.
-///
-/// As seconds the first are moments of 2030 to 2036, one in a hundred of that time, and as milliseconds those with minutes
-/// are moments of 1976: hardly anybody has bars of these, and many have bars of those. With seconds they are no epoch.
-fn compact_format(text: &str) -> Option<&'static str> {
-    let format = match text.len() {
-        10 => "%Y%m%d%H",
-        12 => "%Y%m%d%H%M",
-        14 => "%Y%m%d%H%M%S",
-        _ => return None,
-    };
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number = |range: std::ops::Range<usize>| text.get(range).map_or(0, |digits| digits.parse::<u32>().unwrap_or(0));
-    let is_date = (1900..2100).contains(&number(0..4)) && (1..13).contains(&number(4..6));
-    let is_time = is_date && number(8..10) <= 24 && number(10..12) < 60 && number(12..14) < 60;
-    (is_time && (1..32).contains(&number(6..8))).then_some(format)
-}
-
 /// Splits an epoch with a point in it, as programs write it that know no integers.
 fn decimal(text: &str) -> Option<(&str, &str)> {
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     text.split_once('.').filter(|(whole, fraction)| whole.len() >= 8 && is_number(whole) && is_number(fraction))
-}
-
-/// Dates of numbers; each is tried with any of the clocks behind it.
-const NUMBERED: [&str; 15] = [
-    "%m/%d/%y", "%d/%m/%y", "%m-%d-%y", "%d-%m-%y", "%m.%d.%y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y",
-    "%d-%m-%Y", "%m.%d.%Y", "%d.%m.%Y", "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d",
-];
-/// Dates with the name of a month, and others.
-const NAMED: [&str; 11] = [
-    "%d-%b-%y",
-    "%d-%b-%Y",
-    "%d %b %Y",
-    "%d%b%Y",
-    "%b %d, %Y",
-    "%b %d %Y",
-    "%Y%m%d-%H:%M:%S",
-    "%d-%B-%Y",
-    "%d %B %Y",
-    "%B %d, %Y",
-    "%Y-%b-%d",
-];
-const CLOCKS: [&str; 12] = [
-    "%H:%M:%S",
-    "%H:%M",
-    "%I:%M:%S%p",
-    "%I:%M%p",
-    "%I:%M:%S %p",
-    "%I:%M %p",
-    "%I%p",
-    "%I %p",
-    "%I-%p",
-    "%H:%M:%S%.f",
-    "%H:%M:%S%.f GMT%z",
-    "%H:%M:%S %Q",
-];
-
-/// Returns the format to propose for a time that is not read without one: two where the file must say which number is
-/// the month, and none where nothing fits.
-fn formats_of(text: &str, order: Option<Order>) -> Vec<String> {
-    let fits = |date: &&str| match order {
-        Some(Order::MonthFirst) => !date.starts_with("%d"),
-        Some(Order::DayFirst) => !date.starts_with("%m"),
-        None => true,
-    };
-    let format_with = |date: &str| {
-        let (_, length) = BrokenDownTime::parse_prefix(date, text).ok()?;
-        let rest = text.get(length..)?;
-        let clock = || {
-            let (between, clock) = [", ", " ", "T"].into_iter().find_map(|b| Some((b, rest.strip_prefix(b)?)))?;
-            let format = CLOCKS.into_iter().find(|format| BrokenDownTime::parse(format, clock).is_ok())?;
-            Some(format!("{between}{format}"))
-        };
-        let format = format!("{date}{}", if rest.is_empty() { String::new() } else { clock()? }).parse().ok()?;
-        let TimeFormat { format, .. } = &format;
-        let year = BrokenDownTime::parse(format, text).ok()?.to_date().ok()?.year();
-        (1900..2100).contains(&year).then(|| format.clone())
-    };
-    let numbered: Vec<_> = NUMBERED.into_iter().filter(fits).filter_map(format_with).collect();
-    if numbered.is_empty() { NAMED.into_iter().filter_map(format_with).take(1).collect() } else { numbered }
 }
 
 fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
@@ -620,30 +405,6 @@ fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
 
 fn say_shape(text: &str) -> String {
     format!("{}; --ts-format reads other forms", say(Fault::Shape, text))
-}
-
-fn say(fault: Fault, text: &str) -> String {
-    format!("time: {}", fault.about(text))
-}
-
-/// Returns the format to propose for a date such as `1/4/1999 9:30` in that order.
-pub(super) fn proposed_format(text: &str, order: Order) -> String {
-    let separator = text.chars().find(|char| !char.is_ascii_digit()).unwrap_or('/');
-    let (first, second) = match order {
-        Order::MonthFirst => ("%m", "%d"),
-        Order::DayFirst => ("%d", "%m"),
-    };
-    let mut format = format!("{first}{separator}{second}{separator}%Y");
-    if let Some(at) = text.find([' ', 'T']) {
-        format.push_str(&text[at..=at]);
-        format.push_str(match text[at..].matches(':').count() {
-            0 => "%H%M",
-            1 => "%H:%M",
-            _ if text[at..].contains('.') => "%H:%M:%S%.f",
-            _ => "%H:%M:%S",
-        });
-    }
-    format
 }
 
 /// A date of three numbers with `/`, `-` or `.` between them, one of the outer ones a year of four digits.
@@ -683,7 +444,7 @@ impl<'a> Numbers<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::time_formats::proposed_format, *};
 
     fn times(zone: &str) -> Times {
         Times::new(Some(zone.parse().unwrap()), None)
