@@ -93,7 +93,8 @@ pub struct ReplayReport {
     /// [`Unwritable`](super::Unwritable).
     pub unwritable: u64,
     /// Written, but nobody knows what became of them, as where a deadline cut it off, or a file of new entries went: they
-    /// stay, and the next replay writes them again.
+    /// stay, and the next replay writes them again. The command line counts here too what was stored in a database file
+    /// that is gone; those entries are settled.
     pub unknown: u64,
     /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
     pub damaged: Vec<Damaged>,

@@ -537,7 +537,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// A batch is at fault if it failed as many times as it has attempts, and three times at least, with the store there
     /// between any two of them: what fails in one outage is one time. So no outage costs a batch, nor does one that follows
-    /// at once. Where nothing else is left that could prove more, the second time has to do.
+    /// at once. Where nothing else is left that could prove more, the second time has to do; and of a batch that was at
+    /// fault, a part is if it fails twice more, since one of them must be.
     ///
     /// Any other failure may be the store's. The breaker is told, for an open circuit lets others be the probe, and one of
     /// them will show who is at fault. It is not told of what failed its probe, until that runs out of attempts too.
@@ -546,9 +547,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let (number, max_attempts) = (self.seen.failures, self.config.max_attempts.get());
         let Some(out) = self.find(lease) else { return Verdict::Parked };
         out.segment.failed(number, out.began);
-        let Segment { attempts, excused, times, counts, .. } = out.segment;
+        let Segment { attempts, excused, times, counts, of_guilty, .. } = out.segment;
         let exhausted = attempts >= max_attempts;
-        let is_at_fault = times >= max_attempts.max(3) || (exhausted && times > 1 && self.is_all_that_is_left(lease));
+        let enough = if of_guilty { 3 } else { max_attempts.max(3) };
+        let is_at_fault = times >= enough || (exhausted && times > 1 && self.is_all_that_is_left(lease));
         let counts = !is_at_fault && (counts || exhausted);
         if self.probe == Some(lease) {
             self.probe_failed(lease, now, asked);
@@ -600,7 +602,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
         let Out { segment, .. } = self.find(lease)?;
         let attempts = segment.attempts.max(segment.times).max(1);
+        // Without a breaker the attempts alone decide, and prove nothing.
+        let is_proven = !answered && segment.times > 1;
         let Some(mut second) = segment.split() else { return Some(Isolated::Alone { attempts }) };
+        (segment.of_guilty, second.of_guilty) = (is_proven, is_proven);
         segment.forget_attempts();
         second.forget_attempts();
         let (records, range) = (Arc::clone(&segment.records), segment.range.clone());

@@ -38,8 +38,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// cannot be at fault, add [`outage`](SinkError::outage).
 ///
 /// A write that hangs is not timed out: its partition waits for it, and if it is the probe of an open circuit, everything
-/// does. A sink needs a timeout of its own, as a transient error. At the deadline of a shutdown the future is dropped, and a write that succeeds all the same is there beside a
-/// dead letter of its records.
+/// does. A sink needs a timeout of its own, as a transient error. At the deadline of a shutdown the future is dropped, and
+/// a write that succeeds all the same is there beside a dead letter of its records.
 ///
 /// A plain `async fn write` is enough in an implementation.
 pub trait Sink<T: Record>: Send + Sync + 'static {
@@ -152,7 +152,8 @@ impl SinkError {
     }
 
     /// Makes an error after which this batch is not written again as it is, but in halves; a single record becomes a
-    /// dead letter. It also shows that the store is there, and closes an open circuit.
+    /// dead letter. It also shows that the store is there, and closes an open circuit: so it is not for what never came to
+    /// the store.
     pub fn permanent(error: impl Into<BoxError>) -> Self {
         Self { kind: SinkErrorKind::Permanent, outage: false, retry_after: None, source: error.into() }
     }
@@ -160,7 +161,7 @@ impl SinkError {
     /// Says of a transient failure that the store is at fault and the records cannot be, as with a lock or a full disk.
     /// Then a batch is not given up for it, however often it meets it and whatever becomes of others meanwhile.
     ///
-    /// Without this a batch that uses up its attempts while the store answers others is taken for the one at fault.
+    /// Without this a batch that goes on failing while the store answers others is taken for the one at fault.
     #[must_use]
     pub fn outage(mut self) -> Self {
         self.outage = true;

@@ -337,6 +337,29 @@ fn fails_for_ever(id: u64) -> MemorySink<Tick> {
     sink
 }
 
+// Sabotage: let a part begin without the last time of the whole: behind its neighbour nothing is left that could prove that
+// it is at fault, the circuit stays open, and the flush never ends.
+#[actix::test]
+async fn a_record_that_fails_transiently_for_ever_is_given_up_wherever_it_stands_though_nothing_follows() {
+    tokio::time::pause();
+    for (workers, poison) in [1, 4].into_iter().flat_map(|workers| (0..60).map(move |poison| (workers, poison))) {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = fails_for_ever(poison);
+        let (store, handle, _) = start_here(sink.clone(), coordinator_settings(100, workers, 20), settings(&dir)).await;
+        for id in 0..60 {
+            handle.submit(tick(format!("K{}", id % 13), id)).await.unwrap();
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(3_600), handle.flush()).await;
+        let counters = handle.health().await.counters;
+        assert_eq!(
+            (ended.is_ok(), counters.stored, counters.dead_lettered),
+            (true, 59, 1),
+            "{workers} workers, the bad one is {poison}"
+        );
+        store.shutdown(Duration::from_secs(1)).await;
+    }
+}
+
 /// Red when the good records of the batch, of the partition or of the others wait for ever, or are given up with it.
 #[actix::test]
 async fn a_record_that_fails_transiently_for_ever_keeps_nobody_else_from_being_stored() {

@@ -114,6 +114,8 @@ struct Record {
     /// Failures of that part with a whole write in between that the store answered, and the number of the last of them.
     times: u32,
     last_time: u32,
+    /// That part is one of a batch that was at fault.
+    of_guilty: bool,
     /// It was part of a probe that failed.
     suspect: bool,
 }
@@ -262,7 +264,7 @@ impl World {
         self.parts += 1;
         for &id in ids {
             let record = &mut self.records[id as usize];
-            (record.part, record.times, record.last_time) = (self.parts, 0, 0);
+            (record.part, record.times) = (self.parts, record.times.min(1));
         }
     }
 
@@ -338,8 +340,8 @@ impl World {
         let is_probe = self.circuit == Circuit::HalfOpen(out.lease);
         let exhausted = first.failures >= max;
         let is_left = |record: &Record| record.outcome.is_some() || (record.taken && record.batch == first.batch);
-        let is_at_fault =
-            first.times >= max.max(3) || (exhausted && first.times > 1 && self.records.iter().all(is_left));
+        let enough = if first.of_guilty { 3 } else { max.max(3) };
+        let is_at_fault = first.times >= enough || (exhausted && first.times > 1 && self.records.iter().all(is_left));
         let counts = !is_at_fault && (!first.suspect || exhausted);
         if is_probe {
             self.circuit = Circuit::Open { until: self.now + Self::half_open_after(asked) };
@@ -380,6 +382,8 @@ impl World {
                 out.ids.iter().for_each(|&id| self.records[id as usize].failures = 0);
                 let ids: Vec<_> = half.records[half.range].iter().map(|item| item.id).collect();
                 prop_assert!(!ids.is_empty() && ids.len() < out.ids.len() && out.ids.starts_with(&ids));
+                let of_guilty = !answered && self.records[out.ids[0] as usize].times > 1;
+                out.ids.iter().for_each(|&id| self.records[id as usize].of_guilty = of_guilty);
                 self.halves(&out);
                 out.ids = ids;
                 self.workers[partition] = Worker::Holds(out);
@@ -657,7 +661,7 @@ impl World {
 impl Record {
     fn new(key: u32) -> Self {
         let (taken, outcome, suspect) = (false, None, false);
-        Self { key, taken, outcome, batch: 0, part: 0, failures: 0, times: 0, last_time: 0, suspect }
+        Self { key, taken, outcome, batch: 0, part: 0, failures: 0, times: 0, last_time: 0, of_guilty: false, suspect }
     }
 }
 

@@ -94,10 +94,10 @@ struct Record {
     came: u64,
     /// What holds its batch, once it is in one.
     batch: Option<*const Vec<Item>>,
+    /// The one that fails for ever is in that batch.
+    in_bad_company: bool,
     outcome: Option<Outcome>,
-    /// The first and the last of those that it failed with.
-    with: Option<(usize, usize)>,
-    /// In which times away it failed with them.
+    /// In which times away it failed.
     away: BTreeSet<u64>,
 }
 
@@ -198,8 +198,8 @@ impl<'a> World<'a> {
         let id = self.records.len();
         self.buffer.offer(self.at(), partition, Item { id, key }).ok()?;
         let (is_poison, came) = (key == 99, self.now);
-        let (batch, outcome, with, away) = (None, None, None, BTreeSet::new());
-        self.records.push(Record { partition, key, is_poison, came, batch, outcome, with, away });
+        let (batch, in_bad_company, outcome, away) = (None, false, None, BTreeSet::new());
+        self.records.push(Record { partition, key, is_poison, came, batch, in_bad_company, outcome, away });
         Some(id)
     }
 
@@ -223,10 +223,16 @@ impl<'a> World<'a> {
     fn take(&mut self, leased: Leased<Item>) {
         assert!(matches!(self.workers[leased.partition], Worker::Asked), "two batches at once");
         let ids: Vec<_> = leased.records[leased.range.clone()].iter().map(|item| item.id).collect();
-        for &id in &ids {
-            self.records[id].batch = Some(Arc::as_ptr(&leased.records));
-        }
+        self.is_batch(&leased.records);
         self.begin(leased.partition, Out { lease: leased.id, ids });
+    }
+
+    fn is_batch(&mut self, records: &Arc<Vec<Item>>) {
+        let is_bad = records.iter().any(|item| self.records[item.id].is_poison);
+        for item in &**records {
+            let record = &mut self.records[item.id];
+            (record.batch, record.in_bad_company) = (Some(Arc::as_ptr(records)), is_bad);
+        }
     }
 
     fn begin(&mut self, partition: usize, out: Out) {
@@ -257,13 +263,8 @@ impl<'a> World<'a> {
             self.settle(&out, Outcome::Stored);
             return self.ask(partition);
         }
-        let with = Some((out.ids[0], out.ids[out.ids.len() - 1]));
         for &id in &out.ids {
-            let record = &mut self.records[id];
-            if record.with != with {
-                (record.with, record.away) = (with, BTreeSet::new());
-            }
-            record.away.extend(away);
+            self.records[id].away.extend(away);
         }
         match self.buffer.write_failed(out.lease, Duration::from_millis(began), self.at(), None) {
             Verdict::Retry { failures } => {
@@ -278,12 +279,18 @@ impl<'a> World<'a> {
     fn give_up(&mut self, partition: usize, mut out: Out) {
         let first = &self.records[out.ids[0]];
         let is_last = self.records.iter().all(|record| record.outcome.is_some() || record.batch == first.batch);
-        let enough = if is_last { 2 } else { self.scene.config.max_attempts.get().max(3) };
-        let outages = first.away.len();
-        assert!(
-            self.has_poison(&out) || outages >= enough as usize,
-            "{out:?} is given up after {outages} outages, {is_last}"
-        );
+        let enough = match (is_last, first.in_bad_company) {
+            (false, false) => self.scene.config.max_attempts.get().max(3) as usize,
+            (true, false) | (false, true) => 2,
+            (true, true) => 1,
+        };
+        for &id in &out.ids {
+            let outages = self.records[id].away.len();
+            assert!(
+                self.has_poison(&out) || outages >= enough,
+                "{id} of {out:?} is given up after {outages} outages, expected {enough}"
+            );
+        }
         match self.buffer.isolate(out.lease, false).expect("it is out") {
             Isolated::Half(half) => {
                 out.ids = half.records[half.range].iter().map(|item| item.id).collect();
@@ -326,7 +333,7 @@ impl<'a> World<'a> {
             for unknown in unknown {
                 let items = &unknown.records[unknown.range.clone()];
                 let keys = items.iter().map(|item| item.key).collect();
-                items.iter().for_each(|item| self.records[item.id].batch = Some(Arc::as_ptr(&unknown.records)));
+                self.is_batch(&unknown.records);
                 self.buffer.know(&unknown, Some(keys));
             }
         }

@@ -51,11 +51,15 @@ pub(super) struct Segment<T> {
     pub(super) attempts: u32,
     /// Failures that were surely the store's, since those above began to be counted.
     pub(super) excused: u32,
-    /// How many times it failed, just as it is, with the store there between any two of them; so all failures of one
-    /// outage are one time. An open circuit does not forget them: then one that fails for ever could open it for ever.
+    /// How many times it failed with the store there between any two of them; so all failures of one outage are one time.
+    /// A part begins with the last time of the whole, which may be the last that there ever is: its neighbour may be the
+    /// last that the store answers. An open circuit does not forget them: then one that fails for ever could open it for
+    /// ever.
     pub(super) times: u32,
     /// The number of the failure that was the last time.
     last_time: u64,
+    /// Whether it is part of a batch that was at fault.
+    pub(super) of_guilty: bool,
     /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
     pub(super) counts: bool,
     /// The number of its last probe, 0 if it was none yet.
@@ -114,9 +118,8 @@ impl<T> Segment<T> {
         if first >= self.len() {
             return None;
         }
-        // Each part has to prove its own guilt.
-        self.times = 0;
-        self.last_time = 0;
+        // Each part has to prove its own guilt; the whole's is no more than one time of it.
+        self.times = self.times.min(1);
         let middle = self.range.start + first;
         let keys = match &mut self.keys {
             Keys::Known(keys) => Keys::Known(keys.split_off(first)),
@@ -282,6 +285,7 @@ impl<T> Partition<T> {
             excused: 0,
             times: 0,
             last_time: 0,
+            of_guilty: false,
             counts: true,
             probed: 0,
             keys: Keys::NotAsked,
