@@ -15,7 +15,7 @@ pub struct DeadLetter {
     pub error: String,
     /// How often it was tried; 0 where a deadline cut it off and nothing is known against it.
     pub attempts: u32,
-    /// How often it was replayed before. A record that is being replayed gets its count by itself.
+    /// How often it was replayed before.
     pub replay_count: u32,
 }
 
@@ -85,7 +85,7 @@ fn on_one_line(json: String) -> String {
 pub struct Entry {
     /// Names the entry: no two have the same, whichever process wrote them.
     pub id: String,
-    /// When the record was given up.
+    /// When the record was given up, for the first time if it was replayed since.
     pub ts: Timestamp,
     /// The coordinator that gave it up.
     pub coordinator_id: String,
@@ -96,11 +96,11 @@ pub struct Entry {
     /// What is left of a record that cannot be written as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritable: Option<Unwritable>,
-    /// Why it could not be stored.
+    /// Why it could not be stored, the last time.
     pub error: String,
-    /// How often it was tried; 0 where a deadline cut it off.
+    /// How often it was tried then; 0 where a deadline cut it off.
     pub attempts: u32,
-    /// How often it was replayed before.
+    /// How often it was replayed and refused once more.
     pub replay_count: u32,
 }
 
@@ -126,34 +126,48 @@ pub(super) fn write(
     coordinator_id: &str,
     kind: &str,
     letter: &DeadLetter,
-    replay_count: u32,
 ) -> Result<(), serde_json::Error> {
-    let DeadLetter { record, error, attempts, .. } = letter;
+    let DeadLetter { record, error, attempts, replay_count, .. } = letter;
     let unwritable = letter.unwritable.as_ref();
     // Whoever made the letter by hand may have it on several.
     let record = RawValue::from_string(on_one_line(record.get().to_owned()))?;
     let record = &*record;
-    let fields = Fields { id, ts, coordinator_id, kind, record, unwritable, error, attempts: *attempts, replay_count };
+    let (attempts, replay_count) = (*attempts, *replay_count);
+    let fields = Fields { id, ts, coordinator_id, kind, record, unwritable, error, attempts, replay_count };
     let mut line = serde_json::to_vec(&fields)?;
     line::seal(&mut line);
     lines.append(&mut line);
     Ok(())
 }
 
-/// One line of a journal: an entry is done with.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Settled {
+/// One line of a journal: what became of an entry in a replay or a purge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Mark {
     pub(super) id: String,
-    pub(super) outcome: SettledAs,
+    #[serde(flatten)]
+    pub(super) end: End,
 }
 
-/// Why an entry is done with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum SettledAs {
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(super) enum End {
     /// It was replayed, and is in the store.
     Stored,
-    /// It was replayed, and is a new entry.
+    /// It was replayed, and somebody has made a new entry of it.
     DeadLettered,
     Purged,
+    /// It was replayed, was refused once more, and stays.
+    Refused {
+        #[serde(flatten)]
+        why: Refusal,
+        replay_count: u32,
+    },
+}
+
+/// What a store said when it refused a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Refusal {
+    pub(super) error: String,
+    pub(super) attempts: u32,
 }

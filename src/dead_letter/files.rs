@@ -16,7 +16,9 @@ use crate::timestamp::Timestamp;
 pub(super) const ENTRIES: &str = "ndjson";
 /// The extension of the journal beside a file of entries.
 pub(super) const JOURNAL: &str = "settled";
-/// The extension of a file that is just being made.
+/// The extension of a journal that is just being made.
+pub(super) const NEW_JOURNAL: &str = "settling";
+/// The extension of a file of entries that is just being made.
 pub(super) const NEW: &str = "new";
 
 /// Returns a name that no other file has: the time first, so that names sort by it.
@@ -45,7 +47,7 @@ fn has_our_name(path: &Path) -> bool {
 /// Returns whether a file of entries or a journal is one of ours: by its name, and by what is in it, which is nothing, or
 /// at least one line of ours or a part of one. Of one that cannot be read its name decides, and reading it tells.
 pub(super) fn is_ours(path: &Path) -> bool {
-    let is_journal = path.extension().is_some_and(|extension| extension == JOURNAL);
+    let is_journal = path.extension().is_some_and(|extension| extension == JOURNAL || extension == NEW_JOURNAL);
     let holds_ours = |file| holds_ours(file, is_journal);
     has_our_name(path) && path.is_file() && File::open(path).and_then(holds_ours).unwrap_or(true)
 }

@@ -1,8 +1,8 @@
 //! Dead letters: records that the store refuses, kept in files until somebody looks at them.
 //!
 //! A directory holds files of one JSON object a line. Each process appends to files of its own and holds a lock on the
-//! one that it writes; a file that nobody writes can be replayed or purged. What is settled is marked in a journal beside
-//! the file, and the file goes when all of it is. `line` is the form of a line and its checksum, `entry` what is in it,
+//! one that it writes; a file that nobody writes can be replayed or purged. What became of an entry is marked in a journal
+//! beside the file, and the file goes when all of it is settled. `line` is the form of a line and its checksum, `entry` what is in it,
 //! `files` the names and locks, `writer` the thread that appends, `read` finds entries and names damage, `settle` takes
 //! files and keeps their journals, and `replay` and `purge` are what that is for.
 //!
@@ -33,7 +33,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::writer::{Disk, Job, RealDisk, Writer};
+use self::{
+    entry::Refusal,
+    writer::{Disk, Job, RealDisk, Writer},
+};
 pub use self::{
     entry::{DeadLetter, Entry, Unwritable},
     purge::{PurgeReport, purge},
@@ -66,13 +69,15 @@ struct Shared {
     replayed: Mutex<HashMap<Box<str>, Replayed>>,
 }
 
-/// A record that is being replayed.
-#[derive(Clone, Copy, Debug)]
+/// What became of the letters of a record that is being replayed: none is written, for the entry that the record comes
+/// from goes on being its dead letter. A new one would come behind those of later updates that are still to be replayed,
+/// and a later replay would store it over them.
+#[derive(Debug, Default)]
 struct Replayed {
-    /// How often it was replayed before.
-    count: u32,
-    /// A deadline cut it off: the entry that it comes from goes on being its dead letter.
-    is_left: bool,
+    /// How many there were.
+    letters: usize,
+    /// What the last one says against the record; one that a deadline cut off has shown nothing.
+    refusal: Option<Refusal>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -238,18 +243,15 @@ impl DeadLetters {
         let ts = Timestamp::now();
         let mut lines = Vec::new();
         for letter in letters {
-            let count = match self.0.replayed.lock().get_mut(letter.record.get()) {
-                // A replay that was cut off has shown nothing. A new entry would come behind those of later updates that
-                // were not come to, and the next replay would store it over them.
-                Some(replayed) if letter.attempts == 0 => {
-                    replayed.is_left = true;
-                    continue;
+            if let Some(replayed) = self.0.replayed.lock().get_mut(letter.record.get()) {
+                replayed.letters += 1;
+                if letter.attempts > 0 {
+                    replayed.refusal = Some(Refusal { error: letter.error.clone(), attempts: letter.attempts });
                 }
-                Some(replayed) => replayed.count + 1,
-                None => letter.replay_count,
-            };
+                continue;
+            }
             let id = format!("{:016x}-{}", self.0.run, self.0.next_id.fetch_add(1, Ordering::Relaxed));
-            entry::write(&mut lines, id, ts, coordinator_id, kind, letter, count)
+            entry::write(&mut lines, id, ts, coordinator_id, kind, letter)
                 .map_err(|error| AppendError::Json(Arc::new(error)))?;
         }
         if lines.is_empty() {

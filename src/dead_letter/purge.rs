@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     FilesError, Selection,
-    entry::SettledAs,
+    entry::{End, Mark},
     files,
     settle::{NotTaken, Settling},
 };
@@ -47,20 +47,20 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
             }
             Err(NotTaken::Failed(error)) => return Err(error),
         };
-        let (mut ids, mut damaged) = (Vec::new(), 0);
+        let (mut marks, mut damaged) = (Vec::new(), 0);
         for found in taken.unsettled()? {
             match found?.entry {
-                Ok(entry) if selection.is_reached(report.purged as usize + ids.len()) || !selection.selects(&entry) => {
+                Ok(entry) if selection.is_reached(report.purged as usize + marks.len()) || !selection.selects(&entry) => {
                 }
-                Ok(entry) => ids.push((entry.id, SettledAs::Purged)),
+                Ok(entry) => marks.push(Mark { id: entry.id, end: End::Purged }),
                 Err(_) => damaged += 1,
             }
         }
-        let purged = ids.len() as u64;
+        let purged = marks.len() as u64;
         let other = if selection.is_everything() {
             taken.remove()?
         } else {
-            taken.settle(&ids)?;
+            taken.mark(marks)?;
             taken.finish()?
         };
         if let Some(path) = other {

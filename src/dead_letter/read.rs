@@ -1,9 +1,9 @@
 //! Reading the files: every entry that is whole, and a name for everything that is not.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
     vec,
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Entry, FilesError,
-    entry::Settled,
+    entry::{End, Mark, Refusal},
     files::{self, Listing},
     line::{self, Part, Seal},
 };
@@ -47,7 +47,7 @@ pub fn list(dir: &Path) -> Result<List, FilesError> {
 pub struct List {
     paths: vec::IntoIter<PathBuf>,
     foreign: Vec<PathBuf>,
-    open: Option<(Lines, HashSet<String>)>,
+    open: Option<Unsettled>,
 }
 
 impl List {
@@ -67,19 +67,17 @@ impl Iterator for List {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let Some((lines, settled)) = &mut self.open else {
+            let Some(open) = &mut self.open else {
                 let path = self.paths.next()?;
-                match open(&path) {
+                match self::open(&path) {
                     Ok(open) => self.open = open,
                     Err(error) => return Some(Err(FilesError::io(&path, "read", error))),
                 }
                 continue;
             };
-            match lines.next() {
-                Some(Ok(found)) if found.entry.as_ref().is_ok_and(|entry| settled.contains(&entry.id)) => {}
+            match open.next() {
                 Some(Ok(found)) => return Some(Ok(found)),
                 Some(Err(error)) => {
-                    let error = FilesError::io(&lines.path, "read", error);
                     self.open = None;
                     return Some(Err(error));
                 }
@@ -90,7 +88,7 @@ impl Iterator for List {
 }
 
 /// Opens a file and its journal; none when a replay or a purge has removed it meanwhile.
-fn open(path: &Path) -> io::Result<Option<(Lines, HashSet<String>)>> {
+fn open(path: &Path) -> io::Result<Option<Unsettled>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -104,50 +102,110 @@ fn open(path: &Path) -> io::Result<Option<(Lines, HashSet<String>)>> {
         }
         Err(_) => true,
     };
-    let settled = settled(path)?;
+    let journal = Journal::read(path)?;
     // The file goes before its journal does, so a file that is still there was read with the whole of it.
-    Ok(files::is_at(&file, path)?.then(|| (Lines::new(path, file, live), settled)))
+    Ok(files::is_at(&file, path)?.then(|| Unsettled::new(path, file, live, journal)))
 }
 
-/// Reads which entries of a file are settled. What is damaged in the journal settles nothing.
-pub(super) fn settled(path: &Path) -> io::Result<HashSet<String>> {
-    let journal = match File::open(path.with_extension(files::JOURNAL)) {
-        Ok(journal) => journal,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
-        Err(error) => return Err(error),
-    };
-    let mut ids = HashSet::new();
-    for between in BufReader::new(journal).split(b'\n') {
-        for part in line::parts(&between?) {
-            if let Part::Whole(line) = part
-                && let Ok(settled) = serde_json::from_slice::<Settled>(&line::unsealed(line))
-            {
-                ids.insert(settled.id);
+/// What replays and purges have marked in the journal beside a file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Journal(HashMap<String, End>);
+
+impl Journal {
+    /// Reads the journal of a file. What is damaged in it marks nothing.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let file = match File::open(path.with_extension(files::JOURNAL)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let mut journal = Self::default();
+        for between in BufReader::new(file).split(b'\n') {
+            for part in line::parts(&between?) {
+                if let Part::Whole(line) = part
+                    && let Ok(mark) = serde_json::from_slice(&line::unsealed(line))
+                {
+                    journal.mark(mark);
+                }
             }
         }
+        Ok(journal)
     }
-    Ok(ids)
+
+    /// Takes in a mark. What is settled stays so.
+    pub(super) fn mark(&mut self, mark: Mark) {
+        let end = self.0.entry(mark.id).or_insert_with(|| mark.end.clone());
+        if matches!(end, End::Refused { .. }) {
+            *end = mark.end;
+        }
+    }
+
+    /// Returns all marks, in no order.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.0.iter().map(|(id, end)| Mark { id: id.clone(), end: end.clone() })
+    }
+
+    /// Returns what was found as it is by now, unless it is an entry that is settled.
+    fn apply(&self, mut found: Found) -> Option<Found> {
+        let Ok(entry) = &mut found.entry else { return Some(found) };
+        match self.0.get(&entry.id) {
+            None => {}
+            Some(End::Refused { why, replay_count }) => {
+                let Refusal { error, attempts } = why.clone();
+                (entry.error, entry.attempts, entry.replay_count) = (error, attempts, *replay_count);
+            }
+            Some(End::Stored | End::DeadLettered | End::Purged) => return None,
+        }
+        Some(found)
+    }
+}
+
+/// The places in one file that are not settled.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    lines: Lines,
+    journal: Journal,
+}
+
+impl Unsettled {
+    pub(super) fn new(path: &Path, file: File, live: bool, journal: Journal) -> Self {
+        Self { lines: Lines::new(path, file, live), journal }
+    }
+}
+
+impl Iterator for Unsettled {
+    type Item = Result<Found, FilesError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (lines, journal) = (&mut self.lines, &self.journal);
+        let path = Arc::clone(&lines.path);
+        lines
+            .find_map(|found| found.map(|found| journal.apply(found)).transpose())
+            .map(|found| found.map_err(|error| FilesError::io(&path, "read", error)))
+    }
 }
 
 /// Every place in one file.
 #[derive(Debug)]
-pub(super) struct Lines {
+struct Lines<R = File> {
     path: Arc<Path>,
-    input: BufReader<File>,
+    input: BufReader<R>,
     live: bool,
     line: u64,
+    is_at_end: bool,
     ready: VecDeque<Found>,
 }
 
-impl Lines {
-    pub(super) fn new(path: &Path, file: File, live: bool) -> Self {
-        Self { path: path.into(), input: BufReader::new(file), live, line: 0, ready: VecDeque::new() }
+impl<R: Read> Lines<R> {
+    fn new(path: &Path, input: R, live: bool) -> Self {
+        let (path, input) = (path.into(), BufReader::new(input));
+        Self { path, input, live, line: 0, is_at_end: false, ready: VecDeque::new() }
     }
 
     /// Reads up to the next line end. Returns whether there was anything.
     fn fill(&mut self) -> io::Result<bool> {
         let mut between = Vec::new();
-        if self.input.read_until(b'\n', &mut between)? == 0 {
+        if self.is_at_end || self.input.read_until(b'\n', &mut between)? == 0 {
             return Ok(false);
         }
         self.line += 1;
@@ -155,6 +213,8 @@ impl Lines {
             between.drain(..between.len() - line::without_mark(&between).len());
         }
         let torn = between.pop_if(|last| *last == b'\n').is_none();
+        // What is added meanwhile to a file that grows would begin in the middle of a line.
+        self.is_at_end = torn;
         let parts = line::parts(&between);
         for part in &parts {
             let entry = match part {
@@ -172,7 +232,7 @@ impl Lines {
     }
 }
 
-impl Iterator for Lines {
+impl<R: Read> Iterator for Lines<R> {
     type Item = io::Result<Found>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -206,4 +266,44 @@ fn unsealed(rest: &[u8], is_line: bool, torn: bool) -> Result<Entry, String> {
 
 fn parse(line: &[u8]) -> Result<Entry, String> {
     serde_json::from_slice(line).map_err(|error| format!("expected an entry: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A file that grows whenever its end is met.
+    struct Growing(VecDeque<Vec<u8>>);
+
+    impl Read for Growing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some(bytes) = self.0.pop_front() else { return Ok(0) };
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    // Sabotage: read on behind a line that was not whole yet: its second half is called damaged.
+    #[test]
+    fn a_line_that_becomes_whole_while_it_is_read_is_no_damage() {
+        let line = |id: &str| {
+            let mut line = format!(
+                r#"{{"id":"{id}","ts":"2024-01-02T14:30:00Z","coordinator_id":"a","kind":"b","record":1,"error":"e","attempts":1,"replay_count":0}}"#
+            )
+            .into_bytes();
+            line::seal(&mut line);
+            line
+        };
+        let (first, second) = (line("first"), line("second"));
+        for cut in 1..second.len() {
+            let (half, rest) = second.split_at(cut);
+            let grows = [[&first[..], half].concat(), Vec::new(), rest.to_vec(), line("third")];
+            let lines = Lines::new(Path::new("file"), Growing(grows.into()), true);
+            let found: Vec<_> = lines.map(|found| found.unwrap().entry.unwrap().id).collect();
+            assert_eq!(found[0], "first", "cut at {cut}");
+            assert!(found.len() == 1 || cut >= second.len() - 1, "cut at {cut}: {found:?}");
+        }
+    }
 }

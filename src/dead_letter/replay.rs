@@ -1,7 +1,7 @@
 //! Replaying: entries go through a coordinator once more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    DeadLetters, Entry, FilesError, Found, Replayed, Selection,
-    entry::{self, SettledAs},
+    DeadLetter, DeadLetters, Entry, FilesError, Found, Replayed, Selection,
+    entry::{self, End, Mark, Refusal},
     settle::{NotTaken, Settling, Taken},
 };
 use crate::{
@@ -83,7 +83,7 @@ impl Default for ReplayOptions {
 pub struct ReplayReport {
     /// In the store now, and no dead letters any more.
     pub stored: u64,
-    /// Refused once more: each is a new entry that counts one replay more.
+    /// Refused once more: each stays where it is, with what the store said last, and counts one replay more.
     pub dead_lettered: u64,
     /// Left alone because they were replayed as often as they may be.
     pub exhausted: u64,
@@ -92,8 +92,8 @@ pub struct ReplayReport {
     /// Left alone because their records could not be written as JSON when they were given up: see
     /// [`Unwritable`](super::Unwritable).
     pub unwritable: u64,
-    /// Written, but nobody knows what became of them, as where a deadline cut it off, or a file of new entries went: they
-    /// stay, and the next replay writes them again. The command line counts here too what was stored in a database file
+    /// Written, but nobody knows what became of them, as where a deadline cut it off: they stay, and the next replay writes
+    /// them again. The command line counts here too what was stored in a database file
     /// that is gone; those entries are settled.
     pub unknown: u64,
     /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
@@ -136,9 +136,9 @@ impl DeadLetters {
     /// Records go out at level `Ok` only, the oldest file first. A replay *upserts*: where the store has got a newer
     /// value of the same key since, the old one takes its place.
     ///
-    /// An entry goes only when its record is stored, or is a new entry with one replay more. It can be cut off anywhere,
-    /// by a kill too: what is not known to be settled is replayed again. Files that somebody writes are left alone; the
-    /// one of this value is let go first.
+    /// An entry goes only when its record is stored. One that is refused again stays in its place, before later updates of
+    /// its key, and counts one replay more. A replay can be cut off anywhere, by a kill too: what is not known to be stored
+    /// is replayed again. Files that somebody writes are left alone; the one of this value is let go first.
     ///
     /// # Errors
     /// Another replay or a purge of the directory is under way, or a file cannot be read or written. What was settled
@@ -161,9 +161,7 @@ impl DeadLetters {
             }
             match taken {
                 Ok(taken) => {
-                    let lost = self.lost();
-                    let window =
-                        Window { letters: self, runtime: &runtime, target, taken, lost, under_way: Vec::new() };
+                    let window = Window { letters: self, runtime: &runtime, target, taken, under_way: Vec::new() };
                     replay_file::<T, _>(window, &mut picker, &stop)?;
                 }
                 Err(NotTaken::Live(path)) => picker.report.live.push(path),
@@ -229,7 +227,7 @@ fn replay_file<T: Record, R: ReplayTarget<T>>(
         if picker.report.interrupted.is_some() {
             break;
         }
-        match window.write(picked.record, &picked.entry) {
+        match window.write(picked.record, picked.entry) {
             Ok(()) => {}
             Err(NotAccepted::Invalid(message)) => picker.report.damaged.push(Damaged { message, ..picked.at }),
             Err(NotAccepted::Ended(why)) => picker.report.interrupted = Some(why),
@@ -249,14 +247,13 @@ struct Window<'a, R> {
     runtime: &'a Runtime,
     target: &'a R,
     taken: Taken,
-    /// How many letters were lost before.
-    lost: u64,
     under_way: Vec<UnderWay>,
 }
 
 /// An entry whose record was written.
 struct UnderWay {
-    id: String,
+    entry: Entry,
+    /// As its letters have it.
     json: Box<RawValue>,
     fate: Fate,
 }
@@ -264,17 +261,15 @@ struct UnderWay {
 type Fate = Pin<Box<dyn Future<Output = Option<Outcome>> + Send>>;
 
 impl<R> Window<'_, R> {
-    fn write<T: Record>(&mut self, record: T, entry: &Entry) -> Result<(), NotAccepted>
+    fn write<T: Record>(&mut self, record: T, entry: Entry) -> Result<(), NotAccepted>
     where
         R: ReplayTarget<T>,
     {
         // Before it is written: the store may refuse it at once.
         let json = entry::to_json(&record).map_err(|(why, _)| NotAccepted::Invalid(why))?;
-        let replayed = Replayed { count: entry.replay_count, is_left: false };
-        let add = |before: &mut Replayed| before.count = before.count.max(replayed.count);
-        self.letters.0.replayed.lock().entry(json.get().into()).and_modify(add).or_insert(replayed);
+        self.letters.0.replayed.lock().entry(json.get().into()).or_default();
         let fate = Box::pin(self.runtime.block_on(self.target.write(record))?);
-        self.under_way.push(UnderWay { id: entry.id.clone(), json, fate });
+        self.under_way.push(UnderWay { entry, json, fate });
         Ok(())
     }
 
@@ -288,31 +283,66 @@ impl<R> Window<'_, R> {
         }
         self.runtime.block_on(self.target.flush());
         let ends: Vec<_> = (self.under_way.drain(..))
-            .map(|UnderWay { id, json, fate }| (id, json, self.runtime.block_on(fate)))
+            .map(|UnderWay { entry, json, fate }| (entry, json, self.runtime.block_on(fate)))
             .collect();
         // Taken before any of them is settled: from here on a letter of the same record is a new entry.
-        let replayed = std::mem::take(&mut *self.letters.0.replayed.lock());
-        if ends.iter().any(|(.., end)| *end == Some(Outcome::DeadLettered)) {
-            // A last look at the file of the new entries, while the old ones are still there.
-            self.runtime.block_on(self.letters.release());
+        let letters = std::mem::take(&mut *self.letters.0.replayed.lock());
+        let mut ours: HashMap<&str, usize> = HashMap::new();
+        for (_, json, end) in &ends {
+            *ours.entry(json.get()).or_default() += usize::from(*end == Some(Outcome::DeadLettered));
         }
-        let lost = self.letters.lost();
-        let are_kept = lost == std::mem::replace(&mut self.lost, lost);
-        let mut settled = Vec::with_capacity(ends.len());
-        for (id, json, end) in ends {
-            match end {
-                // Whatever became of it, a letter of this record was not written because this entry is there.
-                Some(_) if replayed.get(json.get()).is_some_and(|replayed| replayed.is_left) => report.unknown += 1,
-                Some(Outcome::Stored) => settled.push((id, SettledAs::Stored)),
-                Some(Outcome::DeadLettered) if are_kept => settled.push((id, SettledAs::DeadLettered)),
-                Some(Outcome::DeadLettered | Outcome::Dropped(_)) | None => report.unknown += 1,
+        let (mut marks, mut refused) = (Vec::with_capacity(ends.len()), Vec::new());
+        for (entry, json, end) in &ends {
+            let (ours, Replayed { letters, refusal }) = (ours[json.get()], &letters[json.get()]);
+            match (end, refusal) {
+                // Its letter went elsewhere, and is an entry there.
+                (Some(Outcome::DeadLettered), _) if *letters < ours => {
+                    marks.push(Mark { id: entry.id.clone(), end: End::DeadLettered });
+                }
+                (Some(Outcome::DeadLettered), Some(why)) => refused.push((entry, why)),
+                // A producer had the same record given up meanwhile: this entry is its dead letter too.
+                (Some(Outcome::Stored), _) if *letters > ours => report.unknown += 1,
+                (Some(Outcome::Stored), _) => marks.push(Mark { id: entry.id.clone(), end: End::Stored }),
+                (Some(Outcome::DeadLettered | Outcome::Dropped(_)) | None, _) => report.unknown += 1,
             }
         }
-        self.taken.settle(&settled)?;
-        let stored = settled.iter().filter(|(_, outcome)| *outcome == SettledAs::Stored).count();
-        report.stored += stored as u64;
-        report.dead_lettered += (settled.len() - stored) as u64;
+        if !refused.is_empty() && !self.taken.is_at_path()? {
+            let kept = self.keep(&refused);
+            report.dead_lettered += kept;
+            report.unknown += refused.len() as u64 - kept;
+            refused.clear();
+        }
+        let stored = marks.iter().filter(|mark| mark.end == End::Stored).count() as u64;
+        let dead_lettered = (marks.len() + refused.len()) as u64 - stored;
+        marks.extend(refused.iter().map(|(entry, why)| {
+            let end = End::Refused { why: (*why).clone(), replay_count: entry.replay_count + 1 };
+            Mark { id: entry.id.clone(), end }
+        }));
+        self.taken.mark(marks)?;
+        report.stored += stored;
+        report.dead_lettered += dead_lettered;
         Ok(true)
+    }
+
+    /// Makes new entries of what was refused, because the file that it was to stay in was removed. What is in its place by
+    /// now, if anything, is whoever's who put it there. Returns how many were kept.
+    fn keep(&self, refused: &[(&Entry, &Refusal)]) -> u64 {
+        if self.taken.is_anything_there() {
+            return 0;
+        }
+        let kept = refused.iter().filter(|(entry, why)| {
+            let letter = DeadLetter {
+                record: entry.record.clone(),
+                unwritable: None,
+                error: why.error.clone(),
+                attempts: why.attempts,
+                replay_count: entry.replay_count + 1,
+            };
+            let appended = self.letters.append(&entry.coordinator_id, &entry.kind, &[letter]);
+            let appended = self.runtime.block_on(appended);
+            appended.inspect_err(|error| tracing::error!(id = entry.id, %error, "a dead letter is gone")).is_ok()
+        });
+        kept.count() as u64
     }
 }
 

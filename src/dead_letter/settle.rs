@@ -1,9 +1,8 @@
 //! Settling entries: a file is taken, its entries are marked in the journal beside it, and it goes when all are.
 
 use std::{
-    collections::HashSet,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime},
@@ -11,10 +10,10 @@ use std::{
 
 use super::{
     FilesError,
-    entry::{Settled, SettledAs},
+    entry::Mark,
     files::{self, Locked},
     line,
-    read::{self, Found, Lines},
+    read::{Journal, Unsettled},
     writer::private,
 };
 
@@ -60,7 +59,8 @@ impl Drop for Settling {
         let Ok(listed) = fs::read_dir(&self.dir) else { return };
         for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
             let is = |extension| path.extension().is_some_and(|found| found == extension);
-            if is(files::JOURNAL) && !path.with_extension(files::ENTRIES).exists() && files::is_ours(&path) {
+            let is_left = is(files::JOURNAL) && !path.with_extension(files::ENTRIES).exists();
+            if (is_left || is(files::NEW_JOURNAL)) && files::is_ours(&path) {
                 let _ = fs::remove_file(&path);
             }
             // A file that is just being made becomes one of entries within a moment.
@@ -87,8 +87,9 @@ pub(super) enum NotTaken {
 pub(super) struct Taken {
     path: PathBuf,
     lock: Locked,
-    settled: HashSet<String>,
-    journal: Option<File>,
+    journal: Journal,
+    /// The journal's file, once something was marked.
+    output: Option<File>,
 }
 
 impl Taken {
@@ -111,50 +112,39 @@ impl Taken {
             };
             thread::sleep(Duration::from_millis(5));
         };
-        let settled = read::settled(&path).map_err(|error| failed("read the journal beside", error))?;
-        Ok(Some(Self { path, lock, settled, journal: None }))
+        let journal = Journal::read(&path).map_err(|error| failed("read the journal beside", error))?;
+        Ok(Some(Self { path, lock, journal, output: None }))
     }
 
     /// Returns what is in the file and not settled.
-    pub(super) fn unsettled(&self) -> Result<impl Iterator<Item = Result<Found, FilesError>> + use<>, FilesError> {
-        let failed = |path: &Path, error| FilesError::io(path, "read", error);
+    pub(super) fn unsettled(&self) -> Result<Unsettled, FilesError> {
         // Not a clone of the locked one: the two would share their place in the file.
-        let file = File::open(&self.path).map_err(|error| failed(&self.path, error))?;
-        let (path, settled) = (self.path.clone(), self.settled.clone());
-        let is_settled = move |found: &Found| found.entry.as_ref().is_ok_and(|entry| settled.contains(&entry.id));
-        Ok(Lines::new(&self.path, file, false)
-            .map(move |found| found.map_err(|error| failed(&path, error)))
-            .filter(move |found| !found.as_ref().is_ok_and(&is_settled)))
+        let file = File::open(&self.path).map_err(|error| FilesError::io(&self.path, "read", error))?;
+        Ok(Unsettled::new(&self.path, file, false, self.journal.clone()))
     }
 
-    /// Marks entries in the journal; they are settled when this returns.
-    pub(super) fn settle(&mut self, entries: &[(String, SettledAs)]) -> Result<(), FilesError> {
-        if entries.is_empty() {
+    /// Marks in the journal what became of entries; that holds when this returns.
+    pub(super) fn mark(&mut self, marks: Vec<Mark>) -> Result<(), FilesError> {
+        if marks.is_empty() {
             return Ok(());
         }
-        let journal = self.path.with_extension(files::JOURNAL);
-        self.append(&journal, entries).map_err(|error| {
-            // It may end in half a line; the next one looks.
-            self.journal = None;
-            FilesError::io(&journal, "write", error)
+        let path = self.path.with_extension(files::JOURNAL);
+        self.append(&path, &marks).map_err(|error| {
+            // It may end in half a line; the next one begins anew.
+            self.output = None;
+            FilesError::io(&path, "write", error)
         })?;
-        self.settled.extend(entries.iter().map(|(id, _)| id.clone()));
+        marks.into_iter().for_each(|mark| self.journal.mark(mark));
         Ok(())
     }
 
-    fn append(&mut self, path: &Path, entries: &[(String, SettledAs)]) -> io::Result<()> {
-        let journal = match &mut self.journal {
-            Some(journal) => journal,
-            none => none.insert(open_journal(path)?),
+    fn append(&mut self, path: &Path, marks: &[Mark]) -> io::Result<()> {
+        let output = match &mut self.output {
+            Some(output) => output,
+            none => none.insert(begin_journal(path, &self.journal)?),
         };
-        let mut lines = Vec::new();
-        for (id, outcome) in entries {
-            let mut line = serde_json::to_vec(&Settled { id: id.clone(), outcome: *outcome })?;
-            line::seal(&mut line);
-            lines.append(&mut line);
-        }
-        journal.write_all(&lines)?;
-        journal.sync_data()
+        output.write_all(&lines_of(marks)?)?;
+        output.sync_data()
     }
 
     /// Removes the file if nothing is left in it. What is damaged stays until it is purged. Returns the path if something
@@ -184,28 +174,38 @@ impl Taken {
         Ok(other)
     }
 
-    fn is_at_path(&mut self) -> Result<bool, FilesError> {
+    /// Says whether anything is at the path of the file, be it another one by now.
+    pub(super) fn is_anything_there(&self) -> bool {
+        self.path.exists()
+    }
+
+    pub(super) fn is_at_path(&mut self) -> Result<bool, FilesError> {
         files::is_at(self.lock.file(), &self.path).map_err(|error| FilesError::io(&self.path, "look at", error))
     }
 }
 
-/// Opens a journal for appending, at the beginning of a line.
-fn open_journal(path: &Path) -> io::Result<File> {
-    let is_new = !path.exists();
-    if !is_new && !files::is_ours(path) {
+/// Writes a journal anew, with what is known so far. So it has no half line, and nothing twice, however often a file is
+/// replayed whose entries are refused again and again.
+fn begin_journal(path: &Path, known: &Journal) -> io::Result<File> {
+    let new = path.with_extension(files::NEW_JOURNAL);
+    if [path, &*new].into_iter().any(|path| path.exists() && !files::is_ours(path)) {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected a journal of ours, found something else"));
     }
-    let mut journal = private(OpenOptions::new().create(true).read(true).append(true)).open(path)?;
-    if is_new {
-        files::sync_dir(path.parent().unwrap_or(Path::new("")))?;
-    }
-    if journal.metadata()?.len() > 0 {
-        let mut last = [0];
-        journal.seek(SeekFrom::End(-1))?;
-        journal.read_exact(&mut last)?;
-        if last != *b"\n" {
-            journal.write_all(b"\n")?;
-        }
-    }
+    let mut journal = private(OpenOptions::new().create(true).truncate(true).write(true)).open(&new)?;
+    let begun = (journal.write_all(&lines_of(&known.marks().collect::<Vec<_>>())?))
+        .and_then(|()| journal.sync_data())
+        .and_then(|()| fs::rename(&new, path));
+    begun.inspect_err(|_| drop(fs::remove_file(&new)))?;
+    files::sync_dir(path.parent().unwrap_or(Path::new("")))?;
     Ok(journal)
+}
+
+fn lines_of(marks: &[Mark]) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for mark in marks {
+        let mut line = serde_json::to_vec(mark)?;
+        line::seal(&mut line);
+        lines.append(&mut line);
+    }
+    Ok(lines)
 }

@@ -297,14 +297,14 @@ fn an_entry_goes_only_when_it_is_stored_and_the_file_with_the_last() {
     assert_eq!(names, ["replay.lock"], "and its journal is gone too");
 }
 
-// Sabotage: settle the old entry first (look inside `write`: it would be nowhere), or forget the count: red.
+// Sabotage: make a new entry of it, settle it, forget the count, or keep what the store said first: red.
 #[test]
-fn what_is_refused_again_is_a_new_entry_that_counts_one_replay_more() {
+fn what_is_refused_again_stays_where_it_is_and_counts_one_replay_more() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..3);
+    let before = entries(dir.path());
     let dead_letters = DeadLetters::open(dir.path()).unwrap();
     for replays in 1..=5 {
-        let before = entries(dir.path());
         let place = dir.path().to_owned();
         let mut target = Target::new(move |note: &Note| {
             assert!(entries(&place).iter().any(|entry| note_of(entry) == *note), "it must be somewhere");
@@ -315,8 +315,10 @@ fn what_is_refused_again_is_a_new_entry_that_counts_one_replay_more() {
         assert_eq!((report.dead_lettered, report.is_complete()), (1, false));
         let after = entries(dir.path());
         assert_eq!(after.len(), 1);
-        assert_eq!((note_of(&after[0]), after[0].replay_count, &*after[0].error), (note(1), replays, "refused again"));
-        assert!(before.iter().all(|entry| entry.id != after[0].id));
+        assert_eq!((note_of(&after[0]), after[0].replay_count, after[0].attempts), (note(1), replays, 2));
+        assert_eq!((&*after[0].id, &*after[0].error), (&*before[1].id, "refused again"));
+        let journal = fs::read_to_string(files(dir.path())[0].with_extension("settled")).unwrap();
+        assert!(journal.lines().count() <= 4, "it grows with each replay: {journal}");
     }
     let target = Target::new(|_| Will::Store);
     let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
@@ -326,27 +328,73 @@ fn what_is_refused_again_is_a_new_entry_that_counts_one_replay_more() {
     assert!(dead_letters.replay(&target, &more, || false).unwrap().is_complete());
 }
 
-// Sabotage: settle the old entries without a last look at the file of the new ones: they are nowhere.
+// Sabotage: leave it to a file that is gone: the records are nowhere, though each was called dead-lettered.
 #[cfg(unix)]
 #[test]
-fn an_old_entry_stays_where_the_file_of_its_new_one_is_gone() {
+fn what_is_refused_again_is_kept_though_its_file_is_removed_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..4);
+    let path = files(dir.path()).remove(0);
     let dead_letters = DeadLetters::open(dir.path()).unwrap();
-    let place = dir.path().to_owned();
     let mut target = Target::new(move |note: &Note| {
-        if note.id != "n3" {
-            return Will::Refuse;
+        if note.id == "n3" {
+            fs::remove_file(&path).unwrap();
         }
-        let new = files(&place).remove(1);
-        fs::remove_file(new).unwrap();
-        Will::Forget
+        if note.id == "n0" { Will::Store } else { Will::Refuse }
     });
     target.dead_letters = Some(dead_letters.clone());
     let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
-    assert_eq!((report.dead_lettered, report.unknown, dead_letters.lost()), (0, 4, 3));
-    let left: Vec<_> = entries(dir.path()).iter().map(note_of).collect();
-    assert_eq!(left, (0..4).map(note).collect::<Vec<_>>());
+    assert_eq!((report.stored, report.dead_lettered, report.unknown), (1, 3, 0));
+    let left: Vec<_> = entries(dir.path()).iter().map(|entry| (note_of(entry), entry.replay_count)).collect();
+    assert_eq!(left, (1..4).map(|n| (note(n), 1)).collect::<Vec<_>>());
+}
+
+// Sabotage: settle what was stored while a producer's letter of the same record relied on it: that one is nowhere.
+#[test]
+fn an_entry_stays_where_a_producer_has_the_same_record_given_up_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..2);
+    let dead_letters = DeadLetters::open(dir.path()).unwrap();
+    let producer = dead_letters.clone();
+    let target = Target::new(move |note: &Note| {
+        if note.id == "n1" {
+            block_on(producer.append("notes", "notes", &letters([1]))).unwrap();
+        }
+        Will::Store
+    });
+    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    assert_eq!((report.stored, report.unknown), (1, 1));
+    assert_eq!(entries(dir.path()).iter().map(note_of).collect::<Vec<_>>(), [note(1)]);
+}
+
+// Sabotage: look for the letter in the replay alone: each replay makes one entry more.
+#[test]
+fn an_entry_whose_letter_went_elsewhere_is_not_kept_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..1);
+    let mut target = Target::new(|_: &Note| Will::Refuse);
+    target.dead_letters = Some(DeadLetters::open(dir.path()).unwrap());
+    assert_eq!(replay(dir.path(), &target).dead_lettered, 1);
+    assert_eq!(entries(dir.path()).len(), 1);
+}
+
+// Sabotage: make a new entry of what is refused again: it is stored over the later update.
+#[test]
+fn updates_of_a_key_stay_in_order_over_several_replays() {
+    let dir = tempfile::tempdir().unwrap();
+    let update = |text: &str| Note { id: "key".to_owned(), text: text.to_owned() };
+    let dead_letters = DeadLetters::open(dir.path()).unwrap();
+    for text in ["older", "newer"] {
+        dead_letters.append_blocking("notes", "notes", &[DeadLetter::new(&update(text), "refused", 1)]).unwrap();
+    }
+    let mut refuses = Target::new(|_: &Note| Will::Refuse);
+    refuses.dead_letters = Some(dead_letters.clone());
+    let mut one = ReplayOptions::default();
+    one.selection.limit = Some(1);
+    assert_eq!(dead_letters.replay(&refuses, &one, || false).unwrap().dead_lettered, 1);
+    let stores = Target::new(|_: &Note| Will::Store);
+    assert!(dead_letters.replay(&stores, &ReplayOptions::default(), || false).unwrap().is_complete());
+    assert_eq!(stores.stored(), [update("older"), update("newer")]);
 }
 
 // Sabotage: remove what is at the path, or leave its journal: what was mended meanwhile is never replayed.
