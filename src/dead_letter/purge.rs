@@ -50,8 +50,8 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
         let (mut marks, mut damaged) = (Vec::new(), 0);
         for found in taken.unsettled()? {
             match found?.entry {
-                Ok(entry) if selection.is_reached(report.purged as usize + marks.len()) || !selection.selects(&entry) => {
-                }
+                Ok(entry)
+                    if selection.is_reached(report.purged as usize + marks.len()) || !selection.selects(&entry) => {}
                 Ok(entry) => marks.push(Mark { id: entry.id, end: End::Purged }),
                 Err(_) => damaged += 1,
             }

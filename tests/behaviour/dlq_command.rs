@@ -303,7 +303,7 @@ fn an_entry_without_a_record_is_listed_shown_counted_and_stays() {
     assert_eq!(listed(dir.path()).len(), 0);
 }
 
-// Sabotage: settle what was refused without a new entry, forget its count, or exit with 0: red.
+// Sabotage: settle what was refused, forget its count, or exit with 0: red.
 #[test]
 fn what_the_store_refuses_can_be_replayed_once_it_does_not() {
     let dir = tempfile::tempdir().unwrap();
@@ -385,47 +385,82 @@ fn a_replay_into_a_store_that_is_away_can_be_stopped_and_keeps_everything() {
     assert_eq!(stored(dir.path()).len(), 51);
 }
 
-// Sabotage: settle before the store has it (an entry is nowhere), or remove the journal before its file and leave the
-// journal out (what was settled comes again for ever): red.
+// Sabotage: settle before the store has it or what it refused (an entry is nowhere), write a newer file before an older
+// one (an older price is stored last), or remove the journal before its file and leave the journal out (what was settled
+// comes again for ever): red.
 #[cfg(unix)]
 #[test]
 fn a_replay_that_is_killed_again_and_again_stores_everything() {
-    const FILES: usize = 4;
-    const EACH: usize = 400;
+    const FILES: i64 = 4;
+    const EACH: i64 = 400;
     let kills = size("MDS_TEST_REPLAY_KILLS", 12);
     let dir = tempfile::tempdir().unwrap();
+    refuse(dir.path());
     let mut random = rand::rng();
-    let (mut killed, mut in_the_middle, mut generation) = (0, 0, 0);
-    let mut expected = BTreeSet::new();
-    while killed < kills {
-        let left = kept(dir.path());
-        if left.is_empty() {
+    let (mut in_the_middle, mut others, mut generation) = (0, 0, 0);
+    let mut expected = BTreeSet::from([("OK".to_owned(), 0)]);
+    // Bars of two files, of which the second has the newer price.
+    let mut updated = Vec::new();
+    while in_the_middle < kills {
+        let good = |kept: &BTreeSet<(String, i64)>| kept.iter().filter(|(symbol, _)| symbol != "BAD").count();
+        if good(&kept(dir.path())) == 0 {
             generation += 1;
             for file in 0..FILES {
-                let minutes = (file * EACH..(file + 1) * EACH).map(|n| (generation * FILES * EACH + n) as i64);
-                keep(dir.path(), minutes.clone().map(|minute| bar("ES", minute)));
-                expected.extend(minutes.map(|minute| ("ES".to_owned(), minute)));
+                let first = (generation * FILES + file) * EACH;
+                // The store refuses one in ten, all the while.
+                let symbol = |minute| if minute % 10 == 3 { "BAD" } else { "ES" };
+                let old = (first..first + EACH).map(|minute| bar(symbol(minute), minute));
+                let new = (first - EACH..first).step_by(7).filter(|minute| file > 0 && symbol(*minute) == "ES");
+                let new: Vec<_> = new.collect();
+                keep(dir.path(), old.chain(new.iter().map(|&minute| Bar { close: 2.0, ..bar("ES", minute) })));
+                expected.extend((first..first + EACH).map(|minute| (symbol(minute).to_owned(), minute)));
+                updated.extend(new);
             }
         }
-        let mut command = dlq(dir.path(), &["replay"]);
+        let mut command = dlq(dir.path(), &["replay", "--max-replays", "1000000"]);
         command.env("MDS_COORDINATOR_BATCH_SIZE", "20").stdout(Stdio::null()).stderr(Stdio::null());
-        let before = stored(dir.path()).len();
+        let (before, left) = (stored(dir.path()).len(), good(&kept(dir.path())));
         let mut child = command.spawn().unwrap();
-        thread::sleep(Duration::from_micros(random.random_range(0..150_000)));
-        let running = child.try_wait().unwrap().is_none();
+        let is_running = |child: &mut std::process::Child| child.try_wait().unwrap().is_none();
+        // One in five is killed at any moment, the others after their first write.
+        if random.random_ratio(1, 5) {
+            thread::sleep(Duration::from_micros(random.random_range(0..150_000)));
+        } else {
+            while is_running(&mut child) && stored(dir.path()).len() == before {
+                thread::yield_now();
+            }
+            thread::sleep(Duration::from_micros(random.random_range(0..100_000)));
+        }
+        let was_running = is_running(&mut child);
         child.kill().unwrap();
         child.wait().unwrap();
-        killed += usize::from(running);
-        let (there, left) = (stored(dir.path()), kept(dir.path()));
-        in_the_middle += usize::from(there.len() > before && !left.is_empty());
-        let nowhere: Vec<_> = expected.iter().filter(|bar| !there.contains(bar) && !left.contains(bar)).collect();
-        assert!(nowhere.is_empty(), "after {killed} kills: {nowhere:?}");
+        let (there, kept) = (stored(dir.path()), kept(dir.path()));
+        if was_running && there.len() > before && good(&kept) > 0 {
+            in_the_middle += 1;
+        } else {
+            others += 1;
+        }
+        assert!(good(&kept) <= left, "what was settled is back");
+        let nowhere: Vec<_> = expected.iter().filter(|bar| !there.contains(bar) && !kept.contains(bar)).collect();
+        assert!(nowhere.is_empty(), "after {in_the_middle} kills: {nowhere:?}");
+        assert!(expected.iter().all(|bar| bar.0 != "BAD" || kept.contains(bar)), "what is refused stays");
+        assert!(
+            others < 20 * kills + 20,
+            "only {in_the_middle} kills of {} were in the middle",
+            in_the_middle + others
+        );
     }
-    assert_eq!(replay(dir.path(), &[]).0, 0);
+    allow(dir.path());
+    assert_eq!(replay(dir.path(), &["--max-replays", "1000000"]).0, 0);
     assert_eq!(stored(dir.path()), expected);
     assert_eq!((kept(dir.path()), files(dir.path())), (BTreeSet::new(), 0));
-    assert!(in_the_middle > 0, "no kill of {killed} came between the first write and the last");
-    println!("{killed} kills, {in_the_middle} in the middle, {generation} generations");
+    let store = Connection::open(dir.path().join("market_data.db")).unwrap();
+    for minute in updated {
+        let sql = "SELECT close FROM bars WHERE symbol = 'ES' AND ts = ?1";
+        let close: f64 = store.query_row(sql, [minute * 60_000_000], |row| row.get(0)).unwrap();
+        assert_eq!(close, 2.0, "the older price of minute {minute} was stored last");
+    }
+    println!("{in_the_middle} kills in the middle, {others} others, {generation} generations");
 }
 
 /// What is in the files, read without a process.
