@@ -274,7 +274,8 @@ fn a_damaged_journal_settles_nothing_that_was_not_settled() {
 fn an_entry_goes_only_when_it_is_stored_and_the_file_with_the_last() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..6);
-    fs::write(files(dir.path())[0].with_extension("settling"), br#"{"id":"c4b71af0afbc85ae-1","outc"#).unwrap();
+    let half_made = dir.path().join("20240102T143000-000000-0123abcd.settling");
+    fs::write(half_made, br#"{"id":"c4b71af0afbc85ae-1","outc"#).unwrap();
     let target = Target::new(|note| match &*note.id {
         "n1" => Will::Forget,
         "n2" => Will::DropIt,

@@ -258,7 +258,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         Some(live) => {
             let changes = live.close().await;
             settled.lose(complain_of_lost(&live.sink));
-            settled.lose_letters(complain_of_lost_letters(&live.store.dead_letters(), "load them again"));
+            settled.lose_letters(complain_of_lost_letters(&live.store.dead_letters()));
             changes
         }
         None => LevelChanges::default(),
@@ -417,14 +417,14 @@ pub(in crate::cli) fn complain_of_lost(sink: &SqliteSink) -> u64 {
     lost
 }
 
-/// Says the same of dead letters, and what to do about it; all is known once they are released.
-pub(in crate::cli) fn complain_of_lost_letters(letters: &DeadLetters, advice: &str) -> u64 {
+/// Says the same of dead letters; all is known once they are released.
+pub(in crate::cli) fn complain_of_lost_letters(letters: &DeadLetters) -> u64 {
     let lost = letters.lost();
     if lost > 0 {
         let dir = letters.dir().display();
         complain(format_args!(
             "error: {dir}: a file was removed or replaced while it was written, and {lost} dead letters with it: \
-             {advice}"
+             load them again"
         ));
     }
     lost
