@@ -479,6 +479,7 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
             self.raise_draining();
             self.shared.with(|buffer| buffer.drain());
         }
+        self.shared.hurry();
         let shared = Arc::clone(&self.shared);
         let queue = self.queue.clone();
         let settled = async move {

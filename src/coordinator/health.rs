@@ -46,7 +46,8 @@ pub struct Health {
     pub drain_rate: Option<f64>,
     /// What the sink said when a write failed transiently, until one succeeds.
     pub trouble: Option<Arc<str>>,
-    /// How long the oldest queued record has been waiting, in seconds.
+    /// How long the oldest record that is accepted and not settled has been waiting, in seconds, be it queued, parked or
+    /// under way.
     #[serde(serialize_with = "as_seconds")]
     pub oldest_age: Option<Duration>,
     /// When the coordinator started, in microseconds since the Unix epoch: the `epoch` of its events.

@@ -13,7 +13,10 @@ use std::{
 
 use actix::Recipient;
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
 use super::{config::CoordinatorConfig, queue::Ring};
 use crate::{
@@ -44,6 +47,8 @@ pub(super) struct Shared<T> {
     /// What the store said last, unless it has stored something since.
     trouble: Mutex<Option<Arc<str>>>,
     has_trouble: AtomicBool,
+    /// Changes when the end comes near.
+    hurry: watch::Sender<()>,
 }
 
 impl<T: Record> Shared<T> {
@@ -66,6 +71,7 @@ impl<T: Record> Shared<T> {
             level: AtomicU8::new(Level::Ok.as_number()),
             trouble: Mutex::new(None),
             has_trouble: AtomicBool::new(false),
+            hurry: watch::Sender::new(()),
         }
     }
 }
@@ -171,6 +177,18 @@ impl<T> Shared<T> {
         })
     }
 
+    /// Lets nobody wait any longer before the next try of a write: the end may come first.
+    pub(super) fn hurry(&self) {
+        self.with(|buffer| buffer.hurry());
+        self.hurry.send_replace(());
+    }
+
+    /// Returns what ends a [rest](Rest) early. Taken before it is known that one is needed, so that no hurry falls between
+    /// the two.
+    pub(super) fn rest(&self) -> Rest {
+        Rest(self.hurry.subscribe())
+    }
+
     pub(super) fn park(&self, lease: LeaseId) {
         let now = self.now();
         self.with(|buffer| buffer.park(lease, now));
@@ -213,6 +231,17 @@ impl<T> Shared<T> {
             buffer.close();
             buffer.lose_receipts();
         });
+    }
+}
+
+/// A wait before the next try.
+pub(super) struct Rest(watch::Receiver<()>);
+
+impl Rest {
+    /// Waits so long, or until the end comes near.
+    pub(super) async fn wait(mut self, wait: Duration) {
+        // An error would mean that the store is gone, and this with it.
+        let _ = tokio::time::timeout(wait, self.0.changed()).await;
     }
 }
 

@@ -244,6 +244,7 @@ impl<T: Record> Desk<T> {
                 }
             };
             shared.set_trouble(Some(failure.text.clone()));
+            let rest = shared.rest();
             let now = shared.now();
             let asked = failure.retry_after;
             let verdict = shared.with(|buffer| match failure.is_outage {
@@ -265,7 +266,7 @@ impl<T: Record> Desk<T> {
                 error = failure.text,
                 "a batch was not written and is tried again"
             );
-            tokio::time::sleep(wait).await;
+            rest.wait(wait).await;
         }
     }
 
@@ -275,6 +276,7 @@ impl<T: Record> Desk<T> {
         let config = &lease.shared.config;
         let mut failures = 0_u32;
         loop {
+            let rest = lease.shared.rest();
             match dead_letter(&self.dead_letters, config, &lease.batch, error, attempts).await {
                 Ok(()) => break,
                 Err(unwritable) => {
@@ -288,7 +290,7 @@ impl<T: Record> Desk<T> {
                         "a dead letter cannot be written; its partition waits"
                     );
                     self.coordinator.do_send(LettersWritable { partition: lease.partition, writable: false });
-                    tokio::time::sleep(wait).await;
+                    rest.wait(wait).await;
                 }
             }
         }

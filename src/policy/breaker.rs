@@ -30,7 +30,8 @@ pub struct BreakerConfig {
     /// So many transient failures in a row open the circuit; none means that it never opens. Then an outage that
     /// the sink does not call one is not told from a batch at fault, and what runs out of attempts is given up.
     pub failure_threshold: Option<NonZeroU32>,
-    /// How long an open circuit waits before a probe.
+    /// How long an open circuit waits before a probe; 10 ms at least, for a store that refuses at once is not to be hit
+    /// without a pause.
     pub half_open_after: Duration,
 }
 
@@ -39,6 +40,9 @@ impl Default for BreakerConfig {
         Self { failure_threshold: NonZeroU32::new(5), half_open_after: Duration::from_secs(10) }
     }
 }
+
+/// The shortest time between two probes.
+const LEAST_WAIT: Duration = Duration::from_millis(10);
 
 /// Counts transient failures in a row, over all workers.
 ///
@@ -121,9 +125,16 @@ impl CircuitBreaker {
     /// Opens the circuit, whatever was counted. A breaker that was configured away stays closed.
     pub fn open(&mut self, now: Duration, asked: Option<Duration>) {
         if self.can_open() {
-            let wait = self.config.half_open_after.max(asked.unwrap_or_default());
+            let wait = self.config.half_open_after.max(LEAST_WAIT).max(asked.unwrap_or_default());
             self.state = State::Open { until: now.saturating_add(wait) };
             self.failures = 0;
+        }
+    }
+
+    /// Makes the next probe due, if the circuit is open.
+    pub const fn hurry(&mut self) {
+        if let State::Open { until } = &mut self.state {
+            *until = Duration::ZERO;
         }
     }
 
@@ -164,6 +175,15 @@ mod tests {
         assert_eq!(breaker.state(), CircuitState::Closed, "a success in between starts the count anew");
         breaker.failed(ms(9), ms(10), None);
         assert_eq!((breaker.state(), breaker.probe_at()), (CircuitState::Open, Some(ms(1_010))));
+    }
+
+    // Red when a store that refuses at once is asked again at once, for as long as it is away.
+    #[test]
+    fn a_circuit_that_need_not_wait_waits_a_little_all_the_same() {
+        let config = BreakerConfig { failure_threshold: NonZeroU32::new(1), half_open_after: Duration::ZERO };
+        let mut breaker = CircuitBreaker::new(config);
+        breaker.failed(ms(0), ms(5), None);
+        assert_eq!(breaker.probe_at(), Some(ms(15)));
     }
 
     #[test]

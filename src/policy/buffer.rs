@@ -389,7 +389,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             if !self.partitions[index].waits_for_batch() {
                 continue;
             }
-            match self.partitions[index].next_probe(self.config.batch_size.get()) {
+            match self.partitions[index].next_probe(self.config.batch_size.get(), now) {
                 NextProbe::None => {}
                 NextProbe::Unknown => return None,
                 NextProbe::Is { probed, .. } if best.as_ref().is_some_and(|&(least, ..)| least <= probed) => {}
@@ -420,10 +420,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             return unknown;
         }
         for index in 0..self.partitions.len() {
-            if !self.partitions[index].waits_for_batch() {
+            if !self.partitions[index].waits_for_batch() || self.partitions[index].rests_until() > now {
                 continue;
             }
-            let room = self.partitions[index].room_for_head(self.config.batch_size.get());
+            let room = self.partitions[index].room_for_head(self.config.batch_size.get(), now);
             if let Some(head) = room.and_then(|room| self.take_batch(index, room.get(), now)) {
                 self.put_back(index, head);
                 self.observe(now);
@@ -473,7 +473,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             return false;
         }
         if partition.has_parked() {
-            return true;
+            return partition.rests_until() <= now;
         }
         let Some(oldest) = partition.oldest_queued() else { return false };
         partition.queued() >= self.config.batch_size.get()
@@ -516,6 +516,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     pub fn settle_dead_lettered(&mut self, lease: LeaseId, now: Duration) -> Option<Arc<Vec<T>>> {
         let Out { segment, .. } = self.settle(lease, now, Outcome::DeadLettered)?;
         self.counters.dead_lettered += segment.len() as u64;
+        // Nothing is left that could be a probe. The next batch shows how the store is.
+        if !self.breaker.is_closed() && self.state != BufferState::Closed && self.oldest_unsettled().is_none() {
+            self.close_circuit();
+        }
         Some(segment.records)
     }
 
@@ -547,6 +551,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let (number, max_attempts) = (self.seen.failures, self.config.max_attempts.get());
         let Some(out) = self.find(lease) else { return Verdict::Parked };
         out.segment.failed(number, out.began);
+        out.segment.rests_until = asked.map_or(Duration::ZERO, |asked| now.saturating_add(asked));
         let Segment { attempts, excused, times, counts, of_guilty, .. } = out.segment;
         let exhausted = attempts >= max_attempts;
         let enough = if of_guilty { 3 } else { max_attempts.max(3) };
@@ -576,6 +581,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     pub fn store_failed(&mut self, lease: LeaseId, began: Duration, now: Duration, asked: Option<Duration>) -> Verdict {
         let Some(Out { segment, .. }) = self.find(lease) else { return Verdict::Parked };
         segment.excused = segment.excused.saturating_add(1);
+        segment.rests_until = asked.map_or(Duration::ZERO, |asked| now.saturating_add(asked));
         let failures = segment.attempts.saturating_add(segment.excused);
         if self.probe == Some(lease) {
             self.probe_failed(lease, now, asked);
@@ -626,9 +632,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         true
     }
 
-    /// Opens the circuit, whatever was counted.
+    /// Opens the circuit, whatever was counted. With nothing unsettled it stays closed: nothing could be the probe that
+    /// closes it again, and producers that wait for that would wait for ever.
     pub fn open_circuit(&mut self, now: Duration) {
-        if self.breaker.is_closed() {
+        if self.breaker.is_closed() && self.oldest_unsettled().is_some() {
             self.breaker.open(now, None);
             self.tell_if_opened(now);
         }
@@ -660,14 +667,19 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.breaker.succeeded();
         self.seen.outlived = self.seen.outlived.max(began.failures);
         if !was_closed {
-            self.probe = None;
-            // How often a batch was a probe says how long the outage was. All of that is one failure.
-            for segment in self.partitions.iter_mut().flat_map(Partition::segments_mut) {
-                segment.attempts = segment.attempts.min(1);
-            }
-            self.news.push(News::CircuitClosed { size: self.queued, drain_rate: self.drain_rate.per_second() });
-            self.work = true;
+            self.close_circuit();
         }
+    }
+
+    fn close_circuit(&mut self) {
+        self.breaker.succeeded();
+        self.probe = None;
+        // How often a batch was a probe says how long the outage was. All of that is one failure.
+        for segment in self.partitions.iter_mut().flat_map(Partition::segments_mut) {
+            segment.attempts = segment.attempts.min(1);
+        }
+        self.news.push(News::CircuitClosed { size: self.queued, drain_rate: self.drain_rate.per_second() });
+        self.work = true;
     }
 
     fn tell_if_opened(&mut self, now: Duration) {
@@ -720,10 +732,14 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             self.partitions.iter().filter(|partition| self.state != BufferState::Closed && partition.waits_for_batch())
         };
         let flush_interval = self.config.flush_interval;
-        let batch = (waiting().filter_map(Partition::oldest_queued).min())
-            .filter(|_| self.breaker.is_closed())
-            .map(|oldest| Duration::from_nanos(oldest) + flush_interval);
-        let probe = self.breaker.probe_at().filter(|_| waiting().any(Partition::has_work));
+        // What is parked is ready once it has rested, and goes before what is queued.
+        let batch_at = |partition: &Partition<T>| match partition.has_parked() {
+            true => Some(partition.rests_until()),
+            false => partition.oldest_queued().map(|oldest| Duration::from_nanos(oldest) + flush_interval),
+        };
+        let batch = waiting().filter_map(batch_at).min().filter(|_| self.breaker.is_closed());
+        let rested = waiting().filter(|partition| partition.has_work()).map(Partition::rests_until).min();
+        let probe = self.breaker.probe_at().and_then(|at| Some(at.max(rested?)));
         batch.into_iter().chain(probe).chain(self.credits.next_deadline()).min()
     }
 
@@ -777,6 +793,16 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     // ---- the end ----
+
+    /// Lets nothing wait any longer for what is due later: not the next probe of an open circuit, nor what the store wants
+    /// to be left alone with. For an end that may come before.
+    pub fn hurry(&mut self) {
+        self.breaker.hurry();
+        for segment in self.partitions.iter_mut().flat_map(Partition::segments_mut) {
+            segment.rests_until = Duration::ZERO;
+        }
+        self.work = true;
+    }
 
     /// Takes no more records and hands out what is there at once. Submitters that wait are told.
     pub fn drain(&mut self) {
@@ -860,7 +886,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     /// Returns one moment of the buffer.
     pub fn snapshot(&self, now: Duration) -> BufferSnapshot {
-        let oldest = self.partitions.iter().filter_map(Partition::oldest_queued).min();
+        let oldest = self.oldest_unsettled();
         let snapshot = BufferSnapshot {
             state: self.state,
             capacity: self.config.capacity.get(),

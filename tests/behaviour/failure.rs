@@ -1,7 +1,7 @@
 //! What becomes of records when the store, the disk, a worker or another actor fails, and at the end.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     num::NonZeroU32,
     path::PathBuf,
@@ -25,6 +25,7 @@ use market_data_store::{
     settings::CoordinatorSettings,
     sink::MemorySink,
 };
+use parking_lot::Mutex;
 use rand::Rng;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -131,7 +132,7 @@ struct Away {
     /// The most at once while the circuit was open, as far as they began after the test looked.
     watched: Arc<AtomicBool>,
     most: Arc<AtomicUsize>,
-    stored: Arc<parking_lot::Mutex<Vec<u64>>>,
+    stored: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Sink<Tick> for Away {
@@ -435,6 +436,96 @@ async fn what_an_outage_did_is_not_held_against_a_batch_afterwards() {
     assert!(ids(&sink.records()).into_iter().eq(0..40));
     assert!(buried(&dir.path().join("letters")).is_empty());
     assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+}
+
+/// Fails the first write of each record but one, and asks to be left alone for a while; the one it keeps waiting.
+struct Busy {
+    store: MemorySink<Tick>,
+    go: tokio::sync::Semaphore,
+    /// When the writes of each record began.
+    writes: Arc<Mutex<BTreeMap<u64, Vec<Instant>>>>,
+}
+
+const REST: Duration = Duration::from_secs(77);
+
+impl Sink<Tick> for Busy {
+    async fn write(&self, batch: &Batch<Tick>) -> Result<(), SinkError> {
+        let id = batch[0].id;
+        let is_first = {
+            let mut writes = self.writes.lock();
+            let of_this = writes.entry(id).or_default();
+            of_this.push(Instant::now());
+            of_this.len() == 1
+        };
+        match id {
+            // Closing it lets everybody through.
+            0 => drop(self.go.acquire().await),
+            _ if is_first => return Err(SinkError::transient("busy").retry_after(REST)),
+            _ => {}
+        }
+        self.store.write(batch).await
+    }
+}
+
+/// The circuit opens for the first of them and is closed by a write that was under way. Red when what the store asked for is
+/// forgotten with that, or with the worker that waited for it.
+#[actix::test]
+async fn a_store_is_left_alone_for_as_long_as_it_asked_though_the_circuit_closes_or_the_worker_dies() {
+    tokio::time::pause();
+    for dies in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = MemorySink::new();
+        let writes = Arc::default();
+        let go =
+            Arc::new(Busy { store: store.clone(), go: tokio::sync::Semaphore::new(0), writes: Arc::clone(&writes) });
+        let mut settings = settings(&dir);
+        settings.circuit.failure_threshold = NonZeroU32::new(if dies { 1_000 } else { 1 });
+        let sink = Arc::clone(&go);
+        let (running, handle, _) = start_here(sink, coordinator_settings(100, 2, 1), settings).await;
+        for id in 0..9 {
+            handle.try_submit(tick(format!("K{id}"), id)).unwrap();
+        }
+        // Somebody has failed while the first is under way.
+        until(&handle, |_| writes.lock().len() > 1).await;
+        if dies {
+            for worker in 0..2 {
+                handle.kill(Victim::Worker(worker));
+            }
+            until(&handle, |health| health.workers_alive == 2).await;
+        } else {
+            until(&handle, |health| health.circuit == CircuitState::Open).await;
+        }
+        go.go.close();
+        flush(&handle).await;
+        assert_eq!(store.stored(), 9);
+        for (id, writes) in writes.lock().iter().filter(|(id, _)| **id > 0) {
+            let wait = writes[1] - writes[0];
+            assert!(wait >= REST, "{id} was written again after {wait:?}");
+        }
+        assert!(running.shutdown(Duration::from_secs(1)).await.is_complete());
+    }
+}
+
+/// The next probe and the next try are due behind the deadline. Red when they are waited for: then everything is a dead
+/// letter although the store is back.
+#[actix::test]
+async fn at_the_end_a_store_that_is_back_is_asked_at_once() {
+    tokio::time::pause();
+    for threshold in [1, 1_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = MemorySink::<Tick>::new();
+        sink.fail_next(SinkError::transient("away").retry_after(REST));
+        let mut settings = settings(&dir);
+        settings.circuit.failure_threshold = NonZeroU32::new(threshold);
+        let (store, handle, _) = start_here(sink.clone(), coordinator_settings(100, 1, 5), settings).await;
+        (0..20).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
+        within(PATIENCE, sink.wait_failed(1)).await;
+        let opens = threshold == 1;
+        until(&handle, |health| (health.circuit == CircuitState::Open) == opens).await;
+        let report = within(PATIENCE, store.shutdown(Duration::from_secs(5))).await;
+        assert_eq!((report.stored(), report.dead_lettered(), report.unsettled()), (20, 0, 0), "threshold {threshold}");
+        assert!(sink.records().iter().map(|record| record.id).eq(0..20));
+    }
 }
 
 /// Red when an outcome is a wrong one, comes before the record is where it says, or never.

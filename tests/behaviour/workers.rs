@@ -14,7 +14,8 @@ use std::{
 use futures::executor::block_on;
 use market_data_store::{
     Batch, Coordinator, MarketDataStore, Settings, Sink, SinkError, WriteHandle,
-    policy::{Overflow, RetryPolicy},
+    coordinator::Victim,
+    policy::{CircuitState, Level, Overflow, RetryPolicy},
     settings::CoordinatorSettings,
     sink::MemorySink,
 };
@@ -299,6 +300,37 @@ async fn a_worker_that_dies_is_replaced_and_its_batch_goes_out_first() {
     let health = handle.health().await;
     assert_eq!((health.workers_alive, health.parked, health.in_flight), (1, 0, 0));
     assert!(running.shutdown(PATIENCE).await.is_complete());
+}
+
+/// Nothing is there that could be the probe which closes a circuit again. Red when it opens all the same: producers that
+/// wait for level ok would wait for ever.
+#[actix::test]
+async fn workers_that_die_with_nothing_to_do_open_no_circuit() {
+    tokio::time::pause();
+    log();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let mut own = crate::support::settings();
+    own.dlq_path = dir.path().join("letters");
+    own.coordinator = coordinator_settings(100, 1, 5);
+    let store = MarketDataStore::builder(own).coordinator(Coordinator::new(sink.clone()).id("idle-deaths"));
+    let store = store.on_current_arbiter().start().await.unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    for death in 1..=12 {
+        handle.kill(Victim::Worker(0));
+        within(PATIENCE, async {
+            while deaths("idle-deaths") < death.min(6) || handle.health().await.workers_alive < 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let health = handle.health().await;
+        assert_eq!((health.circuit, health.level), (CircuitState::Closed, Level::Ok), "death {death}");
+    }
+    handle.submit(tick("ES", 1)).await.unwrap();
+    within(PATIENCE, handle.flush()).await.unwrap();
+    assert_eq!(sink.stored(), 1);
+    assert!(store.shutdown(PATIENCE).await.is_complete());
 }
 
 /// Without a circuit, too. Red when a worker that goes on dying is replaced as soon as at first, is not replaced any more, or

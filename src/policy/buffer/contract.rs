@@ -223,7 +223,7 @@ pub struct BufferSnapshot {
     pub parked: usize,
     /// Submitters that wait for a credit.
     pub waiting: usize,
-    /// How long the oldest queued record has been waiting.
+    /// How long the oldest record that is accepted and not settled has been waiting, be it queued, parked or under way.
     pub oldest_age: Option<Duration>,
     /// Records a second that were settled of late; none when nothing was written yet.
     pub drain_rate: Option<f64>,

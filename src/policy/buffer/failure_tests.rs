@@ -46,6 +46,8 @@ enum Step {
     Die(usize),
     /// Too many did.
     OpenCircuit,
+    /// The end comes near.
+    Hurry,
     /// From now on every write fails, or not any more.
     Outage(bool),
     Pass(u64),
@@ -61,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => Just(Step::Attend),
         2 => (0usize..4).prop_map(Step::Die),
         1 => Just(Step::OpenCircuit),
+        1 => Just(Step::Hurry),
         2 => any::<bool>().prop_map(Step::Outage),
         6 => (0u64..30).prop_map(Step::Pass),
     ];
@@ -118,6 +121,7 @@ struct Record {
     of_guilty: bool,
     /// It was part of a probe that failed.
     suspect: bool,
+    rests_until: Duration,
 }
 
 struct World {
@@ -200,14 +204,26 @@ impl World {
             }
             Step::OpenCircuit => {
                 self.buffer.open_circuit(self.now);
-                if self.circuit == Circuit::Closed && self.buffer.config().breaker.failure_threshold.is_some() {
+                let can_open = self.buffer.config().breaker.failure_threshold.is_some();
+                if self.circuit == Circuit::Closed && can_open && !self.is_empty() {
                     self.opens(None);
+                }
+            }
+            Step::Hurry => {
+                self.buffer.hurry();
+                self.records.iter_mut().for_each(|record| record.rests_until = Duration::ZERO);
+                if let Circuit::Open { until } = &mut self.circuit {
+                    *until = Duration::ZERO;
                 }
             }
             Step::Outage(outage) => self.outage = outage,
             Step::Pass(ms) => self.now += Duration::from_millis(ms),
         }
         self.check()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.iter().all(|record| record.outcome.is_some())
     }
 
     fn half_open_after(asked: Option<Duration>) -> Duration {
@@ -228,6 +244,10 @@ impl World {
 
     fn answers(&mut self, began: Seen) {
         self.seen.outlived = self.seen.outlived.max(began.failures);
+        self.closes();
+    }
+
+    fn closes(&mut self) {
         self.in_a_row = 0;
         self.last_counted = None;
         if self.circuit != Circuit::Closed {
@@ -301,6 +321,10 @@ impl World {
             Worker::Buries(out) => {
                 prop_assert!(self.buffer.settle_dead_lettered(out.lease, self.now).is_some());
                 self.settle(&out, Outcome::DeadLettered)?;
+                // Nothing is left that could close it.
+                if self.circuit != Circuit::Closed && self.is_empty() {
+                    self.closes();
+                }
                 self.ask(partition)?;
             }
         }
@@ -332,6 +356,7 @@ impl World {
         for &id in &out.ids {
             let record = &mut self.records[id as usize];
             record.failures += 1;
+            record.rests_until = asked.map_or(Duration::ZERO, |asked| self.now + asked);
             if record.times == 0 || seen.outlived >= record.last_time {
                 (record.times, record.last_time) = (record.times + 1, self.seen.failures);
             }
@@ -427,6 +452,8 @@ impl World {
         let partitions = self.workers.len();
         let mine = |record: &Record| record.key as usize % partitions == partition;
         for &id in &ids {
+            let rests_until = self.records[id as usize].rests_until;
+            prop_assert!(rests_until <= self.now, "{} goes out though the store asked to be left alone with it", id);
             let key = self.records[id as usize].key;
             let overtaken = (0..id).find(|earlier| {
                 let record = &self.records[*earlier as usize];
@@ -563,17 +590,17 @@ impl World {
         };
         let unsettled = |at: usize| left(at).next().is_some();
         let parked = |at: usize| left(at).any(|r| r.taken);
+        let rests_until = |at: usize| left(at).find(|r| r.taken).map_or(Duration::ZERO, |r| r.rests_until);
         match self.circuit {
             Circuit::Closed => {
-                let forgotten = (0..self.workers.len()).find(|&at| waits(at) && parked(at));
-                prop_assert!(
-                    forgotten.is_none() || comes(self.now),
-                    "{forgotten:?} has something parked, and nobody knows"
-                );
+                let comes_to = |at: usize| comes(self.now.max(rests_until(at)));
+                let forgotten = (0..self.workers.len()).find(|&at| waits(at) && parked(at) && !comes_to(at));
+                prop_assert_eq!(forgotten, None, "it has something parked, and nobody knows");
             }
             Circuit::Open { until } => {
-                let work = (0..self.workers.len()).any(|at| waits(at) && unsettled(at));
-                prop_assert!(!work || comes(until), "a probe is due and nobody knows");
+                let work = (0..self.workers.len()).filter(|&at| waits(at) && unsettled(at));
+                let due = work.map(|at| until.max(rests_until(at))).min();
+                prop_assert!(due.is_none_or(comes), "a probe is due and nobody knows");
             }
             Circuit::HalfOpen(_) => {}
         }
@@ -660,8 +687,19 @@ impl World {
 
 impl Record {
     fn new(key: u32) -> Self {
-        let (taken, outcome, suspect) = (false, None, false);
-        Self { key, taken, outcome, batch: 0, part: 0, failures: 0, times: 0, last_time: 0, of_guilty: false, suspect }
+        Self {
+            key,
+            taken: false,
+            outcome: None,
+            batch: 0,
+            part: 0,
+            failures: 0,
+            times: 0,
+            last_time: 0,
+            of_guilty: false,
+            suspect: false,
+            rests_until: Duration::ZERO,
+        }
     }
 }
 
@@ -689,7 +727,7 @@ proptest! {
 
     /// Red when a probe overtakes an update of its key or a second one goes out; when a failure is counted twice or held
     /// against a batch after the circuit opened; when an outage alone makes a batch be given up; when a probe that
-    /// vanished is waited for; when whoever hands out is not told of a parked batch, a due probe or a circuit that
+    /// vanished is waited for; when the store is not left alone for as long as it asked; when whoever hands out is not told of a parked batch, a due probe or a circuit that
     /// closed; when one record that fails for ever keeps another from being stored; when a receipt is resolved twice,
     /// wrongly or never.
     #[test]

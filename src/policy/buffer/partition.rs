@@ -5,6 +5,7 @@ use std::{
     num::NonZeroUsize,
     ops::Range,
     sync::Arc,
+    time::Duration,
 };
 
 use super::LeaseId;
@@ -64,6 +65,8 @@ pub(super) struct Segment<T> {
     pub(super) counts: bool,
     /// The number of its last probe, 0 if it was none yet.
     pub(super) probed: u64,
+    /// Until when the store asked to be left alone with it.
+    pub(super) rests_until: Duration,
     keys: Keys,
 }
 
@@ -213,6 +216,11 @@ impl<T> Partition<T> {
         self.queued > 0 || self.has_parked()
     }
 
+    /// Returns until when the store wants to be left alone with what goes first, and so with all of the partition.
+    pub(super) fn rests_until(&self) -> Duration {
+        self.parked.front().map_or(Duration::ZERO, |segment| segment.rests_until)
+    }
+
     pub(super) fn parked_records(&self) -> usize {
         self.parked.iter().map(Segment::len).sum()
     }
@@ -288,6 +296,7 @@ impl<T> Partition<T> {
             of_guilty: false,
             counts: true,
             probed: 0,
+            rests_until: Duration::ZERO,
             keys: Keys::NotAsked,
         })
     }
@@ -315,15 +324,19 @@ impl<T> Partition<T> {
 
     /// Returns what may be the next probe: the parked segment that was least recently a probe among those whose keys no
     /// older one holds, for another would overtake an update. One that was none yet goes as far as that holds.
-    pub(super) fn next_probe(&self, batch_size: usize) -> NextProbe {
+    /// What the store wants to be left alone with is passed over, and rests with all behind it if it goes first.
+    pub(super) fn next_probe(&self, batch_size: usize, now: Duration) -> NextProbe {
         if !self.has_parked() {
             let queued = NextProbe::Is { probed: 0, probe: Probe::Queued };
             return if self.queued > 0 { queued } else { NextProbe::None };
         }
-        if self.unknown().next().is_some() || self.room_for_head(batch_size).is_some() {
+        if self.rests_until() > now {
+            return NextProbe::None;
+        }
+        if self.unknown().next().is_some() || self.room_for_head(batch_size, now).is_some() {
             return NextProbe::Unknown;
         }
-        match self.best_parked() {
+        match self.best_parked(now) {
             Some((probed, probe)) => NextProbe::Is { probed, probe },
             None => NextProbe::None,
         }
@@ -346,23 +359,24 @@ impl<T> Partition<T> {
 
     /// Returns how many records of the queue may be parked behind what is parked already, so that they can be a probe
     /// too: when all keys are known, all that may be a probe was one, and with them no more than a batch is in flight.
-    pub(super) fn room_for_head(&self, batch_size: usize) -> Option<NonZeroUsize> {
+    pub(super) fn room_for_head(&self, batch_size: usize, now: Duration) -> Option<NonZeroUsize> {
         if self.queued == 0
             || self.unknown().next().is_some()
-            || self.best_parked().is_none_or(|(probed, _)| probed == 0)
+            || self.best_parked(now).is_none_or(|(probed, _)| probed == 0)
         {
             return None;
         }
         NonZeroUsize::new(batch_size.saturating_sub(self.parked_records()))
     }
 
-    fn best_parked(&self) -> Option<(u64, Probe)> {
+    fn best_parked(&self, now: Duration) -> Option<(u64, Probe)> {
         let mut before = HashSet::new();
         let mut best: Option<(u64, Probe)> = None;
         for (at, segment) in self.parked.iter().enumerate() {
             // Nothing is older than the first.
             let most = if at == 0 { segment.len() } else { segment.free_of(&before) };
             let may_go = most == segment.len() || (most > 0 && segment.probed == 0);
+            let may_go = may_go && segment.rests_until <= now;
             if may_go && best.as_ref().is_none_or(|&(probed, _)| segment.probed < probed) {
                 best = Some((segment.probed, Probe::Parked { at, most }));
             }

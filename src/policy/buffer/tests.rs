@@ -297,10 +297,14 @@ impl Model {
         batches.chain(waiting.filter_map(|waiting| waiting.deadline)).min()
     }
 
-    fn is_unsettled_before(&self, id: u64) -> bool {
+    fn unsettled(&self) -> impl Iterator<Item = &Item> {
         let out = self.out.iter().flatten().flat_map(|out| &out.items);
         let parked = self.parked.iter().flatten().flatten();
-        self.queue.iter().chain(out).chain(parked).any(|item| item.id < id)
+        self.queue.iter().chain(out).chain(parked)
+    }
+
+    fn is_unsettled_before(&self, id: u64) -> bool {
+        self.unsettled().any(|item| item.id < id)
     }
 
     fn in_flight(&self) -> usize {
@@ -565,7 +569,7 @@ impl Pair {
         );
         prop_assert_eq!(snapshot.level, model.level);
         prop_assert_eq!(snapshot.counters, model.counters);
-        let age = model.queue.first().map(|oldest| model.now - oldest.arrived);
+        let age = model.unsettled().map(|item| item.arrived).min().map(|oldest| model.now - oldest);
         let seen = snapshot.oldest_age.map(|age| (age + Duration::from_micros(500)).as_millis() as u64);
         prop_assert_eq!(seen, age);
 
