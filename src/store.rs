@@ -45,9 +45,12 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 /// How long the end waits for webhooks to deliver what was published last.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
-/// They are delivered while the coordinators drain, and take no more than this beyond the deadline of that: the process
-/// is to be gone within five seconds of it, with dead letters and subscribers seen to as well.
-const LAST_DELIVERIES_LATE: Duration = Duration::from_millis(2_500);
+/// They are delivered while the coordinators drain, and take no more than this beyond the last dead letters: the process is
+/// to be gone within five seconds of the deadline, with subscribers seen to as well.
+const LAST_DELIVERIES_LATE: Duration = Duration::from_millis(500);
+
+/// How long the end waits for dead letters. A disk that hangs must not hold the process.
+const LAST_LETTERS: Duration = Duration::from_secs(2);
 
 /// A running store: one or several coordinators, each with its queue, its workers and its sink, on one feedback bus.
 ///
@@ -362,7 +365,14 @@ impl MarketDataStore {
     ///
     /// Calling it again, or beside another end, returns the same report.
     pub async fn shutdown(&self, deadline: Duration) -> DrainReport {
-        self.end(Drain { deadline, announce: true }).await
+        self.end(Drain { deadline, announce: true, letters: LAST_LETTERS }).await
+    }
+
+    /// Ends the store as [`shutdown`](Self::shutdown) does, but at once, and for whoever is not pressed: what is not settled
+    /// becomes dead letters, which may take `letters`. For a loader, say, that has waited for its store for long enough,
+    /// and has more in its queue than can be written in a moment.
+    pub async fn give_up(&self, letters: Duration) -> DrainReport {
+        self.end(Drain { deadline: Duration::ZERO, announce: true, letters: letters.max(LAST_LETTERS) }).await
     }
 
     /// Ends the store as one ends that has come to the end of its input: settles what was accepted and stops all
@@ -372,7 +382,7 @@ impl MarketDataStore {
     /// What is not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more
     /// is reported as unsettled. Calling it again, or beside another end, returns the same report.
     pub async fn finish(&self, deadline: Duration) -> DrainReport {
-        self.end(Drain { deadline, announce: false }).await
+        self.end(Drain { deadline, announce: false, letters: LAST_LETTERS }).await
     }
 
     async fn end(&self, drain: Drain) -> DrainReport {
@@ -383,7 +393,8 @@ impl MarketDataStore {
                 futures_util::future::join_all(inner.coordinators.values().map(|running| (running.drain)(drain)));
             let report = DrainReport { coordinators: coordinators.await };
             if let Some(broadcasts) = &inner.engine.broadcasts {
-                let left = drain.deadline.saturating_add(LAST_DELIVERIES_LATE).saturating_sub(began.elapsed());
+                let late = drain.letters.saturating_add(LAST_DELIVERIES_LATE);
+                let left = drain.deadline.saturating_add(late).saturating_sub(began.elapsed());
                 broadcasts.finish(left.min(LAST_DELIVERIES)).await;
             }
             // Before the bus ends, which would otherwise look like the reason.
@@ -607,7 +618,7 @@ impl<T: Record> Plan for Coordinator<T> {
         feedback: Option<&Feedback>,
         engine: &Arc<Engine>,
     ) -> (Running, Starting) {
-        let publisher = feedback.map(Feedback::publisher);
+        let (publisher, control) = (feedback.map(Feedback::publisher), places.control.clone());
         let owner: Arc<dyn Any + Send + Sync> = Arc::clone(engine) as _;
         let (handle, address) = coordinator::start(
             config,
@@ -618,6 +629,7 @@ impl<T: Record> Plan for Coordinator<T> {
             engine.signal.clone(),
             owner,
         );
+        let undertaker = handle.undertaker(dead_letters.clone(), control);
         engine.closers.lock().push(handle.closer());
         let starting = Box::pin({
             let handle = handle.clone();
@@ -626,20 +638,24 @@ impl<T: Record> Plan for Coordinator<T> {
                 let _ = handle.health().await;
             }
         });
-        (Running { drain: Box::new(drainer(address, &handle)), handle: Box::new(handle) }, starting)
+        (Running { drain: Box::new(drainer(address, undertaker)), handle: Box::new(handle) }, starting)
     }
 }
 
-/// Returns a function that drains a coordinator, and reports of one that is gone already what its buffer knows.
+/// Returns a function that drains a coordinator, or has what one that is gone left behind become dead letters.
 fn drainer<T: Record>(
     address: Addr<WriteCoordinator<T>>,
-    handle: &WriteHandle<T>,
-) -> impl Fn(Drain) -> Draining + Send + Sync + use<T> {
-    let report = handle.reporter();
+    undertaker: impl Fn(Drain) -> Draining + Clone + Send + Sync + 'static,
+) -> impl Fn(Drain) -> Draining + Send + Sync {
     move |drain| {
         let answer = address.send(drain);
-        let report = report.clone();
-        Box::pin(async move { answer.await.unwrap_or_else(|_| report()) })
+        let undertaker = undertaker.clone();
+        Box::pin(async move {
+            match answer.await {
+                Ok(report) => report,
+                Err(_) => undertaker(drain).await,
+            }
+        })
     }
 }
 

@@ -49,11 +49,8 @@ const DEATHS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stop waits for a worker to leave its write. One that blocks its thread is left behind.
 const STOP_WORKER: Duration = Duration::from_secs(1);
 
-/// How long the end waits for dead letters. A disk that hangs must not hold the process.
-const LAST_LETTERS: Duration = Duration::from_secs(2);
-
-/// So many batches are handed to the dead letters together at the end: one sync each would take too long.
-const LETTERS_AT_ONCE: usize = 256;
+/// So many records are handed to the dead letters together at the end.
+const LETTERS_AT_ONCE: usize = 10_000;
 
 /// Starts a queue and its workers, watches and replaces them, drains and stops them; turns the queue's level changes
 /// and other causes into the events that producers see.
@@ -153,6 +150,8 @@ pub struct Drain {
     /// Whether to refuse new records and raise `draining` at once. If not, producers hear nothing, and what they
     /// submit while the rest is settled is settled too, or refused as draining or closed.
     pub announce: bool,
+    /// How long dead letters may take of what is unsettled then.
+    pub letters: Duration,
 }
 
 /// Tells the coordinator when the actor that holds it goes.
@@ -499,13 +498,13 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
                 let _ = queue.send(ObserveQueue).await;
             }
         };
-        Box::pin(settled.into_actor(self).then(|(), coordinator, _| coordinator.stop_parts()))
+        Box::pin(settled.into_actor(self).then(move |(), coordinator, _| coordinator.stop_parts(drain.letters)))
     }
 }
 
 impl<T: Record> WriteCoordinator<T> {
     /// Ends queue and workers, gives up what is left, then ends itself.
-    fn stop_parts(&mut self) -> ResponseActFuture<Self, CoordinatorReport> {
+    fn stop_parts(&mut self, letters: Duration) -> ResponseActFuture<Self, CoordinatorReport> {
         if std::mem::replace(&mut self.stopping, true) {
             // Somebody gave up waiting for an end and asked for another. The first to come here finishes: to end now
             // would cut it off between two dead letters. Whoever asked is answered by the end of this actor.
@@ -519,7 +518,7 @@ impl<T: Record> WriteCoordinator<T> {
         let stopped = async move {
             let workers = futures_util::future::join_all(workers.iter().map(|worker| worker.send(Stop)));
             let _ = tokio::time::timeout(STOP_WORKER, workers).await;
-            give_up_rest(&shared, &dead_letters).await;
+            give_up_rest(&shared, &dead_letters, letters).await;
             if let Some(queue) = queue {
                 let _ = queue.send(Stop).await;
             }
@@ -541,13 +540,14 @@ fn replace_after(in_a_row: usize, most: Duration) -> Duration {
     (REPLACE_AFTER * 2_u32.pow(doublings)).min(most.max(REPLACE_AFTER))
 }
 
-/// Turns everything that is unsettled at the deadline into dead letters, as far as these can be written. A write that
-/// is still under way may succeed all the same: then the record is in both places, and a replay writes it once more.
-async fn give_up_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters) {
-    let until = tokio::time::Instant::now() + LAST_LETTERS;
+/// Turns everything that is unsettled at the deadline into dead letters, as far as these can be written in so much time. A
+/// write that is still under way may succeed all the same: then the record is in both places, and a replay writes it once
+/// more.
+async fn give_up_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters, letters: Duration) {
+    let until = tokio::time::Instant::now() + letters;
     let error = "not stored before the deadline of the shutdown";
     let leased = shared.with(|buffer| buffer.abandon());
-    for group in leased.chunks(LETTERS_AT_ONCE) {
+    for group in groups(&leased, |leased| leased.range.len()) {
         let in_time = tokio::time::Instant::now() < until;
         let written: Vec<_> = (group.iter().filter(|_| in_time))
             .map(|leased| {
@@ -578,6 +578,25 @@ async fn give_up_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters)
     shared.with(|buffer| buffer.lose_receipts());
 }
 
+/// Divides leases into groups that share a sync: small ones so that thousands need few, and few large ones, because
+/// all letters of a group are in memory at once and nothing else is done until they are made.
+fn groups<L>(leased: &[L], records: impl Fn(&L) -> usize) -> impl Iterator<Item = &[L]> {
+    let mut together = leased.first().map_or(0, &records);
+    leased.chunk_by(move |_, next| {
+        let fits = together + records(next) <= LETTERS_AT_ONCE;
+        together = if fits { together } else { 0 } + records(next);
+        fits
+    })
+}
+
+/// Gives up what a coordinator that died left behind, for it cannot do so itself. What its workers are writing has until
+/// the deadline.
+pub(super) async fn give_up_orphans<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters, drain: Drain) {
+    shared.close();
+    let _ = tokio::time::timeout(drain.deadline, shared.batches_are_back()).await;
+    give_up_rest(shared, dead_letters, drain.letters).await;
+}
+
 struct Meters {
     level: Gauge,
     workers_alive: Gauge,
@@ -589,5 +608,21 @@ impl Meters {
             level: gauge!(names::LEVEL, "coord_id" => Arc::clone(id)),
             workers_alive: gauge!(names::WORKERS_ALIVE, "coord_id" => Arc::clone(id)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when a group counts leases and not records, leaves its first one out, or begins with what the last one had.
+    #[test]
+    fn letters_of_few_large_batches_or_of_thousands_of_small_ones_go_together() {
+        let sizes = |leases: &[usize]| groups(leases, |size| *size).map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&[1; 5_031]), [5_031]);
+        assert_eq!(sizes(&[1; 25_000]), [10_000, 10_000, 5_000]);
+        assert_eq!(sizes(&[4_000; 5]), [2, 2, 1]);
+        assert_eq!(sizes(&[10_000, 1, 9_999, 1, 50_000, 1]), [1, 2, 1, 1, 1]);
+        assert!(sizes(&[]).is_empty());
     }
 }

@@ -187,6 +187,6 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         assert!(books.open.is_empty(), "{returns_first}: each has its end");
         assert!(books.stored.iter().copied().eq(expected(false)), "{returns_first}: {}", books.stored.len());
         assert!(books.buried.iter().copied().eq(expected(true)), "{returns_first}: {:?}", books.buried);
-        address.send(Drain { deadline: PATIENCE, announce: true }).await.unwrap();
+        address.send(Drain { deadline: PATIENCE, announce: true, letters: PATIENCE }).await.unwrap();
     }
 }

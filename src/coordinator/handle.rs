@@ -1,17 +1,19 @@
-use std::{collections::VecDeque, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{collections::VecDeque, fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::{
-    coordinator::{Observe, WriteCoordinator},
+    coordinator::{Drain, Observe, WriteCoordinator, give_up_orphans},
     health::{CoordinatorReport, Health},
+    place::Place,
     receipt::Receipt,
     refusal::{Refusal, SubmitError, SubmitManyError},
     shared::Shared,
     write_sink::WriteSink,
 };
 use crate::{
+    dead_letter::DeadLetters,
     policy::{CircuitState, Level, Outcome, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
     record::{Invalid, Record},
 };
@@ -309,6 +311,23 @@ impl<T: Record> WriteHandle<T> {
     pub(crate) fn reporter(&self) -> impl Fn() -> CoordinatorReport + Clone + Send + Sync + use<T> {
         let shared = Arc::clone(&self.shared);
         move || CoordinatorReport::of_buffer(&shared.config.id, &shared.snapshot())
+    }
+
+    /// Returns a function that ends what a coordinator left behind that is gone, on this arbiter.
+    pub(crate) fn undertaker(
+        &self,
+        dead_letters: DeadLetters,
+        place: Place,
+    ) -> impl Fn(Drain) -> Pin<Box<dyn Future<Output = CoordinatorReport> + Send>> + Clone + Send + Sync + use<T> {
+        let (shared, report) = (Arc::clone(&self.shared), self.reporter());
+        move |drain| {
+            let (shared, report) = (Arc::clone(&shared), report.clone());
+            let (dead_letters, place) = (dead_letters.clone(), place.clone());
+            Box::pin(async move {
+                place.run(async move { give_up_orphans(&shared, &dead_letters, drain).await }).await;
+                report()
+            })
+        }
     }
 
     fn chunk(&self) -> usize {

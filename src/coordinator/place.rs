@@ -1,4 +1,5 @@
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context};
+use tokio::sync::oneshot;
 
 /// Where an actor runs.
 #[derive(Clone, Debug)]
@@ -10,6 +11,18 @@ pub enum Place {
 }
 
 impl Place {
+    /// Runs a future here, and waits for its end; none if the arbiter is gone.
+    pub(crate) async fn run<R: Send + 'static>(&self, future: impl Future<Output = R> + Send + 'static) -> Option<R> {
+        let (done, is_done) = oneshot::channel();
+        let future = async move { _ = done.send(future.await) };
+        match self {
+            Self::Arbiter(arbiter) => _ = arbiter.spawn(future),
+            Self::Current => _ = actix::spawn(future),
+        }
+        // What is dropped with its arbiter does not send.
+        is_done.await.ok()
+    }
+
     /// Starts an actor here.
     ///
     /// # Panics

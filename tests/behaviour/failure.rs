@@ -654,6 +654,44 @@ fn what_a_dead_queue_had_not_handed_out_becomes_dead_letters() {
     assert_eq!(buried(&letters(&dir)), [5, 6, 7, 8, 9, 10, 11]);
 }
 
+/// What its workers are writing has until the deadline. Red when any of it is neither in the store nor a dead letter, though
+/// nothing keeps it from being one.
+#[test]
+fn what_a_dead_coordinator_left_behind_becomes_dead_letters() {
+    for (is_here, hangs) in [(false, false), (false, true), (true, false), (true, true)] {
+        let context = format!("on this arbiter: {is_here}, the store hangs: {hangs}");
+        let dir = tempfile::tempdir().unwrap();
+        let sink = MemorySink::<Tick>::new();
+        sink.hold();
+        let run = async |store: MarketDataStore, handle: WriteHandle<Tick>| {
+            (0..50).for_each(|id| handle.try_submit(tick(format!("K{}", id % 7), id)).unwrap());
+            within(PATIENCE, sink.wait_held(3)).await;
+            handle.kill(Victim::Coordinator);
+            within(PATIENCE, store.stopped()).await;
+            if !hangs {
+                sink.release();
+            }
+            let deadline = if hangs { Duration::from_millis(100) } else { PATIENCE };
+            let report = within(PATIENCE, store.shutdown(deadline)).await;
+            adds_up(&report);
+            assert_eq!((report.submitted(), report.unsettled()), (50, 0), "{context}: {report:?}");
+            assert_eq!(report.stored() == 0, hangs, "{context}: {report:?}");
+            let there: BTreeSet<u64> = buried(&letters(&dir)).into_iter().chain(ids(&sink.records())).collect();
+            assert!(there.into_iter().eq(0..50), "{context}");
+        };
+        let own = coordinator_settings(100, 3, 4);
+        if is_here {
+            actix::System::new().block_on(async {
+                let (store, handle, _) = start_here(sink.clone(), own, settings(&dir)).await;
+                run(store, handle).await;
+            });
+        } else {
+            let (store, handle) = spawn(sink.clone(), own, settings(&dir));
+            block_on(run(store, handle));
+        }
+    }
+}
+
 fn letters(dir: &TempDir) -> PathBuf {
     dir.path().join("letters")
 }

@@ -62,6 +62,8 @@ mod sqlite;
 mod store;
 #[cfg(feature = "testing")]
 mod support;
+#[cfg(all(target_os = "linux", feature = "sqlite"))]
+mod syncs;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod webhooks;
 #[cfg(all(feature = "cli", feature = "sqlite", feature = "testing", feature = "webhooks"))]

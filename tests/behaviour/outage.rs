@@ -16,6 +16,8 @@ use crate::mds::{
     Running, SP500, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows, run, stderr,
     stored, summary,
 };
+#[cfg(target_os = "linux")]
+use crate::syncs;
 
 const SP500_ARGS: [&str; 6] = ["--symbol", "SPX", "--timeframe", "1d", "--json", SP500];
 
@@ -239,6 +241,22 @@ fn a_store_that_refuses_every_record_is_no_outage() {
     let summary = summary(&output);
     assert_eq!((output.status.code(), books(&summary)), (Some(65), [1_000, 0, 1_000, 0]), "{}", stderr(&output));
     assert!(summary["seconds"].as_f64().unwrap() > 1.1, "too quick to show anything: {summary}");
+}
+
+// Red if what is given up because the store is away gets no more time for its dead letters than at a deadline that
+// somebody waits for: a disk that takes its time is likely in just this outage.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_given_up_becomes_dead_letters_though_their_disk_is_slow() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let args = [&SP500_ARGS[..], &["--give-up-after", "0.3"]].concat();
+    let mut command = hasty(ingest(dir.path(), &args));
+    let output = command.env("LD_PRELOAD", syncs::library(dir.path())).env(syncs::SECONDS, "3").output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    assert_eq!(books(&summary(&output)), [5031, 0, 5031, 0]);
+    assert_eq!(buried(dir.path()), first_of_sp500(5031));
 }
 
 // Red if records are called dead letters that could not be written as such, or the exit says that they are safe.

@@ -14,6 +14,9 @@ use market_data_store::{
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
+use crate::syncs;
+
 fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bars.db");
@@ -303,34 +306,13 @@ fn an_error_while_committing_acknowledges_nothing() {
     assert_eq!(symbols, ["SMALL"; 12]);
 }
 
-/// Makes syncs fail for as long as a file is there: preloaded into a process in place of the system's own.
-#[cfg(target_os = "linux")]
-const SYNCS_FAIL: &str = r#"
-#include <errno.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-static int try(long call, int fd) {
-    const char *flag = getenv("MDS_TEST_SYNCS_FAIL");
-    if (flag && access(flag, F_OK) == 0) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(call, fd);
-}
-
-int fsync(int fd) { return try(SYS_fsync, fd); }
-int fdatasync(int fd) { return try(SYS_fdatasync, fd); }
-"#;
-
 // Sabotage: acknowledge before COMMIT, or turn `synchronous` down: batches are acknowledged that the disk refused. Keep
 // the connection after it, or count it as permanent: red.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_sync_that_fails_acknowledges_nothing_of_its_group() {
     const CHILD: &str = "MDS_TEST_SYNCS_FILE";
-    const FLAG: &str = "MDS_TEST_SYNCS_FAIL";
+    const FLAG: &str = syncs::FAIL;
     let bars = |symbol: &str| vec![bar(symbol, 1, 1.0), bar(symbol, 2, 1.0)];
     if let Some(path) = std::env::var_os(CHILD) {
         let flag = PathBuf::from(std::env::var_os(FLAG).unwrap());
@@ -353,15 +335,11 @@ fn a_sync_that_fails_acknowledges_nothing_of_its_group() {
         return;
     }
     let (dir, path) = place();
-    let (source, library) = (dir.path().join("syncs.c"), dir.path().join("syncs.so"));
-    fs::write(&source, SYNCS_FAIL).unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
-    assert!(built.unwrap().success(), "the compiler that builds SQLite");
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["sqlite::a_sync_that_fails_acknowledges_nothing_of_its_group", "--exact", "--nocapture"])
         .env(CHILD, &path)
         .env(FLAG, dir.path().join("syncs_fail"))
-        .env("LD_PRELOAD", &library)
+        .env("LD_PRELOAD", syncs::library(dir.path()))
         .output()
         .unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));

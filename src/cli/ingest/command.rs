@@ -24,7 +24,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    Coordinator, MarketDataStore, StartError, StopReason,
+    Coordinator, DrainReport, MarketDataStore, StartError, StopReason,
     chain::Chain,
     cli::{
         Exit, complain,
@@ -243,11 +243,12 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
     };
 
     let (mut exit, settled) = match (&end, &live) {
-        (End::Stopped(exit), Some(live)) => (*exit, live.end(true, deadline).await),
+        (End::Stopped(exit), Some(live)) => (*exit, live.end(live.store.shutdown(deadline), deadline).await),
         (End::Stopped(exit), None) => (*exit, Settled::default()),
-        (End::Read(_), Some(live)) => (Exit::Done, live.end(false, deadline).await),
-        (End::GaveUp(_), Some(live)) => (Exit::Unavailable, live.end(true, Duration::ZERO).await),
-        (End::Broken(_), Some(live)) => (Exit::Internal, live.end(true, deadline).await),
+        (End::Read(_), Some(live)) => (Exit::Done, live.end(live.store.finish(deadline), deadline).await),
+        // Nobody is in a hurry: what was waited for so long may take its time to become dead letters.
+        (End::GaveUp(_), Some(live)) => (Exit::Unavailable, live.end(live.store.give_up(deadline), deadline).await),
+        (End::Broken(_), Some(live)) => (Exit::Internal, live.end(live.store.shutdown(deadline), deadline).await),
         (End::Broken(_) | End::GaveUp(_), None) => (Exit::Internal, Settled::default()),
         (End::Read(_), None) => (Exit::Done, Settled::default()),
     };
@@ -294,13 +295,9 @@ impl Live {
         Ok(Self { store, handle, sink, feedback, levels })
     }
 
-    /// Ends the store; `announce` says whether producers are told to stop.
-    async fn end(&self, announce: bool, deadline: Duration) -> Settled {
-        let ended = async {
-            let report = if announce { self.store.shutdown(deadline).await } else { self.store.finish(deadline).await };
-            report.coordinators.first().map(Settled::from)
-        };
-        match timeout(deadline + LAST_LETTERS, ended).await {
+    /// Waits for the end of the store, for little more than it has.
+    async fn end(&self, end: impl Future<Output = DrainReport>, deadline: Duration) -> Settled {
+        match timeout(deadline + LAST_LETTERS, end).await.map(|report| report.coordinators.first().map(Settled::from)) {
             Ok(Some(settled)) => settled,
             // The coordinator hangs with its sink. Its buffer still knows what became of every record.
             _ => Settled::from(&self.handle.reporter()()),

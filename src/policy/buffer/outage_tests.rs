@@ -229,3 +229,55 @@ fn what_opens_the_circuit_again_is_probed_before_what_came_later() {
     let again = probe(&mut buffer, &mut now);
     assert_eq!(again.records[again.range], [0]);
 }
+
+/// Its worker buries the last record when the circuit opens. Red when it stays open: nothing is left that could be a probe,
+/// and producers that wait for it to close would wait for ever.
+#[test]
+fn a_circuit_closes_when_nothing_is_left_to_ask_the_store_with() {
+    let (mut buffer, [buried, other]) = buffer(BreakerConfig::default());
+    assert!(matches!(buffer.isolate(buried, true), Some(Isolated::Alone { .. })));
+    buffer.settle_stored(other, at(1)).expect("it is out");
+    buffer.open_circuit(at(2));
+    assert_eq!(buffer.snapshot(at(2)).circuit, CircuitState::Open);
+    buffer.settle_dead_lettered(buried, at(3)).expect("it is out");
+    assert_eq!(buffer.snapshot(at(3)).circuit, CircuitState::Closed);
+    assert!(matches!(buffer.news()[..], [News::CircuitOpened { .. }, News::CircuitClosed { .. }]));
+}
+
+/// The halves of a probe that failed, of which the second failed once more as one and asked for time. Red when it is the
+/// next one all the same, or when nothing is for as long as it rests.
+#[test]
+fn what_the_store_asked_to_be_left_alone_with_is_no_probe_meanwhile() {
+    let (mut buffer, mut now) = (one_that_is_out(1, 100), at(1));
+    buffer.offer(now, 0, 1).expect("there is room");
+    assert_eq!(fails(&mut buffer, &mut now), Verdict::Parked);
+    let first = probe(&mut buffer, &mut now);
+    assert_eq!(buffer.write_failed(first.id, now, now, None), Verdict::Parked);
+    // Fresh first: the second record has not been one yet.
+    let second = probe(&mut buffer, &mut now);
+    assert_eq!((first.records[first.range.clone()][0], second.records[second.range.clone()][0]), (0, 1));
+    let rest = Duration::from_secs(60);
+    assert_eq!(buffer.write_failed(second.id, now, now, Some(rest)), Verdict::Parked);
+    let rested = now + rest;
+    // The store answers somebody meanwhile and is away again, so the next probe is due before it has rested.
+    buffer.hurry();
+    buffer.partitions[0].segments_mut().last().expect("it is parked").rests_until = rested;
+    for _ in 0..3 {
+        let again = probe(&mut buffer, &mut now);
+        assert!(now < rested);
+        assert_eq!(again.records[again.range.clone()][0], 0, "the other rests");
+        assert_eq!(buffer.write_failed(again.id, now, now, None), Verdict::Parked);
+    }
+    now = rested;
+    let second = probe(&mut buffer, &mut now);
+    assert_eq!(second.records[second.range.clone()][0], 1);
+    assert_eq!(buffer.write_failed(second.id, now, now, None), Verdict::Parked);
+
+    // If it goes first, all behind it rests too, and the next look is when it has rested.
+    let rested = now + rest;
+    buffer.partitions[0].segments_mut().next().expect("it is parked").rests_until = rested;
+    assert!(buffer.ask(0, now).is_none());
+    assert_eq!(buffer.next_deadline(), Some(rested));
+    assert!(buffer.hand_out(rested - at(1)).is_empty());
+    assert_eq!(buffer.hand_out(rested).len(), 1);
+}
