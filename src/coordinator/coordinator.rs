@@ -313,6 +313,7 @@ impl<T: Record> WriteCoordinator<T> {
 
     fn health(&self) -> Health {
         Health {
+            bus_alive: self.publisher.as_ref().is_some_and(Publisher::reaches_its_bus),
             level: self.pressure.level(),
             reason: self.pressure.reason(),
             causes: self.pressure.causes(),

@@ -13,6 +13,9 @@ pub struct Health {
     pub coordinator_id: Arc<str>,
     /// Whether the coordinator's actor answered. If not, it has come to its end.
     pub alive: bool,
+    /// Whether level changes reach the feedback bus. If not, the bus has died, or the coordinator itself: in the first case
+    /// records are written on, but nobody hears of levels.
+    pub bus_alive: bool,
     /// Whether records go in and out.
     pub state: BufferState,
     /// The present level.
@@ -65,6 +68,7 @@ impl Health {
         Self {
             coordinator_id: Arc::clone(id),
             alive: true,
+            bus_alive: true,
             state: buffer.state,
             level: buffer.level,
             reason: Reason::Started,
@@ -88,7 +92,8 @@ impl Health {
 
     /// The health of a coordinator whose actor is gone: nothing is written any more.
     pub(super) fn without_coordinator(id: &Arc<str>, buffer: BufferSnapshot) -> Self {
-        Self { alive: false, level: Level::Hard, reason: Reason::Draining, ..Self::of_buffer(id, buffer) }
+        let (level, reason) = (Level::Hard, Reason::Draining);
+        Self { alive: false, bus_alive: false, level, reason, ..Self::of_buffer(id, buffer) }
     }
 }
 
@@ -162,6 +167,7 @@ mod tests {
             "coordinator_id": "bars",
             "alive": true,
             "state": "draining",
+            "bus_alive": true,
             "level": "soft",
             "reason": "started",
             "causes": ["circuit_open", "queue_high"],

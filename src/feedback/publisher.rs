@@ -42,6 +42,11 @@ impl Publisher {
         Self { shared: Arc::new(Shared { outbox: Mutex::new(Outbox::new(Self::BOUND)), bus, barriers }) }
     }
 
+    /// Returns whether the bus is there: what is published to one that is gone goes nowhere.
+    pub fn reaches_its_bus(&self) -> bool {
+        self.shared.bus.connected()
+    }
+
     /// Hands an event to the bus, from any thread.
     pub fn publish(&self, event: FeedbackEvent) {
         let key = CoordinatorKey::of(&event);
