@@ -684,6 +684,43 @@ async fn a_worker_that_dies_again_and_again_opens_the_circuit() {
     }
 }
 
+/// Red when a death is counted for longer than ten seconds, when one is forgotten sooner, or when the fifth within them
+/// does not open the circuit.
+#[actix::test]
+async fn only_deaths_of_one_time_open_the_circuit() {
+    tokio::time::pause();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let (store, handle, events) = start_here(sink.clone(), coordinator_settings(100, 1, 5), settings(&dir)).await;
+    sink.hold();
+    (0..20).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
+    // Four at once, one when they are over and done with, and four more: the last five are within eight seconds.
+    let waits = [0, 0, 0, 0, 11, 2, 2, 2, 2].map(Duration::from_secs);
+    for (death, wait) in (1..).zip(waits) {
+        within(PATIENCE, sink.wait_held(1)).await;
+        assert_eq!(sink.writes(), death);
+        tokio::time::sleep(wait).await;
+        handle.kill(Victim::Worker(0));
+        if death < waits.len() {
+            within(PATIENCE, sink.wait_writes(death + 1)).await;
+            let health = caught_up_here(&handle, &store).await;
+            assert_eq!(health.circuit, CircuitState::Closed, "after {death} deaths");
+        }
+    }
+    within(PATIENCE, sink.wait_until(|counts| counts.held == 0)).await;
+    let open = Instant::now();
+    within(PATIENCE, sink.wait_held(1)).await;
+    assert_about(open.elapsed(), HALF_OPEN_AFTER);
+    sink.release();
+    flush(&handle).await;
+    assert!(sink.records().iter().map(|record| record.id).eq(0..20), "in order, each once");
+    caught_up_here(&handle, &store).await;
+    let expected =
+        [(Level::Ok, Reason::Started), (Level::Hard, Reason::CircuitOpen), (Level::Ok, Reason::CircuitClosed)];
+    assert_eq!(told(&events), expected);
+    assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+}
+
 /// Whom a round of the next test ends, and what has to be seen of it.
 #[derive(Clone, Copy, Debug)]
 enum Dies {
