@@ -295,7 +295,7 @@ fn what_is_damaged_is_named_by_its_line_and_its_neighbours_are_replayed() {
         let _ = fs::remove_file(path.with_extension("settled"));
     }
     println!("{named} places in {rounds} rounds; {silent} cuts that nobody can see");
-    assert!(named > rounds / 2 && silent > 2);
+    assert!(named > rounds / 2 && silent >= 3);
 }
 
 // Sabotage: trust a journal's line without its checksum: an entry that was never stored is settled.
