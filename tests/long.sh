@@ -20,6 +20,7 @@ export MDS_TEST_KILLS=200               # SIGKILLs
 export MDS_TEST_LOCKS=20                # locks of another process under load
 export MDS_TEST_MEMORY_MB=1000          # megabytes of bars on a pipe
 export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
+export MDS_TEST_ORDER_SQLITE=100000     # the same, into a database file
 export MDS_TEST_OUTAGES=20              # outages under load
 export MDS_TEST_OUTAGE_MS=3000          # how long each of them lasts, in milliseconds
 export MDS_TEST_POISON_POSITIONS=500    # places of one bad record in a batch of 500
