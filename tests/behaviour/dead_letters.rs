@@ -772,9 +772,140 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
 
 #[cfg(feature = "testing")]
 mod in_a_store {
-    use market_data_store::{Coordinator, MarketDataStore, Settings, SinkError, sink::MemorySink};
+    use market_data_store::{Coordinator, MarketDataStore, Settings, SinkError, WriteHandle, sink::MemorySink};
 
     use super::*;
+    use crate::support::{PATIENCE, coordinator_settings, within};
+
+    /// The real target, and what a replay has done with it.
+    struct Watched {
+        handle: WriteHandle<Note>,
+        /// What the level was when it was looked at last, and how often it was above Ok.
+        level: Mutex<Level>,
+        above: AtomicUsize,
+        written: AtomicUsize,
+        flushed: AtomicUsize,
+    }
+
+    impl Watched {
+        fn new(handle: WriteHandle<Note>) -> Self {
+            let [above, written, flushed] = [const { AtomicUsize::new(0) }; 3];
+            Self { handle, level: Mutex::new(Level::Ok), above, written, flushed }
+        }
+    }
+
+    impl ReplayTarget<Note> for Watched {
+        fn level(&self) -> Level {
+            let level = self.handle.level();
+            *self.level.lock().unwrap() = level;
+            self.above.fetch_add(usize::from(level != Level::Ok), Ordering::SeqCst);
+            level
+        }
+
+        fn ended(&self) -> Option<String> {
+            self.handle.ended()
+        }
+
+        async fn write(
+            &self,
+            note: Note,
+        ) -> Result<impl Future<Output = Option<Outcome>> + Send + 'static, NotAccepted> {
+            assert_eq!(*self.level.lock().unwrap(), Level::Ok, "it writes above Ok");
+            let accepted = ReplayTarget::write(&self.handle, note).await?;
+            self.written.fetch_add(1, Ordering::SeqCst);
+            // By then the level is what it has to be with this record in the queue.
+            self.handle.health().await;
+            Ok(accepted)
+        }
+
+        async fn flush(&self) {
+            let mut flush = std::pin::pin!(self.handle.flush());
+            let flushed = futures::poll!(&mut flush).is_ready();
+            // From here on it waits for what was accepted so far, and for nothing that comes later.
+            self.flushed.fetch_add(1, Ordering::SeqCst);
+            if !flushed {
+                let _ = flush.await;
+            }
+        }
+    }
+
+    struct ReleaseOnDrop<'a>(&'a MemorySink<Note>);
+
+    impl Drop for ReleaseOnDrop<'_> {
+        fn drop(&mut self) {
+            self.0.release();
+        }
+    }
+
+    fn reaches(count: &AtomicUsize, least: usize) {
+        let begun = std::time::Instant::now();
+        while count.load(Ordering::SeqCst) < least {
+            assert!(begun.elapsed() < PATIENCE, "{count:?} of {least}");
+            thread::yield_now();
+        }
+    }
+
+    // Sabotage: go on above Ok, settle what is under way and then go on, end there, or never look again: red.
+    #[test]
+    fn a_replay_pauses_while_its_store_is_above_ok_by_itself_or_by_a_producer_and_goes_on() {
+        const ENTRIES: usize = 400;
+        const BESIDE: usize = 100;
+        let dir = tempfile::tempdir().unwrap();
+        let sink = MemorySink::<Note>::new();
+        let mut settings = Settings::default();
+        settings.dlq_path = dir.path().join("dead");
+        keep(&settings.dlq_path, 0..ENTRIES);
+        let mut own = coordinator_settings(200, 1, 5).flush_interval(Duration::from_millis(5));
+        (own.low_watermark, own.high_watermark) = (Some(10), Some(20));
+        let coordinator = Coordinator::new(sink.clone()).settings(own);
+        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+        let handle: WriteHandle<Note> = store.coordinator().unwrap();
+        let target = Watched::new(handle.clone());
+        let letters = store.dead_letters();
+        sink.hold();
+        sink.delay(Duration::from_millis(1));
+        let store_until = |least: usize| {
+            while sink.stored() < least {
+                let before = sink.stored();
+                block_on(within(PATIENCE, sink.wait_held(1)));
+                assert!(sink.release_one());
+                block_on(within(PATIENCE, sink.wait_stored(before + 1)));
+            }
+        };
+        let report = thread::scope(|scope| {
+            let replay = scope.spawn(|| letters.replay(&target, &ReplayOptions::default(), || false).unwrap());
+            // A test that fails leaves nobody waiting for the store.
+            let released = ReleaseOnDrop(&sink);
+            let (mut beside, mut before) = (0, 0);
+            for pause in 1..=3 {
+                // The store takes nothing: the level rises by what the replay writes itself.
+                reaches(&target.flushed, pause);
+                let written = target.written.load(Ordering::SeqCst);
+                assert!(written > before && written <= before + 30, "pause {pause} at {written}, after {before}");
+                assert_ne!(handle.level(), Level::Ok);
+                before = written;
+                // Of that all is stored, but a producer has filled the queue behind it.
+                let more = ENTRIES + beside..ENTRIES + beside + BESIDE;
+                block_on(within(PATIENCE, handle.submit_many(more.map(note)))).unwrap();
+                store_until(written + beside);
+                beside += BESIDE;
+                reaches(&target.above, target.above.load(Ordering::SeqCst) + 4);
+                assert_ne!(handle.level(), Level::Ok);
+                assert_eq!(target.written.load(Ordering::SeqCst), written);
+                // When that is stored too, it goes on.
+                store_until(written + beside);
+                reaches(&target.written, written + 1);
+            }
+            drop(released);
+            replay.join().unwrap()
+        });
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!((report.stored, files(letters.dir()).len()), (ENTRIES as u64, 0));
+        let stored: BTreeSet<_> = sink.records().into_iter().collect();
+        assert_eq!(stored, (0..ENTRIES + 3 * BESIDE).map(note).collect());
+        assert_eq!(sink.stored(), stored.len(), "each once");
+        assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
+    }
 
     // Sabotage: give the coordinator other dead letters than the replay: the count stays 0.
     #[actix::test]

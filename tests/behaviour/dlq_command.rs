@@ -487,6 +487,29 @@ fn a_replay_that_leaves_a_file_in_use_alone_says_that_something_is_left() {
     assert_eq!(stored(dir.path()).len(), 2);
 }
 
+// Sabotage: take the level that it raises itself for the end, or wait for it without settling what is under way where time
+// alone hands nothing out: red.
+#[test]
+fn a_replay_whose_own_writes_raise_the_level_waits_and_stores_everything() {
+    const ENTRIES: i64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), (0..ENTRIES).map(|n| bar(["ES", "NQ", "CL"][n as usize % 3], n)));
+    let mut command = dlq(dir.path(), &["replay", "--json"]);
+    command.env("MDS_LOG", "debug").env("MDS_COORDINATOR_CAPACITY", "8").env("MDS_COORDINATOR_BATCH_SIZE", "8");
+    command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "1h");
+    let mut running = Running::start(command);
+    eventually("it ends", || running.child.try_wait().unwrap().is_some());
+    let mut out = String::new();
+    running.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    let log: Vec<_> = running.log.iter().collect();
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let code = running.child.wait().unwrap().code();
+    assert_eq!((code, report["stored"].as_i64()), (Some(0), Some(ENTRIES)), "{log:#?}");
+    let told = |level: &str| log.iter().filter(|line| line.contains(&format!("level=\"{level}\""))).count();
+    assert!(told("hard") > 1 && told("ok") > 1, "{log:#?}");
+    assert_eq!((stored(dir.path()).len() as i64, files(dir.path())), (ENTRIES, 0));
+}
+
 // Sabotage: let the replay take a file that an ingest writes, pass over one in silence, or end without a look at the others:
 // red. The ingests are fed by pipes that stay open, so every replay here runs beside both of them.
 #[test]
