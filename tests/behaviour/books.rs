@@ -8,15 +8,22 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::executor::block_on;
+#[cfg(feature = "sqlite")]
 use market_data_store::{
-    Batch, Coordinator, MarketDataStore, Record, Sink, SinkError, WriteHandle, policy::Overflow,
+    Bar, Timeframe, Timestamp,
+    sink::{SqliteOptions, SqliteSink},
+};
+use market_data_store::{
+    Batch, Coordinator, MarketDataStore, Record, Sink, SinkError, WriteHandle, coordinator::Victim, policy::Overflow,
     settings::CoordinatorSettings,
 };
 use parking_lot::Mutex;
+#[cfg(feature = "sqlite")]
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::support::{PATIENCE, Tick, buried, coordinator_settings, settings, size_of_test, within};
@@ -134,13 +141,55 @@ impl Record for Update {
     }
 }
 
-/// Keeps the last version of each key, counts how often an older one came later, fails, and kills workers.
+/// Keeps the last version of each key, and counts how often an older one came later. It can be cut off before and after.
 #[derive(Clone, Default)]
 struct Versions {
     last: Arc<Mutex<HashMap<u32, u64>>>,
     inversions: Arc<AtomicUsize>,
+}
+
+/// What a store takes its time for, so that most who are killed are killed in the middle of a write.
+async fn take_time() {
+    match fastrand::u8(..8) {
+        0 => tokio::time::sleep(Duration::from_millis(1)).await,
+        _ => tokio::task::yield_now().await,
+    }
+}
+
+impl Sink<Update> for Versions {
+    async fn write(&self, batch: &Batch<Update>) -> Result<(), SinkError> {
+        take_time().await;
+        {
+            let mut last = self.last.lock();
+            for update in batch.iter() {
+                let before = last.insert(update.key, update.version);
+                if before.is_some_and(|before| before > update.version) {
+                    self.inversions.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        take_time().await;
+        Ok(())
+    }
+}
+
+/// Fails, kills the worker that writes, and sees who is killed by others.
+#[derive(Clone)]
+struct Rough<S> {
+    sink: S,
+    stored: Arc<AtomicUsize>,
     failed: Arc<AtomicUsize>,
     killed: Arc<AtomicUsize>,
+    cut_off: Arc<AtomicUsize>,
+    /// Batches that hold a key twice.
+    crowded: Arc<AtomicUsize>,
+}
+
+impl<S> Rough<S> {
+    fn new(sink: S) -> Self {
+        let [stored, failed, killed, cut_off, crowded] = std::array::from_fn(|_| Arc::default());
+        Self { sink, stored, failed, killed, cut_off, crowded }
+    }
 }
 
 /// Panics when it is dropped: as the payload of a panic it takes the worker with it that catches it.
@@ -152,65 +201,151 @@ impl Drop for Deadly {
     }
 }
 
-impl Sink<Update> for Versions {
-    async fn write(&self, batch: &Batch<Update>) -> Result<(), SinkError> {
+/// Counts a write that does not come to its end.
+struct CutOff<'a>(&'a AtomicUsize);
+
+impl Drop for CutOff<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<T: Record, S: Sink<T>> Sink<T> for Rough<S> {
+    async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         if fastrand::u8(..10) == 0 {
             self.failed.fetch_add(1, Ordering::Relaxed);
             return Err(SinkError::transient("busy"));
         }
-        if fastrand::u16(..400) == 0 {
+        if fastrand::u16(..100) == 0 {
             self.killed.fetch_add(1, Ordering::Relaxed);
             std::panic::panic_any(Deadly);
         }
-        tokio::task::yield_now().await;
-        let mut last = self.last.lock();
-        for update in batch.iter() {
-            let before = last.insert(update.key, update.version);
-            if before.is_some_and(|before| before > update.version) {
-                self.inversions.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        Ok(())
+        let keys: HashSet<_> = batch.iter().map(Record::key).collect();
+        self.crowded.fetch_add(usize::from(keys.len() < batch.len()), Ordering::Relaxed);
+        let cut_off = CutOff(&self.cut_off);
+        let written = self.sink.write(batch).await;
+        std::mem::forget(cut_off);
+        self.stored.fetch_add(batch.len(), Ordering::Relaxed);
+        written
     }
 }
 
-/// Submits updates of 1,000 keys and returns what the sink saw; `by_key` keeps the updates of a key in one partition.
-fn run_updates(updates: u64, by_key: bool) -> Versions {
-    let sink = Versions::default();
+/// How long a whole run may take, with all the waits for workers that are replaced.
+const LONG: Duration = Duration::from_secs(300);
+const KEYS: u64 = 1_000;
+const WORKERS: usize = 4;
+/// The keys are updated in turn, and a batch holds almost a turn of its partition: none twice, so that a batch that is written
+/// once more inverts nothing, and most of those that the next one holds, so that two batches cannot change places unseen.
+const BATCH: usize = 200;
+
+/// Submits updates to a sink, at the fastest, and kills a worker in the middle of a write at so many random moments.
+fn run_updates<T: Record, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: usize) -> Rough<S> {
+    let sink = Rough::new(sink);
     let mut settings = settings();
     settings.retry.initial_backoff = Duration::from_millis(1);
     settings.retry.max_backoff = Duration::from_millis(3);
     settings.circuit.failure_threshold = NonZeroU32::new(3);
     settings.circuit.half_open_after = Duration::from_millis(2);
-    let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(2_000, 4, 50));
+    let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(2_000, WORKERS, BATCH));
     let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
-    let handle: WriteHandle<Update> = store.coordinator().unwrap();
-    let updates = (0..updates).map(|version| {
-        let key = (version % 1_000) as u32;
-        let partition = if by_key { key.to_string() } else { version.to_string() };
-        Update { key, partition, version }
+    let handle: WriteHandle<T> = store.coordinator().unwrap();
+    // Behind so many updates; not behind the last ones, for then there may be nobody left to be killed.
+    let mut moments: Vec<_> = (0..deaths).map(|_| fastrand::usize(..updates.len() * 4 / 5)).collect();
+    moments.sort_unstable();
+    thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            for moment in moments {
+                while sink.stored.load(Ordering::Relaxed) < moment {
+                    thread::sleep(Duration::from_micros(fastrand::u64(..1_000)));
+                }
+                let (begun, before) = (Instant::now(), sink.cut_off.load(Ordering::Relaxed));
+                while sink.cut_off.load(Ordering::Relaxed) == before {
+                    let stored = sink.stored.load(Ordering::Relaxed);
+                    handle.kill(Victim::Worker(fastrand::usize(..WORKERS)));
+                    // Whom it met may have been between two writes. Then there is time to write before the next is met.
+                    let goes_on = || sink.stored.load(Ordering::Relaxed) > stored + 500;
+                    while sink.cut_off.load(Ordering::Relaxed) == before && !goes_on() {
+                        assert!(begun.elapsed() < PATIENCE, "nobody dies");
+                        thread::sleep(Duration::from_micros(100));
+                    }
+                }
+            }
+        });
+        block_on(async {
+            within(LONG, handle.submit_many(updates)).await.unwrap();
+            within(LONG, handle.flush()).await.unwrap();
+        });
+        killer.join().unwrap();
     });
-    block_on(async {
-        within(PATIENCE, handle.submit_many(updates)).await.unwrap();
-        within(PATIENCE, handle.flush()).await.unwrap();
-        assert!(within(PATIENCE, store.shutdown(PATIENCE)).await.is_complete());
-    });
+    assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
+    let [failed, killed, cut_off] =
+        [&sink.failed, &sink.killed, &sink.cut_off].map(|count| count.load(Ordering::Relaxed));
+    println!("{failed} writes failed, {killed} killed their worker, {cut_off} were cut off by its death");
+    assert!(failed > 0 && cut_off >= deaths, "{failed} writes failed, {cut_off} were cut off");
     sink
+}
+
+/// How many workers are killed while so many updates are written.
+fn deaths(updates: u64) -> usize {
+    (updates / 10_000).max(10) as usize
 }
 
 /// Red when a retry, a probe, a half of a batch or the lease of a dead worker overtakes a later update of its key. The
 /// control shows that the test would see it.
 #[test]
 fn updates_of_one_key_never_overtake_each_other() {
-    let updates = size_of_test("MDS_TEST_ORDER", 200_000) as u64;
-    let sink = run_updates(updates, true);
-    let (failed, killed) = (sink.failed.load(Ordering::Relaxed), sink.killed.load(Ordering::Relaxed));
-    assert!(failed > 0 && killed > 0, "{failed} writes failed and {killed} workers died");
-    assert_eq!(sink.inversions.load(Ordering::Relaxed), 0);
-    let last = sink.last.lock();
-    assert_eq!(last.len(), 1_000);
-    assert!(last.iter().all(|(&key, &version)| version == updates - 1_000 + u64::from(key)));
+    let count = size_of_test("MDS_TEST_ORDER", 200_000) as u64;
+    let updates = |by_key: bool| {
+        let update = |version: u64| {
+            let key = (version % KEYS) as u32;
+            Update { key, partition: if by_key { key.to_string() } else { version.to_string() }, version }
+        };
+        (0..count).map(update).collect::<Vec<_>>()
+    };
+    let sink = run_updates(Versions::default(), updates(true), deaths(count));
+    assert!(sink.killed.load(Ordering::Relaxed) > 0, "no worker died of its write");
+    assert_eq!(sink.crowded.load(Ordering::Relaxed), 0, "batches that hold a key twice");
+    assert_eq!(sink.sink.inversions.load(Ordering::Relaxed), 0);
+    let last = sink.sink.last.lock();
+    assert_eq!(last.len() as u64, KEYS);
+    assert!(last.iter().all(|(&key, &version)| version == count - KEYS + u64::from(key)));
 
-    let control = run_updates(updates, false);
-    assert!(control.inversions.load(Ordering::Relaxed) > 0, "partitions were ignored, and nothing was out of order?");
+    let control = run_updates(Versions::default(), updates(false), deaths(count));
+    assert!(
+        control.sink.inversions.load(Ordering::Relaxed) > 0,
+        "partitions were ignored, and nothing was out of order?"
+    );
+}
+
+/// The same in a database file, which may go on with a write whose worker died, and commit it. The table itself counts what
+/// is older than what it takes the place of; that it would is seen at the end.
+#[cfg(feature = "sqlite")]
+#[test]
+fn updates_of_one_key_never_overtake_each_other_in_a_database() {
+    let count = size_of_test("MDS_TEST_ORDER_SQLITE", 40_000) as u64;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bars.db");
+    let sink = SqliteSink::open(SqliteOptions::new(&path)).unwrap();
+    let update = |version: u64| {
+        let bar = Bar::new(format!("K{}", version % KEYS), Timeframe::MINUTE, Timestamp::from_micros(60_000_000));
+        bar.ohlc(1.0, 1.0, 1.0, 1.0).volume(version as f64)
+    };
+    block_on(sink.write(&Batch::from(vec![update(0)]))).unwrap();
+    let database = Connection::open(&path).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
+    let trigger = "CREATE TABLE inversions (volume REAL);
+                   CREATE TRIGGER inverted BEFORE UPDATE ON bars WHEN old.volume > new.volume
+                   BEGIN INSERT INTO inversions VALUES (new.volume); END";
+    database.execute_batch(trigger).unwrap();
+    let number = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+
+    let rough = run_updates(sink.clone(), (0..count).map(update).collect(), deaths(count));
+    assert_eq!(rough.crowded.load(Ordering::Relaxed), 0, "batches that hold a key twice");
+    assert_eq!(number("SELECT count(*) FROM inversions"), 0);
+    assert_eq!(number("SELECT count(*) FROM bars") as u64, KEYS);
+    let last = "SELECT count(*) FROM bars WHERE volume = CAST(substr(symbol, 2) AS INTEGER) + ";
+    assert_eq!(number(&format!("{last}{}", count - KEYS)) as u64, KEYS);
+    block_on(rough.sink.write(&Batch::from(vec![update(0)]))).unwrap();
+    assert_eq!(number("SELECT count(*) FROM inversions"), 1, "an older one was not seen");
+    block_on(sink.close());
 }

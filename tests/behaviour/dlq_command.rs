@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::Read,
+    ops::Range,
     path::Path,
     process::{Command, Output, Stdio},
     thread,
@@ -17,7 +18,7 @@ use rand::Rng;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::mds::{in_dir, mds, stderr, stdout};
+use crate::mds::{Running, count, eventually, in_dir, mds, stderr, stdout};
 
 /// The size of a test: the variable, or a default that a check before every merge can afford.
 fn size(variable: &str, default: usize) -> usize {
@@ -486,37 +487,89 @@ fn a_replay_that_leaves_a_file_in_use_alone_says_that_something_is_left() {
     assert_eq!(stored(dir.path()).len(), 2);
 }
 
-// Sabotage: let the replay take a file that an ingest writes, or settle by the content of a file and not by id: red.
+// Sabotage: take the level that it raises itself for the end, or wait for it without settling what is under way where time
+// alone hands nothing out: red.
+#[test]
+fn a_replay_whose_own_writes_raise_the_level_waits_and_stores_everything() {
+    const ENTRIES: i64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), (0..ENTRIES).map(|n| bar(["ES", "NQ", "CL"][n as usize % 3], n)));
+    let mut command = dlq(dir.path(), &["replay", "--json"]);
+    command.env("MDS_LOG", "debug").env("MDS_COORDINATOR_CAPACITY", "8").env("MDS_COORDINATOR_BATCH_SIZE", "8");
+    command.env("MDS_COORDINATOR_FLUSH_INTERVAL", "1h");
+    let mut running = Running::start(command);
+    eventually("it ends", || running.child.try_wait().unwrap().is_some());
+    let mut out = String::new();
+    running.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    let log: Vec<_> = running.log.iter().collect();
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let code = running.child.wait().unwrap().code();
+    assert_eq!((code, report["stored"].as_i64()), (Some(0), Some(ENTRIES)), "{log:#?}");
+    let told = |level: &str| log.iter().filter(|line| line.contains(&format!("level=\"{level}\""))).count();
+    assert!(told("hard") > 1 && told("ok") > 1, "{log:#?}");
+    assert_eq!((stored(dir.path()).len() as i64, files(dir.path())), (ENTRIES, 0));
+}
+
+// Sabotage: let the replay take a file that an ingest writes, pass over one in silence, or end without a look at the others:
+// red. The ingests are fed by pipes that stay open, so every replay here runs beside both of them.
 #[test]
 fn two_ingests_and_a_replay_on_one_directory_lose_nothing() {
-    const EACH: i64 = 60;
+    let each = size("MDS_TEST_INGESTS_BESIDE_REPLAYS", 60) as i64;
+    let rounds = (each / 100).max(6);
     let dir = tempfile::tempdir().unwrap();
     refuse(dir.path());
-    let mut children = Vec::new();
-    for (at, symbol) in ["ONE", "TWO"].into_iter().enumerate() {
-        let path = dir.path().join(format!("{at}.csv"));
-        let from = at as i64 * EACH;
-        fs::write(&path, csv((from..from + EACH).flat_map(|n| [(symbol, n), ("BAD", n)]))).unwrap();
+    // One that every replay is refused.
+    keep(dir.path(), [bar("BAD", 2 * each)]);
+    let mut ingests = ["ONE", "TWO"].map(|symbol| {
         let mut command = mds(dir.path());
-        command.args(["ingest", "--json"]).arg(path).env("MDS_COORDINATOR_BATCH_SIZE", "10").env("MDS_LOG", "error");
-        children.push(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+        command.args(["ingest", "--json", "-"]).env("MDS_LOG", "error");
+        command.env("MDS_COORDINATOR_BATCH_SIZE", "10").env("MDS_COORDINATOR_FLUSH_INTERVAL", "0.005");
+        (symbol, Running::start(command))
+    });
+    // Line by line: each is read, and the second of each two refused, while the next is written.
+    let feed = |at: usize, (symbol, ingest): &mut (&'static str, Running), rows: Range<i64>| {
+        let is_first = rows.start == 0;
+        let text = csv(rows.flat_map(|row| [(*symbol, row), ("BAD", at as i64 * each + row)]));
+        text.split_inclusive('\n').skip(usize::from(!is_first)).for_each(|line| ingest.write(line));
+    };
+    let live = || {
+        let found = dead_letter::list(&dir.path().join("dead_letters")).unwrap().map(Result::unwrap);
+        found.filter(|found| found.live).map(|found| found.file).collect::<BTreeSet<_>>().len()
+    };
+    for (at, ingest) in ingests.iter_mut().enumerate() {
+        feed(at, ingest, 0..1);
     }
-    let (mut running, mut replays) = (true, 0);
-    while running {
-        running = children.iter_mut().any(|child| child.try_wait().unwrap().is_none());
-        let (code, report) = replay(dir.path(), &["--max-replays", "1000"]);
-        assert!([0, 65].contains(&code), "{report}");
-        replays += 1;
+    eventually("both ingests write a file of dead letters", || live() == 2);
+    let mut met = 0;
+    for round in 0..rounds {
+        keep(dir.path(), [bar("KEPT", round)]);
+        let rows = 1 + (each - 1) * round / rounds..1 + (each - 1) * (round + 1) / rounds;
+        let (code, report) = thread::scope(|scope| {
+            for (at, ingest) in ingests.iter_mut().enumerate() {
+                let (feed, rows) = (&feed, rows.clone());
+                scope.spawn(move || feed(at, ingest, rows));
+            }
+            replay(dir.path(), &["--max-replays", "1000"])
+        });
+        assert_eq!(code, 65, "{report}");
+        let settled = [&report["stored"], &report["dead_lettered"]].map(|count| count.as_u64().unwrap());
+        assert!(settled[0] >= 1 && settled[1] >= 1, "beside the ingests nothing was settled: {report}");
+        met += i64::from(report["live"].as_array().unwrap().len() == 2);
+        let ended = ingests.iter_mut().any(|(_, ingest)| ingest.child.try_wait().unwrap().is_some());
+        assert!(!ended, "an ingest ended with its input open");
     }
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
+    // An ingest that has nothing to give up for five seconds lets go of its file: on a machine that stood still meanwhile.
+    assert!(2 * met > rounds, "only {met} of {rounds} replays met both files that an ingest wrote");
+    for (_, mut ingest) in ingests {
+        ingest.stdin.take();
+        let (status, summary) = ingest.end();
+        assert_eq!(status.code(), Some(65), "{summary}");
+        assert_eq!([count(&summary, "stored"), count(&summary, "dead_lettered")], [each as u64; 2]);
     }
-    assert!(replays > 1);
-    let kept = kept(dir.path());
-    assert_eq!(kept, (0..2 * EACH).map(|n| ("BAD".to_owned(), n)).collect());
+    println!("{met} of {rounds} replays met both files");
+    assert_eq!(kept(dir.path()), (0..=2 * each).map(|n| ("BAD".to_owned(), n)).collect());
     allow(dir.path());
     assert_eq!(replay(dir.path(), &["--max-replays", "1000"]).0, 0);
     assert_eq!(listed(dir.path()).len(), 0);
-    assert_eq!(stored(dir.path()).len() as i64, 1 + 4 * EACH);
+    assert_eq!(stored(dir.path()).len() as i64, 1 + 4 * each + 1 + rounds);
 }

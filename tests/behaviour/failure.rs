@@ -248,6 +248,129 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
     assert!(buried(&dir.path().join("letters")).is_empty());
 }
 
+/// Is away but for moments in which it answers a few writes, and counts the writes that failed since the last one that did
+/// not. It decides at the end of a write: on one thread nobody hears of an answer later than of a failure behind it.
+#[derive(Clone, Default)]
+struct Flickers(Arc<parking_lot::Mutex<Flickering>>);
+
+#[derive(Default)]
+struct Flickering {
+    is_away: bool,
+    answers: usize,
+    failed: usize,
+    stored: Vec<u64>,
+}
+
+impl Sink<Tick> for Flickers {
+    async fn write(&self, batch: &Batch<Tick>) -> Result<(), SinkError> {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..4))).await;
+        let mut state = self.0.lock();
+        if state.is_away && state.answers == 0 {
+            state.failed += 1;
+            return Err(SinkError::transient("the store is away"));
+        }
+        state.answers = state.answers.saturating_sub(1);
+        state.failed = 0;
+        state.stored.extend(batch.iter().map(|tick| tick.id));
+        Ok(())
+    }
+}
+
+/// Red when an outage that begins with what the last one left, for the store was back for one to three writes only, takes
+/// more writes to be noticed than there are reasons for, or is probed more often than it may be; when it makes a dead
+/// letter, or loses or repeats a record.
+#[actix::test]
+async fn an_outage_that_begins_with_what_the_last_one_left_is_noticed_all_the_same() {
+    const WORKERS: usize = 4;
+    const THRESHOLD: usize = 5;
+    // With each failure that counts every other worker may have one that does not, for its write was under way already.
+    let counted = THRESHOLD * WORKERS;
+    tokio::time::pause();
+    let series = size_of_test("MDS_TEST_OUTAGES", 10);
+    let (mut at_once, mut with_rest) = (Vec::new(), Vec::new());
+    for attempts in [5, 12] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(&dir);
+        settings.retry.max_attempts = NonZeroU32::new(attempts as u32).unwrap();
+        settings.circuit.failure_threshold = NonZeroU32::new(THRESHOLD as u32);
+        let sink = Flickers::default();
+        let (store, handle, _) = start_here(sink.clone(), coordinator_settings(200, WORKERS, 20), settings).await;
+        let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let producers: Vec<_> = (0..4)
+            .map(|_| {
+                let (handle, stop, next) = (handle.clone(), Arc::clone(&stop), Arc::clone(&next));
+                actix::spawn(async move {
+                    while !stop.load(Ordering::Acquire) {
+                        let id = next.fetch_add(1, Ordering::AcqRel);
+                        handle.submit(tick(format!("K{}", id % 31), id)).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..series {
+            let stored = handle.health().await.counters.stored;
+            until_here(&handle, |health| health.counters.stored > stored + 500).await;
+            {
+                let mut state = sink.0.lock();
+                (state.is_away, state.answers, state.failed) = (true, 0, 0);
+            }
+            // With as many outages as it has attempts a batch would rightly be given up that failed in each.
+            for outage in 1..attempts {
+                let begun = Instant::now();
+                until_here(&handle, |health| health.circuit != CircuitState::Closed).await;
+                // What was under way comes to its end, long before the first probe.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let in_a_row = sink.0.lock().failed;
+                if outage == 1 { &mut at_once } else { &mut with_rest }.push(in_a_row);
+                // What failed its probe says nothing about the store until it runs out of attempts. Each worker has one batch
+                // at a time, and keeps it while nothing is answered.
+                let uncounted = if outage == 1 { 0 } else { WORKERS * (attempts - 1) };
+                assert!(in_a_row <= counted + uncounted, "{in_a_row} writes, outage {outage}, {attempts} attempts");
+                let probes = fastrand::u32(1..10);
+                tokio::time::sleep(probes * HALF_OPEN_AFTER).await;
+                let (tried, lasted) = (sink.0.lock().failed - in_a_row, begun.elapsed());
+                let most = lasted.as_millis().div_ceil(HALF_OPEN_AFTER.as_millis()) as usize;
+                assert!((1..=most).contains(&tried), "{tried} probes in {lasted:?}");
+                if outage + 1 < attempts {
+                    sink.0.lock().answers = fastrand::usize(1..4);
+                    within(PATIENCE, async {
+                        while sink.0.lock().answers > 0 {
+                            tokio::time::sleep(Duration::from_millis(1)).await;
+                        }
+                    })
+                    .await;
+                }
+            }
+            sink.0.lock().is_away = false;
+            flush(&handle).await;
+        }
+        stop.store(true, Ordering::Release);
+        for producer in producers {
+            within(PATIENCE, producer).await.unwrap();
+        }
+        flush(&handle).await;
+        let report = store.shutdown(Duration::from_secs(60)).await;
+        let submitted = next.load(Ordering::Acquire);
+        assert_eq!((report.submitted(), report.stored(), report.unsettled()), (submitted, submitted, 0));
+        let mut stored = sink.0.lock().stored.clone();
+        stored.sort_unstable();
+        assert!(stored.into_iter().eq(0..submitted), "each once");
+        assert!(buried(&dir.path().join("letters")).is_empty());
+    }
+    println!("writes until the circuit opened: {at_once:?}, with something left over: {with_rest:?}");
+    assert!(with_rest.into_iter().any(|writes| writes > counted), "nothing was left over that does not count");
+}
+
+/// As [`until`], on a paused clock.
+async fn until_here(handle: &WriteHandle<Tick>, mut reached: impl FnMut(&Health) -> bool) {
+    within(PATIENCE, async {
+        while !reached(&handle.health().await) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
 /// Red when a probe comes early or late, when the producers are not told, or are told another time, when the wait that the
 /// store asks for is cut short by the probe, or when a credit is refused for the circuit.
 #[actix::test]
@@ -811,6 +934,43 @@ async fn a_worker_that_dies_again_and_again_opens_the_circuit() {
         assert_eq!(events.lock().last().unwrap().level, Level::Ok);
         assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
     }
+}
+
+/// Red when a death is counted for longer than ten seconds, when one is forgotten sooner, or when the fifth within them
+/// does not open the circuit.
+#[actix::test]
+async fn only_deaths_of_one_time_open_the_circuit() {
+    tokio::time::pause();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let (store, handle, events) = start_here(sink.clone(), coordinator_settings(100, 1, 5), settings(&dir)).await;
+    sink.hold();
+    (0..20).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
+    // Four at once, one when they are over and done with, and four more: the last five are within eight seconds.
+    let waits = [0, 0, 0, 0, 11, 2, 2, 2, 2].map(Duration::from_secs);
+    for (death, wait) in (1..).zip(waits) {
+        within(PATIENCE, sink.wait_held(1)).await;
+        assert_eq!(sink.writes(), death);
+        tokio::time::sleep(wait).await;
+        handle.kill(Victim::Worker(0));
+        if death < waits.len() {
+            within(PATIENCE, sink.wait_writes(death + 1)).await;
+            let health = caught_up_here(&handle, &store).await;
+            assert_eq!(health.circuit, CircuitState::Closed, "after {death} deaths");
+        }
+    }
+    within(PATIENCE, sink.wait_until(|counts| counts.held == 0)).await;
+    let open = Instant::now();
+    within(PATIENCE, sink.wait_held(1)).await;
+    assert_about(open.elapsed(), HALF_OPEN_AFTER);
+    sink.release();
+    flush(&handle).await;
+    assert!(sink.records().iter().map(|record| record.id).eq(0..20), "in order, each once");
+    caught_up_here(&handle, &store).await;
+    let expected =
+        [(Level::Ok, Reason::Started), (Level::Hard, Reason::CircuitOpen), (Level::Ok, Reason::CircuitClosed)];
+    assert_eq!(told(&events), expected);
+    assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
 }
 
 /// Whom a round of the next test ends, and what has to be seen of it.
