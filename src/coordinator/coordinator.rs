@@ -53,7 +53,7 @@ const STOP_WORKER: Duration = Duration::from_secs(1);
 const LAST_LETTERS: Duration = Duration::from_secs(2);
 
 /// So many batches are handed to the dead letters together at the end: one sync each would take too long.
-const LETTERS_AT_ONCE: usize = 256;
+pub(super) const LETTERS_AT_ONCE: usize = 256;
 
 /// Starts a queue and its workers, watches and replaces them, drains and stops them; turns the queue's level changes
 /// and other causes into the events that producers see.

@@ -150,6 +150,16 @@ impl DeadLetters {
     }
 }
 
+impl DeadLetters {
+    /// Opens it on a disk whose first write waits for the other end to go away. Returns what counts the syncs, too.
+    pub(crate) fn open_on_held_disk(dir: &Path, until: std::sync::mpsc::Receiver<()>) -> (Self, impl Fn() -> usize) {
+        let script = Script::default();
+        script.0.lock().write.push_back(Step::Waits(until));
+        let letters = Self::open_with(dir, Limits::default(), Box::new(script.clone())).unwrap();
+        (letters, move || script.0.lock().syncs)
+    }
+}
+
 struct Rig {
     dir: TempDir,
     script: Script,
