@@ -29,7 +29,8 @@ const NAMED_ROWS: usize = 20;
 ///
 /// It reads one moment of the store and changes nothing; others can write meanwhile. A gap is a distance between two
 /// bars above the most frequent one of their series; weekends are gaps, for no calendar is known. A row is invalid if
-/// `mds ingest` would reject it, such as one whose close lies above its high; the exit code is 65 then.
+/// `mds ingest` would reject it, such as one whose close lies above its high; the exit code is 65 then. It is 2 if the store has nothing of what is asked
+/// for.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only bars of this symbol.
@@ -56,8 +57,17 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         Err(error) => return failed(error),
     };
     let text = if args.json { report.json() } else { report.table() };
-    let exit = if report.invalid > 0 { Exit::Rejected } else { Exit::Done };
-    print(&text).map_or_else(|failed| failed, |()| exit)
+    if let Err(failed) = print(&text) {
+        return failed;
+    }
+    let filters = args.filters();
+    if report.series.is_empty() && !filters.is_empty() {
+        complain(format_args!(
+            "error: no series in the store is of {filters}; mds check alone shows those that are there"
+        ));
+        return Exit::Usage;
+    }
+    if report.invalid > 0 { Exit::Rejected } else { Exit::Done }
 }
 
 fn failed(error: SqliteOpenError) -> Exit {
@@ -70,6 +80,14 @@ impl Args {
         self.symbol.as_ref().is_none_or(|symbol| *symbol == series.symbol)
             && self.vendor.as_ref().is_none_or(|vendor| *vendor == series.vendor)
             && self.timeframe.is_none_or(|timeframe| timeframe.to_string() == series.timeframe)
+    }
+
+    /// The options that leave something out, as they could be typed.
+    fn filters(&self) -> String {
+        let symbol = self.symbol.as_ref().map(|symbol| format!("--symbol {symbol}"));
+        let timeframe = self.timeframe.map(|timeframe| format!("--timeframe {timeframe}"));
+        let vendor = self.vendor.as_ref().map(|vendor| format!("--vendor {vendor}"));
+        symbol.into_iter().chain(timeframe).chain(vendor).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -79,6 +79,10 @@ impl Exit {
 
 /// Runs the command that the arguments of this process name.
 pub fn run() -> Exit {
+    if let Err(error) = signals::survive_file_limits() {
+        complain(format_args!("error: cannot listen for signals: {error}"));
+        return Exit::Internal;
+    }
     let cli = Cli::try_parse();
     if let Err(help) = &cli
         && !help.use_stderr()

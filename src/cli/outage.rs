@@ -109,7 +109,27 @@ impl Outage {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
     use super::*;
+    use crate::cli::Cli;
+
+    // Red if the default is another time than the README and the help of both commands say.
+    #[test]
+    fn without_a_word_of_the_user_an_outage_is_waited_for_a_minute() {
+        for (path, files) in [(&["ingest"][..], &["bars.csv"][..]), (&["dlq", "replay"], &[])] {
+            let mut command = Cli::command();
+            let all = command.clone().get_matches_from(["mds"].iter().chain(path).chain(files));
+            let own = path.iter().fold(&all, |matches, name| matches.subcommand_matches(name).unwrap());
+            let patience = Patience::from_arg_matches(own).unwrap();
+            assert_eq!(patience.give_up_after, Duration::from_secs(60), "{path:?}");
+            let command = path.iter().fold(&mut command, |command, name| command.find_subcommand_mut(name).unwrap());
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("[default: 60s]"), "{help}");
+        }
+        let readme = include_str!("../../README.md");
+        assert_eq!(readme.matches("(60 s; 0 waits for ever)").count(), 2, "in the README, of each");
+    }
 
     /// Looks five times a second until the time has come, and returns what the last look said.
     fn look(outage: &mut Outage, seconds: std::ops::Range<u64>, settled: u64, waits: bool) -> Duration {

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks to stop, the second is obeyed at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks to stop, the second is obeyed at once. SIGXFSZ is an error of a write.
 
 use std::{io, sync::mpsc, thread, time::Duration};
 
@@ -53,9 +53,19 @@ pub async fn stopped(stop: &mut Stop) -> Exit {
     }
 }
 
-/// The signal of a file that grows beyond its limit, on Linux, macOS and the BSDs.
+/// Makes a write beyond the limit of `ulimit -f` fail as on a full disk. Otherwise it brings a signal which ends the
+/// process with nothing said, unless somebody listens. Once listened to, it is caught for good.
 #[cfg(unix)]
-const SIGXFSZ: i32 = 25;
+pub fn survive_file_limits() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async { signal(SignalKind::from_raw(libc::SIGXFSZ)) }).map(drop)
+}
+
+#[cfg(not(unix))]
+pub fn survive_file_limits() -> io::Result<()> {
+    Ok(())
+}
 
 #[cfg(unix)]
 struct Signals(Vec<(tokio::signal::unix::Signal, Exit)>);
@@ -71,9 +81,6 @@ impl Signals {
         if !hangups_are_ignored() {
             signals.push((signal(SignalKind::hangup())?, Exit::HungUp));
         }
-        // A write beyond the limit of `ulimit -f` brings this one, and ends the process with nothing said, unless somebody
-        // listens: then it fails as on a full disk. Once listened to, it is caught for good.
-        drop(signal(SignalKind::from_raw(SIGXFSZ))?);
         Ok(Self(signals))
     }
 

@@ -50,7 +50,7 @@ const DEATHS_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WORKER: Duration = Duration::from_secs(1);
 
 /// So many records are handed to the dead letters together at the end.
-const LETTERS_AT_ONCE: usize = 10_000;
+pub(super) const LETTERS_AT_ONCE: usize = 10_000;
 
 /// Starts a queue and its workers, watches and replaces them, drains and stops them; turns the queue's level changes
 /// and other causes into the events that producers see.

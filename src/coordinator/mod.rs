@@ -14,6 +14,8 @@ mod fault;
 mod full_tests;
 mod handle;
 mod health;
+#[cfg(test)]
+mod last_letters_tests;
 mod place;
 mod queue;
 mod receipt;

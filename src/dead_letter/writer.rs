@@ -189,7 +189,8 @@ impl Writer {
             .and_then(|()| open.output.sync().map_err(|error| (error, "sync")));
         let len = if written.is_ok() { open.len + bytes.len() as u64 } else { open.len };
         let is_there = open.output.is_whole_at(&open.path, len);
-        if matches!(is_there, Ok(false)) {
+        let is_lost = matches!(is_there, Ok(false));
+        if is_lost {
             self.lose(&open);
         }
         match written.and_then(|()| is_there.map_err(|error| (error, "look at"))) {
@@ -208,14 +209,16 @@ impl Writer {
                 let undone = open.output.truncate(open.len).is_ok();
                 let error = AppendError::new(&open.path, step, error);
                 tracing::debug!(%error, undone, "dead letters could not be appended");
-                match step {
+                if step == "look at" && undone {
                     // Whether it is still there shows later.
-                    "look at" if undone => self.open = Some(open),
-                    // The file is not written any more: after a failed sync nobody knows what of it the disk holds, and
-                    // the next sync would not say.
-                    _ if open.len == 0 && matches!(open.output.is_whole_at(&open.path, 0), Ok(true)) => {
-                        let _ = fs::remove_file(&open.path);
-                    }
+                    self.open = Some(open);
+                    return Err(error);
+                }
+                // The file is not written any more: after a failed sync nobody knows what of it the disk holds, and the
+                // next sync would not say. So this is the last look at what it kept before.
+                match open.output.is_whole_at(&open.path, open.len) {
+                    Ok(true) if open.len == 0 => _ = fs::remove_file(&open.path),
+                    Ok(false) if !is_lost => self.lose(&open),
                     _ => {}
                 }
                 Err(error)

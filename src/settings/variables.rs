@@ -152,8 +152,8 @@ pub const VARIABLES: &[Variable] = &[
         name: "MDS_RETRY_MAX_ATTEMPTS",
         default: "5",
         unit: "attempts",
-        about: "after so many transient failures, three at least, a batch is given up if the store answers others \
-                between any two of them; without a circuit after so many, whatever it answers",
+        about: "a batch that failed transiently so many times, three at least, is given up; all failures between which \
+                the store answered no whole write of another batch are one time; without a circuit so many failures are enough",
         kind: Kind::Count(1, 1_000_000, |s| s.retry.max_attempts.get() as usize),
     },
     Variable {

@@ -76,14 +76,36 @@ fn filters_leave_the_other_series_out() {
         (&["--symbol", "es"][..], &["ES"][..]),
         (&["--timeframe", "1min"], &["ES", "NQ"]),
         (&["--timeframe", "1D", "--symbol", "SPX", "--vendor", "acme"], &["SPX"]),
-        (&["--vendor", "unknown"], &[]),
-        (&["--symbol", "GC"], &[]),
     ] {
         let (code, report) = found(dir.path(), args);
         let symbols: Vec<_> = report["series"].as_array().unwrap().iter().map(|one| one["symbol"].clone()).collect();
         assert_eq!((code, symbols), (Some(0), expected.iter().map(|&symbol| symbol.into()).collect()), "{args:?}");
     }
-    assert_eq!(stdout(&check(dir.path(), &["--symbol", "GC"])), "0 bars in 0 series, 0 invalid\n");
+}
+
+#[test]
+fn asking_for_what_the_store_has_nothing_of_is_an_error_that_says_so() {
+    // Red if it ends with 0, so that a mistyped symbol passes for one without a fault, or if an empty store does not.
+    let dir = tempfile::tempdir().unwrap();
+    drop(empty_store(dir.path()));
+    let ended = |args: &[&str]| {
+        let output = check(dir.path(), args);
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    assert_eq!(ended(&[]), (Some(0), "0 bars in 0 series, 0 invalid\n".to_owned(), String::new()));
+    store(dir.path());
+    for (args, said) in [
+        (&["--vendor", "unknown"][..], "--vendor unknown"),
+        (&["--symbol", "gc"], "--symbol GC"),
+        (&["--symbol", "ES", "--timeframe", "1D"], "--symbol ES --timeframe 1d"),
+    ] {
+        let (code, out, err) = ended(args);
+        assert_eq!((code, out.as_str()), (Some(2), "0 bars in 0 series, 0 invalid\n"), "{err}");
+        let said = format!("error: no series in the store is of {said}; mds check alone shows those that are there\n");
+        assert_eq!(err, said);
+        let (code, report) = found(dir.path(), args);
+        assert_eq!((code, &report["bars"]), (Some(2), &0.into()));
+    }
 }
 
 #[test]

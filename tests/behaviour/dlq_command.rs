@@ -573,3 +573,31 @@ fn two_ingests_and_a_replay_on_one_directory_lose_nothing() {
     assert_eq!(listed(dir.path()).len(), 0);
     assert_eq!(stored(dir.path()).len() as i64, 1 + 4 * each + 1 + rounds);
 }
+
+// Sabotage: let only those that write records listen to the signal: the others are ended by it, and say nothing.
+#[cfg(unix)]
+#[test]
+fn every_command_that_meets_a_limit_of_the_size_of_files_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(ingest(dir.path(), [("OK", 0)]).0, 0);
+    keep(dir.path(), (0..2).map(|n| bar("ES", n)));
+    let id = listed(dir.path())[0]["entry"]["id"].as_str().unwrap().to_owned();
+    let output = "error: cannot write to standard output: File too large";
+    for (command, code, said) in [
+        ("config", 70, output),
+        // SQLite has to write for readers too.
+        ("check", 69, "error: "),
+        ("dlq list", 70, output),
+        (&format!("dlq show {id}"), 70, output),
+        ("dlq replay --dry-run", 70, output),
+        ("dlq purge --all --dry-run", 70, output),
+        ("dlq purge --all", 70, output),
+    ] {
+        let mut limited = in_dir(Command::new("sh"), dir.path());
+        limited.args(["-c", r#"ulimit -f 0; exec "$0" "$@" > written"#, env!("CARGO_BIN_EXE_mds")]);
+        let ended = limited.args(command.split(' ')).output().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{command}: {ended:?}");
+        assert!(stderr(&ended).starts_with(said), "{command}: {ended:?}");
+    }
+    assert_eq!(listed(dir.path()).len(), 0, "a purge has nothing to write but what it did");
+}

@@ -294,16 +294,3 @@ fn a_terminal_shows_what_is_wrong_and_for_how_long() {
     assert!(seen.contains("nothing stored for 1 s: ") && seen.contains("nothing stored for 2 s: "), "{seen}");
     assert!(seen.contains("database is locked"), "{seen}");
 }
-
-// Red if each of the last batches is synced on its own: these are as many as there are records.
-#[test]
-fn thousands_of_small_batches_become_dead_letters_in_time() {
-    let dir = tempfile::tempdir().unwrap();
-    let lock = empty_store(dir.path());
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let args = [&SP500_ARGS[..], &["--give-up-after", "0.3"]].concat();
-    let mut command = hasty(ingest(dir.path(), &args));
-    let output = command.env("MDS_COORDINATOR_BATCH_SIZE", "1").output().unwrap();
-    assert_eq!(books(&summary(&output)), [5031, 0, 5031, 0], "{}", stderr(&output));
-    assert_eq!((output.status.code(), dead_letters(dir.path()).len()), (Some(69), 5031));
-}

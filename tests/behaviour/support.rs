@@ -175,8 +175,13 @@ pub fn size_of_test(variable: &str, default: usize) -> usize {
 pub fn log() -> Vec<String> {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     static START: std::sync::Once = std::sync::Once::new();
+    START.call_once(|| on_log(|line| LINES.lock().push(line)));
+    LINES.lock().clone()
+}
 
-    struct Log;
+/// Has each such line told as it is logged; for a process in which nobody else hears.
+pub fn on_log(hear: fn(String)) {
+    struct Log(fn(String));
 
     impl tracing::Subscriber for Log {
         fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -194,7 +199,7 @@ pub fn log() -> Vec<String> {
         fn event(&self, event: &tracing::Event<'_>) {
             let mut line = Line(event.metadata().level().to_string());
             event.record(&mut line);
-            LINES.lock().push(line.0);
+            (self.0)(line.0);
         }
 
         fn enter(&self, _: &tracing::span::Id) {}
@@ -210,6 +215,5 @@ pub fn log() -> Vec<String> {
         }
     }
 
-    START.call_once(|| tracing::subscriber::set_global_default(Log).expect("no other test sets one"));
-    LINES.lock().clone()
+    tracing::subscriber::set_global_default(Log(hear)).expect("no other test sets one");
 }

@@ -150,6 +150,16 @@ impl DeadLetters {
     }
 }
 
+impl DeadLetters {
+    /// Opens it on a disk whose first write waits for the other end to go away. Returns what counts the syncs, too.
+    pub(crate) fn open_on_held_disk(dir: &Path, until: std::sync::mpsc::Receiver<()>) -> (Self, impl Fn() -> usize) {
+        let script = Script::default();
+        script.0.lock().write.push_back(Step::Waits(until));
+        let letters = Self::open_with(dir, Limits::default(), Box::new(script.clone())).unwrap();
+        (letters, move || script.0.lock().syncs)
+    }
+}
+
 struct Rig {
     dir: TempDir,
     script: Script,
@@ -368,6 +378,50 @@ fn what_went_with_a_file_is_lost_though_the_next_append_fails() {
     fs::remove_file(&rig.files()[0]).unwrap();
     block_on(rig.letters.release());
     assert_eq!((rig.letters.lost(), rig.script.fired()), (5, 2));
+}
+
+// Sabotage: let go of a file that is not written any more without a last look, or only of one that could be looked at
+// before: lost, and not counted. Or count at the last look what was counted before.
+#[test]
+fn what_went_with_a_file_that_is_not_written_any_more_is_lost_once() {
+    let cases: [fn(&mut Plan); 5] = [
+        |plan| plan.write.push_back(FULL),
+        |plan| plan.sync.push_back(Step::Fails(io::ErrorKind::Other)),
+        // It cannot be looked at, and what was written cannot be undone.
+        |plan| {
+            plan.look.push_back(Step::Fails(io::ErrorKind::PermissionDenied));
+            plan.truncate.push_back(Step::Fails(io::ErrorKind::PermissionDenied));
+        },
+        |plan| {
+            plan.write.push_back(FULL);
+            plan.look.push_back(Step::Fails(io::ErrorKind::PermissionDenied));
+        },
+        // Seen at once, and then again.
+        |plan| {
+            plan.write.push_back(FULL);
+            plan.look.push_back(Step::Gone);
+        },
+    ];
+    for (case, plan) in cases.into_iter().enumerate() {
+        let rig = Rig::new();
+        rig.append(0..2).unwrap();
+        {
+            let mut planned = rig.script.0.lock();
+            plan(&mut planned);
+            if planned.look.is_empty() {
+                planned.look.push_back(Step::Works);
+            }
+            planned.look.push_back(Step::Gone);
+        }
+        rig.append(2..3).unwrap_err();
+        assert_eq!(rig.letters.lost(), 2, "case {case}");
+        // The next goes to a file of its own, and is not held against the one that is gone.
+        rig.append(3..4).unwrap();
+        block_on(rig.letters.release());
+        assert_eq!(rig.letters.lost(), 2, "case {case}");
+        let planned = rig.script.0.lock();
+        assert!(planned.look.is_empty() && planned.truncate.is_empty(), "case {case}: a fault did not fire");
+    }
 }
 
 // Sabotage: look at the file only when something is appended: nothing is lost, and the letters are nowhere. Or ask for no
