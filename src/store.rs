@@ -19,6 +19,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, Arbiter, Context, System};
+use futures_util::future::OptionFuture;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{OnceCell, oneshot};
@@ -323,6 +324,12 @@ impl MarketDataStore {
         self.inner.engine.broadcasts.as_ref().map(Broadcasts::snapshot).unwrap_or_default()
     }
 
+    /// Returns the points inside the broadcaster at which a test can make it panic, if there is one.
+    #[cfg(all(feature = "testing", feature = "webhooks"))]
+    pub fn broadcaster_fault(&self) -> Option<crate::fault::Fault> {
+        self.inner.engine.broadcasts.as_ref().map(Broadcasts::fault)
+    }
+
     /// Starts an actor from any thread, on one of a few arbiters that carry no part of the store: whatever it does to
     /// its thread, the write path does not notice. It ends with the store.
     pub fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
@@ -341,7 +348,7 @@ impl MarketDataStore {
     }
 
     /// Waits until the store has ended or a part of it died that is not replaced, and returns why. After the death of a
-    /// bus records are written on, but nobody hears of levels.
+    /// bus records are written on, but nobody hears of levels; after that of a broadcaster nobody outside the process.
     pub async fn stopped(&self) -> StopReason {
         self.inner.engine.signal.stopped().await
     }
@@ -700,7 +707,7 @@ async fn run(
     let guests = pool(cores.clamp(2, 8))?;
 
     let signal = StopSignal::new();
-    watch_bus(&feedback, &signal);
+    watch_feedback(&feedback, broadcasts.as_ref(), &signal);
     let engine = Arc::new(Engine {
         signal,
         arbiters: Mutex::new(arbiters),
@@ -735,12 +742,14 @@ async fn run(
     Ok(MarketDataStore { inner: Arc::new(inner) })
 }
 
-/// Sees to it that the end of the bus is the end of the store, for as long as the store runs.
-fn watch_bus(feedback: &Feedback, signal: &StopSignal) {
+/// Tells of the end of the bus, and of the broadcaster's death, for as long as the store runs.
+fn watch_feedback(feedback: &Feedback, broadcasts: Option<&Broadcasts>, signal: &StopSignal) {
     let (feedback, signal) = (feedback.clone(), signal.clone());
+    let broadcaster_died = OptionFuture::from(broadcasts.map(Broadcasts::died));
     actix_rt::spawn(async move {
         tokio::select! {
             () = feedback.stopped() => signal.stop(StopReason::BusDied),
+            Some(()) = broadcaster_died => signal.stop(StopReason::BroadcasterDied),
             _ = signal.stopped() => {}
         }
     });

@@ -15,7 +15,7 @@ use actix::Recipient;
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{config::CoordinatorConfig, queue::Ring};
+use super::{config::CoordinatorConfig, fault::Faults, queue::Ring};
 use crate::{
     panicked,
     policy::{
@@ -44,6 +44,7 @@ pub(super) struct Shared<T> {
     /// What the store said last, unless it has stored something since.
     trouble: Mutex<Option<Arc<str>>>,
     has_trouble: AtomicBool,
+    pub(super) faults: Faults,
 }
 
 impl<T: Record> Shared<T> {
@@ -58,6 +59,7 @@ impl<T: Record> Shared<T> {
             breaker: config.breaker,
             max_attempts: config.retry.max_attempts,
         };
+        let faults = Faults::new(config.workers.get());
         Self {
             config,
             buffer: Mutex::new(BoundedBuffer::new(buffer_config)),
@@ -66,6 +68,7 @@ impl<T: Record> Shared<T> {
             level: AtomicU8::new(Level::Ok.as_number()),
             trouble: Mutex::new(None),
             has_trouble: AtomicBool::new(false),
+            faults,
         }
     }
 }
