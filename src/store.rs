@@ -19,7 +19,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, Arbiter, Context, System};
-use futures_util::future::OptionFuture;
+use futures_util::{FutureExt, future::OptionFuture};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{OnceCell, oneshot};
@@ -393,6 +393,10 @@ impl MarketDataStore {
                 let left = drain.deadline.saturating_add(LAST_DELIVERIES_LATE).saturating_sub(began.elapsed());
                 broadcasts.finish(left.min(LAST_DELIVERIES)).await;
             }
+            // What died meanwhile is the reason, though the task that watches it may not have had its turn yet.
+            if let Some(why) = died(&inner.feedback, inner.engine.broadcasts.as_ref()).now_or_never() {
+                inner.engine.signal.stop(why);
+            }
             // Before the bus ends, which would otherwise look like the reason.
             inner.engine.signal.stop(StopReason::ShutDown);
             // A feedback bus of the store's own ends with it, after its subscribers have heard the last event.
@@ -744,13 +748,23 @@ async fn run(
 
 /// Tells of the end of the bus, and of the broadcaster's death, for as long as the store runs.
 fn watch_feedback(feedback: &Feedback, broadcasts: Option<&Broadcasts>, signal: &StopSignal) {
-    let (feedback, signal) = (feedback.clone(), signal.clone());
-    let broadcaster_died = OptionFuture::from(broadcasts.map(Broadcasts::died));
+    let (died, signal) = (died(feedback, broadcasts), signal.clone());
     actix_rt::spawn(async move {
         tokio::select! {
-            () = feedback.stopped() => signal.stop(StopReason::BusDied),
-            Some(()) = broadcaster_died => signal.stop(StopReason::BroadcasterDied),
+            why = died => signal.stop(why),
             _ = signal.stopped() => {}
         }
     });
+}
+
+/// Waits until the bus has ended or the broadcaster has died, without keeping the broadcaster alive.
+fn died(feedback: &Feedback, broadcasts: Option<&Broadcasts>) -> impl Future<Output = StopReason> + Send + use<> {
+    let feedback = feedback.clone();
+    let broadcaster_died = OptionFuture::from(broadcasts.map(Broadcasts::died));
+    async move {
+        tokio::select! {
+            () = feedback.stopped() => StopReason::BusDied,
+            Some(()) = broadcaster_died => StopReason::BroadcasterDied,
+        }
+    }
 }

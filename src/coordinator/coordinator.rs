@@ -522,7 +522,6 @@ impl<T: Record> WriteCoordinator<T> {
             // would cut it off between two dead letters. Whoever asked is answered by the end of this actor.
             return Box::pin(std::future::pending::<CoordinatorReport>().into_actor(self));
         }
-        self.watched.asked = true;
         let workers: Vec<_> = self.workers.iter_mut().filter_map(|slot| slot.address.take()).collect();
         let queue = self.queue.take();
         let shared = Arc::clone(&self.shared);
@@ -539,6 +538,7 @@ impl<T: Record> WriteCoordinator<T> {
             }
         };
         Box::pin(stopped.into_actor(self).map(|(), coordinator, context| {
+            coordinator.watched.asked = true;
             context.stop();
             CoordinatorReport::of_buffer(&coordinator.shared.config.id, &coordinator.shared.snapshot())
         }))

@@ -75,8 +75,8 @@ impl<T: Record> BoundedQueue<T> {
             // At once: from here on they come back whatever happens to this actor.
             let leases: Vec<_> =
                 leased.into_iter().map(|leased| Lease::new(Arc::clone(&self.shared), leased)).collect();
-            self.shared.faults.queue.point("leases were taken, none is sent and no news told");
             if !news.is_empty() {
+                self.shared.faults.queue.point("news were taken and are not told");
                 self.coordinator.do_send(Happened { news });
             }
             for lease in leases {

@@ -25,7 +25,6 @@ use market_data_store::{
     settings::CoordinatorSettings,
     sink::MemorySink,
 };
-use rand::Rng;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -683,118 +682,5 @@ async fn a_worker_that_dies_again_and_again_opens_the_circuit() {
         caught_up_here(&handle, &store).await;
         assert_eq!(events.lock().last().unwrap().level, Level::Ok);
         assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
-    }
-}
-
-/// Whom a round of the next test ends, and what has to be seen of it.
-#[derive(Clone, Copy, Debug)]
-enum Dies {
-    Actor(Victim),
-    Bus,
-}
-
-/// Red when a death is not seen within a second, when somebody waits for ever, when a receipt says that a record is
-/// stored which is not, or when a death that costs nothing stops the store.
-#[test]
-fn whatever_actor_dies_at_whatever_moment_nobody_hangs_and_no_receipt_lies() {
-    let rounds = size_of_test("MDS_TEST_DEATHS", 16);
-    let victims =
-        [Dies::Actor(Victim::Queue), Dies::Actor(Victim::Coordinator), Dies::Actor(Victim::Worker(1)), Dies::Bus];
-    for (round, dies) in (0..rounds).zip(victims.into_iter().cycle()) {
-        let dir = tempfile::tempdir().unwrap();
-        let sink = MemorySink::<Tick>::new();
-        let mut settings = settings(&dir);
-        settings.circuit.half_open_after = Duration::from_millis(10);
-        let coordinator = Coordinator::new(sink.clone())
-            .settings(coordinator_settings(50, 3, 7).flush_interval(Duration::from_millis(1)));
-        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
-        let handle: WriteHandle<Tick> = store.coordinator().unwrap();
-        sink.delay(Duration::from_millis(1));
-        let accepted = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        let goes_on = matches!(dies, Dies::Bus | Dies::Actor(Victim::Worker(_)));
-        let dies_at = rand::rng().random_range(1..400);
-        let mut receipts = Vec::new();
-        thread::scope(|scope| {
-            let producers: Vec<_> = (0..4_u64)
-                .map(|producer| {
-                    let (handle, accepted, stop) = (&handle, &accepted, &stop);
-                    scope.spawn(move || {
-                        let mut receipts = Vec::new();
-                        for id in (producer..).step_by(4) {
-                            if stop.load(Ordering::Acquire) {
-                                return (receipts, None);
-                            }
-                            match block_on(within(PATIENCE, handle.write(tick(format!("K{}", id % 31), id)))) {
-                                Ok(receipt) => receipts.push((id, receipt)),
-                                Err(error) => return (receipts, Some(error.refusal().clone())),
-                            }
-                            accepted.fetch_add(1, Ordering::AcqRel);
-                        }
-                        unreachable!("numbers do not end")
-                    })
-                })
-                .collect();
-            let waits = scope
-                .spawn(|| while block_on(within(PATIENCE, handle.flush())).is_ok() && !stop.load(Ordering::Acquire) {});
-            while accepted.load(Ordering::Acquire) < dies_at {
-                thread::yield_now();
-            }
-            let begun = std::time::Instant::now();
-            match dies {
-                Dies::Actor(victim) => handle.kill(victim),
-                Dies::Bus => store.feedback().kill(),
-            }
-            let coordinator_id = Arc::<str>::from("ticks");
-            let reason = match dies {
-                Dies::Actor(Victim::Queue) => Some(StopReason::QueueDied { coordinator_id }),
-                Dies::Actor(Victim::Coordinator) => Some(StopReason::CoordinatorDied { coordinator_id }),
-                Dies::Actor(Victim::Worker(_)) => None,
-                Dies::Bus => Some(StopReason::BusDied),
-            };
-            if let Some(reason) = reason {
-                assert_eq!(block_on(within(PATIENCE, store.stopped())), reason);
-                assert!(begun.elapsed() < Duration::from_secs(1), "{dies:?}: {:?}", begun.elapsed());
-            }
-            if goes_on {
-                let more = accepted.load(Ordering::Acquire) + 200;
-                while accepted.load(Ordering::Acquire) < more {
-                    assert!(begun.elapsed() < PATIENCE, "{dies:?}: the write path stands still");
-                    thread::yield_now();
-                }
-                stop.store(true, Ordering::Release);
-            }
-            for producer in producers {
-                let (mine, refusal) = producer.join().unwrap();
-                receipts.extend(mine);
-                assert_eq!(refusal, (!goes_on).then_some(Refusal::Closed), "{dies:?}");
-            }
-            stop.store(true, Ordering::Release);
-            waits.join().unwrap();
-        });
-        let health = block_on(within(PATIENCE, handle.health()));
-        match dies {
-            Dies::Actor(Victim::Coordinator) => assert!(!health.alive && health.level == Level::Hard, "{health:?}"),
-            Dies::Actor(Victim::Queue) => {
-                assert!(
-                    health.alive && health.state == BufferState::Closed && health.level == Level::Hard,
-                    "{health:?}"
-                );
-            }
-            _ => assert!(health.alive && health.state == BufferState::Open, "{health:?}"),
-        }
-        assert_eq!(residual(&health), 0);
-        let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
-        adds_up(&report);
-        assert_eq!(report.submitted() as usize, receipts.len());
-        assert!(!goes_on || report.stored() == report.submitted(), "round {round}, {dies:?}: {report:?}");
-        let stored = ids(&sink.records());
-        for (id, receipt) in receipts {
-            match block_on(within(PATIENCE, receipt)) {
-                Ok(Outcome::Stored) => assert!(stored.contains(&id), "{dies:?}: {id} is not stored"),
-                Err(ReceiptLost) if !goes_on => {}
-                other => panic!("{dies:?}: {id} became {other:?}"),
-            }
-        }
     }
 }

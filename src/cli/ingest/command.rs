@@ -9,6 +9,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, System};
+use futures_util::FutureExt;
 use smol_str::SmolStr;
 use tokio::{
     sync::oneshot,
@@ -251,6 +252,10 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         (End::Broken(_) | End::GaveUp(_), None) => (Exit::Internal, Settled::default()),
         (End::Read(_), None) => (Exit::Done, Settled::default()),
     };
+    if let (Some(died), End::Read(_) | End::Stopped(_) | End::GaveUp(_)) = (live.as_ref().and_then(Live::died), &end) {
+        tracing::error!("{died}");
+        exit = exit.min(Exit::Internal);
+    }
     let counts = tally.close();
     let mut settled = if live.is_some() { settled } else { Settled { stored: counts.accepted, ..Settled::default() } };
     let elapsed = started.elapsed();
@@ -305,6 +310,11 @@ impl Live {
             // The coordinator hangs with its sink. Its buffer still knows what became of every record.
             _ => Settled::from(&self.handle.reporter()()),
         }
+    }
+
+    /// Returns what died, also while the store came to its end.
+    fn died(&self) -> Option<StopReason> {
+        self.store.stopped().now_or_never().filter(|reason| *reason != StopReason::ShutDown)
     }
 
     /// Closes the files, and returns the level changes up to the last.
