@@ -152,14 +152,18 @@ pub struct Broadcasts {
 
 /// Tells the fronts when what holds it goes by a panic: the actor, or a lane.
 #[derive(Clone)]
-struct TellOfPanic(watch::Sender<bool>);
+struct TellOfPanic {
+    died: watch::Sender<bool>,
+    remotes: Arc<[Arc<Remote>]>,
+}
 
 impl Drop for TellOfPanic {
     fn drop(&mut self) {
         // It goes with its fronts and with its System too, which is no death.
         if thread::panicking() {
-            tracing::error!("the broadcaster died; webhooks are not sent any more, or not to every URL");
-            self.0.send_replace(true);
+            let endpoints: Vec<_> = self.remotes.iter().map(|remote| remote.endpoint()).collect();
+            tracing::error!(?endpoints, "the broadcaster died; webhooks are not sent any more, or not to every URL");
+            self.died.send_replace(true);
         }
     }
 }
@@ -235,7 +239,7 @@ impl PreparedBroadcast {
         let remotes: Arc<[_]> = config.endpoints.into_iter().map(remote).collect();
         let start = Start { urls, tls, secrets: config.secrets.into(), timeout: config.timeout };
         let (alive, ended) = oneshot::channel();
-        let (tell, died) = watch::channel(false);
+        let (tell, is_dead) = watch::channel(false);
         let actor = HttpBroadcaster {
             remotes: Arc::clone(&remotes),
             only: config.coordinators.iter().map(|id| Selector::new(id)).collect(),
@@ -243,7 +247,7 @@ impl PreparedBroadcast {
             lanes: Vec::new(),
             running: Arc::new(watch::Sender::new(())),
             fault: fault.clone(),
-            tell: TellOfPanic(tell),
+            tell: TellOfPanic { died: tell, remotes: Arc::clone(&remotes) },
             _alive: alive,
         };
         let addr = if current {
@@ -267,7 +271,7 @@ impl PreparedBroadcast {
             remotes,
             coordinators: config.coordinators.into(),
             feedback: feedback.clone(),
-            died,
+            died: is_dead,
             #[cfg(feature = "testing")]
             fault,
         })

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc, thread};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
@@ -252,6 +252,15 @@ impl Watcher {
 
 impl Actor for FeedbackBus {
     type Context = Context<Self>;
+}
+
+impl Drop for FeedbackBus {
+    fn drop(&mut self) {
+        // It goes with its fronts and with its System too, which is no death.
+        if thread::panicking() {
+            tracing::error!("the feedback bus died; nobody hears of levels any more");
+        }
+    }
 }
 
 impl Handler<Collect> for FeedbackBus {

@@ -228,7 +228,10 @@ impl Round {
         let begun = Instant::now();
         let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
         let fired = self.fault.has_fired();
-        assert!(store.stopped().now_or_never().is_some(), "it has ended, but {:?} does not say so", store);
+        let told = store.stopped().now_or_never().expect("it has ended");
+        if let Some(fired) = fired.filter(|fired| is_told_at_the_end(dies, fired.point)) {
+            assert_eq!(Some(told), self.reason(), "{fired:?}");
+        }
         assert!(begun.elapsed() < HANGS, "the end took {:?}: {fired:?}, {report}", begun.elapsed());
         let ends = report.stored() + report.dead_lettered() + report.dropped() + report.unsettled();
         assert_eq!(report.submitted(), ends, "{report:?}");
@@ -253,6 +256,14 @@ impl Round {
         assert!(lost <= report.unsettled(), "{dies:?}, {fired:?}: {lost} are nowhere, but {report}");
         assert!(dies == Dies::Coordinator || report.unsettled() == 0, "{dies:?}, {fired:?}: {report}");
     }
+}
+
+/// Whether a death while the store ends has to be the reason why it ended. Not so of the queue, which is no longer needed
+/// then, of the bus, which may die after that, and in a handler of the coordinator: the answer that does not come is
+/// noticed before its end is.
+fn is_told_at_the_end(dies: Dies, point: &str) -> bool {
+    let in_a_future = ["all is settled", "workers are", "the rest is given up"];
+    dies == Dies::Broadcaster || dies == Dies::Coordinator && in_a_future.iter().any(|begin| point.starts_with(begin))
 }
 
 /// Writes records, in waves: at hard it is now and then patient. Ends when it is to stop.
@@ -323,7 +334,7 @@ fn play(dies: Dies, moment: Moment, hook: &Hook) -> Option<(Fired, Option<Durati
             round.under_load(|round, _| {
                 match first {
                     Some(victim) => {
-                        round.fault.arm(pass.min(4));
+                        round.fault.arm(rand::rng().random_range(1..=4));
                         round.handle.kill(victim);
                     }
                     None => round.fault.arm(pass),
@@ -367,21 +378,27 @@ fn play(dies: Dies, moment: Moment, hook: &Hook) -> Option<(Fired, Option<Durati
     fault.has_fired().map(|fired| (fired, seen))
 }
 
-/// Red when `mds` goes on, or says that all is well, after the death of a part that is not replaced; when the death of a
+/// Red when no ERROR tells of a death; when `mds` goes on, or says that all is well, after the death of a part that is not replaced; when the death of a
 /// worker costs anything; when it claims to have stored or kept what is not there; or when the same command does not
 /// finish the job.
 #[test]
 fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_it() {
     const ROWS: u64 = 1_200;
     // How many points each passes for certain before all is stored, or the broadcaster before it has come to its end.
-    let kinds = [("queue", 12), ("coordinator", 8), ("worker", 60), ("bus", 8), ("broadcaster", 7)];
+    let kinds = [
+        ("queue", 12, "the queue died"),
+        ("coordinator", 8, "the coordinator died"),
+        ("worker", 60, "a worker died and is replaced"),
+        ("bus", 8, "nobody hears of levels any more"),
+        ("broadcaster", 7, "the broadcaster died"),
+    ];
     let loads = size_of_test("MDS_TEST_DEATHS", 20);
     let hook = Hook::start(|_| ok());
     let mut rows = "symbol,ts,open,high,low,close\n".to_owned();
     for row in 0..ROWS {
         writeln!(rows, "S{},{},10,12,9,11", row % 6, 1_700_000_000 + 60 * row).unwrap();
     }
-    for (actor, most) in kinds.into_iter().cycle().take(loads) {
+    for (actor, most, told) in kinds.into_iter().cycle().take(loads) {
         let fault = format!("{actor}:{}", rand::rng().random_range(1..=most));
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("bars.csv"), &rows).unwrap();
@@ -396,6 +413,7 @@ fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_i
         dying.env("TEST_FAULT", &fault);
         let dying = Running::start(dying);
         dying.wait_for("a test asked for a panic here");
+        dying.wait_for(told);
         let (status, summary) = dying.end();
         let (stored, kept) = (count(&summary, "stored"), count(&summary, "dead_lettered"));
         assert!(stored <= mds::rows(dir.path()) as u64, "{fault}: {summary}");
