@@ -226,7 +226,7 @@ impl Round {
     fn end(self) {
         let Self { dies, ref dir, ref sink, ref store, .. } = self;
         let begun = Instant::now();
-        let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+        let report = block_on(within(PATIENCE, store.shutdown(2 * HANGS)));
         let fired = self.fault.has_fired();
         let told = store.stopped().now_or_never().expect("it has ended");
         if let Some(fired) = fired.filter(|fired| is_told_at_the_end(dies, fired.point)) {
