@@ -17,7 +17,7 @@ use std::{
 use futures::{FutureExt, executor::block_on};
 use market_data_store::{
     Coordinator, Level, MarketDataStore, Outcome, Reason, Receipt, ReceiptLost, Refusal, Settings, SinkError,
-    StopReason, WriteHandle,
+    StopReason, Timestamp, WriteHandle,
     coordinator::Victim,
     policy::BufferState,
     sink::MemorySink,
@@ -27,8 +27,9 @@ use rand::Rng;
 use tempfile::TempDir;
 
 use crate::{
+    dlq_command::{bar, keep},
     hook::{Hook, ok},
-    mds::{self, Running, count, ingest},
+    mds::{self, Running, count, ingest, stderr},
     support::{PATIENCE, Tick, buried, coordinator_settings, record_in, residual, size_of_test, tick, within},
 };
 
@@ -426,5 +427,67 @@ fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_i
         let (status, summary) = Running::start(load()).end();
         assert_eq!((status.code(), count(&summary, "stored")), (Some(0), ROWS), "{fault}: {summary}");
         assert_eq!(mds::rows(dir.path()) as u64, ROWS, "{fault}");
+    }
+}
+
+/// Red when the exit code does not tell of what dies after everything was loaded.
+#[test]
+fn what_dies_while_a_load_comes_to_its_end_is_told_too() {
+    let hook = Hook::start(|_| ok());
+    let mut at_the_end = 0;
+    // The first event takes it past three points, the end past three more, and nothing else happens.
+    for pass in 2..=6 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut load = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--json", mds::SP500]);
+        load.env("MDS_FB_ENABLE_HTTP_BROADCAST", "true").env("MDS_FB_HTTP_ENDPOINT", hook.url("").to_string());
+        // The level never changes: all rows together are below the low watermark.
+        load.env("MDS_COORDINATOR_CAPACITY", "20000");
+        let output = load.env("TEST_FAULT", format!("broadcaster:{pass}")).output().unwrap();
+        let log = stderr(&output);
+        assert!(log.contains("a test asked for a panic here"), "{pass}: {log}");
+        assert_eq!(output.status.code(), Some(70), "{pass}: {log}");
+        let summary = mds::summary(&output);
+        assert!(count(&summary, "stored") <= mds::rows(dir.path()) as u64, "{pass}: {summary}");
+        if ["the end has come", "the present is offered"].iter().any(|point| log.contains(point)) {
+            assert_eq!(count(&summary, "stored"), 5_031, "{pass}: {summary}");
+            at_the_end += 1;
+        }
+    }
+    assert!(at_the_end > 0, "none died at the end");
+}
+
+/// Red when a replay loses an entry by the death of a part, or says that all is well after it; when the death of a worker
+/// costs anything; or when the same command does not finish the job.
+#[test]
+fn a_replay_in_which_an_actor_dies_loses_no_entry_and_the_same_command_finishes_it() {
+    const LETTERS: usize = 200;
+    // How many points each passes for certain.
+    let kinds = [("queue", 5), ("coordinator", 4), ("worker", 20), ("bus", 5)];
+    let replays = size_of_test("MDS_TEST_DEATHS", 20) / 2;
+    for (actor, most) in kinds.into_iter().cycle().take(replays) {
+        let fault = format!("{actor}:{}", rand::rng().random_range(1..=most));
+        let dir = tempfile::tempdir().unwrap();
+        keep(dir.path(), (0..LETTERS).map(|minute| bar("ES", minute as i64)));
+        let replay = || {
+            let mut replay = mds::mds(dir.path());
+            replay.args(["dlq", "replay"]).env("MDS_COORDINATOR_WORKERS", "1");
+            replay.env("MDS_COORDINATOR_BATCH_SIZE", "10");
+            replay
+        };
+        let dying = replay().env("TEST_FAULT", &fault).output().unwrap();
+        let log = stderr(&dying);
+        assert!(log.contains("a test asked for a panic here"), "{fault}: {log}");
+        assert_eq!(dying.status.code(), Some(if actor == "worker" { 0 } else { 70 }), "{fault}: {log}");
+        let minutes = mds::stored(dir.path()).into_keys().map(|(.., ts)| ts / 60_000_000);
+        let kept = mds::dead_letters(dir.path());
+        let kept = kept.iter().map(|letter| {
+            let ts: Timestamp = letter["record"]["ts"].as_str().unwrap().parse().unwrap();
+            ts.as_micros() / 60_000_000
+        });
+        let somewhere: BTreeSet<_> = minutes.chain(kept).collect();
+        assert!(somewhere.into_iter().eq(0..LETTERS as i64), "{fault}: {log}");
+        let whole = replay().output().unwrap();
+        assert_eq!(whole.status.code(), Some(0), "{fault}: {}", stderr(&whole));
+        assert_eq!((mds::rows(dir.path()), mds::dead_letters(dir.path()).len()), (LETTERS as i64, 0), "{fault}");
     }
 }

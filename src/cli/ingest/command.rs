@@ -9,7 +9,6 @@ use std::{
 };
 
 use actix::{Actor, Addr, System};
-use futures_util::FutureExt;
 use smol_str::SmolStr;
 use tokio::{
     sync::oneshot,
@@ -252,7 +251,8 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         (End::Broken(_) | End::GaveUp(_), None) => (Exit::Internal, Settled::default()),
         (End::Read(_), None) => (Exit::Done, Settled::default()),
     };
-    if let (Some(died), End::Read(_) | End::Stopped(_) | End::GaveUp(_)) = (live.as_ref().and_then(Live::died), &end) {
+    let died = live.as_ref().and_then(|live| live.store.died());
+    if let (Some(died), End::Read(_) | End::Stopped(_) | End::GaveUp(_)) = (died, &end) {
         tracing::error!("{died}");
         exit = exit.min(Exit::Internal);
     }
@@ -310,11 +310,6 @@ impl Live {
             // The coordinator hangs with its sink. Its buffer still knows what became of every record.
             _ => Settled::from(&self.handle.reporter()()),
         }
-    }
-
-    /// Returns what died, also while the store came to its end.
-    fn died(&self) -> Option<StopReason> {
-        self.store.stopped().now_or_never().filter(|reason| *reason != StopReason::ShutDown)
     }
 
     /// Closes the files, and returns the level changes up to the last.
