@@ -129,6 +129,7 @@ pub mod cli;
 pub mod coordinator;
 pub mod dead_letter;
 mod endpoint;
+mod fault;
 pub mod feedback;
 pub mod metrics;
 mod panicked;

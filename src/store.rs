@@ -19,6 +19,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, Arbiter, Context, System};
+use futures_util::{FutureExt, future::OptionFuture};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{OnceCell, oneshot};
@@ -326,6 +327,12 @@ impl MarketDataStore {
         self.inner.engine.broadcasts.as_ref().map(Broadcasts::snapshot).unwrap_or_default()
     }
 
+    /// Returns the points inside the broadcaster at which a test can make it panic, if there is one.
+    #[cfg(all(feature = "testing", feature = "webhooks"))]
+    pub fn broadcaster_fault(&self) -> Option<crate::fault::Fault> {
+        self.inner.engine.broadcasts.as_ref().map(Broadcasts::fault)
+    }
+
     /// Starts an actor from any thread, on one of a few arbiters that carry no part of the store: whatever it does to
     /// its thread, the write path does not notice. It ends with the store.
     pub fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
@@ -344,9 +351,15 @@ impl MarketDataStore {
     }
 
     /// Waits until the store has ended or a part of it died that is not replaced, and returns why. After the death of a
-    /// bus records are written on, but nobody hears of levels.
+    /// bus records are written on, but nobody hears of levels; after that of a broadcaster nobody outside the process.
     pub async fn stopped(&self) -> StopReason {
         self.inner.engine.signal.stopped().await
+    }
+
+    /// Returns what has died so far, be it while the store came to its end.
+    #[cfg(feature = "cli")]
+    pub(crate) fn died(&self) -> Option<StopReason> {
+        self.stopped().now_or_never().filter(|reason| *reason != StopReason::ShutDown)
     }
 
     /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
@@ -396,6 +409,10 @@ impl MarketDataStore {
                 let late = drain.letters.saturating_add(LAST_DELIVERIES_LATE);
                 let left = drain.deadline.saturating_add(late).saturating_sub(began.elapsed());
                 broadcasts.finish(left.min(LAST_DELIVERIES)).await;
+            }
+            // What died meanwhile is the reason, though the task that watches it may not have had its turn yet.
+            if let Some(why) = died(&inner.feedback, inner.engine.broadcasts.as_ref()).now_or_never() {
+                inner.engine.signal.stop(why);
             }
             // Before the bus ends, which would otherwise look like the reason.
             inner.engine.signal.stop(StopReason::ShutDown);
@@ -716,7 +733,7 @@ async fn run(
     let guests = pool(cores.clamp(2, 8))?;
 
     let signal = StopSignal::new();
-    watch_bus(&feedback, &signal);
+    watch_feedback(&feedback, broadcasts.as_ref(), &signal);
     let engine = Arc::new(Engine {
         signal,
         arbiters: Mutex::new(arbiters),
@@ -751,13 +768,25 @@ async fn run(
     Ok(MarketDataStore { inner: Arc::new(inner) })
 }
 
-/// Sees to it that the end of the bus is the end of the store, for as long as the store runs.
-fn watch_bus(feedback: &Feedback, signal: &StopSignal) {
-    let (feedback, signal) = (feedback.clone(), signal.clone());
+/// Tells of the end of the bus, and of the broadcaster's death, for as long as the store runs.
+fn watch_feedback(feedback: &Feedback, broadcasts: Option<&Broadcasts>, signal: &StopSignal) {
+    let (died, signal) = (died(feedback, broadcasts), signal.clone());
     actix_rt::spawn(async move {
         tokio::select! {
-            () = feedback.stopped() => signal.stop(StopReason::BusDied),
+            why = died => signal.stop(why),
             _ = signal.stopped() => {}
         }
     });
+}
+
+/// Waits until the bus has ended or the broadcaster has died, without keeping the broadcaster alive.
+fn died(feedback: &Feedback, broadcasts: Option<&Broadcasts>) -> impl Future<Output = StopReason> + Send + use<> {
+    let feedback = feedback.clone();
+    let broadcaster_died = OptionFuture::from(broadcasts.map(Broadcasts::died));
+    async move {
+        tokio::select! {
+            () = feedback.stopped() => StopReason::BusDied,
+            Some(()) = broadcaster_died => StopReason::BroadcasterDied,
+        }
+    }
 }

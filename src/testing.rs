@@ -19,7 +19,10 @@ use crate::{
     timestamp::Timestamp,
 };
 
-pub use crate::sink::{MemoryCounts, MemorySink};
+pub use crate::{
+    fault::{Fault, Fired},
+    sink::{MemoryCounts, MemorySink},
+};
 
 /// Makes the events of one coordinator by hand, as a real one would publish them: `seq` counts from 1, `previous` is the
 /// level of the event before, and the rest fits the level.

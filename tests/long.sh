@@ -12,7 +12,8 @@ export MDS_TEST_CANCELLED=100000        # submit futures dropped
 export MDS_TEST_CONSERVATION=2000000    # records for each overflow strategy
 export MDS_TEST_DAMAGES=10000           # damaged dead-letter files
 export MDS_TEST_DEAD_LETTERS_EACH=20000 # dead letters of each of two writers beside a replay
-export MDS_TEST_DEATHS=400              # actors that die at a random moment, 100 of each kind
+export MDS_TEST_DEATHS=1000             # actors that panic half way, 100 of each kind under load and at the end; loads in
+                                        # which one does, 200 of each kind
 export MDS_TEST_FUZZ_SECONDS=${MDS_TEST_FUZZ_SECONDS:-600} # damaged files, for each reader of files
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its models
 export MDS_TEST_INGESTS_BESIDE_REPLAYS=5000 # rows that the store takes, and as many that it refuses, of each of two ingests

@@ -233,14 +233,15 @@ impl<T: Record> WriteCoordinator<T> {
 
     fn start_worker(&mut self, partition: usize, context: &Context<Self>) {
         let Some(queue) = self.queue.clone() else { return };
-        let id = Arc::clone(&self.shared.config.id);
+        let shared = Arc::clone(&self.shared);
         let sink = self.sink.clone();
         let dead_letters = self.dead_letters.clone();
         let coordinator = context.address();
         let worker = self.places.workers[partition].start(move |_| {
             let tell = TellOnDrop { to: coordinator.clone().recipient(), part: Part::Worker(partition) };
-            SinkWorker::new(&id, partition, sink, &queue, dead_letters, coordinator.recipient(), tell)
+            SinkWorker::new(&shared, partition, sink, &queue, dead_letters, coordinator.recipient(), tell)
         });
+        self.shared.faults.coordinator.point("a worker was started and is not known");
         self.workers[partition].address = Some(worker);
         self.workers[partition].started = self.shared.now();
         self.show_workers();
@@ -262,7 +263,9 @@ impl<T: Record> WriteCoordinator<T> {
     }
 
     fn announce(&mut self, change: Change, at: Moment) {
+        self.shared.faults.coordinator.point("a level has changed and nobody sees it");
         self.shared.set_level(change.level);
+        self.shared.faults.coordinator.point("a level is seen and not told");
         self.meters.level.set(f64::from(change.level.as_number()));
         self.seq += 1;
         tracing::debug!(
@@ -355,6 +358,7 @@ impl<T: Record> Handler<Happened> for WriteCoordinator<T> {
 
     fn handle(&mut self, happened: Happened, _: &mut Self::Context) {
         for news in happened.news {
+            self.shared.faults.coordinator.point("news came and is not looked at");
             let low = self.shared.config.watermarks.low();
             let (change, at) = match news {
                 News::Level(Crossing { level, size, drain_rate }) => {
@@ -414,12 +418,14 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
             Part::Queue => {
                 tracing::error!(coordinator_id = &*id, "the queue died; the coordinator takes no more records");
                 self.signal.stop(StopReason::QueueDied { coordinator_id: id });
+                self.shared.faults.coordinator.point("the queue is gone and producers do not know");
                 self.raise_draining();
             }
             Part::Worker(partition) => {
                 let now = self.shared.now();
                 let slot = &mut self.workers[partition];
                 slot.address = None;
+                self.shared.faults.coordinator.point("a worker is gone and not replaced");
                 let soon = slot.in_a_row > 0 && now.saturating_sub(slot.started) < DIES_SOON;
                 slot.in_a_row = if soon { slot.in_a_row + 1 } else { 1 };
                 let wait = replace_after(slot.in_a_row, self.shared.config.retry.max_backoff);
@@ -467,7 +473,11 @@ impl<T: Record> Handler<Observe> for WriteCoordinator<T> {
                 let _ = queue.send(ObserveQueue).await;
             }
         };
-        Box::pin(asked.into_actor(self).map(|(), coordinator, _| coordinator.health()))
+        let answer = |(), coordinator: &mut Self, _: &mut Context<Self>| {
+            coordinator.shared.faults.coordinator.point("the queue has answered and nobody else");
+            coordinator.health()
+        };
+        Box::pin(asked.into_actor(self).map(answer))
     }
 }
 
@@ -477,6 +487,7 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
     fn handle(&mut self, drain: Drain, _: &mut Self::Context) -> Self::Result {
         if drain.announce {
             self.raise_draining();
+            self.shared.faults.coordinator.point("draining was told and records are accepted");
             self.shared.with(|buffer| buffer.drain());
         }
         self.shared.hurry();
@@ -492,6 +503,7 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
                 shared.batches_are_back().await;
             };
             let _ = tokio::time::timeout(drain.deadline, settle).await;
+            shared.faults.coordinator.point("all is settled and the queue is open");
             // Receipts stay: what is left may yet become a dead letter.
             shared.with(|buffer| buffer.close());
             if let Some(queue) = queue {
@@ -511,20 +523,23 @@ impl<T: Record> WriteCoordinator<T> {
             // would cut it off between two dead letters. Whoever asked is answered by the end of this actor.
             return Box::pin(std::future::pending::<CoordinatorReport>().into_actor(self));
         }
-        self.watched.asked = true;
         let workers: Vec<_> = self.workers.iter_mut().filter_map(|slot| slot.address.take()).collect();
         let queue = self.queue.take();
         let shared = Arc::clone(&self.shared);
         let dead_letters = self.dead_letters.clone();
         let stopped = async move {
             let workers = futures_util::future::join_all(workers.iter().map(|worker| worker.send(Stop)));
+            shared.faults.coordinator.point("workers are not stopped");
             let _ = tokio::time::timeout(STOP_WORKER, workers).await;
+            shared.faults.coordinator.point("workers are stopped, the rest is not given up");
             give_up_rest(&shared, &dead_letters, letters).await;
+            shared.faults.coordinator.point("the rest is given up and not reported");
             if let Some(queue) = queue {
                 let _ = queue.send(Stop).await;
             }
         };
         Box::pin(stopped.into_actor(self).map(|(), coordinator, context| {
+            coordinator.watched.asked = true;
             context.stop();
             CoordinatorReport::of_buffer(&coordinator.shared.config.id, &coordinator.shared.snapshot())
         }))

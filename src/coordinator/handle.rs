@@ -296,6 +296,15 @@ impl<T: Record> WriteHandle<T> {
         self.coordinator.do_send(super::fault::Die(victim));
     }
 
+    /// Returns the points inside the handlers of an actor of this coordinator at which a test can make it panic.
+    ///
+    /// # Panics
+    /// When there is no worker of that number.
+    #[cfg(feature = "testing")]
+    pub fn fault(&self, victim: super::Victim) -> crate::fault::Fault {
+        self.shared.faults.of(victim).clone()
+    }
+
     /// Returns a function that closes the queue and counts accepted records that are not settled, without keeping the
     /// coordinator alive.
     pub(crate) fn closer(&self) -> Box<dyn Fn() -> usize + Send + Sync> {

@@ -90,7 +90,10 @@ async fn the_last_batches_become_dead_letters_with_shared_syncs() {
     for _ in 0..LETTERS_AT_ONCE {
         handle.submit(Counted { count: Arc::clone(&count) }).await.unwrap();
     }
-    let report = address.send(Drain { deadline: Duration::ZERO, announce: true, letters: Duration::from_secs(30) }).await.unwrap();
+    let report = address
+        .send(Drain { deadline: Duration::ZERO, announce: true, letters: Duration::from_secs(30) })
+        .await
+        .unwrap();
     // Where it failed, the thread of the disk is not left behind.
     count.hold.lock().take();
     assert_eq!((report.dead_lettered, report.unsettled), (LETTERS_AT_ONCE as u64, 0));

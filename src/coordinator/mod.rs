@@ -8,7 +8,6 @@
 mod config;
 #[expect(clippy::module_inception, reason = "the actor that the module is named after")]
 mod coordinator;
-#[cfg(feature = "testing")]
 mod fault;
 #[cfg(all(test, target_os = "linux", feature = "sqlite"))]
 mod full_tests;

@@ -8,11 +8,7 @@ use super::{
     shared::{CloseOnDrop, Shared},
     worker::{Lease, Work},
 };
-use crate::{
-    metrics as names, panicked,
-    policy::buffer::{BufferSnapshot, Leased},
-    record::Record,
-};
+use crate::{metrics as names, panicked, policy::buffer::BufferSnapshot, record::Record};
 
 /// How often the metrics are brought up to date while nothing else happens.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
@@ -69,19 +65,26 @@ impl<T: Record> BoundedQueue<T> {
     /// never fire.
     fn attend(&mut self, context: &mut Context<Self>) {
         let now = self.shared.now();
+        self.shared.faults.queue.point("it has not looked yet");
         loop {
             let (leased, unknown, news, deadline) = self.shared.with(|buffer| {
                 buffer.expire(now);
                 let leased = buffer.hand_out(now);
                 (leased, buffer.unknown(now), buffer.news(), buffer.next_deadline())
             });
+            // At once: from here on they come back whatever happens to this actor.
+            let leases: Vec<_> =
+                leased.into_iter().map(|leased| Lease::new(Arc::clone(&self.shared), leased)).collect();
             if !news.is_empty() {
+                self.shared.faults.queue.point("news were taken and are not told");
                 self.coordinator.do_send(Happened { news });
             }
-            for leased in leased {
-                self.send_work(leased);
+            for lease in leases {
+                self.shared.faults.queue.point("a lease was taken and is not sent");
+                self.send_work(lease);
             }
             if unknown.is_empty() {
+                self.shared.faults.queue.point("all is handed out, the timer is not set");
                 return self.set_timer(context, now, deadline);
             }
             for unknown in unknown {
@@ -91,10 +94,8 @@ impl<T: Record> BoundedQueue<T> {
         }
     }
 
-    fn send_work(&self, leased: Leased<T>) {
-        let worker = &self.workers[leased.partition];
-        let lease = Lease::new(Arc::clone(&self.shared), leased);
-        if let Some(worker) = worker {
+    fn send_work(&self, lease: Lease<T>) {
+        if let Some(worker) = &self.workers[lease.partition()] {
             // If the worker is gone the message is dropped, and with it the lease: that parks it.
             worker.do_send(Work { lease });
         }
@@ -158,8 +159,11 @@ impl<T: Record> Handler<Take<T>> for BoundedQueue<T> {
     fn handle(&mut self, take: Take<T>, context: &mut Self::Context) {
         self.workers[take.partition] = Some(take.worker);
         let now = self.shared.now();
+        self.shared.faults.queue.point("a worker is known and has not asked");
         if let Some(leased) = self.shared.with(|buffer| buffer.ask(take.partition, now)) {
-            self.send_work(leased);
+            let lease = Lease::new(Arc::clone(&self.shared), leased);
+            self.shared.faults.queue.point("a worker has asked and its lease is not sent");
+            self.send_work(lease);
         }
         self.attend(context);
     }
@@ -171,6 +175,7 @@ impl<T: Record> Handler<ObserveQueue> for BoundedQueue<T> {
     fn handle(&mut self, ObserveQueue: ObserveQueue, context: &mut Self::Context) -> Self::Result {
         self.attend(context);
         let snapshot = self.shared.snapshot();
+        self.shared.faults.queue.point("it has looked and not answered");
         self.meters.show(&snapshot);
         actix::MessageResult(snapshot)
     }

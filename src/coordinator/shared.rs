@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{config::CoordinatorConfig, queue::Ring};
+use super::{config::CoordinatorConfig, fault::Faults, queue::Ring};
 use crate::{
     panicked,
     policy::{
@@ -49,6 +49,7 @@ pub(super) struct Shared<T> {
     has_trouble: AtomicBool,
     /// Changes when the end comes near.
     hurry: watch::Sender<()>,
+    pub(super) faults: Faults,
 }
 
 impl<T: Record> Shared<T> {
@@ -63,6 +64,7 @@ impl<T: Record> Shared<T> {
             breaker: config.breaker,
             max_attempts: config.retry.max_attempts,
         };
+        let faults = Faults::new(config.workers.get());
         Self {
             config,
             buffer: Mutex::new(BoundedBuffer::new(buffer_config)),
@@ -72,6 +74,7 @@ impl<T: Record> Shared<T> {
             trouble: Mutex::new(None),
             has_trouble: AtomicBool::new(false),
             hurry: watch::Sender::new(()),
+            faults,
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum StopReason {
     },
     /// The feedback bus died.
     BusDied,
+    /// The broadcaster of webhooks died, or what sends to one of its URLs.
+    BroadcasterDied,
 }
 
 impl fmt::Display for StopReason {
@@ -29,6 +31,7 @@ impl fmt::Display for StopReason {
             Self::QueueDied { coordinator_id } => write!(f, "the queue of coordinator {coordinator_id} died"),
             Self::CoordinatorDied { coordinator_id } => write!(f, "coordinator {coordinator_id} died"),
             Self::BusDied => f.write_str("the feedback bus died"),
+            Self::BroadcasterDied => f.write_str("the broadcaster of webhooks died"),
         }
     }
 }

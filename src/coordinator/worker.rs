@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     dead_letter::{DeadLetter, DeadLetters},
+    fault::Fault,
     metrics as names, panicked,
     policy::{
         Outcome,
@@ -31,6 +32,7 @@ pub struct SinkWorker<T: Record> {
     dead_letters: DeadLetters,
     coordinator: Recipient<LettersWritable>,
     meters: Meters,
+    fault: Fault,
     _tell: TellOnDrop,
 }
 
@@ -56,6 +58,14 @@ impl<T> Lease<T> {
         Self { shared, id: leased.id, partition: leased.partition, batch }
     }
 
+    pub(super) fn partition(&self) -> usize {
+        self.partition
+    }
+
+    fn point(&self, name: &'static str) {
+        self.shared.faults.workers[self.partition].point(name);
+    }
+
     /// Settles the whole batch, and takes the partition's next one if one is ready.
     fn settle(self, outcome: Outcome) -> Option<Self> {
         let now = self.shared.now();
@@ -67,6 +77,7 @@ impl<T> Lease<T> {
             (records, buffer.ask(self.partition, now))
         });
         let next = next.map(|next| Self::new(Arc::clone(&self.shared), next));
+        self.point("a batch is settled and the next one taken");
         // Here, outside the lock, and not at the end of the scope: a destructor that panics there would leak what is being
         // returned, and a lease that is leaked never comes back. A settled lease cannot be parked any more.
         drop(records);
@@ -85,6 +96,7 @@ impl<T> Lease<T> {
     fn isolate(&mut self, answered: bool) -> Option<u32> {
         match self.shared.with(|buffer| buffer.isolate(self.id, answered)) {
             Some(Isolated::Half(half)) => {
+                self.point("half of a batch is parked and the worker does not know");
                 self.batch = Batch::from(half.records).slice(half.range);
                 None
             }
@@ -103,7 +115,7 @@ impl<T> Drop for Lease<T> {
 
 impl<T: Record> SinkWorker<T> {
     pub(super) fn new(
-        coordinator_id: &Arc<str>,
+        shared: &Shared<T>,
         partition: usize,
         sink: BoxSink<T>,
         queue: &Addr<super::BoundedQueue<T>>,
@@ -111,8 +123,18 @@ impl<T: Record> SinkWorker<T> {
         coordinator: Recipient<LettersWritable>,
         tell: TellOnDrop,
     ) -> Self {
-        let meters = Meters::new(coordinator_id, partition);
-        Self { partition, sink, queue: queue.clone().recipient(), dead_letters, coordinator, meters, _tell: tell }
+        let meters = Meters::new(&shared.config.id, partition);
+        let fault = shared.faults.workers[partition].clone();
+        Self {
+            partition,
+            sink,
+            queue: queue.clone().recipient(),
+            dead_letters,
+            coordinator,
+            meters,
+            fault,
+            _tell: tell,
+        }
     }
 }
 
@@ -120,6 +142,7 @@ impl<T: Record> Actor for SinkWorker<T> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        self.fault.point("it has started and not asked");
         self.queue.do_send(Take { partition: self.partition, worker: context.address().recipient() });
     }
 }
@@ -134,6 +157,7 @@ impl<T: Record> Handler<Work<T>> for SinkWorker<T> {
             coordinator: self.coordinator.clone(),
             meters: self.meters.clone(),
         };
+        self.fault.point("a batch came and is not begun");
         // A future of this actor's: when the worker stops it is dropped, and parks its lease.
         context.spawn(desk.work_off(work.lease).into_actor(self));
     }
@@ -197,6 +221,7 @@ impl<T: Record> Desk<T> {
                 Written::GivenUp { error, answered } => match lease.isolate(answered) {
                     Some(attempts) => {
                         self.bury(&lease, &error, attempts).await;
+                        lease.point("a dead letter is written and not settled");
                         lease.settle(Outcome::DeadLettered)
                     }
                     None => Some(lease),
@@ -218,9 +243,11 @@ impl<T: Record> Desk<T> {
             if !shared.with(|buffer| buffer.may_write(lease.id)) {
                 return Written::Parked;
             }
+            lease.point("a write begins");
             let (began, started) = (shared.now(), Instant::now());
             // In a block of its own, so that a panic on the way to the future is caught like one inside it.
             let written = AssertUnwindSafe(async { self.sink.write(&lease.batch).await }).catch_unwind().await;
+            lease.point("a write was answered and nobody knows");
             self.meters.latency.record(started.elapsed().as_secs_f64());
             let failure = match written {
                 Ok(Ok(())) => {
@@ -251,6 +278,7 @@ impl<T: Record> Desk<T> {
                 true => buffer.store_failed(lease.id, began, now, asked),
                 false => buffer.write_failed(lease.id, began, now, asked),
             });
+            lease.point("a write has failed and only the buffer knows");
             let failures = match verdict {
                 Verdict::Retry { failures } => failures,
                 Verdict::Parked => return Written::Parked,

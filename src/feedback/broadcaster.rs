@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, InvalidEndpoint},
+    fault::Fault,
     policy::{RemotePolicy, RetryPolicy},
 };
 
@@ -121,6 +122,8 @@ pub struct HttpBroadcaster {
     lanes: Vec<JoinHandle<()>>,
     /// Has a receiver for each lane that still runs.
     running: Arc<watch::Sender<()>>,
+    fault: Fault,
+    tell: TellOfPanic,
     /// Dropped with the actor: its thread has nothing more to do.
     _alive: oneshot::Sender<Infallible>,
 }
@@ -142,6 +145,27 @@ pub struct Broadcasts {
     remotes: Arc<[Arc<Remote>]>,
     coordinators: Arc<[String]>,
     feedback: Feedback,
+    died: watch::Receiver<bool>,
+    #[cfg(feature = "testing")]
+    fault: Fault,
+}
+
+/// Tells the fronts when what holds it goes by a panic: the actor, or a lane.
+#[derive(Clone)]
+struct TellOfPanic {
+    died: watch::Sender<bool>,
+    remotes: Arc<[Arc<Remote>]>,
+}
+
+impl Drop for TellOfPanic {
+    fn drop(&mut self) {
+        // It goes with its fronts and with its System too, which is no death.
+        if thread::panicking() {
+            let endpoints: Vec<_> = self.remotes.iter().map(|remote| remote.endpoint()).collect();
+            tracing::error!(?endpoints, "the broadcaster died; webhooks are not sent any more, or not to every URL");
+            self.died.send_replace(true);
+        }
+    }
 }
 
 /// A configuration that was found to be usable.
@@ -210,15 +234,20 @@ impl PreparedBroadcast {
     pub(crate) fn start(self, feedback: &Feedback, current: bool) -> Result<Broadcasts, BroadcastError> {
         let Self { config, urls, tls } = self;
         let policy = RemotePolicy { retry: config.retry, probe_after: config.probe_after };
-        let remotes: Arc<[_]> = config.endpoints.into_iter().map(|url| Remote::new(url, policy)).collect();
+        let fault = Fault::new("broadcaster");
+        let remote = |url| Remote::new(url, policy, fault.clone());
+        let remotes: Arc<[_]> = config.endpoints.into_iter().map(remote).collect();
         let start = Start { urls, tls, secrets: config.secrets.into(), timeout: config.timeout };
         let (alive, ended) = oneshot::channel();
+        let (tell, is_dead) = watch::channel(false);
         let actor = HttpBroadcaster {
             remotes: Arc::clone(&remotes),
             only: config.coordinators.iter().map(|id| Selector::new(id)).collect(),
             start: Some(start),
             lanes: Vec::new(),
             running: Arc::new(watch::Sender::new(())),
+            fault: fault.clone(),
+            tell: TellOfPanic { died: tell, remotes: Arc::clone(&remotes) },
             _alive: alive,
         };
         let addr = if current {
@@ -237,7 +266,15 @@ impl PreparedBroadcast {
             let died = || BroadcastError::Thread(std::io::Error::other("it ended before webhooks had started"));
             addr.recv().map_err(|_| died())?
         };
-        Ok(Broadcasts { addr, remotes, coordinators: config.coordinators.into(), feedback: feedback.clone() })
+        Ok(Broadcasts {
+            addr,
+            remotes,
+            coordinators: config.coordinators.into(),
+            feedback: feedback.clone(),
+            died: is_dead,
+            #[cfg(feature = "testing")]
+            fault,
+        })
     }
 }
 
@@ -257,6 +294,26 @@ impl Broadcasts {
     /// Returns how it stands with each URL, in their order.
     pub fn snapshot(&self) -> Vec<BroadcastSnapshot> {
         self.remotes.iter().map(|remote| remote.snapshot()).collect()
+    }
+
+    /// Waits until the broadcaster, or what sends to one of its URLs, has died of a panic, which is a fault in it; for ever
+    /// if none does. Nobody else is held up by that, but what it had to deliver is not delivered, and a producer behind
+    /// a URL hears no more of levels: start another.
+    ///
+    /// This does not keep the broadcaster alive.
+    pub fn died(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut died = self.died.clone();
+        async move {
+            if died.wait_for(|died| *died).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Returns the points inside the broadcaster and its lanes at which a test can make it panic.
+    #[cfg(feature = "testing")]
+    pub fn fault(&self) -> Fault {
+        self.fault.clone()
     }
 
     /// Ends the broadcaster once every URL has what was published before this call, or `within` is up. What waits for a
@@ -287,6 +344,7 @@ impl HttpBroadcaster {
         };
         let key = CoordinatorKey::of(event);
         for remote in self.remotes.iter() {
+            self.fault.point("an event came and a lane does not have it");
             remote.offer(&key, event, &webhook);
         }
     }
@@ -308,9 +366,10 @@ impl Actor for HttpBroadcaster {
             // A client a URL: the bound on connections is the client's, over all its hosts.
             let client = Client::new(remote.endpoint(), url, Arc::clone(&tls), Arc::clone(&secrets), timeout);
             let (lane, running) = (Arc::clone(remote).run(client), self.running.subscribe());
+            let tell = self.tell.clone();
             self.lanes.push(actix_rt::spawn(async move {
                 lane.await;
-                drop(running);
+                drop((running, tell));
             }));
         }
     }
@@ -343,7 +402,9 @@ impl Handler<Finish> for HttpBroadcaster {
             snapshot.ok().and_then(Result::ok).map(|bus| bus.present).unwrap_or_default()
         };
         let end = present.into_actor(self).then(move |present, broadcaster, _| {
+            broadcaster.fault.point("the end has come and the present is not offered");
             present.iter().for_each(|event| broadcaster.offer(event));
+            broadcaster.fault.point("the present is offered and the lanes do not know of the end");
             broadcaster.remotes.iter().for_each(|remote| remote.end(deadline));
             let running = Arc::clone(&broadcaster.running);
             async move {

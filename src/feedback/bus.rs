@@ -1,4 +1,4 @@
-use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc, thread};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
@@ -18,7 +18,7 @@ use super::{
     present::{CoordinatorKey, Present},
     subscribe::Selector,
 };
-use crate::{metrics as names, policy::Level};
+use crate::{fault::Fault, metrics as names, policy::Level};
 
 /// How many events the bus passes on before it lets others on its arbiter have a turn, its own deliveries first.
 const TURN: usize = 64;
@@ -42,6 +42,7 @@ pub struct FeedbackBus {
     events: u64,
     stale: u64,
     lost_by_publishers: u64,
+    fault: Fault,
     /// Tells the fronts when the actor is dropped, by whatever cause.
     _alive: watch::Sender<()>,
 }
@@ -136,11 +137,12 @@ pub(super) struct Start {
     pub(super) present: Arc<Mutex<Present>>,
     pub(super) alive: watch::Sender<()>,
     pub(super) finished: oneshot::Sender<Infallible>,
+    pub(super) fault: Fault,
 }
 
 impl FeedbackBus {
     pub(super) fn new(start: Start) -> Self {
-        let Start { present, alive, finished } = start;
+        let Start { present, alive, finished, fault } = start;
         Self {
             lanes: Lanes::new(finished),
             present,
@@ -152,6 +154,7 @@ impl FeedbackBus {
             events: 0,
             stale: 0,
             lost_by_publishers: 0,
+            fault,
             _alive: alive,
         }
     }
@@ -165,11 +168,13 @@ impl FeedbackBus {
                 self.stale += 1;
                 continue;
             }
+            self.fault.point("an event is the present and nobody was told");
             self.events += 1;
             self.count(&event);
             for watcher in self.watchers.iter().filter(|watcher| watcher.selector.selects(&event)) {
                 watcher.show(&self.present);
             }
+            self.fault.point("watchers see an event and subscribers do not");
             self.lanes.offer_all(&key, &event);
         }
     }
@@ -186,10 +191,13 @@ impl FeedbackBus {
 
     /// Takes what is in an outbox now, in turns. The mailbox waits meanwhile.
     fn collect(&mut self, mut collect: Collect, left: usize, ctx: &mut Context<Self>) {
+        self.fault.point("an outbox has rung and is not looked at");
         let events = self.take(&mut collect, left.min(TURN));
         // None before a barrier that is not met.
         let left = if events.is_empty() { 0 } else { left - events.len() };
+        self.fault.point("events are taken and not passed on");
         self.pass_on(events);
+        self.fault.point("events are passed on and their outbox is open");
         if left == 0 {
             self.leave(collect, ctx);
             return Self::give_way(ctx);
@@ -244,6 +252,15 @@ impl Watcher {
 
 impl Actor for FeedbackBus {
     type Context = Context<Self>;
+}
+
+impl Drop for FeedbackBus {
+    fn drop(&mut self) {
+        // It goes with its fronts and with its System too, which is no death.
+        if thread::panicking() {
+            tracing::error!("the feedback bus died; nobody hears of levels any more");
+        }
+    }
 }
 
 impl Handler<Collect> for FeedbackBus {

@@ -12,6 +12,7 @@ use super::{
     present::Present,
     subscribe::Selector,
 };
+use crate::fault::Fault;
 
 /// How long the thread of a bus stays for deliveries under way after the bus itself has ended.
 const GRACE: Duration = Duration::from_secs(5);
@@ -29,6 +30,8 @@ pub struct Feedback {
     barriers: Barriers,
     present: Arc<Mutex<Present>>,
     alive: watch::Receiver<()>,
+    #[cfg(feature = "testing")]
+    fault: Fault,
 }
 
 /// Returned by [`Feedback::snapshot`] when the bus has ended.
@@ -144,6 +147,12 @@ impl Feedback {
         self.addr.do_send(super::bus::Die);
     }
 
+    /// Returns the points inside the handlers of the bus at which a test can make it panic.
+    #[cfg(feature = "testing")]
+    pub fn fault(&self) -> Fault {
+        self.fault.clone()
+    }
+
     /// Returns a new outbox, for one who publishes much.
     pub fn publisher(&self) -> Publisher {
         Publisher::behind(self.addr.clone().recipient(), self.barriers.clone())
@@ -217,6 +226,8 @@ pub fn feedback_bus() -> Feedback {
 struct Parts {
     present: Arc<Mutex<Present>>,
     alive: watch::Receiver<()>,
+    #[cfg(feature = "testing")]
+    fault: Fault,
 }
 
 /// How the thread of a bus learns that it is no longer needed.
@@ -230,14 +241,29 @@ fn parts() -> (Parts, Start, End) {
     let (alive, is_alive) = watch::channel(());
     let (finished, is_finished) = oneshot::channel();
     let end = End { alive: is_alive.clone(), finished: is_finished };
-    (Parts { present: present.clone(), alive: is_alive }, Start { present, alive, finished }, end)
+    let fault = Fault::new("bus");
+    let parts = Parts {
+        present: present.clone(),
+        alive: is_alive,
+        #[cfg(feature = "testing")]
+        fault: fault.clone(),
+    };
+    (parts, Start { present, alive, finished, fault }, end)
 }
 
 impl Parts {
     fn front(self, addr: Addr<FeedbackBus>) -> Feedback {
         let barriers = Barriers::default();
         let publisher = Publisher::behind(addr.clone().recipient(), barriers.clone());
-        Feedback { addr, publisher, barriers, present: self.present, alive: self.alive }
+        Feedback {
+            addr,
+            publisher,
+            barriers,
+            present: self.present,
+            alive: self.alive,
+            #[cfg(feature = "testing")]
+            fault: self.fault,
+        }
     }
 }
 

@@ -15,9 +15,12 @@ use super::{
     present::CoordinatorKey,
     rate::{Clock, Ring},
 };
-use crate::policy::{
-    Level,
-    rate::{RateControl, RateState, Ticket},
+use crate::{
+    fault::Fault,
+    policy::{
+        Level,
+        rate::{RateControl, RateState, Ticket},
+    },
 };
 
 /// The rate control of a producer: it asks before it produces, and is slowed down by the levels of the coordinators
@@ -95,13 +98,15 @@ pub(super) struct Shared {
     /// Where the limiter's times count from. Tokio's clock, so that a paused one pauses everything.
     origin: Instant,
     pub(super) name: Arc<str>,
+    pub(super) fault: Fault,
     /// Keeps the thread of the actor alive.
     _thread: Option<Arc<Clock>>,
 }
 
 impl Shared {
     pub(super) fn new(control: RateControl<CoordinatorKey, Waker>, name: Arc<str>, thread: Option<Arc<Clock>>) -> Self {
-        Self { control: Mutex::new(control), origin: Instant::now(), name, _thread: thread }
+        let fault = Fault::new("limiter");
+        Self { control: Mutex::new(control), origin: Instant::now(), name, fault, _thread: thread }
     }
 
     /// Does something under the lock, and wakes who has to be woken after the lock is gone: a waker may run anything.
@@ -136,6 +141,12 @@ impl RateLimiter {
             self.clock.do_send(Ring);
         }
         result
+    }
+
+    /// Returns the points inside the handlers of its actor at which a test can make it panic.
+    #[cfg(feature = "testing")]
+    pub fn fault(&self) -> Fault {
+        self.shared.fault.clone()
     }
 
     /// Waits until `n` records may be produced, and takes them. At scale 0 it waits for as long as that lasts.

@@ -42,6 +42,8 @@ use crate::{
 ///   ok where soft is 0: a producer must not wait for ever for a word that cannot come, and should not flood a store
 ///   that can no longer complain. Its budget holds; one that follows a drain rate stays at the last. The queue's own
 ///   bound, and a `Closed` from a store that has ended, do the rest.
+/// - Should this actor itself die, which is a fault in it, the limiter lets everything through, at once and from then on,
+///   and an ERROR says so: the queue's own bound is what holds the producer then.
 pub struct RateCoordinator {
     shared: Arc<Shared>,
     timer: Option<(Duration, SpawnHandle)>,
@@ -249,7 +251,9 @@ impl Handler<FeedbackEvent> for RateCoordinator {
     type Result = ();
 
     fn handle(&mut self, event: FeedbackEvent, context: &mut Self::Context) {
+        self.shared.fault.point("an event came and is not heard");
         self.shared.with(|control, now| control.hear(now, CoordinatorKey::of(&event), report(&event)));
+        self.shared.fault.point("a level was heard and the clock is not set");
         self.attend(context);
     }
 }
@@ -277,6 +281,9 @@ struct AbandonOnDrop(Arc<Shared>);
 
 impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(limiter = %self.0.name, "the clock of a limiter died, it lets everything through");
+        }
         self.0.with(|control, now| control.abandon(now));
     }
 }

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
+    fault::Fault,
     metrics as names,
     policy::{RemoteLane, RemotePolicy, RemoteState, delivery::Step},
     timestamp::Timestamp,
@@ -32,6 +33,7 @@ pub(super) struct Remote {
     /// An event was offered, or the end was announced.
     news: Notify,
     meters: Meters,
+    fault: Fault,
 }
 
 struct State {
@@ -89,7 +91,7 @@ pub struct BroadcastSnapshot {
 }
 
 impl Remote {
-    pub(super) fn new(endpoint: Endpoint, policy: RemotePolicy) -> Arc<Self> {
+    pub(super) fn new(endpoint: Endpoint, policy: RemotePolicy, fault: Fault) -> Arc<Self> {
         let meters = Meters::of(&endpoint);
         let state = State {
             lane: RemoteLane::new(policy),
@@ -102,7 +104,8 @@ impl Remote {
             last_success: None,
         };
         meters.by_state[RemoteState::default() as usize].increment(1);
-        Arc::new(Self { endpoint, origin: Instant::now(), state: Mutex::new(state), news: Notify::new(), meters })
+        let (origin, news) = (Instant::now(), Notify::new());
+        Arc::new(Self { endpoint, origin, state: Mutex::new(state), news, meters, fault })
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -136,7 +139,10 @@ impl Remote {
         loop {
             let (step, end) = self.change(|state| (state.lane.step(self.now()), state.end));
             match step {
-                Step::Send(webhook) => self.send(&client, &webhook).await,
+                Step::Send(webhook) => {
+                    self.fault.point("an event is to be sent and is not");
+                    self.send(&client, &webhook).await;
+                }
                 Step::Wait(until) => {
                     let until = self.origin + until;
                     if end.is_some_and(|end| until >= end) {
@@ -157,6 +163,7 @@ impl Remote {
         // A lane that died with its task would be silent for ever.
         let sent = AssertUnwindSafe(client.post(webhook)).catch_unwind().await;
         let (answer, rest) = sent.unwrap_or_else(|_| (Answer::None("the HTTP client panicked".to_owned()), None));
+        self.fault.point("a URL has answered and its lane does not know");
         self.settle(&answer);
         if let Some(rest) = rest {
             tokio::select! {

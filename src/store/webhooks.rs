@@ -68,6 +68,10 @@ impl Broadcasts {
         match *self {}
     }
 
+    pub(super) fn died(&self) -> std::future::Ready<()> {
+        match *self {}
+    }
+
     pub(super) async fn finish(&self, _: std::time::Duration) {
         match *self {}
     }

@@ -25,7 +25,7 @@ fn size(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |size| size.parse().expect("a number"))
 }
 
-fn bar(symbol: &str, minute: i64) -> Bar {
+pub fn bar(symbol: &str, minute: i64) -> Bar {
     Bar {
         vendor: "acme".into(),
         symbol: symbol.into(),
@@ -40,7 +40,7 @@ fn bar(symbol: &str, minute: i64) -> Bar {
 }
 
 /// Makes one file of dead letters.
-fn keep(dir: &Path, bars: impl IntoIterator<Item = Bar>) {
+pub fn keep(dir: &Path, bars: impl IntoIterator<Item = Bar>) {
     let dead_letters = DeadLetters::open(&dir.join("dead_letters")).unwrap();
     let letters: Vec<_> = bars.into_iter().map(|bar| DeadLetter::new(&bar, "no such luck", 3)).collect();
     dead_letters.append_blocking("bars", "bars", &letters).unwrap();

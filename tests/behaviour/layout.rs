@@ -88,11 +88,12 @@ fn decisions_know_no_runtime_and_no_clock() {
 fn each_part_names_only_those_it_may_know() {
     // `metrics` are names, `timestamp`, `quoted` and `endpoint` are plain values, `chain` and `panicked` show what failed:
     // leaves that know nobody.
-    let allowed: [(&str, &[&str]); 13] = [
+    let allowed: [(&str, &[&str]); 14] = [
         ("policy", &["policy"]),
         ("quoted", &[]),
         ("chain", &[]),
         ("endpoint", &[]),
+        ("fault", &[]),
         ("panicked", &[]),
         ("timestamp", &["quoted"]),
         ("metrics", &[]),
@@ -100,10 +101,21 @@ fn each_part_names_only_those_it_may_know() {
         ("settings", &["settings", "endpoint", "policy", "quoted"]),
         ("dead_letter", &["dead_letter", "panicked", "policy", "quoted", "record", "timestamp"]),
         ("sink", &["sink", "record", "quoted", "timestamp", "metrics", "chain"]),
-        ("feedback", &["feedback", "endpoint", "policy", "metrics", "timestamp"]),
+        ("feedback", &["feedback", "endpoint", "fault", "policy", "metrics", "timestamp"]),
         (
             "coordinator",
-            &["coordinator", "dead_letter", "panicked", "policy", "record", "sink", "feedback", "metrics", "timestamp"],
+            &[
+                "coordinator",
+                "dead_letter",
+                "fault",
+                "panicked",
+                "policy",
+                "record",
+                "sink",
+                "feedback",
+                "metrics",
+                "timestamp",
+            ],
         ),
     ];
     let reexports = ["Bar", "Batch", "Timeframe", "Timestamp", "Invalid", "Record", "Sink", "SinkError", "BoxSink"];

@@ -13,6 +13,8 @@ mod check_command;
 mod config_command;
 #[cfg(feature = "testing")]
 mod dead_letters;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod deaths;
 mod dependencies;
 #[cfg(all(target_os = "linux", feature = "testing", feature = "sqlite"))]
 mod disk_full;

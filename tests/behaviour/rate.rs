@@ -19,7 +19,7 @@ use market_data_store::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use crate::support::{PATIENCE, Tick, coordinator_settings, occupy, settings, size_of_test, tick, ticks, within};
+use crate::support::{PATIENCE, Tick, coordinator_settings, log, occupy, settings, size_of_test, tick, ticks, within};
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
@@ -316,6 +316,32 @@ fn when_the_clock_is_gone_nobody_waits_for_ever() {
     assert!(poll(waits.as_mut()).is_pending());
     drop(system);
     block_on(within(PATIENCE, waits));
+}
+
+/// Red when a limiter whose own actor dies, with an event half heard, holds a producer for ever.
+#[test]
+fn when_the_actor_of_a_limiter_dies_nobody_waits_for_ever() {
+    log();
+    for (pass, point) in [(1, "an event came and is not heard"), (2, "a level was heard and the clock is not set")] {
+        let feedback = Feedback::private();
+        let mut bars = EventSeries::new("bars");
+        let name = format!("dies at {pass}");
+        let limiter = RateCoordinator::follow(&feedback, ["bars"]).budget(Budget::PerSecond(0.001)).name(&name).start();
+        let (mut waits, mut open) = (pin!(limiter.acquire(1_000)), pin!(limiter.acquire(1)));
+        assert!(poll(waits.as_mut()).is_pending() && poll(open.as_mut()).is_pending());
+        limiter.fault().arm(pass);
+        feedback.publish(bars.next(Level::Hard));
+        let fired = block_on(within(PATIENCE, limiter.fault().fired()));
+        assert_eq!(fired.point, point);
+        block_on(within(PATIENCE, waits));
+        block_on(within(PATIENCE, open));
+        block_on(within(PATIENCE, limiter.open()));
+        // The bus and its other subscribers have lost nothing by it.
+        block_on(within(PATIENCE, feedback.idle()));
+        assert_eq!(block_on(feedback.snapshot()).unwrap().present[0].level, Level::Hard);
+        let told = |line: &String| line.starts_with("ERROR") && line.contains(&name);
+        assert!(log().iter().any(told), "nobody was told of {point:?}");
+    }
 }
 
 /// Sends a word whenever it is woken.

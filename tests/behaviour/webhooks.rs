@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use futures::FutureExt;
 use market_data_store::{
     BroadcastConfig, BroadcastSnapshot, Broadcasts, Coordinator, Endpoint, Feedback, HttpBroadcaster, Level,
     MarketDataStore, Reason, RemoteState, Settings, WebhookSecret,
@@ -16,7 +17,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     hook::{Asked, Hook, Reply, certificate, ok},
-    support::{PATIENCE, Tick, coordinator_settings, log, record_in, settings, size_of_test, tick, ticks, within},
+    support::{
+        PATIENCE, Tick, coordinator_settings, log, record, record_in, settings, size_of_test, tick, ticks, within,
+    },
 };
 
 const SECRETS: [&str; 2] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"];
@@ -566,6 +569,39 @@ async fn a_broadcaster_ends_with_its_fronts() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!((subscribed, within(PATIENCE, feedback.snapshot()).await.unwrap().lanes.len()), (1, 0));
+}
+
+/// Red when the death of a broadcaster, or of what sends to a URL, is not told or not logged; when it holds up the end, or
+/// an event for others; or when another cannot take its place.
+#[actix::test]
+async fn a_broadcaster_that_dies_says_so_and_another_takes_its_place() {
+    log();
+    for (pass, point) in [
+        (1, "an event came and a lane does not have it"),
+        (2, "an event is to be sent and is not"),
+        (3, "a URL has answered and its lane does not know"),
+    ] {
+        let hook = Hook::start(|_| ok());
+        let mut sender = Sender::start(config([hook.url("/")]));
+        let heard = record(&sender.feedback, None);
+        let fault = sender.broadcasts.fault();
+        fault.arm(pass);
+        sender.publish(Level::Hard);
+        within(PATIENCE, sender.broadcasts.died()).await;
+        assert_eq!(fault.has_fired().unwrap().point, point);
+        within(PATIENCE, sender.broadcasts.finish(Duration::from_secs(3_600))).await;
+
+        let another = HttpBroadcaster::start(config([hook.url("/")]), &sender.feedback).unwrap();
+        let last = sender.publish(Level::Ok);
+        hook.wait_for(|asked| asked.last().is_some_and(|asked| asked.id() == last)).await;
+        within(PATIENCE, sender.feedback.idle()).await;
+        let heard: Vec<_> = heard.lock().iter().map(|event| event.level).collect();
+        assert_eq!(heard, [Level::Hard, Level::Ok]);
+        assert!(another.died().now_or_never().is_none());
+        let address = hook.address.to_string();
+        let told = |line: &String| line.contains("the broadcaster died") && line.contains(&address);
+        assert_eq!(log().iter().filter(|line| told(line)).count(), 1, "{point:?}");
+    }
 }
 
 /// Red when a certificate is not checked, or against other roots than those in the file.

@@ -129,6 +129,13 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
     if lost != [0, 0] || !report.is_complete() {
         exit = exit.min(Exit::Internal);
     }
+    // A replay that is refused by what died may be told before that is.
+    if let Some(died) = store.died()
+        && exit != Exit::Internal
+    {
+        tracing::error!("{died}");
+        exit = exit.min(Exit::Internal);
+    }
     match result {
         Ok(Ok(mut report)) => {
             lose(&mut report, lost[0]);

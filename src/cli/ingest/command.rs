@@ -252,6 +252,11 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         (End::Broken(_) | End::GaveUp(_), None) => (Exit::Internal, Settled::default()),
         (End::Read(_), None) => (Exit::Done, Settled::default()),
     };
+    let died = live.as_ref().and_then(|live| live.store.died());
+    if let (Some(died), End::Read(_) | End::Stopped(_) | End::GaveUp(_)) = (died, &end) {
+        tracing::error!("{died}");
+        exit = exit.min(Exit::Internal);
+    }
     let counts = tally.close();
     let mut settled = if live.is_some() { settled } else { Settled { stored: counts.accepted, ..Settled::default() } };
     let elapsed = started.elapsed();
