@@ -348,13 +348,10 @@ async fn a_record_that_fails_transiently_for_ever_is_given_up_wherever_it_stands
         for id in 0..60 {
             handle.submit(tick(format!("K{}", id % 13), id)).await.unwrap();
         }
-        let ended = tokio::time::timeout(Duration::from_secs(3_600), handle.flush()).await;
+        // By the clock of the machine: a dead letter is synced on a thread, and meanwhile a paused clock runs on by hours.
+        flush(&handle).await;
         let counters = handle.health().await.counters;
-        assert_eq!(
-            (ended.is_ok(), counters.stored, counters.dead_lettered),
-            (true, 59, 1),
-            "{workers} workers, the bad one is {poison}"
-        );
+        assert_eq!((counters.stored, counters.dead_lettered), (59, 1), "{workers} workers, the bad one is {poison}");
         store.shutdown(Duration::from_secs(1)).await;
     }
 }
