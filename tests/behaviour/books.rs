@@ -216,7 +216,7 @@ impl<T: Record, S: Sink<T>> Sink<T> for Rough<S> {
             self.failed.fetch_add(1, Ordering::Relaxed);
             return Err(SinkError::transient("busy"));
         }
-        if fastrand::u16(..100) == 0 {
+        if fastrand::u16(..50) == 0 {
             self.killed.fetch_add(1, Ordering::Relaxed);
             std::panic::panic_any(Deadly);
         }
