@@ -646,7 +646,7 @@ impl<T: Record> Plan for Coordinator<T> {
             engine.signal.clone(),
             owner,
         );
-        let undertaker = handle.undertaker(dead_letters.clone(), control);
+        let undertaker = handle.undertaker(dead_letters.clone(), control.arbiter());
         engine.closers.lock().push(handle.closer());
         let starting = Box::pin({
             let handle = handle.clone();
@@ -665,12 +665,16 @@ fn drainer<T: Record>(
     undertaker: impl Fn(Drain) -> Draining + Clone + Send + Sync + 'static,
 ) -> impl Fn(Drain) -> Draining + Send + Sync {
     move |drain| {
-        let answer = address.send(drain);
+        let (began, answer) = (Instant::now(), address.send(drain));
         let undertaker = undertaker.clone();
         Box::pin(async move {
             match answer.await {
                 Ok(report) => report,
-                Err(_) => undertaker(drain).await,
+                // It may have died in the middle of it.
+                Err(_) => {
+                    let deadline = drain.deadline.saturating_sub(began.elapsed());
+                    undertaker(Drain { deadline, ..drain }).await
+                }
             }
         })
     }

@@ -49,6 +49,9 @@ const DEATHS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stop waits for a worker to leave its write. One that blocks its thread is left behind.
 const STOP_WORKER: Duration = Duration::from_secs(1);
 
+/// Longer than anybody waits, and short enough to be added to a time.
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
 /// So many records are handed to the dead letters together at the end.
 pub(super) const LETTERS_AT_ONCE: usize = 10_000;
 
@@ -374,7 +377,10 @@ impl<T: Record> Handler<Happened> for WriteCoordinator<T> {
                     (self.pressure.raise(Cause::CircuitOpen), Moment { size, drain_rate, retry_after: Some(probe_in) })
                 }
                 News::CircuitClosed { size, drain_rate } => {
-                    tracing::warn!(coordinator_id = &*self.shared.config.id, "the store is back");
+                    tracing::warn!(
+                        coordinator_id = &*self.shared.config.id,
+                        "the circuit is closed, and batches go to the store again"
+                    );
                     let retry_after = time_to_recover(size, low, drain_rate);
                     (self.pressure.clear(Cause::CircuitOpen), Moment { size, drain_rate, retry_after })
                 }
@@ -490,7 +496,9 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
             self.shared.faults.coordinator.point("draining was told and records are accepted");
             self.shared.with(|buffer| buffer.drain());
         }
-        self.shared.hurry();
+        if !drain.deadline.is_zero() {
+            self.shared.hurry();
+        }
         let shared = Arc::clone(&self.shared);
         let queue = self.queue.clone();
         let settled = async move {
@@ -560,15 +568,18 @@ fn replace_after(in_a_row: usize, most: Duration) -> Duration {
 /// write that is still under way may succeed all the same: then the record is in both places, and a replay writes it once
 /// more.
 async fn give_up_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters, letters: Duration) {
-    let until = tokio::time::Instant::now() + letters;
+    let _one_at_a_time = shared.giving_up.lock().await;
+    let until = tokio::time::Instant::now() + letters.min(FOR_EVER);
     let error = "not stored before the deadline of the shutdown";
     let leased = shared.with(|buffer| buffer.abandon());
     for group in groups(&leased, |leased| leased.range.len()) {
         let in_time = tokio::time::Instant::now() < until;
         let written: Vec<_> = (group.iter().filter(|_| in_time))
             .map(|leased| {
-                let batch = &leased.records[leased.range.clone()];
-                dead_letter(dead_letters, &shared.config, batch, error, 0)
+                let batch = leased.records[leased.range.clone()].iter().zip(shared.letters(leased.id));
+                // One that is replayed stays the letter that it is.
+                let batch: Vec<_> = batch.filter(|(_, is_letter)| !is_letter).map(|(record, _)| record).collect();
+                dead_letter(dead_letters, &shared.config, &batch, error, 0)
             })
             .collect();
         let written = futures_util::future::join_all(written.into_iter().map(|written| {
@@ -609,6 +620,9 @@ fn groups<L>(leased: &[L], records: impl Fn(&L) -> usize) -> impl Iterator<Item 
 /// the deadline.
 pub(super) async fn give_up_orphans<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters, drain: Drain) {
     shared.close();
+    if !drain.deadline.is_zero() {
+        shared.hurry();
+    }
     let _ = tokio::time::timeout(drain.deadline, shared.batches_are_back()).await;
     give_up_rest(shared, dead_letters, drain.letters).await;
 }

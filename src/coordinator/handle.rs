@@ -1,20 +1,19 @@
 use std::{collections::VecDeque, fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
-use actix::Addr;
+use actix::{Addr, ArbiterHandle};
 use tokio::sync::oneshot;
 
 use super::{
     coordinator::{Drain, Observe, WriteCoordinator, give_up_orphans},
     health::{CoordinatorReport, Health},
-    place::Place,
-    receipt::Receipt,
+    receipt::{Receipt, Teller},
     refusal::{Refusal, SubmitError, SubmitManyError},
     shared::Shared,
     write_sink::WriteSink,
 };
 use crate::{
     dead_letter::DeadLetters,
-    policy::{CircuitState, Level, Outcome, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
+    policy::{CircuitState, Level, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -167,8 +166,13 @@ impl<T: Record> WriteHandle<T> {
     /// # Errors
     /// As [`submit`](Self::submit).
     pub async fn write(&self, record: T) -> Result<Receipt, SubmitError<T>> {
-        let (sender, receipt) = Receipt::new();
-        self.submit_until(record, None, Some(sender)).await?;
+        self.write_as(record, false).await
+    }
+
+    /// Writes as [`write`](Self::write) a record that is a dead letter already, or is not.
+    pub(super) async fn write_as(&self, record: T, is_letter: bool) -> Result<Receipt, SubmitError<T>> {
+        let (teller, receipt) = Receipt::new(is_letter);
+        self.submit_until(record, None, Some(teller)).await?;
         Ok(receipt)
     }
 
@@ -176,7 +180,7 @@ impl<T: Record> WriteHandle<T> {
         &self,
         mut record: T,
         wait: Option<Duration>,
-        mut receipt: Option<oneshot::Sender<Outcome>>,
+        mut receipt: Option<Teller>,
     ) -> Result<(), SubmitError<T>> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
@@ -186,7 +190,7 @@ impl<T: Record> WriteHandle<T> {
         let offered = self.shared.with(|buffer| {
             buffer.offer(now, partition, record)?;
             if let Some(receipt) = receipt.take() {
-                buffer.keep_receipt(receipt);
+                Shared::keep(buffer, receipt);
             }
             Ok(())
         });
@@ -322,18 +326,24 @@ impl<T: Record> WriteHandle<T> {
         move || CoordinatorReport::of_buffer(&shared.config.id, &shared.snapshot())
     }
 
-    /// Returns a function that ends what a coordinator left behind that is gone, on this arbiter.
+    /// Returns a function that ends what a coordinator left behind that is gone, on its arbiter.
     pub(crate) fn undertaker(
         &self,
         dead_letters: DeadLetters,
-        place: Place,
+        arbiter: ArbiterHandle,
     ) -> impl Fn(Drain) -> Pin<Box<dyn Future<Output = CoordinatorReport> + Send>> + Clone + Send + Sync + use<T> {
         let (shared, report) = (Arc::clone(&self.shared), self.reporter());
         move |drain| {
-            let (shared, report) = (Arc::clone(&shared), report.clone());
-            let (dead_letters, place) = (dead_letters.clone(), place.clone());
+            let (shared, dead_letters) = (Arc::clone(&shared), dead_letters.clone());
+            let (report, arbiter) = (report.clone(), arbiter.clone());
             Box::pin(async move {
-                place.run(async move { give_up_orphans(&shared, &dead_letters, drain).await }).await;
+                let (done, is_done) = oneshot::channel::<()>();
+                arbiter.spawn(async move {
+                    give_up_orphans(&shared, &dead_letters, drain).await;
+                    drop(done);
+                });
+                // Nothing is sent: it ends with the future, or at once with an arbiter that is gone.
+                let _ = is_done.await;
                 report()
             })
         }
@@ -384,7 +394,7 @@ impl<T: Record> WriteHandle<T> {
         records: &mut VecDeque<T>,
         partitions: &[usize],
         deadline: Option<Duration>,
-        mut receipt: Option<oneshot::Sender<Outcome>>,
+        mut receipt: Option<Teller>,
     ) -> Result<usize, Refused> {
         let mut line = LineGuard { shared: &self.shared, ticket: None };
         poll_fn(|context| {
@@ -400,7 +410,7 @@ impl<T: Record> WriteHandle<T> {
                         }
                         Ok(accepted) => {
                             buffer.discard(waker);
-                            receipt.take().into_iter().for_each(|receipt| buffer.keep_receipt(receipt));
+                            receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
                             Poll::Ready(Ok(accepted))
                         }
                         Err(refused) => {
@@ -414,7 +424,7 @@ impl<T: Record> WriteHandle<T> {
                     Ok(Some(credits)) => {
                         line.ticket = None;
                         buffer.accept(now, partitions[..credits].iter().copied().zip(records.drain(..credits)));
-                        receipt.take().into_iter().for_each(|receipt| buffer.keep_receipt(receipt));
+                        receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
                         Poll::Ready(Ok(credits))
                     }
                     Err(refused) => {

@@ -13,8 +13,8 @@ pub struct Health {
     pub coordinator_id: Arc<str>,
     /// Whether the coordinator's actor answered. If not, it has come to its end.
     pub alive: bool,
-    /// Whether level changes reach the feedback bus. If not, the bus has died, or the coordinator itself: in the first case
-    /// records are written on, but nobody hears of levels.
+    /// Whether level changes reach the feedback bus. If not, the bus has died or is turned off, and records are written on
+    /// but nobody hears of levels; or the coordinator itself has died.
     pub bus_alive: bool,
     /// Whether records go in and out.
     pub state: BufferState,

@@ -1,5 +1,4 @@
-use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context};
-use tokio::sync::oneshot;
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context};
 
 /// Where an actor runs.
 #[derive(Clone, Debug)]
@@ -11,16 +10,12 @@ pub enum Place {
 }
 
 impl Place {
-    /// Runs a future here, and waits for its end; none if the arbiter is gone.
-    pub(crate) async fn run<R: Send + 'static>(&self, future: impl Future<Output = R> + Send + 'static) -> Option<R> {
-        let (done, is_done) = oneshot::channel();
-        let future = async move { _ = done.send(future.await) };
+    /// Returns the arbiter, on a thread that has one if that is meant.
+    pub(crate) fn arbiter(&self) -> ArbiterHandle {
         match self {
-            Self::Arbiter(arbiter) => _ = arbiter.spawn(future),
-            Self::Current => _ = actix::spawn(future),
+            Self::Arbiter(arbiter) => arbiter.clone(),
+            Self::Current => Arbiter::current(),
         }
-        // What is dropped with its arbiter does not send.
-        is_done.await.ok()
     }
 
     /// Starts an actor here.

@@ -1,9 +1,7 @@
-use futures_util::FutureExt;
-
 use super::{Refusal, WriteHandle};
 use crate::{
-    dead_letter::{NotAccepted, ReplayTarget},
-    policy::{BufferState, Level, Outcome},
+    dead_letter::{Fate, NotAccepted, ReplayTarget},
+    policy::{BufferState, Level},
     record::Record,
 };
 
@@ -20,11 +18,11 @@ impl<T: Record> ReplayTarget<T> for WriteHandle<T> {
         }
     }
 
-    async fn write(&self, record: T) -> Result<impl Future<Output = Option<Outcome>> + Send + 'static, NotAccepted> {
+    async fn write(&self, record: T) -> Result<impl Future<Output = Fate> + Send + 'static, NotAccepted> {
         let mut record = record;
         loop {
-            let refused = match self.write(record).await {
-                Ok(receipt) => return Ok(receipt.map(Result::ok)),
+            let refused = match self.write_as(record, true).await {
+                Ok(receipt) => return Ok(receipt.fate()),
                 Err(refused) => refused,
             };
             match refused.refusal() {

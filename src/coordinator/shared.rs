@@ -14,15 +14,16 @@ use std::{
 use actix::Recipient;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{self, watch},
     time::Instant,
 };
 
-use super::{config::CoordinatorConfig, fault::Faults, queue::Ring};
+use super::{config::CoordinatorConfig, fault::Faults, queue::Ring, receipt::Teller};
 use crate::{
+    dead_letter::Fate,
     panicked,
     policy::{
-        Level, Outcome,
+        Level,
         buffer::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Refused},
         drain_rate::time_to_recover,
         fence::FenceId,
@@ -34,7 +35,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The buffer as it is used here: a waiter is a task, a receipt the sending half of a [`Receipt`](super::Receipt).
-type Buffer<T> = BoundedBuffer<T, Waker, oneshot::Sender<Outcome>>;
+type Buffer<T> = BoundedBuffer<T, Waker, Teller>;
 
 pub(super) struct Shared<T> {
     pub(super) config: CoordinatorConfig,
@@ -49,6 +50,8 @@ pub(super) struct Shared<T> {
     has_trouble: AtomicBool,
     /// Changes when the end comes near.
     hurry: watch::Sender<()>,
+    /// Held by whoever makes dead letters of what is left at the end: one at a time, or they would make the same twice.
+    pub(super) giving_up: sync::Mutex<()>,
     pub(super) faults: Faults,
 }
 
@@ -74,6 +77,7 @@ impl<T: Record> Shared<T> {
             trouble: Mutex::new(None),
             has_trouble: AtomicBool::new(false),
             hurry: watch::Sender::new(()),
+            giving_up: sync::Mutex::new(()),
             faults,
         }
     }
@@ -98,8 +102,7 @@ impl<T> Shared<T> {
                 bell.do_send(Ring);
             }
             for (receipt, outcome) in effects.outcomes {
-                // Nobody has to wait for it.
-                self.rouse(|| _ = receipt.send(outcome));
+                self.rouse(|| receipt.tell(outcome));
             }
             for waker in effects.wake {
                 self.rouse(|| waker.wake());
@@ -177,6 +180,32 @@ impl<T> Shared<T> {
                 Refused::CircuitOpen => buffer.probe_in(now),
                 Refused::Draining | Refused::Closed => None,
             }
+        })
+    }
+
+    /// Keeps a receipt for the record that was accepted last.
+    pub(super) fn keep(buffer: &mut Buffer<T>, receipt: Teller) {
+        if receipt.is_letter {
+            buffer.is_letter();
+        }
+        buffer.keep_receipt(receipt);
+    }
+
+    /// Returns of each record of a lease whether it is a dead letter already.
+    pub(super) fn letters(&self, lease: LeaseId) -> Vec<bool> {
+        self.with(|buffer| buffer.letters(lease).0)
+    }
+
+    /// Lets whoever replays the one record of a lease know why it is given up, if it is a dead letter already; then it
+    /// needs no other. Returns whether it is.
+    pub(super) fn is_letter_refused(&self, lease: LeaseId, error: &str, attempts: u32) -> bool {
+        self.with(|buffer| {
+            let (letters, receipt) = buffer.letters(lease);
+            let is_letter = letters == [true];
+            if let Some(receipt) = receipt.filter(|_| is_letter) {
+                receipt.refusal = Some(Fate::Refused { error: error.to_owned(), attempts });
+            }
+            is_letter
         })
     }
 

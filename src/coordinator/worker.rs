@@ -282,7 +282,12 @@ impl<T: Record> Desk<T> {
             let failures = match verdict {
                 Verdict::Retry { failures } => failures,
                 Verdict::Parked => return Written::Parked,
-                Verdict::GiveUp => return Written::GivenUp { error: failure.text, answered: false },
+                Verdict::GiveUp => {
+                    // Of a batch the first half is written next.
+                    let wait = asked.filter(|_| lease.batch.len() > 1).unwrap_or_default();
+                    rest.wait(wait).await;
+                    return Written::GivenUp { error: failure.text, answered: false };
+                }
             };
             let wait = shared.config.retry.wait(failures, asked, fastrand::f64());
             tracing::warn!(
@@ -302,10 +307,11 @@ impl<T: Record> Desk<T> {
     /// written nothing may be given up.
     async fn bury(&self, lease: &Lease<T>, error: &str, attempts: u32) {
         let config = &lease.shared.config;
+        let record: Vec<_> = lease.batch.iter().collect();
         let mut failures = 0_u32;
-        loop {
+        while !lease.shared.is_letter_refused(lease.id, error, attempts) {
             let rest = lease.shared.rest();
-            match dead_letter(&self.dead_letters, config, &lease.batch, error, attempts).await {
+            match dead_letter(&self.dead_letters, config, &record, error, attempts).await {
                 Ok(()) => break,
                 Err(unwritable) => {
                     failures = failures.saturating_add(1);
@@ -339,11 +345,11 @@ impl<T: Record> Desk<T> {
 pub(super) fn dead_letter<T: Record>(
     dead_letters: &DeadLetters,
     config: &CoordinatorConfig,
-    records: &[T],
+    records: &[&T],
     error: &str,
     attempts: u32,
 ) -> impl Future<Output = Result<(), String>> + Send + use<T> {
-    let letters: Vec<_> = records.iter().map(|record| DeadLetter::new(record, error, attempts)).collect();
+    let letters: Vec<_> = records.iter().map(|record| DeadLetter::new(*record, error, attempts)).collect();
     for unwritable in letters.iter().filter_map(|letter| letter.unwritable.as_ref()) {
         tracing::error!(
             coordinator_id = &*config.id,

@@ -143,9 +143,25 @@ pub(super) fn write(
 /// One line of a journal: what became of an entry in a replay or a purge.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mark {
-    pub(super) id: String,
+    #[serde(flatten)]
+    pub(super) entry: Name,
     #[serde(flatten)]
     pub(super) end: End,
+}
+
+/// Names an entry of a file. The id alone would not do: somebody who mends a file by hand may copy a line, and what was
+/// mended since is another record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Name {
+    id: String,
+    /// The checksum of its record's JSON.
+    record: u32,
+}
+
+impl Name {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self { id: entry.id.clone(), record: line::checksum(entry.record.get().as_bytes()) }
+    }
 }
 
 /// What became of an entry.
@@ -154,20 +170,11 @@ pub(super) struct Mark {
 pub(super) enum End {
     /// It was replayed, and is in the store.
     Stored,
-    /// It was replayed, and somebody has made a new entry of it.
-    DeadLettered,
     Purged,
     /// It was replayed, was refused once more, and stays.
     Refused {
-        #[serde(flatten)]
-        why: Refusal,
+        error: String,
+        attempts: u32,
         replay_count: u32,
     },
-}
-
-/// What a store said when it refused a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Refusal {
-    pub(super) error: String,
-    pub(super) attempts: u32,
 }

@@ -22,6 +22,11 @@ pub(super) fn seal(object: &mut Vec<u8>) {
     object.push(b'\n');
 }
 
+/// Returns the CRC-32 (IEEE) of some bytes.
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
+    !crc32(!0, bytes)
+}
+
 /// Whether a line's checksum is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seal {

@@ -19,7 +19,6 @@ mod settle;
 mod writer;
 
 use std::{
-    collections::HashMap,
     fmt, io,
     path::{Path, PathBuf},
     sync::{
@@ -30,18 +29,14 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::{
-    entry::Refusal,
-    writer::{Disk, Job, RealDisk, Writer},
-};
+use self::writer::{Disk, Job, RealDisk, Writer};
 pub use self::{
     entry::{DeadLetter, Entry, Unwritable},
     purge::{PurgeReport, purge},
     read::{Found, List, list},
-    replay::{Damaged, NotAccepted, ReplayOptions, ReplayReport, ReplayTarget, replay_dry_run},
+    replay::{Damaged, Fate, NotAccepted, ReplayOptions, ReplayReport, ReplayTarget, replay_dry_run},
     select::Selection,
 };
 use crate::timestamp::Timestamp;
@@ -65,19 +60,6 @@ struct Shared {
     run: u64,
     next_id: AtomicU64,
     lost: Arc<AtomicU64>,
-    /// The records that are being replayed, by their JSON.
-    replayed: Mutex<HashMap<Box<str>, Replayed>>,
-}
-
-/// What became of the letters of a record that is being replayed: none is written, for the entry that the record comes
-/// from goes on being its dead letter. A new one would come behind those of later updates that are still to be replayed,
-/// and a later replay would store it over them.
-#[derive(Debug, Default)]
-struct Replayed {
-    /// How many there were.
-    letters: usize,
-    /// What the last one says against the record; one that a deadline cut off has shown nothing.
-    refusal: Option<Refusal>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -182,8 +164,8 @@ impl DeadLetters {
         }
         let lost = Arc::default();
         let jobs = Writer::spawn(dir.clone(), limits, disk, Arc::clone(&lost)).map_err(DeadLettersError::Thread)?;
-        let (run, next_id, replayed) = (fastrand::u64(..), AtomicU64::new(1), Mutex::default());
-        Ok(Self(Arc::new(Shared { dir, jobs, run, next_id, lost, replayed })))
+        let (run, next_id) = (fastrand::u64(..), AtomicU64::new(1));
+        Ok(Self(Arc::new(Shared { dir, jobs, run, next_id, lost })))
     }
 
     /// Returns the directory's absolute path.
@@ -243,13 +225,6 @@ impl DeadLetters {
         let ts = Timestamp::now();
         let mut lines = Vec::new();
         for letter in letters {
-            if let Some(replayed) = self.0.replayed.lock().get_mut(letter.record.get()) {
-                replayed.letters += 1;
-                if letter.attempts > 0 {
-                    replayed.refusal = Some(Refusal { error: letter.error.clone(), attempts: letter.attempts });
-                }
-                continue;
-            }
             let id = format!("{:016x}-{}", self.0.run, self.0.next_id.fetch_add(1, Ordering::Relaxed));
             entry::write(&mut lines, id, ts, coordinator_id, kind, letter)
                 .map_err(|error| AppendError::Json(Arc::new(error)))?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     FilesError, Selection,
-    entry::{End, Mark},
+    entry::{End, Mark, Name},
     files,
     settle::{NotTaken, Settling},
 };
@@ -52,7 +52,7 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
             match found?.entry {
                 Ok(entry)
                     if selection.is_reached(report.purged as usize + marks.len()) || !selection.selects(&entry) => {}
-                Ok(entry) => marks.push(Mark { id: entry.id, end: End::Purged }),
+                Ok(entry) => marks.push(Mark { entry: Name::of(&entry), end: End::Purged }),
                 Err(_) => damaged += 1,
             }
         }

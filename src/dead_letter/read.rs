@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Entry, FilesError,
-    entry::{End, Mark, Refusal},
+    entry::{End, Mark, Name},
     files::{self, Listing},
     line::{self, Part, Seal},
 };
@@ -109,7 +109,7 @@ fn open(path: &Path) -> io::Result<Option<Unsettled>> {
 
 /// What replays and purges have marked in the journal beside a file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Journal(HashMap<String, End>);
+pub(super) struct Journal(HashMap<Name, End>);
 
 impl Journal {
     /// Reads the journal of a file. What is damaged in it marks nothing.
@@ -134,7 +134,7 @@ impl Journal {
 
     /// Takes in a mark. What is settled stays so.
     pub(super) fn mark(&mut self, mark: Mark) {
-        let end = self.0.entry(mark.id).or_insert_with(|| mark.end.clone());
+        let end = self.0.entry(mark.entry).or_insert_with(|| mark.end.clone());
         if matches!(end, End::Refused { .. }) {
             *end = mark.end;
         }
@@ -142,19 +142,20 @@ impl Journal {
 
     /// Returns all marks, in no order.
     pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
-        self.0.iter().map(|(id, end)| Mark { id: id.clone(), end: end.clone() })
+        self.0.iter().map(|(entry, end)| Mark { entry: entry.clone(), end: end.clone() })
     }
 
     /// Returns what was found as it is by now, unless it is an entry that is settled.
     fn apply(&self, mut found: Found) -> Option<Found> {
         let Ok(entry) = &mut found.entry else { return Some(found) };
-        match self.0.get(&entry.id) {
+        // Few files have a journal, and the name of an entry takes reading it.
+        let end = if self.0.is_empty() { None } else { self.0.get(&Name::of(entry)) };
+        match end {
             None => {}
-            Some(End::Refused { why, replay_count }) => {
-                let Refusal { error, attempts } = why.clone();
-                (entry.error, entry.attempts, entry.replay_count) = (error, attempts, *replay_count);
+            Some(End::Refused { error, attempts, replay_count }) => {
+                (entry.error, entry.attempts, entry.replay_count) = (error.clone(), *attempts, *replay_count);
             }
-            Some(End::Stored | End::DeadLettered | End::Purged) => return None,
+            Some(End::Stored | End::Purged) => return None,
         }
         Some(found)
     }

@@ -1,7 +1,7 @@
 //! Replaying: entries go through a coordinator once more.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
@@ -11,18 +11,14 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    DeadLetter, DeadLetters, Entry, FilesError, Found, Replayed, Selection,
-    entry::{self, End, Mark, Refusal},
+    DeadLetter, DeadLetters, Entry, FilesError, Found, Selection,
+    entry::{End, Mark, Name},
     settle::{NotTaken, Settling, Taken},
 };
-use crate::{
-    policy::{Level, Outcome},
-    record::Record,
-};
+use crate::{policy::Level, record::Record};
 
 /// The most entries that are under way at once, and share one sync of the journal.
 const WINDOW: usize = 1_000;
@@ -37,17 +33,34 @@ pub trait ReplayTarget<T> {
     /// Returns why the coordinator takes no more records, if so: then its level does not come back.
     fn ended(&self) -> Option<String>;
 
-    /// Has a record accepted. What it returns resolves to what became of the record, or to none when nobody knows.
+    /// Has a record accepted that is a dead letter already: if it is given up again it becomes no other. What this returns
+    /// resolves to what became of the record.
     ///
     /// # Errors
     /// The record was not accepted.
     fn write(
         &self,
         record: T,
-    ) -> impl Future<Output = Result<impl Future<Output = Option<Outcome>> + Send + 'static, NotAccepted>>;
+    ) -> impl Future<Output = Result<impl Future<Output = Fate> + Send + 'static, NotAccepted>>;
 
     /// Sees to it that what was accepted is settled soon.
     fn flush(&self) -> impl Future<Output = ()>;
+}
+
+/// What became of a record that is replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the store.
+    Stored,
+    /// It was given up once more; its entry stays and says so.
+    Refused {
+        /// What the store says against it.
+        error: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A deadline cut it off, or nobody knows; its entry stays as it is.
+    Unknown,
 }
 
 /// Why a record was not accepted.
@@ -153,7 +166,6 @@ impl DeadLetters {
         let mut picker = Picker::new(T::KIND, options);
         picker.report.foreign = super::list(self.dir())?.foreign().to_vec();
         let Some(settling) = Settling::begin(self.dir())? else { return Ok(picker.report) };
-        let _forget = ForgetOnDrop(self);
         runtime.block_on(self.release());
         for taken in settling.files()? {
             if picker.is_done() {
@@ -169,15 +181,6 @@ impl DeadLetters {
             }
         }
         Ok(picker.report)
-    }
-}
-
-/// Forgets which records are under way when a replay ends, be it by an error: from then on their letters are new entries.
-struct ForgetOnDrop<'a>(&'a DeadLetters);
-
-impl Drop for ForgetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.0.replayed.lock().clear();
     }
 }
 
@@ -250,26 +253,16 @@ struct Window<'a, R> {
     under_way: Vec<UnderWay>,
 }
 
-/// An entry whose record was written.
-struct UnderWay {
-    entry: Entry,
-    /// As its letters have it.
-    json: Box<RawValue>,
-    fate: Fate,
-}
-
-type Fate = Pin<Box<dyn Future<Output = Option<Outcome>> + Send>>;
+/// An entry whose record was written, and what resolves to its fate.
+type UnderWay = (Entry, Pin<Box<dyn Future<Output = Fate> + Send>>);
 
 impl<R> Window<'_, R> {
     fn write<T: Record>(&mut self, record: T, entry: Entry) -> Result<(), NotAccepted>
     where
         R: ReplayTarget<T>,
     {
-        // Before it is written: the store may refuse it at once.
-        let json = entry::to_json(&record).map_err(|(why, _)| NotAccepted::Invalid(why))?;
-        self.letters.0.replayed.lock().entry(json.get().into()).or_default();
         let fate = Box::pin(self.runtime.block_on(self.target.write(record))?);
-        self.under_way.push(UnderWay { entry, json, fate });
+        self.under_way.push((entry, fate));
         Ok(())
     }
 
@@ -282,67 +275,55 @@ impl<R> Window<'_, R> {
             return Ok(false);
         }
         self.runtime.block_on(self.target.flush());
-        let ends: Vec<_> = (self.under_way.drain(..))
-            .map(|UnderWay { entry, json, fate }| (entry, json, self.runtime.block_on(fate)))
-            .collect();
-        // Taken before any of them is settled: from here on a letter of the same record is a new entry.
-        let letters = std::mem::take(&mut *self.letters.0.replayed.lock());
-        let mut ours: HashMap<&str, usize> = HashMap::new();
-        for (_, json, end) in &ends {
-            *ours.entry(json.get()).or_default() += usize::from(*end == Some(Outcome::DeadLettered));
-        }
-        let (mut marks, mut refused) = (Vec::with_capacity(ends.len()), Vec::new());
-        for (entry, json, end) in &ends {
-            let (ours, Replayed { letters, refusal }) = (ours[json.get()], &letters[json.get()]);
-            match (end, refusal) {
-                // Its letter went elsewhere, and is an entry there.
-                (Some(Outcome::DeadLettered), _) if *letters < ours => {
-                    marks.push(Mark { id: entry.id.clone(), end: End::DeadLettered });
+        let ends: Vec<_> = self.under_way.drain(..).map(|(entry, fate)| (entry, self.runtime.block_on(fate))).collect();
+        // Marks of a file that is gone would be taken for those of the one in its place.
+        let is_there = self.taken.is_at_path()?;
+        let mut marks = Vec::with_capacity(ends.len());
+        let (mut stored, mut refused, mut unknown) = (0, 0, 0);
+        for (entry, fate) in &ends {
+            let end = match fate {
+                Fate::Stored => {
+                    stored += 1;
+                    End::Stored
                 }
-                (Some(Outcome::DeadLettered), Some(why)) => refused.push((entry, why)),
-                // A producer had the same record given up meanwhile: this entry is its dead letter too.
-                (Some(Outcome::Stored), _) if *letters > ours => report.unknown += 1,
-                (Some(Outcome::Stored), _) => marks.push(Mark { id: entry.id.clone(), end: End::Stored }),
-                (Some(Outcome::DeadLettered | Outcome::Dropped(_)) | None, _) => report.unknown += 1,
-            }
+                _ if !is_there && !self.keep(entry, fate) => {
+                    unknown += 1;
+                    continue;
+                }
+                Fate::Refused { error, attempts } => {
+                    refused += 1;
+                    End::Refused { error: error.clone(), attempts: *attempts, replay_count: entry.replay_count + 1 }
+                }
+                Fate::Unknown => {
+                    unknown += 1;
+                    continue;
+                }
+            };
+            marks.push(Mark { entry: Name::of(entry), end });
         }
-        if !refused.is_empty() && !self.taken.is_at_path()? {
-            let kept = self.keep(&refused);
-            report.dead_lettered += kept;
-            report.unknown += refused.len() as u64 - kept;
-            refused.clear();
+        if is_there {
+            self.taken.mark(marks)?;
         }
-        let stored = marks.iter().filter(|mark| mark.end == End::Stored).count() as u64;
-        let dead_lettered = (marks.len() + refused.len()) as u64 - stored;
-        marks.extend(refused.iter().map(|(entry, why)| {
-            let end = End::Refused { why: (*why).clone(), replay_count: entry.replay_count + 1 };
-            Mark { id: entry.id.clone(), end }
-        }));
-        self.taken.mark(marks)?;
         report.stored += stored;
-        report.dead_lettered += dead_lettered;
+        report.dead_lettered += refused;
+        report.unknown += unknown;
         Ok(true)
     }
 
-    /// Makes new entries of what was refused, because the file that it was to stay in was removed. What is in its place by
-    /// now, if anything, is whoever's who put it there. Returns how many were kept.
-    fn keep(&self, refused: &[(&Entry, &Refusal)]) -> u64 {
+    /// Makes a new entry of one that is not stored, because the file that it was to stay in was removed. What is in its
+    /// place by now, if anything, is whoever's who put it there. Returns whether it was kept.
+    fn keep(&self, entry: &Entry, fate: &Fate) -> bool {
         if self.taken.is_anything_there() {
-            return 0;
+            return false;
         }
-        let kept = refused.iter().filter(|(entry, why)| {
-            let letter = DeadLetter {
-                record: entry.record.clone(),
-                unwritable: None,
-                error: why.error.clone(),
-                attempts: why.attempts,
-                replay_count: entry.replay_count + 1,
-            };
-            let appended = self.letters.append(&entry.coordinator_id, &entry.kind, &[letter]);
-            let appended = self.runtime.block_on(appended);
-            appended.inspect_err(|error| tracing::error!(id = entry.id, %error, "a dead letter is gone")).is_ok()
-        });
-        kept.count() as u64
+        let (record, unwritable) = (entry.record.clone(), entry.unwritable.clone());
+        let (error, attempts, replay_count) = match fate {
+            Fate::Refused { error, attempts } => (error.clone(), *attempts, entry.replay_count + 1),
+            _ => (entry.error.clone(), entry.attempts, entry.replay_count),
+        };
+        let letter = DeadLetter { record, unwritable, error, attempts, replay_count };
+        let appended = self.runtime.block_on(self.letters.append(&entry.coordinator_id, &entry.kind, &[letter]));
+        appended.inspect_err(|error| tracing::error!(id = entry.id, %error, "a dead letter is gone")).is_ok()
     }
 }
 

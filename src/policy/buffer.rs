@@ -8,7 +8,7 @@ mod contract;
 mod partition;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -53,6 +53,8 @@ pub struct BoundedBuffer<T, W, R = ()> {
     first: usize,
     /// By the stamps of their records.
     receipts: HashMap<u64, R, foldhash::fast::FixedState>,
+    /// The stamps of records that are dead letters already.
+    letters: HashSet<u64, foldhash::fast::FixedState>,
     /// What was taken back from everybody at the end, to be given up.
     abandoned: Vec<(usize, Out<T>)>,
     wake: Vec<W>,
@@ -90,6 +92,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             next_lease: 0,
             first: 0,
             receipts: HashMap::default(),
+            letters: HashSet::default(),
             abandoned: Vec::new(),
             wake: Vec::new(),
             spent: Vec::new(),
@@ -256,6 +259,22 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.receipts.insert(self.last_stamp, receipt);
     }
 
+    /// Notes that the record that was accepted last is a dead letter already, as one is that is replayed. If it is given up
+    /// it needs no other.
+    pub fn is_letter(&mut self) {
+        self.letters.insert(self.last_stamp);
+    }
+
+    /// Returns of each record of a lease whether it is a dead letter already, and the receipt of the first.
+    pub fn letters(&mut self, lease: LeaseId) -> (Vec<bool>, Option<&mut R>) {
+        let abandoned = self.abandoned.iter().find(|(_, out)| out.id == lease).map(|(_, out)| out);
+        let held = self.partition_of(lease).and_then(|index| self.partitions[index].lease.as_ref());
+        let Some(out) = held.or(abandoned) else { return (Vec::new(), None) };
+        let stamps = out.segment.stamps();
+        let letters = stamps.iter().map(|stamp| self.letters.contains(stamp)).collect();
+        (letters, stamps.first().and_then(|first| self.receipts.get_mut(first)))
+    }
+
     /// Returns why a record finds no credit.
     pub const fn full(&self) -> Refused {
         if self.breaker.is_closed() { Refused::Full } else { Refused::CircuitOpen }
@@ -311,6 +330,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
                 .min_by_key(|&(stamp, _)| stamp);
             let Some((stamp, record)) = oldest.and_then(|(_, partition)| partition.pop_oldest()) else { break };
             let receipt = self.receipts.remove(&stamp);
+            self.letters.remove(&stamp);
             self.outcomes.extend(receipt.map(|receipt| (receipt, Outcome::Dropped(DropReason::DropOldest))));
             self.evicted.push(record);
             self.queued -= 1;
@@ -531,6 +551,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         if !self.receipts.is_empty() {
             let receipts = out.segment.stamps().iter().filter_map(|stamp| self.receipts.remove(stamp));
             self.outcomes.extend(receipts.map(|receipt| (receipt, outcome)));
+        }
+        if !self.letters.is_empty() {
+            out.segment.stamps().iter().for_each(|stamp| _ = self.letters.remove(stamp));
         }
         self.pass_fences();
         Some(out)
@@ -782,7 +805,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     fn oldest_unsettled(&self) -> Option<u64> {
-        self.partitions.iter().filter_map(Partition::oldest_unsettled).min()
+        let abandoned = self.abandoned.iter().filter_map(|(_, out)| out.segment.oldest());
+        self.partitions.iter().filter_map(Partition::oldest_unsettled).chain(abandoned).min()
     }
 
     fn pass_fences(&mut self) {
@@ -827,9 +851,12 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Takes back everything unsettled from everybody, after [`close`](Self::close), as leases of the caller's: oldest
-    /// first in each partition. Who held one before can settle it no more.
+    /// first in each partition. Who held one before can settle it no more, a caller of this included that was cut off.
     pub fn abandon(&mut self) -> Vec<Leased<T>> {
         debug_assert_eq!(self.state, BufferState::Closed, "abandons while workers work");
+        for (index, out) in std::mem::take(&mut self.abandoned) {
+            self.partitions[index].park(out.segment);
+        }
         let mut leased = Vec::new();
         for index in 0..self.partitions.len() {
             if let Some(out) = self.partitions[index].lease.take() {

@@ -17,8 +17,7 @@ use std::{
 use futures::{executor::block_on, future};
 use market_data_store::{
     DeadLetter, DeadLetters, Level, Record,
-    dead_letter::{self, Entry, FilesError, NotAccepted, ReplayOptions, ReplayTarget, Selection},
-    policy::Outcome,
+    dead_letter::{self, Entry, Fate, FilesError, NotAccepted, ReplayOptions, ReplayTarget, Selection},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
@@ -82,8 +81,6 @@ enum Will {
     Store,
     Refuse,
     Forget,
-    BeCutOff,
-    DropIt,
     CallInvalid,
     End,
 }
@@ -93,15 +90,13 @@ struct Target<F> {
     will: F,
     stored: Mutex<Vec<Note>>,
     level: Mutex<Level>,
-    /// Where it keeps what it refuses.
-    dead_letters: Option<DeadLetters>,
     looked: AtomicUsize,
 }
 
 impl<F: Fn(&Note) -> Will> Target<F> {
     fn new(will: F) -> Self {
         let (stored, level, looked) = (Mutex::default(), Mutex::new(Level::Ok), AtomicUsize::new(0));
-        Self { will, stored, level, dead_letters: None, looked }
+        Self { will, stored, level, looked }
     }
 
     fn stored(&self) -> Vec<Note> {
@@ -119,25 +114,18 @@ impl<F: Fn(&Note) -> Will> ReplayTarget<Note> for Target<F> {
         None
     }
 
-    async fn write(&self, note: Note) -> Result<impl Future<Output = Option<Outcome>> + Send + 'static, NotAccepted> {
-        let outcome = match (self.will)(&note) {
+    async fn write(&self, note: Note) -> Result<impl Future<Output = Fate> + Send + 'static, NotAccepted> {
+        let fate = match (self.will)(&note) {
             Will::Store => {
                 self.stored.lock().unwrap().push(note);
-                Some(Outcome::Stored)
+                Fate::Stored
             }
-            Will::Refuse => {
-                let letter = DeadLetter::new(&note, "refused again", 2);
-                let dead_letters = self.dead_letters.as_ref().unwrap();
-                dead_letters.append("notes", "notes", &[letter]).await.unwrap();
-                Some(Outcome::DeadLettered)
-            }
-            Will::Forget => None,
-            Will::BeCutOff => Some(Outcome::DeadLettered),
-            Will::DropIt => Some(Outcome::Dropped(market_data_store::policy::DropReason::DropOldest)),
+            Will::Refuse => Fate::Refused { error: "refused again".to_owned(), attempts: 2 },
+            Will::Forget => Fate::Unknown,
             Will::CallInvalid => return Err(NotAccepted::Invalid("text: not like this".to_owned())),
             Will::End => return Err(NotAccepted::Ended("the end".to_owned())),
         };
-        Ok(future::ready(outcome))
+        Ok(future::ready(fate))
     }
 
     async fn flush(&self) {}
@@ -343,8 +331,7 @@ fn an_entry_goes_only_when_it_is_stored_and_the_file_with_the_last() {
     let half_made = dir.path().join("20240102T143000-000000-0123abcd.settling");
     fs::write(half_made, br#"{"id":"c4b71af0afbc85ae-1","outc"#).unwrap();
     let target = Target::new(|note| match &*note.id {
-        "n1" => Will::Forget,
-        "n2" => Will::DropIt,
+        "n1" | "n2" => Will::Forget,
         "n3" => Will::CallInvalid,
         _ => Will::Store,
     });
@@ -374,11 +361,10 @@ fn what_is_refused_again_stays_where_it_is_and_counts_one_replay_more() {
     let dead_letters = DeadLetters::open(dir.path()).unwrap();
     for replays in 1..=5 {
         let place = dir.path().to_owned();
-        let mut target = Target::new(move |note: &Note| {
+        let target = Target::new(move |note: &Note| {
             assert!(entries(&place).iter().any(|entry| note_of(entry) == *note), "it must be somewhere");
             if note.id == "n1" { Will::Refuse } else { Will::Store }
         });
-        target.dead_letters = Some(dead_letters.clone());
         let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
         assert_eq!((report.dead_lettered, report.is_complete()), (1, false));
         let after = entries(dir.path());
@@ -404,46 +390,58 @@ fn what_is_refused_again_is_kept_though_its_file_is_removed_meanwhile() {
     keep(dir.path(), 0..4);
     let path = files(dir.path()).remove(0);
     let dead_letters = DeadLetters::open(dir.path()).unwrap();
-    let mut target = Target::new(move |note: &Note| {
+    let target = Target::new(move |note: &Note| {
         if note.id == "n3" {
             fs::remove_file(&path).unwrap();
         }
         if note.id == "n0" { Will::Store } else { Will::Refuse }
     });
-    target.dead_letters = Some(dead_letters.clone());
     let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
     assert_eq!((report.stored, report.dead_lettered, report.unknown), (1, 3, 0));
     let left: Vec<_> = entries(dir.path()).iter().map(|entry| (note_of(entry), entry.replay_count)).collect();
     assert_eq!(left, (1..4).map(|n| (note(n), 1)).collect::<Vec<_>>());
 }
 
-// Sabotage: settle what was stored while a producer's letter of the same record relied on it: that one is nowhere.
+// Sabotage: take a letter of a record that looks like one that is replayed for the same: it is nowhere, or behind a later
+// update of its key.
 #[test]
-fn an_entry_stays_where_a_producer_has_the_same_record_given_up_meanwhile() {
+fn a_letter_that_looks_like_an_entry_being_replayed_is_an_entry_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..2);
     let dead_letters = DeadLetters::open(dir.path()).unwrap();
     let producer = dead_letters.clone();
     let target = Target::new(move |note: &Note| {
-        if note.id == "n1" {
-            block_on(producer.append("notes", "notes", &letters([1]))).unwrap();
-        }
-        Will::Store
+        let letter = DeadLetter::new(note, "of another", 3);
+        block_on(producer.append("archive", "notes", &[letter])).unwrap();
+        if note.id == "n0" { Will::Store } else { Will::Refuse }
     });
     let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
-    assert_eq!((report.stored, report.unknown), (1, 1));
-    assert_eq!(entries(dir.path()).iter().map(note_of).collect::<Vec<_>>(), [note(1)]);
+    assert_eq!((report.stored, report.dead_lettered), (1, 1));
+    let left = entries(dir.path());
+    let left: Vec<_> = left.iter().map(|entry| (&*entry.coordinator_id, note_of(entry))).collect();
+    assert_eq!(left, [("notes", note(1)), ("archive", note(0)), ("archive", note(1))]);
 }
 
-// Sabotage: look for the letter in the replay alone: each replay makes one entry more.
+// Sabotage: name an entry by its id alone: what was refused, or never written, goes with the other.
 #[test]
-fn an_entry_whose_letter_went_elsewhere_is_not_kept_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    keep(dir.path(), 0..1);
-    let mut target = Target::new(|_: &Note| Will::Refuse);
-    target.dead_letters = Some(DeadLetters::open(dir.path()).unwrap());
-    assert_eq!(replay(dir.path(), &target).dead_lettered, 1);
-    assert_eq!(entries(dir.path()).len(), 1);
+fn entries_that_were_copied_by_hand_go_each_by_itself() {
+    for refused in ["first", "second", "none"] {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = |text: &str| Note { id: "a".to_owned(), text: text.to_owned() };
+        let dead_letters = DeadLetters::open(dir.path()).unwrap();
+        dead_letters.append_blocking("notes", "notes", &[DeadLetter::new(&entry("first"), "refused", 1)]).unwrap();
+        block_on(dead_letters.release());
+        let path = files(dir.path()).remove(0);
+        let line = fs::read_to_string(&path).unwrap();
+        let bare = format!("{}}}\n", &line[..line.find(",\"crc\"").unwrap()]);
+        fs::write(&path, bare.clone() + &bare.replace("first", "second")).unwrap();
+        let target = Target::new(|note: &Note| if note.text == refused { Will::Refuse } else { Will::Store });
+        let mut options = ReplayOptions::default();
+        options.selection.limit = (refused == "none").then_some(1);
+        dead_letters.replay(&target, &options, || false).unwrap();
+        let left: Vec<_> = entries(dir.path()).iter().map(note_of).collect();
+        assert_eq!(left, [entry(if refused == "first" { "first" } else { "second" })], "{refused} was refused");
+    }
 }
 
 // Sabotage: make a new entry of what is refused again: it is stored over the later update.
@@ -455,8 +453,7 @@ fn updates_of_a_key_stay_in_order_over_several_replays() {
     for text in ["older", "newer"] {
         dead_letters.append_blocking("notes", "notes", &[DeadLetter::new(&update(text), "refused", 1)]).unwrap();
     }
-    let mut refuses = Target::new(|_: &Note| Will::Refuse);
-    refuses.dead_letters = Some(dead_letters.clone());
+    let refuses = Target::new(|_: &Note| Will::Refuse);
     let mut one = ReplayOptions::default();
     one.selection.limit = Some(1);
     assert_eq!(dead_letters.replay(&refuses, &one, || false).unwrap().dead_lettered, 1);
@@ -489,29 +486,6 @@ fn a_file_that_an_editor_saved_during_a_replay_is_replayed_the_next_time() {
     assert!(replay(dir.path(), &again).is_complete());
     assert_eq!(again.stored(), [note(0), note(1), note(2)]);
     assert!(files(dir.path()).is_empty());
-}
-
-// Sabotage: count a replay that a deadline cut off, or make a new entry of it, behind later ones of its key: red.
-#[test]
-fn what_a_deadline_cut_off_stays_where_it_was_and_does_not_count() {
-    let dir = tempfile::tempdir().unwrap();
-    keep(dir.path(), 0..1);
-    let before = entries(dir.path()).remove(0).id;
-    let dead_letters = DeadLetters::open(dir.path()).unwrap();
-    let letters = dead_letters.clone();
-    let target = Target::new(move |note: &Note| {
-        let letter = DeadLetter::new(note, "not stored before the deadline", 0);
-        block_on(letters.append("notes", "notes", &[letter])).unwrap();
-        Will::BeCutOff
-    });
-    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
-    assert_eq!((report.unknown, report.dead_lettered), (1, 0));
-    let after = entries(dir.path());
-    assert_eq!(after.iter().map(|entry| (&*entry.id, entry.replay_count)).collect::<Vec<_>>(), [(&*before, 0)]);
-    // Once the replay is over such a letter is one like any other.
-    let letter = DeadLetter::new(&note(0), "not stored before the deadline", 0);
-    dead_letters.append_blocking("notes", "notes", &[letter]).unwrap();
-    assert_eq!(entries(dir.path()).len(), 2);
 }
 
 // Sabotage: write whatever the level is: three are stored.
@@ -772,7 +746,9 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
 
 #[cfg(feature = "testing")]
 mod in_a_store {
-    use market_data_store::{Coordinator, MarketDataStore, Settings, SinkError, WriteHandle, sink::MemorySink};
+    use market_data_store::{
+        Coordinator, MarketDataStore, Settings, SinkError, WriteHandle, coordinator::Victim, sink::MemorySink,
+    };
 
     use super::*;
     use crate::support::{PATIENCE, coordinator_settings, within};
@@ -806,10 +782,7 @@ mod in_a_store {
             self.handle.ended()
         }
 
-        async fn write(
-            &self,
-            note: Note,
-        ) -> Result<impl Future<Output = Option<Outcome>> + Send + 'static, NotAccepted> {
+        async fn write(&self, note: Note) -> Result<impl Future<Output = Fate> + Send + 'static, NotAccepted> {
             assert_eq!(*self.level.lock().unwrap(), Level::Ok, "it writes above Ok");
             let accepted = ReplayTarget::write(&self.handle, note).await?;
             self.written.fetch_add(1, Ordering::SeqCst);
@@ -906,6 +879,44 @@ mod in_a_store {
         assert_eq!(stored, (0..ENTRIES + 3 * BESIDE).map(note).collect());
         assert_eq!(sink.stored(), stored.len(), "each once");
         assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
+    }
+
+    // Sabotage: forget that a record is a letter already, with its receipt or at all: new entries of old updates come
+    // behind the newest.
+    #[test]
+    fn a_replay_in_which_the_coordinator_or_its_queue_dies_makes_no_new_entries() {
+        const UPDATES: usize = 1_200;
+        let update = |n: usize| Note { id: "key".to_owned(), text: n.to_string() };
+        for victim in [Victim::Coordinator, Victim::Queue] {
+            let dir = tempfile::tempdir().unwrap();
+            let place = dir.path().join("letters");
+            let before = DeadLetters::open(&place).unwrap();
+            let letters: Vec<_> = (0..UPDATES).map(|n| DeadLetter::new(&update(n), "refused", 1)).collect();
+            before.append_blocking("notes", "notes", &letters).unwrap();
+            block_on(before.release());
+            let sink = MemorySink::<Note>::new();
+            sink.hold();
+            let mut settings = Settings::default();
+            settings.dlq_path = place.clone();
+            settings.coordinator = coordinator_settings(10_000, 1, 500);
+            let coordinator = Coordinator::<Note>::new(sink.clone());
+            let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+            let handle = store.coordinator::<Note>().unwrap();
+            let (dead_letters, target) = (store.dead_letters(), handle.clone());
+            let replaying = thread::spawn(move || dead_letters.replay(&target, &ReplayOptions::default(), || false));
+            block_on(within(PATIENCE, sink.wait_held(1)));
+            while block_on(handle.health()).counters.submitted < 1_000 {
+                thread::yield_now();
+            }
+            handle.kill(victim);
+            block_on(within(PATIENCE, store.stopped()));
+            let report = replaying.join().unwrap().unwrap();
+            assert!(!report.is_complete() && report.stored == 0, "{report:?}");
+            let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(50))));
+            assert_eq!(report.unsettled(), 0, "each is a dead letter: {report:?}");
+            block_on(store.dead_letters().release());
+            assert!(entries(&place).iter().map(note_of).eq((0..UPDATES).map(update)), "{victim:?}");
+        }
     }
 
     // Sabotage: give the coordinator other dead letters than the replay: the count stays 0.

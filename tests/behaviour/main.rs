@@ -23,6 +23,8 @@ mod dlq_command;
 #[cfg(feature = "testing")]
 mod embedding;
 #[cfg(feature = "testing")]
+mod ends;
+#[cfg(feature = "testing")]
 mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod formats;

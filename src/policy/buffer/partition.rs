@@ -85,7 +85,7 @@ impl<T> Segment<T> {
         self.range.len()
     }
 
-    fn oldest(&self) -> Option<u64> {
+    pub(super) fn oldest(&self) -> Option<u64> {
         self.stamps().first().copied()
     }
 
