@@ -58,7 +58,11 @@ pub fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!(SUBMITTED, Unit::Count, "records accepted");
     describe_counter!(STORED, Unit::Count, "records committed by the sink");
-    describe_counter!(DEAD_LETTERED, Unit::Count, "records appended to the dead letters");
+    describe_counter!(
+        DEAD_LETTERED,
+        Unit::Count,
+        "records given up: appended to the dead letters, or left there by a replay"
+    );
     describe_counter!(DROPPED, Unit::Count, "records evicted unwritten");
     describe_counter!(REJECTED, Unit::Count, "records refused at submit and handed back");
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "accepted records not yet taken by a worker");

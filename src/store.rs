@@ -673,7 +673,8 @@ fn drainer<T: Record>(
                 // It may have died in the middle of it.
                 Err(_) => {
                     let deadline = drain.deadline.saturating_sub(began.elapsed());
-                    undertaker(Drain { deadline, ..drain }).await
+                    let late = began.elapsed().saturating_sub(drain.deadline);
+                    undertaker(Drain { deadline, letters: drain.letters.saturating_sub(late), ..drain }).await
                 }
             }
         })

@@ -201,7 +201,8 @@ impl<T> Shared<T> {
     pub(super) fn is_letter_refused(&self, lease: LeaseId, error: &str, attempts: u32) -> bool {
         self.with(|buffer| {
             let (letters, receipt) = buffer.letters(lease);
-            let is_letter = letters == [true];
+            // Of a lease that was taken away at the end somebody else sees to the record.
+            let is_letter = letters != [false];
             if let Some(receipt) = receipt.filter(|_| is_letter) {
                 receipt.refusal = Some(Fate::Refused { error: error.to_owned(), attempts });
             }

@@ -150,17 +150,20 @@ pub(super) struct Mark {
 }
 
 /// Names an entry of a file. The id alone would not do: somebody who mends a file by hand may copy a line, and what was
-/// mended since is another record.
+/// mended since is another record. How its JSON is spaced makes no other of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Name {
     id: String,
-    /// The checksum of its record's JSON.
+    /// The checksum of its kind and its record.
     record: u32,
 }
 
 impl Name {
     pub(super) fn of(entry: &Entry) -> Self {
-        Self { id: entry.id.clone(), record: line::checksum(entry.record.get().as_bytes()) }
+        let record = serde_json::from_str::<serde_json::Value>(entry.record.get()).map(|record| record.to_string());
+        let record = record.as_deref().unwrap_or(entry.record.get());
+        let record = line::checksum([&entry.kind, record].join("\n").as_bytes());
+        Self { id: entry.id.clone(), record }
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    DeadLetter, DeadLetters, Entry, FilesError, Found, Selection,
+    AppendError, DeadLetter, DeadLetters, Entry, FilesError, Found, Selection,
     entry::{End, Mark, Name},
     settle::{NotTaken, Settling, Taken},
 };
@@ -34,7 +34,8 @@ pub trait ReplayTarget<T> {
     fn ended(&self) -> Option<String>;
 
     /// Has a record accepted that is a dead letter already: if it is given up again it becomes no other. What this returns
-    /// resolves to what became of the record.
+    /// resolves to what became of the record. A target of your own passes this on to that of a
+    /// [`WriteHandle`](crate::WriteHandle), whose own `write` knows nothing of it.
     ///
     /// # Errors
     /// The record was not accepted.
@@ -276,54 +277,56 @@ impl<R> Window<'_, R> {
         }
         self.runtime.block_on(self.target.flush());
         let ends: Vec<_> = self.under_way.drain(..).map(|(entry, fate)| (entry, self.runtime.block_on(fate))).collect();
-        // Marks of a file that is gone would be taken for those of the one in its place.
-        let is_there = self.taken.is_at_path()?;
-        let mut marks = Vec::with_capacity(ends.len());
-        let (mut stored, mut refused, mut unknown) = (0, 0, 0);
+        let (mut marks, mut left) = (Vec::with_capacity(ends.len()), Vec::new());
         for (entry, fate) in &ends {
             let end = match fate {
-                Fate::Stored => {
-                    stored += 1;
-                    End::Stored
-                }
-                _ if !is_there && !self.keep(entry, fate) => {
-                    unknown += 1;
-                    continue;
-                }
+                Fate::Stored => End::Stored,
                 Fate::Refused { error, attempts } => {
-                    refused += 1;
                     End::Refused { error: error.clone(), attempts: *attempts, replay_count: entry.replay_count + 1 }
                 }
                 Fate::Unknown => {
-                    unknown += 1;
+                    left.push(entry.clone());
                     continue;
                 }
             };
+            if let End::Refused { error, attempts, replay_count } = &end {
+                let (error, attempts, replay_count) = (error.clone(), *attempts, *replay_count);
+                left.push(Entry { error, attempts, replay_count, ..entry.clone() });
+            }
             marks.push(Mark { entry: Name::of(entry), end });
         }
-        if is_there {
+        let refused = marks.iter().filter(|mark| mark.end != End::Stored).count() as u64;
+        let unknown = (ends.len() - marks.len()) as u64;
+        report.stored += marks.len() as u64 - refused;
+        if self.taken.is_anything_there() {
             self.taken.mark(marks)?;
+        } else if let Err(error) = self.keep(&left) {
+            tracing::error!(entries = left.len(), %error, "dead letters went with a file that was removed");
+            report.unknown += refused + unknown;
+            return Ok(true);
         }
-        report.stored += stored;
         report.dead_lettered += refused;
         report.unknown += unknown;
         Ok(true)
     }
 
-    /// Makes a new entry of one that is not stored, because the file that it was to stay in was removed. What is in its
-    /// place by now, if anything, is whoever's who put it there. Returns whether it was kept.
-    fn keep(&self, entry: &Entry, fate: &Fate) -> bool {
-        if self.taken.is_anything_there() {
-            return false;
-        }
-        let (record, unwritable) = (entry.record.clone(), entry.unwritable.clone());
-        let (error, attempts, replay_count) = match fate {
-            Fate::Refused { error, attempts } => (error.clone(), *attempts, entry.replay_count + 1),
-            _ => (entry.error.clone(), entry.attempts, entry.replay_count),
-        };
-        let letter = DeadLetter { record, unwritable, error, attempts, replay_count };
-        let appended = self.runtime.block_on(self.letters.append(&entry.coordinator_id, &entry.kind, &[letter]));
-        appended.inspect_err(|error| tracing::error!(id = entry.id, %error, "a dead letter is gone")).is_ok()
+    /// Makes new entries of what is not stored, because the file that it was to stay in was removed.
+    fn keep(&self, left: &[Entry]) -> Result<(), AppendError> {
+        // All are handed over before any is waited for, so that they share a sync.
+        let appended: Vec<_> = left
+            .iter()
+            .map(|entry| {
+                let letter = DeadLetter {
+                    record: entry.record.clone(),
+                    unwritable: entry.unwritable.clone(),
+                    error: entry.error.clone(),
+                    attempts: entry.attempts,
+                    replay_count: entry.replay_count,
+                };
+                self.letters.append(&entry.coordinator_id, &entry.kind, &[letter])
+            })
+            .collect();
+        appended.into_iter().try_for_each(|appended| self.runtime.block_on(appended))
     }
 }
 

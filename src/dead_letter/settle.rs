@@ -165,10 +165,10 @@ impl Taken {
         } else {
             self.path.exists().then(|| self.path.clone())
         };
-        // Only now: without its journal a file would be replayed once more, as one has to be in whose place another is. One
-        // that is left alone is cleared away later.
+        // Only now: without its journal a file would be replayed once more. One that an editor put in the place of ours has
+        // the same entries, but for those that were mended, and those are others by their record.
         let journal = self.path.with_extension(files::JOURNAL);
-        if files::is_ours(&journal) {
+        if other.is_none() && files::is_ours(&journal) {
             let _ = fs::remove_file(journal);
         }
         Ok(other)

@@ -56,7 +56,7 @@ pub struct BoundedBuffer<T, W, R = ()> {
     /// The stamps of records that are dead letters already.
     letters: HashSet<u64, foldhash::fast::FixedState>,
     /// What was taken back from everybody at the end, to be given up.
-    abandoned: Vec<(usize, Out<T>)>,
+    abandoned: HashMap<LeaseId, (usize, Out<T>), foldhash::fast::FixedState>,
     wake: Vec<W>,
     /// Wakers that are not needed any more.
     spent: Vec<W>,
@@ -93,7 +93,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             first: 0,
             receipts: HashMap::default(),
             letters: HashSet::default(),
-            abandoned: Vec::new(),
+            abandoned: HashMap::default(),
             wake: Vec::new(),
             spent: Vec::new(),
             outcomes: Vec::new(),
@@ -267,7 +267,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     /// Returns of each record of a lease whether it is a dead letter already, and the receipt of the first.
     pub fn letters(&mut self, lease: LeaseId) -> (Vec<bool>, Option<&mut R>) {
-        let abandoned = self.abandoned.iter().find(|(_, out)| out.id == lease).map(|(_, out)| out);
+        let abandoned = self.abandoned.get(&lease).map(|(_, out)| out);
         let held = self.partition_of(lease).and_then(|index| self.partitions[index].lease.as_ref());
         let Some(out) = held.or(abandoned) else { return (Vec::new(), None) };
         let stamps = out.segment.stamps();
@@ -745,8 +745,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         if let Some(index) = self.partition_of(lease) {
             return Some((index, self.partitions[index].lease.take()?));
         }
-        let at = self.abandoned.iter().position(|(_, out)| out.id == lease)?;
-        Some(self.abandoned.swap_remove(at))
+        self.abandoned.remove(&lease)
     }
 
     /// Returns the time at which a batch becomes ready or a waiter expires, if nothing else happens before.
@@ -805,7 +804,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     fn oldest_unsettled(&self) -> Option<u64> {
-        let abandoned = self.abandoned.iter().filter_map(|(_, out)| out.segment.oldest());
+        let abandoned = self.abandoned.values().filter_map(|(_, out)| out.segment.oldest());
         self.partitions.iter().filter_map(Partition::oldest_unsettled).chain(abandoned).min()
     }
 
@@ -854,7 +853,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// first in each partition. Who held one before can settle it no more, a caller of this included that was cut off.
     pub fn abandon(&mut self) -> Vec<Leased<T>> {
         debug_assert_eq!(self.state, BufferState::Closed, "abandons while workers work");
-        for (index, out) in std::mem::take(&mut self.abandoned) {
+        for (index, out) in std::mem::take(&mut self.abandoned).into_values() {
             self.partitions[index].park(out.segment);
         }
         let mut leased = Vec::new();
@@ -872,7 +871,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
                 self.next_lease += 1;
                 let (records, range) = (Arc::clone(&segment.records), segment.range.clone());
                 leased.push(Leased { id, partition: index, records, range });
-                self.abandoned.push((index, Out { id, segment, began: self.seen }));
+                self.abandoned.insert(id, (index, Out { id, segment, began: self.seen }));
             }
         }
         leased
