@@ -382,8 +382,9 @@ impl MarketDataStore {
     }
 
     /// Ends the store as [`shutdown`](Self::shutdown) does, but at once, and for whoever is not pressed: what is not settled
-    /// becomes dead letters, which may take `letters`. For a loader, say, that has waited for its store for long enough,
-    /// and has more in its queue than can be written in a moment.
+    /// becomes dead letters, which may take `letters`, two seconds at least; what cannot be written in that time is reported
+    /// as unsettled. A record that is replayed stays the dead letter that it is. For a loader, say, that has waited for its
+    /// store for long enough, and has more in its queue than can be written in a moment.
     pub async fn give_up(&self, letters: Duration) -> DrainReport {
         self.end(Drain { deadline: Duration::ZERO, announce: true, letters: letters.max(LAST_LETTERS) }).await
     }

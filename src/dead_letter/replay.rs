@@ -107,7 +107,7 @@ pub struct ReplayReport {
     /// [`Unwritable`](super::Unwritable).
     pub unwritable: u64,
     /// Written, but nobody knows what became of them, as where a deadline cut it off: they stay, and the next replay writes
-    /// them again. The command line counts here too what was stored in a database file
+    /// them again. Of a file that was removed meanwhile, also what could not be kept in a new one, which is logged. The command line counts here too what was stored in a database file
     /// that is gone; those entries are settled.
     pub unknown: u64,
     /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
@@ -277,27 +277,29 @@ impl<R> Window<'_, R> {
         }
         self.runtime.block_on(self.target.flush());
         let ends: Vec<_> = self.under_way.drain(..).map(|(entry, fate)| (entry, self.runtime.block_on(fate))).collect();
+        let (mut stored, mut refused, mut unknown) = (0, 0, 0);
         let (mut marks, mut left) = (Vec::with_capacity(ends.len()), Vec::new());
-        for (entry, fate) in &ends {
-            let end = match fate {
-                Fate::Stored => End::Stored,
+        for (entry, fate) in ends {
+            let name = Name::of(&entry);
+            match fate {
+                Fate::Stored => {
+                    stored += 1;
+                    marks.push(Mark { entry: name, end: End::Stored });
+                }
                 Fate::Refused { error, attempts } => {
-                    End::Refused { error: error.clone(), attempts: *attempts, replay_count: entry.replay_count + 1 }
+                    refused += 1;
+                    let replay_count = entry.replay_count + 1;
+                    let end = End::Refused { error: error.clone(), attempts, replay_count };
+                    marks.push(Mark { entry: name, end });
+                    left.push(Entry { error, attempts, replay_count, ..entry });
                 }
                 Fate::Unknown => {
-                    left.push(entry.clone());
-                    continue;
+                    unknown += 1;
+                    left.push(entry);
                 }
-            };
-            if let End::Refused { error, attempts, replay_count } = &end {
-                let (error, attempts, replay_count) = (error.clone(), *attempts, *replay_count);
-                left.push(Entry { error, attempts, replay_count, ..entry.clone() });
             }
-            marks.push(Mark { entry: Name::of(entry), end });
         }
-        let refused = marks.iter().filter(|mark| mark.end != End::Stored).count() as u64;
-        let unknown = (ends.len() - marks.len()) as u64;
-        report.stored += marks.len() as u64 - refused;
+        report.stored += stored;
         if self.taken.is_anything_there() {
             self.taken.mark(marks)?;
         } else if let Err(error) = self.keep(&left) {
