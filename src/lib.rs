@@ -121,35 +121,30 @@
 
 pub use actix;
 
-mod chain;
 /// The `mds` command line. Not for embedders: it may change in any release.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 pub mod coordinator;
 pub mod dead_letter;
-mod endpoint;
 mod fault;
 pub mod feedback;
 pub mod metrics;
-mod panicked;
 pub mod policy;
-mod quoted;
 pub mod record;
 pub mod settings;
 pub mod sink;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod timestamp;
+mod text;
 
 pub use coordinator::{
     CoordinatorReport, Health, Receipt, ReceiptLost, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle,
 };
 pub use dead_letter::{DeadLetter, DeadLetters};
-pub use endpoint::{Endpoint, InvalidEndpoint};
 #[cfg(feature = "webhooks")]
-pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, Broadcasts, HttpBroadcaster};
+pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster};
 pub use feedback::{
     Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, RateBuilder, RateCoordinator, RateLimiter, RateSnapshot,
     Replay, Subscribe, SubscriptionId, feedback_bus,
@@ -158,12 +153,13 @@ pub use feedback::{
 pub use feedback::{InvalidSecret, WebhookSecret};
 #[cfg(feature = "receiver")]
 pub use feedback::{Receiver, ReceiverSnapshot};
-pub use policy::{Budget, DropReason, Level, Outcome, Overflow, Reason, RemoteState, Scales};
+pub use policy::{Budget, DropReason, EndpointState, Level, Outcome, Overflow, Reason, Scales};
+pub use record::timestamp::{InvalidTimestamp, Timestamp};
 pub use record::{Bar, Invalid, Record, Timeframe};
+pub use settings::endpoint::{Endpoint, InvalidEndpoint};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};
 pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, UnknownCoordinator};
-pub use timestamp::{InvalidTimestamp, Timestamp};
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "sqlite", feature = "actix-web", feature = "receiver", feature = "testing"))]

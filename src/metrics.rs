@@ -3,33 +3,33 @@
 //! Values go to the recorder that the process has installed (crate `metrics`); this crate installs none. A recorder
 //! must be installed before a store starts, or that store's metrics go nowhere.
 
-/// Records accepted. Label `coord_id`.
+/// Records accepted. Label `coordinator_id`.
 pub const SUBMITTED: &str = "mds_coord_items_submitted_total";
-/// Records committed by the sink. Label `coord_id`.
+/// Records committed by the sink. Label `coordinator_id`.
 pub const STORED: &str = "mds_coord_items_stored_total";
-/// Records appended to the dead letters. Label `coord_id`.
+/// Records appended to the dead letters. Label `coordinator_id`.
 pub const DEAD_LETTERED: &str = "mds_coord_items_dead_lettered_total";
-/// Records evicted unwritten. Labels `coord_id`, `reason`.
+/// Records evicted unwritten. Labels `coordinator_id`, `reason`.
 pub const DROPPED: &str = "mds_coord_items_dropped_total";
-/// Records refused at submit and handed back. Labels `coord_id`, `reason`.
+/// Records refused at submit and handed back. Labels `coordinator_id`, `reason`.
 pub const REJECTED: &str = "mds_coord_items_rejected_total";
-/// Accepted records not yet taken by a worker. Label `coord_id`.
+/// Accepted records not yet taken by a worker. Label `coordinator_id`.
 pub const QUEUE_DEPTH: &str = "mds_coord_queue_depth";
-/// The most records that the queue takes. Label `coord_id`.
+/// The most records that the queue takes. Label `coordinator_id`.
 pub const QUEUE_CAPACITY: &str = "mds_coord_queue_capacity";
-/// Records that a worker has taken and not yet settled. Label `coord_id`.
+/// Records that a worker has taken and not yet settled. Label `coordinator_id`.
 pub const IN_FLIGHT: &str = "mds_coord_in_flight";
-/// Workers running. Label `coord_id`.
+/// Workers running. Label `coordinator_id`.
 pub const WORKERS_ALIVE: &str = "mds_coord_workers_alive";
-/// The circuit: 0 closed, 1 open, 2 half-open. Label `coord_id`.
+/// The circuit: 0 closed, 1 open, 2 half-open. Label `coordinator_id`.
 pub const CIRCUIT_STATE: &str = "mds_coord_circuit_state";
-/// The level: 0 ok, 1 soft, 2 hard. Label `coord_id`.
+/// The level: 0 ok, 1 soft, 2 hard. Label `coordinator_id`.
 pub const LEVEL: &str = "mds_coord_level";
-/// Batches written. Labels `coord_id`, `worker_id`.
+/// Batches written. Labels `coordinator_id`, `worker_id`.
 pub const BATCHES_WRITTEN: &str = "mds_worker_batches_written_total";
-/// Failed writes. Labels `coord_id`, `worker_id`, `error_type` (`transient`, `permanent`, `panic`).
+/// Failed writes. Labels `coordinator_id`, `worker_id`, `error_type` (`transient`, `permanent`, `panic`).
 pub const WRITE_ERRORS: &str = "mds_worker_write_errors_total";
-/// How long a write took, in seconds, failed ones too. Labels `coord_id`, `worker_id`.
+/// How long a write took, in seconds, failed ones too. Labels `coordinator_id`, `worker_id`.
 pub const WRITE_LATENCY: &str = "mds_worker_write_latency_seconds";
 /// Events that reached the bus. Labels `coordinator_id`, `level`.
 pub const FEEDBACK_EVENTS: &str = "mds_feedback_events_total";

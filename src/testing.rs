@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     feedback::{EventBody, FeedbackEvent},
     policy::{Level, Reason},
-    timestamp::Timestamp,
+    record::timestamp::Timestamp,
 };
 
 pub use crate::{

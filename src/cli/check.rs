@@ -15,11 +15,11 @@ use self::spacing::{GAPS, Spaced, Spacing};
 use super::{Exit, complain, ingest::exit_of, print};
 use crate::{
     StartError,
-    chain::Chain,
+    record::timestamp::Timestamp,
     record::{Bar, Record, Timeframe},
     settings::Settings,
     sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},
-    timestamp::Timestamp,
+    text::chain::Chain,
 };
 
 /// So many invalid rows are named.

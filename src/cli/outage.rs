@@ -24,7 +24,7 @@ const UNSEEN: Duration = Duration::from_secs(1);
 
 /// How long a command that writes waits for its store.
 #[derive(clap::Args)]
-pub struct Patience {
+pub struct OutageTimeout {
     /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
     /// and the rest is left alone. 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = give_up_after)]
@@ -36,7 +36,7 @@ fn give_up_after(text: &str) -> Result<Duration, &'static str> {
     settings::duration(text).ok_or("expected seconds (90) or a number with a unit (250ms, 90s, 10m, 1h)")
 }
 
-impl Patience {
+impl OutageTimeout {
     /// Looks at a coordinator until its store was away for too long, and returns what the store said. `show` is told each
     /// time of the level, and for how long nothing was stored and why.
     pub async fn runs_out(&self, handle: &WriteHandle<Bar>, mut show: impl FnMut(Level, Duration, &str)) -> String {
@@ -49,7 +49,9 @@ impl Patience {
             let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {
                 "dead letters cannot be written, the log says why".to_owned()
             } else {
-                health.trouble.map_or_else(|| "the store does not answer".to_owned(), |trouble| trouble.to_string())
+                health
+                    .last_error
+                    .map_or_else(|| "the store does not answer".to_owned(), |last_error| last_error.to_string())
             };
             if outage.is_worth_a_line(away) {
                 let waiting = health.queue_size + health.in_flight;
@@ -121,8 +123,8 @@ mod tests {
             let mut command = Cli::command();
             let all = command.clone().get_matches_from(["mds"].iter().chain(path).chain(files));
             let own = path.iter().fold(&all, |matches, name| matches.subcommand_matches(name).unwrap());
-            let patience = Patience::from_arg_matches(own).unwrap();
-            assert_eq!(patience.give_up_after, Duration::from_secs(60), "{path:?}");
+            let outage_timeout = OutageTimeout::from_arg_matches(own).unwrap();
+            assert_eq!(outage_timeout.give_up_after, Duration::from_secs(60), "{path:?}");
             let command = path.iter().fold(&mut command, |command, name| command.find_subcommand_mut(name).unwrap());
             let help = command.render_long_help().to_string();
             assert!(help.contains("[default: 60s]"), "{help}");

@@ -18,9 +18,9 @@ use super::*;
 use crate::{
     dead_letter::{self, DeadLetters},
     policy::{BreakerConfig, Cause, Outcome, Overflow, RetryPolicy, Watermarks},
+    record::timestamp::Timestamp,
     record::{Bar, Timeframe},
     sink::{Batch, BoxSink, Sink, SinkError, SqliteOptions, SqliteSink},
-    timestamp::Timestamp,
 };
 
 const BARS: u64 = 600;
@@ -135,13 +135,13 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
             retry: RetryPolicy { initial_backoff: ms(5), max_backoff: ms(20), ..RetryPolicy::default() },
             breaker: BreakerConfig { half_open_after: ms(20), ..BreakerConfig::default() },
         };
-        let places = Places { control: Place::Current, workers: vec![Place::Current; 4] };
+        let hosts = ActorHosts { control: ActorHost::Current, workers: vec![ActorHost::Current; 4] };
         let signal = StopSignal::new();
-        let (handle, address) = start(config, BoxSink::new(sink), dead_letters, places, None, signal, Arc::new(()));
+        let (handle, address) = start(config, BoxSink::new(sink), dead_letters, hosts, None, signal, Arc::new(()));
 
         let mut books = Books::default();
         for id in 0..BARS {
-            books.open.push((id, handle.write(bar(id)).await.unwrap()));
+            books.open.push((id, handle.submit_with_receipt(bar(id)).await.unwrap()));
         }
         until(&handle, is_full_twice).await;
         // Several probes more, and several tries of the dead letter.

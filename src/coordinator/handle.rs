@@ -4,16 +4,16 @@ use actix::{Addr, ArbiterHandle};
 use tokio::sync::oneshot;
 
 use super::{
-    coordinator::{Drain, Observe, WriteCoordinator, give_up_orphans},
+    futures_sink::WriteSink,
     health::{CoordinatorReport, Health},
-    receipt::{Receipt, Teller},
+    receipt::{Receipt, ReceiptSender},
     refusal::{Refusal, SubmitError, SubmitManyError},
     shared::Shared,
-    write_sink::WriteSink,
+    supervisor::{Drain, Observe, WriteCoordinator, settle_orphans},
 };
 use crate::{
     dead_letter::DeadLetters,
-    policy::{CircuitState, Level, Overflow, buffer::Refused, credits::Ticket, drain_rate::time_to_recover},
+    policy::{CircuitState, Level, Overflow, Refused, Ticket, time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -153,8 +153,8 @@ impl<T: Record> WriteHandle<T> {
     /// let bars = store.coordinator::<Bar>()?;
     /// let bar = |symbol| Bar::new(symbol, Timeframe::MINUTE, "2024-01-02T14:30:00Z".parse().unwrap());
     ///
-    /// let good = bars.write(bar("ES").ohlc(1.0, 2.0, 0.5, 1.5)).await?; // accepted, not yet written
-    /// let bad = bars.write(bar("BAD").ohlc(1.0, 2.0, 0.5, 1.5)).await?;
+    /// let good = bars.submit_with_receipt(bar("ES").ohlc(1.0, 2.0, 0.5, 1.5)).await?; // accepted, not yet written
+    /// let bad = bars.submit_with_receipt(bar("BAD").ohlc(1.0, 2.0, 0.5, 1.5)).await?;
     /// assert_eq!(good.await?, Outcome::Stored);
     /// assert_eq!(bad.await?, Outcome::DeadLettered); // `mds dlq list` shows it, with the reason
     /// # assert_eq!(market_data_store::dead_letter::list(&dir.path().join("dead_letters"))?.count(), 1);
@@ -165,13 +165,13 @@ impl<T: Record> WriteHandle<T> {
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
-    pub async fn write(&self, record: T) -> Result<Receipt, SubmitError<T>> {
+    pub async fn submit_with_receipt(&self, record: T) -> Result<Receipt, SubmitError<T>> {
         self.write_as(record, false).await
     }
 
-    /// Writes as [`write`](Self::write) a record that is a dead letter already, or is not.
-    pub(super) async fn write_as(&self, record: T, is_letter: bool) -> Result<Receipt, SubmitError<T>> {
-        let (teller, receipt) = Receipt::new(is_letter);
+    /// Writes as [`submit_with_receipt`](Self::submit_with_receipt) a record that is a dead letter already, or is not.
+    pub(super) async fn write_as(&self, record: T, is_replay: bool) -> Result<Receipt, SubmitError<T>> {
+        let (teller, receipt) = Receipt::new(is_replay);
         self.submit_until(record, None, Some(teller)).await?;
         Ok(receipt)
     }
@@ -180,7 +180,7 @@ impl<T: Record> WriteHandle<T> {
         &self,
         mut record: T,
         wait: Option<Duration>,
-        mut receipt: Option<Teller>,
+        mut receipt: Option<ReceiptSender>,
     ) -> Result<(), SubmitError<T>> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
@@ -327,7 +327,7 @@ impl<T: Record> WriteHandle<T> {
     }
 
     /// Returns a function that ends what a coordinator left behind that is gone, on its arbiter.
-    pub(crate) fn undertaker(
+    pub(crate) fn drain_orphan(
         &self,
         dead_letters: DeadLetters,
         arbiter: ArbiterHandle,
@@ -339,7 +339,7 @@ impl<T: Record> WriteHandle<T> {
             Box::pin(async move {
                 let (done, is_done) = oneshot::channel::<()>();
                 arbiter.spawn(async move {
-                    give_up_orphans(&shared, &dead_letters, drain).await;
+                    settle_orphans(&shared, &dead_letters, drain).await;
                     drop(done);
                 });
                 // Nothing is sent: it ends with the future, or at once with an arbiter that is gone.
@@ -394,7 +394,7 @@ impl<T: Record> WriteHandle<T> {
         records: &mut VecDeque<T>,
         partitions: &[usize],
         deadline: Option<Duration>,
-        mut receipt: Option<Teller>,
+        mut receipt: Option<ReceiptSender>,
     ) -> Result<usize, Refused> {
         let mut line = LineGuard { shared: &self.shared, ticket: None };
         poll_fn(|context| {

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use crate::policy::{BufferState, Cause, CircuitState, Counters, Level, Reason, buffer::BufferSnapshot};
+use crate::policy::{BufferSnapshot, BufferState, Cause, CircuitState, Counters, Level, Reason};
 
 /// One moment of a coordinator. The counts are taken under one lock and add up:
 /// `submitted = stored + dead_lettered + dropped + queue_size + in_flight`.
@@ -48,7 +48,7 @@ pub struct Health {
     /// written yet.
     pub drain_rate: Option<f64>,
     /// What the sink said when a write failed transiently, until one succeeds.
-    pub trouble: Option<Arc<str>>,
+    pub last_error: Option<Arc<str>>,
     /// How long the oldest record that is accepted and not settled has been waiting, in seconds, be it queued, parked or
     /// under way.
     #[serde(serialize_with = "as_seconds")]
@@ -83,7 +83,7 @@ impl Health {
             workers_alive: 0,
             counters: buffer.counters,
             drain_rate: buffer.drain_rate,
-            trouble: None,
+            last_error: None,
             oldest_age: buffer.oldest_age,
             epoch: 0,
             seq: 0,
@@ -158,7 +158,7 @@ mod tests {
         let health = Health {
             causes: vec![Cause::CircuitOpen, Cause::QueueHigh],
             workers_alive: 16,
-            trouble: Some("disk full".into()),
+            last_error: Some("disk full".into()),
             epoch: 17,
             seq: 18,
             ..Health::of_buffer(&"bars".into(), buffer)
@@ -188,7 +188,7 @@ mod tests {
             "rejected_closed": 14,
             "rejected_invalid": 15,
             "drain_rate": 7.5,
-            "trouble": "disk full",
+            "last_error": "disk full",
             "oldest_age": 6.5,
             "epoch": 17,
             "seq": 18,

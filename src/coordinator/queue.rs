@@ -4,26 +4,26 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipi
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::{
-    coordinator::{Happened, Stop, TellOnDrop},
     shared::{CloseOnDrop, Shared},
+    supervisor::{QueueEvents, Stop, TellOnDrop},
     worker::{Lease, Work},
 };
-use crate::{metrics as names, panicked, policy::buffer::BufferSnapshot, record::Record};
+use crate::{metrics as names, policy::BufferSnapshot, record::Record, text::panicked};
 
 /// How often the metrics are brought up to date while nothing else happens.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Hands batches to workers, keeps the clock for the buffer, and passes level changes on.
 ///
-/// Its own mailbox bounds nothing: the records are in the shared buffer, and the mailbox holds at most one [`Ring`] and
+/// Its own mailbox bounds nothing: the records are in the shared buffer, and the mailbox holds at most one [`Wake`] and
 /// one request of each worker. A worker that has settled a batch takes the next one itself, under the buffer's lock, if
 /// one is ready; this actor is needed when the worker has to wait for it.
 pub struct BoundedQueue<T: Record> {
     shared: Arc<Shared<T>>,
     workers: Vec<Option<Recipient<Work<T>>>>,
-    coordinator: Recipient<Happened>,
+    coordinator: Recipient<QueueEvents>,
     timer: Option<(Duration, SpawnHandle)>,
-    meters: Meters,
+    meters: Metrics,
     // Last, so that whoever is told that the queue is gone finds it closed.
     _close: CloseOnDrop<T>,
     _tell: TellOnDrop,
@@ -32,7 +32,7 @@ pub struct BoundedQueue<T: Record> {
 /// Says that the buffer has something to do: sent by handles and workers, at most one at a time; nothing is replied.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Ring;
+pub struct Wake;
 
 /// Asks for the first batch of a partition: sent by its worker when it starts; the answer is a [`Work`], then and
 /// whenever a batch becomes ready later while the worker has nothing to do.
@@ -49,10 +49,10 @@ pub(super) struct Take<T: Record> {
 pub struct ObserveQueue;
 
 impl<T: Record> BoundedQueue<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Recipient<Happened>, tell: TellOnDrop) -> Self {
+    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Recipient<QueueEvents>, tell: TellOnDrop) -> Self {
         Self {
             workers: (0..shared.config.workers.get()).map(|_| None).collect(),
-            meters: Meters::new(&shared.config.id, shared.config.capacity.get()),
+            meters: Metrics::new(&shared.config.id, shared.config.capacity.get()),
             _close: CloseOnDrop(Arc::clone(&shared)),
             _tell: tell,
             shared,
@@ -63,21 +63,21 @@ impl<T: Record> BoundedQueue<T> {
 
     /// Does everything that is due. Every handler ends with this, for under a flood of messages a timer alone would
     /// never fire.
-    fn attend(&mut self, context: &mut Context<Self>) {
+    fn process_due(&mut self, context: &mut Context<Self>) {
         let now = self.shared.now();
         self.shared.faults.queue.point("it has not looked yet");
         loop {
             let (leased, unknown, news, deadline) = self.shared.with(|buffer| {
                 buffer.expire(now);
                 let leased = buffer.hand_out(now);
-                (leased, buffer.unknown(now), buffer.news(), buffer.next_deadline())
+                (leased, buffer.unknown(now), buffer.events(), buffer.next_deadline())
             });
             // At once: from here on they come back whatever happens to this actor.
             let leases: Vec<_> =
                 leased.into_iter().map(|leased| Lease::new(Arc::clone(&self.shared), leased)).collect();
             if !news.is_empty() {
                 self.shared.faults.queue.point("news were taken and are not told");
-                self.coordinator.do_send(Happened { news });
+                self.coordinator.do_send(QueueEvents { news });
             }
             for lease in leases {
                 self.shared.faults.queue.point("a lease was taken and is not sent");
@@ -114,7 +114,7 @@ impl<T: Record> BoundedQueue<T> {
         if let Some(deadline) = deadline {
             let timer = context.run_later(deadline.saturating_sub(now), |queue, context| {
                 queue.timer = None;
-                queue.attend(context);
+                queue.process_due(context);
             });
             self.timer = Some((deadline, timer));
         }
@@ -132,12 +132,12 @@ impl<T: Record> Actor for BoundedQueue<T> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.shared.hang_bell(actix::Addr::recipient(context.address()));
+        self.shared.set_queue(actix::Addr::recipient(context.address()));
         context.run_interval(METRICS_INTERVAL, |queue, context| {
             queue.meters.show(&queue.shared.snapshot());
-            queue.attend(context);
+            queue.process_due(context);
         });
-        self.attend(context);
+        self.process_due(context);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -145,11 +145,11 @@ impl<T: Record> Actor for BoundedQueue<T> {
     }
 }
 
-impl<T: Record> Handler<Ring> for BoundedQueue<T> {
+impl<T: Record> Handler<Wake> for BoundedQueue<T> {
     type Result = ();
 
-    fn handle(&mut self, Ring: Ring, context: &mut Self::Context) {
-        self.attend(context);
+    fn handle(&mut self, Wake: Wake, context: &mut Self::Context) {
+        self.process_due(context);
     }
 }
 
@@ -165,7 +165,7 @@ impl<T: Record> Handler<Take<T>> for BoundedQueue<T> {
             self.shared.faults.queue.point("a worker has asked and its lease is not sent");
             self.send_work(lease);
         }
-        self.attend(context);
+        self.process_due(context);
     }
 }
 
@@ -173,7 +173,7 @@ impl<T: Record> Handler<ObserveQueue> for BoundedQueue<T> {
     type Result = actix::MessageResult<ObserveQueue>;
 
     fn handle(&mut self, ObserveQueue: ObserveQueue, context: &mut Self::Context) -> Self::Result {
-        self.attend(context);
+        self.process_due(context);
         let snapshot = self.shared.snapshot();
         self.shared.faults.queue.point("it has looked and not answered");
         self.meters.show(&snapshot);
@@ -190,7 +190,7 @@ impl<T: Record> Handler<Stop> for BoundedQueue<T> {
 }
 
 /// The metrics of the buffer. Its counters are exact, so they are shown as they are and never counted twice.
-struct Meters {
+struct Metrics {
     submitted: Counter,
     stored: Counter,
     dead_lettered: Counter,
@@ -201,20 +201,20 @@ struct Meters {
     circuit: Gauge,
 }
 
-impl Meters {
+impl Metrics {
     fn new(id: &Arc<str>, capacity: usize) -> Self {
         let rejected =
-            |reason: &'static str| counter!(names::REJECTED, "coord_id" => Arc::clone(id), "reason" => reason);
-        gauge!(names::QUEUE_CAPACITY, "coord_id" => Arc::clone(id)).set(capacity as f64);
+            |reason: &'static str| counter!(names::REJECTED, "coordinator_id" => Arc::clone(id), "reason" => reason);
+        gauge!(names::QUEUE_CAPACITY, "coordinator_id" => Arc::clone(id)).set(capacity as f64);
         Self {
-            submitted: counter!(names::SUBMITTED, "coord_id" => Arc::clone(id)),
-            stored: counter!(names::STORED, "coord_id" => Arc::clone(id)),
-            dead_lettered: counter!(names::DEAD_LETTERED, "coord_id" => Arc::clone(id)),
-            dropped: counter!(names::DROPPED, "coord_id" => Arc::clone(id), "reason" => "drop_oldest"),
+            submitted: counter!(names::SUBMITTED, "coordinator_id" => Arc::clone(id)),
+            stored: counter!(names::STORED, "coordinator_id" => Arc::clone(id)),
+            dead_lettered: counter!(names::DEAD_LETTERED, "coordinator_id" => Arc::clone(id)),
+            dropped: counter!(names::DROPPED, "coordinator_id" => Arc::clone(id), "reason" => "drop_oldest"),
             rejected: ["full", "draining", "closed", "invalid"].map(rejected),
-            queue_depth: gauge!(names::QUEUE_DEPTH, "coord_id" => Arc::clone(id)),
-            circuit: gauge!(names::CIRCUIT_STATE, "coord_id" => Arc::clone(id)),
-            in_flight: gauge!(names::IN_FLIGHT, "coord_id" => Arc::clone(id)),
+            queue_depth: gauge!(names::QUEUE_DEPTH, "coordinator_id" => Arc::clone(id)),
+            circuit: gauge!(names::CIRCUIT_STATE, "coordinator_id" => Arc::clone(id)),
+            in_flight: gauge!(names::IN_FLIGHT, "coordinator_id" => Arc::clone(id)),
         }
     }
 

@@ -6,14 +6,14 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{dead_letter::Fate, policy::Outcome};
+use crate::{dead_letter::ReplayOutcome, policy::Outcome};
 
 /// Resolves to what became of one accepted record. Needs no particular runtime.
 ///
 /// Dropping it changes nothing for the record.
 #[derive(Debug)]
 #[must_use = "a receipt says nothing until it is awaited"]
-pub struct Receipt(oneshot::Receiver<Told>);
+pub struct Receipt(oneshot::Receiver<ReceiptValue>);
 
 /// The coordinator came to its end before the record did: it may be stored, a dead letter, or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,39 +22,39 @@ pub struct ReceiptLost;
 
 /// The sending half of a receipt.
 #[derive(Debug)]
-pub(super) struct Teller {
-    to: oneshot::Sender<Told>,
+pub(super) struct ReceiptSender {
+    to: oneshot::Sender<ReceiptValue>,
     /// The record is a dead letter already, and whoever waits wants to know what the store says against it.
-    pub(super) is_letter: bool,
-    pub(super) refusal: Option<Fate>,
+    pub(super) is_replay: bool,
+    pub(super) refusal: Option<ReplayOutcome>,
 }
 
 #[derive(Debug)]
-struct Told {
+struct ReceiptValue {
     outcome: Outcome,
-    refusal: Option<Fate>,
+    refusal: Option<ReplayOutcome>,
 }
 
-impl Teller {
+impl ReceiptSender {
     pub(super) fn tell(self, outcome: Outcome) {
         // Nobody has to wait for it.
-        let _ = self.to.send(Told { outcome, refusal: self.refusal });
+        let _ = self.to.send(ReceiptValue { outcome, refusal: self.refusal });
     }
 }
 
 impl Receipt {
-    pub(super) fn new(is_letter: bool) -> (Teller, Self) {
+    pub(super) fn new(is_replay: bool) -> (ReceiptSender, Self) {
         let (to, receiver) = oneshot::channel();
-        (Teller { to, is_letter, refusal: None }, Self(receiver))
+        (ReceiptSender { to, is_replay, refusal: None }, Self(receiver))
     }
 
     /// Resolves to what became of a record that is replayed.
-    pub(super) async fn fate(self) -> Fate {
+    pub(super) async fn fate(self) -> ReplayOutcome {
         match self.0.await {
-            Ok(Told { outcome: Outcome::Stored, .. }) => Fate::Stored,
-            Ok(Told { outcome: Outcome::DeadLettered, refusal: Some(refusal) }) => refusal,
+            Ok(ReceiptValue { outcome: Outcome::Stored, .. }) => ReplayOutcome::Stored,
+            Ok(ReceiptValue { outcome: Outcome::DeadLettered, refusal: Some(refusal) }) => refusal,
             // A deadline cut it off, or the end lost it.
-            Ok(_) | Err(_) => Fate::Unknown,
+            Ok(_) | Err(_) => ReplayOutcome::Unknown,
         }
     }
 }

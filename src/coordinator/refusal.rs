@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use super::config::CoordinatorConfig;
-use crate::{policy::buffer::Refused, record::Invalid};
+use crate::{policy::Refused, record::Invalid};
 
 /// Why a record was not accepted. Whoever submitted it has it back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 use super::{Refusal, WriteHandle};
 use crate::{
-    dead_letter::{Fate, NotAccepted, ReplayTarget},
+    dead_letter::{NotAccepted, ReplayOutcome, ReplayTarget},
     policy::{BufferState, Level},
     record::Record,
 };
@@ -18,7 +18,7 @@ impl<T: Record> ReplayTarget<T> for WriteHandle<T> {
         }
     }
 
-    async fn write(&self, record: T) -> Result<impl Future<Output = Fate> + Send + 'static, NotAccepted> {
+    async fn write(&self, record: T) -> Result<impl Future<Output = ReplayOutcome> + Send + 'static, NotAccepted> {
         let mut record = record;
         loop {
             let refused = match self.write_as(record, true).await {

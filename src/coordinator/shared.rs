@@ -18,24 +18,19 @@ use tokio::{
     time::Instant,
 };
 
-use super::{config::CoordinatorConfig, fault::Faults, queue::Ring, receipt::Teller};
+use super::{config::CoordinatorConfig, fault::Faults, queue::Wake, receipt::ReceiptSender};
 use crate::{
-    dead_letter::Fate,
-    panicked,
-    policy::{
-        Level,
-        buffer::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Refused},
-        drain_rate::time_to_recover,
-        fence::FenceId,
-    },
+    dead_letter::ReplayOutcome,
+    policy::{BoundedBuffer, BufferConfig, BufferSnapshot, FlushId, LeaseId, Level, Refused, time_to_recover},
     record::Record,
+    text::panicked,
 };
 
 /// How often one looks who waits for what nobody tells.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The buffer as it is used here: a waiter is a task, a receipt the sending half of a [`Receipt`](super::Receipt).
-type Buffer<T> = BoundedBuffer<T, Waker, Teller>;
+type Buffer<T> = BoundedBuffer<T, Waker, ReceiptSender>;
 
 pub(super) struct Shared<T> {
     pub(super) config: CoordinatorConfig,
@@ -43,15 +38,15 @@ pub(super) struct Shared<T> {
     /// Where the buffer's times count from. Tokio's clock, so that a paused one pauses everything.
     origin: Instant,
     /// The queue actor. Until it has started nobody needs to ring: its first act is to look.
-    bell: OnceLock<Recipient<Ring>>,
+    waker_of_queue: OnceLock<Recipient<Wake>>,
     level: AtomicU8,
     /// What the store said last, unless it has stored something since.
-    trouble: Mutex<Option<Arc<str>>>,
-    has_trouble: AtomicBool,
+    last_error: Mutex<Option<Arc<str>>>,
+    has_last_error: AtomicBool,
     /// Changes when the end comes near.
-    hurry: watch::Sender<()>,
+    expedite: watch::Sender<()>,
     /// Held by whoever makes dead letters of what is left at the end: one at a time, or they would make the same twice.
-    pub(super) giving_up: sync::Mutex<()>,
+    pub(super) aborting: sync::Mutex<()>,
     pub(super) faults: Faults,
 }
 
@@ -72,12 +67,12 @@ impl<T: Record> Shared<T> {
             config,
             buffer: Mutex::new(BoundedBuffer::new(buffer_config)),
             origin: Instant::now(),
-            bell: OnceLock::new(),
+            waker_of_queue: OnceLock::new(),
             level: AtomicU8::new(Level::Ok.as_number()),
-            trouble: Mutex::new(None),
-            has_trouble: AtomicBool::new(false),
-            hurry: watch::Sender::new(()),
-            giving_up: sync::Mutex::new(()),
+            last_error: Mutex::new(None),
+            has_last_error: AtomicBool::new(false),
+            expedite: watch::Sender::new(()),
+            aborting: sync::Mutex::new(()),
             faults,
         }
     }
@@ -96,23 +91,23 @@ impl<T> Shared<T> {
         let effects = buffer.effects();
         drop(buffer);
         if let Some(effects) = effects {
-            if effects.ring
-                && let Some(bell) = self.bell.get()
+            if effects.wake_queue
+                && let Some(waker_of_queue) = self.waker_of_queue.get()
             {
-                bell.do_send(Ring);
+                waker_of_queue.do_send(Wake);
             }
             for (receipt, outcome) in effects.outcomes {
-                self.rouse(|| receipt.tell(outcome));
+                self.wake(|| receipt.tell(outcome));
             }
             for waker in effects.wake {
-                self.rouse(|| waker.wake());
+                self.wake(|| waker.wake());
             }
         }
         result
     }
 
     /// Wakes somebody. A waker is their code, and one that panics must not keep the others asleep.
-    fn rouse(&self, wake: impl FnOnce()) {
+    fn wake(&self, wake: impl FnOnce()) {
         if let Err(message) = panicked::catch(wake) {
             tracing::error!(
                 coordinator_id = &*self.config.id,
@@ -122,9 +117,9 @@ impl<T> Shared<T> {
         }
     }
 
-    pub(super) fn hang_bell(&self, bell: Recipient<Ring>) {
-        // A second queue never starts over the same buffer, so there is never a second bell.
-        let _ = self.bell.set(bell);
+    pub(super) fn set_queue(&self, waker_of_queue: Recipient<Wake>) {
+        // A second queue never starts over the same buffer, so there is never a second waker_of_queue.
+        let _ = self.waker_of_queue.set(waker_of_queue);
     }
 
     /// Chooses the partition whose records stay in order with this key's.
@@ -150,18 +145,18 @@ impl<T> Shared<T> {
     }
 
     /// Notes what the store says while it does not take a batch, or that it took one.
-    pub(super) fn set_trouble(&self, error: Option<String>) {
+    pub(super) fn set_last_error(&self, error: Option<String>) {
         // Looked at with every batch that is stored, so without the lock.
-        if error.is_some() || self.has_trouble.load(Ordering::Acquire) {
-            let mut trouble = self.trouble.lock();
+        if error.is_some() || self.has_last_error.load(Ordering::Acquire) {
+            let mut last_error = self.last_error.lock();
             // Together: between the two a success of another worker would leave an error that nothing clears.
-            self.has_trouble.store(error.is_some(), Ordering::Release);
-            *trouble = error.map(Arc::from);
+            self.has_last_error.store(error.is_some(), Ordering::Release);
+            *last_error = error.map(Arc::from);
         }
     }
 
-    pub(super) fn trouble(&self) -> Option<Arc<str>> {
-        self.trouble.lock().clone()
+    pub(super) fn last_error(&self) -> Option<Arc<str>> {
+        self.last_error.lock().clone()
     }
 
     pub(super) fn snapshot(&self) -> BufferSnapshot {
@@ -184,42 +179,42 @@ impl<T> Shared<T> {
     }
 
     /// Keeps a receipt for the record that was accepted last.
-    pub(super) fn keep(buffer: &mut Buffer<T>, receipt: Teller) {
-        if receipt.is_letter {
-            buffer.is_letter();
+    pub(super) fn keep(buffer: &mut Buffer<T>, receipt: ReceiptSender) {
+        if receipt.is_replay {
+            buffer.mark_replay();
         }
         buffer.keep_receipt(receipt);
     }
 
     /// Returns of each record of a lease whether it is a dead letter already.
     pub(super) fn letters(&self, lease: LeaseId) -> Vec<bool> {
-        self.with(|buffer| buffer.letters(lease).0)
+        self.with(|buffer| buffer.replays(lease).0)
     }
 
     /// Lets whoever replays the one record of a lease know why it is given up, if it is a dead letter already; then it
     /// needs no other. Returns whether it is.
-    pub(super) fn is_letter_refused(&self, lease: LeaseId, error: &str, attempts: u32) -> bool {
+    pub(super) fn refuse_replay(&self, lease: LeaseId, error: &str, attempts: u32) -> bool {
         self.with(|buffer| {
-            let (letters, receipt) = buffer.letters(lease);
+            let (letters, receipt) = buffer.replays(lease);
             // Of a lease that was taken away at the end somebody else sees to the record.
-            let is_letter = letters != [false];
-            if let Some(receipt) = receipt.filter(|_| is_letter) {
-                receipt.refusal = Some(Fate::Refused { error: error.to_owned(), attempts });
+            let is_replay = letters != [false];
+            if let Some(receipt) = receipt.filter(|_| is_replay) {
+                receipt.refusal = Some(ReplayOutcome::Refused { error: error.to_owned(), attempts });
             }
-            is_letter
+            is_replay
         })
     }
 
     /// Lets nobody wait any longer before the next try of a write: the end may come first.
-    pub(super) fn hurry(&self) {
-        self.with(|buffer| buffer.hurry());
-        self.hurry.send_replace(());
+    pub(super) fn expedite(&self) {
+        self.with(|buffer| buffer.expedite());
+        self.expedite.send_replace(());
     }
 
-    /// Returns what ends a [rest](Rest) early. Taken before it is known that one is needed, so that no hurry falls between
+    /// Returns what ends a [rest](InterruptibleDelay) early. Taken before it is known that one is needed, so that no expedite falls between
     /// the two.
-    pub(super) fn rest(&self) -> Rest {
-        Rest(self.hurry.subscribe())
+    pub(super) fn rest(&self) -> InterruptibleDelay {
+        InterruptibleDelay(self.expedite.subscribe())
     }
 
     pub(super) fn park(&self, lease: LeaseId) {
@@ -268,9 +263,9 @@ impl<T> Shared<T> {
 }
 
 /// A wait before the next try.
-pub(super) struct Rest(watch::Receiver<()>);
+pub(super) struct InterruptibleDelay(watch::Receiver<()>);
 
-impl Rest {
+impl InterruptibleDelay {
     /// Waits so long, or until the end comes near.
     pub(super) async fn wait(mut self, wait: Duration) {
         // An error would mean that the store is gone, and this with it.
@@ -281,7 +276,7 @@ impl Rest {
 /// Gives up a fence when the future that waits at it is dropped.
 struct FenceGuard<'a, T> {
     shared: &'a Shared<T>,
-    id: Option<FenceId>,
+    id: Option<FlushId>,
 }
 
 impl<T> Drop for FenceGuard<'_, T> {

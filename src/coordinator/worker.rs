@@ -7,20 +7,18 @@ use tokio::time::Instant;
 
 use super::{
     config::CoordinatorConfig,
-    coordinator::{LettersWritable, Stop, TellOnDrop},
     queue::Take,
     shared::Shared,
+    supervisor::{DeadLetterStatus, Stop, TellOnDrop},
 };
 use crate::{
     dead_letter::{DeadLetter, DeadLetters},
     fault::Fault,
-    metrics as names, panicked,
-    policy::{
-        Outcome,
-        buffer::{Isolated, LeaseId, Leased, Verdict},
-    },
+    metrics as names,
+    policy::{Isolated, LeaseId, Leased, Outcome, Verdict},
     record::Record,
     sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind},
+    text::panicked,
 };
 
 /// Writes the batches of one partition, one at a time, in order, each until it is stored, found at fault record by
@@ -30,8 +28,8 @@ pub struct SinkWorker<T: Record> {
     sink: BoxSink<T>,
     queue: Recipient<Take<T>>,
     dead_letters: DeadLetters,
-    coordinator: Recipient<LettersWritable>,
-    meters: Meters,
+    coordinator: Recipient<DeadLetterStatus>,
+    meters: Metrics,
     fault: Fault,
     _tell: TellOnDrop,
 }
@@ -120,10 +118,10 @@ impl<T: Record> SinkWorker<T> {
         sink: BoxSink<T>,
         queue: &Addr<super::BoundedQueue<T>>,
         dead_letters: DeadLetters,
-        coordinator: Recipient<LettersWritable>,
+        coordinator: Recipient<DeadLetterStatus>,
         tell: TellOnDrop,
     ) -> Self {
-        let meters = Meters::new(&shared.config.id, partition);
+        let meters = Metrics::new(&shared.config.id, partition);
         let fault = shared.faults.workers[partition].clone();
         Self {
             partition,
@@ -151,7 +149,7 @@ impl<T: Record> Handler<Work<T>> for SinkWorker<T> {
     type Result = ();
 
     fn handle(&mut self, work: Work<T>, context: &mut Self::Context) {
-        let desk = Desk {
+        let desk = BatchWriter {
             sink: self.sink.clone(),
             dead_letters: self.dead_letters.clone(),
             coordinator: self.coordinator.clone(),
@@ -172,11 +170,11 @@ impl<T: Record> Handler<Stop> for SinkWorker<T> {
 }
 
 /// What a worker works with.
-struct Desk<T: Record> {
+struct BatchWriter<T: Record> {
     sink: BoxSink<T>,
     dead_letters: DeadLetters,
-    coordinator: Recipient<LettersWritable>,
-    meters: Meters,
+    coordinator: Recipient<DeadLetterStatus>,
+    meters: Metrics,
 }
 
 /// How one write ended.
@@ -211,7 +209,7 @@ impl From<SinkError> for Failure {
     }
 }
 
-impl<T: Record> Desk<T> {
+impl<T: Record> BatchWriter<T> {
     /// Works off batch after batch until none is ready.
     async fn work_off(self, mut lease: Lease<T>) {
         loop {
@@ -220,7 +218,7 @@ impl<T: Record> Desk<T> {
                 Written::Parked => lease.leave(),
                 Written::GivenUp { error, answered } => match lease.isolate(answered) {
                     Some(attempts) => {
-                        self.bury(&lease, &error, attempts).await;
+                        self.dead_letter(&lease, &error, attempts).await;
                         lease.point("a dead letter is written and not settled");
                         lease.settle(Outcome::DeadLettered)
                     }
@@ -251,7 +249,7 @@ impl<T: Record> Desk<T> {
             self.meters.latency.record(started.elapsed().as_secs_f64());
             let failure = match written {
                 Ok(Ok(())) => {
-                    shared.set_trouble(None);
+                    shared.set_last_error(None);
                     self.meters.written.increment(1);
                     return Written::Stored;
                 }
@@ -270,7 +268,7 @@ impl<T: Record> Desk<T> {
                     Failure::from(SinkError::transient(error))
                 }
             };
-            shared.set_trouble(Some(failure.text.clone()));
+            shared.set_last_error(Some(failure.text.clone()));
             let rest = shared.rest();
             let now = shared.now();
             let asked = failure.retry_after;
@@ -305,11 +303,11 @@ impl<T: Record> Desk<T> {
 
     /// Appends the record of a lease to the dead letters, again and again until it is there: while they cannot be
     /// written nothing may be given up.
-    async fn bury(&self, lease: &Lease<T>, error: &str, attempts: u32) {
+    async fn dead_letter(&self, lease: &Lease<T>, error: &str, attempts: u32) {
         let config = &lease.shared.config;
         let record: Vec<_> = lease.batch.iter().collect();
         let mut failures = 0_u32;
-        while !lease.shared.is_letter_refused(lease.id, error, attempts) {
+        while !lease.shared.refuse_replay(lease.id, error, attempts) {
             let rest = lease.shared.rest();
             match dead_letter(&self.dead_letters, config, &record, error, attempts).await {
                 Ok(()) => break,
@@ -323,13 +321,13 @@ impl<T: Record> Desk<T> {
                         error = unwritable,
                         "a dead letter cannot be written; its partition waits"
                     );
-                    self.coordinator.do_send(LettersWritable { partition: lease.partition, writable: false });
+                    self.coordinator.do_send(DeadLetterStatus { partition: lease.partition, writable: false });
                     rest.wait(wait).await;
                 }
             }
         }
         if failures > 0 {
-            self.coordinator.do_send(LettersWritable { partition: lease.partition, writable: true });
+            self.coordinator.do_send(DeadLetterStatus { partition: lease.partition, writable: true });
         }
         tracing::warn!(
             coordinator_id = &*config.id,
@@ -363,7 +361,7 @@ pub(super) fn dead_letter<T: Record>(
 }
 
 #[derive(Clone)]
-struct Meters {
+struct Metrics {
     written: Counter,
     transient: Counter,
     permanent: Counter,
@@ -371,19 +369,19 @@ struct Meters {
     latency: Histogram,
 }
 
-impl Meters {
+impl Metrics {
     fn new(id: &Arc<str>, partition: usize) -> Self {
         let worker = partition.to_string();
         let errors = |error_type: &'static str| {
             counter!(names::WRITE_ERRORS,
-                "coord_id" => Arc::clone(id), "worker_id" => worker.clone(), "error_type" => error_type)
+                "coordinator_id" => Arc::clone(id), "worker_id" => worker.clone(), "error_type" => error_type)
         };
         Self {
-            written: counter!(names::BATCHES_WRITTEN, "coord_id" => Arc::clone(id), "worker_id" => worker.clone()),
+            written: counter!(names::BATCHES_WRITTEN, "coordinator_id" => Arc::clone(id), "worker_id" => worker.clone()),
             transient: errors("transient"),
             permanent: errors("permanent"),
             panics: errors("panic"),
-            latency: histogram!(names::WRITE_LATENCY, "coord_id" => Arc::clone(id), "worker_id" => worker.clone()),
+            latency: histogram!(names::WRITE_LATENCY, "coordinator_id" => Arc::clone(id), "worker_id" => worker.clone()),
         }
     }
 }

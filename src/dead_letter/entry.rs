@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::line;
-use crate::{panicked, record::Record, timestamp::Timestamp};
+use crate::{record::Record, record::timestamp::Timestamp, text::panicked};
 
 /// One record that is to be appended, with what is known of its failure.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct DeadLetter {
     /// The record as JSON; `null` where [`unwritable`](Self::unwritable) says why it is not here.
     pub record: Box<RawValue>,
     /// What is left of a record that cannot be written as JSON.
-    pub unwritable: Option<Unwritable>,
+    pub unwritable: Option<Unserializable>,
     /// Why it could not be stored.
     pub error: String,
     /// How often it was tried; 0 where a deadline cut it off and nothing is known against it.
@@ -26,7 +26,7 @@ pub struct DeadLetter {
 /// ever, and others with it, and save nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Unwritable {
+pub struct Unserializable {
     /// What is wrong with its JSON.
     pub why: String,
     /// Its partition key, for bars the symbol; none if that could not be had either.
@@ -39,13 +39,13 @@ pub struct Unwritable {
 const BEGINS: usize = 64 << 10;
 
 impl DeadLetter {
-    /// Makes one that was never replayed. A record that cannot be written as JSON is [`Unwritable`].
+    /// Makes one that was never replayed. A record that cannot be written as JSON is [`Unserializable`].
     pub fn new<T: Record>(record: &T, error: impl Into<String>, attempts: u32) -> Self {
         let (record, unwritable) = match to_json(record) {
             Ok(record) => (record, None),
             Err((why, begins)) => {
                 let key = panicked::catch(|| record.partition_key().to_owned());
-                (RawValue::NULL.to_owned(), Some(Unwritable { why, partition_key: key.ok(), begins }))
+                (RawValue::NULL.to_owned(), Some(Unserializable { why, partition_key: key.ok(), begins }))
             }
         };
         Self { record, unwritable, error: error.into(), attempts, replay_count: 0 }
@@ -95,7 +95,7 @@ pub struct Entry {
     pub record: Box<RawValue>,
     /// What is left of a record that cannot be written as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unwritable: Option<Unwritable>,
+    pub unwritable: Option<Unserializable>,
     /// Why it could not be stored, the last time.
     pub error: String,
     /// How often it was tried then; 0 where a deadline cut it off.
@@ -112,7 +112,7 @@ struct Fields<'a> {
     kind: &'a str,
     record: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unwritable: Option<&'a Unwritable>,
+    unwritable: Option<&'a Unserializable>,
     error: &'a str,
     attempts: u32,
     replay_count: u32,
@@ -135,34 +135,34 @@ pub(super) fn write(
     let (attempts, replay_count) = (*attempts, *replay_count);
     let fields = Fields { id, ts, coordinator_id, kind, record, unwritable, error, attempts, replay_count };
     let mut line = serde_json::to_vec(&fields)?;
-    line::seal(&mut line);
+    line::append_checksum(&mut line);
     lines.append(&mut line);
     Ok(())
 }
 
 /// One line of a journal: what became of an entry in a replay or a purge.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct JournalRecord {
     #[serde(flatten)]
-    pub(super) entry: Name,
+    pub(super) entry: EntryKey,
     #[serde(flatten)]
-    pub(super) end: End,
+    pub(super) end: EntryStatus,
 }
 
 /// Names an entry of a file. The id alone would not do: somebody who mends a file by hand may copy a line, and what was
 /// mended since is another record. How its JSON is spaced makes no other of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Name {
+pub(super) struct EntryKey {
     id: String,
     /// The checksum of its kind and its record.
     record: u32,
 }
 
-impl Name {
+impl EntryKey {
     pub(super) fn of(entry: &Entry) -> Self {
         let record = serde_json::from_str::<serde_json::Value>(entry.record.get()).map(|record| record.to_string());
         let record = record.as_deref().unwrap_or(entry.record.get());
-        let record = line::checksum([&entry.kind, record].join("\n").as_bytes());
+        let record = line::crc_of([&entry.kind, record].join("\n").as_bytes());
         Self { id: entry.id.clone(), record }
     }
 }
@@ -170,7 +170,7 @@ impl Name {
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub(super) enum End {
+pub(super) enum EntryStatus {
     /// It was replayed, and is in the store.
     Stored,
     Purged,

@@ -11,25 +11,25 @@ const HEAD: &[u8] = br#"{"id":""#;
 const FIELD: &[u8] = br#","crc":""#;
 const TAIL: &[u8] = br#""}"#;
 /// The field with its digits and the end of the object.
-const SEAL: usize = FIELD.len() + 8 + TAIL.len();
+const CHECKSUM: usize = FIELD.len() + 8 + TAIL.len();
 
 /// Adds the checksum and the line end to a JSON object.
-pub(super) fn seal(object: &mut Vec<u8>) {
+pub(super) fn append_checksum(object: &mut Vec<u8>) {
     let closed = object.pop();
     debug_assert_eq!(closed, Some(b'}'), "a line is a JSON object");
-    let seal = seal_of(!crc32(!0, object));
-    object.extend_from_slice(&seal);
+    let checksum = checksum_of(!crc32(!0, object));
+    object.extend_from_slice(&checksum);
     object.push(b'\n');
 }
 
 /// Returns the CRC-32 (IEEE) of some bytes.
-pub(super) fn checksum(bytes: &[u8]) -> u32 {
+pub(super) fn crc_of(bytes: &[u8]) -> u32 {
     !crc32(!0, bytes)
 }
 
 /// Whether a line's checksum is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seal {
+pub(super) enum Checksum {
     Right,
     Wrong,
     /// It ends in no checksum at all.
@@ -37,30 +37,30 @@ pub(super) enum Seal {
 }
 
 /// Looks at the checksum of a line without its line end.
-pub(super) fn check(line: &[u8]) -> Seal {
-    let Some((body, seal)) = split(line) else { return Seal::None };
-    if seal_of(!crc32(!0, body)) == *seal { Seal::Right } else { Seal::Wrong }
+pub(super) fn check(line: &[u8]) -> Checksum {
+    let Some((body, checksum)) = split(line) else { return Checksum::None };
+    if checksum_of(!crc32(!0, body)) == *checksum { Checksum::Right } else { Checksum::Wrong }
 }
 
 /// Returns a line without its checksum, as the object that it was before.
-pub(super) fn unsealed(line: &[u8]) -> Vec<u8> {
+pub(super) fn without_checksum(line: &[u8]) -> Vec<u8> {
     let body = split(line).map_or(line, |(body, _)| body);
     [body, b"}"].concat()
 }
 
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (body, seal) = line.split_at_checked(line.len().checked_sub(SEAL)?)?;
-    (seal.starts_with(FIELD) && seal.ends_with(TAIL)).then_some((body, seal))
+    let (body, checksum) = line.split_at_checked(line.len().checked_sub(CHECKSUM)?)?;
+    (checksum.starts_with(FIELD) && checksum.ends_with(TAIL)).then_some((body, checksum))
 }
 
-fn seal_of(crc: u32) -> [u8; SEAL] {
-    let mut seal = [0; SEAL];
-    let mut rest = &mut seal[..];
+fn checksum_of(crc: u32) -> [u8; CHECKSUM] {
+    let mut checksum = [0; CHECKSUM];
+    let mut rest = &mut checksum[..];
     // Cannot fail: the three parts are as long as the array.
     let _ = rest.write_all(FIELD);
     let _ = write!(rest, "{crc:08x}");
     let _ = rest.write_all(TAIL);
-    seal
+    checksum
 }
 
 /// Returns whether this is a line of ours, or what is left of one: it has our checksum's field, or begins with an id as
@@ -98,7 +98,7 @@ pub(super) enum Part<'a> {
 /// Finds the whole lines in what lies between two line ends. There can be more than one, and something beside them,
 /// where a line end was hit, or where a line was cut off and another one written behind it.
 pub(super) fn parts(between: &[u8]) -> Vec<Part<'_>> {
-    if check(between) == Seal::Right {
+    if check(between) == Checksum::Right {
         return vec![Part::Whole(between)];
     }
     let ends = Ends::of(between);
@@ -160,18 +160,18 @@ impl Ends {
         self.starts[first..].iter().find_map(|&(start, comes_to)| {
             let fields = self.fields.get(&comes_to)?;
             let field = fields.get(fields.partition_point(|&field| field < start))?;
-            Some((start, field + SEAL))
+            Some((start, field + CHECKSUM))
         })
     }
 }
 
 /// Returns the checksum that the bytes begin with the field of.
 fn sum_in(bytes: &[u8]) -> Option<u32> {
-    let seal = bytes.get(..SEAL).filter(|seal| seal.starts_with(FIELD))?;
-    let digits = std::str::from_utf8(&seal[FIELD.len()..FIELD.len() + 8]).ok()?;
+    let checksum = bytes.get(..CHECKSUM).filter(|checksum| checksum.starts_with(FIELD))?;
+    let digits = std::str::from_utf8(&checksum[FIELD.len()..FIELD.len() + 8]).ok()?;
     let sum = u32::from_str_radix(digits, 16).ok()?;
     // Capital digits, or a sign, are not what we write.
-    (seal_of(sum) == *seal).then_some(sum)
+    (checksum_of(sum) == *checksum).then_some(sum)
 }
 
 /// What zeros do to a CRC: that is linear over its bits, so each entry is what `2^n` of them make of each bit.
@@ -230,7 +230,7 @@ mod tests {
 
     fn sealed(object: &str) -> Vec<u8> {
         let mut line = object.as_bytes().to_vec();
-        seal(&mut line);
+        append_checksum(&mut line);
         line
     }
 
@@ -246,11 +246,11 @@ mod tests {
     fn every_flipped_bit_is_seen() {
         let line = sealed(r#"{"id":"a","record":{"price":100.5}}"#);
         let line = &line[..line.len() - 1];
-        assert_eq!(check(line), Seal::Right);
+        assert_eq!(check(line), Checksum::Right);
         for bit in 0..line.len() * 8 {
             let mut flipped = line.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(check(&flipped), Seal::Right, "bit {bit}");
+            assert_ne!(check(&flipped), Checksum::Right, "bit {bit}");
         }
     }
 
@@ -260,7 +260,7 @@ mod tests {
         let line = sealed(r#"{"id":"c4b71af0afbc85ae-1","ts":"2024-01-02T14:30:00Z","record":{}}"#);
         for cut in 0..line.len() {
             assert!(is_stump(&line[..cut]) || is_of_ours(&line[..cut]), "cut off at {cut}");
-            assert!(is_of_ours(&line[cut..]) || cut > line.len() - SEAL - 1, "the last {cut} are left");
+            assert!(is_of_ours(&line[cut..]) || cut > line.len() - CHECKSUM - 1, "the last {cut} are left");
         }
         for foreign in [r#"{"symbol":"ES"}"#, r#"{"id":"ES-2024-01-02","open":1}"#, "ts,open,high,low,close", "{\n"] {
             assert!(!is_of_ours(foreign.as_bytes()) && !is_stump(foreign.as_bytes()), "{foreign}");
@@ -289,9 +289,10 @@ mod tests {
     /// As it is meant: each beginning, with each checksum behind it.
     fn end_of(bytes: &[u8], start: usize) -> Option<usize> {
         let fields = (start..bytes.len()).filter(|&field| bytes[field..].starts_with(FIELD));
-        let mut ends =
-            fields.filter(|&field| bytes.get(field..field + SEAL) == Some(&seal_of(!crc32(!0, &bytes[start..field]))));
-        ends.next().map(|field| field + SEAL)
+        let mut ends = fields.filter(|&field| {
+            bytes.get(field..field + CHECKSUM) == Some(&checksum_of(!crc32(!0, &bytes[start..field])))
+        });
+        ends.next().map(|field| field + CHECKSUM)
     }
 
     // Sabotage: one power of the zeros too few, or the first field instead of the first behind the beginning: red.

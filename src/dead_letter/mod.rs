@@ -10,12 +10,12 @@
 
 mod entry;
 mod files;
+mod journal;
 mod line;
 mod purge;
 mod read;
 mod replay;
 mod select;
-mod settle;
 mod writer;
 
 use std::{
@@ -33,13 +33,13 @@ use tokio::sync::oneshot;
 
 use self::writer::{Disk, Job, RealDisk, Writer};
 pub use self::{
-    entry::{DeadLetter, Entry, Unwritable},
+    entry::{DeadLetter, Entry, Unserializable},
     purge::{PurgeReport, purge},
-    read::{Found, List, list},
-    replay::{Damaged, Fate, NotAccepted, ReplayOptions, ReplayReport, ReplayTarget, replay_dry_run},
+    read::{List, ListedEntry, list},
+    replay::{Damaged, NotAccepted, ReplayOptions, ReplayOutcome, ReplayReport, ReplayTarget, replay_dry_run},
     select::Selection,
 };
-use crate::timestamp::Timestamp;
+use crate::record::timestamp::Timestamp;
 
 /// Appends dead letters to files in one directory. Cheap to clone; clones share a thread that writes.
 ///

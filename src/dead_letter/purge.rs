@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::{
     FilesError, Selection,
-    entry::{End, Mark, Name},
+    entry::{EntryKey, EntryStatus, JournalRecord},
     files,
-    settle::{NotTaken, Settling},
+    journal::{NotLocked, ReplayLock},
 };
 
 /// What a purge did, or would do.
@@ -37,22 +37,22 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
     }
     let foreign = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.foreign;
     let mut report = PurgeReport { foreign, ..PurgeReport::default() };
-    let Some(settling) = Settling::begin(dir)? else { return Ok(report) };
+    let Some(settling) = ReplayLock::begin(dir)? else { return Ok(report) };
     for taken in settling.files()? {
         let mut taken = match taken {
             Ok(taken) => taken,
-            Err(NotTaken::Live(path)) => {
+            Err(NotLocked::Live(path)) => {
                 report.live.push(path);
                 continue;
             }
-            Err(NotTaken::Failed(error)) => return Err(error),
+            Err(NotLocked::Failed(error)) => return Err(error),
         };
         let (mut marks, mut damaged) = (Vec::new(), 0);
         for found in taken.unsettled()? {
             match found?.entry {
                 Ok(entry)
                     if selection.is_reached(report.purged as usize + marks.len()) || !selection.selects(&entry) => {}
-                Ok(entry) => marks.push(Mark { entry: Name::of(&entry), end: End::Purged }),
+                Ok(entry) => marks.push(JournalRecord { entry: EntryKey::of(&entry), end: EntryStatus::Purged }),
                 Err(_) => damaged += 1,
             }
         }

@@ -11,15 +11,15 @@ use std::{
 
 use super::{
     Entry, FilesError,
-    entry::{End, Mark, Name},
+    entry::{EntryKey, EntryStatus, JournalRecord},
     files::{self, Listing},
-    line::{self, Part, Seal},
+    line::{self, Checksum, Part},
 };
-use crate::quoted::Quoted;
+use crate::text::quoted::Quoted;
 
 /// One place in a dead-letter file, and what is there.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ListedEntry {
     /// The file.
     pub file: Arc<Path>,
     /// The line, from 1.
@@ -63,7 +63,7 @@ impl List {
 }
 
 impl Iterator for List {
-    type Item = Result<Found, FilesError>;
+    type Item = Result<ListedEntry, FilesError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -109,7 +109,7 @@ fn open(path: &Path) -> io::Result<Option<Unsettled>> {
 
 /// What replays and purges have marked in the journal beside a file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Journal(HashMap<Name, End>);
+pub(super) struct Journal(HashMap<EntryKey, EntryStatus>);
 
 impl Journal {
     /// Reads the journal of a file. What is damaged in it marks nothing.
@@ -123,7 +123,7 @@ impl Journal {
         for between in BufReader::new(file).split(b'\n') {
             for part in line::parts(&between?) {
                 if let Part::Whole(line) = part
-                    && let Ok(mark) = serde_json::from_slice(&line::unsealed(line))
+                    && let Ok(mark) = serde_json::from_slice(&line::without_checksum(line))
                 {
                     journal.mark(mark);
                 }
@@ -133,29 +133,29 @@ impl Journal {
     }
 
     /// Takes in a mark. What is settled stays so.
-    pub(super) fn mark(&mut self, mark: Mark) {
+    pub(super) fn mark(&mut self, mark: JournalRecord) {
         let end = self.0.entry(mark.entry).or_insert_with(|| mark.end.clone());
-        if matches!(end, End::Refused { .. }) {
+        if matches!(end, EntryStatus::Refused { .. }) {
             *end = mark.end;
         }
     }
 
     /// Returns all marks, in no order.
-    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
-        self.0.iter().map(|(entry, end)| Mark { entry: entry.clone(), end: end.clone() })
+    pub(super) fn marks(&self) -> impl Iterator<Item = JournalRecord> {
+        self.0.iter().map(|(entry, end)| JournalRecord { entry: entry.clone(), end: end.clone() })
     }
 
     /// Returns what was found as it is by now, unless it is an entry that is settled.
-    fn apply(&self, mut found: Found) -> Option<Found> {
+    fn apply(&self, mut found: ListedEntry) -> Option<ListedEntry> {
         let Ok(entry) = &mut found.entry else { return Some(found) };
         // Few files have a journal, and the name of an entry takes reading it.
-        let end = if self.0.is_empty() { None } else { self.0.get(&Name::of(entry)) };
+        let end = if self.0.is_empty() { None } else { self.0.get(&EntryKey::of(entry)) };
         match end {
             None => {}
-            Some(End::Refused { error, attempts, replay_count }) => {
+            Some(EntryStatus::Refused { error, attempts, replay_count }) => {
                 (entry.error, entry.attempts, entry.replay_count) = (error.clone(), *attempts, *replay_count);
             }
-            Some(End::Stored | End::Purged) => return None,
+            Some(EntryStatus::Stored | EntryStatus::Purged) => return None,
         }
         Some(found)
     }
@@ -175,7 +175,7 @@ impl Unsettled {
 }
 
 impl Iterator for Unsettled {
-    type Item = Result<Found, FilesError>;
+    type Item = Result<ListedEntry, FilesError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (lines, journal) = (&mut self.lines, &self.journal);
@@ -194,7 +194,7 @@ struct Lines<R = File> {
     live: bool,
     line: u64,
     is_at_end: bool,
-    ready: VecDeque<Found>,
+    ready: VecDeque<ListedEntry>,
 }
 
 impl<R: Read> Lines<R> {
@@ -219,22 +219,22 @@ impl<R: Read> Lines<R> {
         let parts = line::parts(&between);
         for part in &parts {
             let entry = match part {
-                Part::Whole(line) => parse(&line::unsealed(line)),
+                Part::Whole(line) => parse(&line::without_checksum(line)),
                 // What is being written, or what was the last line end.
                 Part::Rest(_) if torn && self.live => continue,
                 Part::Rest([_]) if torn && parts.len() > 1 => continue,
                 // Half of the line end that an editor put there.
                 Part::Rest(b"\r") if parts.len() > 1 => continue,
-                Part::Rest(rest) => unsealed(rest, rest.len() == between.len(), torn),
+                Part::Rest(rest) => without_checksum(rest, rest.len() == between.len(), torn),
             };
-            self.ready.push_back(Found { file: Arc::clone(&self.path), line: self.line, live: self.live, entry });
+            self.ready.push_back(ListedEntry { file: Arc::clone(&self.path), line: self.line, live: self.live, entry });
         }
         Ok(true)
     }
 }
 
 impl<R: Read> Iterator for Lines<R> {
-    type Item = io::Result<Found>;
+    type Item = io::Result<ListedEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -252,9 +252,9 @@ impl<R: Read> Iterator for Lines<R> {
 
 /// Reads a line that has no right checksum. One that was mended by hand has none at all: it has to be an entry by
 /// itself.
-fn unsealed(rest: &[u8], is_line: bool, torn: bool) -> Result<Entry, String> {
+fn without_checksum(rest: &[u8], is_line: bool, torn: bool) -> Result<Entry, String> {
     let damage = match line::check(rest) {
-        Seal::Wrong => "its checksum does not match".to_owned(),
+        Checksum::Wrong => "its checksum does not match".to_owned(),
         _ if torn => "it breaks off at the end of the file".to_owned(),
         _ => match parse(rest) {
             Ok(entry) if is_line => return Ok(entry),
@@ -294,7 +294,7 @@ mod tests {
                 r#"{{"id":"{id}","ts":"2024-01-02T14:30:00Z","coordinator_id":"a","kind":"b","record":1,"error":"e","attempts":1,"replay_count":0}}"#
             )
             .into_bytes();
-            line::seal(&mut line);
+            line::append_checksum(&mut line);
             line
         };
         let (first, second) = (line("first"), line("second"));

@@ -14,9 +14,9 @@ use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    AppendError, DeadLetter, DeadLetters, Entry, FilesError, Found, Selection,
-    entry::{End, Mark, Name},
-    settle::{NotTaken, Settling, Taken},
+    AppendError, DeadLetter, DeadLetters, Entry, FilesError, ListedEntry, Selection,
+    entry::{EntryKey, EntryStatus, JournalRecord},
+    journal::{LockedFile, NotLocked, ReplayLock},
 };
 use crate::{policy::Level, record::Record};
 
@@ -42,7 +42,7 @@ pub trait ReplayTarget<T> {
     fn write(
         &self,
         record: T,
-    ) -> impl Future<Output = Result<impl Future<Output = Fate> + Send + 'static, NotAccepted>>;
+    ) -> impl Future<Output = Result<impl Future<Output = ReplayOutcome> + Send + 'static, NotAccepted>>;
 
     /// Sees to it that what was accepted is settled soon.
     fn flush(&self) -> impl Future<Output = ()>;
@@ -50,7 +50,7 @@ pub trait ReplayTarget<T> {
 
 /// What became of a record that is replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ReplayOutcome {
     /// It is in the store.
     Stored,
     /// It was given up once more; its entry stays and says so.
@@ -104,7 +104,7 @@ pub struct ReplayReport {
     /// Left alone because they are of a kind that the target does not take, by kind.
     pub other_kinds: BTreeMap<String, u64>,
     /// Left alone because their records could not be written as JSON when they were given up: see
-    /// [`Unwritable`](super::Unwritable).
+    /// [`Unserializable`](super::Unserializable).
     pub unwritable: u64,
     /// Written, but nobody knows what became of them, as where a deadline cut it off: they stay, and the next replay writes
     /// them again. Of a file that was removed meanwhile, also what could not be kept in a new one, which is logged. The command line counts here too what was stored in a database file
@@ -164,9 +164,9 @@ impl DeadLetters {
         stop: impl Fn() -> bool,
     ) -> Result<ReplayReport, FilesError> {
         let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
-        let mut picker = Picker::new(T::KIND, options);
+        let mut picker = Selector::new(T::KIND, options);
         picker.report.foreign = super::list(self.dir())?.foreign().to_vec();
-        let Some(settling) = Settling::begin(self.dir())? else { return Ok(picker.report) };
+        let Some(settling) = ReplayLock::begin(self.dir())? else { return Ok(picker.report) };
         runtime.block_on(self.release());
         for taken in settling.files()? {
             if picker.is_done() {
@@ -177,8 +177,8 @@ impl DeadLetters {
                     let window = Window { letters: self, runtime: &runtime, target, taken, under_way: Vec::new() };
                     replay_file::<T, _>(window, &mut picker, &stop)?;
                 }
-                Err(NotTaken::Live(path)) => picker.report.live.push(path),
-                Err(NotTaken::Failed(error)) => return Err(error),
+                Err(NotLocked::Live(path)) => picker.report.live.push(path),
+                Err(NotLocked::Failed(error)) => return Err(error),
             }
         }
         Ok(picker.report)
@@ -190,7 +190,7 @@ impl DeadLetters {
 /// # Errors
 /// A file cannot be read.
 pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<ReplayReport, FilesError> {
-    let mut picker = Picker::new(T::KIND, options);
+    let mut picker = Selector::new(T::KIND, options);
     let list = super::list(dir)?;
     picker.report.foreign = list.foreign().to_vec();
     for found in list {
@@ -209,7 +209,7 @@ pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<
 
 fn replay_file<T: Record, R: ReplayTarget<T>>(
     mut window: Window<'_, R>,
-    picker: &mut Picker<'_>,
+    picker: &mut Selector<'_>,
     stop: &impl Fn() -> bool,
 ) -> Result<(), FilesError> {
     for found in window.taken.unsettled()? {
@@ -250,12 +250,12 @@ struct Window<'a, R> {
     letters: &'a DeadLetters,
     runtime: &'a Runtime,
     target: &'a R,
-    taken: Taken,
+    taken: LockedFile,
     under_way: Vec<UnderWay>,
 }
 
 /// An entry whose record was written, and what resolves to its fate.
-type UnderWay = (Entry, Pin<Box<dyn Future<Output = Fate> + Send>>);
+type UnderWay = (Entry, Pin<Box<dyn Future<Output = ReplayOutcome> + Send>>);
 
 impl<R> Window<'_, R> {
     fn write<T: Record>(&mut self, record: T, entry: Entry) -> Result<(), NotAccepted>
@@ -280,20 +280,20 @@ impl<R> Window<'_, R> {
         let (mut stored, mut refused, mut unknown) = (0, 0, 0);
         let (mut marks, mut left) = (Vec::with_capacity(ends.len()), Vec::new());
         for (entry, fate) in ends {
-            let name = Name::of(&entry);
+            let name = EntryKey::of(&entry);
             match fate {
-                Fate::Stored => {
+                ReplayOutcome::Stored => {
                     stored += 1;
-                    marks.push(Mark { entry: name, end: End::Stored });
+                    marks.push(JournalRecord { entry: name, end: EntryStatus::Stored });
                 }
-                Fate::Refused { error, attempts } => {
+                ReplayOutcome::Refused { error, attempts } => {
                     refused += 1;
                     let replay_count = entry.replay_count + 1;
-                    let end = End::Refused { error: error.clone(), attempts, replay_count };
-                    marks.push(Mark { entry: name, end });
+                    let end = EntryStatus::Refused { error: error.clone(), attempts, replay_count };
+                    marks.push(JournalRecord { entry: name, end });
                     left.push(Entry { error, attempts, replay_count, ..entry });
                 }
-                Fate::Unknown => {
+                ReplayOutcome::Unknown => {
                     unknown += 1;
                     left.push(entry);
                 }
@@ -333,7 +333,7 @@ impl<R> Window<'_, R> {
 }
 
 /// Chooses what is replayed, and counts what is not.
-struct Picker<'a> {
+struct Selector<'a> {
     kind: &'static str,
     options: &'a ReplayOptions,
     picked: usize,
@@ -347,7 +347,7 @@ struct Picked<T> {
     record: T,
 }
 
-impl<'a> Picker<'a> {
+impl<'a> Selector<'a> {
     fn new(kind: &'static str, options: &'a ReplayOptions) -> Self {
         Self { kind, options, picked: 0, report: ReplayReport::default() }
     }
@@ -356,7 +356,7 @@ impl<'a> Picker<'a> {
         self.report.interrupted.is_some() || self.options.selection.is_reached(self.picked)
     }
 
-    fn pick<T: Record>(&mut self, found: Found) -> Option<Picked<T>> {
+    fn pick<T: Record>(&mut self, found: ListedEntry) -> Option<Picked<T>> {
         let at = |message| Damaged { file: Arc::clone(&found.file), line: found.line, message };
         let entry = match found.entry {
             Ok(entry) => entry,

@@ -19,7 +19,7 @@ use super::{
     AppendError, Limits,
     files::{self, Locked},
 };
-use crate::timestamp::Timestamp;
+use crate::record::timestamp::Timestamp;
 
 /// What the handles ask of the thread.
 pub(super) enum Job {

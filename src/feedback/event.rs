@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     policy::{Level, Reason},
-    timestamp::Timestamp,
+    record::timestamp::Timestamp,
 };
 
 /// A change of a coordinator's level or of its reason. Immutable, and cheap to clone; its fields are those of
@@ -113,6 +113,19 @@ impl Serialize for FeedbackEvent {
 impl<'de> Deserialize<'de> for FeedbackEvent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         EventBody::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// One coordinator on a bus: ids are unique within a source only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CoordinatorKey {
+    pub(super) source: Arc<str>,
+    pub(super) coordinator_id: Arc<str>,
+}
+
+impl CoordinatorKey {
+    pub(super) fn of(event: &FeedbackEvent) -> Self {
+        Self { source: event.source.clone(), coordinator_id: event.coordinator_id.clone() }
     }
 }
 

@@ -16,44 +16,31 @@
 //!
 //! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
-mod barrier;
-#[cfg(feature = "webhooks")]
-mod broadcaster;
 mod bus;
 mod event;
-mod front;
-mod lanes;
+mod handle;
 mod limiter;
-mod present;
-mod publisher;
-mod rate;
 #[cfg(feature = "receiver")]
 mod receiver;
-#[cfg(feature = "webhooks")]
-mod remote;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
-pub mod signature;
-mod subscribe;
-#[cfg(feature = "webhooks")]
 mod webhook;
 
-#[cfg(feature = "webhooks")]
-pub(crate) use broadcaster::PreparedBroadcast;
-#[cfg(feature = "webhooks")]
-pub use broadcaster::{BroadcastConfig, BroadcastError, Broadcasts, HttpBroadcaster};
-pub use bus::{BusSnapshot, FeedbackBus, Idle, Observe, Publish, Watch};
-pub use event::{EventBody, FeedbackEvent};
-pub use front::{BusStopped, Feedback, feedback_bus};
-pub use lanes::LaneSnapshot;
-pub use limiter::{RateLimiter, RateSnapshot};
-pub use publisher::{Collect, Publisher};
-pub use rate::{RateBuilder, RateCoordinator};
 #[cfg(feature = "receiver")]
-pub use receiver::{Receiver, ReceiverSnapshot};
+pub use self::receiver::{Receiver, ReceiverSnapshot};
 #[cfg(feature = "webhooks")]
-pub use remote::BroadcastSnapshot;
+pub(crate) use self::webhook::PreparedBroadcast;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
-pub use signature::{InvalidSecret, WebhookSecret};
-pub use subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe};
+pub use self::webhook::signature::{self, InvalidSecret, WebhookSecret};
 #[cfg(feature = "webhooks")]
-pub use webhook::InvalidCaFile;
+pub use self::webhook::{
+    BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster, InvalidCaFile,
+};
+pub use self::{
+    bus::{
+        BusSnapshot, Collect, Delivery, FeedbackBus, Idle, LaneSnapshot, Observe, Publish, Publisher, Replay,
+        Subscribe, SubscriptionId, Unsubscribe,
+    },
+    event::{EventBody, FeedbackEvent},
+    handle::{BusStopped, Feedback, feedback_bus},
+    limiter::{RateBuilder, RateCoordinator, RateLimiter, RateSnapshot},
+};

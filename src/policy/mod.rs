@@ -5,29 +5,22 @@
 //!
 //! [`Duration`]: std::time::Duration
 
-pub mod breaker;
-pub mod buffer;
-pub mod credits;
 pub mod delivery;
-pub mod drain_rate;
-pub mod fence;
-mod inbox;
-mod lane;
-mod level;
-mod outbox;
-pub mod pressure;
+pub mod failure;
+pub mod level;
+pub mod queue;
 pub mod rate;
-mod retry;
-mod watermark;
 
-pub use breaker::{BreakerConfig, CircuitBreaker, CircuitState};
-pub use buffer::{BufferState, Counters, DropReason, Outcome, Overflow};
-pub use delivery::{RemoteLane, RemotePolicy, RemoteState};
-pub use inbox::{Arrival, Inbox, InboxLimits};
-pub use lane::{Lane, Offered};
-pub use level::{Level, Reason};
-pub use outbox::Outbox;
-pub use pressure::Cause;
-pub use rate::{Budget, ScaleError, Scales};
-pub use retry::RetryPolicy;
-pub use watermark::{Watermark, WatermarkError, Watermarks};
+pub use self::{
+    delivery::{
+        Admission, Deduplicator, DeduplicatorLimits, EndpointPolicy, EndpointQueue, EndpointState, Lane, Offered,
+        Outbox, Step,
+    },
+    failure::{BreakerConfig, CircuitState, RetryPolicy},
+    level::{Cause, Change, Level, Pressure, Reason, Watermark, WatermarkError, Watermarks, time_to_recover},
+    queue::{
+        BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, FlushId,
+        Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refused, Ticket, Unknown, Verdict,
+    },
+    rate::{Budget, ScaleError, Scales},
+};

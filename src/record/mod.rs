@@ -2,6 +2,7 @@
 
 mod bar;
 mod timeframe;
+pub(crate) mod timestamp;
 
 use std::hash::Hash;
 
@@ -19,7 +20,7 @@ pub use self::{
 /// partition key must follow from its key, or updates of one key could overtake each other.
 ///
 /// Its JSON is what a [dead letter](crate::dead_letter) holds, and a replay reads it back. Of a record that cannot be
-/// written as JSON only the [beginning](crate::dead_letter::Unwritable) is kept, and it cannot be replayed.
+/// written as JSON only the [beginning](crate::dead_letter::Unserializable) is kept, and it cannot be replayed.
 ///
 /// These methods run outside of every lock, and may call handles. `key` is called while the circuit is open alone, to find
 /// out which batch may be its probe.

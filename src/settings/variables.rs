@@ -6,7 +6,7 @@ use super::{
     CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, INITIAL_BACKOFF, LOW_WATERMARK, MAX_BACKOFF,
     Problem, Settings, hidden, listed, masked, shown_endpoints,
 };
-use crate::{endpoint::Endpoint, policy::Overflow};
+use crate::{policy::Overflow, settings::endpoint::Endpoint};
 
 /// One variable of the environment.
 #[derive(Clone, Copy, Debug)]

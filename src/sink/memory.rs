@@ -302,7 +302,7 @@ impl<T: Record> MemorySink<T> {
             (ticket, receiver)
         };
         // Leaves the row also when the write is cancelled while it waits, so that `held` stays true.
-        let _place = Place { sink: self, ticket };
+        let _place = WaitingWrite { sink: self, ticket };
         // The sender goes only by being used, or with the whole sink, which this borrow keeps alive.
         let _ = go_on.await;
     }
@@ -323,12 +323,12 @@ impl<T: Record> MemorySink<T> {
 }
 
 /// A held write's place in the row.
-struct Place<'a, T: Record> {
+struct WaitingWrite<'a, T: Record> {
     sink: &'a MemorySink<T>,
     ticket: u64,
 }
 
-impl<T: Record> Drop for Place<'_, T> {
+impl<T: Record> Drop for WaitingWrite<'_, T> {
     fn drop(&mut self) {
         let mut state = self.sink.0.state.lock();
         if let Some(at) = state.held.iter().position(|held| held.ticket == self.ticket) {
@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(sink.by_key(), HashMap::from([("ES".to_owned(), tick(3))]));
     }
 
-    // Sabotage: remove `Place`: `held` stays at 2, and the release goes to the write that is no more.
+    // Sabotage: remove `WaitingWrite`: `held` stays at 2, and the release goes to the write that is no more.
     #[tokio::test]
     async fn a_cancelled_write_leaves_the_row_and_stores_nothing() {
         let sink = MemorySink::new();

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{chain::Chain, record::Record};
+use crate::{record::Record, text::chain::Chain};
 
 #[cfg(feature = "testing")]
 mod memory;

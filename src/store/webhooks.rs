@@ -6,7 +6,7 @@ use super::StartError;
 use crate::settings::Settings;
 
 #[cfg(feature = "webhooks")]
-pub(super) use crate::feedback::{Broadcasts, PreparedBroadcast};
+pub(super) use crate::feedback::{BroadcasterHandle, PreparedBroadcast};
 
 /// Checks everything that can be wrong with the webhooks that the settings ask for; none if they ask for none.
 #[cfg(feature = "webhooks")]
@@ -53,17 +53,17 @@ pub(super) enum PreparedBroadcast {}
 
 /// There is none in this build.
 #[cfg(not(feature = "webhooks"))]
-pub(super) enum Broadcasts {}
+pub(super) enum BroadcasterHandle {}
 
 #[cfg(not(feature = "webhooks"))]
 impl PreparedBroadcast {
-    pub(super) fn start(self, _: &crate::feedback::Feedback, _: bool) -> Result<Broadcasts, StartError> {
+    pub(super) fn start(self, _: &crate::feedback::Feedback, _: bool) -> Result<BroadcasterHandle, StartError> {
         match self {}
     }
 }
 
 #[cfg(not(feature = "webhooks"))]
-impl Broadcasts {
+impl BroadcasterHandle {
     pub(super) fn follow(&self) {
         match *self {}
     }

@@ -17,7 +17,7 @@ use std::{
 use futures::{executor::block_on, future};
 use market_data_store::{
     DeadLetter, DeadLetters, Level, Record,
-    dead_letter::{self, Entry, Fate, FilesError, NotAccepted, ReplayOptions, ReplayTarget, Selection},
+    dead_letter::{self, Entry, FilesError, NotAccepted, ReplayOptions, ReplayOutcome, ReplayTarget, Selection},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
@@ -114,14 +114,14 @@ impl<F: Fn(&Note) -> Will> ReplayTarget<Note> for Target<F> {
         None
     }
 
-    async fn write(&self, note: Note) -> Result<impl Future<Output = Fate> + Send + 'static, NotAccepted> {
+    async fn write(&self, note: Note) -> Result<impl Future<Output = ReplayOutcome> + Send + 'static, NotAccepted> {
         let fate = match (self.will)(&note) {
             Will::Store => {
                 self.stored.lock().unwrap().push(note);
-                Fate::Stored
+                ReplayOutcome::Stored
             }
-            Will::Refuse => Fate::Refused { error: "refused again".to_owned(), attempts: 2 },
-            Will::Forget => Fate::Unknown,
+            Will::Refuse => ReplayOutcome::Refused { error: "refused again".to_owned(), attempts: 2 },
+            Will::Forget => ReplayOutcome::Unknown,
             Will::CallInvalid => return Err(NotAccepted::Invalid("text: not like this".to_owned())),
             Will::End => return Err(NotAccepted::Ended("the end".to_owned())),
         };
@@ -762,7 +762,7 @@ mod in_a_store {
     use crate::support::{PATIENCE, coordinator_settings, within};
 
     /// The real target, and what a replay has done with it.
-    struct Watched {
+    struct DeathGuard {
         handle: WriteHandle<Note>,
         /// What the level was when it was looked at last, and how often it was above Ok.
         level: Mutex<Level>,
@@ -771,14 +771,14 @@ mod in_a_store {
         flushed: AtomicUsize,
     }
 
-    impl Watched {
+    impl DeathGuard {
         fn new(handle: WriteHandle<Note>) -> Self {
             let [above, written, flushed] = [const { AtomicUsize::new(0) }; 3];
             Self { handle, level: Mutex::new(Level::Ok), above, written, flushed }
         }
     }
 
-    impl ReplayTarget<Note> for Watched {
+    impl ReplayTarget<Note> for DeathGuard {
         fn level(&self) -> Level {
             let level = self.handle.level();
             *self.level.lock().unwrap() = level;
@@ -790,7 +790,7 @@ mod in_a_store {
             self.handle.ended()
         }
 
-        async fn write(&self, note: Note) -> Result<impl Future<Output = Fate> + Send + 'static, NotAccepted> {
+        async fn write(&self, note: Note) -> Result<impl Future<Output = ReplayOutcome> + Send + 'static, NotAccepted> {
             assert_eq!(*self.level.lock().unwrap(), Level::Ok, "it writes above Ok");
             let accepted = ReplayTarget::write(&self.handle, note).await?;
             self.written.fetch_add(1, Ordering::SeqCst);
@@ -842,7 +842,7 @@ mod in_a_store {
         let coordinator = Coordinator::new(sink.clone()).settings(own);
         let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
         let handle: WriteHandle<Note> = store.coordinator().unwrap();
-        let target = Watched::new(handle.clone());
+        let target = DeathGuard::new(handle.clone());
         let letters = store.dead_letters();
         sink.hold();
         sink.delay(Duration::from_millis(1));

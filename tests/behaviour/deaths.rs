@@ -285,7 +285,7 @@ async fn produce(
         if handle.level() == Level::Hard && rand::random_bool(0.5) {
             handle.flush().await?;
         }
-        let written = handle.write(tick(format!("K{}", id % 31), id)).await;
+        let written = handle.submit_with_receipt(tick(format!("K{}", id % 31), id)).await;
         receipts.push((id, written.map_err(|error| error.refusal().clone())?));
         accepted.fetch_add(1, Ordering::AcqRel);
     }

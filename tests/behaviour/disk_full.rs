@@ -100,7 +100,7 @@ fn child(database: &Path) {
                         };
                         let ts = Timestamp::from_micros(i64::try_from(id).unwrap());
                         let bar = Bar::new(symbol, Timeframe::MINUTE, ts).ohlc(1.0, 1.0, 1.0, 1.0);
-                        (id, block_on(bars.write(bar.volume(volume))).unwrap())
+                        (id, block_on(bars.submit_with_receipt(bar.volume(volume))).unwrap())
                     })
                     .collect();
                 written += receipts.len();

@@ -659,7 +659,7 @@ fn a_receipt_tells_what_became_of_its_record() {
     let mut own = coordinator_settings(2, 1, 1);
     own.overflow = Overflow::DropOldest;
     let (store, handle) = spawn(sink.clone(), own, settings(&dir));
-    let write = |id| block_on(within(PATIENCE, handle.write(tick("ES", id)))).unwrap();
+    let write = |id| block_on(within(PATIENCE, handle.submit_with_receipt(tick("ES", id)))).unwrap();
     let outcome = |receipt: Receipt| block_on(within(PATIENCE, receipt));
 
     assert_eq!(outcome(write(1)), Ok(Outcome::Stored));
@@ -695,8 +695,9 @@ fn what_can_be_put_nowhere_at_the_end_is_reported_as_unsettled() {
     let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 2, 5), settings(&dir));
     block_letters(&dir);
     sink.fail_when(|_| Some(SinkError::transient("away")));
-    let receipts: Vec<_> =
-        (0..40).map(|id| block_on(within(PATIENCE, handle.write(tick(format!("K{id}"), id)))).unwrap()).collect();
+    let receipts: Vec<_> = (0..40)
+        .map(|id| block_on(within(PATIENCE, handle.submit_with_receipt(tick(format!("K{id}"), id)))).unwrap())
+        .collect();
     block_on(within(PATIENCE, sink.wait_failed(1)));
     let (begun, deadline) = (std::time::Instant::now(), Duration::from_millis(200));
     let report = block_on(within(PATIENCE, store.shutdown(deadline)));
@@ -840,7 +841,7 @@ fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_s
         let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 4, 5), settings);
         let events = record_in(&store);
         block_letters(&dir);
-        let bad: Vec<_> = (0..2).map(|id| block_on(handle.write(tick("BAD", id))).unwrap()).collect();
+        let bad: Vec<_> = (0..2).map(|id| block_on(handle.submit_with_receipt(tick("BAD", id))).unwrap()).collect();
         let flush = thread::spawn({
             let handle = handle.clone();
             move || block_on(handle.flush())
@@ -851,7 +852,8 @@ fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_s
             (Reason::DeadLettersUnwritable, &[Cause::DeadLettersUnwritable][..])
         );
         assert_eq!((health.in_flight, health.counters.dead_lettered), (2, 0));
-        let others: Vec<_> = (10..40).map(|id| block_on(handle.write(tick(format!("K{id}"), id))).unwrap()).collect();
+        let others: Vec<_> =
+            (10..40).map(|id| block_on(handle.submit_with_receipt(tick(format!("K{id}"), id))).unwrap()).collect();
         let flush_others = thread::spawn({
             let handle = handle.clone();
             move || block_on(handle.flush())

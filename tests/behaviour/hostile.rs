@@ -110,7 +110,7 @@ fn a_record_that_cannot_be_written_as_json_is_a_dead_letter_and_costs_nobody_els
     let receipts: Vec<_> = (0..20)
         .map(|id| {
             let extra = if id % 7 == 3 { extras[id as usize / 7] } else { Extra::Fine };
-            block_on(handle.write(odd("ES", id, extra))).unwrap()
+            block_on(handle.submit_with_receipt(odd("ES", id, extra))).unwrap()
         })
         .collect();
     for (id, outcome) in block_on(within(PATIENCE, join_all(receipts))).into_iter().enumerate() {

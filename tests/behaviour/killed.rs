@@ -66,7 +66,7 @@ fn child(dir: &Path) {
                         let volume = if id % 50 == 49 { 13.0 } else { 1.0 };
                         let ts = Timestamp::from_micros(i64::try_from(id).unwrap());
                         let bar = Bar::new(format!("S{}", id % 7), Timeframe::MINUTE, ts).ohlc(1.0, 1.0, 1.0, 1.0);
-                        (id, block_on(bars.write(bar.volume(volume))).unwrap())
+                        (id, block_on(bars.submit_with_receipt(bar.volume(volume))).unwrap())
                     })
                     .collect();
                 for (id, receipt) in receipts {

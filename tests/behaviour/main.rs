@@ -1,7 +1,7 @@
 //! The promises of the crate, tested through its public face: one test binary, one module a subject.
 
 #[cfg(feature = "testing")]
-mod books;
+mod accounting;
 #[cfg(feature = "testing")]
 mod bound;
 mod bus;
@@ -22,8 +22,6 @@ mod disk_full;
 mod dlq_command;
 #[cfg(feature = "testing")]
 mod embedding;
-#[cfg(feature = "testing")]
-mod ends;
 #[cfg(feature = "testing")]
 mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
@@ -60,6 +58,8 @@ mod remote;
 #[cfg(all(feature = "cli", feature = "testing"))]
 mod secrets;
 mod settings;
+#[cfg(feature = "testing")]
+mod shutdown;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "testing")]

@@ -63,7 +63,7 @@ async fn counters_and_gauges_tell_what_happened() {
 
     let now = seen(&recorder);
     let get = |name: &str| now.get(name).copied().unwrap_or_else(|| panic!("{name} is not among {now:#?}"));
-    let c = "coord_id=metered";
+    let c = "coordinator_id=metered";
     assert_eq!(get(&format!("mds_coord_items_submitted_total{{{c}}}")), 20.0);
     assert_eq!(get(&format!("mds_coord_items_stored_total{{{c}}}")), 4.0);
     assert_eq!(get(&format!("mds_coord_items_dead_lettered_total{{{c}}}")), 1.0);

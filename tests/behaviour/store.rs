@@ -418,7 +418,7 @@ fn a_shutdown_that_was_given_up_and_asked_for_again_leaves_nothing_unsettled() {
     let handle = store.coordinator::<Tick>().unwrap();
     let held = block_on(occupy(&handle, &sink, 2));
     block_on(handle.submit_many(ticks(100..1_000))).unwrap();
-    let receipt = block_on(handle.write(tick("last", 1_000))).unwrap();
+    let receipt = block_on(handle.submit_with_receipt(tick("last", 1_000))).unwrap();
 
     // Polled once, so the coordinator has been asked; then nobody waits for it.
     assert!(store.shutdown(PATIENCE).now_or_never().is_none());
@@ -436,7 +436,7 @@ async fn a_store_on_the_current_arbiter_that_is_dropped_leaves_nobody_waiting() 
     let (builder, _sink) = with_sink(10, 1, 10);
     let store = builder.on_current_arbiter().start().await.unwrap();
     let handle = store.coordinator::<Tick>().unwrap();
-    let receipt = handle.write(tick("ES", 1)).await.unwrap();
+    let receipt = handle.submit_with_receipt(tick("ES", 1)).await.unwrap();
     drop((handle, store));
     assert_eq!(within(PATIENCE, receipt).await, Err(ReceiptLost));
 }

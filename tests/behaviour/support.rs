@@ -75,19 +75,19 @@ pub async fn occupy(handle: &WriteHandle<Tick>, sink: &MemorySink<Tick>, workers
 /// Longer than anything takes that a test waits for; only a broken promise waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits for what must come, on any executor; panics after `patience`, so that a lost wake-up is a failure and no hang.
-pub async fn within<F: Future>(patience: Duration, what: F) -> F::Output {
+/// Waits for what must come, on any executor; panics after `outage_timeout`, so that a lost wake-up is a failure and no hang.
+pub async fn within<F: Future>(outage_timeout: Duration, what: F) -> F::Output {
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let (late, is_late) = futures::channel::oneshot::channel();
     std::thread::spawn(move || {
-        if is_done.recv_timeout(patience) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if is_done.recv_timeout(outage_timeout) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             let _ = late.send(());
         }
     });
     let what = pin!(what);
     let output = match futures::future::select(what, is_late).await {
         futures::future::Either::Left((output, _)) => output,
-        futures::future::Either::Right(_) => panic!("this took longer than {patience:?}"),
+        futures::future::Either::Right(_) => panic!("this took longer than {outage_timeout:?}"),
     };
     drop(done);
     output

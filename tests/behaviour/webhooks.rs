@@ -7,8 +7,8 @@ use std::{
 
 use futures::FutureExt;
 use market_data_store::{
-    BroadcastConfig, BroadcastSnapshot, Broadcasts, Coordinator, Endpoint, Feedback, HttpBroadcaster, Level,
-    MarketDataStore, Reason, RemoteState, Settings, WebhookSecret,
+    BroadcastConfig, BroadcastSnapshot, BroadcasterHandle, Coordinator, Endpoint, EndpointState, Feedback,
+    HttpBroadcaster, Level, MarketDataStore, Reason, Settings, WebhookSecret,
     feedback::signature::{SignedHeaders, unix_now, verify},
     sink::MemorySink,
     testing::EventSeries,
@@ -37,7 +37,7 @@ fn config(urls: impl IntoIterator<Item = Endpoint>) -> BroadcastConfig {
 /// A bus with a broadcaster, and the events of one coordinator.
 struct Sender {
     feedback: Feedback,
-    broadcasts: Broadcasts,
+    broadcasts: BroadcasterHandle,
     bars: EventSeries,
 }
 
@@ -164,7 +164,7 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_signed_by_every_secre
     let after = sender.until("delivered", |url| url.delivered == 1).await;
     assert_eq!((after.attempts, after.failed, after.failures_in_a_row, after.pending), (3, 2, 0, 0));
     assert_eq!((after.last_status, after.last_error.as_deref()), (Some(200), Some("HTTP status 500")));
-    assert!(after.last_success.is_some() && after.state == RemoteState::Closed);
+    assert!(after.last_success.is_some() && after.state == EndpointState::Closed);
 }
 
 fn asked_body(event: &market_data_store::FeedbackEvent) -> Vec<u8> {
@@ -238,7 +238,7 @@ async fn a_url_that_is_gone_is_switched_off() {
     let other = Hook::start(|_| ok());
     let mut sender = Sender::start(config([gone.url("/S3CRET-PATH"), other.url("")]));
     sender.publish(Level::Hard);
-    let off = sender.until("switched off", |url| url.state == RemoteState::SwitchedOff).await;
+    let off = sender.until("switched off", |url| url.state == EndpointState::SwitchedOff).await;
     assert_eq!((off.pending, off.failed, off.last_status, off.next_attempt_in), (0, 1, Some(410), None));
     other.wait(1).await;
     let last = sender.publish(Level::Ok);
@@ -359,7 +359,7 @@ async fn a_server_that_was_down_for_long_is_told_the_latest_once_it_is_there() {
     sender.publish(Level::Hard);
     let down = sender.until("far beyond its attempts", |url| url.attempts >= 6).await;
     assert_eq!((down.pending, down.delivered, down.last_status), (1, 0, None));
-    assert!(down.state != RemoteState::Closed && down.failures_in_a_row >= 5, "{down:?}");
+    assert!(down.state != EndpointState::Closed && down.failures_in_a_row >= 5, "{down:?}");
     assert!(down.last_error.unwrap().contains("refused"));
     sender.publish(Level::Soft);
     within(PATIENCE, sender.feedback.idle()).await; // or the bus may skip it
@@ -369,7 +369,7 @@ async fn a_server_that_was_down_for_long_is_told_the_latest_once_it_is_there() {
     let asked = hook.wait(1).await;
     assert_eq!((asked[0].id(), asked[0].event().level), (&*ok_again, Level::Ok));
     let up = sender.until("up", |url| url.delivered == 1).await;
-    assert_eq!((up.pending, up.state, up.next_attempt_in), (0, RemoteState::Closed, None));
+    assert_eq!((up.pending, up.state, up.next_attempt_in), (0, EndpointState::Closed, None));
 }
 
 /// Red when lanes share anything that one of them can hold.
@@ -541,7 +541,7 @@ async fn at_the_end_a_url_that_failed_is_asked_once_more_at_once() {
     config.probe_after = Duration::from_secs(3_600);
     let mut sender = Sender::start(config);
     sender.publish(Level::Hard);
-    sender.until("the circuit is open", |url| url.state == RemoteState::Open).await;
+    sender.until("the circuit is open", |url| url.state == EndpointState::Open).await;
     let last = sender.publish(Level::Ok);
     let hook = Hook::on(TcpListener::bind(address).unwrap(), |_| ok());
     // Published, but perhaps not passed on yet.
@@ -741,7 +741,7 @@ async fn outcomes_and_states_are_measured_by_host_and_port() {
     assert_eq!(get(format!("mds_feedback_http_pending{{{e}}}")), 0.0);
     assert!(!now.keys().any(|name| name.contains("S3CRET")), "{now:#?}");
     sender.publish(Level::Ok);
-    sender.until("switched off", |url| url.state == RemoteState::SwitchedOff).await;
+    sender.until("switched off", |url| url.state == EndpointState::SwitchedOff).await;
     let Sender { broadcasts, .. } = sender;
     let now = crate::metrics::seen(&recorder);
     assert_eq!(now[&format!("mds_feedback_http_lanes{{{e},state=switched_off}}")], 1.0);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cli::{Exit, complain, print},
-    dead_letter::{self, Entry, Found},
+    dead_letter::{self, Entry, ListedEntry},
     record::{Bar, Record},
     settings::Settings,
 };
@@ -117,7 +117,7 @@ fn key(entry: &Entry) -> String {
 }
 
 /// One entry with where it is, as JSON on one line.
-fn json(found: &Found, entry: &Entry) -> String {
+fn json(found: &ListedEntry, entry: &Entry) -> String {
     #[derive(Serialize)]
     struct Listed<'a> {
         file: &'a std::path::Path,

@@ -6,11 +6,10 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{failed, name_foreign, select::Select};
 use crate::{
     Coordinator, MarketDataStore, StartError,
-    chain::Chain,
     cli::{
         Exit, complain,
         ingest::{complain_of_lost, complain_of_lost_letters, exit_of},
-        outage::Patience,
+        outage::OutageTimeout,
         print,
         signals::{self, Stop},
     },
@@ -20,6 +19,7 @@ use crate::{
     record::Bar,
     settings::Settings,
     sink::{SqliteOptions, SqliteSink},
+    text::chain::Chain,
 };
 
 /// What the end may take beyond MDS_SHUTDOWN_TIMEOUT, for each of its steps that could hang.
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = ReplayOptions::default().max_replays)]
     max_replays: u32,
     #[command(flatten)]
-    patience: Patience,
+    outage_timeout: OutageTimeout,
     /// Only say what would be written.
     #[arg(long)]
     dry_run: bool,
@@ -104,8 +104,8 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
             tracing::error!("{reason}");
             exit = Exit::Internal;
         }
-        why = args.patience.runs_out(&handle, |_, _, _| {}) => {
-            args.patience.complain(&why);
+        why = args.outage_timeout.runs_out(&handle, |_, _, _| {}) => {
+            args.outage_timeout.complain(&why);
             exit = Exit::Unavailable;
         }
     }

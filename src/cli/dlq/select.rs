@@ -2,7 +2,7 @@
 
 use crate::{
     dead_letter::Selection,
-    timestamp::{InvalidTimestamp, Timestamp},
+    record::timestamp::{InvalidTimestamp, Timestamp},
 };
 
 #[derive(clap::Args)]

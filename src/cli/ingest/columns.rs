@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::time_options::InvalidOption;
-use crate::quoted::Quoted;
+use crate::text::quoted::Quoted;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,10 +25,9 @@ use super::{
 };
 use crate::{
     Coordinator, DrainReport, MarketDataStore, StartError, StopReason,
-    chain::Chain,
     cli::{
         Exit, complain,
-        outage::{Patience, REFRESH},
+        outage::{OutageTimeout, REFRESH},
         print,
         progress::Progress,
         signals::{self, Stop},
@@ -37,10 +36,11 @@ use crate::{
     dead_letter::{DeadLetters, DeadLettersError},
     feedback::{BroadcastError, Delivery, Feedback, Subscribe},
     policy::Level,
-    quoted::Shown,
     record::{Bar, Timeframe},
     settings::{CoordinatorSettings, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
+    text::chain::Chain,
+    text::quoted::Shown,
 };
 
 /// What the end of the store may take beyond MDS_SHUTDOWN_TIMEOUT: it stops workers and writes the last dead letters.
@@ -86,7 +86,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME=COLUMN,...")]
     map: Option<ColumnMap>,
     #[command(flatten)]
-    patience: Patience,
+    outage_timeout: OutageTimeout,
     /// Read and check, but store nothing.
     #[arg(long)]
     dry_run: bool,
@@ -239,7 +239,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         exit = signals::stopped(&mut stop) => End::Stopped(exit),
         reason = broken(live.as_ref()) => End::Broken(reason.to_string()),
         end = read_and_flushed(read, live.as_ref()) => end,
-        why = watch(&args.patience, &progress, &tally, live.as_ref(), started) => End::GaveUp(why),
+        why = watch(&args.outage_timeout, &progress, &tally, live.as_ref(), started) => End::GaveUp(why),
     };
 
     let (mut exit, settled) = match (&end, &live) {
@@ -279,7 +279,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
             }
         }
         End::Broken(reason) => tracing::error!("{reason}"),
-        End::GaveUp(why) => args.patience.complain(&why),
+        End::GaveUp(why) => args.outage_timeout.complain(&why),
         End::Stopped(_) => {}
     }
     let summary = Summary::new(counts, settled, elapsed, changes);
@@ -353,7 +353,7 @@ async fn read_and_flushed(
 
 /// Shows how it goes, and ends when the store was away for too long, with what it said.
 async fn watch(
-    patience: &Patience,
+    outage_timeout: &OutageTimeout,
     progress: &Progress,
     tally: &Tally,
     live: Option<&Live>,
@@ -370,7 +370,7 @@ async fn watch(
         true => progress.outage(away, why),
         false => rate(level),
     };
-    patience.runs_out(&live.handle, show).await
+    outage_timeout.runs_out(&live.handle, show).await
 }
 
 impl Args {

@@ -5,7 +5,7 @@ use super::{
     text_of, too_long,
     wide::{Head, Step, Wide},
 };
-use crate::quoted::Quoted;
+use crate::text::quoted::Quoted;
 
 /// So many lines may stand in front of the header.
 const PREAMBLE_LINES: u64 = 5;

@@ -11,9 +11,9 @@ use super::{
     times::Reading,
 };
 use crate::{
-    quoted::Quoted,
+    record::timestamp::Timestamp,
     record::{Bar, Timeframe},
-    timestamp::Timestamp,
+    text::quoted::Quoted,
 };
 
 /// Of so many symbols the last day is remembered, to see whether it comes again.

@@ -7,7 +7,7 @@ use super::{
     rows::Cells,
     times::{Order, Reading, Times},
 };
-use crate::{quoted::Quoted, record::Timeframe, timestamp::Timestamp};
+use crate::{record::Timeframe, record::timestamp::Timestamp, text::quoted::Quoted};
 
 /// From so many rows a timeframe is guessed, if they are at hand.
 const ROWS_TO_GUESS: usize = 64;

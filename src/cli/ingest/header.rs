@@ -7,8 +7,8 @@ use super::{
     rows::{Cells, Rows, is_absent},
 };
 use crate::{
-    quoted::Quoted,
     record::{Timeframe, Unit},
+    text::quoted::Quoted,
 };
 
 /// From so many numbers in a line it is a row.

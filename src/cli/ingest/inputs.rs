@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::feed::Input;
-use crate::quoted::Shown;
+use crate::text::quoted::Shown;
 
 /// What the files of a directory have to end in, packed or not.
 const ENDINGS: [&str; 6] = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"];

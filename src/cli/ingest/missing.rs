@@ -2,8 +2,8 @@ use std::fmt;
 
 use super::named::stem;
 use crate::{
+    record::timestamp::Timestamp,
     record::{Bar, Timeframe},
-    timestamp::Timestamp,
 };
 
 /// Says what neither the file nor the options tell, all of it at once, and proposes values.

@@ -4,8 +4,8 @@ use smol_str::SmolStr;
 
 use super::{ReadOptions, shell_quote};
 use crate::{
-    quoted::Quoted,
     record::{Bar, Timeframe},
+    text::quoted::Quoted,
 };
 
 /// The endings that are no part of a name, packed or not.

@@ -11,7 +11,7 @@ use super::{
     rows::{Cells, Rows},
     text_of, too_long,
 };
-use crate::quoted::Quoted;
+use crate::text::quoted::Quoted;
 
 /// Takes a line of NDJSON.
 pub(super) fn line(line: Line<'_>, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {

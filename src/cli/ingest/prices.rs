@@ -4,7 +4,7 @@ use super::{
     problem::Problem,
     rows::{Cells, is_absent},
 };
-use crate::quoted::Quoted;
+use crate::text::quoted::Quoted;
 
 /// How prices are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

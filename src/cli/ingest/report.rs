@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{Dialect, Findings, Packing};
 use crate::{
-    quoted::Shown,
     record::{Bar, Timeframe},
+    text::quoted::Shown,
 };
 
 /// So many records of each file a dry run shows.

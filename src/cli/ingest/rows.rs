@@ -17,9 +17,9 @@ use super::{
     times::{Either, Order, Reading, Times},
 };
 use crate::{
-    quoted::Quoted,
+    record::timestamp::Timestamp,
     record::{Bar, Record, Timeframe},
-    timestamp::Timestamp,
+    text::quoted::Quoted,
 };
 
 /// So many rows may pass before the order of day and month is known.

@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use super::{levels::LevelChanges, report::FileReport, tally::Counts};
-use crate::{cli::Exit, coordinator::CoordinatorReport, quoted::Shown};
+use crate::{cli::Exit, coordinator::CoordinatorReport, text::quoted::Shown};
 
 /// How many rejected lines are named.
 pub const NAMED_ERRORS: usize = 20;

@@ -9,8 +9,8 @@ use jiff::{
 };
 
 use crate::{
-    quoted::Quoted,
-    timestamp::{Fault, Timestamp, Written, instant},
+    record::timestamp::{Fault, Timestamp, Written, instant},
+    text::quoted::Quoted,
 };
 
 /// Says what is wrong with the value of an option.

@@ -12,8 +12,8 @@ use super::{
     time_options::{NEW_YORK, TimeFormat, Zone, say},
 };
 use crate::{
-    quoted::Quoted,
-    timestamp::{Fault, Timestamp, Written, date, instant},
+    record::timestamp::{Fault, Timestamp, Written, date, instant},
+    text::quoted::Quoted,
 };
 
 /// Which number of a date such as 1/4/1999 comes first.

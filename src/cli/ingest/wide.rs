@@ -13,7 +13,7 @@ use super::{
     csv::Fields,
     rows::{Cells, Rows},
 };
-use crate::quoted::Quoted;
+use crate::text::quoted::Quoted;
 
 const FIELDS: [Role; 5] = [Role::Open, Role::High, Role::Low, Role::Close, Role::Volume];
 /// Open, high, low and close: the first of the above.

@@ -13,7 +13,7 @@ use flate2::{Crc, bufread::DeflateDecoder};
 use zip::ZipArchive;
 
 use super::{ReadError, unpack::Packing, unpack::damaged};
-use crate::quoted::Quoted;
+use crate::text::quoted::Quoted;
 
 const FILE_HEADER: [u8; 4] = *b"PK\x03\x04";
 const DIRECTORY: [u8; 4] = *b"PK\x01\x02";

@@ -10,7 +10,7 @@ use metrics::Counter;
 use parking_lot::Mutex;
 
 use super::{BODY_LIMIT, BODY_TIME, Receiver};
-use crate::{feedback::signature::SignatureError, metrics as names};
+use crate::{feedback::webhook::signature::SignatureError, metrics as names};
 
 /// How often one outcome is logged at WARN: whoever can reach the address can cause refusals.
 const WARN_EVERY: Duration = Duration::from_secs(60);

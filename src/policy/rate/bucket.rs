@@ -18,14 +18,14 @@ const ROUNDING: f64 = 1e-6;
 pub(super) struct Bucket<W> {
     /// Below zero while it owes.
     balance: f64,
-    line: BTreeMap<Ticket, Place<W>>,
+    line: BTreeMap<Ticket, Waiter<W>>,
     /// Everyone in line from this ticket on still waits; whoever is before has been granted what it wanted.
     first_waiting: Ticket,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Place<W> {
+struct Waiter<W> {
     want: u32,
     waker: Option<W>,
 }
@@ -71,7 +71,7 @@ impl<W> Bucket<W> {
     pub(super) fn wait(&mut self, want: u32, waker: W) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.line.insert(ticket, Place { want, waker: Some(waker) });
+        self.line.insert(ticket, Waiter { want, waker: Some(waker) });
         ticket
     }
 
@@ -102,7 +102,7 @@ impl<W> Bucket<W> {
     }
 
     /// Takes away what nobody has taken; what is owed stays owed.
-    pub(super) fn spill(&mut self) {
+    pub(super) fn discard_surplus(&mut self) {
         self.balance = self.balance.min(0.0);
     }
 }

@@ -2,10 +2,8 @@
 
 use std::{collections::HashMap, f64::consts::LN_2, hash::Hash, time::Duration};
 
-use super::{
-    super::{Level, Reason},
-    Budget, Scales,
-};
+use super::{Budget, Scales};
+use crate::policy::level::{Level, Reason};
 
 /// What a coordinator says of itself when its level changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +88,7 @@ impl<K: Eq + Hash> Pace<K> {
     }
 
     /// Takes in what a coordinator says.
-    pub(super) fn hear(&mut self, now: Duration, coordinator: K, report: Report) {
+    pub(super) fn observe(&mut self, now: Duration, coordinator: K, report: Report) {
         let before = self.heard.get(&coordinator);
         let measured = report.drain_rate.filter(|rate| rate.is_finite()).map(|rate| rate.clamp(LEAST, MOST));
         let base = match (measured, before) {
@@ -116,8 +114,8 @@ impl<K: Eq + Hash> Pace<K> {
         self.turn(now, ramp);
     }
 
-    /// Takes in that nobody will say anything any more. See [`RateControl::deafen`](super::RateControl::deafen).
-    pub(super) fn deafen(&mut self, now: Duration) {
+    /// Takes in that nobody will say anything any more. See [`RateControl::bus_closed`](super::RateControl::bus_closed).
+    pub(super) fn bus_closed(&mut self, now: Duration) {
         self.deaf = true;
         self.turn(now, self.ramp.as_secs_f64());
     }

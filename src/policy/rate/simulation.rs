@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, fmt, time::Duration};
 
 use super::*;
-use crate::policy::{Reason, Watermark, Watermarks, drain_rate::DrainRate};
+use crate::policy::level::{DrainRate, Reason, Watermark, Watermarks};
 
 /// Milliseconds that a run takes.
 const RUN: u64 = 60_000;
@@ -125,7 +125,7 @@ fn run(scene: Scene, config: RateConfig) -> Outcome {
         queue_size: 0,
         capacity: scene.capacity as u64,
     };
-    control.hear(ms(0), (), started);
+    control.observe(ms(0), (), started);
     for now in 0..RUN {
         let (taken, written) = store.step(now, queued);
         queued -= taken;
@@ -177,7 +177,7 @@ fn run(scene: Scene, config: RateConfig) -> Outcome {
         }
         while under_way.front().is_some_and(|&(due, _)| due <= now) {
             let (_, report) = under_way.pop_front().expect("there is a first");
-            control.hear(ms(now), (), report);
+            control.observe(ms(now), (), report);
         }
         outcome.below_high += u64::from(queued < watermark.marks().high());
         let possible = store.speed(now) / 1000.0;

@@ -58,13 +58,13 @@ fn scales_out_of_range_are_refused_by_level_and_value() {
 #[test]
 fn the_lowest_scale_among_the_followed_wins() {
     let mut control = control(Budget::PerSecond(1_000.0));
-    control.hear(s(1.0), "a", report(Level::Soft));
+    control.observe(s(1.0), "a", report(Level::Soft));
     assert_eq!(control.scale(s(1.0)), 0.5);
-    control.hear(s(1.0), "b", report(Level::Hard));
+    control.observe(s(1.0), "b", report(Level::Hard));
     assert_eq!(control.scale(s(1.0)), 0.0);
-    control.hear(s(1.0), "a", report(Level::Ok));
+    control.observe(s(1.0), "a", report(Level::Ok));
     assert_eq!((control.scale(s(9.0)), control.state(s(9.0)).level), (0.0, Level::Hard));
-    control.hear(s(9.0), "b", report(Level::Ok));
+    control.observe(s(9.0), "b", report(Level::Ok));
     assert_eq!(control.scale(s(10.0)), 1.0);
 }
 
@@ -72,8 +72,8 @@ fn the_lowest_scale_among_the_followed_wins() {
 #[test]
 fn a_rise_is_gradual_and_monotone_and_a_fall_immediate() {
     let mut control = control(Budget::PerSecond(1_000.0));
-    control.hear(at(0), "a", report(Level::Hard));
-    control.hear(at(10), "a", report(Level::Ok));
+    control.observe(at(0), "a", report(Level::Hard));
+    control.observe(at(10), "a", report(Level::Ok));
     assert_eq!(control.scale(at(10)), 0.1);
     let scales: Vec<f64> = (10..=10 + RAMP).map(|step| control.scale(at(step))).collect();
     assert!(scales.windows(2).all(|pair| pair[0] <= pair[1] && pair[1] - pair[0] < 0.01), "{scales:?}");
@@ -81,12 +81,12 @@ fn a_rise_is_gradual_and_monotone_and_a_fall_immediate() {
     assert!(scales[RAMP as usize / 2] < 1.0);
     assert_eq!(scales[RAMP as usize * 9 / 10], 1.0);
     // A change of the reason in the middle of a rise neither stops nor repeats it.
-    control.hear(at(400), "a", report(Level::Hard));
-    control.hear(at(400), "a", report(Level::Ok));
+    control.observe(at(400), "a", report(Level::Hard));
+    control.observe(at(400), "a", report(Level::Ok));
     let before = control.scale(at(500));
-    control.hear(at(500), "a", report(Level::Ok));
+    control.observe(at(500), "a", report(Level::Ok));
     assert_eq!(control.scale(at(500)), before);
-    control.hear(at(500), "a", report(Level::Soft));
+    control.observe(at(500), "a", report(Level::Soft));
     assert_eq!(control.scale(at(500)), before.min(0.5));
 }
 
@@ -98,18 +98,18 @@ fn at_scale_0_nobody_gets_anything() {
     assert!(control.claim(s(20.0), waits, 0));
     let granted = control.wait(s(20.0), 30, 1);
     let next = control.wait(s(20.0), 10, 2);
-    control.look(s(20.1));
+    control.tick(s(20.1));
     assert_eq!(control.woken(), [0, 1, 2]);
-    control.hear(s(21.0), "a", report(Level::Hard));
-    let shut_out = control.wait(s(21.0), 1, 3);
+    control.observe(s(21.0), "a", report(Level::Hard));
+    let gate_waiters = control.wait(s(21.0), 1, 3);
     control.cancel(s(21.0), granted);
     assert!(control.claim(s(21.0), next, 2), "it was granted before");
-    assert!(!control.take(s(1_000.0), 1) && !control.claim(s(1_000.0), shut_out, 3));
+    assert!(!control.take(s(1_000.0), 1) && !control.claim(s(1_000.0), gate_waiters, 3));
     assert_eq!((control.due(), control.is_open()), (None, false));
     assert!(control.take(s(1_000.0), 0), "nothing is always there");
-    control.hear(s(1_000.0), "a", report(Level::Ok));
-    assert!(!control.claim(s(1_000.0), shut_out, 3), "nothing was saved meanwhile");
-    assert!(control.claim(s(1_001.0), shut_out, 3));
+    control.observe(s(1_000.0), "a", report(Level::Ok));
+    assert!(!control.claim(s(1_000.0), gate_waiters, 3), "nothing was saved meanwhile");
+    assert!(control.claim(s(1_001.0), gate_waiters, 3));
 }
 
 /// Red when more than a full bucket is never granted, or is granted without being paid for.
@@ -132,7 +132,7 @@ fn nobody_overtakes_one_who_waits() {
     let small = control.wait(s(1.0), 1, 1);
     assert!(!control.take(s(1.03), 1), "there are 30, and somebody waits for 40");
     assert!(!control.claim(s(1.03), small, 1));
-    control.look(s(1.042));
+    control.tick(s(1.042));
     assert_eq!(control.woken(), [0, 1]);
     assert!(control.claim(s(1.042), large, 0) && control.claim(s(1.042), small, 1));
     assert_eq!(takes(&mut control, s(1.042)), 1);
@@ -144,7 +144,7 @@ fn who_leaves_the_line_gives_back_what_it_was_granted() {
     let mut control = control(Budget::PerSecond(1_000.0));
     drained(&mut control, s(1.0));
     let (first, second) = (control.wait(s(1.0), 20, 0), control.wait(s(1.0), 20, 1));
-    control.look(s(1.02));
+    control.tick(s(1.02));
     assert_eq!(control.woken(), [0]);
     control.cancel(s(1.02), first);
     assert_eq!(control.woken(), [1]);
@@ -158,14 +158,14 @@ fn who_leaves_the_line_gives_back_what_it_was_granted() {
 fn a_gate_is_open_unless_the_scale_is_0() {
     let mut control = control(Budget::Gate);
     assert!(control.take(s(0.0), u32::MAX) && control.take(s(0.0), u32::MAX));
-    control.hear(s(0.0), "a", report(Level::Soft));
+    control.observe(s(0.0), "a", report(Level::Soft));
     assert!(control.take(s(0.0), u32::MAX));
-    control.hear(s(1.0), "a", report(Level::Hard));
+    control.observe(s(1.0), "a", report(Level::Hard));
     let (first, second) = (control.wait(s(1.0), u32::MAX, 0), control.wait(s(1.0), 1, 1));
     assert!(!control.take(s(1.0), 1) && !control.claim(s(9.0), first, 0));
     let number = control.wait_open(None, 2);
     assert_eq!(control.wait_open(Some(number), 3), number, "a waker takes the place of the one before");
-    control.hear(s(9.0), "a", report(Level::Ok));
+    control.observe(s(9.0), "a", report(Level::Ok));
     assert_eq!(control.woken(), [3, 0, 1], "those who wait for no record first, then in order");
     assert!(control.claim(s(9.0), second, 1) && control.claim(s(9.0), first, 0));
 }
@@ -175,13 +175,13 @@ fn a_gate_is_open_unless_the_scale_is_0() {
 fn a_followed_rate_grows_at_ok_while_somebody_waits() {
     let mut control = control(Budget::FollowDrainRate);
     assert_eq!(control.state(s(0.0)).rate, f64::INFINITY, "nothing is known");
-    control.hear(s(0.0), "a", measured(Level::Ok, 1_000.0));
+    control.observe(s(0.0), "a", measured(Level::Ok, 1_000.0));
     assert_eq!(control.state(s(0.0)).rate, 1_000.0);
     assert_eq!(control.state(s(3_600.0)).rate, 1_000.0, "nobody wants more");
     let ticket = control.wait(s(3_600.0), 100_000, 0);
     assert!((control.state(s(3_603.0)).rate - 2_000.0).abs() < 1.0, "twice as much after three seconds");
     control.cancel(s(3_603.0), ticket);
-    control.hear(s(3_603.0), "a", measured(Level::Soft, 1_100.0));
+    control.observe(s(3_603.0), "a", measured(Level::Soft, 1_100.0));
     assert_eq!(control.state(s(3_603.0)).rate, 550.0);
     control.wait(s(3_603.0), 100_000, 0);
     assert_eq!(control.state(s(3_700.0)).rate, 550.0, "it grows at ok alone");
@@ -190,10 +190,10 @@ fn a_followed_rate_grows_at_ok_while_somebody_waits() {
 #[test]
 fn of_several_followed_the_slowest_counts() {
     let mut control = control(Budget::FollowDrainRate);
-    control.hear(s(0.0), "a", measured(Level::Ok, 1_000.0));
-    control.hear(s(0.0), "b", measured(Level::Ok, 300.0));
+    control.observe(s(0.0), "a", measured(Level::Ok, 1_000.0));
+    control.observe(s(0.0), "b", measured(Level::Ok, 300.0));
     assert_eq!(control.state(s(0.0)).rate, 300.0);
-    control.hear(s(0.0), "a", measured(Level::Soft, 1_000.0));
+    control.observe(s(0.0), "a", measured(Level::Soft, 1_000.0));
     let state = control.state(s(0.0));
     assert_eq!((state.rate, state.drain_rate), (150.0, Some(300.0)));
 }
@@ -203,13 +203,13 @@ fn of_several_followed_the_slowest_counts() {
 fn until_a_store_has_written_it_gets_a_third_of_its_queue_in_the_first_second() {
     let mut control = control(Budget::FollowDrainRate);
     let started = Report { reason: Reason::Started, ..report(Level::Ok) };
-    control.hear(s(0.0), "a", started);
+    control.observe(s(0.0), "a", started);
     assert!((control.state(s(0.0)).rate - 333.3).abs() < 0.1);
     control.wait(s(0.0), 100_000, 0);
     assert!((control.state(s(1.0)).rate - 666.7).abs() < 0.1, "it doubles each second");
-    control.hear(s(1.0), "a", report(Level::Soft));
+    control.observe(s(1.0), "a", report(Level::Soft));
     assert_eq!(control.state(s(1.0)).rate, 0.5);
-    control.hear(s(2.0), "a", measured(Level::Ok, 50.0));
+    control.observe(s(2.0), "a", measured(Level::Ok, 50.0));
     assert_eq!(control.state(s(3.0)).drain_rate, Some(50.0));
 }
 
@@ -217,15 +217,15 @@ fn until_a_store_has_written_it_gets_a_third_of_its_queue_in_the_first_second() 
 #[test]
 fn a_restart_and_an_outage_leave_the_rate_where_it_was() {
     let mut control = control(Budget::FollowDrainRate);
-    control.hear(s(0.0), "a", measured(Level::Hard, 1_000.0));
-    control.hear(s(1.0), "a", Report { reason: Reason::Started, ..report(Level::Ok) });
+    control.observe(s(0.0), "a", measured(Level::Hard, 1_000.0));
+    control.observe(s(1.0), "a", Report { reason: Reason::Started, ..report(Level::Ok) });
     assert_eq!(control.state(s(9.0)).rate, 1_000.0);
-    control.hear(s(9.0), "a", measured(Level::Hard, 900.0));
-    control.hear(s(99.0), "a", Report { reason: Reason::CircuitClosed, ..measured(Level::Ok, 3.0) });
+    control.observe(s(9.0), "a", measured(Level::Hard, 900.0));
+    control.observe(s(99.0), "a", Report { reason: Reason::CircuitClosed, ..measured(Level::Ok, 3.0) });
     assert_eq!(control.state(s(100.0)).rate, 900.0);
-    control.hear(s(100.0), "a", Report { reason: Reason::QueueRecovered, ..measured(Level::Ok, 3.0) });
+    control.observe(s(100.0), "a", Report { reason: Reason::QueueRecovered, ..measured(Level::Ok, 3.0) });
     assert_eq!(control.state(s(100.0)).rate, 3.0);
-    control.hear(s(100.0), "a", measured(Level::Ok, 1e-300));
+    control.observe(s(100.0), "a", measured(Level::Ok, 1e-300));
     assert_eq!(control.state(s(100.0)).rate, 1.0, "never so slow that nobody could wait for it");
 }
 
@@ -233,8 +233,8 @@ fn a_restart_and_an_outage_leave_the_rate_where_it_was() {
 #[test]
 fn a_rise_takes_no_longer_than_half_of_what_is_queued_lasts() {
     let mut control = control(Budget::FollowDrainRate);
-    control.hear(s(0.0), "a", measured(Level::Hard, 1_000.0));
-    control.hear(s(0.0), "a", Report { queue_size: 200, ..measured(Level::Ok, 1_000.0) });
+    control.observe(s(0.0), "a", measured(Level::Hard, 1_000.0));
+    control.observe(s(0.0), "a", Report { queue_size: 200, ..measured(Level::Ok, 1_000.0) });
     assert!(control.scale(s(0.08)) < 1.0);
     assert_eq!(control.scale(s(0.09)), 1.0);
 }
@@ -243,64 +243,64 @@ fn a_rise_takes_no_longer_than_half_of_what_is_queued_lasts() {
 #[test]
 fn when_nobody_speaks_any_more_it_goes_on_at_the_scale_of_soft() {
     let mut control = control(Budget::PerSecond(1_000.0));
-    control.hear(s(0.0), "a", report(Level::Hard));
+    control.observe(s(0.0), "a", report(Level::Hard));
     let number = control.wait_open(None, 7);
     let ticket = control.wait(s(0.0), 1, 0);
-    control.deafen(s(1.0));
+    control.bus_closed(s(1.0));
     assert_eq!((control.woken(), number), (vec![7], 0));
     assert!(control.claim(s(2.0), ticket, 0));
     assert_eq!((control.scale(s(9.0)), control.state(s(9.0)).deaf), (0.5, true));
     // A followed rate stays where it is.
     let mut control = self::control(Budget::FollowDrainRate);
-    control.hear(s(0.0), "a", measured(Level::Ok, 1_000.0));
-    control.deafen(s(0.0));
+    control.observe(s(0.0), "a", measured(Level::Ok, 1_000.0));
+    control.bus_closed(s(0.0));
     control.wait(s(0.0), 100_000, 0);
     assert_eq!(control.state(s(60.0)).rate, 500.0);
     // Where soft stops, ok is what is left.
     let scales = Scales { soft: 0.0, ..Scales::default() };
     let mut control: RateControl<&str, ()> = RateControl::new(RateConfig { scales, ..config(Budget::Gate) });
-    control.hear(s(0.0), "a", report(Level::Soft));
+    control.observe(s(0.0), "a", report(Level::Soft));
     assert!(!control.is_open());
-    control.deafen(s(0.0));
+    control.bus_closed(s(0.0));
     assert!(control.is_open());
 }
 
 #[test]
 fn when_nobody_keeps_the_clock_everybody_is_let_through() {
     let mut control = control(Budget::PerSecond(1.0));
-    control.hear(s(0.0), "a", report(Level::Hard));
+    control.observe(s(0.0), "a", report(Level::Hard));
     let ticket = control.wait(s(0.0), 1_000, 0);
     control.wait_open(None, 1);
     control.abandon(s(0.0));
     assert_eq!(control.woken(), [1, 0]);
     assert!(control.claim(s(0.0), ticket, 0) && control.take(s(0.0), u32::MAX) && control.is_open());
-    assert!(!control.ring());
+    assert!(!control.wake());
 }
 
-/// Red when the keeper of the clock is not rung for what is due before its next look, or rung again and again.
+/// Red when the keeper of the clock is not wake_pending for what is due before its next tick, or wake_pending again and again.
 #[test]
 fn the_clock_is_rung_once_for_what_is_due_sooner() {
     let mut control = control(Budget::PerSecond(1_000.0));
-    assert_eq!(control.look(s(1.0)), None);
+    assert_eq!(control.tick(s(1.0)), None);
     drained(&mut control, s(1.0));
-    assert!(!control.ring(), "nobody waits");
+    assert!(!control.wake(), "nobody waits");
     let first = control.wait(s(1.0), 40, 0);
-    assert!(control.ring() && !control.ring());
-    let alarm = control.look(s(1.0)).unwrap();
+    assert!(control.wake() && !control.wake());
+    let alarm = control.tick(s(1.0)).unwrap();
     assert!((alarm.as_secs_f64() - 1.04).abs() < 1e-6, "{alarm:?}");
     let _second = control.wait(s(1.01), 10, 1);
-    assert!(!control.ring(), "it is behind the first");
+    assert!(!control.wake(), "it is behind the first");
     control.cancel(s(1.02), first);
-    assert!(!control.ring(), "what is there is enough for the second");
+    assert!(!control.wake(), "what is there is enough for the second");
     assert_eq!(control.woken(), [1]);
     // While it is closed nothing is due; a rise is looked at when it ends.
-    control.hear(s(2.0), "a", report(Level::Hard));
+    control.observe(s(2.0), "a", report(Level::Hard));
     control.wait(s(2.0), 1, 2);
-    assert_eq!((control.ring(), control.look(s(2.0))), (false, None));
-    control.hear(s(3.0), "a", report(Level::Ok));
+    assert_eq!((control.wake(), control.tick(s(2.0))), (false, None));
+    control.observe(s(3.0), "a", report(Level::Ok));
     drained(&mut control, s(3.5));
-    control.look(s(3.5));
-    assert_eq!(control.look(s(3.5)), Some(s(3.0) + at(RAMP * 9 / 10)));
+    control.tick(s(3.5));
+    assert_eq!(control.tick(s(3.5)), Some(s(3.0) + at(RAMP * 9 / 10)));
 }
 
 /// The limiter as one would explain it: every step of time by itself, everybody in a list.
@@ -418,13 +418,13 @@ proptest! {
         for act in acts {
             match act {
                 Act::Hear(coordinator, level) if !model.deaf => {
-                    control.hear(at(now), coordinator, report(level));
+                    control.observe(at(now), coordinator, report(level));
                     model.levels.insert(coordinator, level);
                     model.turn();
                 }
                 // Rarely, for nothing is heard after it.
                 Act::Deafen if now > 5_000 => {
-                    control.deafen(at(now));
+                    control.bus_closed(at(now));
                     model.deaf = true;
                     model.turn();
                 }
@@ -442,7 +442,7 @@ proptest! {
                     tickets.push(control.wait(at(now), want, number));
                     model.line.push(Waiter { number, want, granted: false });
                     // Somebody who could have taken at once does not wait; the line takes it as it comes.
-                    control.look(at(now));
+                    control.tick(at(now));
                     model.serve();
                 }
                 Act::Claim(number) if number < tickets.len() => {
@@ -480,7 +480,7 @@ proptest! {
                         }
                         prop_assert!(due.is_some() || !served, "never due and served at {now}");
                     }
-                    control.look(at(now));
+                    control.tick(at(now));
                 }
                 _ => {}
             }
@@ -502,8 +502,8 @@ proptest! {
         (ramp, now) in (0f64..10.0, 0f64..10.0),
     ) {
         let mut pace = Pace::new(Budget::FollowDrainRate, Scales::default(), s(ramp));
-        pace.hear(s(0.0), (), measured(Level::Hard, drain_rate));
-        pace.hear(s(0.0), (), measured(level, drain_rate));
+        pace.observe(s(0.0), (), measured(Level::Hard, drain_rate));
+        pace.observe(s(0.0), (), measured(level, drain_rate));
         let time = pace.time_for(s(now), records).unwrap();
         let allowed = pace.pass(s(now), s(now) + time, true);
         // The clock's nanoseconds are all that may be missing.

@@ -28,7 +28,7 @@ use self::{
     writer::{Job, Write, WriteError, Writer, WriterHandle},
 };
 use super::{Batch, Sink, SinkError};
-use crate::{chain::Chain, record::Bar};
+use crate::{record::Bar, text::chain::Chain};
 
 /// Stores records in a SQLite file, one table a kind. Cheap to clone; clones share the file's one writer thread.
 ///

@@ -1,0 +1,127 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_sink::Sink;
+
+use super::{handle::WriteHandle, refusal::SubmitError};
+use crate::{
+    policy::{Overflow, Refused, Ticket},
+    record::Record,
+};
+
+/// A [`futures::Sink`](futures_sink::Sink) that submits each item to a coordinator.
+///
+/// An item is accepted when it is sent, so there is nothing to flush and closing does nothing; to know that everything
+/// is stored use [`WriteHandle::flush`]. With [`Overflow::Block`] being ready means holding a credit, which others then
+/// cannot use: do not leave a sink that is ready lying about. Dropping it gives the credit back.
+pub struct WriteSink<T: Record> {
+    handle: WriteHandle<T>,
+    state: State,
+}
+
+enum State {
+    Idle,
+    Waiting(Ticket),
+    Ready,
+}
+
+impl<T: Record> WriteSink<T> {
+    pub(super) fn new(handle: WriteHandle<T>) -> Self {
+        Self { handle, state: State::Idle }
+    }
+}
+
+impl<T: Record> Sink<T> for WriteSink<T> {
+    type Error = SubmitError<T>;
+
+    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let this = &mut *self;
+        let shared = this.handle.shared();
+        if shared.config.overflow != Overflow::Block {
+            return Poll::Ready(Ok(()));
+        }
+        let state = &mut this.state;
+        if matches!(state, State::Ready) {
+            return Poll::Ready(Ok(()));
+        }
+        let waker = context.waker().clone();
+        shared.with(|buffer| {
+            let ready = match state {
+                State::Waiting(ticket) => buffer.claim(*ticket, waker).map(|credits| {
+                    let granted = credits.is_some();
+                    if granted {
+                        buffer.keep_claimed();
+                    }
+                    granted
+                }),
+                _ => match buffer.reserve() {
+                    Ok(false) => {
+                        *state = State::Waiting(buffer.wait(1, None, waker));
+                        Ok(false)
+                    }
+                    reserved => {
+                        buffer.discard(waker);
+                        reserved
+                    }
+                },
+            };
+            match ready {
+                Ok(true) => {
+                    *state = State::Ready;
+                    Poll::Ready(Ok(()))
+                }
+                Ok(false) => Poll::Pending,
+                // Without an item there is nothing to hand back: sending one tells.
+                Err(_) => {
+                    *state = State::Idle;
+                    Poll::Ready(Ok(()))
+                }
+            }
+        })
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, mut item: T) -> Result<(), Self::Error> {
+        if let Err(invalid) = item.validate() {
+            return Err(self.handle.invalid(item, invalid));
+        }
+        let shared = self.handle.shared();
+        let partition = shared.partition_of(item.partition_key());
+        let now = shared.now();
+        let ready = matches!(self.state, State::Ready);
+        let sent: Result<(), (Refused, T)> = shared.with(|buffer| {
+            if ready { buffer.offer_reserved(now, partition, item) } else { buffer.offer(now, partition, item) }
+        });
+        if ready {
+            self.state = State::Idle;
+        }
+        sent.map_err(|(refused, item)| self.handle.refused(item, refused))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Record> Drop for WriteSink<T> {
+    fn drop(&mut self) {
+        let shared = self.handle.shared();
+        match self.state {
+            State::Idle => {}
+            State::Waiting(ticket) => shared.with(|buffer| buffer.cancel(ticket)),
+            State::Ready => shared.with(|buffer| buffer.give_back()),
+        }
+    }
+}
+
+impl<T: Record> fmt::Debug for WriteSink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteSink").field("id", &self.handle.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,275 @@
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    rc::Rc,
+};
+
+use actix::{MailboxError, dev::RecipientRequest};
+use metrics::{Counter, Gauge};
+use tokio::sync::{mpsc, oneshot};
+
+use super::subscribe::{Selector, Subscribe, SubscriptionId, Target};
+use crate::{
+    feedback::event::{CoordinatorKey, FeedbackEvent},
+    metrics as names,
+    policy::{Lane, Offered},
+};
+
+/// The subscribers of one bus, a lane each, and the tasks that wait for them.
+///
+/// A busy lane has a task of its own on the bus's arbiter, which waits for the one delivery under way. So a subscriber
+/// that never answers costs a sleeping task, and nobody looks at it again. (Futures inside the actor's context would
+/// all be polled at each wake of any.)
+///
+/// Tasks hold on to this, so that what the bus was given is still delivered after the bus itself is gone.
+pub(in crate::feedback) struct Lanes {
+    subscribers: RefCell<BTreeMap<SubscriptionId, Rc<Subscriber>>>,
+    tally: Tally,
+    metrics: Metrics,
+    /// Dropped with the last task: the arbiter has nothing more to do.
+    _finished: oneshot::Sender<Infallible>,
+}
+
+struct Subscriber {
+    id: SubscriptionId,
+    target: Target,
+    only: Vec<Selector>,
+    state: RefCell<State>,
+}
+
+struct State {
+    lane: Lane<CoordinatorKey, FeedbackEvent>,
+    /// Who waits for the lane to pass a mark: dropping the hold tells them.
+    holds: VecDeque<(u64, Hold)>,
+    delivered: u64,
+    failed: u64,
+    superseded: u64,
+    lost: u64,
+}
+
+/// Keeps an [`Lanes::fence`] up while it lives.
+type Hold = mpsc::Sender<Infallible>;
+
+#[derive(Default)]
+struct Tally {
+    delivered: Cell<u64>,
+    failed: Cell<u64>,
+    superseded: Cell<u64>,
+    lost: Cell<u64>,
+    pruned: Cell<u64>,
+}
+
+/// The handles, looked up once.
+struct Metrics {
+    subscribers: Gauge,
+    superseded: Counter,
+    pruned: Counter,
+}
+
+/// The state of one subscriber's lane, in a [`BusSnapshot`](super::BusSnapshot).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneSnapshot {
+    /// The subscription.
+    pub id: SubscriptionId,
+    /// A delivery is under way: the event is in the subscriber's mailbox, or being handled.
+    pub busy: bool,
+    /// Events that wait behind it.
+    pub waiting: usize,
+    /// Events that were handled.
+    pub delivered: u64,
+    /// Deliveries that ended without an answer.
+    pub failed: u64,
+    /// Waiting events whose place a newer one took.
+    pub superseded: u64,
+    /// Events that fell out of a full lane.
+    pub lost: u64,
+}
+
+/// What all lanes did, those of subscribers that have left included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::feedback) struct Totals {
+    pub(in crate::feedback) delivered: u64,
+    pub(in crate::feedback) failed: u64,
+    pub(in crate::feedback) superseded: u64,
+    pub(in crate::feedback) lost: u64,
+    pub(in crate::feedback) pruned: u64,
+}
+
+impl Lanes {
+    pub(in crate::feedback) fn new(finished: oneshot::Sender<Infallible>) -> Rc<Self> {
+        let metrics = Metrics {
+            subscribers: metrics::gauge!(names::FEEDBACK_SUBSCRIBERS),
+            superseded: metrics::counter!(names::FEEDBACK_SUPERSEDED),
+            pruned: metrics::counter!(names::FEEDBACK_PRUNED),
+        };
+        let subscribers = RefCell::default();
+        Rc::new(Self { subscribers, tally: Tally::default(), metrics, _finished: finished })
+    }
+
+    /// Opens a lane and delivers the given events, as far as the subscriber wants them.
+    pub(in crate::feedback) fn add(self: &Rc<Self>, subscribe: Subscribe, events: &[FeedbackEvent]) {
+        let Subscribe { id, target, only, delivery, replay: _ } = subscribe;
+        let state =
+            State { lane: delivery.lane(), holds: VecDeque::new(), delivered: 0, failed: 0, superseded: 0, lost: 0 };
+        let subscriber = Rc::new(Subscriber { id, target, only, state: RefCell::new(state) });
+        for event in events {
+            self.offer(&subscriber, &CoordinatorKey::of(event), event);
+        }
+        self.metrics.subscribers.increment(1);
+        self.subscribers.borrow_mut().insert(id, subscriber);
+    }
+
+    /// Closes a lane. Returns false if it was closed already.
+    pub(in crate::feedback) fn remove(&self, id: SubscriptionId) -> bool {
+        let Some(subscriber) = self.subscribers.borrow_mut().remove(&id) else { return false };
+        let mut state = subscriber.state.borrow_mut();
+        state.lane.close();
+        state.holds.clear();
+        self.metrics.subscribers.decrement(1);
+        true
+    }
+
+    /// Gives an event to every subscriber that wants it.
+    pub(in crate::feedback) fn offer_all(self: &Rc<Self>, key: &CoordinatorKey, event: &FeedbackEvent) {
+        for subscriber in self.subscribers.borrow().values() {
+            self.offer(subscriber, key, event);
+        }
+    }
+
+    fn offer(self: &Rc<Self>, subscriber: &Rc<Subscriber>, key: &CoordinatorKey, event: &FeedbackEvent) {
+        if !subscriber.only.is_empty() && !subscriber.only.iter().any(|selector| selector.selects(event)) {
+            return;
+        }
+        let mut state = subscriber.state.borrow_mut();
+        match state.lane.offer(key, event.clone()) {
+            Offered::Deliver(event) => {
+                // Into the mailbox now; the task only waits for the answer.
+                let delivery = subscriber.target.send(event);
+                actix_rt::spawn(self.clone().process_due(subscriber.clone(), delivery));
+            }
+            Offered::Replaced(_) => {
+                state.superseded += 1;
+                add(&self.tally.superseded, 1);
+                self.metrics.superseded.increment(1);
+            }
+            Offered::Lost(_) => {
+                state.lost += 1;
+                add(&self.tally.lost, 1);
+                self.metrics.superseded.increment(1);
+            }
+            Offered::Waits | Offered::Closed => {}
+        }
+    }
+
+    /// Sees one busy lane through, until it is idle.
+    async fn process_due(
+        self: Rc<Self>,
+        subscriber: Rc<Subscriber>,
+        mut delivery: Option<RecipientRequest<FeedbackEvent>>,
+    ) {
+        loop {
+            // Never given up half way: to drop the request would take the event back unseen.
+            let answer = match delivery {
+                Some(delivery) => delivery.await,
+                None => Err(MailboxError::Closed),
+            };
+            match self.settle(&subscriber, answer) {
+                Some(next) => delivery = subscriber.target.send(next),
+                None => return,
+            }
+        }
+    }
+
+    /// Books how a delivery ended; returns the next event of the lane.
+    fn settle(&self, subscriber: &Subscriber, answer: Result<(), MailboxError>) -> Option<FeedbackEvent> {
+        if answer.is_err() && !subscriber.target.connected() {
+            self.prune(subscriber.id);
+        }
+        let mut state = subscriber.state.borrow_mut();
+        match answer {
+            Ok(()) => {
+                state.delivered += 1;
+                add(&self.tally.delivered, 1);
+            }
+            // A panic in a future of the handler, or an actor that is about to be gone: asked again next time.
+            Err(_) => {
+                state.failed += 1;
+                add(&self.tally.failed, 1);
+            }
+        }
+        let next = state.lane.done();
+        while state.holds.front().is_some_and(|(mark, _)| state.lane.has_passed(*mark)) {
+            state.holds.pop_front();
+        }
+        next
+    }
+
+    /// Closes the lanes of actors that are gone. Cheap: a look at a flag for each.
+    pub(in crate::feedback) fn sweep(&self) {
+        let gone: Vec<_> = self.subscribers.borrow().values().filter(|s| !s.target.connected()).map(|s| s.id).collect();
+        for id in gone {
+            self.prune(id);
+        }
+    }
+
+    fn prune(&self, id: SubscriptionId) {
+        if self.remove(id) {
+            add(&self.tally.pruned, 1);
+            self.metrics.pruned.increment(1);
+            tracing::debug!(subscription = ?id, "subscriber is gone, its subscription ends");
+        }
+    }
+
+    /// Returns a receiver that ends once every lane has handled all that it was given so far, or is closed.
+    pub(in crate::feedback) fn fence(&self) -> mpsc::Receiver<Infallible> {
+        let (hold, fence) = mpsc::channel(1);
+        for subscriber in self.subscribers.borrow().values() {
+            let mut state = subscriber.state.borrow_mut();
+            if state.lane.is_busy() {
+                let mark = state.lane.mark();
+                state.holds.push_back((mark, hold.clone()));
+            }
+        }
+        fence
+    }
+
+    pub(in crate::feedback) fn snapshot(&self) -> Vec<LaneSnapshot> {
+        let subscribers = self.subscribers.borrow();
+        let lanes = subscribers.values().map(|subscriber| {
+            let state = subscriber.state.borrow();
+            LaneSnapshot {
+                id: subscriber.id,
+                busy: state.lane.is_busy(),
+                waiting: state.lane.waiting(),
+                delivered: state.delivered,
+                failed: state.failed,
+                superseded: state.superseded,
+                lost: state.lost,
+            }
+        });
+        lanes.collect()
+    }
+
+    pub(in crate::feedback) fn totals(&self) -> Totals {
+        Totals {
+            delivered: self.tally.delivered.get(),
+            failed: self.tally.failed.get(),
+            superseded: self.tally.superseded.get(),
+            lost: self.tally.lost.get(),
+            pruned: self.tally.pruned.get(),
+        }
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        // The gauge is the sum over all buses of the process.
+        self.metrics.subscribers.decrement(self.subscribers.get_mut().len() as f64);
+    }
+}
+
+fn add(count: &Cell<u64>, more: u64) {
+    count.set(count.get() + more);
+}

@@ -1,0 +1,276 @@
+use std::{collections::HashMap, convert::Infallible, fmt, pin::pin, sync::Arc, thread, time::Duration};
+
+use actix::{Actor, Addr, Arbiter, System};
+use futures_util::future::select;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    bus::{
+        Barrier, Barriers, BusSnapshot, EndBus, FeedbackBus, Idle, LatestEvents, Observe, Publisher, Selector, Start,
+        Subscribe, SubscriptionId, Unsubscribe, Watch,
+    },
+    event::FeedbackEvent,
+};
+use crate::fault::Fault;
+
+/// How long the thread of a bus stays for deliveries under way after the bus itself has ended.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The handle of one [`FeedbackBus`], usable from any thread, with a runtime or without. Clones mean the same bus.
+///
+/// The bus lives as long as a handle, a [`Publisher`] or an address of it does. What was published before is still
+/// delivered then, for at most five seconds. Everything that is asked of a bus that has ended is ignored;
+/// [`Feedback::stopped`] tells.
+#[derive(Clone)]
+pub struct Feedback {
+    addr: Addr<FeedbackBus>,
+    /// The outbox of all who publish through a handle.
+    publisher: Publisher,
+    barriers: Barriers,
+    present: Arc<Mutex<LatestEvents>>,
+    alive: watch::Receiver<()>,
+    #[cfg(feature = "testing")]
+    fault: Fault,
+}
+
+/// Returned by [`Feedback::snapshot`] when the bus has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the feedback bus has stopped")]
+pub struct BusStopped;
+
+impl Feedback {
+    /// Starts a bus on a thread of its own, with or without an actix System around.
+    ///
+    /// The thread ends when the bus does.
+    ///
+    /// # Panics
+    /// When the operating system refuses a thread.
+    pub fn private() -> Self {
+        let (started, addr) = std::sync::mpsc::sync_channel(1);
+        let (parts, start, end) = parts();
+        let run = move || {
+            System::new().block_on(async move {
+                // The caller waits for it, so somebody takes it.
+                let _ = started.send(FeedbackBus::new(start).start());
+                end.wait().await;
+            });
+        };
+        thread::Builder::new().name("mds-feedback".to_owned()).spawn(run).expect("a thread for the feedback bus");
+        let addr = addr.recv().expect("the thread of the feedback bus starts it first of all");
+        parts.handle(addr)
+    }
+
+    /// Starts a bus on a new arbiter of the current System; the arbiter ends when the bus does, and both end with the
+    /// System.
+    ///
+    /// # Panics
+    /// Outside an actix System, and when the operating system refuses a thread.
+    pub fn on_new_arbiter() -> Self {
+        let (parts, start, end) = parts();
+        let arbiter = Arbiter::new();
+        let addr = FeedbackBus::start_in_arbiter(&arbiter.handle(), move |_| FeedbackBus::new(start));
+        // A System that is dropped, not stopped, leaves its arbiters behind; this task is dropped with it.
+        let (with_system, system_is_gone) = oneshot::channel::<Infallible>();
+        let (with_arbiter, arbiter_is_gone) = oneshot::channel::<Infallible>();
+        System::current().arbiter().spawn(async move {
+            let _with_system = with_system;
+            let _ = arbiter_is_gone.await;
+        });
+        arbiter.spawn(async move {
+            let _with_arbiter = with_arbiter;
+            select(pin!(end.wait()), system_is_gone).await;
+            Arbiter::current().stop();
+        });
+        parts.handle(addr)
+    }
+
+    /// Starts a bus on the current arbiter, without another thread: for tests with a paused clock. A subscriber that
+    /// blocks this thread blocks the bus too.
+    ///
+    /// # Panics
+    /// Outside an actix System.
+    pub fn on_current_arbiter() -> Self {
+        let (parts, start, _) = parts();
+        parts.handle(FeedbackBus::new(start).start())
+    }
+
+    /// Returns the address of the bus, for actors that talk to actors.
+    pub fn addr(&self) -> Addr<FeedbackBus> {
+        self.addr.clone()
+    }
+
+    /// Starts delivering events to an actor. Whatever is published after this call reaches it.
+    pub fn subscribe(&self, subscribe: Subscribe) -> SubscriptionId {
+        let id = subscribe.id();
+        self.barriers.raise(|| {
+            self.addr.do_send(subscribe);
+            self.addr.do_send(Barrier);
+        });
+        id
+    }
+
+    /// Ends a subscription. What was published before may still arrive, nothing that is published after this call.
+    pub fn unsubscribe(&self, id: SubscriptionId) {
+        self.barriers.raise(|| {
+            self.addr.do_send(Unsubscribe { id });
+            self.addr.do_send(Barrier);
+        });
+    }
+
+    /// Returns a channel that shows the present of a coordinator, for code without actors.
+    ///
+    /// `bars` means the coordinators of that name in every source, and shows the event of the highest level among
+    /// them; `db1:mds-ingest/bars` the one of that source. Before any event it shows epoch 0, seq 0, `ok`, `started`. A
+    /// slow reader sees the newest event only.
+    ///
+    /// The channel closes with the bus. The bus that [`spawn`](crate::Builder::spawn) makes ends with its store; a
+    /// shared one, such as [`feedback_bus`], goes on, and the channel shows [`Draining`](crate::Reason::Draining) from
+    /// the shutdown on: hard, for ever. Code that waits for ok must look for that reason, or be stopped before.
+    pub fn watch(&self, coordinator_id: &str) -> watch::Receiver<FeedbackEvent> {
+        let selector = Selector::new(coordinator_id);
+        // What is known is shown at once, not only when the bus gets to it.
+        let known = self.present.lock().shown(&selector);
+        let (shown, receiver) = watch::channel(known.unwrap_or_else(|| selector.before_any()));
+        self.addr.do_send(Watch { selector, shown });
+        receiver
+    }
+
+    /// Hands an event to the bus. All handles share one outbox; the bound is that of [`Publisher`].
+    pub fn publish(&self, event: FeedbackEvent) {
+        self.publisher.publish(event);
+    }
+
+    /// Makes the bus panic when it gets to it: for tests of what happens then.
+    #[cfg(feature = "testing")]
+    pub fn kill(&self) {
+        self.addr.do_send(super::bus::Die);
+    }
+
+    /// Returns the points inside the handlers of the bus at which a test can make it panic.
+    #[cfg(feature = "testing")]
+    pub fn fault(&self) -> Fault {
+        self.fault.clone()
+    }
+
+    /// Returns a new outbox, for one who publishes much.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::behind(self.addr.clone().recipient(), self.barriers.clone())
+    }
+
+    /// Waits until every subscriber has handled all that was published before this call, as far as it was delivered
+    /// to it. A stuck subscriber holds it for ever; one that is gone, or unsubscribed, does not, nor does a bus that
+    /// has ended.
+    pub async fn idle(&self) {
+        // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
+        let _ = self.addr.clone().send(Idle).await;
+    }
+
+    /// Ends the bus, once every subscriber has handled what was published or the time is up.
+    pub(crate) async fn end(&self, within: Duration) {
+        let _ = self.addr.clone().send(EndBus { within }).await;
+    }
+
+    /// Returns the state of the bus after all that was published before this call.
+    ///
+    /// # Errors
+    /// When the bus has ended.
+    pub async fn snapshot(&self) -> Result<BusSnapshot, BusStopped> {
+        self.addr.clone().send(Observe).await.map_err(|_| BusStopped)
+    }
+
+    /// Waits until the bus has ended, by a panic or with its System.
+    pub async fn stopped(&self) {
+        let mut alive = self.alive.clone();
+        // Nothing is ever sent: the channel closes when the actor is dropped.
+        while alive.changed().await.is_ok() {}
+    }
+
+    /// Returns the present of the coordinators that are meant, and a channel that closes with the bus.
+    pub(super) fn seen_by(&self, followed: &[Selector]) -> (Vec<FeedbackEvent>, watch::Receiver<()>) {
+        let mut events = self.present.lock().all();
+        events.retain(|event| followed.is_empty() || followed.iter().any(|selector| selector.selects(event)));
+        (events, self.alive.clone())
+    }
+
+    /// Its mailbox stays open for a moment after the actor has been dropped, and is no evidence.
+    pub(super) fn is_running(&self) -> bool {
+        self.alive.has_changed().is_ok()
+    }
+}
+
+impl fmt::Debug for Feedback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feedback").field("running", &self.is_running()).finish_non_exhaustive()
+    }
+}
+
+/// Returns the bus of the current actix System, on an arbiter of its own; the first call starts it. It lives as long
+/// as the System. One that died is replaced: those who hold the dead one learn it from [`Feedback::stopped`].
+///
+/// # Panics
+/// Outside an actix System. There, use `store.feedback()` or [`Feedback::private`].
+pub fn feedback_bus() -> Feedback {
+    static BUSES: Mutex<Option<HashMap<usize, Feedback>>> = Mutex::new(None);
+    let Some(system) = System::try_current() else {
+        panic!("feedback_bus() needs an actix System on this thread; elsewhere, use store.feedback()");
+    };
+    let mut buses = BUSES.lock();
+    let buses = buses.get_or_insert_default();
+    // Systems that have ended are never asked for again, their ids are not given twice.
+    buses.retain(|_, feedback| feedback.is_running());
+    buses.entry(system.id()).or_insert_with(Feedback::on_new_arbiter).clone()
+}
+
+/// What a handle keeps of a bus that starts.
+struct Parts {
+    present: Arc<Mutex<LatestEvents>>,
+    alive: watch::Receiver<()>,
+    #[cfg(feature = "testing")]
+    fault: Fault,
+}
+
+/// How the thread of a bus learns that it is no longer needed.
+struct End {
+    alive: watch::Receiver<()>,
+    finished: oneshot::Receiver<Infallible>,
+}
+
+fn parts() -> (Parts, Start, End) {
+    let present = Arc::new(Mutex::new(LatestEvents::default()));
+    let (alive, is_alive) = watch::channel(());
+    let (finished, is_finished) = oneshot::channel();
+    let end = End { alive: is_alive.clone(), finished: is_finished };
+    let fault = Fault::new("bus");
+    let parts = Parts {
+        present: present.clone(),
+        alive: is_alive,
+        #[cfg(feature = "testing")]
+        fault: fault.clone(),
+    };
+    (parts, Start { present, alive, finished, fault }, end)
+}
+
+impl Parts {
+    fn handle(self, addr: Addr<FeedbackBus>) -> Feedback {
+        let barriers = Barriers::default();
+        let publisher = Publisher::behind(addr.clone().recipient(), barriers.clone());
+        Feedback {
+            addr,
+            publisher,
+            barriers,
+            present: self.present,
+            alive: self.alive,
+            #[cfg(feature = "testing")]
+            fault: self.fault,
+        }
+    }
+}
+
+impl End {
+    /// Waits for the end of the bus, and then a while for the deliveries under way.
+    async fn wait(mut self) {
+        while self.alive.changed().await.is_ok() {}
+        let _ = tokio::time::timeout(GRACE, self.finished).await;
+    }
+}

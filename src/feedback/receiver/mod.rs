@@ -1,0 +1,518 @@
+//! The receiving end of webhooks, in the process of a producer.
+//!
+//! A [`Receiver`] is a resource of an actix-web service. What it accepts it publishes on a [`Feedback`] of this process
+//! as it was sent, so whatever listens to a coordinator here can listen to one far away: subscriber actors,
+//! [`Feedback::watch`], a rate that follows the level.
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer};
+//! use market_data_store::{Feedback, Receiver, WebhookSecret};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret: WebhookSecret = std::env::var("FEEDBACK_SECRET")?.parse()?;
+//! let feedback = Feedback::private();
+//! let receiver = Receiver::signed(feedback.clone(), [secret]);
+//! let level = feedback.watch("db1:mds-ingest/bars"); // for the producer
+//! HttpServer::new(move || App::new().service(receiver.at("/feedback"))).bind("0.0.0.0:8080")?.run().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod outcome;
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{HttpRequest, HttpResponse, Resource, http::header::CONTENT_LENGTH, web};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use self::outcome::{Outcome, Refused, Tallies};
+use super::{
+    event::{CoordinatorKey, FeedbackEvent},
+    handle::Feedback,
+    webhook::signature::{SignedHeaders, TOLERANCE, WebhookSecret, unix_now, verify},
+};
+use crate::policy::{Admission, Deduplicator, DeduplicatorLimits};
+
+/// The largest body that is read. An event has less than 2 KiB.
+const BODY_LIMIT: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// The longest source, coordinator id and message id, in bytes.
+const NAME_LIMIT: usize = 255;
+/// How many ids are remembered.
+const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Takes the events of coordinators in other processes, as their broadcasters send them, and publishes them on a bus of
+/// this one. Clones share what they have met, so one receiver serves all workers of a server.
+///
+/// - An event is published as it was sent: `source`, `epoch` and `seq` are its coordinator's. The source has to differ
+///   from this process's own, if that publishes on the same bus. A broadcaster on that bus would send on what came in
+///   here, unless it is told whose events to send: a bus for this alone, [`Feedback::private`], is simplest.
+/// - A request is answered with 204 when its event was published, with 200 when it was a repeat or stale, which is not
+///   its sender's fault; with 401 when the signature is not good or the request more than five minutes old or early,
+///   413 above 64 KiB, 408 when the body takes longer than ten seconds, 400 when it is no event, and 503 when the bus
+///   has stopped or there is no room for another coordinator.
+/// - A message comes once: it is a repeat if its `webhook-id` was accepted within the last ten minutes, whatever its
+///   body says, and stale if its coordinator has said the same or something newer.
+/// - Memory is bounded: 64 KiB a request under way, 4,096 ids, and [`Receiver::COORDINATORS`] pairs of source and
+///   coordinator. One that would be more is refused, those that are known go on. A process that names itself anew at
+///   each start, as a container with a name by chance does, takes a place each time: let it set `MDS_SOURCE`.
+///
+/// What it cannot know:
+/// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and a
+///   request that somebody recorded within the last five minutes would be accepted once more.
+/// - An epoch is the time of a coordinator's start. If the clock of its machine was set back before a restart, all that
+///   it says is stale, until it starts later than before by its own clock. This is logged.
+#[derive(Clone)]
+pub struct Receiver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    feedback: Feedback,
+    /// None: signatures are not looked at.
+    secrets: Option<Vec<WebhookSecret>>,
+    inbox: Mutex<Deduplicator<CoordinatorKey>>,
+    started: Instant,
+    tallies: Tallies,
+}
+
+impl Receiver {
+    /// How many pairs of source and coordinator a receiver knows at most.
+    pub const COORDINATORS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+    /// Makes a receiver that accepts what is signed with one of the secrets: the sender's, and while it is being
+    /// replaced, the old one too. Without any it accepts nothing.
+    pub fn signed(feedback: Feedback, secrets: impl IntoIterator<Item = WebhookSecret>) -> Self {
+        Self::new(feedback, Some(secrets.into_iter().collect()))
+    }
+
+    /// Makes a receiver that accepts events from **anybody who can reach it**: whoever does can stop this producer, or
+    /// make it run when it should not. For tests, and for networks where nobody else is; the address of this machine
+    /// alone is none, since a page in a browser on it can post there. Without signed times, an old request is stale
+    /// only if a newer event came before it.
+    pub fn unsigned(feedback: Feedback) -> Self {
+        Self::new(feedback, None)
+    }
+
+    fn new(feedback: Feedback, secrets: Option<Vec<WebhookSecret>>) -> Self {
+        let limits = DeduplicatorLimits {
+            keys: Self::COORDINATORS,
+            ids: IDS,
+            // A request may be early by the tolerance, and is good until the tolerance after its time.
+            id_for: 2 * TOLERANCE,
+        };
+        let inbox = Mutex::new(Deduplicator::new(limits));
+        let (started, tallies) = (Instant::now(), Tallies::default());
+        Self { shared: Arc::new(Shared { feedback, secrets, inbox, started, tallies }) }
+    }
+
+    /// Returns the resource to register: `App::new().service(receiver.at("/feedback"))`. It takes POST; other methods
+    /// are answered with 405.
+    ///
+    /// Whatever limits the payload of the service's other handlers does not count here.
+    pub fn at(&self, path: &str) -> Resource {
+        let receiver = self.clone();
+        let post = move |request, payload| {
+            let receiver = receiver.clone();
+            async move { receiver.shared.answer(request, payload).await }
+        };
+        web::resource(path).route(web::post().to(post))
+    }
+
+    /// Returns the bus that events are published on.
+    pub fn feedback(&self) -> &Feedback {
+        &self.shared.feedback
+    }
+
+    /// Returns what has become of the requests so far.
+    pub fn snapshot(&self) -> ReceiverSnapshot {
+        let count = |outcome| self.shared.tallies.count(outcome);
+        ReceiverSnapshot {
+            accepted: count(Outcome::Accepted),
+            repeated: count(Outcome::Repeated),
+            stale: count(Outcome::Stale),
+            bad_signature: count(Outcome::BadSignature),
+            bad_timestamp: count(Outcome::BadTimestamp),
+            too_large: count(Outcome::TooLarge),
+            cut_off: count(Outcome::CutOff),
+            malformed: count(Outcome::Malformed),
+            no_room: count(Outcome::NoRoom),
+            bus_stopped: count(Outcome::BusStopped),
+            coordinators: self.shared.inbox.lock().keys(),
+        }
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signed = self.shared.secrets.is_some();
+        f.debug_struct("Receiver").field("signed", &signed).field("seen", &self.snapshot()).finish_non_exhaustive()
+    }
+}
+
+/// What has become of the requests to a [`Receiver`], each counted in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReceiverSnapshot {
+    /// Published on the bus.
+    pub accepted: u64,
+    /// Not published: the id had been accepted before.
+    pub repeated: u64,
+    /// Not published: the coordinator had said the same or something newer.
+    pub stale: u64,
+    /// Refused: a header is missing, or no signature is by a known secret.
+    pub bad_signature: u64,
+    /// Refused: sent more than five minutes ago, or from now, or at no time at all.
+    pub bad_timestamp: u64,
+    /// Refused: a body of more than 64 KiB.
+    pub too_large: u64,
+    /// Refused: the body broke off, or took too long to arrive.
+    pub cut_off: u64,
+    /// Refused: signed, where that is asked, but no event.
+    pub malformed: u64,
+    /// Refused: from one coordinator too many.
+    pub no_room: u64,
+    /// Refused: the bus has stopped.
+    pub bus_stopped: u64,
+    /// How many pairs of source and coordinator are known.
+    pub coordinators: usize,
+}
+
+impl Shared {
+    async fn answer(&self, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let received = match self.body(&request, payload).await {
+            Ok(body) => self.receive(header, &body, unix_now()),
+            Err(refused) => Err(refused),
+        };
+        let outcome = received.unwrap_or_else(Refused::outcome);
+        self.tallies.add(outcome);
+        match received {
+            Ok(Outcome::Accepted) => HttpResponse::NoContent().finish(),
+            Ok(outcome) => HttpResponse::Ok().body(outcome.as_str()),
+            Err(refused) => {
+                let (peer, may_warn) = (request.peer_addr(), self.tallies.may_warn(outcome));
+                let outcome = outcome.as_str();
+                if may_warn {
+                    tracing::warn!(outcome, %refused, ?peer, "feedback refused; the like is at DEBUG for a minute");
+                } else {
+                    tracing::debug!(outcome, %refused, ?peer, "feedback refused");
+                }
+                HttpResponse::build(refused.status()).body(refused.to_string())
+            }
+        }
+    }
+
+    /// Reads the body, so far and so long as anybody's may be read.
+    async fn body(&self, request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, Refused> {
+        if self.secrets.is_some() {
+            // Without the headers no body would help.
+            SignedHeaders::collect(|name| request.headers().get(name)?.to_str().ok())?;
+        }
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: u64| length > BODY_LIMIT as u64) {
+            return Err(Refused::TooLarge);
+        }
+        let read = timeout(BODY_TIME, payload.to_bytes_limited(BODY_LIMIT)).await.map_err(|_| Refused::TooSlow)?;
+        read.map_err(|_| Refused::TooLarge)?.map_err(|_| Refused::BrokenOff)
+    }
+
+    /// Checks a message, and publishes the event in it if it is new. `now` is in seconds since the Unix epoch.
+    fn receive<'a>(
+        &self,
+        header: impl Fn(&'static str) -> Option<&'a str>,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Outcome, Refused> {
+        let signed = match &self.secrets {
+            Some(secrets) => {
+                let headers = SignedHeaders::collect(header)?;
+                verify(secrets, headers, body, now)?;
+                Some(headers)
+            }
+            None => None,
+        };
+        // Only what is signed is looked into.
+        let event: FeedbackEvent = serde_json::from_slice(body)
+            .map_err(|error| Refused::NoEvent { line: error.line(), column: error.column() })?;
+        check(&event, now)?;
+        let id = signed.map_or(&*event.id, |headers| headers.id);
+        if id.len() > NAME_LIMIT {
+            return Err(Refused::Expected("an id of at most 255 bytes"));
+        }
+        self.admit(id, &event)
+    }
+
+    fn admit(&self, id: &str, event: &FeedbackEvent) -> Result<Outcome, Refused> {
+        // Not remembered: its sender tries again, and finds this process started anew.
+        if !self.feedback.is_running() {
+            return Err(Refused::BusStopped);
+        }
+        let mut inbox = self.inbox.lock();
+        let arrival = inbox.admit(id, CoordinatorKey::of(event), (event.epoch, event.seq), self.started.elapsed());
+        match arrival {
+            Admission::New => {
+                // Under the lock: outside it a newer event could be published first, and the bus would drop this one.
+                self.feedback.publish(event.clone());
+                Ok(Outcome::Accepted)
+            }
+            Admission::Repeated => Ok(Outcome::Repeated),
+            Admission::Stale => Ok(Outcome::Stale),
+            Admission::OlderEpoch => {
+                drop(inbox);
+                // An event of before a restart can come late once. Of a clock that was set back they keep coming.
+                if self.tallies.may_warn(Outcome::Stale) {
+                    let (source, coordinator_id) = (&*event.source, &*event.coordinator_id);
+                    tracing::warn!(source, coordinator_id, "feedback of an older epoch: was its clock set back?");
+                }
+                Ok(Outcome::Stale)
+            }
+            Admission::NoRoom => Err(Refused::NoRoom),
+        }
+    }
+}
+
+/// Refuses what no coordinator would send and the bus should not have to hold: names without bound, a slash that would
+/// make another coordinator of it, an epoch that all later ones would be older than.
+fn check(event: &FeedbackEvent, now: u64) -> Result<(), Refused> {
+    let is_name = |name: &str| (1..=NAME_LIMIT).contains(&name.len()) && !name.contains(char::is_control);
+    if !is_name(&event.id) || !is_name(&event.source) || !is_name(&event.coordinator_id) {
+        return Err(Refused::Expected("id, source and coordinator_id of 1 to 255 bytes, without control characters"));
+    }
+    if event.coordinator_id.contains('/') {
+        return Err(Refused::Expected("a coordinator_id without a slash"));
+    }
+    if event.seq == 0 {
+        return Err(Refused::Expected("a seq from 1"));
+    }
+    if event.epoch / 1_000_000 > now.saturating_add(TOLERANCE.as_secs()) {
+        return Err(Refused::Expected("an epoch that is not in the future: is a clock wrong?"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        feedback::{
+            EventBody,
+            signature::{ID, SIGNATURE, SignatureError, TIMESTAMP, sign},
+        },
+        policy::{Level, Reason},
+    };
+
+    const NOW: u64 = 1_700_000_000;
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn secret() -> WebhookSecret {
+        SECRET.parse().unwrap()
+    }
+
+    /// The headers and the body of a request.
+    #[derive(Clone, Debug)]
+    struct Message {
+        headers: [(&'static str, Vec<u8>); 3],
+        body: Vec<u8>,
+    }
+
+    impl Message {
+        fn new(id: &str, body: Vec<u8>) -> Self {
+            let signature = sign(&[secret()], id, NOW, &body);
+            let headers = [(ID, id.into()), (TIMESTAMP, NOW.to_string().into()), (SIGNATURE, signature.into())];
+            Self { headers, body }
+        }
+
+        fn of(event: &EventBody) -> Self {
+            Self::new(&event.id, serde_json::to_vec(event).unwrap())
+        }
+
+        fn sent_to(&self, receiver: &Receiver) -> Result<Outcome, Refused> {
+            let header = |name: &str| {
+                let (_, value) = self.headers.iter().find(|(known, _)| *known == name)?;
+                std::str::from_utf8(value).ok()
+            };
+            receiver.shared.receive(header, &self.body, NOW)
+        }
+    }
+
+    fn event(source: &str, epoch: u64, seq: u64) -> EventBody {
+        EventBody {
+            id: FeedbackEvent::id_of(source, "bars", epoch, seq),
+            level: Level::Hard,
+            reason: Reason::QueueHigh,
+            epoch,
+            seq,
+            ..EventBody::clone(&FeedbackEvent::before_any(source, "bars"))
+        }
+    }
+
+    fn receiver() -> Receiver {
+        Receiver::signed(Feedback::private(), [secret()])
+    }
+
+    // Red when the event is changed on its way, or a repeat or a stale one is published.
+    #[test]
+    fn an_event_comes_out_as_it_was_sent_and_once() {
+        let receiver = receiver();
+        let level = receiver.feedback().watch("db1/bars");
+        let sent = EventBody { drain_rate: Some(0.1), utilization: 0.3, ..event("db1", 7, 3) };
+        let message = Message::of(&sent);
+        assert_eq!(message.sent_to(&receiver), Ok(Outcome::Accepted));
+        let snapshot = futures::executor::block_on(receiver.feedback().snapshot()).unwrap();
+        assert_eq!(**level.borrow(), sent);
+        assert_eq!(message.sent_to(&receiver), Ok(Outcome::Repeated));
+        // The same and an older event under other ids, as by a sender that names its messages otherwise.
+        let body = serde_json::to_vec(&sent).unwrap();
+        assert_eq!(Message::new("other", body).sent_to(&receiver), Ok(Outcome::Stale));
+        assert_eq!(Message::of(&event("db1", 7, 2)).sent_to(&receiver), Ok(Outcome::Stale));
+        assert_eq!(Message::of(&event("db1", 6, 9)).sent_to(&receiver), Ok(Outcome::Stale));
+        // A repeated id is a repeat, whatever it carries.
+        let under_its_id = Message::new(&sent.id, serde_json::to_vec(&event("db2", 9, 9)).unwrap());
+        assert_eq!(under_its_id.sent_to(&receiver), Ok(Outcome::Repeated));
+        let after = futures::executor::block_on(receiver.feedback().snapshot()).unwrap();
+        assert_eq!((after.events, after.stale), (snapshot.events, 0));
+    }
+
+    // Red when a check is left out: each of these would cost memory for ever, or silence or mix up coordinators.
+    #[test]
+    fn what_no_coordinator_sends_is_refused() {
+        let receiver = receiver();
+        let good = event("db1", 7, 3);
+        let wrong = [
+            EventBody { id: "x".repeat(256), ..good.clone() },
+            EventBody { source: "x".repeat(256).into(), ..good.clone() },
+            EventBody { source: "".into(), ..good.clone() },
+            EventBody { source: "db1\n".into(), ..good.clone() },
+            EventBody { coordinator_id: "x".repeat(256).into(), ..good.clone() },
+            EventBody { coordinator_id: "".into(), ..good.clone() },
+            EventBody { coordinator_id: "a/bars".into(), ..good.clone() },
+            EventBody { seq: 0, ..good.clone() },
+            EventBody { epoch: (NOW + 302) * 1_000_000, ..good.clone() },
+            EventBody { epoch: u64::MAX, ..good.clone() },
+        ];
+        for wrong in &wrong {
+            let body = serde_json::to_vec(wrong).unwrap();
+            let refused = Message::new("a", body).sent_to(&receiver).unwrap_err();
+            assert_eq!((refused.status().as_u16(), refused.outcome()), (400, Outcome::Malformed), "{wrong:?}");
+        }
+        let long_id = Message::new(&"x".repeat(256), serde_json::to_vec(&good).unwrap());
+        assert_eq!(long_id.sent_to(&receiver).unwrap_err().status().as_u16(), 400);
+        let text = serde_json::to_string(&good).unwrap();
+        let no_events = [
+            String::new(),
+            "null".into(),
+            format!("{text} x"),
+            format!("[{text}]"),
+            text.replace("hard", "HARD"),
+            text.replace(r#""seq":3,"#, ""),
+            text.replace(r#""seq":3"#, r#""seq":3,"seq":4"#),
+            text.replace(r#""seq":3"#, r#""seq":-3"#),
+            text.replace(r#""retry_after":null"#, r#""retry_after":-1"#),
+        ];
+        for text in &no_events {
+            let refused = Message::new("a", text.clone().into_bytes()).sent_to(&receiver).unwrap_err();
+            assert!(matches!(refused, Refused::NoEvent { .. }), "{text}");
+            assert_eq!(refused.status().as_u16(), 400);
+        }
+        assert_eq!(Message::new("a", vec![b'"', 0xff]).sent_to(&receiver).unwrap_err().status().as_u16(), 400);
+        // A field that a later version adds is no reason.
+        let later = text.replace(r#""seq":3"#, r#""seq":3,"region":"eu""#);
+        assert_eq!(Message::new("a", later.into_bytes()).sent_to(&receiver), Ok(Outcome::Accepted));
+        assert_eq!(receiver.snapshot().coordinators, 1);
+    }
+
+    // Red when a refusal shows what was in the body or in a signature: it goes to the log.
+    #[test]
+    fn a_refusal_says_nothing_of_what_was_sent() {
+        let receiver = receiver();
+        let text = serde_json::to_string(&event("db1", 7, 3)).unwrap().replace("hard", "TOPSECRET");
+        let refused = Message::new("a", text.into_bytes()).sent_to(&receiver).unwrap_err();
+        assert!(!format!("{refused} {refused:?}").contains("TOPSECRET"), "{refused:?}");
+        let mut forged = Message::of(&event("db1", 7, 3));
+        forged.headers[2].1 = b"v1,TOPSECRET".to_vec();
+        let refused = forged.sent_to(&receiver).unwrap_err();
+        assert_eq!(refused, Refused::Signature(SignatureError::NoMatch));
+        assert!(!format!("{refused} {refused:?} {receiver:?}").contains("TOPSECRET"));
+    }
+
+    // Red when a coordinator beyond the bound costs memory, or shuts out one that is known.
+    #[test]
+    fn there_is_room_for_so_many_coordinators() {
+        let receiver = receiver();
+        let known = Receiver::COORDINATORS.get();
+        for source in 0..known {
+            assert_eq!(Message::of(&event(&source.to_string(), 7, 1)).sent_to(&receiver), Ok(Outcome::Accepted));
+        }
+        let refused = Message::of(&event("more", 7, 1)).sent_to(&receiver).unwrap_err();
+        assert_eq!((refused, refused.status().as_u16()), (Refused::NoRoom, 503));
+        assert_eq!(Message::of(&event("0", 7, 2)).sent_to(&receiver), Ok(Outcome::Accepted));
+        assert_eq!(receiver.snapshot().coordinators, known);
+    }
+
+    // Red when an event is taken that nobody will hear: its sender would not send it again.
+    #[cfg(feature = "testing")]
+    #[test]
+    fn nothing_is_accepted_for_a_bus_that_has_stopped() {
+        let receiver = receiver();
+        receiver.feedback().kill();
+        futures::executor::block_on(receiver.feedback().stopped());
+        let message = Message::of(&event("db1", 7, 3));
+        for _ in 0..2 {
+            let refused = message.sent_to(&receiver).unwrap_err();
+            assert_eq!((refused, refused.status().as_u16()), (Refused::BusStopped, 503));
+        }
+    }
+
+    // Red when an outcome is counted in another's place.
+    #[test]
+    fn outcomes_are_in_the_order_of_their_numbers() {
+        for (number, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, number);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+        // Whatever is changed in what was signed, or left out. Red when a header is not part of what is verified, or a
+        // signature in another form than the one that was sent passes.
+        #[test]
+        fn a_message_that_was_changed_is_never_accepted(
+            part in 0usize..4, at in any::<prop::sample::Index>(), change in 1u8.., how in 0u8..3,
+        ) {
+            let receiver = Receiver::signed(FEEDBACK.clone(), [secret()]);
+            let mut message = Message::of(&event("db1", 7, 3));
+            let bytes = message.headers.get_mut(part).map_or(&mut message.body, |(_, value)| value);
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] ^= change,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, change),
+            }
+            // A space before or behind a signature ends it, and is no part of it.
+            prop_assume!(part != 2 || how != 2 || change != b' ');
+            let received = message.sent_to(&receiver);
+            prop_assert!(received.is_err(), "{received:?}: {message:?}");
+            prop_assert_eq!(receiver.snapshot().coordinators, 0);
+        }
+    }
+
+    fn cases() -> u32 {
+        std::env::var("MDS_TEST_RECEIVER_CASES").map_or(2_000, |cases| cases.parse().expect("a number"))
+    }
+
+    /// One for all cases: nothing may reach it.
+    static FEEDBACK: LazyLock<Feedback> = LazyLock::new(Feedback::private);
+}

@@ -1,0 +1,305 @@
+use std::{collections::HashMap, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use metrics::{Counter, Gauge};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::client::{Answer, Client, Webhook};
+use crate::{
+    fault::Fault,
+    feedback::event::{CoordinatorKey, FeedbackEvent},
+    metrics as names,
+    policy::{EndpointPolicy, EndpointQueue, EndpointState, Step},
+    record::timestamp::Timestamp,
+    settings::endpoint::Endpoint,
+};
+
+/// The lane of one URL: what it holds, shared with those who want to look at it, and the task that sends.
+///
+/// Everything is decided in [`EndpointQueue`], under a lock that is never held while anything waits.
+pub(in crate::feedback) struct EndpointLane {
+    endpoint: Endpoint,
+    /// Where the times of the lane count from.
+    origin: Instant,
+    state: Mutex<State>,
+    /// An event was offered, or the end was announced.
+    news: Notify,
+    meters: Metrics,
+    fault: Fault,
+}
+
+struct State {
+    lane: EndpointQueue<CoordinatorKey, Arc<Webhook>>,
+    /// The epoch and number of the newest event that was offered, by coordinator.
+    newest: HashMap<CoordinatorKey, (u64, u64)>,
+    /// Nothing that would begin later is begun any more.
+    end: Option<Instant>,
+    delivered: u64,
+    failed: u64,
+    last_status: Option<u16>,
+    last_error: Option<String>,
+    last_success: Option<Timestamp>,
+}
+
+/// The handles, looked up once. Two URLs of one host and port share them, so the gauges are sums.
+struct Metrics {
+    delivered: Counter,
+    refused: Counter,
+    timeout: Counter,
+    unreachable: Counter,
+    superseded: Counter,
+    pending: Gauge,
+    by_state: [Gauge; 4],
+}
+
+/// How it stands with one URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BroadcastSnapshot {
+    /// The URL, of which scheme, host and port show.
+    pub endpoint: Endpoint,
+    /// Whether events go out.
+    pub state: EndpointState,
+    /// Events still to be delivered: the newest of each coordinator at most, and the one under way.
+    pub pending: usize,
+    /// How often an event was sent.
+    pub attempts: u64,
+    /// Events that were answered with 2xx.
+    pub delivered: u64,
+    /// Attempts that were not.
+    pub failed: u64,
+    /// Attempts that failed since the last that did not.
+    pub failures_in_a_row: u32,
+    /// Events that were not delivered, because a newer one of their coordinator took their place.
+    pub superseded: u64,
+    /// The status of the last answer, whatever it was.
+    pub last_status: Option<u16>,
+    /// What was wrong with the last attempt that failed, whether or not others succeeded since.
+    pub last_error: Option<String>,
+    /// When an event was last answered with 2xx.
+    pub last_success: Option<Timestamp>,
+    /// In how long the next attempt begins, if one is to begin.
+    pub next_attempt_in: Option<Duration>,
+}
+
+impl EndpointLane {
+    pub(in crate::feedback) fn new(endpoint: Endpoint, policy: EndpointPolicy, fault: Fault) -> Arc<Self> {
+        let meters = Metrics::of(&endpoint);
+        let state = State {
+            lane: EndpointQueue::new(policy),
+            newest: HashMap::new(),
+            end: None,
+            delivered: 0,
+            failed: 0,
+            last_status: None,
+            last_error: None,
+            last_success: None,
+        };
+        meters.by_state[EndpointState::default() as usize].increment(1);
+        let (origin, news) = (Instant::now(), Notify::new());
+        Arc::new(Self { endpoint, origin, state: Mutex::new(state), news, meters, fault })
+    }
+
+    pub(in crate::feedback) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Takes in an event, unless the lane was given it or a newer one already.
+    pub(in crate::feedback) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
+        self.change(|state| {
+            let number = (event.epoch, event.seq);
+            if state.newest.get(key).is_some_and(|newest| *newest >= number) {
+                return;
+            }
+            state.newest.insert(key.clone(), number);
+            state.lane.offer(key, Arc::clone(webhook));
+        });
+        self.news.notify_one();
+    }
+
+    /// Announces the end: what waits goes out at once, and the task ends when nothing is left that could go out before.
+    pub(in crate::feedback) fn end(&self, at: Instant) {
+        self.change(|state| {
+            state.end = Some(at);
+            state.lane.expedite();
+        });
+        self.news.notify_one();
+    }
+
+    /// Sends what the lane is given, until the end.
+    pub(in crate::feedback) async fn run(self: Arc<Self>, client: Client) {
+        loop {
+            let (step, end) = self.change(|state| (state.lane.step(self.now()), state.end));
+            match step {
+                Step::Send(webhook) => {
+                    self.fault.point("an event is to be sent and is not");
+                    self.send(&client, &webhook).await;
+                }
+                Step::Wait(until) => {
+                    let until = self.origin + until;
+                    if end.is_some_and(|end| until >= end) {
+                        return;
+                    }
+                    tokio::select! {
+                        () = sleep_until(until) => {}
+                        () = self.news.notified() => {}
+                    }
+                }
+                Step::Idle if end.is_some() => return,
+                Step::Idle => self.news.notified().await,
+            }
+        }
+    }
+
+    async fn send(&self, client: &Client, webhook: &Webhook) {
+        // A lane that died with its task would be silent for ever.
+        let sent = AssertUnwindSafe(client.post(webhook)).catch_unwind().await;
+        let (answer, rest) = sent.unwrap_or_else(|_| (Answer::None("the HTTP client panicked".to_owned()), None));
+        self.fault.point("a URL has answered and its lane does not know");
+        self.settle(&answer);
+        if let Some(rest) = rest {
+            tokio::select! {
+                biased;
+                () = rest.drain() => {}
+                // Nothing waits for a body that nobody wants: not what comes, not what is due, and not the end.
+                () = self.news.notified() => {}
+                () = self.due() => {}
+            }
+        }
+    }
+
+    /// Waits until there is something to do beside what is under way; for ever if that takes news.
+    async fn due(&self) {
+        let (next, is_ending) = {
+            let state = self.state.lock();
+            (state.lane.next_at(), state.end.is_some())
+        };
+        match next {
+            Some(at) => sleep_until(self.origin + at).await,
+            None if is_ending => {}
+            None => pending().await,
+        }
+    }
+
+    fn settle(&self, answer: &Answer) {
+        let (before, after) = self.change(|state| {
+            let before = state.lane.state();
+            state.last_status = answer.status().or(state.last_status);
+            match answer {
+                Answer::Delivered(_) => {
+                    state.lane.delivered();
+                    state.delivered += 1;
+                    state.last_success = Some(Timestamp::now());
+                }
+                Answer::Gone => {
+                    state.lane.gone();
+                    state.failed += 1;
+                    state.last_error = Some(answer.to_string());
+                }
+                Answer::Refused(..) | Answer::Late(_) | Answer::None(_) => {
+                    let asked = if let Answer::Refused(_, asked) = answer { *asked } else { None };
+                    state.lane.failed(self.now(), asked, fastrand::f64());
+                    state.failed += 1;
+                    state.last_error = Some(answer.to_string());
+                }
+            }
+            (before, state.lane.state())
+        });
+        self.meters.count(answer);
+        let endpoint = &self.endpoint;
+        match (before, after) {
+            (_, EndpointState::SwitchedOff) => {
+                tracing::error!(%endpoint, "a webhook's URL answers 410: nothing is sent there until the next start");
+            }
+            (EndpointState::Closed, EndpointState::Open) => {
+                tracing::warn!(%endpoint, error = %answer, "a webhook's URL failed too often, its latest events wait");
+            }
+            (EndpointState::HalfOpen, EndpointState::Closed) => {
+                tracing::info!(%endpoint, "a webhook's URL is back");
+            }
+            _ => tracing::debug!(%endpoint, %answer, "an attempt to deliver a webhook has ended"),
+        }
+    }
+
+    pub(in crate::feedback) fn snapshot(&self) -> BroadcastSnapshot {
+        let state = self.state.lock();
+        BroadcastSnapshot {
+            endpoint: self.endpoint.clone(),
+            state: state.lane.state(),
+            pending: state.lane.pending(),
+            attempts: state.lane.attempts(),
+            delivered: state.delivered,
+            failed: state.failed,
+            failures_in_a_row: state.lane.failures_in_a_row(),
+            superseded: state.lane.superseded(),
+            last_status: state.last_status,
+            last_error: state.last_error.clone(),
+            last_success: state.last_success,
+            next_attempt_in: state.lane.next_at().map(|at| at.saturating_sub(self.now())),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The only way to change the state: the gauges follow it.
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state.lock();
+        let seen = |state: &State| (state.lane.state(), state.lane.pending(), state.lane.superseded());
+        let before = seen(&state);
+        let result = change(&mut state);
+        let after = seen(&state);
+        if before.0 != after.0 {
+            self.meters.by_state[before.0 as usize].decrement(1);
+            self.meters.by_state[after.0 as usize].increment(1);
+        }
+        if before.1 != after.1 {
+            self.meters.pending.increment(after.1 as f64 - before.1 as f64);
+        }
+        self.meters.superseded.increment(after.2 - before.2);
+        result
+    }
+}
+
+impl Drop for EndpointLane {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        self.meters.by_state[state.lane.state() as usize].decrement(1);
+        self.meters.pending.decrement(state.lane.pending() as f64);
+    }
+}
+
+impl Metrics {
+    fn of(endpoint: &Endpoint) -> Self {
+        let endpoint = endpoint.host_and_port();
+        let outcome = |outcome: &'static str| metrics::counter!(names::HTTP_DELIVERIES, "endpoint" => endpoint.clone(), "outcome" => outcome);
+        let states = [EndpointState::Closed, EndpointState::Open, EndpointState::HalfOpen, EndpointState::SwitchedOff];
+        Self {
+            delivered: outcome("delivered"),
+            refused: outcome("refused"),
+            timeout: outcome("timeout"),
+            unreachable: outcome("unreachable"),
+            superseded: outcome("superseded"),
+            pending: metrics::gauge!(names::HTTP_PENDING, "endpoint" => endpoint.clone()),
+            by_state: states.map(
+                |state| metrics::gauge!(names::HTTP_LANES, "endpoint" => endpoint.clone(), "state" => state.as_str()),
+            ),
+        }
+    }
+
+    fn count(&self, answer: &Answer) {
+        let counter = match answer {
+            Answer::Delivered(_) => &self.delivered,
+            Answer::Gone | Answer::Refused(..) => &self.refused,
+            Answer::Late(_) => &self.timeout,
+            Answer::None(_) => &self.unreachable,
+        };
+        counter.increment(1);
+    }
+}

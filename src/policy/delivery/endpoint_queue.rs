@@ -1,0 +1,550 @@
+//! When which event goes to a destination outside the process, and which are skipped.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::failure::{BreakerConfig, CircuitBreaker, CircuitState, RetryPolicy};
+
+/// How a [`EndpointQueue`] tries again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EndpointPolicy {
+    /// The waits after failures. After `max_attempts` failures in a row the circuit of the lane opens.
+    pub retry: RetryPolicy,
+    /// How long an open circuit waits before the next attempt.
+    pub probe_after: Duration,
+}
+
+/// What a [`EndpointQueue`] has to say of its destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointState {
+    /// Events go out.
+    #[default]
+    Closed,
+    /// None does: the destination failed too often in a row. The latest events wait.
+    Open,
+    /// One does, to see whether the destination is back.
+    HalfOpen,
+    /// None does any more: the destination said that it is gone.
+    SwitchedOff,
+}
+
+impl EndpointState {
+    /// Returns the state's name in metrics, such as `half_open`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::SwitchedOff => "switched_off",
+        }
+    }
+}
+
+/// What a [`EndpointQueue`] does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<E> {
+    /// Send this, and say how it went: [`EndpointQueue::delivered`], [`EndpointQueue::failed`] or [`EndpointQueue::gone`].
+    Send(E),
+    /// Ask again at that time, or when an event was offered.
+    Wait(Duration),
+    /// Ask again when an event was offered, or the one under way is settled.
+    Idle,
+}
+
+/// What waits for one destination: at most one event under way, and of each key `K` at most one that waits, the newest.
+///
+/// The newest event of a key stays until it is delivered or a newer one takes its place, however often it fails. Two
+/// things hold it back. The *lane* waits after each failure, longer from one to the next, and after
+/// `retry.max_attempts` in a row for `probe_after` each time; a success ends that. And a *key* that failed waits as
+/// long by itself, so that one whose events alone are refused is not tried at once whenever those of others pass. Among
+/// the keys that may go, the one that has waited for its turn the longest goes first; a failure sends a key to the end
+/// of the line, a newer event leaves it in its place.
+#[derive(Debug)]
+pub struct EndpointQueue<K, E> {
+    policy: EndpointPolicy,
+    breaker: CircuitBreaker,
+    /// The keys that wait, in the order of their turns.
+    turns: VecDeque<K>,
+    waiting: HashMap<K, Waiting<E>>,
+    under_way: Option<UnderWay<K, E>>,
+    /// In a row, over all keys.
+    failures: u32,
+    /// Nothing goes out before, by the policy.
+    resume_at: Duration,
+    /// Nothing goes out before, because the destination asked for it.
+    asked_until: Duration,
+    switched_off: bool,
+    attempts: u64,
+    superseded: u64,
+}
+
+#[derive(Debug)]
+struct Waiting<E> {
+    event: E,
+    /// Of this key, in a row.
+    failures: u32,
+    due: Duration,
+}
+
+#[derive(Debug)]
+struct UnderWay<K, E> {
+    key: K,
+    event: E,
+    failures: u32,
+    began: Duration,
+}
+
+impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
+    /// Makes an empty lane.
+    pub fn new(policy: EndpointPolicy) -> Self {
+        let breaker = CircuitBreaker::new(BreakerConfig {
+            failure_threshold: Some(policy.retry.max_attempts),
+            half_open_after: policy.probe_after,
+        });
+        Self {
+            policy,
+            breaker,
+            turns: VecDeque::new(),
+            waiting: HashMap::new(),
+            under_way: None,
+            failures: 0,
+            resume_at: Duration::ZERO,
+            asked_until: Duration::ZERO,
+            switched_off: false,
+            attempts: 0,
+            superseded: 0,
+        }
+    }
+
+    /// Takes in the newest event of a key. Returns the one whose place it took, which will not be sent. A lane that is
+    /// switched off takes nothing.
+    pub fn offer(&mut self, key: &K, event: E) -> Option<E> {
+        if self.switched_off {
+            return None;
+        }
+        if let Some(waiting) = self.waiting.get_mut(key) {
+            self.superseded += 1;
+            return Some(std::mem::replace(&mut waiting.event, event));
+        }
+        self.put(key.clone(), Waiting { event, failures: 0, due: Duration::ZERO });
+        None
+    }
+
+    fn put(&mut self, key: K, waiting: Waiting<E>) {
+        self.turns.push_back(key.clone());
+        self.waiting.insert(key, waiting);
+    }
+
+    /// Says what to do at `now`; an event that it returns is under way from then on.
+    #[must_use]
+    pub fn step(&mut self, now: Duration) -> Step<E> {
+        if self.under_way.is_some() {
+            return Step::Idle;
+        }
+        let Some(due) = self.next_at() else { return Step::Idle };
+        if due > now {
+            return Step::Wait(due);
+        }
+        let is_due = |key: &K| self.waiting.get(key).is_some_and(|waiting| waiting.due <= now);
+        let turn = self.turns.iter().position(is_due);
+        let next = turn.and_then(|turn| self.turns.remove(turn)).and_then(|key| self.waiting.remove_entry(&key));
+        // The earliest of all is due, so one is found.
+        let Some((key, Waiting { event, failures, .. })) = next else { return Step::Idle };
+        if self.breaker.state() == CircuitState::Open {
+            self.breaker.probe();
+        }
+        self.attempts += 1;
+        self.under_way = Some(UnderWay { key, event: event.clone(), failures, began: now });
+        Step::Send(event)
+    }
+
+    /// Returns when the next attempt may begin, if anything waits for one.
+    pub fn next_at(&self) -> Option<Duration> {
+        let due = self.waiting.values().map(|waiting| waiting.due).min()?;
+        Some(due.max(self.resume_at).max(self.asked_until))
+    }
+
+    /// The event under way has arrived.
+    pub fn delivered(&mut self) {
+        if self.under_way.take().is_none() {
+            return;
+        }
+        if !self.breaker.is_closed() {
+            // It was the destination that failed, and it is back.
+            for waiting in self.waiting.values_mut() {
+                (waiting.failures, waiting.due) = (0, Duration::ZERO);
+            }
+        }
+        self.breaker.succeeded();
+        self.failures = 0;
+        (self.resume_at, self.asked_until) = (Duration::ZERO, Duration::ZERO);
+    }
+
+    /// The event under way has not arrived, as far as anybody knows. `asked` is how long the destination wants to be
+    /// left alone; `random` is a random number in `0.0..1.0`. Returns the event if a newer one of its key waits, so
+    /// that it will not be sent again.
+    pub fn failed(&mut self, now: Duration, asked: Option<Duration>, random: f64) -> Option<E> {
+        let UnderWay { key, event, failures, began } = self.under_way.take()?;
+        let EndpointPolicy { retry, probe_after } = self.policy;
+        self.failures = self.failures.saturating_add(1);
+        match self.breaker.state() {
+            CircuitState::HalfOpen => self.breaker.probe_failed(now, None),
+            _ => self.breaker.failed(began, now, None),
+        }
+        self.resume_at = match self.breaker.probe_at() {
+            Some(probe_at) => probe_at,
+            None => now.saturating_add(retry.wait(self.failures, None, random)),
+        };
+        self.asked_until = now.saturating_add(asked.unwrap_or_default());
+
+        let failures = failures.saturating_add(1);
+        let wait = if failures < retry.max_attempts.get() { retry.wait(failures, None, random) } else { probe_after };
+        let due = now.saturating_add(wait);
+        if let Some(newer) = self.waiting.get_mut(&key) {
+            self.superseded += 1;
+            (newer.failures, newer.due) = (failures, due);
+            return Some(event);
+        }
+        self.put(key, Waiting { event, failures, due });
+        None
+    }
+
+    /// The destination said that it is gone: nothing is sent any more, and what waits is dropped.
+    pub fn gone(&mut self) {
+        self.switched_off = true;
+        self.under_way = None;
+        self.turns.clear();
+        self.waiting.clear();
+    }
+
+    /// Lets everything that waits go at once, whatever failed before: there will be no later. What the destination asked
+    /// for still holds.
+    pub fn expedite(&mut self) {
+        self.resume_at = Duration::ZERO;
+        for waiting in self.waiting.values_mut() {
+            waiting.due = Duration::ZERO;
+        }
+    }
+
+    /// Returns the state.
+    pub fn state(&self) -> EndpointState {
+        match self.breaker.state() {
+            _ if self.switched_off => EndpointState::SwitchedOff,
+            CircuitState::Closed => EndpointState::Closed,
+            CircuitState::Open => EndpointState::Open,
+            CircuitState::HalfOpen => EndpointState::HalfOpen,
+        }
+    }
+
+    /// Returns how many events are still to be delivered, the one under way among them.
+    pub fn pending(&self) -> usize {
+        self.waiting.len() + usize::from(self.under_way.is_some())
+    }
+
+    /// Returns how often an event was sent.
+    pub fn attempts(&self) -> u64 {
+        self.attempts
+    }
+
+    /// Returns how many events were not delivered because a newer one of their key took their place.
+    pub fn superseded(&self) -> u64 {
+        self.superseded
+    }
+
+    /// Returns how many attempts failed since the last that did not.
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PROBE: u64 = 1_000;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn policy(attempts: u32) -> EndpointPolicy {
+        let retry = RetryPolicy {
+            initial_backoff: ms(100),
+            max_backoff: ms(400),
+            multiplier: 2.0,
+            jitter: false,
+            max_attempts: NonZeroU32::new(attempts).unwrap(),
+        };
+        EndpointPolicy { retry, probe_after: ms(PROBE) }
+    }
+
+    fn lane(attempts: u32) -> EndpointQueue<u8, u32> {
+        EndpointQueue::new(policy(attempts))
+    }
+
+    #[test]
+    fn attempts_wait_longer_and_then_for_the_breaker_until_one_arrives() {
+        let mut lane = lane(3);
+        assert_eq!((lane.step(ms(0)), lane.offer(&1, 7)), (Step::Idle, None));
+        for (at, state, next) in [
+            (0, EndpointState::Closed, 100),
+            (100, EndpointState::Closed, 300),
+            (300, EndpointState::Open, 1_300),
+            (1_300, EndpointState::Open, 2_300),
+            (2_300, EndpointState::Open, 3_300),
+        ] {
+            assert_eq!(lane.step(ms(at)), Step::Send(7));
+            assert_eq!(lane.step(ms(at)), Step::Idle, "one at a time");
+            assert_eq!(lane.failed(ms(at), None, 0.0), None);
+            assert_eq!((lane.state(), lane.step(ms(at))), (state, Step::Wait(ms(next))));
+        }
+        assert_eq!(lane.step(ms(3_300)), Step::Send(7));
+        assert_eq!(lane.state(), EndpointState::HalfOpen);
+        lane.delivered();
+        assert_eq!((lane.state(), lane.pending(), lane.attempts()), (EndpointState::Closed, 0, 6));
+        assert_eq!(lane.failures_in_a_row(), 0);
+    }
+
+    #[test]
+    fn what_the_destination_asks_for_holds_for_every_key_and_in_a_hurry() {
+        let mut lane = lane(3);
+        lane.offer(&1, 1);
+        assert_eq!(lane.step(ms(0)), Step::Send(1));
+        lane.failed(ms(0), Some(ms(5_000)), 0.0);
+        lane.offer(&2, 2);
+        lane.expedite();
+        assert_eq!(lane.step(ms(10)), Step::Wait(ms(5_000)));
+        assert_eq!(lane.step(ms(5_000)), Step::Send(1));
+    }
+
+    // Red when the end of a process waits for a breaker that will not be asked again.
+    #[test]
+    fn in_a_hurry_everything_goes_once_and_then_waits_as_ever() {
+        let mut lane = lane(1);
+        lane.offer(&1, 1);
+        lane.offer(&2, 2);
+        assert_eq!(lane.step(ms(0)), Step::Send(1));
+        lane.failed(ms(0), None, 0.0);
+        assert_eq!((lane.state(), lane.step(ms(5))), (EndpointState::Open, Step::Wait(ms(PROBE))));
+        lane.expedite();
+        assert_eq!(lane.step(ms(5)), Step::Send(2));
+        lane.delivered();
+        assert_eq!(lane.step(ms(5)), Step::Send(1));
+    }
+
+    // Red when an event that is refused for its own sake is tried at once whenever another passes, or takes the
+    // others' turns.
+    #[test]
+    fn a_key_that_is_refused_alone_waits_by_itself() {
+        let mut lane = lane(2);
+        let (mut now, mut refused, mut passed) = (0, 0, 0);
+        lane.offer(&1, 1);
+        while now < 10 * PROBE {
+            lane.offer(&2, 2);
+            match lane.step(ms(now)) {
+                Step::Send(1) => {
+                    refused += 1;
+                    lane.failed(ms(now), None, 0.0);
+                }
+                Step::Send(_) => {
+                    passed += 1;
+                    lane.delivered();
+                }
+                _ => {}
+            }
+            now += 10;
+        }
+        assert!((8..=13).contains(&refused), "{refused} attempts in ten waits");
+        assert!(passed > 500, "{passed}");
+    }
+
+    #[test]
+    fn a_destination_that_is_gone_is_told_nothing_more() {
+        let mut lane = lane(3);
+        lane.offer(&1, 1);
+        lane.offer(&2, 2);
+        assert_eq!(lane.step(ms(0)), Step::Send(1));
+        lane.gone();
+        assert_eq!((lane.state(), lane.pending(), lane.offer(&1, 3)), (EndpointState::SwitchedOff, 0, None));
+        assert_eq!((lane.step(ms(9_999)), lane.failed(ms(0), None, 0.0)), (Step::Idle, None));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Happens {
+        Offer(u8),
+        Later(u64),
+        Delivered,
+        Failed(Option<u64>),
+        Hurry,
+    }
+
+    fn history() -> impl Strategy<Value = Vec<Happens>> {
+        let happens = prop_oneof![
+            4 => (0..4u8).prop_map(Happens::Offer),
+            4 => (0..700u64).prop_map(Happens::Later),
+            2 => Just(Happens::Delivered),
+            4 => proptest::option::weighted(0.2, 0..3_000u64).prop_map(Happens::Failed),
+            1 => Just(Happens::Hurry),
+        ];
+        proptest::collection::vec(happens, 0..200)
+    }
+
+    /// The rules in the most naive form: one list in the order of turns, times in milliseconds, no breaker but a flag.
+    struct Model {
+        attempts: u32,
+        /// Key, event, failures, due.
+        list: Vec<(u8, u32, u32, u64)>,
+        under_way: Option<(u8, u32, u32)>,
+        failures: u32,
+        /// The circuit is open or half-open.
+        opened: bool,
+        resume_at: u64,
+        asked_until: u64,
+        superseded: u64,
+    }
+
+    impl Model {
+        fn offer(&mut self, key: u8, event: u32) {
+            match self.list.iter_mut().find(|waiting| waiting.0 == key) {
+                Some(waiting) => {
+                    waiting.1 = event;
+                    self.superseded += 1;
+                }
+                None => self.list.push((key, event, 0, 0)),
+            }
+        }
+
+        fn step(&mut self, now: u64) -> Step<u32> {
+            let gate = self.resume_at.max(self.asked_until);
+            match self.list.iter().map(|waiting| waiting.3).min() {
+                _ if self.under_way.is_some() => Step::Idle,
+                None => Step::Idle,
+                Some(due) if due.max(gate) > now => Step::Wait(ms(due.max(gate))),
+                Some(_) => {
+                    let turn = self.list.iter().position(|waiting| waiting.3 <= now).unwrap();
+                    let (key, event, failures, _) = self.list.remove(turn);
+                    self.under_way = Some((key, event, failures));
+                    Step::Send(event)
+                }
+            }
+        }
+
+        fn delivered(&mut self) {
+            if self.opened {
+                self.list.iter_mut().for_each(|waiting| (waiting.2, waiting.3) = (0, 0));
+            }
+            (self.opened, self.failures, self.resume_at, self.asked_until) = (false, 0, 0, 0);
+            self.under_way = None;
+        }
+
+        fn failed(&mut self, now: u64, asked: Option<u64>) {
+            let (key, event, failures) = self.under_way.take().unwrap();
+            let backoff = |failures: u32| [100, 200, 400][failures.min(3) as usize - 1];
+            self.failures += 1;
+            self.opened |= self.failures >= self.attempts;
+            self.resume_at = now + if self.opened { PROBE } else { backoff(self.failures) };
+            self.asked_until = now + asked.unwrap_or(0);
+            let failures = failures + 1;
+            let due = now + if failures >= self.attempts { PROBE } else { backoff(failures) };
+            match self.list.iter_mut().find(|waiting| waiting.0 == key) {
+                Some(newer) => {
+                    (newer.2, newer.3) = (failures, due);
+                    self.superseded += 1;
+                }
+                None => self.list.push((key, event, failures, due)),
+            }
+        }
+    }
+
+    proptest! {
+        // Red when a turn is taken by another, a wait is shorter or longer, an older event is sent after a newer one,
+        // more than one event of a key waits, or a success leaves a wait behind.
+        #[test]
+        fn a_lane_does_what_the_naive_model_does(attempts in 1u32..5, history in history()) {
+            let mut model = Model {
+                attempts, list: Vec::new(), under_way: None, failures: 0, opened: false, resume_at: 0, asked_until: 0,
+                superseded: 0,
+            };
+            let mut lane = lane(attempts);
+            let mut now = 0;
+            for (number, happens) in (0..).zip(history) {
+                match happens {
+                    Happens::Offer(key) => {
+                        lane.offer(&key, number);
+                        model.offer(key, number);
+                    }
+                    Happens::Later(wait) => now += wait,
+                    Happens::Delivered if model.under_way.is_some() => {
+                        lane.delivered();
+                        model.delivered();
+                    }
+                    Happens::Failed(asked) if model.under_way.is_some() => {
+                        lane.failed(ms(now), asked.map(ms), 0.0);
+                        model.failed(now, asked);
+                    }
+                    Happens::Delivered | Happens::Failed(_) => {}
+                    Happens::Hurry => {
+                        lane.expedite();
+                        model.resume_at = 0;
+                        model.list.iter_mut().for_each(|waiting| waiting.3 = 0);
+                    }
+                }
+                prop_assert_eq!(lane.step(ms(now)), model.step(now));
+                prop_assert_eq!(lane.pending(), model.list.len() + usize::from(model.under_way.is_some()));
+                prop_assert_eq!(lane.superseded(), model.superseded);
+                prop_assert_eq!(lane.state() != EndpointState::Closed, model.opened);
+                prop_assert_eq!(lane.failures_in_a_row(), model.failures);
+            }
+        }
+
+        // Red when an event is given up, whatever failed before, or the wait for it has no end.
+        #[test]
+        fn once_the_destination_is_well_the_latest_of_each_key_arrives(attempts in 1u32..5, history in history()) {
+            let mut lane = lane(attempts);
+            let (mut now, mut under_way, mut latest) = (0, None, HashMap::new());
+            let mut arrived: HashMap<u8, u32> = HashMap::new();
+            for (number, happens) in (0..).zip(history) {
+                match happens {
+                    Happens::Offer(key) => {
+                        lane.offer(&key, u32::from(key) * 1_000 + number);
+                        latest.insert(key, u32::from(key) * 1_000 + number);
+                    }
+                    Happens::Later(wait) => now += wait,
+                    Happens::Delivered | Happens::Failed(_) if under_way.take().is_some() => {
+                        lane.failed(ms(now), None, 0.0);
+                    }
+                    _ => {}
+                }
+                if let Step::Send(event) = lane.step(ms(now)) {
+                    under_way = Some(event);
+                }
+            }
+            let begin = now;
+            loop {
+                if let Some(event) = under_way.take() {
+                    let earlier = arrived.insert((event / 1_000) as u8, event);
+                    prop_assert!(earlier.is_none_or(|earlier| earlier < event));
+                    lane.delivered();
+                }
+                match lane.step(ms(now)) {
+                    Step::Send(event) => under_way = Some(event),
+                    Step::Wait(until) => now = until.as_millis() as u64,
+                    Step::Idle => break,
+                }
+                prop_assert!(now - begin <= 2 * PROBE, "still waiting after {} ms", now - begin);
+            }
+            prop_assert_eq!(arrived, latest);
+            prop_assert_eq!(lane.pending(), 0);
+        }
+    }
+}

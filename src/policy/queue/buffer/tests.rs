@@ -1,0 +1,680 @@
+//! The buffer against a model that keeps everything in plain lists and looks at all of it each time.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use proptest::{prelude::*, test_runner::TestCaseError};
+
+use super::*;
+use crate::policy::{BreakerConfig, Level, Watermarks};
+
+/// One thing that a handle, a worker, the queue's actor or the coordinator does.
+#[derive(Clone, Debug)]
+enum Step {
+    Offer(usize),
+    OfferMany(Vec<usize>),
+    Wait {
+        want: usize,
+        within: Option<u64>,
+    },
+    Claim {
+        which: usize,
+        keep: bool,
+    },
+    Cancel(usize),
+    Reserve,
+    OfferReserved(usize),
+    GiveBack,
+    /// A worker has nothing to do, and takes what is ready.
+    Ask(usize),
+    /// The queue's actor comes: wake_pending for, by its timer, or for nothing.
+    Attend,
+    Settle(usize),
+    Park(usize),
+    FlushBarrier,
+    FenceHolds(usize),
+    CancelFence(usize),
+    Pass(u64),
+    Drain,
+    Close,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        20 => (0usize..4).prop_map(Step::Offer),
+        8 => prop::collection::vec(0usize..4, 1..9).prop_map(Step::OfferMany),
+        8 => (1usize..5, prop::option::of(0u64..40)).prop_map(|(want, within)| Step::Wait { want, within }),
+        8 => (0usize..6, any::<bool>()).prop_map(|(which, keep)| Step::Claim { which, keep }),
+        3 => (0usize..6).prop_map(Step::Cancel),
+        4 => Just(Step::Reserve),
+        4 => (0usize..4).prop_map(Step::OfferReserved),
+        2 => Just(Step::GiveBack),
+        20 => (0usize..4).prop_map(Step::Ask),
+        12 => Just(Step::Attend),
+        12 => (0usize..5).prop_map(Step::Settle),
+        5 => (0usize..5).prop_map(Step::Park),
+        3 => Just(Step::FlushBarrier),
+        3 => (0usize..4).prop_map(Step::FenceHolds),
+        1 => (0usize..4).prop_map(Step::CancelFence),
+        8 => (0u64..15).prop_map(Step::Pass),
+    ];
+    // Most histories stay open; the rest drain or close somewhere.
+    let history = prop::collection::vec(step, 0..160);
+    let end = prop_oneof![3 => Just(None), 2 => Just(Some(Step::Drain)), 1 => Just(Some(Step::Close))];
+    (history, end, any::<prop::sample::Index>()).prop_map(|(mut history, end, at)| {
+        if let Some(end) = end {
+            history.insert(at.index(history.len() + 1), end);
+        }
+        history
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Item {
+    partition: usize,
+    /// Counts what was accepted, so it is also the order.
+    id: u64,
+    /// In milliseconds.
+    arrived: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    waiter: usize,
+    want: usize,
+    deadline: Option<u64>,
+    granted: usize,
+    expired: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    fence: FlushId,
+    waiter: usize,
+    /// Everything with a lower id was accepted before.
+    before: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    lease: LeaseId,
+    items: Vec<Item>,
+}
+
+struct Model {
+    capacity: usize,
+    batch_size: usize,
+    flush_interval: u64,
+    overflow: Overflow,
+    marks: Watermarks,
+    state: BufferState,
+    now: u64,
+    /// Queued, in the order of acceptance, whatever the partition.
+    queue: Vec<Item>,
+    out: Vec<Option<InFlight>>,
+    parked: Vec<Option<Vec<Item>>>,
+    asked: Vec<bool>,
+    /// Credits held for records to come, granted ones not counted.
+    held: usize,
+    line: Vec<Waiting>,
+    flush_barriers: Vec<Held>,
+    level: Level,
+    crossings: Vec<(Level, usize)>,
+    counters: Counters,
+    /// Every lease ever given, settled and parked ones too.
+    leases: Vec<LeaseId>,
+    waiters: usize,
+    /// Who was woken since it last left a waker.
+    woken: BTreeSet<usize>,
+    /// The queue's actor was told to come, and has not yet.
+    wake_pending: bool,
+    /// When the actor comes by itself.
+    timer: Option<u64>,
+}
+
+type Buffer = BoundedBuffer<u64, usize>;
+
+impl Model {
+    fn new(config: &BufferConfig) -> Self {
+        let partitions = config.partitions.get();
+        Self {
+            capacity: config.capacity.get(),
+            batch_size: config.batch_size.get(),
+            flush_interval: config.flush_interval.as_millis() as u64,
+            overflow: config.overflow,
+            marks: config.watermarks,
+            state: BufferState::Open,
+            now: 0,
+            queue: Vec::new(),
+            out: (0..partitions).map(|_| None).collect(),
+            parked: vec![None; partitions],
+            asked: vec![false; partitions],
+            held: 0,
+            line: Vec::new(),
+            flush_barriers: Vec::new(),
+            level: Level::Ok,
+            crossings: Vec::new(),
+            counters: Counters::default(),
+            leases: Vec::new(),
+            waiters: 0,
+            woken: BTreeSet::new(),
+            wake_pending: false,
+            timer: None,
+        }
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_millis(self.now)
+    }
+
+    /// Two records never have one sequence, so those of one millisecond lie a few nanoseconds apart. Half a millisecond
+    /// later all of them have arrived.
+    fn later(&self) -> Duration {
+        self.time() + Duration::from_micros(500)
+    }
+
+    fn granted(&self) -> usize {
+        self.line.iter().map(|waiting| waiting.granted).sum()
+    }
+
+    fn free(&self) -> usize {
+        self.capacity - self.queue.len() - self.held - self.granted()
+    }
+
+    /// Asks everybody in line in turn.
+    fn share(&mut self) {
+        for at in 0..self.line.len() {
+            let free = self.free();
+            let waiting = &mut self.line[at];
+            if waiting.granted == 0 && !waiting.expired {
+                waiting.granted = waiting.want.min(free);
+            }
+        }
+    }
+
+    fn refused(&self) -> Option<Refused> {
+        match self.state {
+            BufferState::Open => None,
+            BufferState::Draining => Some(Refused::Draining),
+            BufferState::Closed => Some(Refused::Closed),
+        }
+    }
+
+    /// The contract of the watermark, one clause a line.
+    fn observe(&mut self) {
+        let (size, low, high) = (self.queue.len(), self.marks.low(), self.marks.high());
+        let next = match self.level {
+            Level::Ok if size >= high => Some(Level::Hard),
+            Level::Ok if size > low => Some(Level::Soft),
+            Level::Soft if size >= high => Some(Level::Hard),
+            Level::Soft | Level::Hard if size <= low => Some(Level::Ok),
+            _ => None,
+        };
+        if let Some(level) = next {
+            self.level = level;
+            self.crossings.push((level, size));
+        }
+    }
+
+    fn accept(&mut self, partitions: &[usize]) {
+        for &partition in partitions {
+            let id = self.counters.submitted;
+            self.queue.push(Item { partition, id, arrived: self.now });
+            self.counters.submitted += 1;
+        }
+        self.observe();
+    }
+
+    /// Makes room for `want` records if the strategy allows it, and returns how many fit and who had to go.
+    fn make_room(&mut self, want: usize) -> (usize, Vec<u64>) {
+        let mut evicted = Vec::new();
+        while self.overflow == Overflow::DropOldest && self.free() < want && !self.queue.is_empty() {
+            evicted.push(self.queue.remove(0).id);
+            self.counters.dropped += 1;
+        }
+        self.pass_fences();
+        (want.min(self.free()), evicted)
+    }
+
+    fn oldest_of(&self, partition: usize) -> Option<Item> {
+        self.queue.iter().find(|item| item.partition == partition).copied()
+    }
+
+    /// What the next batch of a partition holds, without the question whether it is time.
+    fn next_batch(&self, partition: usize) -> Vec<Item> {
+        let queued = || self.queue.iter().filter(|item| item.partition == partition).take(self.batch_size).copied();
+        self.parked[partition].clone().unwrap_or_else(|| queued().collect())
+    }
+
+    fn is_ready(&self, partition: usize) -> bool {
+        if self.state == BufferState::Closed || !self.asked[partition] || self.out[partition].is_some() {
+            return false;
+        }
+        if self.parked[partition].is_some() {
+            return true;
+        }
+        let Some(oldest) = self.oldest_of(partition) else { return false };
+        self.next_batch(partition).len() == self.batch_size
+            || oldest.arrived + self.flush_interval <= self.now
+            || self.free() == 0
+            || self.flush_barriers.iter().any(|held| oldest.id < held.before)
+            || self.state == BufferState::Draining
+    }
+
+    /// A worker takes a batch: it must be the right one, and its time.
+    fn take(&mut self, leased: Leased<u64>) -> Result<(), TestCaseError> {
+        let partition = leased.partition;
+        prop_assert!(self.is_ready(partition), "partition {partition} got a batch before its time");
+        let items = self.next_batch(partition);
+        prop_assert!(
+            leased.records.iter().copied().eq(items.iter().map(|item| item.id)),
+            "{:?} came out of partition {partition}, not {items:?}",
+            leased.records
+        );
+        if self.parked[partition].take().is_none() {
+            self.queue.retain(|item| !items.contains(item));
+            self.share();
+        }
+        self.out[partition] = Some(InFlight { lease: leased.id, items });
+        self.asked[partition] = false;
+        self.leases.push(leased.id);
+        self.observe();
+        Ok(())
+    }
+
+    /// When the clock alone changes something.
+    fn next_deadline(&self) -> Option<u64> {
+        let batches = (0..self.asked.len())
+            .filter(|&partition| self.state != BufferState::Closed && self.asked[partition])
+            .filter(|&partition| self.out[partition].is_none())
+            .filter_map(|partition| self.oldest_of(partition))
+            .map(|oldest| oldest.arrived + self.flush_interval);
+        let waiting = self.line.iter().filter(|waiting| waiting.granted == 0 && !waiting.expired);
+        batches.chain(waiting.filter_map(|waiting| waiting.deadline)).min()
+    }
+
+    fn unsettled(&self) -> impl Iterator<Item = &Item> {
+        let out = self.out.iter().flatten().flat_map(|out| &out.items);
+        let parked = self.parked.iter().flatten().flatten();
+        self.queue.iter().chain(out).chain(parked)
+    }
+
+    fn is_unsettled_before(&self, id: u64) -> bool {
+        self.unsettled().any(|item| item.id < id)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.out.iter().flatten().map(|out| out.items.len()).sum::<usize>() + self.parked()
+    }
+
+    fn parked(&self) -> usize {
+        self.parked.iter().flatten().map(Vec::len).sum()
+    }
+
+    /// Takes away the flush_barriers that hold nobody any more: whoever waited must have been woken.
+    fn pass_fences(&mut self) -> Vec<usize> {
+        let passed = self.flush_barriers.iter().map(|held| (held.waiter, self.is_unsettled_before(held.before)));
+        let passed: Vec<_> = passed.filter(|&(_, holds)| !holds).map(|(waiter, _)| waiter).collect();
+        self.flush_barriers.retain(|held| !passed.contains(&held.waiter));
+        passed
+    }
+}
+
+/// Both sides of the comparison, and what the buffer asked for so far.
+struct Pair {
+    buffer: Buffer,
+    model: Model,
+    /// What must have been evicted in this step.
+    evicted: Vec<u64>,
+    /// Whose fence fell in this step.
+    passed: Vec<usize>,
+}
+
+impl Pair {
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        let partitions = self.model.asked.len();
+        let (buffer, model) = (&mut self.buffer, &mut self.model);
+        match step {
+            Step::Offer(partition) => {
+                let partition = partition % partitions;
+                let record = model.counters.submitted;
+                let offered = buffer.offer(model.time(), partition, record);
+                if let Some(refused) = model.refused() {
+                    prop_assert_eq!(offered, Err((refused, record)));
+                    return Ok(());
+                }
+                let (fits, evicted) = model.make_room(1);
+                self.evicted = evicted;
+                prop_assert_eq!(offered, if fits == 1 { Ok(()) } else { Err((Refused::Full, record)) });
+                if fits == 1 {
+                    model.accept(&[partition]);
+                }
+            }
+            Step::OfferMany(mut wanted) => {
+                wanted.truncate(model.capacity);
+                wanted.iter_mut().for_each(|partition| *partition %= partitions);
+                let first = model.counters.submitted;
+                let ids = first..first + wanted.len() as u64;
+                let mut records: VecDeque<u64> = ids.clone().collect();
+                let offered = buffer.offer_many(model.time(), &mut records, &wanted);
+                if let Some(refused) = model.refused() {
+                    prop_assert_eq!(offered, Err(refused));
+                    prop_assert!(records.into_iter().eq(ids), "what is refused stays with the caller");
+                    return Ok(());
+                }
+                let (fits, evicted) = model.make_room(wanted.len());
+                self.evicted = evicted;
+                prop_assert_eq!(offered, Ok(fits));
+                prop_assert!(records.into_iter().eq(ids.skip(fits)), "what does not fit stays with the caller");
+                model.accept(&wanted[..fits]);
+            }
+            // As the handles do: nobody waits who could take, and nobody who may evict.
+            Step::Wait { want, within }
+                if model.free() == 0 && model.refused().is_none() && model.overflow != Overflow::DropOldest =>
+            {
+                let deadline = within.map(|within| model.now + within);
+                let ticket = buffer.wait(want, deadline.map(Duration::from_millis), model.waiters);
+                let waiter = model.waiters;
+                model.waiters += 1;
+                model.line.push(Waiting { ticket, waiter, want, deadline, granted: 0, expired: false });
+            }
+            Step::Claim { which, keep } if which < model.line.len() => {
+                let waiting = &model.line[which];
+                let claimed = buffer.claim(waiting.ticket, waiting.waiter);
+                if let Some(refused) = model.refused() {
+                    prop_assert_eq!(claimed, Err(refused));
+                    model.line.remove(which);
+                    model.share();
+                } else if waiting.expired {
+                    prop_assert_eq!(claimed, Err(Refused::Full));
+                    model.line.remove(which);
+                } else if waiting.granted == 0 {
+                    prop_assert_eq!(claimed, Ok(None));
+                    model.woken.remove(&waiting.waiter);
+                } else {
+                    let granted = model.line.remove(which).granted;
+                    prop_assert_eq!(claimed, Ok(Some(granted)));
+                    if keep && granted == 1 {
+                        buffer.keep_claimed();
+                        model.held += 1;
+                    } else {
+                        let first = model.counters.submitted;
+                        let wanted: Vec<_> = (0..granted).map(|at| (first as usize + at) % partitions).collect();
+                        buffer.accept(model.time(), wanted.iter().copied().zip(first..));
+                        model.accept(&wanted);
+                    }
+                }
+            }
+            Step::Cancel(which) if which < model.line.len() => {
+                buffer.cancel(model.line.remove(which).ticket);
+                model.share();
+            }
+            Step::Reserve => {
+                let expected = match model.refused() {
+                    Some(refused) => Err(refused),
+                    None => Ok(model.free() > 0),
+                };
+                prop_assert_eq!(buffer.reserve(), expected);
+                model.held += usize::from(expected == Ok(true));
+            }
+            Step::OfferReserved(partition) if model.held > 0 => {
+                let (partition, record) = (partition % partitions, model.counters.submitted);
+                let offered = buffer.offer_reserved(model.time(), partition, record);
+                model.held -= 1;
+                match model.refused() {
+                    Some(refused) => {
+                        prop_assert_eq!(offered, Err((refused, record)));
+                        model.share();
+                    }
+                    None => {
+                        prop_assert_eq!(offered, Ok(()));
+                        model.accept(&[partition]);
+                    }
+                }
+            }
+            Step::GiveBack if model.held > 0 => {
+                buffer.give_back();
+                model.held -= 1;
+                model.share();
+            }
+            Step::Ask(partition) => {
+                let partition = partition % partitions;
+                model.asked[partition] = true;
+                let leased = buffer.ask(partition, model.later());
+                prop_assert_eq!(leased.is_some(), model.is_ready(partition), "a worker asks for what is ready");
+                if let Some(leased) = leased {
+                    model.take(leased)?;
+                }
+            }
+            Step::Attend => self.process_due()?,
+            Step::Settle(which) if !model.leases.is_empty() => {
+                let lease = model.leases[model.leases.len().saturating_sub(1 + which)];
+                let settled = buffer.settle_stored(lease, model.time());
+                let out = model.out.iter_mut().find(|out| out.as_ref().is_some_and(|out| out.lease == lease));
+                match out.and_then(Option::take) {
+                    None => prop_assert_eq!(settled, None, "a lease that is not out settles nothing"),
+                    Some(out) => {
+                        let records = settled.expect("a lease that is out");
+                        prop_assert!(records.iter().copied().eq(out.items.iter().map(|item| item.id)));
+                        model.counters.stored += out.items.len() as u64;
+                    }
+                }
+            }
+            Step::Park(which) if !model.leases.is_empty() => {
+                let lease = model.leases[model.leases.len().saturating_sub(1 + which)];
+                let parked = buffer.park(lease, Duration::from_millis(model.now));
+                let at = model.out.iter().position(|out| out.as_ref().is_some_and(|out| out.lease == lease));
+                prop_assert_eq!(parked, at.is_some());
+                if let Some(at) = at {
+                    model.parked[at] = model.out[at].take().map(|out| out.items);
+                }
+            }
+            Step::FlushBarrier => {
+                let waiter = model.waiters;
+                let (fence, holds) = (buffer.fence(waiter), model.is_unsettled_before(u64::MAX));
+                // The end may have come before.
+                if holds && model.state == BufferState::Closed {
+                    prop_assert_eq!(fence, Err(Refused::Closed));
+                    return Ok(());
+                }
+                prop_assert!(fence.is_ok_and(|fence| fence.is_some() == holds));
+                if let Ok(Some(fence)) = fence {
+                    model.waiters += 1;
+                    model.flush_barriers.push(Held { fence, waiter, before: model.counters.submitted });
+                }
+            }
+            Step::FenceHolds(which) if which < model.flush_barriers.len() => {
+                let held = &model.flush_barriers[which];
+                let holds = buffer.fence_holds(held.fence, held.waiter);
+                // Those that fell were taken away in the step in which they did.
+                if model.state == BufferState::Closed {
+                    prop_assert_eq!(holds, Err(Refused::Closed));
+                    model.flush_barriers.remove(which);
+                } else {
+                    prop_assert_eq!(holds, Ok(true));
+                    model.woken.remove(&held.waiter);
+                }
+            }
+            Step::CancelFence(which) if which < model.flush_barriers.len() => {
+                buffer.cancel_fence(model.flush_barriers.remove(which).fence);
+            }
+            Step::Pass(ms) => model.now += ms,
+            Step::Drain => {
+                buffer.drain();
+                if model.state == BufferState::Open {
+                    model.state = BufferState::Draining;
+                }
+            }
+            Step::Close => {
+                buffer.close();
+                model.state = BufferState::Closed;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the queue's actor does whenever it gets a turn.
+    fn process_due(&mut self) -> Result<(), TestCaseError> {
+        let (buffer, model) = (&mut self.buffer, &mut self.model);
+        let now = model.later();
+        buffer.expire(now);
+        for waiting in model.line.iter_mut().filter(|waiting| waiting.granted == 0) {
+            waiting.expired |= waiting.deadline.is_some_and(|deadline| deadline <= model.now);
+        }
+        for leased in buffer.hand_out(now) {
+            model.take(leased)?;
+        }
+        let ready = (0..model.asked.len()).find(|&partition| model.is_ready(partition));
+        prop_assert_eq!(ready, None, "this partition is ready and got nothing");
+        let crossings = buffer.events().into_iter().map(|events| match events {
+            QueueEvent::Level(crossing) => (crossing.level, crossing.size),
+            other => panic!("no write fails here, but: {other:?}"),
+        });
+        prop_assert_eq!(crossings.collect::<Vec<_>>(), std::mem::take(&mut model.crossings));
+        model.wake_pending = false;
+        model.timer = buffer.next_deadline().map(|deadline| deadline.as_millis() as u64);
+        prop_assert_eq!(model.timer, model.next_deadline());
+        prop_assert!(model.timer.is_none_or(|timer| timer > model.now), "the timer would fire for ever");
+        Ok(())
+    }
+
+    /// What holds after every step.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        self.passed.extend(self.model.pass_fences());
+        let (buffer, model) = (&mut self.buffer, &mut self.model);
+        let mut evicted = Vec::new();
+        if let Some(effects) = buffer.effects() {
+            evicted = effects.evicted;
+            model.woken.extend(effects.wake);
+            prop_assert!(!(effects.wake_queue && model.wake_pending), "wake_pending twice for one visit");
+            model.wake_pending |= effects.wake_queue;
+        }
+        prop_assert_eq!(evicted, std::mem::take(&mut self.evicted), "evicted, and what should have been");
+
+        let snapshot = buffer.snapshot(model.time());
+        prop_assert_eq!(snapshot.residual(), 0);
+        prop_assert!(snapshot.queued <= model.capacity);
+        prop_assert_eq!(snapshot.state, model.state);
+        prop_assert_eq!(snapshot.queued, model.queue.len());
+        prop_assert_eq!(snapshot.in_flight, model.in_flight());
+        prop_assert_eq!(snapshot.parked, model.parked());
+        prop_assert_eq!(
+            snapshot.waiting,
+            model.line.iter().filter(|waiting| waiting.granted == 0 && !waiting.expired).count()
+        );
+        prop_assert_eq!(snapshot.level, model.level);
+        prop_assert_eq!(snapshot.counters, model.counters);
+        let age = model.unsettled().map(|item| item.arrived).min().map(|oldest| model.now - oldest);
+        let seen = snapshot.oldest_age.map(|age| (age + Duration::from_micros(500)).as_millis() as u64);
+        prop_assert_eq!(seen, age);
+
+        // Nobody who has events sleeps.
+        for waiting in &model.line {
+            let events = waiting.granted > 0 || waiting.expired || model.state != BufferState::Open;
+            prop_assert!(!events || model.woken.contains(&waiting.waiter), "nobody woke {waiting:?}");
+        }
+        for waiter in self.passed.drain(..) {
+            prop_assert!(model.woken.contains(&waiter), "waiter {waiter} sleeps before a fence that has fallen");
+        }
+        for held in &model.flush_barriers {
+            let events = model.state == BufferState::Closed;
+            prop_assert!(!events || model.woken.contains(&held.waiter), "nobody woke {held:?} at the end");
+        }
+        // Whoever hands out is told, or comes by itself in time.
+        if !model.wake_pending {
+            prop_assert!(model.crossings.is_empty(), "a level change waits and nobody was told");
+            let comes = |due: u64| model.timer.is_some_and(|timer| timer <= due);
+            if let Some(due) = model.next_deadline() {
+                prop_assert!(comes(due), "something is due at {due} ms, the timer is set for {:?}", model.timer);
+            }
+            let ready = (0..model.asked.len()).find(|&partition| model.is_ready(partition));
+            prop_assert!(ready.is_none() || comes(model.now), "partition {ready:?} is ready and nobody was told");
+        }
+        Ok(())
+    }
+}
+
+fn config() -> impl Strategy<Value = BufferConfig> {
+    let overflow = prop_oneof![Just(Overflow::Block), Just(Overflow::DropOldest), Just(Overflow::Error)];
+    let at_least_one = |most: usize| (1..=most).prop_map(|n| NonZeroUsize::new(n).unwrap());
+    (at_least_one(12), at_least_one(4), at_least_one(5), 1u64..25, overflow, any::<(u8, u8)>()).prop_map(
+        |(capacity, partitions, batch_size, flush_interval, overflow, (low, high))| {
+            let low = usize::from(low) % capacity.get();
+            let high = low + 1 + usize::from(high) % (capacity.get() - low);
+            BufferConfig {
+                capacity,
+                partitions,
+                batch_size,
+                flush_interval: Duration::from_millis(flush_interval),
+                overflow,
+                watermarks: Watermarks::new(low, high, capacity.get()).unwrap(),
+                breaker: BreakerConfig::default(),
+                max_attempts: NonZeroU32::MIN,
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, a fence falls early or
+    /// never, a batch waits although no credit is free, `accept`, `reserve`, `park`, `settle_stored`, `fence`, `drain`
+    /// or a level change fails to wake_queue, a credit is lost on the way, or the timer is set for what can never be done.
+    #[test]
+    fn agrees_with_plain_lists_on_any_history(config in config(), steps in steps()) {
+        let mut pair = Pair {
+            buffer: Buffer::new(config),
+            model: Model::new(&config),
+            evicted: Vec::new(),
+            passed: Vec::new(),
+        };
+        for step in steps {
+            pair.step(step)?;
+            pair.check()?;
+        }
+    }
+}
+
+/// How many histories are tried: `MDS_TEST_HISTORIES`, 300 by default.
+pub(super) fn cases() -> u32 {
+    std::env::var("MDS_TEST_HISTORIES").ok().map_or(300, |cases| cases.parse().expect("a number of histories"))
+}
+
+/// Red when a rate is what it was at the last batch that was stored, however long ago that is: a store that hangs would
+/// look as fast as ever, and producers would be told to come back at once.
+#[test]
+fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
+    let config = BufferConfig {
+        capacity: NonZeroUsize::new(10).unwrap(),
+        partitions: NonZeroUsize::MIN,
+        batch_size: NonZeroUsize::new(4).unwrap(),
+        flush_interval: Duration::ZERO,
+        overflow: Overflow::Error,
+        watermarks: Watermarks::new(1, 8, 10).unwrap(),
+        breaker: BreakerConfig::default(),
+        max_attempts: NonZeroU32::MIN,
+    };
+    let mut buffer = BoundedBuffer::<u64, ()>::new(config);
+    let second = Duration::from_secs;
+    let mut records = (0..4).collect();
+    buffer.offer_many(second(0), &mut records, &[0; 4]).unwrap();
+    let lease = buffer.ask(0, second(0)).unwrap();
+    buffer.settle_stored(lease.id, second(1));
+    assert_eq!(buffer.drain_rate(second(100)), Some(4.0), "idle time does not count");
+    buffer.offer(second(100), 0, 4).unwrap();
+    buffer.ask(0, second(100)).unwrap();
+
+    let mut records = (5..13).collect();
+    buffer.events();
+    buffer.offer_many(second(160), &mut records, &[0; 8]).unwrap();
+    let [QueueEvent::Level(crossing)] = buffer.events()[..] else { panic!("one crossing") };
+    for rate in [crossing.drain_rate, buffer.drain_rate(second(160)), buffer.snapshot(second(160)).drain_rate] {
+        assert!(rate.is_some_and(|rate| rate < 0.1), "{rate:?} records a second after a minute without one");
+    }
+}

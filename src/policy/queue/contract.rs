@@ -1,0 +1,263 @@
+//! What goes into the buffer and what comes out of it, in words.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{
+    failure::{BreakerConfig, CircuitState},
+    level::{Level, Watermarks},
+};
+
+/// What happens to a record that is submitted while no credit is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// The submitter waits for a credit, first come first served. Nothing is lost; the producer runs at the store's
+    /// speed. Choose it for files, backfills, and feeds that can be paused.
+    #[default]
+    Block,
+    /// The oldest records in the queue are evicted to make room, each counted as dropped; a record that a worker has
+    /// taken is never evicted. Choose it when only the latest matters and the producer cannot wait.
+    DropOldest,
+    /// The new record is refused and handed back; one that was accepted is never lost. Choose it when the producer has
+    /// something better to do with the record, such as telling its own client to come back later.
+    Error,
+}
+
+/// The fixed properties of a [`BoundedBuffer`](super::BoundedBuffer).
+#[derive(Clone, Copy, Debug)]
+pub struct BufferConfig {
+    /// The most records that the queue takes: the number of credits.
+    pub capacity: NonZeroUsize,
+    /// How many partitions, each served by one worker.
+    pub partitions: NonZeroUsize,
+    /// The most records in one batch.
+    pub batch_size: NonZeroUsize,
+    /// How long the oldest record of a partition waits for its batch to become full.
+    pub flush_interval: Duration,
+    /// What happens when no credit is free.
+    pub overflow: Overflow,
+    /// When the level changes.
+    pub watermarks: Watermarks,
+    /// When the circuit opens.
+    pub breaker: BreakerConfig,
+    /// After so many transient failures, and no fewer than three, a batch is given up, if it is the batch that is at fault.
+    pub max_attempts: NonZeroU32,
+}
+
+/// Why a record was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No credit is free.
+    Full,
+    /// No credit is free, and the circuit is open.
+    CircuitOpen,
+    /// The buffer only empties itself.
+    Draining,
+    /// The buffer has come to its end.
+    Closed,
+}
+
+/// Whether records go in and out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BufferState {
+    /// Records go in and out.
+    Open,
+    /// Records only go out, at once.
+    Draining,
+    /// Nothing moves any more.
+    Closed,
+}
+
+/// Names a lease: the right and duty of one worker to settle one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseId(pub(super) u64);
+
+/// A batch handed out. The buffer keeps the records too until they are settled, so a worker that dies loses nothing.
+#[derive(Debug)]
+pub struct Leased<T> {
+    /// What has to be settled or parked.
+    pub id: LeaseId,
+    /// Whose records they are.
+    pub partition: usize,
+    /// What holds the records, in the order in which they were accepted.
+    pub records: Arc<Vec<T>>,
+    /// Where in `records` the batch is.
+    pub range: Range<usize>,
+}
+
+/// Records whose keys have to be known before a probe can be chosen.
+#[derive(Debug)]
+pub struct Unknown<T> {
+    pub(super) partition: usize,
+    /// The sequence of the first of them.
+    pub(super) first: u64,
+    /// What holds the records.
+    pub records: Arc<Vec<T>>,
+    /// Where in `records` they are.
+    pub range: Range<usize>,
+}
+
+/// What to do after a transient failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Wait, and write the batch again.
+    Retry {
+        /// Its failures so far, at least one.
+        failures: u32,
+    },
+    /// Leave it: the lease is back with the buffer.
+    Parked,
+    /// Go on as if the sink had refused it for good: it is this batch that is at fault.
+    GiveUp,
+}
+
+/// What to do after the sink refused a batch for good.
+#[derive(Debug)]
+pub enum Isolated<T> {
+    /// Write this half of it, under the same lease. The other half comes next.
+    Half(Leased<T>),
+    /// It is a single record, and this was its last attempt of so many.
+    Alone {
+        /// Writes that held it and failed, as far as they were counted.
+        attempts: u32,
+    },
+}
+
+/// What became of an accepted record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The sink has it, durably.
+    Stored,
+    /// The dead-letter file has it, durably. If a deadline cut it off, the store may have it as well.
+    DeadLettered,
+    /// It was given up unwritten.
+    Dropped(DropReason),
+}
+
+/// Why a record was given up unwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DropReason {
+    /// [`Overflow::DropOldest`] made room for a newer one.
+    DropOldest,
+}
+
+/// Something that producers may have to hear of, in the order in which it happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum QueueEvent {
+    /// The queue size crossed a mark.
+    Level(Crossing),
+    /// The circuit opened.
+    CircuitOpened {
+        /// The queue size then.
+        size: usize,
+        /// Records a second then; none when nothing was written yet.
+        drain_rate: Option<f64>,
+        /// How long until the first probe.
+        probe_in: Duration,
+    },
+    /// The circuit closed.
+    CircuitClosed {
+        /// The queue size then.
+        size: usize,
+        /// Records a second then; none when nothing was written yet.
+        drain_rate: Option<f64>,
+    },
+}
+
+/// A level change that the queue size made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crossing {
+    /// The level from now on.
+    pub level: Level,
+    /// The queue size that made the change.
+    pub size: usize,
+    /// Records a second at that moment; none when nothing was written yet.
+    pub drain_rate: Option<f64>,
+}
+
+/// How many records went which way since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Accepted.
+    pub submitted: u64,
+    /// Committed durably by the sink.
+    pub stored: u64,
+    /// Appended durably to the dead-letter file.
+    pub dead_lettered: u64,
+    /// Evicted by [`Overflow::DropOldest`].
+    pub dropped: u64,
+    /// Refused because no credit was free, whether the circuit was open or not. Not part of `submitted`.
+    pub rejected_full: u64,
+    /// Refused because the coordinator was draining. Not part of `submitted`.
+    pub rejected_draining: u64,
+    /// Refused because the coordinator had come to its end. Not part of `submitted`.
+    pub rejected_closed: u64,
+    /// Refused by validation. Not part of `submitted`.
+    pub rejected_invalid: u64,
+}
+
+/// One moment of a buffer, all of it taken under one lock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BufferSnapshot {
+    /// Whether records go in and out.
+    pub state: BufferState,
+    /// The most records that the queue takes.
+    pub capacity: usize,
+    /// Accepted records not yet taken by a worker.
+    pub queued: usize,
+    /// Records taken by a worker, or parked, and not yet settled.
+    pub in_flight: usize,
+    /// Those of `in_flight` whose lease came back and waits for a worker.
+    pub parked: usize,
+    /// Submitters that wait for a credit.
+    pub waiting: usize,
+    /// How long the oldest record that is accepted and not settled has been waiting, be it queued, parked or under way.
+    pub oldest_age: Option<Duration>,
+    /// Records a second that were settled of late; none when nothing was written yet.
+    pub drain_rate: Option<f64>,
+    /// The level that the queue size alone demands.
+    pub level: Level,
+    /// Whether batches go to the store.
+    pub circuit: CircuitState,
+    /// How long until the next probe of an open circuit.
+    pub probe_in: Option<Duration>,
+    /// How many records went which way.
+    pub counters: Counters,
+}
+
+impl BufferSnapshot {
+    /// Returns what is missing from the books: 0, or records were lost or made up.
+    pub fn residual(&self) -> i128 {
+        let out = [self.counters.stored, self.counters.dead_lettered, self.counters.dropped];
+        let here = [self.queued as u64, self.in_flight as u64];
+        i128::from(self.counters.submitted) - out.into_iter().chain(here).map(i128::from).sum::<i128>()
+    }
+}
+
+/// What the caller has to do once it has let go of its lock.
+#[derive(Debug)]
+pub struct Effects<T, W, R> {
+    /// Waiters that have events.
+    pub wake: Vec<W>,
+    /// Wakers that are not needed any more, to be dropped where it harms nobody.
+    pub spent: Vec<W>,
+    /// Receipts whose records have met their end.
+    pub outcomes: Vec<(R, Outcome)>,
+    /// Receipts of records of which nobody will ever know.
+    pub lost: Vec<R>,
+    /// Evicted records, to be dropped where it harms nobody.
+    pub evicted: Vec<T>,
+    /// Whether whoever hands out batches has something to do and has not been told yet.
+    pub wake_queue: bool,
+}
