@@ -755,7 +755,7 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
 #[cfg(feature = "testing")]
 mod in_a_store {
     use market_data_store::{
-        Coordinator, MarketDataStore, Settings, SinkError, WriteHandle, coordinator::Victim, sink::MemorySink,
+        Coordinator, MarketDataStore, Settings, SinkError, WriteHandle, coordinator::FaultyActor, sink::MemorySink,
     };
 
     use super::*;
@@ -895,7 +895,7 @@ mod in_a_store {
     fn a_replay_in_which_the_coordinator_or_its_queue_dies_makes_no_new_entries() {
         const UPDATES: usize = 1_200;
         let update = |n: usize| Note { id: "key".to_owned(), text: n.to_string() };
-        for victim in [Victim::Coordinator, Victim::Queue] {
+        for victim in [FaultyActor::Coordinator, FaultyActor::Queue] {
             let dir = tempfile::tempdir().unwrap();
             let place = dir.path().join("letters");
             let before = DeadLetters::open(&place).unwrap();
@@ -913,10 +913,10 @@ mod in_a_store {
             let (dead_letters, target) = (store.dead_letters(), handle.clone());
             let replaying = thread::spawn(move || dead_letters.replay(&target, &ReplayOptions::default(), || false));
             block_on(within(PATIENCE, sink.wait_held(1)));
-            while block_on(handle.health()).counters.submitted < 1_000 {
+            while block_on(handle.health()).submitted < 1_000 {
                 thread::yield_now();
             }
-            handle.kill(victim);
+            handle.fault(victim).strike();
             block_on(within(PATIENCE, store.stopped()));
             let report = replaying.join().unwrap().unwrap();
             assert!(!report.is_complete() && report.stored == 0, "{report:?}");

@@ -118,7 +118,7 @@ fn a_record_that_cannot_be_written_as_json_is_a_dead_letter_and_costs_nobody_els
         assert_eq!(outcome, Ok(expected), "{id}");
     }
     let health = block_on(handle.health());
-    assert_eq!((residual(&health), health.causes.len(), health.counters.dead_lettered), (0, 0, 3));
+    assert_eq!((residual(&health), health.causes.len(), health.dead_lettered), (0, 0, 3));
     block_on(store.dead_letters().release());
 
     let letters = letters(&dir);
@@ -246,7 +246,7 @@ fn a_destructor_that_panics_costs_its_worker_and_no_other_batch() {
     allowed.add_permits(100);
     block_on(within(PATIENCE, handle.flush())).unwrap();
     let health = block_on(within(PATIENCE, handle.health()));
-    assert_eq!((health.counters.stored, health.in_flight, residual(&health)), (10, 0, 0));
+    assert_eq!((health.stored, health.in_flight, residual(&health)), (10, 0, 0));
     assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
 }
 
@@ -360,7 +360,7 @@ fn an_error_that_cannot_be_shown_is_an_error_like_any_other() {
     block_on(within(PATIENCE, handle.submit_many((0..4).map(|id| tick(format!("K{id}"), id))))).unwrap();
     block_on(within(PATIENCE, handle.flush())).unwrap();
     let health = block_on(within(PATIENCE, handle.health()));
-    assert_eq!((health.counters.stored, health.counters.dead_lettered, residual(&health)), (3, 1, 0));
+    assert_eq!((health.stored, health.dead_lettered, residual(&health)), (3, 1, 0));
     // The batch twice, its halves, and those of the second.
     assert_eq!(writes.load(Ordering::Acquire), 6, "a worker died on the way");
     let entry = dead_letter::list(&dir.path().join("letters")).unwrap().next().unwrap().unwrap().entry.unwrap();
