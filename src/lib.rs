@@ -140,7 +140,7 @@ pub mod sink;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod text;
+pub mod text;
 
 pub use coordinator::{
     CoordinatorReport, Health, Receipt, ReceiptLost, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle,
