@@ -16,13 +16,13 @@ use super::{
 use crate::{
     coordinator::{ActorHosts, CoordinatorConfig, StopReason, StopSignal},
     dead_letter::DeadLetters,
-    feedback::{Feedback, feedback_bus},
+    feedback::Feedback,
     settings::Settings,
 };
 
 impl Builder {
     /// Starts the store on threads and an actix System of its own, from any runtime. Inside an actix System it publishes on
-    /// [`feedback_bus`], elsewhere on a bus of its own, unless a bus was [chosen](Self::feedback).
+    /// [`feedback_bus`](crate::feedback_bus), elsewhere on a bus of its own, unless a bus was [chosen](Self::feedback).
     ///
     /// When it returns every coordinator has published `started`: of that a subscriber that comes later hears with
     /// [`Replay::All`](crate::Replay::All), and not with [`Replay::Pressured`](crate::Replay::Pressured).
@@ -30,9 +30,8 @@ impl Builder {
     /// # Errors
     /// When a setting is wrong, two coordinators have one id, or the operating system refuses a thread.
     pub async fn start(self) -> Result<MarketDataStore, StartError> {
-        let in_system = System::try_current().is_some();
         if self.current {
-            if !in_system {
+            if System::try_current().is_none() {
                 return Err(StartError::NoActixSystem);
             }
             let (bus, owns_bus) = match self.feedback.clone() {
@@ -43,8 +42,10 @@ impl Builder {
         }
         let (bus, owns_bus) = match self.feedback.clone() {
             Some(bus) => (bus, false),
-            None if in_system => (feedback_bus(), false),
-            None => (Feedback::private(), true),
+            None => match Feedback::try_of_current_system() {
+                Some(bus) => (bus.map_err(StartError::Thread)?, false),
+                None => own_bus()?,
+            },
         };
         let parts = Parts::check(self, bus, owns_bus)?;
         let (report, started) = oneshot::channel();
@@ -60,13 +61,18 @@ impl Builder {
     pub fn spawn(self) -> Result<MarketDataStore, StartError> {
         let (bus, owns_bus) = match self.feedback.clone() {
             Some(bus) => (bus, false),
-            None => (Feedback::private(), true),
+            None => own_bus()?,
         };
         let parts = Parts::check(self, bus, owns_bus)?;
         let (report, started) = std::sync::mpsc::sync_channel(1);
         parts.start_in_own_system(move |result| _ = report.send(result))?;
         started.recv().unwrap_or_else(|_| Err(ended_early()))
     }
+}
+
+/// Makes a bus for the store, which ends with it.
+fn own_bus() -> Result<(Feedback, bool), StartError> {
+    Ok((Feedback::try_private().map_err(StartError::Thread)?, true))
 }
 
 fn ended_early() -> StartError {
@@ -103,13 +109,16 @@ impl Parts {
         self,
         report: impl FnOnce(Result<MarketDataStore, StartError>) + Send + 'static,
     ) -> Result<(), StartError> {
-        let report = |started: std::io::Result<_>| report(started.map_err(StartError::Thread).flatten());
         run_system(|system| self.start(Some(system)), report).map_err(StartError::Thread)
     }
 
     /// Starts everything in the current System.
     async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
         let Self { settings, plans, bus, owns_bus, current } = self;
+        if system.is_some() {
+            // For the actors that the embedder starts here.
+            bus.adopt_by(System::current().id());
+        }
         // Before the threads: those that were started would outlive an error.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;

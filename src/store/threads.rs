@@ -6,39 +6,33 @@ use std::{
     thread,
 };
 
-use actix::{Actor, Addr, Arbiter, Context, System};
+use actix::{Actor, Addr, Arbiter, Context};
 use parking_lot::Mutex;
-use tokio::{runtime, sync::oneshot};
+use tokio::sync::oneshot;
 
-use crate::coordinator::ActorHost;
+use crate::{coordinator::ActorHost, own_system::on_own_system};
 
 /// A sink may block its thread for a while, as many drivers do; then others should go on, on a small machine too.
 const MIN_WORKER_THREADS: usize = 4;
 
-/// Runs a System on a thread of its own. `main` runs there first, and `report` is told what it returns; the System runs on
-/// until `main`'s [`KeepAlive`] is dropped.
+/// Runs `main` on a thread with a System of its own, and tells `report` what it returns; the System runs on until `main`'s
+/// [`KeepAlive`] is dropped.
 ///
 /// # Errors
-/// The operating system refuses the thread. That it refuses what the thread needs, `report` is told.
+/// The operating system refuses the thread, or what the thread needs.
 pub(super) fn run_system<F: Future>(
     main: impl FnOnce(KeepAlive) -> F + Send + 'static,
-    report: impl FnOnce(io::Result<F::Output>) + Send + 'static,
+    report: impl FnOnce(F::Output) + Send + 'static,
 ) -> io::Result<()> {
-    let run = move || {
-        // By hand, since `System::new` panics where no file descriptor is left.
-        let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return report(Err(error)),
-        };
-        System::with_tokio_rt(|| runtime).block_on(async move {
-            let (alive, is_alive) = oneshot::channel();
-            report(Ok(main(KeepAlive(alive)).await));
+    on_own_system("mds-store", move || {
+        let (alive, is_alive) = oneshot::channel();
+        let run = async move {
+            report(main(KeepAlive(alive)).await);
             // Nothing is ever sent: it ends when the store does, or at once if none was made.
             let _ = is_alive.await;
-        });
-    };
-    thread::Builder::new().name("mds-store".to_owned()).spawn(run)?;
-    Ok(())
+        };
+        ((), run)
+    })
 }
 
 /// Keeps the System of a store running. Dropping it ends the System's thread.
