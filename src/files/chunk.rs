@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io};
 
 use super::missing_options::MissingOptions;
-use crate::record::Bar;
+use crate::{record::Bar, text::Shown};
 
 /// The most rows that one chunk takes.
 pub const CHUNK_ROWS: usize = 1_024;
@@ -15,7 +15,7 @@ pub const MAX_LINE_BYTES: usize = 1 << 20;
 pub struct Rejected {
     /// The physical line, from 1; of a JSON element the line on which it begins.
     pub line: u64,
-    /// What is wrong, naming the column, the value and what was expected.
+    /// What is wrong, naming the column, the value and what was expected, on one line without hidden characters.
     pub message: String,
 }
 
@@ -49,7 +49,7 @@ pub enum ReadError {
     #[error("cannot read: {0}")]
     Io(#[from] io::Error),
     /// The file is refused whole: it is not what is read here, or cannot be understood with the options given.
-    #[error("{0}")]
+    #[error("{}", Shown(.0))]
     Refused(String),
     /// Neither the file nor the options say what the bars are of.
     #[error("{0}")]

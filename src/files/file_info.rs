@@ -5,7 +5,7 @@ use std::fmt;
 use smol_str::SmolStr;
 
 use super::{decompress::Compression, times::Zone};
-use crate::record::Timeframe;
+use crate::{record::Timeframe, text::Shown};
 
 /// Who writes files in this way, or what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl fmt::Display for FileInfo {
         }
         f.write_str(self.dialect.map_or("nothing", Dialect::as_str))?;
         match &self.symbol {
-            Some((symbol, who)) => write!(f, "; {symbol} by {who}")?,
+            Some((symbol, who)) => write!(f, "; {} by {who}", Shown(symbol))?,
             None => f.write_str("; symbols by column")?,
         }
         match &self.timeframe {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::civil::Time;
 use smol_str::SmolStr;
 
-use super::{decoder::Outcome, raw_bar::RawBar};
+use super::{outcome::Outcome, raw_bar::RawBar};
 use crate::files::{
     chunk::{ReadError, Rejected},
     times::Reading,

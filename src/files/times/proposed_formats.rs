@@ -2,7 +2,7 @@
 
 use jiff::fmt::strtime::BrokenDownTime;
 
-use super::{Order, options::TimeFormat};
+use super::{options::TimeFormat, reading::Order};
 
 /// Dates of numbers; each is tried with any of the clocks behind it.
 const NUMBERED: [&str; 15] = [
