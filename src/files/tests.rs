@@ -1045,6 +1045,9 @@ fn no_hidden_character_of_a_file_reaches_a_message() {
         texts.push(format!("{{\"date\":\"{hidden}\",\"o\":2,\"h\":4,\"l\":1,\"c\":3}}\n"));
         texts.push(format!("{{\"data{hidden}\":[{{\"o\":2}}]}}\n"));
         texts.push(format!("{hidden}\n{hidden},{hidden}\n1,2,3,4,5\n"));
+        // A ticker below the header, which holds for the whole file, or is another than the one that is given.
+        let ticker = format!("E{hidden}S");
+        texts.push(format!("Date,Close,High,Low,Open\n,{ticker},{ticker},{ticker},{ticker}\n2024-01-02,3,4,1,2\n"));
     }
     let mut said = 0;
     for text in texts {
