@@ -1,6 +1,6 @@
 //! What a reader hands over, and why it ends.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, fmt, io};
 
 use super::missing_options::MissingOptions;
 use crate::{record::Bar, text::Shown};
@@ -17,6 +17,12 @@ pub struct Rejected {
     pub line: u64,
     /// What is wrong, naming the column, the value and what was expected, on one line without hidden characters.
     pub message: String,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
 }
 
 /// Rows that were complete after one read, each counted in exactly one of the three.
@@ -44,6 +50,7 @@ impl Chunk {
 
 /// Why reading a file ended before its end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The input itself failed.
     #[error("cannot read: {0}")]

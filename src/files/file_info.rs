@@ -9,6 +9,7 @@ use crate::{record::Timeframe, text::Shown};
 
 /// Who writes files in this way, or what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dialect {
     /// A header with the usual names.
     Csv,
@@ -58,8 +59,9 @@ impl Dialect {
 
 /// What a reader found out about a file: complete once its first row was handed over.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct FileInfo {
-    /// What it is packed in; none if it is not.
+    /// What it is compressed with; none if it is not.
     pub compression: Option<Compression>,
     /// Who wrote it; none before its header is read.
     pub dialect: Option<Dialect>,

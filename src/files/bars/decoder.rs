@@ -1,4 +1,4 @@
-//! From cells to bars: the rules that hold for every format.
+//! From the values of a row to a bar: the rules that hold for every format.
 
 use std::collections::VecDeque;
 
@@ -366,7 +366,7 @@ impl BarDecoder {
             (Stage::Doubting(held), Outcome::Undated(_)) => {
                 self.stage = Stage::Settling(Settling::of(std::mem::take(held)));
             }
-            // Broken in other ways, or empty: that says nothing, but not for ever.
+            // Broken in other ways, or empty: that says nothing, up to a bound.
             (Stage::Doubting(held), _) if held.len() >= ROWS_TO_SETTLE => {
                 self.stage = Stage::Releasing(std::mem::take(held));
                 self.understood = true;

@@ -34,7 +34,7 @@ pub(crate) struct SessionChecks {
 }
 
 /// Whether rows have a time of day, in a file whose rows say themselves which fields they have: midnight would be a bar that
-/// nobody wrote.
+/// the file does not have.
 #[derive(Default)]
 pub(crate) struct Clocks {
     /// The line of the first row with one.

@@ -19,6 +19,7 @@ const MAGIC_BYTES: usize = 4;
 
 /// What a file is compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
     /// One member, or several behind each other as `cat a.gz b.gz` makes.
     Gzip,
@@ -64,7 +65,7 @@ enum State<R: Read> {
 /// What the first bytes show.
 enum Look {
     Plain,
-    Packed(Compression),
+    Compressed(Compression),
     TooFew,
 }
 
@@ -81,11 +82,11 @@ fn look(bytes: &[u8]) -> Look {
         at => byte == b"\x50\x2a\x4d\x18"[at],
     };
     if let Some((_, compression)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Look::Packed(*compression);
+        return Look::Compressed(*compression);
     }
     let begins = bytes.iter().take(MAGIC_BYTES).enumerate().all(|(at, byte)| skippable(at, *byte));
     match bytes.len() {
-        MAGIC_BYTES.. if begins => Look::Packed(Compression::Zstd),
+        MAGIC_BYTES.. if begins => Look::Compressed(Compression::Zstd),
         ..MAGIC_BYTES if begins || MAGIC.iter().any(|(magic, _)| magic.starts_with(bytes)) => Look::TooFew,
         _ => Look::Plain,
     }
@@ -96,12 +97,12 @@ impl<R: Read> Decompressed<R> {
         Self { state: State::New(Counted { input, bytes: 0 }), compression: None, bytes_read: 0 }
     }
 
-    /// Returns what the input is packed in, once something was read.
+    /// Returns what the input is compressed with, once something was read.
     pub(crate) fn compression(&self) -> Option<Compression> {
         self.compression
     }
 
-    /// Returns how many bytes of the input have been read, packed as they are.
+    /// Returns how many bytes of the input have been read, compressed as they are.
     pub(crate) fn bytes_read(&self) -> u64 {
         match &self.state {
             State::New(input) | State::Plain(input) => input.bytes,
@@ -120,7 +121,7 @@ impl<R: Read> Decompressed<R> {
         }
     }
 
-    /// Says what follows the packed data, once they have ended, if it is not what may stand there.
+    /// Says what follows the compressed data, once they have ended, if it is not what may stand there.
     pub(crate) fn rubbish(&self) -> Option<ReadError> {
         match &self.state {
             State::Gzip(gzip) => gzip.rubbish(),
@@ -156,7 +157,7 @@ impl<R: Read> Decompressed<R> {
         }
     }
 
-    /// Reads the first bytes. Those of a file that is not packed are handed over as they are.
+    /// Reads the first bytes. Those of a file that is not compressed are handed over as they are.
     fn begin(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         let State::New(mut input) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(0) };
         let mut read = 0;
@@ -167,7 +168,7 @@ impl<R: Read> Decompressed<R> {
             };
             read += more;
             match look(&buf[..read]) {
-                Look::Packed(compression) => break compression,
+                Look::Compressed(compression) => break compression,
                 Look::TooFew if more > 0 => {}
                 Look::Plain | Look::TooFew => {
                     self.state = State::Plain(input);
@@ -203,7 +204,7 @@ impl Decompressed<Box<dyn Read + Send>> {
         let mut magic = Vec::new();
         (&file).take(MAGIC_BYTES as u64).read_to_end(&mut magic)?;
         file.rewind()?;
-        if !matches!(look(&magic), Look::Packed(Compression::Zip)) {
+        if !matches!(look(&magic), Look::Compressed(Compression::Zip)) {
             return Ok(Self::new(Box::new(file)));
         }
         let zip = ZipReader::open(file)?;
@@ -211,8 +212,8 @@ impl Decompressed<Box<dyn Read + Send>> {
     }
 }
 
-/// Says that packed data are damaged, or where the input itself failed, that.
-pub(crate) fn damaged(compression: Compression, error: io::Error) -> ReadError {
+/// Says that compressed data are damaged, or where the input itself failed, that.
+fn damaged(compression: Compression, error: io::Error) -> ReadError {
     let compression = compression.as_str();
     if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
         return error.into();

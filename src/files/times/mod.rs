@@ -80,7 +80,7 @@ impl Times {
         let clock = match clock {
             None => return self.read_cell(time, session),
             Some("") if session => return self.read_cell(time, session),
-            // Midnight would be a bar that nobody wrote.
+            // Midnight would be a bar that the file does not have.
             Some("") => return Err(format!("time: expected a time of day beside {}, got none", Quoted(time)).into()),
             Some(clock) => clock,
         };
@@ -294,8 +294,8 @@ impl Times {
         Ok((ts, Some(written.time())))
     }
 
-    /// Returns the time whose date is that of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
-    /// otherwise; any other time has two dates, and which one is the session's only the exchange's zone tells.
+    /// Returns the time whose date is that of the session that an epoch stands for. Without a zone, midnight in UTC is that
+    /// date; any other time has two dates, and only the exchange's zone tells which one is the session's.
     fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, RowError> {
         let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
         if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(problem.1.as_deref(), Some("give --ts-format %Y%m%d-%H:%M:%S"));
     }
 
-    // Red if an epoch that is no midnight is dated in UTC because nobody said otherwise: it would be the day before for
+    // Red if an epoch that is no midnight is dated in UTC because no zone is given: it would be the day before for
     // all that lies east of London.
     #[test]
     fn a_session_s_epoch_needs_a_zone_unless_it_is_midnight_in_utc() {
