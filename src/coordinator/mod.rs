@@ -26,7 +26,7 @@ mod messages;
 mod queue;
 mod receipt;
 mod refusal;
-mod replay_target;
+mod replay;
 #[cfg(feature = "actix-web")]
 mod response;
 mod running;
@@ -42,6 +42,7 @@ pub(crate) use self::{
     actor_host::{ActorHost, ActorHosts},
     config::CoordinatorConfig,
     messages::Drain,
+    receipt::ReplayOutcome,
     running::{RunningCoordinator, start},
     stop::StopSignal,
 };

@@ -18,10 +18,13 @@ use tokio::{
 };
 
 use super::{
-    config::CoordinatorConfig, dead_lettering::DeadLetterNotice, fault::Faults, messages::Wake, receipt::ReceiptSender,
+    config::CoordinatorConfig,
+    dead_lettering::DeadLetterNotice,
+    fault::Faults,
+    messages::Wake,
+    receipt::{ReceiptSender, ReplayOutcome},
 };
 use crate::{
-    dead_letter::ReplayOutcome,
     policy::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Level, Refusal, time_to_recover},
     record::Record,
     text::panicked,

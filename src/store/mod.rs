@@ -3,6 +3,7 @@
 mod builder;
 mod error;
 mod registry;
+mod replay;
 mod shutdown;
 mod start;
 mod threads;
