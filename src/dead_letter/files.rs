@@ -4,8 +4,8 @@
 //! What is removed or written to has to be ours by its name *and* by what is in it.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, BufRead, BufReader},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -135,6 +135,31 @@ impl Drop for Locked {
     /// have what this one has.
     fn drop(&mut self) {
         let _ = self.0.unlock();
+    }
+}
+
+/// Makes a file that is created readable for its owner alone.
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// Returns what stands behind the last line end of a file.
+pub(super) fn behind_last_line_end(file: &mut File) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len();
+    let mut back = len.min(4 << 10);
+    loop {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(len - back))?;
+        file.take(back).read_to_end(&mut bytes)?;
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(bytes.split_off(at + 1));
+        }
+        if back == len {
+            return Ok(bytes);
+        }
+        back = len.min(back * 4);
     }
 }
 

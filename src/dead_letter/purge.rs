@@ -6,7 +6,7 @@ use super::{
     FilesError, Selection,
     entry::EntryStatus,
     files,
-    journal::{NotLocked, ReplayLock},
+    locked::{NotLocked, ReplayLock},
 };
 
 /// What a purge did, or would do.

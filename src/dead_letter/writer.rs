@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{
     AppendError, Limits,
-    files::{self, Locked},
+    files::{self, Locked, private},
 };
 use crate::record::timestamp::Timestamp;
 
@@ -54,8 +54,8 @@ pub(super) struct Writer {
     /// Not bounded, but never long: whoever appends waits for the answer.
     jobs: mpsc::Receiver<Job>,
     open: Option<Open>,
-    /// Entries that were kept, and went with a file that is not at its path any more.
-    lost: Arc<AtomicU64>,
+    /// Whether entries that were kept went with a file that is not at its path any more.
+    file_was_removed: Arc<AtomicBool>,
     /// When the last file was named, so that names rise even if the clock does not.
     named: i64,
 }
@@ -65,8 +65,6 @@ struct Open {
     output: Box<dyn Output>,
     /// How much of it is synced.
     len: u64,
-    /// How many entries that is.
-    entries: u64,
 }
 
 impl Writer {
@@ -74,10 +72,10 @@ impl Writer {
         dir: PathBuf,
         limits: Limits,
         disk: Box<dyn Disk>,
-        lost: Arc<AtomicU64>,
+        file_was_removed: Arc<AtomicBool>,
     ) -> io::Result<mpsc::Sender<Job>> {
         let (sender, jobs) = mpsc::channel();
-        let writer = Self { dir, limits, disk, jobs, open: None, lost, named: 0 };
+        let writer = Self { dir, limits, disk, jobs, open: None, file_was_removed, named: 0 };
         thread::Builder::new().name("mds-dead-letters".to_owned()).spawn(move || writer.run())?;
         Ok(sender)
     }
@@ -105,18 +103,17 @@ impl Writer {
         if let Some(mut open) = self.open.take()
             && matches!(open.output.is_whole_at(&open.path, open.len), Ok(false))
         {
-            self.lose(&open);
+            self.notice_removal(&open);
         }
     }
 
-    /// Counts what a file kept that is not at its path any more, or not as it was. While it is written nobody has a right
-    /// to remove it, so that was an accident.
-    fn lose(&self, open: &Open) {
-        if open.entries > 0 {
-            self.lost.fetch_add(open.entries, Ordering::AcqRel);
+    /// Tells that a file with entries is not at its path any more, or not as it was. A file that is being written is not
+    /// for others to remove, so that was an accident.
+    fn notice_removal(&self, open: &Open) {
+        if open.len > 0 {
+            self.file_was_removed.store(true, Ordering::Release);
             tracing::error!(
                 path = %open.path.display(),
-                entries = open.entries,
                 "a file of dead letters was removed, replaced or cut off while it was written, and what it kept is gone"
             );
         }
@@ -189,15 +186,14 @@ impl Writer {
             .and_then(|()| open.output.sync().map_err(|error| (error, "sync")));
         let len = if written.is_ok() { open.len + bytes.len() as u64 } else { open.len };
         let is_there = open.output.is_whole_at(&open.path, len);
-        let is_lost = matches!(is_there, Ok(false));
-        if is_lost {
-            self.lose(&open);
+        let is_removed = matches!(is_there, Ok(false));
+        if is_removed {
+            self.notice_removal(&open);
         }
         match written.and_then(|()| is_there.map_err(|error| (error, "look at"))) {
             Ok(false) => Ok(false),
             Ok(true) => {
                 open.len = len;
-                open.entries += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
                 if open.len < self.limits.file_bytes {
                     self.open = Some(open);
                 }
@@ -218,7 +214,7 @@ impl Writer {
                 // next sync would not say. So this is the last look at what it kept before.
                 match open.output.is_whole_at(&open.path, open.len) {
                     Ok(true) if open.len == 0 => _ = fs::remove_file(&open.path),
-                    Ok(false) if !is_lost => self.lose(&open),
+                    Ok(false) if !is_removed => self.notice_removal(&open),
                     _ => {}
                 }
                 Err(error)
@@ -231,7 +227,7 @@ impl Writer {
         self.named = Timestamp::now().as_micros().max(self.named + 1);
         let path = self.dir.join(files::new_name(Timestamp::from_micros(self.named)));
         let output = self.disk.create(&path).map_err(|error| AppendError::new(&path, "make", error))?;
-        Ok(Open { path, output, len: 0, entries: 0 })
+        Ok(Open { path, output, len: 0 })
     }
 }
 
@@ -281,13 +277,6 @@ impl Disk for RealDisk {
             }
         }
     }
-}
-
-/// Makes a file that is created readable for its owner alone.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
 }
 
 impl Output for Locked {

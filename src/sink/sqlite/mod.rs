@@ -46,9 +46,9 @@ use crate::{record::Bar, text::ErrorChain};
 ///
 /// If the file is removed or replaced while it is open (seen on Unix, after each commit and at the end), the batches under
 /// way fail as transient, an ERROR is logged, and the next write opens what is then at the path, or makes a new file
-/// there. What was stored before went with the old file: [`lost`](Self::lost) says how much of it this sink had
-/// acknowledged. A path that cannot be looked at, because its directory is closed for a while, shows nothing: the batches
-/// fail as transient, and nothing counts as lost.
+/// there. What was stored before went with the old file, and [`file_was_removed`](Self::file_was_removed) says so. A path
+/// that cannot be looked at, because its directory is closed for a while, shows nothing: the batches fail as transient,
+/// and the file does not count as removed.
 ///
 /// The thread ends when the last handle is dropped, or with [`close`](Self::close), which waits for it.
 #[derive(Clone)]
@@ -98,10 +98,10 @@ impl SqliteSink {
         }
     }
 
-    /// Returns how many records were acknowledged and then went with a file that was removed from its path or replaced by
-    /// another. All of that is known once the sink is [closed](Self::close).
-    pub fn lost(&self) -> u64 {
-        self.0.lost()
+    /// Returns whether a file with acknowledged records was removed from its path or replaced by another. Those records are
+    /// gone from there; an ERROR names the file. It is known once the sink is [closed](Self::close).
+    pub fn file_was_removed(&self) -> bool {
+        self.0.file_was_removed()
     }
 
     async fn write_rows<T: Row>(&self, batch: &Batch<T>) -> Result<(), SinkError> {

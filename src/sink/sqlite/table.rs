@@ -35,16 +35,10 @@ pub(super) trait Row: Record {
 
 /// Records of any kind that are written together.
 pub(super) trait Rows: Send {
-    fn count(&self) -> u64;
-
     fn upsert(&self, connection: &Connection) -> rusqlite::Result<()>;
 }
 
 impl<T: Row> Rows for Batch<T> {
-    fn count(&self) -> u64 {
-        self.len() as u64
-    }
-
     /// One after the other, so that the last update of a key wins.
     fn upsert(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(T::TABLE.upsert)?;
