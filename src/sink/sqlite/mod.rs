@@ -2,14 +2,17 @@
 //!
 //! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
 //! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
-//! batches share the next one. `options` says where and how, `open` brings a file to the point where it can be
-//! written, `table` knows the columns of each kind, `writer` is the thread, and
-//! `read` looks at a store without changing it.
+//! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `open` brings a file
+//! to the point where it can be written, `table` knows the columns of each kind, `writer` is the thread, and `read` looks at
+//! a store without changing it.
 
+mod error;
 mod open;
 mod options;
+mod place;
 #[cfg(feature = "cli")]
 mod read;
+mod schema;
 mod table;
 mod writer;
 
@@ -20,7 +23,7 @@ use tokio::sync::oneshot;
 #[cfg(feature = "cli")]
 pub(crate) use self::read::{Series, SqliteReader, StoredBar};
 pub use self::{
-    open::SqliteOpenError,
+    error::SqliteOpenError,
     options::{SqliteOptions, Synchronous},
 };
 use self::{
@@ -55,20 +58,21 @@ use crate::{record::Bar, text::ErrorChain};
 pub struct SqliteSink(Arc<WriterHandle>);
 
 impl SqliteSink {
-    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store. Blocks the thread
-    /// meanwhile: for a locked file as long as the busy timeout.
+    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store, and the schema of an older
+    /// version is brought to this one. Blocks the thread meanwhile: for a locked file as long as the busy timeout. A new
+    /// file is readable for its owner alone, with its `-wal` and `-shm`; a file that is there keeps its mode.
     ///
     /// A file that cannot be reached now, because another process locks it or the disk does not answer, is no error: a
     /// WARN is logged, and writes fail as transient until it can be opened. A file whose schema is current is opened
     /// without taking the write lock.
     ///
     /// # Errors
-    /// When the options are out of their range, the directory is missing, nothing may be written there, or what is at the
-    /// path is not a store of this version.
+    /// When the options are out of their range, the directory is missing, nothing may be written there, what is at the path
+    /// is not a store of this version, or the operating system refuses a thread.
     pub fn open(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
         let mut options = options.into().checked()?;
         // Once and for all: the file may be opened again after the working directory has changed.
-        options.path = open::absolute(&options.path)?;
+        options.path = place::absolute(&options.path)?;
         let store = match open::connect(&options) {
             Ok(store) => Some(store),
             Err(error) if error.is_outage() => {

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 
 use super::{
     SqliteOpenError, SqliteOptions,
-    open::{self, Identity, Store},
+    open::{self, Store},
+    place::{self, Identity},
     table::Rows,
 };
 use crate::sink::SinkError;
@@ -152,7 +153,7 @@ impl Stored {
     /// Returns whether the open file is at the path. A path that cannot be looked at, because its directory is closed to
     /// us for a while, shows nothing.
     fn look(&mut self, path: &Path, open: Option<Identity>) -> io::Result<bool> {
-        let there = open::look_at(path)?;
+        let there = place::look_at(path)?;
         if self.file.is_some() && self.file != there {
             tracing::error!(
                 path = %path.display(),
