@@ -1,4 +1,4 @@
-//! The files of a dead-letter directory: their names, which of them are ours, and which of them somebody writes.
+//! The files of a dead-letter directory: their names, which of them are ours, and which of them a process writes.
 //!
 //! A directory is whatever MDS_DLQ_PATH names, and may hold other files with the same endings: bars to be loaded, say.
 //! What is removed or written to has to be ours by its name *and* by what is in it.
@@ -57,11 +57,11 @@ fn holds_ours(file: File, is_journal: bool) -> io::Result<bool> {
     let mut is_blank = true;
     for line in BufReader::new(file).split(b'\n') {
         let line = line?;
-        let is_stump = line.len() as u64 == len && line::is_stump(&line);
+        let is_truncated = line.len() as u64 == len && line::is_truncated(&line);
         let is_settled = is_journal && line::begins_like_ours(&line);
         // One that was mended by hand may have lost all else.
         let is_mended = || serde_json::from_slice::<Entry>(line::without_mark(&line)).is_ok();
-        if is_stump || is_settled || line::is_of_ours(&line) || is_mended() {
+        if is_truncated || is_settled || line::is_of_ours(&line) || is_mended() {
             return Ok(true);
         }
         // A lost sync can leave zeros.
@@ -95,7 +95,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
         let has = |extension| path.extension().is_some_and(|found| found == extension);
         match is_ours(&path) {
             true if has(ENTRIES) => listing.entries.push(path),
-            // One that is gone by now was somebody's who has settled it.
+            // One that is gone by now was settled by another process.
             false if (has(ENTRIES) || has(JOURNAL)) && path.exists() => listing.foreign.push(path),
             _ => {}
         }
@@ -105,7 +105,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Removes a file that somebody who was killed left behind while it was being made: it has our name and is empty.
+/// Removes a file that a process left behind that was killed while it made it: it has our name and is empty.
 pub(super) fn remove_unmade(path: &Path) {
     if has_our_name(path) && path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
         let _ = fs::remove_file(path);
@@ -117,7 +117,7 @@ pub(super) fn remove_unmade(path: &Path) {
 pub(super) struct Locked(File);
 
 impl Locked {
-    /// Locks a file unless somebody else has.
+    /// Locks a file unless another holds a lock on it.
     pub(super) fn new(file: File) -> Result<Self, (File, TryLockError)> {
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
@@ -173,7 +173,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 /// Says whether the path leads to this file.
 ///
 /// # Errors
-/// The path cannot be looked at, so nobody can tell.
+/// The path cannot be looked at.
 #[cfg(unix)]
 pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

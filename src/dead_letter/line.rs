@@ -85,7 +85,7 @@ pub(super) fn begins_like_ours(line: &[u8]) -> bool {
 }
 
 /// Returns whether this is all that is left of a line of ours that was cut off close to its beginning.
-pub(super) fn is_stump(bytes: &[u8]) -> bool {
+pub(super) fn is_truncated(bytes: &[u8]) -> bool {
     HEAD.starts_with(bytes)
 }
 
@@ -205,7 +205,7 @@ fn find(what: &[u8], bytes: &[u8], from: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn sealed(object: &str) -> Vec<u8> {
+    fn with_checksum(object: &str) -> Vec<u8> {
         let mut line = object.as_bytes().to_vec();
         append_checksum(&mut line);
         line
@@ -215,13 +215,13 @@ mod tests {
     #[test]
     fn the_checksum_is_the_usual_crc_32() {
         assert_eq!(crc_of(b"123456789"), 0xcbf4_3926);
-        assert_eq!(sealed(r#"{"id":"a"}"#), b"{\"id\":\"a\",\"crc\":\"143f85da\"}\n");
+        assert_eq!(with_checksum(r#"{"id":"a"}"#), b"{\"id\":\"a\",\"crc\":\"143f85da\"}\n");
     }
 
     // Sabotage: compare the digits without their case, or leave a byte out of the sum: red.
     #[test]
     fn every_flipped_bit_is_seen() {
-        let line = sealed(r#"{"id":"a","record":{"price":100.5}}"#);
+        let line = with_checksum(r#"{"id":"a","record":{"price":100.5}}"#);
         let line = &line[..line.len() - 1];
         assert_eq!(check(line), Checksum::Right);
         for bit in 0..line.len() * 8 {
@@ -234,20 +234,20 @@ mod tests {
     // Sabotage: let any JSON object, or any id, pass: red.
     #[test]
     fn what_is_left_of_a_line_is_told_from_other_json() {
-        let line = sealed(r#"{"id":"c4b71af0afbc85ae-1","ts":"2024-01-02T14:30:00Z","record":{}}"#);
+        let line = with_checksum(r#"{"id":"c4b71af0afbc85ae-1","ts":"2024-01-02T14:30:00Z","record":{}}"#);
         for cut in 0..line.len() {
-            assert!(is_stump(&line[..cut]) || is_of_ours(&line[..cut]), "cut off at {cut}");
+            assert!(is_truncated(&line[..cut]) || is_of_ours(&line[..cut]), "cut off at {cut}");
             assert!(is_of_ours(&line[cut..]) || cut > line.len() - CHECKSUM - 1, "the last {cut} are left");
         }
         for foreign in [r#"{"symbol":"ES"}"#, r#"{"id":"ES-2024-01-02","open":1}"#, "ts,open,high,low,close", "{\n"] {
-            assert!(!is_of_ours(foreign.as_bytes()) && !is_stump(foreign.as_bytes()), "{foreign}");
+            assert!(!is_of_ours(foreign.as_bytes()) && !is_truncated(foreign.as_bytes()), "{foreign}");
         }
     }
 
     // Sabotage: look only at the first line behind a damage, or call the byte of a lost line end damage: red.
     #[test]
     fn whole_lines_are_found_beside_what_is_damaged() {
-        let (a, b) = (sealed(r#"{"id":"a"}"#), sealed(r#"{"id":"b","record":{"id":"x","crc":"y"}}"#));
+        let (a, b) = (with_checksum(r#"{"id":"a"}"#), with_checksum(r#"{"id":"b","record":{"id":"x","crc":"y"}}"#));
         let (a, b) = (&a[..a.len() - 1], &b[..b.len() - 1]);
         let whole = |line| Part::Whole(line);
         assert_eq!(parts(a), [whole(a)]);
@@ -274,7 +274,7 @@ mod tests {
     // Sabotage: one zero too few, or the first field instead of the first behind the beginning: red.
     #[test]
     fn every_beginning_finds_its_end() {
-        let whole: Vec<_> = (0..5).map(|n| sealed(&format!(r#"{{"id":"{n}","record":{{"n":{n}}}}}"#))).collect();
+        let whole: Vec<_> = (0..5).map(|n| with_checksum(&format!(r#"{{"id":"{n}","record":{{"n":{n}}}}}"#))).collect();
         let mut random = fastrand::Rng::with_seed(7);
         let mut found = 0;
         for _ in 0..500 {
@@ -303,7 +303,7 @@ mod tests {
     // Sabotage: sum up from each beginning to each field: a hundred times as long and more.
     #[test]
     fn a_damaged_line_full_of_beginnings_and_checksums_takes_no_longer_than_it_is_long() {
-        let line = sealed(r#"{"id":"a"}"#);
+        let line = with_checksum(r#"{"id":"a"}"#);
         let line = &line[..line.len() - 1];
         let noise = br#"{"id":"x","crc":"0123abcd"}"#.repeat(50_000);
         let bytes = [&noise, line].concat();

@@ -20,7 +20,7 @@ use super::{
 /// The file whose lock tells a second replay or purge of a directory that there is a first.
 const LOCK: &str = "replay.lock";
 
-/// The right to settle entries of a directory; nobody else has it meanwhile.
+/// The right to settle entries of a directory; one holder has it at a time.
 pub(crate) struct ReplayLock {
     dir: PathBuf,
     _lock: Locked,
@@ -30,7 +30,7 @@ impl ReplayLock {
     /// Takes the right. None where there is no directory.
     ///
     /// # Errors
-    /// Somebody else has it.
+    /// Another holds it.
     pub(crate) fn begin(dir: &Path) -> Result<Option<Self>, FilesError> {
         if files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.entries.is_empty() {
             return Ok(None);
@@ -45,7 +45,7 @@ impl ReplayLock {
         }
     }
 
-    /// Takes the files that nobody writes, the oldest first, each when its turn comes; `Err` holds one that somebody
+    /// Takes the files that no process writes, the oldest first, each when its turn comes; `Err` holds one that a process
     /// writes.
     pub(crate) fn files(&self) -> Result<impl Iterator<Item = Result<LockedFile, NotLocked>> + use<>, FilesError> {
         let listing = files::list(&self.dir).map_err(|error| FilesError::io(&self.dir, "read", error))?;
@@ -78,12 +78,12 @@ fn age(path: &Path) -> Option<Duration> {
 /// Why a file was not taken.
 #[derive(Debug)]
 pub(crate) enum NotLocked {
-    /// Somebody writes it.
+    /// A process writes it.
     Live(PathBuf),
     Failed(FilesError),
 }
 
-/// A file whose entries can be settled: it is locked, and nobody writes it any more.
+/// A file whose entries can be settled: it is locked, and no process writes it any more.
 pub(crate) struct LockedFile {
     path: PathBuf,
     lock: Locked,
@@ -100,7 +100,7 @@ impl LockedFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed("open", error)),
         };
-        // Whoever lists the directory holds a lock for a moment too.
+        // A process that lists the directory holds a lock for a moment too.
         let mut tries = 0;
         let lock = loop {
             tries += 1;

@@ -1,4 +1,4 @@
-//! Dead letters: records that the store refuses, kept in files until somebody looks at them.
+//! Dead letters: records that the store refuses, kept in files until they are replayed or purged.
 //!
 //! A directory holds files of one JSON object a line. Each process appends to files of its own and holds a lock on the
 //! one that it writes; a file that no process writes can be replayed or purged. What became of an entry is marked in a

@@ -97,7 +97,7 @@ fn open(path: &Path) -> io::Result<Option<Unsettled>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    // Before reading: a file that nobody writes now will never be written again.
+    // Before reading: a file that no process writes now will never be written again.
     let live = match file.try_lock_shared() {
         Ok(()) => {
             file.unlock()?;

@@ -43,7 +43,7 @@ pub(super) trait Output: Send {
     fn sync(&mut self) -> io::Result<()>;
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Says whether the path still leads to this file, and nothing of it was cut off below this length. An error means that
-    /// nobody can tell.
+    /// it cannot be told.
     fn is_whole_at(&mut self, path: &Path, len: u64) -> io::Result<bool>;
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Writer {
     dir: PathBuf,
     limits: Limits,
     disk: Box<dyn Disk>,
-    /// Not bounded, but never long: whoever appends waits for the answer.
+    /// Not bounded, but never long: each appender waits for its answer.
     jobs: mpsc::Receiver<Job>,
     open: Option<Open>,
     /// Whether entries that were kept went with a file that is not at its path any more.
@@ -119,7 +119,7 @@ impl Writer {
         }
     }
 
-    /// Waits for the next job. A file that nobody appends to for a while is let go meanwhile, so that a replay can take
+    /// Waits for the next job. A file without an append for a while is let go meanwhile, so that a replay can take
     /// it although this process goes on.
     fn next(&mut self) -> Option<Job> {
         if self.open.is_some() {
@@ -138,7 +138,7 @@ impl Writer {
         let (mut bytes, mut answers, mut released) = (Vec::new(), Vec::new(), None);
         let mut next = Some((lines, answer));
         while let Some((mut lines, answer)) = next.take() {
-            // Nobody waits for one that was cancelled before its turn.
+            // One that was cancelled before its turn has no reader.
             if !answer.is_closed() {
                 bytes.append(&mut lines);
                 answers.push(answer);
@@ -171,7 +171,7 @@ impl Writer {
         if self.append_to(open, bytes)? {
             return Ok(());
         }
-        // Whoever removed the file will hardly do it again at once, and at the end of a process there is no next time.
+        // Once more, as a second removal at once is unlikely, and at the end of a process there is no next time.
         let open = self.create()?;
         if self.append_to(open, bytes)? {
             return Ok(());
@@ -210,7 +210,7 @@ impl Writer {
                     self.open = Some(open);
                     return Err(error);
                 }
-                // The file is not written any more: after a failed sync nobody knows what of it the disk holds, and the
+                // The file is not written any more: after a failed sync it is not known what of it the disk holds, and the
                 // next sync would not say. So this is the last look at what it kept before.
                 match open.output.is_whole_at(&open.path, open.len) {
                     Ok(true) if open.len == 0 => _ = fs::remove_file(&open.path),
@@ -258,7 +258,7 @@ pub(super) struct RealDisk;
 impl Disk for RealDisk {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>> {
         // Under another name first: once it can be found, it is locked. Otherwise a replay could take it for a file
-        // that nobody writes.
+        // that no process writes.
         let new = path.with_extension(files::NEW);
         let create = || {
             let file = private(OpenOptions::new().append(true).create_new(true)).open(&new)?;

@@ -92,8 +92,8 @@ impl SqliteSink {
     /// Ends the sink for all its handles: writes what was handed to it before, closes the file, and returns when that is
     /// done. Then all is in the one file, without a `-wal` beside it, unless another process has it open.
     ///
-    /// Later writes fail as transient. Without it the thread does the same after the last handle is dropped, but nobody
-    /// waits for it; a process that ends meanwhile loses nothing, it only leaves the `-wal` file for the next one.
+    /// Later writes fail as transient. Without it the thread does the same after the last handle is dropped, but without
+    /// being waited for; a process that ends meanwhile loses nothing, it only leaves the `-wal` file for the next one.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.0.send(Job::Close(done)).is_ok() {

@@ -64,7 +64,7 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
     }
     connection.busy_timeout(options.busy_timeout).map_err(at("open the database"))?;
 
-    // The first look takes no write lock, so that a current file can be opened while somebody writes it.
+    // The first look takes no write lock, so that a current file can be opened while another writes it.
     let mut state = State::of(&connection).map_err(at("read the schema"))?;
     if !state.is_current(&path)? {
         let transaction = connection
@@ -102,7 +102,7 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
     }
 
     meanwhile();
-    // All of this may have gone to a file that nobody finds any more.
+    // All of this may have gone to a file that is not at the path any more.
     let is_gone = cfg!(unix) && before.is_none();
     if is_gone || place::identity(&path) != before {
         return Err(SqliteOpenError::Replaced { path });
@@ -133,7 +133,7 @@ mod tests {
 
     // Sabotage: begin with `BEGIN IMMEDIATE`: red.
     #[test]
-    fn a_current_file_opens_while_somebody_writes_it() {
+    fn a_current_file_opens_while_another_writes_it() {
         let dir = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(dir.path().join("bars.db"));
         connect(&options).unwrap();
@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    // Sabotage: take the file's identity at the end alone: what is written goes to the old file, and nobody notices.
+    // Sabotage: take the file's identity at the end alone: what is written goes to the old file, unnoticed.
     #[cfg(unix)]
     #[test]
     fn a_file_that_is_replaced_while_it_is_opened_is_not_taken_for_the_other() {

@@ -60,7 +60,7 @@ pub(super) type Identity = (u64, u64);
 /// Says which file is at a path, if any.
 ///
 /// # Errors
-/// The path cannot be looked at, so nobody can tell.
+/// The path cannot be looked at.
 #[cfg(unix)]
 pub(super) fn look_at(path: &Path) -> io::Result<Option<Identity>> {
     use std::os::unix::fs::MetadataExt;

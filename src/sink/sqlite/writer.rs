@@ -69,8 +69,8 @@ impl WriteError {
         )
     }
 
-    /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger of
-    /// somebody's that chokes on one record, and so can a panic.
+    /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger that
+    /// fails for one record, and so can a panic.
     fn is_outage(&self) -> bool {
         match self {
             Self::Open(_) | Self::Replaced { .. } | Self::Unseen { .. } | Self::Gone { .. } => true,
@@ -215,7 +215,7 @@ impl Writer {
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
-                // Nobody waits for a write that was cancelled before its turn.
+                // A write that was cancelled before its turn has no reader.
                 Job::Write(write) if write.answer.is_closed() => {}
                 Job::Write(write) => group.push(write),
                 Job::Close(closed) => return (group, Some(closed)),
@@ -227,7 +227,7 @@ impl Writer {
 
     fn serve(&mut self, group: Vec<Write>) {
         let results = catch_unwind(AssertUnwindSafe(|| self.write(&group))).unwrap_or_else(|_| {
-            // Nobody knows how far it came. Closing the connection rolls back what was not committed.
+            // It is not known how far it came. Closing the connection rolls back what was not committed.
             self.store = None;
             let path = self.options.path.clone();
             tracing::error!(path = %path.display(), "the thread that writes the database panicked, its batches fail");
