@@ -31,6 +31,8 @@ pub(crate) mod names;
 mod policies;
 mod read;
 mod secret;
+#[cfg(feature = "testing")]
+pub(crate) mod temporary;
 mod variables;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};

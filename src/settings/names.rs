@@ -8,10 +8,6 @@ const BYTES: usize = 255;
 /// What [`is_source`] asks for, to follow the word `expected`.
 pub(crate) const SOURCE_RULE: &str = "1 to 255 bytes without control characters or other hidden ones";
 
-/// What [`is_coordinator_id`] asks for, to follow the word `expected`.
-pub(crate) const COORDINATOR_ID_RULE: &str =
-    "1 to 255 bytes without '/' and without control characters or other hidden ones";
-
 /// Returns whether a text can name a process in events. The id of a message follows the same rule.
 pub(crate) fn is_source(text: &str) -> bool {
     (1..=BYTES).contains(&text.len()) && !text.contains(is_hidden)

