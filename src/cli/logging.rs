@@ -17,7 +17,7 @@ use crate::settings::{LogFormat, Problem, Variable};
 /// Reads the filter in MDS_LOG.
 pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
     let variable = Variable::find("MDS_LOG").expect("the table of variables holds MDS_LOG");
-    EnvFilter::builder().parse(text.trim()).map_err(|_| variable.problem(variable.name, text))
+    EnvFilter::builder().parse(text.trim()).map_err(|_| variable.problem(text))
 }
 
 /// Sends the log of this process to standard error.

@@ -24,7 +24,7 @@ impl Settings {
         let mut problems = Problems(problems);
         for variable in VARIABLES.iter().filter(|variable| !variable.accepts(self)) {
             let text = text(variable.name).unwrap_or_else(|| variable.value(self));
-            problems.0.push(variable.problem(variable.name, &text));
+            problems.0.push(variable.problem(&text));
         }
         problems.compare_watermarks(&self.coordinator, str::to_owned);
 
@@ -46,7 +46,7 @@ impl Settings {
             let set: Vec<(String, &Variable)> = of_coordinator(key, own).collect();
             for (name, variable) in set.iter().filter(|(_, variable)| !variable.accepts(&effective)) {
                 let text = text(name).unwrap_or_else(|| variable.value(&effective));
-                problems.0.push(variable.problem(name, &text));
+                problems.0.push(variable.problem_of(name, &text));
             }
             // The variable of this coordinator where it is set, else that of all.
             let name_of = |common: &str| {

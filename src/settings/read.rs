@@ -92,7 +92,7 @@ impl Source {
                 Some(value) if variable.in_field(value).is_some() => {
                     source.known.insert(name.to_owned(), value.to_owned());
                 }
-                Some(value) => source.problems.push(variable.problem(name, value)),
+                Some(value) => source.problems.push(variable.problem_of(name, value)),
                 None => source.problems.push(Problem {
                     variable: name.to_owned(),
                     message: format!("{name} is not valid UTF-8, expected {}", variable.expected()),
@@ -123,7 +123,7 @@ impl Source {
                 // Only a struct that disagrees with the table gets here; the tests of the table find it.
                 unreachable!("the field {field} of {group:?} is not in the table of variables");
             };
-            self.problems.push(variable.problem(name, &value));
+            self.problems.push(variable.problem_of(name, &value));
         }
     }
 }

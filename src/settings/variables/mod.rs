@@ -111,7 +111,12 @@ impl Variable {
     }
 
     /// Says that `text` is no value for this variable, and what one would be; secrets in it are hidden.
-    pub fn problem(&self, name: &str, text: &str) -> Problem {
+    pub fn problem(&self, text: &str) -> Problem {
+        self.problem_of(self.name, text)
+    }
+
+    /// Says the same of the variable of one coordinator, by its name.
+    pub(super) fn problem_of(&self, name: &str, text: &str) -> Problem {
         let text = match self.kind {
             Kind::Url(..) => masked(text),
             Kind::Endpoints(_) => {
