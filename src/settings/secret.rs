@@ -83,7 +83,7 @@ pub fn masked(url: &str) -> String {
         },
         // Without a host what follows the colon is a password, unless it is the number of a port.
         None if start > 0 => match url[start..].split_once(':') {
-            Some((_, rest)) if !rest.split(['/', '?']).next().is_some_and(|port| port.parse::<u16>().is_ok()) => {
+            Some((_, rest)) if !starts_with_port(rest) => {
                 format!("{}{HIDDEN}", &url[..url.len() - rest.len()])
             }
             _ => url.to_owned(),
@@ -106,6 +106,10 @@ pub fn masked(url: &str) -> String {
         }
     }
     shown
+}
+
+fn starts_with_port(text: &str) -> bool {
+    text.split(['/', '?']).next().is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Timestamp {
     /// Makes a timestamp from nanoseconds since the Unix epoch.
     ///
     /// # Errors
-    /// When they are no whole microseconds: nothing is cut. Who wants them cut divides, and uses
+    /// When they are no whole microseconds: nothing is cut. To cut them, divide and use
     /// [`from_micros`](Self::from_micros).
     pub fn from_nanos(nanos: i64) -> Result<Self, InvalidTimestamp> {
         if nanos % 1_000 != 0 {
@@ -229,7 +229,7 @@ mod tests {
         let fine = "expected whole microseconds, got ";
         let negative =
             "expected seconds before 1970 as an integer of 9-10 digits, or 12-13 (ms), 15-16 (us) or 18-19 (ns), got ";
-        // Sabotage: speak of whole years, in which the last days of 9999 are.
+        // Red when the message speaks of whole years, in which the last days of 9999 are.
         let range = "expected a time from 0001-01-01T00:00:00Z to 9999-12-30T21:59:59.999999Z, got ";
         for (text, expected) in [
             ("", shape),
