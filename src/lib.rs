@@ -161,7 +161,21 @@ pub use settings::{CoordinatorSettings, Settings, SettingsError};
 pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};
 pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, UnknownCoordinator};
 
-/// The README's examples, compiled.
+/// The Rust of README.md and docs/, compiled.
 #[cfg(all(doctest, feature = "sqlite", feature = "actix-web", feature = "receiver", feature = "testing"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    macro_rules! pages {
+        ($($name:ident = $path:literal),* $(,)?) => {
+            $(#[doc = include_str!($path)] struct $name;)*
+        };
+    }
+    pages! {
+        Readme = "../README.md",
+        Configuration = "../docs/CONFIGURATION.md",
+        Failures = "../docs/FAILURES.md",
+        Feedback = "../docs/FEEDBACK.md",
+        Shutdown = "../docs/SHUTDOWN.md",
+        Sinks = "../docs/SINKS.md",
+        Webhooks = "../docs/WEBHOOKS.md",
+    }
+}

@@ -1,7 +1,7 @@
 //! The environment contract: every variable once, with its unit, default and range.
 //!
 //! [`Settings::from_env`] reads the environment and reports everything that is wrong at once. [`VARIABLES`] is the one
-//! table behind the errors, the warnings about unknown names, `mds config`, and the tests that hold `README.md`,
+//! table behind the errors, the warnings about unknown names, `mds config`, and the tests that hold `docs/CONFIGURATION.md`,
 //! `config.example.env` and this code together.
 
 pub(crate) mod endpoint;
