@@ -19,7 +19,7 @@ use crate::{
     record::{Bar, Record, Timeframe},
     settings::Settings,
     sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},
-    text::chain::Chain,
+    text::ErrorChain,
 };
 
 /// So many invalid rows are named.
@@ -71,7 +71,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
 }
 
 fn failed(error: SqliteOpenError) -> Exit {
-    complain(format_args!("error: {}", Chain(&error)));
+    complain(format_args!("error: {}", ErrorChain(&error)));
     exit_of(&StartError::Sqlite(error))
 }
 

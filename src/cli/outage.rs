@@ -27,13 +27,8 @@ const UNSEEN: Duration = Duration::from_secs(1);
 pub struct OutageTimeout {
     /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
     /// and the rest is left alone. 0 waits for ever.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = give_up_after)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = settings::parse_duration)]
     give_up_after: Duration,
-}
-
-/// Reads a time to wait.
-fn give_up_after(text: &str) -> Result<Duration, &'static str> {
-    settings::duration(text).ok_or("expected seconds (90) or a number with a unit (250ms, 90s, 10m, 1h)")
 }
 
 impl OutageTimeout {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{record::Record, text::chain::Chain};
+use crate::{record::Record, text::ErrorChain};
 
 #[cfg(feature = "testing")]
 mod memory;
@@ -195,7 +195,7 @@ impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failure of the store", self.kind.as_str())?;
         if f.alternate() {
-            write!(f, ": {}", Chain(&*self.source))?;
+            write!(f, ": {}", ErrorChain(&*self.source))?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Chunk, ColumnMap, ReadError, ReadOptions, TimeFormat, Zone,
+    corrected::corrected,
     feed::{Feed, Input, Target},
     inputs,
     levels::{Count, LevelChanges, LevelCounter},
@@ -35,11 +35,12 @@ use crate::{
     coordinator::{Refusal, WriteHandle},
     dead_letter::{DeadLetters, DeadLettersError},
     feedback::{BroadcastError, Delivery, Feedback, Subscribe},
+    files::{Chunk, ColumnMap, ReadError, ReadOptions, TimeFormat, Zone},
     policy::Level,
     record::{Bar, Timeframe},
     settings::{CoordinatorSettings, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
-    text::chain::Chain,
+    text::ErrorChain,
     text::quoted::Shown,
 };
 
@@ -209,7 +210,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         match Live::start(settings).await {
             Ok(live) => Some(live),
             Err(error) => {
-                complain(format_args!("error: {}", Chain(&error)));
+                complain(format_args!("error: {}", ErrorChain(&error)));
                 return exit_of(&error);
             }
         }
@@ -391,7 +392,7 @@ impl Args {
     fn complain_about(&self, input: &Input, error: &ReadError) {
         complain(format_args!("error: {}: {error}", Shown(&input.name)));
         if let ReadError::Missing(missing) = error {
-            complain(format_args!("  try: {}", missing.corrected(&self.words_for(input))));
+            complain(format_args!("  try: {}", corrected(missing, &self.words_for(input))));
         }
     }
 

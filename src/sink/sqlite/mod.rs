@@ -28,7 +28,7 @@ use self::{
     writer::{Job, Write, WriteError, Writer, WriterHandle},
 };
 use super::{Batch, Sink, SinkError};
-use crate::{record::Bar, text::chain::Chain};
+use crate::{record::Bar, text::ErrorChain};
 
 /// Stores records in a SQLite file, one table a kind. Cheap to clone; clones share the file's one writer thread.
 ///
@@ -72,7 +72,7 @@ impl SqliteSink {
         let store = match open::connect(&options) {
             Ok(store) => Some(store),
             Err(error) if error.is_outage() => {
-                tracing::warn!(error = %Chain(&error), "the database cannot be opened now, writes will try again");
+                tracing::warn!(error = %ErrorChain(&error), "the database cannot be opened now, writes will try again");
                 None
             }
             Err(error) => return Err(error),
