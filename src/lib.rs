@@ -175,6 +175,7 @@ mod pages {
     pages! {
         Readme = "../README.md",
         Configuration = "../docs/CONFIGURATION.md",
+        DeadLetters = "../docs/DEAD_LETTERS.md",
         Failures = "../docs/FAILURES.md",
         Feedback = "../docs/FEEDBACK.md",
         Shutdown = "../docs/SHUTDOWN.md",
