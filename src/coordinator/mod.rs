@@ -37,6 +37,7 @@ mod waiting;
 mod worker;
 
 #[cfg(feature = "testing")]
+#[doc(hidden)]
 pub use self::fault::FaultyActor;
 pub(crate) use self::{
     actor_host::{ActorHost, ActorHosts},
@@ -46,14 +47,16 @@ pub(crate) use self::{
     running::{RunningCoordinator, start},
     stop::StopSignal,
 };
+pub use self::{messages::Observe, supervisor::WriteCoordinator};
+// At the crate's root in the documentation.
+#[doc(hidden)]
 pub use self::{
     futures_sink::WriteSink,
     handle::WriteHandle,
     health::{CoordinatorReport, Health},
-    messages::Observe,
     receipt::{Receipt, ReceiptLost},
     refusal::{SubmitError, SubmitManyError},
     stop::StopReason,
-    supervisor::WriteCoordinator,
 };
-pub use crate::policy::Refusal;
+pub use crate::policy::{BufferState, Cause, CircuitState};
+pub(crate) use crate::policy::Refusal;

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use super::signature::{self, WebhookSecret};
 use crate::{
     feedback::event::FeedbackEvent,
-    settings::endpoint::{Endpoint, InvalidEndpoint},
+    settings::{Endpoint, InvalidEndpoint},
 };
 
 /// How much of an answer's body is read, so that its connection can be used again. The body itself means nothing.

@@ -16,7 +16,7 @@ use crate::{
     metrics as names,
     policy::{EndpointPolicy, EndpointQueue, EndpointState, Step},
     record::timestamp::Timestamp,
-    settings::endpoint::Endpoint,
+    settings::Endpoint,
 };
 
 /// The lane of one URL: what it holds, shared with those who want to look at it, and the task that sends.

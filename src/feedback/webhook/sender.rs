@@ -26,7 +26,7 @@ use crate::{
         handle::Feedback,
     },
     policy::{EndpointPolicy, RetryPolicy},
-    settings::endpoint::{Endpoint, InvalidEndpoint},
+    settings::{Endpoint, InvalidEndpoint},
 };
 
 /// No wait is longer, whatever was configured: with it no arithmetic of time is near its end.
