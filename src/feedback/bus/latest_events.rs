@@ -1,15 +1,13 @@
-use std::collections::HashMap;
-
 use super::subscribe::Selector;
 use crate::{
     feedback::event::{CoordinatorKey, FeedbackEvent},
-    policy::Level,
+    policy::{Level, SeqTracker, SeqVerdict},
 };
 
 /// The newest event of every coordinator that has published: what a late subscriber is told.
 #[derive(Debug, Default)]
 pub(in crate::feedback) struct LatestEvents {
-    newest: HashMap<CoordinatorKey, (u64, FeedbackEvent)>,
+    newest: SeqTracker<CoordinatorKey, (u64, FeedbackEvent)>,
     /// Counts the arrivals, to tell which of two coordinators spoke last.
     arrivals: u64,
 }
@@ -17,16 +15,10 @@ pub(in crate::feedback) struct LatestEvents {
 impl LatestEvents {
     /// Notes an event. Returns false if it is stale: not newer than what its coordinator said already.
     pub(in crate::feedback) fn admit(&mut self, key: &CoordinatorKey, event: &FeedbackEvent) -> bool {
-        let arrival = self.arrivals + 1;
-        match self.newest.get_mut(key) {
-            Some((_, known)) if (event.epoch, event.seq) <= (known.epoch, known.seq) => return false,
-            Some(known) => *known = (arrival, event.clone()),
-            None => {
-                self.newest.insert(key.clone(), (arrival, event.clone()));
-            }
-        }
-        self.arrivals = arrival;
-        true
+        let value = (self.arrivals + 1, event.clone());
+        let is_new = self.newest.admit(key, (event.epoch, event.seq), value) == SeqVerdict::New;
+        self.arrivals += u64::from(is_new);
+        is_new
     }
 
     /// Returns the event to show for a selection: that of the highest level, among equals the one that came last.

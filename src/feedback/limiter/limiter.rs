@@ -15,8 +15,8 @@ use crate::{
     fault::Fault,
     feedback::event::CoordinatorKey,
     policy::{
-        Level,
-        rate::{RateControl, RateState, Ticket},
+        Level, Ticket,
+        rate::{RateControl, RateState},
     },
 };
 
@@ -111,7 +111,7 @@ impl Shared {
     }
 
     /// Does something under the lock, and wakes who has to be woken after the lock is gone: a waker may run anything.
-    /// Returns with the result whether the actor has to be wake_pending.
+    /// Returns with the result whether the actor has to be woken.
     pub(in crate::feedback) fn with<R>(
         &self,
         act: impl FnOnce(&mut RateControl<CoordinatorKey, Waker>, Duration) -> R,
@@ -120,8 +120,9 @@ impl Shared {
         // Read under the lock, so that nobody's time is earlier than that of one who was here before.
         let now = self.origin.elapsed();
         let result = act(&mut control, now);
-        let (wake, woken) = (control.wake(), control.woken());
+        let (wake, woken, spent) = (control.wake(), control.woken(), control.spent());
         drop(control);
+        drop(spent);
         woken.into_iter().for_each(Waker::wake);
         (result, wake)
     }
@@ -187,13 +188,13 @@ impl RateLimiter {
     /// Waits until the scale is above 0, and takes nothing: for what is not counted in records, such as to connect, or
     /// to ask for the next page.
     pub async fn open(&self) {
-        let mut gate = GateGuard { limiter: self, number: None };
+        let mut gate = GateGuard { limiter: self, ticket: None };
         poll_fn(|context| {
             self.with(|control, _| {
                 if control.is_open() {
                     return Poll::Ready(());
                 }
-                gate.number = Some(control.wait_open(gate.number, context.waker().clone()));
+                gate.ticket = Some(control.wait_open(gate.ticket, context.waker().clone()));
                 Poll::Pending
             })
         })
@@ -245,13 +246,13 @@ impl Drop for LineGuard<'_> {
 /// Forgets the waker of a future that is dropped before the limiter opens.
 struct GateGuard<'a> {
     limiter: &'a RateLimiter,
-    number: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl Drop for GateGuard<'_> {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.limiter.with(|control, _| control.cancel_open(number));
+        if let Some(ticket) = self.ticket {
+            self.limiter.with(|control, _| control.cancel_open(ticket));
         }
     }
 }

@@ -78,7 +78,7 @@ struct Shared {
     feedback: Feedback,
     /// None: signatures are not looked at.
     secrets: Option<Vec<WebhookSecret>>,
-    inbox: Mutex<Deduplicator<CoordinatorKey>>,
+    met: Mutex<Deduplicator<CoordinatorKey>>,
     started: Instant,
     tallies: Tallies,
 }
@@ -108,9 +108,9 @@ impl Receiver {
             // A request may be early by the tolerance, and is good until the tolerance after its time.
             id_for: 2 * TOLERANCE,
         };
-        let inbox = Mutex::new(Deduplicator::new(limits));
+        let met = Mutex::new(Deduplicator::new(limits));
         let (started, tallies) = (Instant::now(), Tallies::default());
-        Self { shared: Arc::new(Shared { feedback, secrets, inbox, started, tallies }) }
+        Self { shared: Arc::new(Shared { feedback, secrets, met, started, tallies }) }
     }
 
     /// Returns the resource to register: `App::new().service(receiver.at("/feedback"))`. It takes POST; other methods
@@ -145,7 +145,7 @@ impl Receiver {
             malformed: count(Outcome::Malformed),
             no_room: count(Outcome::NoRoom),
             bus_stopped: count(Outcome::BusStopped),
-            coordinators: self.shared.inbox.lock().keys(),
+            coordinators: self.shared.met.lock().keys(),
         }
     }
 }
@@ -255,8 +255,8 @@ impl Shared {
         if !self.feedback.is_running() {
             return Err(Refused::BusStopped);
         }
-        let mut inbox = self.inbox.lock();
-        let arrival = inbox.admit(id, CoordinatorKey::of(event), (event.epoch, event.seq), self.started.elapsed());
+        let mut met = self.met.lock();
+        let arrival = met.admit(id, &CoordinatorKey::of(event), (event.epoch, event.seq), self.started.elapsed());
         match arrival {
             Admission::New => {
                 // Under the lock: outside it a newer event could be published first, and the bus would drop this one.
@@ -266,7 +266,7 @@ impl Shared {
             Admission::Repeated => Ok(Outcome::Repeated),
             Admission::Stale => Ok(Outcome::Stale),
             Admission::OlderEpoch => {
-                drop(inbox);
+                drop(met);
                 // An event of before a restart can come late once. Of a clock that was set back they keep coming.
                 if self.tallies.may_warn(Outcome::Stale) {
                     let (source, coordinator_id) = (&*event.source, &*event.coordinator_id);

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use metrics::{Counter, Gauge};
@@ -14,7 +14,7 @@ use crate::{
     fault::Fault,
     feedback::event::{CoordinatorKey, FeedbackEvent},
     metrics as names,
-    policy::{EndpointPolicy, EndpointQueue, EndpointState, Step},
+    policy::{EndpointPolicy, EndpointQueue, EndpointState, SeqTracker, SeqVerdict, Step},
     record::timestamp::Timestamp,
     settings::endpoint::Endpoint,
 };
@@ -35,8 +35,8 @@ pub(in crate::feedback) struct EndpointLane {
 
 struct State {
     lane: EndpointQueue<CoordinatorKey, Arc<Webhook>>,
-    /// The epoch and number of the newest event that was offered, by coordinator.
-    newest: HashMap<CoordinatorKey, (u64, u64)>,
+    /// What the lane was given so far.
+    offered: SeqTracker<CoordinatorKey>,
     /// Nothing that would begin later is begun any more.
     end: Option<Instant>,
     delivered: u64,
@@ -92,7 +92,7 @@ impl EndpointLane {
         let meters = Metrics::of(&endpoint);
         let state = State {
             lane: EndpointQueue::new(policy),
-            newest: HashMap::new(),
+            offered: SeqTracker::default(),
             end: None,
             delivered: 0,
             failed: 0,
@@ -112,12 +112,9 @@ impl EndpointLane {
     /// Takes in an event, unless the lane was given it or a newer one already.
     pub(in crate::feedback) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
         self.change(|state| {
-            let number = (event.epoch, event.seq);
-            if state.newest.get(key).is_some_and(|newest| *newest >= number) {
-                return;
+            if state.offered.admit(key, (event.epoch, event.seq), ()) == SeqVerdict::New {
+                state.lane.offer(key, Arc::clone(webhook));
             }
-            state.newest.insert(key.clone(), number);
-            state.lane.offer(key, Arc::clone(webhook));
         });
         self.news.notify_one();
     }

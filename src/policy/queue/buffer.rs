@@ -15,13 +15,14 @@ use super::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
         Outcome, Overflow, QueueEvent, Refused, Unknown, Verdict,
     },
-    credits::{Claim, Credits, Ticket},
+    credits::Credits,
     flush::{FlushBarriers, FlushId},
     partition::{BatchSlice, InFlight, NextProbe, Partition, Probe, StoreProgress},
 };
 use crate::policy::{
     failure::CircuitBreaker,
     level::{DrainRate, Watermark},
+    wait_queue::{Claim, Ticket},
 };
 
 /// See the [module documentation](self). `W` wakes a waiter, `R` is a receipt for a record: the buffer keeps both and

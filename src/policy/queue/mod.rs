@@ -12,6 +12,5 @@ pub use self::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
         Outcome, Overflow, QueueEvent, Refused, Unknown, Verdict,
     },
-    credits::Ticket,
     flush::FlushId,
 };
