@@ -156,14 +156,9 @@ impl Feedback {
         self.0.publisher.publish(event);
     }
 
-    /// Makes the bus panic when it gets to it: for tests of what happens then.
-    #[cfg(feature = "testing")]
-    pub fn kill(&self) {
-        self.0.addr.do_send(super::bus::Die);
-    }
-
     /// Returns the points inside the handlers of the bus at which a test can make it panic.
     #[cfg(feature = "testing")]
+    #[doc(hidden)]
     pub fn fault(&self) -> Fault {
         self.0.fault.clone()
     }

@@ -18,6 +18,7 @@
 
 mod bus;
 mod event;
+mod event_series;
 mod handle;
 mod limiter;
 mod own_system;
@@ -42,6 +43,7 @@ pub use self::{
         Subscribe, SubscriptionId, Unsubscribe,
     },
     event::{EventBody, FeedbackEvent},
+    event_series::EventSeries,
     handle::{BusStopped, Feedback, feedback_bus},
     limiter::{RateBuilder, RateCoordinator, RateLimiter, RateSnapshot},
 };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use market_data_store::{
     Batch, Coordinator, Feedback, Level, MarketDataStore, RateCoordinator, Refusal, SinkError, WriteHandle,
-    policy::Overflow, sink::MemorySink, testing::EventSeries,
+    feedback::EventSeries, policy::Overflow, sink::MemorySink,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 

@@ -9,9 +9,9 @@ use futures::FutureExt;
 use market_data_store::{
     BroadcastConfig, BroadcastSnapshot, BroadcasterHandle, Coordinator, Endpoint, EndpointState, Feedback,
     HttpBroadcaster, Level, MarketDataStore, Reason, Settings, WebhookSecret,
+    feedback::EventSeries,
     feedback::signature::{SignedHeaders, unix_now, verify},
     sink::MemorySink,
-    testing::EventSeries,
 };
 use tokio::sync::oneshot;
 

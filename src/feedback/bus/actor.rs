@@ -368,21 +368,6 @@ impl Handler<EndBus> for FeedbackBus {
     }
 }
 
-/// Makes the bus panic: [`Feedback::kill`](super::Feedback::kill) sends it; nothing is replied.
-#[cfg(feature = "testing")]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::feedback) struct Die;
-
-#[cfg(feature = "testing")]
-impl Handler<Die> for FeedbackBus {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
-        panic!("a test asked the bus to die");
-    }
-}
-
 impl Handler<Observe> for FeedbackBus {
     type Result = MessageResult<Observe>;
 

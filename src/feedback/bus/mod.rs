@@ -7,8 +7,6 @@ mod latest_events;
 mod publisher;
 mod subscribe;
 
-#[cfg(feature = "testing")]
-pub(super) use self::actor::Die;
 pub use self::{
     actor::{BusSnapshot, FeedbackBus, Idle, Observe, Publish},
     lanes::LaneSnapshot,

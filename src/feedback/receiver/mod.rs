@@ -385,6 +385,19 @@ mod tests {
         assert_eq!((after.events, after.stale), (snapshot.events, 0));
     }
 
+    // Red when a level of a newer version is lost because of a reason, or of a field, that this version does not know.
+    #[test]
+    fn an_event_of_a_reason_that_is_not_known_is_published() {
+        let receiver = receiver();
+        let level = receiver.feedback().watch("db1/bars");
+        let event = event("db1", 7, 3);
+        let text = serde_json::to_string(&event).unwrap();
+        let text = text.replace(r#""queue_high""#, r#""write_overdue""#).replacen('{', r#"{"refresh":30,"#, 1);
+        assert_eq!(Message::new(&event.id, text.into_bytes()).sent_to(&receiver), Ok(Outcome::Accepted));
+        futures::executor::block_on(receiver.feedback().idle());
+        assert_eq!((level.borrow().level, level.borrow().reason), (Level::Hard, Reason::Other));
+    }
+
     // Red when a check is left out: each of these would cost memory for ever, or silence or mix up coordinators.
     #[test]
     fn what_no_coordinator_sends_is_refused() {
@@ -466,7 +479,8 @@ mod tests {
     #[test]
     fn nothing_is_accepted_for_a_bus_that_has_stopped() {
         let receiver = receiver();
-        receiver.feedback().kill();
+        receiver.feedback().fault().arm(1);
+        receiver.feedback().publish(event("db1", 7, 1).into());
         futures::executor::block_on(receiver.feedback().stopped());
         let message = Message::of(&event("db1", 7, 3));
         for _ in 0..2 {
