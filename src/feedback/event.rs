@@ -118,13 +118,13 @@ impl<'de> Deserialize<'de> for FeedbackEvent {
 
 /// One coordinator on a bus: ids are unique within a source only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct CoordinatorKey {
-    pub(super) source: Arc<str>,
-    pub(super) coordinator_id: Arc<str>,
+pub(crate) struct CoordinatorKey {
+    pub(crate) source: Arc<str>,
+    pub(crate) coordinator_id: Arc<str>,
 }
 
 impl CoordinatorKey {
-    pub(super) fn of(event: &FeedbackEvent) -> Self {
+    pub(crate) fn of(event: &FeedbackEvent) -> Self {
         Self { source: event.source.clone(), coordinator_id: event.coordinator_id.clone() }
     }
 }

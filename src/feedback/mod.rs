@@ -35,7 +35,8 @@ pub(crate) use self::webhook::PreparedBroadcast;
 pub use self::webhook::signature::{self, InvalidSecret, WebhookSecret};
 #[cfg(feature = "webhooks")]
 pub use self::webhook::{
-    BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster, InvalidCaFile,
+    BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, FinishBroadcasts, HttpBroadcaster,
+    InvalidCaFile, ObserveBroadcasts,
 };
 pub use self::{
     bus::{

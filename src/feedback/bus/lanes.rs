@@ -23,7 +23,7 @@ use crate::{
 /// all be polled at each wake of any.)
 ///
 /// Tasks hold on to this, so that what the bus was given is still delivered after the bus itself is gone.
-pub(in crate::feedback) struct Lanes {
+pub(crate) struct Lanes {
     subscribers: RefCell<BTreeMap<SubscriptionId, Rc<Subscriber>>>,
     tally: Tally,
     metrics: Metrics,
@@ -89,16 +89,16 @@ pub struct LaneSnapshot {
 
 /// What all lanes did, those of subscribers that have left included.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::feedback) struct Totals {
-    pub(in crate::feedback) delivered: u64,
-    pub(in crate::feedback) failed: u64,
-    pub(in crate::feedback) superseded: u64,
-    pub(in crate::feedback) lost: u64,
-    pub(in crate::feedback) pruned: u64,
+pub(crate) struct Totals {
+    pub(crate) delivered: u64,
+    pub(crate) failed: u64,
+    pub(crate) superseded: u64,
+    pub(crate) lost: u64,
+    pub(crate) pruned: u64,
 }
 
 impl Lanes {
-    pub(in crate::feedback) fn new(finished: oneshot::Sender<Infallible>) -> Rc<Self> {
+    pub(crate) fn new(finished: oneshot::Sender<Infallible>) -> Rc<Self> {
         let metrics = Metrics {
             subscribers: metrics::gauge!(names::FEEDBACK_SUBSCRIBERS),
             superseded: metrics::counter!(names::FEEDBACK_SUPERSEDED),
@@ -109,7 +109,7 @@ impl Lanes {
     }
 
     /// Opens a lane and delivers the given events, as far as the subscriber wants them.
-    pub(in crate::feedback) fn add(self: &Rc<Self>, subscribe: Subscribe, events: &[FeedbackEvent]) {
+    pub(crate) fn add(self: &Rc<Self>, subscribe: Subscribe, events: &[FeedbackEvent]) {
         let Subscribe { id, target, only, delivery, replay: _ } = subscribe;
         let state =
             State { lane: delivery.lane(), holds: VecDeque::new(), delivered: 0, failed: 0, superseded: 0, lost: 0 };
@@ -122,7 +122,7 @@ impl Lanes {
     }
 
     /// Closes a lane. Returns false if it was closed already.
-    pub(in crate::feedback) fn remove(&self, id: SubscriptionId) -> bool {
+    pub(crate) fn remove(&self, id: SubscriptionId) -> bool {
         let Some(subscriber) = self.subscribers.borrow_mut().remove(&id) else { return false };
         let mut state = subscriber.state.borrow_mut();
         state.lane.close();
@@ -132,7 +132,7 @@ impl Lanes {
     }
 
     /// Gives an event to every subscriber that wants it.
-    pub(in crate::feedback) fn offer_all(self: &Rc<Self>, key: &CoordinatorKey, event: &FeedbackEvent) {
+    pub(crate) fn offer_all(self: &Rc<Self>, key: &CoordinatorKey, event: &FeedbackEvent) {
         for subscriber in self.subscribers.borrow().values() {
             self.offer(subscriber, key, event);
         }
@@ -207,7 +207,7 @@ impl Lanes {
     }
 
     /// Closes the lanes of actors that are gone. Cheap: a look at a flag for each.
-    pub(in crate::feedback) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let gone: Vec<_> = self.subscribers.borrow().values().filter(|s| !s.target.connected()).map(|s| s.id).collect();
         for id in gone {
             self.prune(id);
@@ -223,7 +223,7 @@ impl Lanes {
     }
 
     /// Returns a receiver that ends once every lane has handled all that it was given so far, or is closed.
-    pub(in crate::feedback) fn fence(&self) -> mpsc::Receiver<Infallible> {
+    pub(crate) fn fence(&self) -> mpsc::Receiver<Infallible> {
         let (hold, fence) = mpsc::channel(1);
         for subscriber in self.subscribers.borrow().values() {
             let mut state = subscriber.state.borrow_mut();
@@ -235,7 +235,7 @@ impl Lanes {
         fence
     }
 
-    pub(in crate::feedback) fn snapshot(&self) -> Vec<LaneSnapshot> {
+    pub(crate) fn snapshot(&self) -> Vec<LaneSnapshot> {
         let subscribers = self.subscribers.borrow();
         let lanes = subscribers.values().map(|subscriber| {
             let state = subscriber.state.borrow();
@@ -252,7 +252,7 @@ impl Lanes {
         lanes.collect()
     }
 
-    pub(in crate::feedback) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         Totals {
             delivered: self.tally.delivered.get(),
             failed: self.tally.failed.get(),

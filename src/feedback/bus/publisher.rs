@@ -41,7 +41,7 @@ impl Publisher {
         Self::behind(bus, Barriers::default())
     }
 
-    pub(in crate::feedback) fn behind(bus: Recipient<Collect>, barriers: Barriers) -> Self {
+    pub(crate) fn behind(bus: Recipient<Collect>, barriers: Barriers) -> Self {
         Self { shared: Arc::new(Shared { outbox: Mutex::new(Outbox::new(Self::BOUND)), bus, barriers }) }
     }
 
@@ -84,13 +84,13 @@ impl Collect {
     }
 
     /// As `take`, but leaves what must not overtake a barrier that the bus has not met yet.
-    pub(in crate::feedback) fn take_behind(&mut self, most: usize, met: u64) -> Vec<FeedbackEvent> {
+    pub(crate) fn take_behind(&mut self, most: usize, met: u64) -> Vec<FeedbackEvent> {
         let taken = self.outbox.shared.outbox.lock().take(most, |published| published.behind <= met);
         taken.into_iter().map(|published| published.event).collect()
     }
 
     /// Ends the collection if the outbox is empty; else gives it back, and the collector is not wake_pending meanwhile.
-    pub(in crate::feedback) fn finish(mut self) -> Option<Self> {
+    pub(crate) fn finish(mut self) -> Option<Self> {
         self.finished = !self.outbox.shared.outbox.lock().leave();
         (!self.finished).then_some(self)
     }

@@ -31,7 +31,7 @@ impl Delivery {
     /// How many events wait for one subscriber under [`Delivery::Every`].
     pub const EVERY_BOUND: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-    pub(in crate::feedback) fn lane(self) -> Lane<CoordinatorKey, FeedbackEvent> {
+    pub(crate) fn lane(self) -> Lane<CoordinatorKey, FeedbackEvent> {
         match self {
             Self::Latest => Lane::latest(),
             Self::Every => Lane::every(Self::EVERY_BOUND),
@@ -80,11 +80,11 @@ impl SubscriptionId {
 #[derive(Debug, Message)]
 #[rtype(result = "SubscriptionId")]
 pub struct Subscribe {
-    pub(in crate::feedback) id: SubscriptionId,
-    pub(in crate::feedback) target: Target,
-    pub(in crate::feedback) only: Vec<Selector>,
-    pub(in crate::feedback) delivery: Delivery,
-    pub(in crate::feedback) replay: Replay,
+    pub(crate) id: SubscriptionId,
+    pub(crate) target: Target,
+    pub(crate) only: Vec<Selector>,
+    pub(crate) delivery: Delivery,
+    pub(crate) replay: Replay,
 }
 
 impl Subscribe {
@@ -139,13 +139,13 @@ pub struct Unsubscribe {
 
 /// Which coordinators are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::feedback) enum Selector {
+pub(crate) enum Selector {
     EverySource(Box<str>),
     One(CoordinatorKey),
 }
 
 impl Selector {
-    pub(in crate::feedback) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         // A coordinator's id holds no slash, a source may.
         match text.rsplit_once('/') {
             Some((source, coordinator_id)) => {
@@ -155,7 +155,7 @@ impl Selector {
         }
     }
 
-    pub(in crate::feedback) fn selects(&self, event: &FeedbackEvent) -> bool {
+    pub(crate) fn selects(&self, event: &FeedbackEvent) -> bool {
         match self {
             Self::EverySource(coordinator_id) => *event.coordinator_id == **coordinator_id,
             Self::One(key) => event.coordinator_id == key.coordinator_id && event.source == key.source,
@@ -163,7 +163,7 @@ impl Selector {
     }
 
     /// The state that is assumed of the selected before any event of theirs.
-    pub(in crate::feedback) fn before_any(&self) -> FeedbackEvent {
+    pub(crate) fn before_any(&self) -> FeedbackEvent {
         match self {
             Self::EverySource(coordinator_id) => FeedbackEvent::before_any("", coordinator_id),
             Self::One(key) => FeedbackEvent::before_any(&key.source, &key.coordinator_id),
@@ -172,7 +172,7 @@ impl Selector {
 }
 
 #[derive(Clone, Debug)]
-pub(in crate::feedback) enum Target {
+pub(crate) enum Target {
     Strong(Recipient<FeedbackEvent>),
     Weak(WeakRecipient<FeedbackEvent>),
 }
@@ -180,7 +180,7 @@ pub(in crate::feedback) enum Target {
 impl Target {
     /// Puts the event into the actor's mailbox, whatever its capacity, and returns the delivery under way; none when
     /// the actor is gone.
-    pub(in crate::feedback) fn send(&self, event: FeedbackEvent) -> Option<RecipientRequest<FeedbackEvent>> {
+    pub(crate) fn send(&self, event: FeedbackEvent) -> Option<RecipientRequest<FeedbackEvent>> {
         // A fresh sender each time: one that found the mailbox full once is refused by actix from then on until a
         // message is taken, and such a refused request is never woken again.
         let recipient = match self {
@@ -190,7 +190,7 @@ impl Target {
         Some(recipient.send(event))
     }
 
-    pub(in crate::feedback) fn connected(&self) -> bool {
+    pub(crate) fn connected(&self) -> bool {
         match self {
             Self::Strong(recipient) => recipient.connected(),
             Self::Weak(recipient) => recipient.upgrade().is_some_and(|recipient| recipient.connected()),

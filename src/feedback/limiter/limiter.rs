@@ -6,18 +6,14 @@ use std::{
     time::Duration,
 };
 
-use actix::Addr;
-use parking_lot::Mutex;
-use tokio::time::Instant;
+use actix::Recipient;
 
-use super::coordinator::{Clock, RateCoordinator, Wake};
+use super::{messages::Wake, shared::Shared};
+#[cfg(feature = "testing")]
+use crate::fault::Fault;
 use crate::{
-    fault::Fault,
     feedback::event::CoordinatorKey,
-    policy::{
-        Level, Ticket,
-        rate::{RateControl, RateState},
-    },
+    policy::{Level, Ticket, rate::RateControl},
 };
 
 /// The rate control of a producer: it asks before it produces, and is slowed down by the levels of the coordinators
@@ -64,7 +60,7 @@ use crate::{
 pub struct RateLimiter {
     shared: Arc<Shared>,
     /// Ends the actor when the last clone is dropped.
-    clock: Addr<RateCoordinator>,
+    clock: Recipient<Wake>,
 }
 
 /// How a limiter stands at one moment.
@@ -89,51 +85,8 @@ pub struct RateSnapshot {
     pub bus_ended: bool,
 }
 
-/// What the handles and the actor of a limiter share.
-pub(in crate::feedback) struct Shared {
-    control: Mutex<RateControl<CoordinatorKey, Waker>>,
-    /// Where the limiter's times count from. Tokio's clock, so that a paused one pauses everything.
-    origin: Instant,
-    pub(in crate::feedback) name: Arc<str>,
-    pub(in crate::feedback) fault: Fault,
-    /// Keeps the thread of the actor alive.
-    _thread: Option<Arc<Clock>>,
-}
-
-impl Shared {
-    pub(in crate::feedback) fn new(
-        control: RateControl<CoordinatorKey, Waker>,
-        name: Arc<str>,
-        thread: Option<Arc<Clock>>,
-    ) -> Self {
-        let fault = Fault::new("limiter");
-        Self { control: Mutex::new(control), origin: Instant::now(), name, fault, _thread: thread }
-    }
-
-    /// Does something under the lock, and wakes who has to be woken after the lock is gone: a waker may run anything.
-    /// Returns with the result whether the actor has to be woken.
-    pub(in crate::feedback) fn with<R>(
-        &self,
-        act: impl FnOnce(&mut RateControl<CoordinatorKey, Waker>, Duration) -> R,
-    ) -> (R, bool) {
-        let mut control = self.control.lock();
-        // Read under the lock, so that nobody's time is earlier than that of one who was here before.
-        let now = self.origin.elapsed();
-        let result = act(&mut control, now);
-        let (wake, woken, spent) = (control.wake(), control.woken(), control.spent());
-        drop(control);
-        drop(spent);
-        woken.into_iter().for_each(Waker::wake);
-        (result, wake)
-    }
-
-    pub(in crate::feedback) fn state(&self) -> RateState {
-        self.with(|control, now| control.state(now)).0
-    }
-}
-
 impl RateLimiter {
-    pub(in crate::feedback) fn new(shared: Arc<Shared>, clock: Addr<RateCoordinator>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, clock: Recipient<Wake>) -> Self {
         Self { shared, clock }
     }
 
@@ -147,6 +100,7 @@ impl RateLimiter {
 
     /// Returns the points inside the handlers of its actor at which a test can make it panic.
     #[cfg(feature = "testing")]
+    #[doc(hidden)]
     pub fn fault(&self) -> Fault {
         self.shared.fault.clone()
     }

@@ -22,7 +22,7 @@ use crate::{
 /// The lane of one URL: what it holds, shared with those who want to look at it, and the task that sends.
 ///
 /// Everything is decided in [`EndpointQueue`], under a lock that is never held while anything waits.
-pub(in crate::feedback) struct EndpointLane {
+pub(crate) struct EndpointLane {
     endpoint: Endpoint,
     /// Where the times of the lane count from.
     origin: Instant,
@@ -88,7 +88,7 @@ pub struct BroadcastSnapshot {
 }
 
 impl EndpointLane {
-    pub(in crate::feedback) fn new(endpoint: Endpoint, policy: EndpointPolicy, fault: Fault) -> Arc<Self> {
+    pub(crate) fn new(endpoint: Endpoint, policy: EndpointPolicy, fault: Fault) -> Arc<Self> {
         let meters = Metrics::of(&endpoint);
         let state = State {
             lane: EndpointQueue::new(policy),
@@ -105,12 +105,12 @@ impl EndpointLane {
         Arc::new(Self { endpoint, origin, state: Mutex::new(state), news, meters, fault })
     }
 
-    pub(in crate::feedback) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// Takes in an event, unless the lane was given it or a newer one already.
-    pub(in crate::feedback) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
+    pub(crate) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
         self.change(|state| {
             if state.offered.admit(key, (event.epoch, event.seq), ()) == SeqVerdict::New {
                 state.lane.offer(key, Arc::clone(webhook));
@@ -120,7 +120,7 @@ impl EndpointLane {
     }
 
     /// Announces the end: what waits goes out at once, and the task ends when nothing is left that could go out before.
-    pub(in crate::feedback) fn end(&self, at: Instant) {
+    pub(crate) fn end(&self, at: Instant) {
         self.change(|state| {
             state.end = Some(at);
             state.lane.expedite();
@@ -129,7 +129,7 @@ impl EndpointLane {
     }
 
     /// Sends what the lane is given, until the end.
-    pub(in crate::feedback) async fn run(self: Arc<Self>, client: Client) {
+    pub(crate) async fn run(self: Arc<Self>, client: Client) {
         loop {
             let (step, end) = self.change(|state| (state.lane.step(self.now()), state.end));
             match step {
@@ -223,7 +223,7 @@ impl EndpointLane {
         }
     }
 
-    pub(in crate::feedback) fn snapshot(&self) -> BroadcastSnapshot {
+    pub(crate) fn snapshot(&self) -> BroadcastSnapshot {
         let state = self.state.lock();
         BroadcastSnapshot {
             endpoint: self.endpoint.clone(),
