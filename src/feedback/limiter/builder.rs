@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use actix::{Actor, Context};
+use actix::Actor;
 
 use super::{clock::Clock, coordinator::RateCoordinator, limiter::RateLimiter, shared::Shared};
 use crate::{
@@ -112,13 +112,11 @@ impl RateBuilder {
         });
         let shared = Arc::new(Shared::new(RateControl::new(config), name, clock.clone()));
         present.iter().for_each(|event| shared.observe(event));
-        let make = {
-            let shared = Arc::clone(&shared);
-            move |_: &mut Context<RateCoordinator>| RateCoordinator::new(shared, alive)
-        };
+        // Here, since the metrics are looked up on the caller's thread.
+        let rate = RateCoordinator::new(Arc::clone(&shared), alive);
         let actor = match &clock {
-            Some(clock) => RateCoordinator::start_in_arbiter(&clock.arbiter, make),
-            None => RateCoordinator::create(make),
+            Some(clock) => RateCoordinator::start_in_arbiter(&clock.arbiter, |_| rate),
+            None => rate.start(),
         };
         // Weak, so that the last handle of the limiter ends the actor; the bus then closes its lane. All that is known
         // is told once more, for it may have changed since.

@@ -39,8 +39,8 @@ impl Shared {
         let result = act(&mut control, now);
         let (wake, woken, spent) = (control.wake(), control.woken(), control.spent());
         drop(control);
-        drop(spent);
         woken.into_iter().for_each(Waker::wake);
+        drop(spent);
         (result, wake)
     }
 
