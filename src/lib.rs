@@ -90,7 +90,7 @@
 //!   the probe of an open circuit, everything.
 //! - At the deadline of a shutdown what is left becomes [dead letters](dead_letter); a write that is still under way
 //!   then may succeed all the same, and its records are in both places.
-//! - A [replay](DeadLetters::replay) upserts: it can overwrite a newer value of the same key.
+//! - A [replay](MarketDataStore::replay) upserts: it can overwrite a newer value of the same key.
 //! - A batch can be written twice, after an error or when a worker died. A sink has to be idempotent, as an upsert by
 //!   key is.
 //!
@@ -109,6 +109,7 @@
 //! | `sqlite` | yes | `SqliteSink`, and [`Coordinator::bars`] and [`MarketDataStore::start`] know `sqlite://`; SQLite is built in |
 //! | `webhooks` | yes | `HttpBroadcaster`, which sends level changes to URLs, and `MDS_FB_HTTP_*`; TLS is built in |
 //! | `cli` | yes | the binary `mds`; embedders do without |
+//! | `files` | yes | [`files`]: readers of CSV, NDJSON and JSON files, compressed or not |
 //! | `receiver` | yes | [`Receiver`]: level changes of other processes, taken in by an actix-web service |
 //! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
 //! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, actors that die on command, and signed webhooks made by hand |
@@ -129,6 +130,8 @@ pub mod coordinator;
 pub mod dead_letter;
 mod fault;
 pub mod feedback;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod metrics;
 pub mod policy;
 pub mod record;

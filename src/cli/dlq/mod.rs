@@ -50,6 +50,6 @@ fn failed(error: &FilesError) -> Exit {
     complain(format_args!("error: {error}"));
     match error {
         FilesError::Busy { .. } => Exit::Unavailable,
-        FilesError::Io { .. } => Exit::Internal,
+        FilesError::Io { .. } | FilesError::Thread(_) => Exit::Internal,
     }
 }

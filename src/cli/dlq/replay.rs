@@ -1,7 +1,7 @@
-use std::{fmt::Write, thread, time::Duration};
+use std::{fmt::Write, pin::pin, time::Duration};
 
 use actix::System;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 
 use super::{failed, name_foreign, select::Select};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         signals::{self, Stop},
     },
     coordinator::WriteHandle,
-    dead_letter::{self, DeadLetters, FilesError, ReplayOptions, ReplayReport},
+    dead_letter::{self, ReplayOptions, ReplayReport},
     policy::Overflow,
     record::Bar,
     settings::Settings,
@@ -52,7 +52,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: Settings) -> Exit {
-    let options = ReplayOptions { selection: args.select.selection(), max_replays: args.max_replays };
+    let options = ReplayOptions::default().selection(args.select.selection()).max_replays(args.max_replays);
     if args.dry_run {
         return match dead_letter::replay_dry_run::<Bar>(&settings.dlq_path, &options) {
             Ok(report) => args.tell(&report, Exit::Done),
@@ -77,8 +77,6 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
     }
 }
 
-type Replayed = Result<ReplayReport, FilesError>;
-
 async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut stop: Stop) -> Exit {
     let deadline = settings.shutdown_timeout;
     let (store, sink, handle) = match start(settings).await {
@@ -88,13 +86,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
             return exit_of(&error);
         }
     };
-    let mut replayed = match on_a_thread(store.dead_letters(), handle.clone(), options, stop.clone()) {
-        Ok(replayed) => replayed,
-        Err(error) => {
-            complain(format_args!("error: cannot start a thread: {error}"));
-            return Exit::Internal;
-        }
-    };
+    let mut replayed = pin!(store.replay(&handle, &options));
     let (mut exit, mut result) = (Exit::Done, None);
     tokio::select! {
         biased;
@@ -120,7 +112,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
         Some(done) => done,
         None => timeout(GRACE, replayed).await.unwrap_or_else(|_| {
             let interrupted = Some("it did not end in time, so its counts are not known".to_owned());
-            Ok(Ok(ReplayReport { interrupted, ..ReplayReport::default() }))
+            Ok(ReplayReport { interrupted, ..ReplayReport::default() })
         }),
     };
     let letters = store.dead_letters();
@@ -137,15 +129,11 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
         exit = exit.min(Exit::Internal);
     }
     match result {
-        Ok(Ok(mut report)) => {
+        Ok(mut report) => {
             lose(&mut report, lost[0]);
             args.tell(&report, exit)
         }
-        Ok(Err(error)) => exit.min(failed(&error)),
-        Err(_) => {
-            complain(format_args!("error: the replaying thread died"));
-            exit.min(Exit::Internal)
-        }
+        Err(error) => exit.min(failed(&error)),
     }
 }
 
@@ -166,20 +154,6 @@ async fn start(mut settings: Settings) -> Result<(MarketDataStore, SqliteSink, W
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).start().await?;
     let handle = store.coordinator::<Bar>().expect("the one coordinator was added above");
     Ok((store, sink, handle))
-}
-
-/// Replays on a plain thread, for it reads and syncs files.
-fn on_a_thread(
-    letters: DeadLetters,
-    handle: WriteHandle<Bar>,
-    options: ReplayOptions,
-    stop: Stop,
-) -> std::io::Result<oneshot::Receiver<Replayed>> {
-    let (done, replayed) = oneshot::channel();
-    thread::Builder::new().name("mds-replay".to_owned()).spawn(move || {
-        let _ = done.send(letters.replay(&handle, &options, || stop.borrow().is_some()));
-    })?;
-    Ok(replayed)
 }
 
 impl Args {

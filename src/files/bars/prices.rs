@@ -1,0 +1,210 @@
+//! What the price cells of a file mean.
+
+use super::raw_bar::{RawBar, is_absent};
+use crate::files::row_error::RowError;
+use crate::text::Quoted;
+
+/// How prices are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prices {
+    /// As decimal numbers.
+    Plain,
+    /// By Databento, in a way that the first row with prices is to show: 4780.25 is 4780250000000 or 4780.250000000.
+    Undecided,
+    /// In units of a billionth.
+    Billionths,
+    /// With a decimal point, each of them.
+    Pointed,
+}
+
+/// What Databento writes for a price that there is not.
+const NO_PRICE: &str = "9223372036854775807";
+const NO_PRICE_POINTED: &str = "9223372036.854775807";
+
+/// Up to here an integer is its own nearest `f64`, so that a division by an exact power of ten rounds once.
+const EXACT: u64 = 1 << 53;
+const BILLION: f64 = 1e9;
+
+impl Prices {
+    /// Decides by a row, unless that is done. One way holds for the whole file: read in the other, a price is a billion
+    /// times too large or too small.
+    pub(crate) fn of(self, cells: &RawBar<'_>) -> Self {
+        if self != Self::Undecided {
+            return self;
+        }
+        let cells = [cells.open, cells.high, cells.low, cells.close];
+        let decided = if cells.iter().any(|cell| cell.contains('.')) { Self::Pointed } else { Self::Billionths };
+        // A row without prices shows nothing.
+        if cells.into_iter().all(|cell| decided.are_absent_in(cell)) { Self::Undecided } else { decided }
+    }
+
+    pub(crate) fn are_absent_in(self, cell: &str) -> bool {
+        is_absent(cell) || self != Self::Plain && [NO_PRICE, NO_PRICE_POINTED].contains(&cell)
+    }
+
+    pub(crate) fn price(self, column: &str, cell: &str) -> Result<f64, RowError> {
+        match self {
+            Self::Plain => number(column, cell),
+            _ if self.are_absent_in(cell) => {
+                Err(format!("{column}: expected a price as the others of this row, got none ({})", Quoted(cell)).into())
+            }
+            Self::Pointed if cell.contains('.') => number(column, cell),
+            Self::Pointed => Err(format!(
+                "{column}: expected a price with a decimal point as on the first row, got {}",
+                Quoted(cell)
+            )
+            .into()),
+            Self::Billionths | Self::Undecided => billionths(cell).ok_or_else(|| {
+                format!("{column}: expected a price in units of 0.000000001 as on the first row, got {}", Quoted(cell))
+                    .into()
+            }),
+        }
+    }
+}
+
+/// Returns the `f64` that is nearest to a number of billionths.
+fn billionths(cell: &str) -> Option<f64> {
+    let count: i64 = cell.parse().ok()?;
+    if count.unsigned_abs() <= EXACT {
+        return Some(count as f64 / BILLION);
+    }
+    // Beyond, the integer itself would be rounded before the division: the decimal text rounds once.
+    let (whole, rest) = (count / 1_000_000_000, count.unsigned_abs() % 1_000_000_000);
+    format!("{whole}.{rest:09}").parse().ok()
+}
+
+/// Reads a decimal number.
+pub(crate) fn number(column: &str, cell: &str) -> Result<f64, RowError> {
+    // The standard parser also knows `inf`, `infinity` and `nan`, and makes infinity of what is too large.
+    match cell.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(no_number(column, cell)),
+    }
+}
+
+#[cold]
+fn no_number(column: &str, cell: &str) -> RowError {
+    let problem =
+        RowError::from(format!("{column}: expected a plain decimal number such as 1234.5, got {}", Quoted(cell)));
+    match advice(cell) {
+        Some(advice) => problem.of_file(advice),
+        None => problem,
+    }
+}
+
+/// Says what to do with a file of numbers such as this.
+fn advice(cell: &str) -> Option<&'static str> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number =
+        |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite) && text.contains(|c: char| c.is_ascii_digit());
+    let unsigned = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    if let Some((whole, fraction)) = unsigned.rsplit_once(',')
+        && digits(fraction)
+    {
+        if digits(whole) {
+            // 1,234 can be either; the one who exported it knows.
+            return Some(
+                "export it with decimal points and without thousands separators, or convert decimal commas as \
+                         in `tr , . < FILE | mds ingest ... -` where commas separate nothing else",
+            );
+        }
+        if whole.split(['.', ' ', '\'', '\u{a0}', '\u{202f}', ',']).all(digits) {
+            return Some("export it with decimal points and without thousands separators");
+        }
+    }
+    if unsigned.split_once('.').is_some_and(|(whole, fraction)| whole.split(',').all(digits) && digits(fraction)) {
+        return Some("export it without thousands separators");
+    }
+    if let Some(before) = unsigned.strip_suffix(['K', 'k', 'M', 'm', 'B', 'b', 'T', 't'])
+        && number(before)
+    {
+        return Some("numbers with K, M or B are rounded, export it with all digits");
+    }
+    let bare = unsigned.trim_matches(|c| "$€£¥₹%".contains(c));
+    (bare.len() < unsigned.len() && number(bare.trim())).then_some("export it without currency and percent signs")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cells<'a>([open, high, low, close]: [&'a str; 4]) -> RawBar<'a> {
+        RawBar { open, high, low, close, ..RawBar::default() }
+    }
+
+    // Red if the way is decided by a row without prices, or again by a later one.
+    #[test]
+    fn the_first_row_with_prices_decides_how_databento_s_are_written() {
+        let none = cells(["9223372036854775807"; 4]);
+        let count = cells(["4780250000000", "4781000000000", "4779500000000", "9223372036854775807"]);
+        let pointed = cells(["4780.250000000", "4781.000000000", "4779.500000000", "4780.750000000"]);
+        assert_eq!(Prices::Undecided.of(&none), Prices::Undecided);
+        assert_eq!(Prices::Undecided.of(&count), Prices::Billionths);
+        assert_eq!(Prices::Undecided.of(&pointed), Prices::Pointed);
+        assert_eq!(Prices::Billionths.of(&pointed), Prices::Billionths);
+        assert_eq!(Prices::Plain.of(&count), Prices::Plain);
+        for (prices, cell, expected) in [
+            (Prices::Billionths, "4780250000000", Ok(4780.25)),
+            (Prices::Billionths, "-50000000", Ok(-0.05)),
+            (Prices::Billionths, "6812500", Ok(0.006_812_5)),
+            (Prices::Pointed, "4780.250000000", Ok(4780.25)),
+            (
+                Prices::Billionths,
+                "4780.25",
+                Err("open: expected a price in units of 0.000000001 as on the first row, got \"4780.25\""),
+            ),
+            (
+                Prices::Pointed,
+                "4780250000000",
+                Err("open: expected a price with a decimal point as on the first row, got \"4780250000000\""),
+            ),
+            (
+                Prices::Billionths,
+                "9223372036854775807",
+                Err("open: expected a price as the others of this row, got none (\"9223372036854775807\")"),
+            ),
+        ] {
+            let price = prices.price("open", cell).map_err(|problem| problem.to_string());
+            assert_eq!(price, expected.map_err(str::to_owned), "{cell}");
+        }
+    }
+
+    #[test]
+    fn what_to_do_with_odd_numbers_is_said() {
+        for (cell, expected) in [
+            ("1,5", Some("export it with decimal points and without thousands separators, or convert")),
+            ("1.234,5", Some("export it with decimal points and without thousands separators")),
+            ("1 234,50", Some("export it with decimal points and without thousands separators")),
+            ("1,234,567", Some("export it with decimal points and without thousands separators")),
+            ("1,234.5", Some("export it without thousands separators")),
+            ("12.5M", Some("numbers with K, M or B are rounded")),
+            ("-3k", Some("numbers with K, M or B are rounded")),
+            ("$1.2", Some("export it without currency and percent signs")),
+            ("1.2 €", Some("export it without currency and percent signs")),
+            ("0.5%", Some("export it without currency and percent signs")),
+            ("x", None),
+            ("inf", None),
+            ("$", None),
+            (",", None),
+            ("M", None),
+        ] {
+            let advice = advice(cell);
+            assert_eq!(advice.is_some(), expected.is_some(), "{cell}: {advice:?}");
+            assert!(advice.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{cell}: {advice:?}");
+        }
+    }
+
+    proptest! {
+        // Red if the integer is rounded before it is divided, or multiplied by the double nearest to a billionth.
+        #[test]
+        fn billionths_become_the_double_nearest_to_the_decimal(count in any::<i64>(), shift in 0..40_u32) {
+            let count: i64 = count >> shift;
+            let sign = if count < 0 { "-" } else { "" };
+            let (whole, rest) = (count.unsigned_abs() / 1_000_000_000, count.unsigned_abs() % 1_000_000_000);
+            let decimal: f64 = format!("{sign}{whole}.{rest:09}").parse().unwrap();
+            prop_assert_eq!(billionths(&count.to_string()), Some(decimal));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Which column, or JSON field, is what: by its name, or as the user says.
+
+use std::str::FromStr;
+
+use super::invalid_option::InvalidOption;
+use crate::text::Quoted;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A whole time.
+    Time,
+    /// A date, whose time of day may stand in [`Role::Clock`].
+    Date,
+    /// A time of day if there is a date, else a whole time.
+    Clock,
+    /// One more whole time: it has to name the same moment.
+    OtherTime,
+    Open,
+    High,
+    Low,
+    Close,
+    Volume,
+    Symbol,
+    Timeframe,
+    Vendor,
+}
+
+/// The number of roles, for arrays indexed by `role as usize`.
+pub(crate) const ROLES: usize = Role::Vendor as usize + 1;
+
+impl Role {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Time | Self::Date | Self::Clock | Self::OtherTime => "time",
+            Self::Open => "open",
+            Self::High => "high",
+            Self::Low => "low",
+            Self::Close => "close",
+            Self::Volume => "volume",
+            Self::Symbol => "symbol",
+            Self::Timeframe => "timeframe",
+            Self::Vendor => "vendor",
+        }
+    }
+
+    /// Returns what a column of this name holds; none if it is of no interest.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        // Most names are written plainly; only the others are put into plain form first.
+        Self::of_plain(name).or_else(|| match is_period(name) {
+            true => Some(Self::Timeframe),
+            false => Self::of_plain(&plain(name)),
+        })
+    }
+
+    fn of_plain(name: &str) -> Option<Self> {
+        Some(match name {
+            "ts" | "timestamp" | "datetime" | "date time" | "open time" | "opentime" | "start" | "start time" | "t"
+            | "unix" | "unix timestamp" | "window start" | "ts event" => Self::Time,
+            "date" | "dtyyyymmdd" => Self::Date,
+            "time" => Self::Clock,
+            "open" | "o" | "open price" => Self::Open,
+            "high" | "h" | "high price" => Self::High,
+            "low" | "l" | "low price" => Self::Low,
+            "close" | "c" | "close price" | "close/last" => Self::Close,
+            "volume" | "vol" | "v" => Self::Volume,
+            "symbol" | "ticker" => Self::Symbol,
+            "timeframe" | "time frame" | "interval" | "rtype" => Self::Timeframe,
+            "vendor" | "source" => Self::Vendor,
+            _ => return None,
+        })
+    }
+}
+
+/// `--map`: which column is what, where the names of a file do not say it or there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnMap(Vec<(Role, Column)>);
+
+/// A column as the user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    Name(String),
+    /// From 1.
+    Number(usize),
+}
+
+impl FromStr for ColumnMap {
+    type Err = InvalidOption;
+
+    /// Reads `ts=1,open=2` or `volume=Volume BTC`; a number is always a place, from 1.
+    fn from_str(text: &str) -> Result<Self, InvalidOption> {
+        let mut map = Self::default();
+        for pair in text.split(',') {
+            let complain = |problem: String| {
+                InvalidOption::new(format!(
+                    "expected names and columns such as ts=1,open=2,high=3,low=4,close=5,volume=6 or volume=Vol_BTC, got \
+                     {}: {problem}",
+                    Quoted(pair)
+                ))
+            };
+            let (name, column) = pair.split_once('=').ok_or_else(|| complain("there is no =".into()))?;
+            let (name, column) = (name.trim(), column.trim());
+            let role = Role::of(name).ok_or_else(|| complain(format!("{} is no part of a bar", Quoted(name))))?;
+            let column = match (column, column.parse()) {
+                ("", _) | (_, Ok(0)) => return Err(complain("columns count from 1".into())),
+                (_, Ok(number)) => Column::Number(number),
+                (name, Err(_)) => Column::Name(name.into()),
+            };
+            if let Some((known, _)) = map.0.iter().find(|(known, other)| *known == role || *other == column) {
+                return Err(complain(format!("{} or its column is there already", known.name())));
+            }
+            map.0.push((role, column));
+        }
+        Ok(map)
+    }
+}
+
+impl ColumnMap {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn has_numbers(&self) -> bool {
+        self.0.iter().any(|(_, column)| matches!(column, Column::Number(_)))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Role, Column)> {
+        self.0.iter()
+    }
+
+    /// Returns what a column of this name is: what the user says of it, else what its name says, unless the user has
+    /// another one for that.
+    pub(crate) fn role_of(&self, name: &str) -> Option<Role> {
+        if self.0.is_empty() {
+            return Role::of(name);
+        }
+        let name = name.trim();
+        // Of letters there are two, such as `t` and `T`.
+        let is = |known: &str| known == name || name.len() > 1 && known.eq_ignore_ascii_case(name);
+        let named = |column: &Column| matches!(column, Column::Name(known) if is(known));
+        match self.0.iter().find(|(_, column)| named(column)) {
+            Some((role, _)) => Some(*role),
+            None => Role::of(name).filter(|role| !self.decides(*role)),
+        }
+    }
+
+    /// Returns whether the user says which column is that. Who names the time names all of it.
+    pub(crate) fn decides(&self, role: Role) -> bool {
+        let is_time = |role: Role| matches!(role, Role::Time | Role::Date | Role::Clock);
+        self.0.iter().any(|(known, _)| *known == role || is_time(*known) && is_time(role))
+    }
+
+    /// Returns whether it names a time and all prices by number, so that no header is needed.
+    pub(crate) fn needs_no_header(&self) -> bool {
+        let numbers = self.0.iter().all(|(_, column)| matches!(column, Column::Number(_)));
+        let prices = [Role::Open, Role::High, Role::Low, Role::Close];
+        numbers && self.decides(Role::Time) && prices.into_iter().all(|price| self.decides(price))
+    }
+}
+
+/// Returns whether a column is a timeframe as Stooq writes it. Without its brackets it would be a price-earnings ratio.
+pub(crate) fn is_period(name: &str) -> bool {
+    name.trim().eq_ignore_ascii_case("<PER>")
+}
+
+/// Returns whether a column of this name, which is of no interest by itself, mostly holds symbols if it holds words.
+pub(crate) fn may_be_symbols(name: &str) -> bool {
+    let names = ["name", "stock", "code", "instrument", "asset", "pair", "contract", "security", "sym", "coin", "tic"];
+    name == "T" || names.contains(&plain(name).as_str())
+}
+
+/// Returns whether a name is `Volume` and a currency, such as `Volume BTC`.
+pub(crate) fn is_volume_in(name: &str) -> bool {
+    let currency = name.trim().strip_prefix("Volume ");
+    currency.is_some_and(|currency| {
+        (2..=10).contains(&currency.len())
+            && currency.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    })
+}
+
+/// Brings ` <Open_Time> ` into the form `open time`.
+fn plain(name: &str) -> String {
+    let name = name.trim().trim_start_matches('<').trim_end_matches(['>', '.']).to_lowercase();
+    name.split(['_', '-', ' ', '.']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_by_their_usual_aliases() {
+        for (name, expected) in [
+            ("Date", Some(Role::Date)),
+            ("TIME", Some(Role::Clock)),
+            ("Timestamp", Some(Role::Time)),
+            ("DateTime", Some(Role::Time)),
+            ("Open Time", Some(Role::Time)),
+            ("open_time", Some(Role::Time)),
+            ("ts", Some(Role::Time)),
+            ("<OPEN>", Some(Role::Open)),
+            (" High ", Some(Role::High)),
+            ("l", Some(Role::Low)),
+            ("Close/Last", Some(Role::Close)),
+            ("Vol.", Some(Role::Volume)),
+            ("<TICKER>", Some(Role::Symbol)),
+            ("interval", Some(Role::Timeframe)),
+            ("Source", Some(Role::Vendor)),
+            ("Unix", Some(Role::Time)),
+            ("window_start", Some(Role::Time)),
+            ("start", Some(Role::Time)),
+            ("ts_event", Some(Role::Time)),
+            ("<DTYYYYMMDD>", Some(Role::Date)),
+            ("<PER>", Some(Role::Timeframe)),
+            ("rtype", Some(Role::Timeframe)),
+            ("Adj Close", None),
+            ("quote_volume", None),
+            ("<OPENINT>", None),
+            ("PER", None),
+            ("Volume BTC", None),
+            ("close_time", None),
+            ("", None),
+            ("Unnamed: 0", None),
+        ] {
+            assert_eq!(Role::of(name), expected, "{name}");
+        }
+        for (name, expected) in [
+            ("Volume BTC", true),
+            ("Volume 1INCH", true),
+            ("Volume", false),
+            ("Volume Change", false),
+            ("volume btc", false),
+        ] {
+            assert_eq!(is_volume_in(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_user_says_of_a_column_goes_before_its_name() {
+        let map: ColumnMap = "close=Adj Close, volume=9,ts=Gmt time".parse().unwrap();
+        for (name, expected) in [
+            ("adj close", Some(Role::Close)),
+            ("Close", None),
+            ("gmt time", Some(Role::Time)),
+            ("Date", None),
+            ("Time", None),
+            ("Volume", None),
+            ("Open", Some(Role::Open)),
+        ] {
+            assert_eq!(map.role_of(name), expected, "{name}");
+        }
+        assert!(!map.needs_no_header());
+        assert!("date=1,time=2,open=3,high=4,low=5,close=6".parse::<ColumnMap>().unwrap().needs_no_header());
+        assert!(!"ts=1,open=2,high=3,low=4".parse::<ColumnMap>().unwrap().needs_no_header());
+        for (text, expected) in [
+            ("ts", "got \"ts\": there is no ="),
+            ("", "got \"\": there is no ="),
+            ("ts=1,bid=2", "got \"bid=2\": \"bid\" is no part of a bar"),
+            ("ts=0", "got \"ts=0\": columns count from 1"),
+            ("ts=", "got \"ts=\": columns count from 1"),
+            ("open=1,o=2", "got \"o=2\": open or its column is there already"),
+            ("open=1,close=1", "got \"close=1\": open or its column is there already"),
+        ] {
+            let error = text.parse::<ColumnMap>().expect_err(text).to_string();
+            assert!(
+                error.starts_with("expected names and columns such as ts=1,") && error.ends_with(expected),
+                "{error}"
+            );
+        }
+    }
+}

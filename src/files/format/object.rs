@@ -1,0 +1,256 @@
+//! A JSON object as a row: its fields are found by name, like columns.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{lines::Line, text_of, too_long};
+use crate::files::{
+    bars::{BarDecoder, RawBar},
+    chunk::{Chunk, ReadError},
+    columns::{ColumnMap, ROLES, Role, may_be_symbols},
+};
+use crate::text::Quoted;
+
+/// Takes a line of NDJSON.
+pub(crate) fn line(line: Line<'_>, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+    match line {
+        Line::TooLong { number } => rows.reject(number, too_long(), chunk),
+        Line::Whole { bytes, .. } if bytes.iter().all(u8::is_ascii_whitespace) => Ok(()),
+        Line::Whole { number, bytes } => element(number, bytes, rows, chunk),
+    }
+}
+
+/// Takes one JSON value that should be a bar.
+pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+    let fields = text_of(bytes).and_then(|text| {
+        Fields::read(text.trim_start(), rows.map()).map_err(|error| {
+            // Where an element is one line, its own line number 1 would only mislead.
+            let (said, at) = (error.to_string(), format!(" at line 1 column {}", error.column()));
+            let said =
+                said.strip_suffix(&at).map(|what| format!("{what} at column {}", error.column())).unwrap_or(said);
+            // The parser repeats a string that should have been an object, whatever its length.
+            let said = &said[..said.floor_char_boundary(200)];
+            format!("expected a JSON object, got {}: {said}", Quoted(text.trim()))
+        })
+    });
+    if !rows.have_begun()
+        && let Some(refusal) = fields.as_ref().map_or_else(|_| refusal_of(bytes), Fields::refusal)
+    {
+        return Err(ReadError::Refused(format!("line {line}: {refusal}")));
+    }
+    match fields {
+        Ok(fields) => {
+            if let Some(name) = &fields.symbols
+                && !rows.have_begun()
+            {
+                rows.propose_symbols(name);
+            }
+            for name in &fields.ignored {
+                rows.ignore(name);
+            }
+            match fields.problem.clone().or_else(|| fields.lacks()) {
+                Some(problem) => rows.reject(line, problem, chunk),
+                None => rows.push(line, &fields.cells(), chunk),
+            }
+        }
+        Err(message) => rows.reject(line, message, chunk),
+    }
+}
+
+/// Says what to do with a file whose elements are no objects.
+fn refusal_of(bytes: &[u8]) -> Option<String> {
+    if is_begun(bytes.trim_ascii()) {
+        return Some(
+            "expected an object on each line, got one on several: put each on one, as in `jq -c . FILE | mds ingest ... -`"
+                .into(),
+        );
+    }
+    bytes.trim_ascii_start().starts_with(b"[").then(|| {
+        "expected JSON objects, got arrays, whose numbers have no names: make it CSV and say which column is which, as in \
+         `jq -r '.[]|@csv' FILE | mds ingest --map ts=1,open=2,high=3,low=4,close=5,volume=6 ... -`"
+            .into()
+    })
+}
+
+/// Returns whether a line is the beginning of an object whose other fields stand on the next ones.
+fn is_begun(line: &[u8]) -> bool {
+    line.starts_with(b"{")
+        && line.ends_with(b"{") | line.ends_with(b"[") | line.ends_with(b",")
+        && serde_json::from_slice::<de::IgnoredAny>(line).is_err_and(|error| error.is_eof())
+}
+
+/// Says how to take bars out of what stands around them in the field `key`.
+fn taken_out(key: &str, raw: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let path = match key.as_bytes() {
+        [first, rest @ ..] if !first.is_ascii_digit() && plain(*first) && rest.iter().copied().all(plain) => {
+            format!(".{key}")
+        }
+        _ => format!(".[\"{key}\"]"),
+    };
+    let is_quotable = key.bytes().all(|byte| plain(byte) || b" ()-.:/".contains(&byte));
+    let filter = match raw.as_bytes() {
+        _ if !is_quotable => None,
+        [b'[', ..] => Some(format!("{path}[]")),
+        // As Alpha Vantage has it, by dates, and with numbers in front of the names.
+        _ if key.starts_with("Time Series") => {
+            Some(format!("{path} | to_entries[] | {{ts: .key}} + (.value | with_entries(.key |= .[3:]))"))
+        }
+        _ => None,
+    };
+    let how = match filter {
+        Some(filter) => format!(", as in `jq -c '{filter}' FILE | mds ingest ... -`"),
+        None => " with jq".into(),
+    };
+    format!("expected an object for each bar, got one with {} around them: take them out{how}", Quoted(key))
+}
+
+/// The values of an object by role, each as the text that stands there: numbers as they are written, strings without
+/// their quotes, null as nothing.
+#[derive(Default)]
+struct Fields<'a> {
+    values: [Option<Cow<'a, str>>; ROLES],
+    ignored: Vec<Cow<'a, str>>,
+    /// The name of one that seems to hold the symbol.
+    symbols: Option<String>,
+    problem: Option<String>,
+    /// The time is `T`, which is the end of the bar where `t` is its beginning.
+    time_is_end: bool,
+    /// A field that holds more objects, and what stands there: an array of them, if there is one, else the last.
+    around: Option<(String, &'a str)>,
+    /// Whether it is a record of Databento, whose prices are no plain numbers.
+    of_databento: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn read(text: &'a str, map: &ColumnMap) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let fields = deserializer.deserialize_map(FieldsVisitor { map })?;
+        deserializer.end()?;
+        Ok(fields)
+    }
+
+    /// Says why no object of this kind is read.
+    fn refusal(&self) -> Option<String> {
+        if self.of_databento {
+            return Some("expected plain prices, got JSON of Databento: get the same data as CSV".into());
+        }
+        let roles = [Role::Time, Role::Date, Role::Clock, Role::Open, Role::High, Role::Low, Role::Close];
+        let is_bar = roles.into_iter().any(|role| self.values[role as usize].is_some());
+        self.around.as_ref().filter(|_| !is_bar).map(|(key, raw)| taken_out(key, raw))
+    }
+
+    /// Complains of the fields that a bar needs and this object has not.
+    fn lacks(&self) -> Option<String> {
+        let has = |role: Role| self.values[role as usize].is_some();
+        let mut lacks = Vec::new();
+        if !has(Role::Time) && !has(Role::Date) && !has(Role::Clock) {
+            lacks.push("time");
+        }
+        let prices = [Role::Open, Role::High, Role::Low, Role::Close];
+        lacks.extend(prices.into_iter().filter(|role| !has(*role)).map(Role::name));
+        (!lacks.is_empty()).then(|| format!("expected a field for {}, got none", lacks.join(", ")))
+    }
+
+    fn cells(&self) -> RawBar<'_> {
+        RawBar::by_role(|role| self.values[role as usize].as_deref().map(str::trim))
+    }
+}
+
+struct FieldsVisitor<'m> {
+    map: &'m ColumnMap,
+}
+
+impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the fields of a bar")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
+            let value: &RawValue = map.next_value()?;
+            fields.of_databento |= name == "ts_event" || name == "hd";
+            let word = value.get().strip_prefix('"').filter(|text| text.starts_with(char::is_alphabetic));
+            // Where it is no time, `T` is the ticker.
+            let is_ticker =
+                |role: Role| role == Role::Time && name == "T" && word.is_some_and(|word| !word.contains(' '));
+            let Some(role) = self.map.role_of(&name).filter(|role| !is_ticker(*role)) else {
+                let behind = |bracket: char| value.get().strip_prefix(bracket).map(str::trim_start);
+                let has_objects = behind('[').is_some_and(|inner| inner.starts_with('{'));
+                let is_taken = matches!(&fields.around, Some((_, raw)) if raw.starts_with('['));
+                if has_objects || !is_taken && behind('{').is_some_and(|inner| inner.starts_with('"')) {
+                    fields.around = Some((name.clone().into_owned(), value.get()));
+                }
+                if word.is_some() && may_be_symbols(&name) {
+                    fields.symbols = Some(name.clone().into_owned());
+                }
+                fields.ignored.push(name);
+                continue;
+            };
+            let has = |role: Role| fields.values[role as usize].is_some();
+            let role = match role {
+                Role::Time if has(role) && !fields.time_is_end => {
+                    if name == "T" || has(Role::OtherTime) {
+                        fields.ignored.push(name);
+                        continue;
+                    }
+                    fields.ignored.push(name.clone());
+                    Role::OtherTime
+                }
+                Role::Time => {
+                    fields.time_is_end = name == "T";
+                    role
+                }
+                role if has(role) => {
+                    fields.problem = Some(format!("expected one field for {}, got two", role.name()));
+                    continue;
+                }
+                role => role,
+            };
+            fields.values[role as usize] = Some(match value.get() {
+                "null" => Cow::Borrowed(""),
+                raw if raw.starts_with('"') => serde_json::from_str::<Text<'de>>(raw).map_err(de::Error::custom)?.0,
+                raw => {
+                    if raw.starts_with(['{', '[', 't', 'f']) {
+                        let problem = format!("{}: expected a string or a number, got {}", role.name(), Quoted(raw));
+                        fields.problem = Some(problem);
+                    }
+                    Cow::Borrowed(raw)
+                }
+            });
+        }
+        Ok(fields)
+    }
+}
+
+/// A JSON string, borrowed if it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Visitor)
+    }
+}

@@ -1,0 +1,156 @@
+//! What the options say of times: `--tz` and `--ts-format`.
+
+use std::{fmt, str::FromStr};
+
+use jiff::{
+    civil::DateTime,
+    fmt::strtime::{self, BrokenDownTime},
+    tz::{AmbiguousOffset, Offset, TimeZone},
+};
+
+use crate::{
+    files::invalid_option::InvalidOption,
+    record::timestamp::{Fault, Timestamp, Written, instant},
+    text::Quoted,
+};
+
+/// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
+#[derive(Clone, Default)]
+pub struct Zone(Option<TimeZone>);
+
+impl FromStr for Zone {
+    type Err = InvalidOption;
+
+    fn from_str(name: &str) -> Result<Self, InvalidOption> {
+        if name.eq_ignore_ascii_case("utc") {
+            return Ok(Self(None));
+        }
+        TimeZone::get(name).map(|zone| Self(Some(zone))).map_err(|_| {
+            InvalidOption::new(format!(
+                "expected a time zone by its IANA name such as America/New_York, got {}",
+                Quoted(name)
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_ref().and_then(TimeZone::iana_name).unwrap_or("UTC"))
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Zone({self})")
+    }
+}
+
+/// What a zone is proposed by: most daily bars with an epoch are stamped with midnight in New York.
+pub(crate) const NEW_YORK: &str = "America/New_York";
+
+impl Zone {
+    pub(crate) const UTC: Self = Self(None);
+
+    /// Returns whether it is UTC.
+    pub(crate) fn is_utc(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn instant(&self, at: DateTime) -> Result<Timestamp, String> {
+        let Some(zone) = &self.0 else { return instant(at, Offset::UTC).map_err(|fault| say(fault, &at.to_string())) };
+        let (problem, before, after) = match zone.to_ambiguous_timestamp(at).offset() {
+            AmbiguousOffset::Unambiguous { offset } => {
+                return instant(at, offset).map_err(|fault| say(fault, &at.to_string()));
+            }
+            AmbiguousOffset::Gap { before, after } => ("does not exist", before, after),
+            AmbiguousOffset::Fold { before, after } => ("occurs twice", before, after),
+        };
+        let reading = |offset| instant(at, offset).map(|ts| ts.to_string()).unwrap_or_default();
+        Err(format!(
+            "time: expected a time with an offset, got {at}, which {problem} in {self}, where the clocks change: it is \
+             {} at offset {before} or {} at offset {after}",
+            reading(before),
+            reading(after),
+        ))
+    }
+
+    /// Returns what the clocks show at that time.
+    pub(crate) fn civil(&self, ts: Timestamp) -> Result<DateTime, Fault> {
+        let at = jiff::Timestamp::from_microsecond(ts.as_micros()).map_err(|_| Fault::OutOfRange)?;
+        Ok(self.0.as_ref().map_or(Offset::UTC.to_datetime(at), |zone| zone.to_datetime(at)))
+    }
+}
+
+/// A format as strptime knows it, such as `%d-%b-%Y %H:%M`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeFormat {
+    pub(crate) format: String,
+    /// Whether it names an hour, or seconds since 1970.
+    has_clock: bool,
+}
+
+impl FromStr for TimeFormat {
+    type Err = InvalidOption;
+
+    /// Takes a format that can both be written and read, and that names at least a day.
+    fn from_str(format: &str) -> Result<Self, InvalidOption> {
+        let complain = |problem: &dyn fmt::Display| {
+            InvalidOption::new(format!(
+                "expected a strptime format such as %d-%b-%Y or '%m/%d/%Y %H:%M', got {}: {problem}",
+                Quoted(format)
+            ))
+        };
+        let sample = jiff::civil::date(2001, 2, 3).at(16, 5, 6, 0).to_zoned(TimeZone::UTC);
+        let sample = sample.and_then(|sample| strtime::format(format, &sample)).map_err(|error| complain(&error))?;
+        let read = BrokenDownTime::parse(format, &sample).map_err(|error| complain(&error))?;
+        if read.timestamp().is_none() && read.to_datetime().is_err() {
+            return Err(complain(&"it names no day of a year"));
+        }
+        let has_clock = read.hour().is_some() || read.timestamp().is_some();
+        Ok(Self { format: format.into(), has_clock })
+    }
+}
+
+impl TimeFormat {
+    /// Returns whether it reads a time of day.
+    pub(crate) fn has_clock(&self) -> bool {
+        self.has_clock
+    }
+
+    pub(crate) fn read(&self, text: &str) -> Result<(Written, Option<Zone>), String> {
+        let complain = |problem: &dyn fmt::Display| {
+            format!(
+                "time: expected a time as --ts-format {} says, got {}: {problem}",
+                Quoted(&self.format),
+                Quoted(text)
+            )
+        };
+        let read = BrokenDownTime::parse(&self.format, text).map_err(|error| complain(&error))?;
+        if let Some(ts) = read.timestamp() {
+            let nanos = i64::from(read.subsec_nanosecond().unwrap_or(0));
+            // The fraction of -0.25 counts downwards, and its zero has lost the sign.
+            if nanos != 0 && text.contains('-') {
+                return Err(complain(&"seconds before 1970 must be whole"));
+            }
+            if nanos % 1_000 != 0 {
+                return Err(say(Fault::TooFine, text));
+            }
+            return Ok((Written::Instant(Timestamp::from_micros(ts.as_microsecond() + nanos / 1_000)), None));
+        }
+        let at = read.to_datetime().map_err(|error| complain(&error))?;
+        if at.subsec_nanosecond() % 1_000 != 0 {
+            return Err(say(Fault::TooFine, text));
+        }
+        let zone = match (read.offset(), read.iana_time_zone()) {
+            (None, Some(name)) => Some(name.parse().map_err(|error: InvalidOption| complain(&error))?),
+            _ => None,
+        };
+        Ok((Written::Civil { at, offset: read.offset() }, zone))
+    }
+}
+
+/// Says of a time what is wrong with it.
+pub(crate) fn say(fault: Fault, text: &str) -> String {
+    format!("time: {}", fault.about(text))
+}
