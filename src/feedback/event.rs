@@ -64,6 +64,7 @@ impl FeedbackEvent {
     }
 
     /// Returns the state that is assumed of a coordinator before its first event: epoch 0, seq 0, `ok`, `started`.
+    #[doc(hidden)]
     pub fn before_any(source: &str, coordinator_id: &str) -> Self {
         Self::from(EventBody {
             id: Self::id_of(source, coordinator_id, 0, 0),

@@ -9,7 +9,7 @@ use crate::{
 /// Makes the events of one coordinator by hand, as a real one would publish them: `seq` counts from 1, `previous` is the
 /// level of the event before, the level is one that the reason can have, and the figures fit both.
 ///
-/// For tests of subscribers, and of all else that hears of levels. The coordinator is made up: its queue takes 100 records,
+/// For tests of subscribers, and of all else that is told of levels. The coordinator is made up: its queue takes 100 records,
 /// is soft above 50 and hard from 80, and drains 10 records a second; each event is a second after the one before. The
 /// source is `test`, unless it is [set](Self::source).
 ///

@@ -115,7 +115,7 @@ impl Feedback {
         self.0.addr.clone()
     }
 
-    /// Starts delivering events to an actor. Whatever is published after this call reaches it.
+    /// Starts delivering events to an actor. What is published after this call reaches it.
     pub fn subscribe(&self, subscribe: Subscribe) -> SubscriptionId {
         let id = subscribe.id();
         self.0.barriers.raise(|| {
@@ -141,7 +141,7 @@ impl Feedback {
     ///
     /// The channel closes with the bus. The bus that [`spawn`](crate::Builder::spawn) makes ends with its store; a
     /// shared one, such as [`feedback_bus`], goes on, and the channel shows [`Draining`](crate::Reason::Draining) from
-    /// the shutdown on: hard, for ever. Code that waits for ok must look for that reason, or be stopped before.
+    /// the shutdown on: hard, without end. Code that waits for ok must look for that reason, or be stopped before.
     pub fn watch(&self, coordinator_id: &str) -> watch::Receiver<FeedbackEvent> {
         let selector = Selector::new(coordinator_id);
         // What is known is shown at once, not only when the bus gets to it.
@@ -169,7 +169,7 @@ impl Feedback {
     }
 
     /// Waits until every subscriber has handled all that was published before this call, as far as it was delivered
-    /// to it. A stuck subscriber holds it for ever; one that is gone, or unsubscribed, does not, nor does a bus that
+    /// to it. A stuck subscriber holds it without end; one that is gone, or unsubscribed, does not, nor does a bus that
     /// has ended.
     pub async fn idle(&self) {
         // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
@@ -222,8 +222,8 @@ static BUSES: Mutex<Option<HashMap<usize, Weak<Inner>>>> = Mutex::new(None);
 /// [`start_actor`](crate::MarketDataStore::start_actor) starts actors, it is the store's bus.
 ///
 /// The bus runs on a thread of its own, and does not end with the System: it lives as long as the System or a handle, so
-/// a store that publishes on it is heard to its last event. One that died is replaced: those who hold the dead one learn
-/// it from [`Feedback::stopped`].
+/// the last event of a store that publishes on it still reaches subscribers. One that died is replaced: those who hold
+/// the dead one learn it from [`Feedback::stopped`].
 ///
 /// # Panics
 /// Outside an actix System: there, use `store.feedback()` or [`Feedback::private`]. When the operating system refuses a

@@ -28,7 +28,7 @@ where
         });
     };
     thread::Builder::new().name(name.to_owned()).spawn(run)?;
-    // The thread can end without a word only by a panic in `begin`.
+    // The thread can end untold only by a panic in `begin`.
     started.recv().unwrap_or_else(|_| Err(io::Error::other(format!("the thread {name} ended while it started"))))
 }
 

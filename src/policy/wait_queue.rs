@@ -20,7 +20,7 @@ pub enum Claim {
     Expired,
 }
 
-/// A line in which whoever came first is served first.
+/// A line in which who came first is served first.
 ///
 /// What is handed out, and when the first may have it, is its owner's decision: the line only keeps what each wants, until
 /// when, and what it was granted. A ticket that was granted something stays until it is claimed or cancelled. `W` wakes a
@@ -124,7 +124,7 @@ impl<W> WaitQueue<W> {
         }
     }
 
-    /// Wakes all who wait, for news that is not in their tickets. They keep their places.
+    /// Wakes all who wait, for what is not in their tickets. They keep their places.
     pub fn wake_all(&mut self, wake: &mut Vec<W>) {
         wake.extend(self.line.values_mut().filter_map(|waiter| waiter.waker.take()));
     }

@@ -320,7 +320,8 @@ fn when_the_clock_is_gone_nobody_waits_for_ever() {
 #[test]
 fn when_the_actor_of_a_limiter_dies_nobody_waits_for_ever() {
     log();
-    for (pass, point) in [(1, "an event came and is not heard"), (2, "a level was heard and the clock is not set")] {
+    for (pass, point) in [(1, "an event came and is not taken in"), (2, "a level is taken in and the clock is not set")]
+    {
         let feedback = Feedback::private();
         let mut bars = EventSeries::new("bars");
         let name = format!("dies at {pass}");

@@ -99,7 +99,7 @@ impl FeedbackBus {
                 self.stale += 1;
                 continue;
             }
-            self.fault.point("an event is the present and nobody was told");
+            self.fault.point("an event is the present and is not told");
             self.events += 1;
             self.count(&event);
             for watcher in self.watchers.iter().filter(|watcher| watcher.selector.selects(&event)) {
@@ -122,7 +122,7 @@ impl FeedbackBus {
 
     /// Takes what is in an outbox now, in turns. The mailbox waits meanwhile.
     fn collect(&mut self, mut collect: Collect, left: usize, ctx: &mut Context<Self>) {
-        self.fault.point("an outbox has wake_pending and is not looked at");
+        self.fault.point("an outbox has woken the bus and is not looked at");
         let events = self.take(&mut collect, left.min(TURN));
         // None before a barrier that is not met.
         let left = if events.is_empty() { 0 } else { left - events.len() };
@@ -150,8 +150,8 @@ impl FeedbackBus {
         }
     }
 
-    /// Passes on what was published before the message in hand, though it still waits in an outbox: whoever asks for
-    /// something after a publish is answered after it.
+    /// Passes on what was published before the message in hand, though it still waits in an outbox: a request that was made
+    /// after a publish is answered after it.
     fn catch_up(&mut self, ctx: &mut Context<Self>) {
         for mut collect in std::mem::take(&mut self.open) {
             let waiting = collect.waiting();
@@ -189,7 +189,7 @@ impl Drop for FeedbackBus {
     fn drop(&mut self) {
         // It goes with its handles and with its System too, which is no death.
         if thread::panicking() {
-            tracing::error!("the feedback bus died; nobody hears of levels any more");
+            tracing::error!("the feedback bus died; levels are not told any more");
         }
     }
 }

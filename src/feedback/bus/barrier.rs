@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 /// Keeps events from overtaking a request that was made before them.
 ///
-/// A request travels through the bus's mailbox, an event waits in an outbox for a ring that may have been sent long
+/// A request travels through the bus's mailbox, an event waits in an outbox for a message that may have been sent long
 /// before the request. So each event notes how many barriers had been raised when it was published, and the bus leaves
 /// it in the outbox until it has met as many in its mailbox.
 #[derive(Clone, Debug, Default)]

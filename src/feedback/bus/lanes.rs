@@ -19,13 +19,13 @@ use crate::{
 /// The subscribers of one bus, a lane each, and the tasks that wait for them.
 ///
 /// A busy lane has a task of its own on the bus's arbiter, which waits for the one delivery under way. So a subscriber
-/// that never answers costs a sleeping task, and nobody looks at it again. (Futures inside the actor's context would
+/// that never answers costs a sleeping task, and is not looked at again. (Futures inside the actor's context would
 /// all be polled at each wake of any.)
 ///
 /// Tasks hold on to this, so that what the bus was given is still delivered after the bus itself is gone.
 pub(crate) struct Lanes {
     subscribers: RefCell<BTreeMap<SubscriptionId, Rc<Subscriber>>>,
-    tally: Tally,
+    counts: Counts,
     metrics: Metrics,
     /// Dropped with the last task: the arbiter has nothing more to do.
     _finished: oneshot::Sender<Infallible>,
@@ -52,7 +52,7 @@ struct State {
 type Hold = mpsc::Sender<Infallible>;
 
 #[derive(Default)]
-struct Tally {
+struct Counts {
     delivered: Cell<u64>,
     failed: Cell<u64>,
     superseded: Cell<u64>,
@@ -105,7 +105,7 @@ impl Lanes {
             pruned: metrics::counter!(names::FEEDBACK_PRUNED),
         };
         let subscribers = RefCell::default();
-        Rc::new(Self { subscribers, tally: Tally::default(), metrics, _finished: finished })
+        Rc::new(Self { subscribers, counts: Counts::default(), metrics, _finished: finished })
     }
 
     /// Opens a lane and delivers the given events, as far as the subscriber wants them.
@@ -151,12 +151,12 @@ impl Lanes {
             }
             Offered::Replaced(_) => {
                 state.superseded += 1;
-                add(&self.tally.superseded, 1);
+                add(&self.counts.superseded, 1);
                 self.metrics.superseded.increment(1);
             }
             Offered::Lost(_) => {
                 state.lost += 1;
-                add(&self.tally.lost, 1);
+                add(&self.counts.lost, 1);
                 self.metrics.superseded.increment(1);
             }
             Offered::Waits | Offered::Closed => {}
@@ -191,12 +191,12 @@ impl Lanes {
         match answer {
             Ok(()) => {
                 state.delivered += 1;
-                add(&self.tally.delivered, 1);
+                add(&self.counts.delivered, 1);
             }
             // A panic in a future of the handler, or an actor that is about to be gone: asked again next time.
             Err(_) => {
                 state.failed += 1;
-                add(&self.tally.failed, 1);
+                add(&self.counts.failed, 1);
             }
         }
         let next = state.lane.done();
@@ -216,7 +216,7 @@ impl Lanes {
 
     fn prune(&self, id: SubscriptionId) {
         if self.remove(id) {
-            add(&self.tally.pruned, 1);
+            add(&self.counts.pruned, 1);
             self.metrics.pruned.increment(1);
             tracing::debug!(subscription = ?id, "subscriber is gone, its subscription ends");
         }
@@ -254,11 +254,11 @@ impl Lanes {
 
     pub(crate) fn totals(&self) -> Totals {
         Totals {
-            delivered: self.tally.delivered.get(),
-            failed: self.tally.failed.get(),
-            superseded: self.tally.superseded.get(),
-            lost: self.tally.lost.get(),
-            pruned: self.tally.pruned.get(),
+            delivered: self.counts.delivered.get(),
+            failed: self.counts.failed.get(),
+            superseded: self.counts.superseded.get(),
+            lost: self.counts.lost.get(),
+            pruned: self.counts.pruned.get(),
         }
     }
 }

@@ -23,8 +23,8 @@ pub struct Publish {
 #[rtype(result = "BusSnapshot")]
 pub struct Observe;
 
-/// Waits for the subscribers: whoever needs a fence sends it; the reply comes once every lane has handled all that it
-/// was given before. Lanes that were closed meanwhile do not hold it, a stuck subscriber holds it for ever.
+/// Waits for the subscribers: an actor that needs a fence sends it. The reply comes once every lane has handled all
+/// that it was given before. Lanes that were closed meanwhile do not hold it; a stuck subscriber does, without end.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Idle;
@@ -69,7 +69,7 @@ pub struct BusSnapshot {
     pub pruned: u64,
     /// Events that wait now, over all lanes.
     pub waiting: usize,
-    /// Channels of [`Feedback::watch`](super::Feedback::watch); one that nobody holds goes with the next event.
+    /// Channels of [`Feedback::watch`](super::Feedback::watch); one without a receiver goes with the next event.
     pub watchers: usize,
     /// The subscribers, in the order in which their subscriptions were made.
     pub lanes: Vec<LaneSnapshot>,

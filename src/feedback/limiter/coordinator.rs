@@ -10,20 +10,20 @@ use crate::{feedback::event::FeedbackEvent, metrics as names};
 
 /// Keeps a [`RateLimiter`] by the levels of some coordinators: the subscriber that an embedder need not write.
 ///
-/// It hears the bus as any subscriber does, and keeps the limiter's clock, so that the producer needs no runtime. It
+/// It subscribes to the bus as any actor does, and keeps the limiter's clock, so that the producer needs no runtime. It
 /// lives as long as a handle of its limiter, on one thread of the process, `mds-rate`, that all limiters share: it
 /// delays no other subscriber, and the end of a bus does not end it.
 ///
 /// What a producer should know:
 /// - The scale falls at once and rises gradually ([`RateBuilder::ramp`]). Of several coordinators the lowest scale
 ///   counts.
-/// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears: on a bus that lives on, whoever waits then
-///   waits for ever, unless the coordinator starts again. End the producer before its store, or give its wait an end.
+/// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears: on a bus that lives on, a producer that waits then
+///   waits without end, unless the coordinator starts again. End the producer before its store, or give its wait an end.
 /// - A store that starts again, in the same process or another of the same source, says so, and the scale rises. One
 ///   that was killed and stays away is held at the level that it said last.
 /// - When the bus ends, the levels that it told of mean nothing any more. The limiter goes on at the scale of soft, or of
-///   ok where soft is 0: a producer must not wait for ever for a word that cannot come, and should not flood a store
-///   that can no longer complain. Its budget holds; one that follows a drain rate stays at the last. The queue's own
+///   ok where soft is 0: a producer must not wait for a level that cannot come, and should not flood a store whose levels
+///   it is no longer told. Its budget holds; one that follows a drain rate stays at the last. The queue's own
 ///   bound, and a `Closed` from a store that has ended, do the rest.
 /// - Should this actor itself die, which is a fault in it, the limiter lets everything through, at once and from then on,
 ///   and an ERROR says so: the queue's own bound is what holds the producer then.
@@ -38,7 +38,7 @@ pub struct RateCoordinator {
     _abandon: AbandonOnDrop,
 }
 
-/// Tells that nobody will say anything any more: the task that watches the bus sends it; nothing is replied.
+/// Tells that no more levels will come: the task that watches the bus sends it; nothing is replied.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 struct BusEnded;
@@ -96,9 +96,9 @@ impl Handler<FeedbackEvent> for RateCoordinator {
     type Result = ();
 
     fn handle(&mut self, event: FeedbackEvent, context: &mut Self::Context) {
-        self.shared.fault.point("an event came and is not heard");
+        self.shared.fault.point("an event came and is not taken in");
         self.shared.observe(&event);
-        self.shared.fault.point("a level was heard and the clock is not set");
+        self.shared.fault.point("a level is taken in and the clock is not set");
         self.process_due(context);
     }
 }
@@ -121,7 +121,7 @@ impl Handler<BusEnded> for RateCoordinator {
     }
 }
 
-/// Lets everybody through when the actor that keeps the clock goes, however it goes, rather than never.
+/// Lets all through when the actor that keeps the clock goes, however it goes, rather than none.
 struct AbandonOnDrop(Arc<Shared>);
 
 impl Drop for AbandonOnDrop {
@@ -134,7 +134,7 @@ impl Drop for AbandonOnDrop {
 }
 
 /// What the limiter shows of itself, whenever its actor looks: at each level change, at the end of a rise, and when
-/// somebody's turn comes.
+/// the turn of one who waits comes.
 struct Metrics {
     scale: Gauge,
     level: Gauge,

@@ -81,7 +81,7 @@ pub struct RateSnapshot {
     pub waiting: usize,
     /// Records that were acquired since the start.
     pub acquired: u64,
-    /// The bus has ended, and nobody says any more what the level is.
+    /// The bus has ended, so no more levels come.
     pub bus_ended: bool,
 }
 
@@ -107,7 +107,7 @@ impl RateLimiter {
 
     /// Waits until `n` records may be produced, and takes them. At scale 0 it waits for as long as that lasts.
     ///
-    /// First come first served: whoever asked before gets its records before, however many those are. Of more than a
+    /// First come first served: what was asked for before is let through before, however many records that is. Of more than a
     /// full bucket ([`RateBuilder::burst`](super::RateBuilder::burst)) the bucket owes the rest, so that any number is
     /// let through in the end and the next waits the longer. None are let through at once.
     ///
@@ -134,7 +134,7 @@ impl RateLimiter {
         .await;
     }
 
-    /// Takes `n` records if they may be produced now. While anybody waits they may not.
+    /// Takes `n` records if they may be produced now. While others wait they may not.
     pub fn try_acquire(&self, n: u32) -> bool {
         self.with(|control, now| control.take(now, n))
     }
@@ -172,7 +172,7 @@ impl RateLimiter {
             drain_rate: state.drain_rate,
             waiting: state.waiting,
             acquired: state.granted,
-            bus_ended: state.deaf,
+            bus_ended: state.bus_closed,
         }
     }
 }

@@ -34,7 +34,7 @@ impl Shared {
         act: impl FnOnce(&mut RateControl<CoordinatorKey, Waker>, Duration) -> R,
     ) -> (R, bool) {
         let mut control = self.control.lock();
-        // Read under the lock, so that nobody's time is earlier than that of one who was here before.
+        // Read under the lock, so that no time is earlier than that of a call before.
         let now = self.origin.elapsed();
         let result = act(&mut control, now);
         let (wake, woken, spent) = (control.wake(), control.woken(), control.spent());
@@ -54,7 +54,7 @@ impl Shared {
     }
 }
 
-/// Returns what a limiter hears of an event.
+/// Returns what a limiter takes in of an event.
 fn report(event: &FeedbackEvent) -> Report {
     Report {
         level: event.level,

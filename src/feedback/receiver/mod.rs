@@ -31,7 +31,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, http::header::CONTENT_LENGT
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use self::outcome::{Outcome, Refused, Tallies};
+use self::outcome::{Counters, Outcome, Refused};
 use super::{
     event::{CoordinatorKey, FeedbackEvent},
     handle::Feedback,
@@ -66,7 +66,7 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 ///
 /// What it cannot know:
 /// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and a
-///   request that somebody recorded within the last five minutes would be accepted once more.
+///   request that was recorded within the last five minutes would be accepted once more.
 /// - An epoch is the time of a coordinator's start. If the clock of its machine was set back before a restart, all that
 ///   it says is stale, until it starts later than before by its own clock. This is logged.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ struct Shared {
     secrets: Option<Vec<WebhookSecret>>,
     met: Mutex<Deduplicator<CoordinatorKey>>,
     started: Instant,
-    tallies: Tallies,
+    counters: Counters,
 }
 
 impl Receiver {
@@ -93,8 +93,8 @@ impl Receiver {
         Self::new(feedback, Some(secrets.into_iter().collect()))
     }
 
-    /// Makes a receiver that accepts events from **anybody who can reach it**: whoever does can stop this producer, or
-    /// make it run when it should not. For tests, and for networks where nobody else is; the address of this machine
+    /// Makes a receiver that accepts events from **all who can reach it**: they can stop this producer, or make it run
+    /// when it should not. For tests, and for networks without others; the address of this machine
     /// alone is none, since a page in a browser on it can post there. Without signed times, an old request is stale
     /// only if a newer event came before it.
     pub fn unsigned(feedback: Feedback) -> Self {
@@ -109,8 +109,8 @@ impl Receiver {
             id_for: 2 * TOLERANCE,
         };
         let met = Mutex::new(Deduplicator::new(limits));
-        let (started, tallies) = (Instant::now(), Tallies::default());
-        Self { shared: Arc::new(Shared { feedback, secrets, met, started, tallies }) }
+        let (started, counters) = (Instant::now(), Counters::default());
+        Self { shared: Arc::new(Shared { feedback, secrets, met, started, counters }) }
     }
 
     /// Returns the resource to register: `App::new().service(receiver.at("/feedback"))`. It takes POST; other methods
@@ -133,7 +133,7 @@ impl Receiver {
 
     /// Returns what has become of the requests so far.
     pub fn snapshot(&self) -> ReceiverSnapshot {
-        let count = |outcome| self.shared.tallies.count(outcome);
+        let count = |outcome| self.shared.counters.count(outcome);
         ReceiverSnapshot {
             accepted: count(Outcome::Accepted),
             repeated: count(Outcome::Repeated),
@@ -193,12 +193,12 @@ impl Shared {
             Err(refused) => Err(refused),
         };
         let outcome = received.unwrap_or_else(Refused::outcome);
-        self.tallies.add(outcome);
+        self.counters.add(outcome);
         match received {
             Ok(Outcome::Accepted) => HttpResponse::NoContent().finish(),
             Ok(outcome) => HttpResponse::Ok().body(outcome.as_str()),
             Err(refused) => {
-                let (peer, may_warn) = (request.peer_addr(), self.tallies.may_warn(outcome));
+                let (peer, may_warn) = (request.peer_addr(), self.counters.may_warn(outcome));
                 let outcome = outcome.as_str();
                 if may_warn {
                     tracing::warn!(outcome, %refused, ?peer, "feedback refused; the like is at DEBUG for a minute");
@@ -210,7 +210,7 @@ impl Shared {
         }
     }
 
-    /// Reads the body, so far and so long as anybody's may be read.
+    /// Reads the body, as much and for as long as an unknown sender's may be read.
     async fn body(&self, request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, Refused> {
         if self.secrets.is_some() {
             // Without the headers no body would help.
@@ -268,7 +268,7 @@ impl Shared {
             Admission::OlderEpoch => {
                 drop(met);
                 // An event of before a restart can come late once. Of a clock that was set back they keep coming.
-                if self.tallies.may_warn(Outcome::Stale) {
+                if self.counters.may_warn(Outcome::Stale) {
                     let (source, coordinator_id) = (&*event.source, &*event.coordinator_id);
                     tracing::warn!(source, coordinator_id, "feedback of an older epoch: was its clock set back?");
                 }
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!((level.borrow().level, level.borrow().reason), (Level::Hard, Reason::Other));
     }
 
-    // Red when a check is left out: each of these would cost memory for ever, or silence or mix up coordinators.
+    // Red when a check is left out: each of these would cost memory without end, or silence or mix up coordinators.
     #[test]
     fn what_no_coordinator_sends_is_refused() {
         let receiver = receiver();
@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(receiver.snapshot().coordinators, known);
     }
 
-    // Red when an event is taken that nobody will hear: its sender would not send it again.
+    // Red when an event is taken that reaches no subscriber: its sender would not send it again.
     #[cfg(feature = "testing")]
     #[test]
     fn nothing_is_accepted_for_a_bus_that_has_stopped() {

@@ -28,8 +28,8 @@ pub(crate) struct EndpointLane {
     origin: Instant,
     state: Mutex<State>,
     /// An event was offered, or the end was announced.
-    news: Notify,
-    meters: Metrics,
+    changed: Notify,
+    metrics: Metrics,
     fault: Fault,
 }
 
@@ -89,7 +89,7 @@ pub struct BroadcastSnapshot {
 
 impl EndpointLane {
     pub(crate) fn new(endpoint: Endpoint, policy: EndpointPolicy, fault: Fault) -> Arc<Self> {
-        let meters = Metrics::of(&endpoint);
+        let metrics = Metrics::of(&endpoint);
         let state = State {
             lane: EndpointQueue::new(policy),
             offered: SeqTracker::default(),
@@ -100,9 +100,9 @@ impl EndpointLane {
             last_error: None,
             last_success: None,
         };
-        meters.by_state[EndpointState::default() as usize].increment(1);
-        let (origin, news) = (Instant::now(), Notify::new());
-        Arc::new(Self { endpoint, origin, state: Mutex::new(state), news, meters, fault })
+        metrics.by_state[EndpointState::default() as usize].increment(1);
+        let (origin, changed) = (Instant::now(), Notify::new());
+        Arc::new(Self { endpoint, origin, state: Mutex::new(state), changed, metrics, fault })
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -116,7 +116,7 @@ impl EndpointLane {
                 state.lane.offer(key, Arc::clone(webhook));
             }
         });
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     /// Announces the end: what waits goes out at once, and the task ends when nothing is left that could go out before.
@@ -125,7 +125,7 @@ impl EndpointLane {
             state.end = Some(at);
             state.lane.expedite();
         });
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     /// Sends what the lane is given, until the end.
@@ -144,17 +144,17 @@ impl EndpointLane {
                     }
                     tokio::select! {
                         () = sleep_until(until) => {}
-                        () = self.news.notified() => {}
+                        () = self.changed.notified() => {}
                     }
                 }
                 Step::Idle if end.is_some() => return,
-                Step::Idle => self.news.notified().await,
+                Step::Idle => self.changed.notified().await,
             }
         }
     }
 
     async fn send(&self, client: &Client, webhook: &Webhook) {
-        // A lane that died with its task would be silent for ever.
+        // A lane that died with its task would never send again.
         let sent = AssertUnwindSafe(client.post(webhook)).catch_unwind().await;
         let (answer, rest) = sent.unwrap_or_else(|_| (Answer::None("the HTTP client panicked".to_owned()), None));
         self.fault.point("a URL has answered and its lane does not know");
@@ -163,14 +163,14 @@ impl EndpointLane {
             tokio::select! {
                 biased;
                 () = rest.drain() => {}
-                // Nothing waits for a body that nobody wants: not what comes, not what is due, and not the end.
-                () = self.news.notified() => {}
+                // The body is not wanted: what comes, what is due, and the end go first.
+                () = self.changed.notified() => {}
                 () = self.due() => {}
             }
         }
     }
 
-    /// Waits until there is something to do beside what is under way; for ever if that takes news.
+    /// Waits until there is something to do beside what is under way; for ever if that takes changed.
     async fn due(&self) {
         let (next, is_ending) = {
             let state = self.state.lock();
@@ -207,7 +207,7 @@ impl EndpointLane {
             }
             (before, state.lane.state())
         });
-        self.meters.count(answer);
+        self.metrics.count(answer);
         let endpoint = &self.endpoint;
         match (before, after) {
             (_, EndpointState::SwitchedOff) => {
@@ -253,13 +253,13 @@ impl EndpointLane {
         let result = change(&mut state);
         let after = seen(&state);
         if before.0 != after.0 {
-            self.meters.by_state[before.0 as usize].decrement(1);
-            self.meters.by_state[after.0 as usize].increment(1);
+            self.metrics.by_state[before.0 as usize].decrement(1);
+            self.metrics.by_state[after.0 as usize].increment(1);
         }
         if before.1 != after.1 {
-            self.meters.pending.increment(after.1 as f64 - before.1 as f64);
+            self.metrics.pending.increment(after.1 as f64 - before.1 as f64);
         }
-        self.meters.superseded.increment(after.2 - before.2);
+        self.metrics.superseded.increment(after.2 - before.2);
         result
     }
 }
@@ -267,8 +267,8 @@ impl EndpointLane {
 impl Drop for EndpointLane {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        self.meters.by_state[state.lane.state() as usize].decrement(1);
-        self.meters.pending.decrement(state.lane.pending() as f64);
+        self.metrics.by_state[state.lane.state() as usize].decrement(1);
+        self.metrics.pending.decrement(state.lane.pending() as f64);
     }
 }
 

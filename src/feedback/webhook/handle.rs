@@ -52,9 +52,9 @@ impl BroadcasterHandle {
         self.lanes.iter().map(|lane| lane.snapshot()).collect()
     }
 
-    /// Waits until the broadcaster, or what sends to one of its URLs, has died of a panic, which is a fault in it; for ever
-    /// if none does. Nobody else is held up by that, but what it had to deliver is not delivered, and a producer behind
-    /// a URL hears no more of levels: start another.
+    /// Waits until the broadcaster, or what sends to one of its URLs, has died of a panic, which is a fault in it; without
+    /// end if none does. Nothing else is held up by that, but what it had to deliver is not delivered, and a producer
+    /// behind a URL is told no more levels: start another.
     ///
     /// This does not keep the broadcaster alive.
     pub fn died(&self) -> impl Future<Output = ()> + Send + use<> {

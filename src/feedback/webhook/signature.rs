@@ -32,7 +32,7 @@ pub const TIMESTAMP: &str = "webhook-timestamp";
 /// The header that carries the signatures.
 pub const SIGNATURE: &str = "webhook-signature";
 
-/// How far the time in a request may be from the receiver's clock, both ways: it bounds how long a request that somebody
+/// How far the time in a request may be from the receiver's clock, both ways: it bounds how long a request that was
 /// recorded can be sent again.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
@@ -158,7 +158,7 @@ impl<'a> SignedHeaders<'a> {
     }
 }
 
-/// Why [`verify`] refuses a request. Whoever sent it need not be told which it was.
+/// Why [`verify`] refuses a request. The sender need not be told which it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -223,7 +223,7 @@ pub fn verify(
     Err(SignatureError::NoMatch)
 }
 
-/// Reads `v1,<base64>`; none if it is of another version, which is somebody else's, or no signature at all.
+/// Reads `v1,<base64>`; none if it is of another version, or no signature at all.
 fn read_signature(text: &str) -> Option<[u8; 32]> {
     let (VERSION, encoded) = text.split_once(',')? else { return None };
     // The decoder asks for room in multiples of three.

@@ -75,7 +75,7 @@ impl PreparedBroadcast {
         Ok(Self { config, urls, tls })
     }
 
-    /// Starts the actor, which hears of nothing yet.
+    /// Starts the actor, which is told nothing yet.
     pub(crate) fn start(self, feedback: &Feedback, current: bool) -> Result<BroadcasterHandle, BroadcastError> {
         let Self { config, urls, tls } = self;
         let policy = EndpointPolicy { retry: config.retry, probe_after: config.probe_after };

@@ -186,7 +186,7 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         (self.resume_at, self.asked_until) = (Duration::ZERO, Duration::ZERO);
     }
 
-    /// The event under way has not arrived, as far as anybody knows. `asked` is how long the destination wants to be
+    /// The event under way has not arrived, as far as is known. `asked` is how long the destination wants to be
     /// left alone; `random` is a random number in `0.0..1.0`. Returns the event if a newer one of its key waits, so
     /// that it will not be sent again.
     pub fn failed(&mut self, now: Duration, asked: Option<Duration>, random: f64) -> Option<E> {

@@ -7,7 +7,7 @@ use crate::policy::wait_queue::{Claim, Ticket, WaitQueue};
 /// A fixed number of credits, handed out first come first served.
 ///
 /// A credit is free, reserved (granted to a ticket that has not claimed it yet, or held by a
-/// [`reserve`](Self::reserve)), or in use. While anybody waits no credit is free, so nobody can jump the queue. `W`
+/// [`reserve`](Self::reserve)), or in use. While one waits no credit is free, so none can jump the queue. `W`
 /// wakes a waiter; this type only keeps it and gives it back.
 #[derive(Debug)]
 pub struct Credits<W> {
@@ -24,7 +24,7 @@ impl<W> Credits<W> {
         Self { capacity, free: capacity, reserved: 0, line: WaitQueue::new() }
     }
 
-    /// Returns how many credits are free. None are while anybody waits.
+    /// Returns how many credits are free. None are while one waits.
     pub const fn free(&self) -> usize {
         self.free
     }

@@ -5,9 +5,9 @@ use crate::policy::wait_queue::{Claim, Ticket, WaitQueue};
 /// What sums are wrong by after many roundings, in records.
 const ROUNDING: f64 = 1e-6;
 
-/// A token bucket with a line in front of it. While anybody waits, nobody else gets anything.
+/// A token bucket with a line in front of it. While one waits, no other gets anything.
 ///
-/// Whoever wants more than the bucket holds when it is full gets it when the bucket is full, and the bucket owes the
+/// One who wants more than the bucket holds when it is full gets it when the bucket is full, and the bucket owes the
 /// rest: so any number is got in the end, and the mean rate holds. `W` wakes a waiter; this type only keeps it and gives
 /// it back.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ impl<W> Bucket<W> {
         self.line.waiting()
     }
 
-    pub(super) fn anybody_waits(&self) -> bool {
+    pub(super) fn is_waited_for(&self) -> bool {
         self.line.first_wants().is_some()
     }
 
-    /// Puts in what was allowed, and gives to those who wait, in order. What is left beyond `size` is nobody's.
+    /// Puts in what was allowed, and gives to those who wait, in order. What is left beyond `size` is lost.
     pub(super) fn fill(&mut self, records: f64, size: f64, wake: &mut Vec<W>) {
         self.balance += records;
         while let Some(want) = self.line.first_wants() {
@@ -44,9 +44,9 @@ impl<W> Bucket<W> {
         self.balance = self.balance.min(size);
     }
 
-    /// Takes so many at once if nobody waits and the bucket allows it.
+    /// Takes so many at once if no ticket waits and the bucket allows it.
     pub(super) fn take(&mut self, want: usize, size: f64) -> bool {
-        let taken = !self.anybody_waits() && covers(self.balance, want, size);
+        let taken = !self.is_waited_for() && covers(self.balance, want, size);
         if taken {
             self.balance -= want as f64;
         }
@@ -78,7 +78,7 @@ impl<W> Bucket<W> {
         Some((need(self.line.first_wants()?, size) - self.balance).max(0.0))
     }
 
-    /// Takes away what nobody has taken; what is owed stays owed.
+    /// Takes away what is not taken; what is owed stays owed.
     pub(super) fn discard_surplus(&mut self) {
         self.balance = self.balance.min(0.0);
     }

@@ -87,8 +87,8 @@ pub enum Budget {
     /// stays below that even where the store could take more.
     PerSecond(f64),
     /// As fast as the store writes: for backfills that should keep the store busy and leave room in its queue. The rate
-    /// is the newest drain rate, and grows at ok, while somebody waits, until the level changes. Of several coordinators
-    /// the slowest counts; one limiter each is faster. There is no limit before a coordinator has been heard.
+    /// is the newest drain rate, and grows at ok, while records are waited for, until the level changes. Of several coordinators
+    /// the slowest counts; one limiter each is faster. There is no limit before a coordinator's first event.
     FollowDrainRate,
     /// No limit unless the scale is 0: for a feed that can only be paused.
     Gate,
@@ -127,20 +127,20 @@ pub struct RateState {
     pub scale: f64,
     /// Records a second; infinite where there is no limit.
     pub rate: f64,
-    /// The lowest drain rate that it heard of.
+    /// The lowest drain rate among them.
     pub drain_rate: Option<f64>,
     /// How many wait, for records or for it to open.
     pub waiting: usize,
     /// Records it has let through.
     pub granted: u64,
-    /// Nobody says anything any more.
-    pub deaf: bool,
+    /// No more levels come.
+    pub bus_closed: bool,
 }
 
 /// A rate limiter without a clock: how much was allowed by when, and whose turn it is.
 ///
 /// `K` names a coordinator, `W` wakes a waiter. Times are since an origin of the caller's choice and never go back;
-/// whoever keeps the clock calls [`tick`](Self::tick) when it is due.
+/// the keeper of the clock calls [`tick`](Self::tick) when it is due.
 #[derive(Debug)]
 pub struct RateControl<K, W> {
     pace: Pace<K>,
@@ -194,10 +194,10 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.turned(now);
     }
 
-    /// Takes in that nobody will say anything any more, so that the levels heard last mean nothing.
+    /// Takes in that no more levels will come, so that the last ones mean nothing.
     ///
-    /// A producer must neither wait for ever for a word that cannot come, nor flood a store that can no longer complain:
-    /// so it goes on at the scale of soft, or at that of ok where soft stops. A base that followed a drain rate stays
+    /// A producer must neither wait for a level that cannot come, nor flood a store whose levels it is no longer told: so
+    /// it goes on at the scale of soft, or at that of ok where soft stops. A base that followed a drain rate stays
     /// where it is.
     pub fn bus_closed(&mut self, now: Duration) {
         self.pass(now);
@@ -205,14 +205,14 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.turned(now);
     }
 
-    /// Takes in that nobody keeps the clock any more: everybody is let through from now on, rather than never.
+    /// Takes in that the clock is not kept any more: all are let through from now on, rather than none.
     pub fn abandon(&mut self, now: Duration) {
         self.pass(now);
         self.abandoned = true;
         self.turned(now);
     }
 
-    /// Takes `want` records if that is possible now. It never is while anybody waits, but for none at all.
+    /// Takes `want` records if that is possible now. It never is while others wait, but for none at all.
     pub fn take(&mut self, now: Duration, want: u32) -> bool {
         self.pass(now);
         let taken = want == 0 || self.bucket.take(want as usize, self.size());
@@ -290,7 +290,7 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         std::mem::take(&mut self.spent)
     }
 
-    /// Returns when the first in line will have its turn; none while nobody waits, and while it is closed.
+    /// Returns when the first in line will have its turn; none while no ticket waits, and while it is closed.
     pub fn due(&self) -> Option<Duration> {
         let missing = self.bucket.missing(self.size())?;
         Some(self.at.saturating_add(self.pace.time_for(self.at, missing)?))
@@ -311,7 +311,7 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
             drain_rate: self.pace.drain_rate(),
             waiting: self.bucket.waiting() + self.gate_waiters.waiting(),
             granted: self.granted,
-            deaf: self.pace.is_deaf(),
+            bus_closed: self.pace.is_bus_closed(),
         }
     }
 
@@ -320,13 +320,13 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         let allowed = if self.abandoned || self.pace.rate(now).is_infinite() {
             f64::INFINITY
         } else {
-            self.pace.pass(self.at, now, self.bucket.anybody_waits())
+            self.pace.pass(self.at, now, self.bucket.is_waited_for())
         };
         self.at = self.at.max(now);
         if self.is_open() {
             self.bucket.fill(allowed, self.size(), &mut self.wake);
         } else {
-            // Nothing goes out while it is closed, not even what somebody gave back, and nothing is saved for later.
+            // Nothing goes out while it is closed, not even what was given back, and nothing is saved for later.
             self.bucket.discard_surplus();
         }
     }
@@ -341,7 +341,7 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.pass(now);
     }
 
-    /// How many records the bucket holds when it is full; at least one, or nobody could be served.
+    /// How many records the bucket holds when it is full; at least one, or none could be served.
     fn size(&self) -> f64 {
         if self.abandoned {
             return f64::INFINITY;

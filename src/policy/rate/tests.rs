@@ -266,7 +266,7 @@ fn when_nobody_speaks_any_more_it_goes_on_at_the_scale_of_soft() {
     control.bus_closed(s(1.0));
     assert_eq!(control.woken(), [7]);
     assert!(control.claim(s(2.0), ticket, 0));
-    assert_eq!((control.scale(s(9.0)), control.state(s(9.0)).deaf), (0.5, true));
+    assert_eq!((control.scale(s(9.0)), control.state(s(9.0)).bus_closed), (0.5, true));
     // A followed rate stays where it is.
     let mut control = self::control(Budget::FollowDrainRate);
     control.observe(s(0.0), "a", measured(Level::Ok, 1_000.0));
@@ -325,7 +325,7 @@ struct Model {
     rate: f64,
     scales: Scales,
     levels: HashMap<u8, Level>,
-    deaf: bool,
+    bus_closed: bool,
     /// Scale, and where it goes.
     scale: f64,
     to: f64,
@@ -383,7 +383,7 @@ impl Model {
 
     fn turn(&mut self) {
         let lowest = self.levels.values().map(|level| self.scales.of(*level)).fold(self.scales.ok, f64::min);
-        let to = if self.deaf { self.scales.soft } else { lowest };
+        let to = if self.bus_closed { self.scales.soft } else { lowest };
         if to != self.to {
             self.scale = if to < self.scale { to } else { self.scale.max(to / 10.0) };
             self.to = to;
@@ -395,7 +395,7 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Act {
     Hear(u8, Level),
-    Deafen,
+    CloseBus,
     Take(u32),
     Wait(u32),
     Claim(usize),
@@ -407,7 +407,7 @@ fn act() -> impl Strategy<Value = Act> {
     let level = prop_oneof![3 => Just(Level::Ok), 2 => Just(Level::Soft), 1 => Just(Level::Hard)];
     prop_oneof![
         3 => (0u8..3, level).prop_map(|(coordinator, level)| Act::Hear(coordinator, level)),
-        1 => Just(Act::Deafen),
+        1 => Just(Act::CloseBus),
         6 => (0u32..300).prop_map(Act::Take),
         6 => (1u32..600).prop_map(Act::Wait),
         6 => (0usize..30).prop_map(Act::Claim),
@@ -428,21 +428,21 @@ proptest! {
         let mut control: RateControl<u8, usize> = RateControl::new(config(Budget::PerSecond(rate)));
         let scales = Scales::default();
         let mut model = Model {
-            rate, scales, levels: HashMap::new(), deaf: false, scale: 1.0, to: 1.0, balance: 0.0, line: Vec::new(),
+            rate, scales, levels: HashMap::new(), bus_closed: false, scale: 1.0, to: 1.0, balance: 0.0, line: Vec::new(),
             granted: 0,
         };
         let (mut now, mut tickets, mut woken) = (0, Vec::new(), Vec::new());
         for act in acts {
             match act {
-                Act::Hear(coordinator, level) if !model.deaf => {
+                Act::Hear(coordinator, level) if !model.bus_closed => {
                     control.observe(at(now), coordinator, report(level));
                     model.levels.insert(coordinator, level);
                     model.turn();
                 }
                 // Rarely, for nothing is heard after it.
-                Act::Deafen if now > 5_000 => {
+                Act::CloseBus if now > 5_000 => {
                     control.bus_closed(at(now));
-                    model.deaf = true;
+                    model.bus_closed = true;
                     model.turn();
                 }
                 Act::Take(want) => {
