@@ -6,12 +6,12 @@ use crate::{
     record::timestamp::Timestamp,
 };
 
-/// Makes the events of one coordinator by hand, as a real one would publish them: `seq` counts from 1, `previous` is the
-/// level of the event before, the level is one that the reason can have, and the figures fit both.
+/// Makes the events of one coordinator by hand, as a real one would publish them: `seq` counts from 1, `previous` is
+/// the level of the event before, the level is one that the reason can have, and the figures fit both.
 ///
-/// For tests of subscribers, and of all else that is told of levels. The coordinator is made up: its queue takes 100 records,
-/// is soft above 50 and hard from 80, and drains 10 records a second; each event is a second after the one before. The
-/// source is `test`, unless it is [set](Self::source).
+/// For tests of subscribers, and of all else that is told of levels. The coordinator is made up: its queue takes 100
+/// records, is soft above 50 and hard from 80, and drains 10 records a second; each event is a second after the one
+/// before. The source is `test`, unless it is [set](Self::source).
 ///
 /// ```
 /// use market_data_store::{Feedback, Level, Reason, feedback::EventSeries};
@@ -124,7 +124,8 @@ impl EventSeries {
 mod tests {
     use super::*;
 
-    // Red when the events are not such as a coordinator makes: a bus or a subscriber that checks them would refuse them.
+    // Red when the events are not such as a coordinator makes: a bus or a subscriber that checks them would refuse
+    // them.
     #[test]
     fn a_series_is_what_a_coordinator_would_publish() {
         let mut series = EventSeries::new("bars").source("db1");

@@ -93,8 +93,8 @@ impl Feedback {
         Some(Ok(feedback))
     }
 
-    /// Makes this the bus that [`feedback_bus`] returns inside a System, and keeps nothing alive by that: for the System
-    /// of a store.
+    /// Makes this the bus that [`feedback_bus`] returns inside a System, and keeps nothing alive by that: for the
+    /// System of a store.
     #[allow(dead_code, reason = "the store calls it once it has a System of its own")]
     pub(crate) fn adopt_by(&self, system_id: usize) {
         BUSES.lock().get_or_insert_default().insert(system_id, Arc::downgrade(&self.0));
@@ -221,9 +221,9 @@ static BUSES: Mutex<Option<HashMap<usize, Weak<Inner>>>> = Mutex::new(None);
 /// Returns the bus of the current actix System; the first call starts it. Inside a store's own System, where
 /// [`start_actor`](crate::MarketDataStore::start_actor) starts actors, it is the store's bus.
 ///
-/// The bus runs on a thread of its own, and does not end with the System: it lives as long as the System or a handle, so
-/// the last event of a store that publishes on it still reaches subscribers. One that died is replaced: those who hold
-/// the dead one learn it from [`Feedback::stopped`].
+/// The bus runs on a thread of its own, and does not end with the System: it lives as long as the System or a handle,
+/// so the last event of a store that publishes on it still reaches subscribers. One that died is replaced: those who
+/// hold the dead one learn it from [`Feedback::stopped`].
 ///
 /// # Panics
 /// Outside an actix System: there, use `store.feedback()` or [`Feedback::private`]. When the operating system refuses a

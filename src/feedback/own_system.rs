@@ -4,8 +4,8 @@ use std::{io, sync::mpsc::sync_channel, thread};
 
 use actix::System;
 
-/// Starts a thread with a System of its own. There `begin` is called inside the System; what it makes first is returned,
-/// and the thread ends with the future that it makes second.
+/// Starts a thread with a System of its own. There `begin` is called inside the System; what it makes first is
+/// returned, and the thread ends with the future that it makes second.
 ///
 /// # Errors
 /// When the operating system refuses a thread, or what the runtime on it needs.

@@ -22,10 +22,10 @@ pub enum Claim {
 
 /// A line in which who came first is served first.
 ///
-/// What is handed out, and when the first may have it, is its owner's decision: the line only keeps what each wants, until
-/// when, and what it was granted. A ticket that was granted something stays until it is claimed or cancelled. `W` wakes a
-/// waiter. The line keeps it and gives each back once: to `wake`, to be woken, or to `spent`, to be dropped. Both run
-/// foreign code, so the owner does it when it holds no lock.
+/// What is handed out, and when the first may have it, is its owner's decision: the line only keeps what each wants,
+/// until when, and what it was granted. A ticket that was granted something stays until it is claimed or cancelled. `W`
+/// wakes a waiter. The line keeps it and gives each back once: to `wake`, to be woken, or to `spent`, to be dropped.
+/// Both run foreign code, so the owner does it when it holds no lock.
 #[derive(Debug)]
 pub struct WaitQueue<W> {
     line: BTreeMap<Ticket, Waiter<W>>,

@@ -30,7 +30,7 @@ use crate::{
 const TURN: usize = 64;
 
 /// Passes the events of coordinators to subscriber actors, each at its own speed. Its handle is
-/// [`Feedback`](super::Feedback), which also starts it.
+/// [`Feedback`](crate::Feedback), which also starts it.
 ///
 /// Nothing that a subscriber on another thread does delays the others, or grows memory: the bus never waits for one
 /// inside a handler. It holds the present state of each coordinator for those who come late.
@@ -150,8 +150,8 @@ impl FeedbackBus {
         }
     }
 
-    /// Passes on what was published before the message in hand, though it still waits in an outbox: a request that was made
-    /// after a publish is answered after it.
+    /// Passes on what was published before the message in hand, though it still waits in an outbox: a request that was
+    /// made after a publish is answered after it.
     fn catch_up(&mut self, ctx: &mut Context<Self>) {
         for mut collect in std::mem::take(&mut self.open) {
             let waiting = collect.waiting();
@@ -161,8 +161,8 @@ impl FeedbackBus {
         }
     }
 
-    /// Lets the lanes and others on the arbiter have a turn before the next message. An actor handles its mailbox to the
-    /// end before anything else does: under a flood the lanes would never move on.
+    /// Lets the lanes and others on the arbiter have a turn before the next message. An actor handles its mailbox to
+    /// the end before anything else does: under a flood the lanes would never move on.
     fn give_way(ctx: &mut Context<Self>) {
         ctx.wait(wrap_future(yield_now()));
     }

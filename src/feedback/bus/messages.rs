@@ -29,8 +29,8 @@ pub struct Observe;
 #[rtype(result = "()")]
 pub struct Idle;
 
-/// Ends the bus once every lane has handled all that it was given before, or the time is up: a store sends it to the bus
-/// that was made for it; the reply comes at the end.
+/// Ends the bus once every lane has handled all that it was given before, or the time is up: a store sends it to the
+/// bus that was made for it; the reply comes at the end.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct EndBus {
@@ -38,7 +38,7 @@ pub(crate) struct EndBus {
     pub(crate) within: Duration,
 }
 
-/// Shows the present of some coordinators in a channel: [`Feedback::watch`](super::Feedback::watch) sends it; nothing
+/// Shows the present of some coordinators in a channel: [`Feedback::watch`](crate::Feedback::watch) sends it; nothing
 /// is replied.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -69,7 +69,7 @@ pub struct BusSnapshot {
     pub pruned: u64,
     /// Events that wait now, over all lanes.
     pub waiting: usize,
-    /// Channels of [`Feedback::watch`](super::Feedback::watch); one without a receiver goes with the next event.
+    /// Channels of [`Feedback::watch`](crate::Feedback::watch); one without a receiver goes with the next event.
     pub watchers: usize,
     /// The subscribers, in the order in which their subscriptions were made.
     pub lanes: Vec<LaneSnapshot>,

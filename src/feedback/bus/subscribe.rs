@@ -65,15 +65,15 @@ impl SubscriptionId {
 
 /// Asks the bus to deliver events to an actor.
 ///
-/// An actor that wants the events sends it, through [`Feedback::subscribe`](super::Feedback::subscribe) or to the bus's
+/// An actor that wants the events sends it, through [`Feedback::subscribe`](crate::Feedback::subscribe) or to the bus's
 /// address; the reply is the subscription's id.
 ///
 /// What the handler of the events should know:
 /// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears. A feed that pauses at hard until the level
 ///   is ok again would never go on: stop it before the store is [shut down](crate::MarketDataStore::shutdown), or let
 ///   it end on that reason.
-/// - A queue that was high returns straight to ok; it has no soft on the way down. From hard for another reason, such as
-///   [`Reason::CircuitOpen`](crate::Reason::CircuitOpen), the level can fall to soft.
+/// - A queue that was high returns straight to ok; it has no soft on the way down. From hard for another reason, such
+///   as [`Reason::CircuitOpen`](crate::Reason::CircuitOpen), the level can fall to soft.
 /// - A queue whose size wavers about its low watermark flutters between ok and soft: soft above it, ok at or below it.
 ///   Between soft and hard that cannot happen. What is costly is better done at hard and ok alone, or after the
 ///   level has stood for a while.

@@ -66,11 +66,11 @@ impl RateBuilder {
         self
     }
 
-    /// Sets how long the scale takes from 0 to 1, in a straight line from a tenth of where it goes; a shorter rise takes
-    /// less in proportion. The default is one second: at ok the queue is half empty by default, not empty, and all
-    /// producers observe of it at once; the first words of what their return does come back well within a second, before
-    /// they are at full speed. Under [`Budget::FollowDrainRate`] a rise takes at most half the time that the queue
-    /// lasts, so that the store does not run out of work.
+    /// Sets how long the scale takes from 0 to 1, in a straight line from a tenth of where it goes; a shorter rise
+    /// takes less in proportion. The default is one second: at ok the queue is half empty by default, not empty, and
+    /// all producers are told of it at once; the first events that their return causes come back well within a second,
+    /// before they are at full speed. Under [`Budget::FollowDrainRate`] a rise takes at most half the time that the
+    /// queue lasts, so that the store does not run out of work.
     pub fn ramp(mut self, from_0_to_1: Duration) -> Self {
         self.config.ramp = from_0_to_1;
         self
@@ -78,8 +78,8 @@ impl RateBuilder {
 
     /// Sets how much unused time is credited; the default is 50 ms. So much more than the rate can go at once after a
     /// rest, and so late a producer may come without losing anything. It need not be as large as a chunk:
-    /// [`acquire`](RateLimiter::acquire) lets any number through, and the next waits the longer. A chunk of 500 to 1,000
-    /// records, for one `submit_many`, is usual.
+    /// [`acquire`](RateLimiter::acquire) lets any number through, and the next waits the longer. A chunk of 500 to
+    /// 1,000 records, for one `submit_many`, is usual.
     pub fn burst(mut self, unused: Duration) -> Self {
         self.config.burst = unused;
         self

@@ -8,25 +8,27 @@ use tokio::sync::{oneshot, watch};
 use super::{messages::Wake, shared::Shared};
 use crate::{feedback::event::FeedbackEvent, metrics as names};
 
-/// Keeps a [`RateLimiter`] by the levels of some coordinators: the subscriber that an embedder need not write.
+/// Keeps a [`RateLimiter`](super::RateLimiter) by the levels of some coordinators: the subscriber that an embedder need
+/// not write.
 ///
 /// It subscribes to the bus as any actor does, and keeps the limiter's clock, so that the producer needs no runtime. It
 /// lives as long as a handle of its limiter, on one thread of the process, `mds-rate`, that all limiters share: it
 /// delays no other subscriber, and the end of a bus does not end it.
 ///
 /// What a producer should know:
-/// - The scale falls at once and rises gradually ([`RateBuilder::ramp`]). Of several coordinators the lowest scale
-///   counts.
-/// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears: on a bus that lives on, a producer that waits then
-///   waits without end, unless the coordinator starts again. End the producer before its store, or give its wait an end.
+/// - The scale falls at once and rises gradually ([`RateBuilder::ramp`](super::RateBuilder::ramp)). Of several
+///   coordinators the lowest scale counts.
+/// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears: on a bus that lives on, a producer that
+///   waits then waits without end, unless the coordinator starts again. End the producer before its store, or give its
+///   wait an end.
 /// - A store that starts again, in the same process or another of the same source, says so, and the scale rises. One
 ///   that was killed and stays away is held at the level that it said last.
-/// - When the bus ends, the levels that it told of mean nothing any more. The limiter goes on at the scale of soft, or of
-///   ok where soft is 0: a producer must not wait for a level that cannot come, and should not flood a store whose levels
-///   it is no longer told. Its budget holds; one that follows a drain rate stays at the last. The queue's own
+/// - When the bus ends, the levels that it told of mean nothing any more. The limiter goes on at the scale of soft, or
+///   of ok where soft is 0: a producer must not wait for a level that cannot come, and should not flood a store whose
+///   levels it is no longer told. Its budget holds; one that follows a drain rate stays at the last. The queue's own
 ///   bound, and a `Closed` from a store that has ended, do the rest.
-/// - Should this actor itself die, which is a fault in it, the limiter lets everything through, at once and from then on,
-///   and an ERROR says so: the queue's own bound is what holds the producer then.
+/// - Should this actor itself die, which is a fault in it, the limiter lets everything through, at once and from then
+///   on, and an ERROR says so: the queue's own bound is what holds the producer then.
 pub struct RateCoordinator {
     shared: Arc<Shared>,
     timer: Option<(Duration, SpawnHandle)>,

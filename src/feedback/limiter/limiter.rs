@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The rate control of a producer: it asks before it produces, and is slowed down by the levels of the coordinators
-/// that the limiter follows. [`RateCoordinator::follow`] makes one.
+/// that the limiter follows. [`RateCoordinator::follow`](super::RateCoordinator::follow) makes one.
 ///
 /// Cheap to clone; clones share one budget and one line. Its futures run on any executor, for a thread of the crate's
 /// own keeps the clock. Waiting is fair, first come first served, and cancel-safe: a future that is dropped has taken
@@ -107,9 +107,9 @@ impl RateLimiter {
 
     /// Waits until `n` records may be produced, and takes them. At scale 0 it waits for as long as that lasts.
     ///
-    /// First come first served: what was asked for before is let through before, however many records that is. Of more than a
-    /// full bucket ([`RateBuilder::burst`](super::RateBuilder::burst)) the bucket owes the rest, so that any number is
-    /// let through in the end and the next waits the longer. None are let through at once.
+    /// First come first served: what was asked for before is let through before, however many records that is. Of more
+    /// than a full bucket ([`RateBuilder::burst`](super::RateBuilder::burst)) the bucket owes the rest, so that any
+    /// number is let through in the end and the next waits the longer. None are let through at once.
     ///
     /// Cancel-safe: dropping the future takes nothing, and what it was granted meanwhile goes to the next in line.
     pub async fn acquire(&self, n: u32) {
@@ -160,7 +160,7 @@ impl RateLimiter {
         self.with(|control, now| control.scale(now))
     }
 
-    /// Returns how the limiter stands. What was published before [`Feedback::idle`](super::Feedback::idle) returned is
+    /// Returns how the limiter stands. What was published before [`Feedback::idle`](crate::Feedback::idle) returned is
     /// in it.
     pub fn snapshot(&self) -> RateSnapshot {
         let state = self.with(|control, now| control.state(now));

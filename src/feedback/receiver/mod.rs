@@ -65,8 +65,8 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 ///   each start, as a container with a name by chance does, takes a place each time: let it set `MDS_SOURCE`.
 ///
 /// What it cannot know:
-/// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and a
-///   request that was recorded within the last five minutes would be accepted once more.
+/// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and
+///   a request that was recorded within the last five minutes would be accepted once more.
 /// - An epoch is the time of a coordinator's start. If the clock of its machine was set back before a restart, all that
 ///   it says is stale, until it starts later than before by its own clock. This is logged.
 #[derive(Clone)]

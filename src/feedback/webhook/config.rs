@@ -12,15 +12,16 @@ use crate::{
 /// No wait is longer, whatever was configured: with it no arithmetic of time is near its end.
 pub(super) const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// What an [`HttpBroadcaster`](super::HttpBroadcaster) sends, where to, and how often it tries. All fields can be assigned; a time longer than a
-/// day counts as a day.
+/// What an [`HttpBroadcaster`](super::HttpBroadcaster) sends, where to, and how often it tries. All fields can be
+/// assigned; a time longer than a day counts as a day.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BroadcastConfig {
     /// Where events are sent. A URL that is there twice counts once.
     pub endpoints: Vec<Endpoint>,
-    /// Whose events: names as [`Subscribe::only`](crate::Subscribe::only) takes them; empty means every coordinator on the bus. On a bus that
-    /// also carries events from outside the process, name your own: what came from a receiver would be sent back.
+    /// Whose events: names as [`Subscribe::only`](crate::Subscribe::only) takes them; empty means every coordinator on
+    /// the bus. On a bus that also carries events from outside the process, name your own: what came from a receiver
+    /// would be sent back.
     pub coordinators: Vec<String>,
     /// How long one attempt may take, from the connection to the end of the answer.
     pub timeout: Duration,

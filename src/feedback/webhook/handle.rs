@@ -30,8 +30,8 @@ pub struct BroadcasterHandle {
 impl BroadcasterHandle {
     /// Subscribes to the bus.
     pub(crate) fn follow(&self) {
-        // Weak, so that it ends with its handles. The latest of each: a bounded lane of every event loses the oldest of all,
-        // which can be the latest of a coordinator that said nothing since.
+        // Weak, so that it ends with its handles. The latest of each: a bounded lane of every event loses the oldest of
+        // all, which can be the latest of a coordinator that said nothing since.
         let recipient = self.addr.downgrade().recipient();
         let mut subscribe = Subscribe::weak(recipient).replay(Replay::All).delivery(Delivery::Latest);
         for coordinator in self.coordinators.iter() {
@@ -52,9 +52,9 @@ impl BroadcasterHandle {
         self.lanes.iter().map(|lane| lane.snapshot()).collect()
     }
 
-    /// Waits until the broadcaster, or what sends to one of its URLs, has died of a panic, which is a fault in it; without
-    /// end if none does. Nothing else is held up by that, but what it had to deliver is not delivered, and a producer
-    /// behind a URL is told no more levels: start another.
+    /// Waits until the broadcaster, or what sends to one of its URLs, has died of a panic, which is a fault in it;
+    /// without end if none does. Nothing else is held up by that, but what it had to deliver is not delivered, and a
+    /// producer behind a URL is told no more levels: start another.
     ///
     /// This does not keep the broadcaster alive.
     pub fn died(&self) -> impl Future<Output = ()> + Send + use<> {

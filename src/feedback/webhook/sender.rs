@@ -111,8 +111,8 @@ pub struct FinishBroadcasts {
     pub within: Duration,
 }
 
-/// Asks how it stands with each URL: status pages and other actors send it. The reply is a [`BroadcastSnapshot`] a URL, in
-/// their order.
+/// Asks how it stands with each URL: status pages and other actors send it. The reply is a [`BroadcastSnapshot`] a URL,
+/// in their order.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<BroadcastSnapshot>")]
 pub struct ObserveBroadcasts;

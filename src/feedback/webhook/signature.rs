@@ -7,8 +7,8 @@
 //! several signatures with spaces between, so that a secret can be replaced: the sender signs with both, and a receiver
 //! takes either.
 //!
-//! The crate `standardwebhooks` does the same for one secret. It takes keys of any length, the empty one too, accepts an
-//! id with a full stop, which makes the signed text ambiguous, and reads the clock itself, so that the age cannot be
+//! The crate `standardwebhooks` does the same for one secret. It takes keys of any length, the empty one too, accepts
+//! an id with a full stop, which makes the signed text ambiguous, and reads the clock itself, so that the age cannot be
 //! tested; and it would bring a second HMAC, base64 and clock. So the forty lines are here, and the tests hold them
 //! against the official Python package.
 
@@ -116,8 +116,8 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Returns the value of the header [`webhook-signature`](SIGNATURE): one signature a secret, in their order. It is empty
-/// without a secret: send no such header then.
+/// Returns the value of the header [`webhook-signature`](SIGNATURE): one signature a secret, in their order. It is
+/// empty without a secret: send no such header then.
 ///
 /// `id` is what the header [`webhook-id`](ID) says and holds no full stop, or [`verify`] refuses it; `timestamp`, in
 /// seconds since the Unix epoch, is what [`webhook-timestamp`](TIMESTAMP) says, in decimal.

@@ -40,8 +40,8 @@ impl HttpBroadcaster {
         Ok(broadcasts)
     }
 
-    /// Starts sending as [`start`](Self::start) does, but on the current arbiter, without another thread: for tests with
-    /// a paused clock.
+    /// Starts sending as [`start`](Self::start) does, but on the current arbiter, without another thread: for tests
+    /// with a paused clock.
     ///
     /// # Errors
     /// When there is no URL, one cannot be asked for, or the file of certificates cannot be used.

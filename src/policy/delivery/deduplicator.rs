@@ -11,8 +11,8 @@ use super::seq_tracker::{SeqTracker, SeqVerdict};
 /// Tells new events from those that a receiver has met, and from stale ones, in bounded memory.
 ///
 /// `K` is the coordinator that an event belongs to. An event is new if a [`SeqTracker`] says so and its id is not
-/// remembered. Ids are forgotten with time and when there are too many, which opens nothing: an event that comes again is
-/// then stale. Keys are never forgotten; so there is room for a number of keys, and the next are turned away.
+/// remembered. Ids are forgotten with time and when there are too many, which opens nothing: an event that comes again
+/// is then stale. Keys are never forgotten; so there is room for a number of keys, and the next are turned away.
 #[derive(Debug)]
 pub struct Deduplicator<K> {
     limits: DeduplicatorLimits,
@@ -135,8 +135,8 @@ mod tests {
     }
 
     proptest! {
-        // Against a model that keeps everything. Red when a bound is passed, when an event is new twice or after a newer
-        // one, or when one is refused that is newer than all.
+        // Against a model that keeps everything. Red when a bound is passed, when an event is new twice or after a
+        // newer one, or when one is refused that is newer than all.
         #[test]
         fn forgetting_ids_lets_nothing_through_twice(
             arrivals in prop::collection::vec((0u8..4, 0u64..3, 1u64..6, 0u64..30), 1..200),

@@ -49,7 +49,8 @@ impl EndpointState {
 /// What a [`EndpointQueue`] does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<E> {
-    /// Send this, and say how it went: [`EndpointQueue::delivered`], [`EndpointQueue::failed`] or [`EndpointQueue::gone`].
+    /// Send this, and say how it went: [`EndpointQueue::delivered`], [`EndpointQueue::failed`] or
+    /// [`EndpointQueue::gone`].
     Send(E),
     /// Ask again at that time, or when an event was offered.
     Wait(Duration),
@@ -223,8 +224,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.waiting.clear();
     }
 
-    /// Lets everything that waits go at once, whatever failed before: there will be no later. What the destination asked
-    /// for still holds.
+    /// Lets everything that waits go at once, whatever failed before: there will be no later. What the destination
+    /// asked for still holds.
     pub fn expedite(&mut self) {
         self.resume_at = Duration::ZERO;
         for waiting in self.waiting.values_mut() {

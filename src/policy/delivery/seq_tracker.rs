@@ -1,6 +1,7 @@
 use std::{collections::HashMap, hash::Hash};
 
-/// Decides which events are new: an event is new if its `(epoch, seq)` is above every one that was admitted for its key.
+/// Decides which events are new: an event is new if its `(epoch, seq)` is above every one that was admitted for its
+/// key.
 ///
 /// `K` is the coordinator that an event belongs to. Beside the newest number of each key the tracker keeps a `V`: the
 /// event itself, for one, or nothing. A key is never forgotten, or an old event of it would count as new.

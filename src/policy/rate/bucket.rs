@@ -8,8 +8,8 @@ const ROUNDING: f64 = 1e-6;
 /// A token bucket with a line in front of it. While one waits, no other gets anything.
 ///
 /// One who wants more than the bucket holds when it is full gets it when the bucket is full, and the bucket owes the
-/// rest: so any number is got in the end, and the mean rate holds. `W` wakes a waiter; this type only keeps it and gives
-/// it back.
+/// rest: so any number is got in the end, and the mean rate holds. `W` wakes a waiter; this type only keeps it and
+/// gives it back.
 #[derive(Debug)]
 pub(super) struct Bucket<W> {
     /// Below zero while it owes.
@@ -58,8 +58,8 @@ impl<W> Bucket<W> {
         self.line.wait(want, None, waker)
     }
 
-    /// Returns what a ticket was granted, which uses it up; while it waits, `waker` replaces the one kept. The one that is
-    /// not needed any more goes to `spent`.
+    /// Returns what a ticket was granted, which uses it up; while it waits, `waker` replaces the one kept. The one that
+    /// is not needed any more goes to `spent`.
     pub(super) fn claim(&mut self, ticket: Ticket, waker: W, spent: &mut Vec<W>) -> Option<usize> {
         match self.line.claim(ticket, waker, spent) {
             Claim::Granted(granted) => Some(granted),

@@ -87,8 +87,9 @@ pub enum Budget {
     /// stays below that even where the store could take more.
     PerSecond(f64),
     /// As fast as the store writes: for backfills that should keep the store busy and leave room in its queue. The rate
-    /// is the newest drain rate, and grows at ok, while records are waited for, until the level changes. Of several coordinators
-    /// the slowest counts; one limiter each is faster. There is no limit before a coordinator's first event.
+    /// is the newest drain rate, and grows at ok, while records are waited for, until the level changes. Of several
+    /// coordinators the slowest counts; one limiter each is faster. There is no limit before a coordinator's first
+    /// event.
     FollowDrainRate,
     /// No limit unless the scale is 0: for a feed that can only be paused.
     Gate,
@@ -196,8 +197,8 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
 
     /// Takes in that no more levels will come, so that the last ones mean nothing.
     ///
-    /// A producer must neither wait for a level that cannot come, nor flood a store whose levels it is no longer told: so
-    /// it goes on at the scale of soft, or at that of ok where soft stops. A base that followed a drain rate stays
+    /// A producer must neither wait for a level that cannot come, nor flood a store whose levels it is no longer told:
+    /// so it goes on at the scale of soft, or at that of ok where soft stops. A base that followed a drain rate stays
     /// where it is.
     pub fn bus_closed(&mut self, now: Duration) {
         self.pass(now);
@@ -263,7 +264,8 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.gate_waiters.cancel(ticket, &mut self.spent);
     }
 
-    /// Does what is due, and returns when to tick again: the keeper of the clock calls it at that time, and when it is woken.
+    /// Does what is due, and returns when to tick again: the keeper of the clock calls it at that time, and when it is
+    /// woken.
     pub fn tick(&mut self, now: Duration) -> Option<Duration> {
         self.pass(now);
         self.wake_pending = false;
@@ -271,7 +273,8 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.alarm
     }
 
-    /// Returns whether the keeper of the clock has to be woken, because something is due before it would tick by itself.
+    /// Returns whether the keeper of the clock has to be woken, because something is due before it would tick by
+    /// itself.
     pub fn wake(&mut self) -> bool {
         let wake = !self.wake_pending
             && !self.abandoned
