@@ -38,7 +38,7 @@ impl OutageTimeout {
         let mut outage = Outage::new(Instant::now());
         loop {
             let health = handle.health().await;
-            let settled = health.counters.stored + health.counters.dead_lettered;
+            let settled = health.stored + health.dead_lettered;
             // What is in the queue alone may wait for its batch, which is nobody's fault.
             let away = outage.observe(Instant::now(), settled, health.in_flight > 0);
             let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {

@@ -21,7 +21,6 @@ mod event;
 mod event_series;
 mod handle;
 mod limiter;
-mod own_system;
 #[cfg(feature = "receiver")]
 mod receiver;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]

@@ -21,7 +21,7 @@ pub use self::{
     level::{Cause, Change, Level, Pressure, Reason, Watermark, WatermarkError, Watermarks, time_to_recover},
     queue::{
         BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, FlushId,
-        Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refused, Unknown, Verdict,
+        Invalid, Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refusal, Unknown, Verdict,
     },
     rate::{Budget, ScaleError, Scales},
     wait_queue::Ticket,

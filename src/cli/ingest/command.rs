@@ -306,7 +306,7 @@ impl Live {
         match timeout(deadline + LAST_LETTERS, end).await.map(|report| report.coordinators.first().map(Settled::from)) {
             Ok(Some(settled)) => settled,
             // The coordinator hangs with its sink. Its buffer still knows what became of every record.
-            _ => Settled::from(&self.handle.reporter()()),
+            _ => Settled::from(&self.handle.report()),
         }
     }
 

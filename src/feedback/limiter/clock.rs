@@ -8,7 +8,7 @@ use actix::{ArbiterHandle, System};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::feedback::own_system::on_own_system;
+use crate::own_system::on_own_system;
 
 /// The thread on which the clocks of all limiters of the process are kept, for as long as there is one.
 ///

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    feedback::{bus::Selector, handle::Feedback, own_system::on_own_system},
+    feedback::{bus::Selector, handle::Feedback},
+    own_system::on_own_system,
     policy::EndpointPolicy,
 };
 

@@ -5,12 +5,14 @@ mod contract;
 mod credits;
 mod flush;
 mod partition;
+mod refusal;
 
 pub use self::{
     buffer::BoundedBuffer,
     contract::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
-        Outcome, Overflow, QueueEvent, Refused, Unknown, Verdict,
+        Outcome, Overflow, QueueEvent, Unknown, Verdict,
     },
     flush::FlushId,
+    refusal::{Invalid, Refusal},
 };

@@ -54,7 +54,7 @@ mod tests {
             return;
         }
         start().unwrap();
-        let this = "feedback::own_system::tests::a_system_that_cannot_start_is_an_error";
+        let this = "own_system::tests::a_system_that_cannot_start_is_an_error";
         let mut child = Command::new("sh");
         child.args(["-c", r#"ulimit -n 4 && exec "$0" "$@""#]).arg(env::current_exe().unwrap());
         let output = child.args(["--exact", this, "--nocapture"]).env(IN_NEED, "1").output().unwrap();
