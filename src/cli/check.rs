@@ -15,7 +15,7 @@ use self::spacing::{GAPS, Spaced, Spacing};
 use super::{Exit, complain, ingest::exit_of, print};
 use crate::{
     StartError,
-    record::timestamp::Timestamp,
+    record::Timestamp,
     record::{Bar, Record, Timeframe},
     settings::Settings,
     sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},

@@ -58,5 +58,5 @@ pub use self::{
     refusal::{SubmitError, SubmitManyError},
     stop::StopReason,
 };
-pub use crate::policy::{BufferState, Cause, CircuitState};
 pub(crate) use crate::policy::Refusal;
+pub use crate::policy::{BufferState, Cause, CircuitState};

@@ -40,7 +40,6 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use self::policies::{CircuitFields, RetryFields};
-use crate::policy::{BreakerConfig, RetryPolicy};
 
 pub(crate) use self::secret::masked;
 pub use self::{

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use market_data_store::{
-    Batch, Coordinator, Feedback, Level, MarketDataStore, RateCoordinator, Refusal, SinkError, WriteHandle,
-    policy::Overflow, sink::MemorySink, testing::EventSeries,
+    Batch, Coordinator, Feedback, Level, MarketDataStore, Overflow, RateCoordinator, Refusal, SinkError, WriteHandle,
+    feedback::EventSeries, sink::MemorySink,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 

@@ -21,11 +21,12 @@ use futures::{
 };
 use market_data_store::{
     EventBody, Feedback, FeedbackEvent, Level, Receiver, WebhookSecret,
+    feedback::EventSeries,
     feedback::{
         ReceiverSnapshot,
         signature::{ID, SIGNATURE, TIMESTAMP, sign, unix_now},
     },
-    testing::{EventSeries, Webhook, webhook},
+    testing::{Webhook, webhook},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::{ffi::OsString, num::NonZeroU32, os::unix::ffi::OsStringExt, time::Dura
 
 use market_data_store::{
     CoordinatorSettings, Overflow, Scales, Settings,
-    policy::{BreakerConfig, RetryPolicy},
+    settings::{BreakerConfig, RetryPolicy},
     settings::{FeedbackSettings, HttpSettings, LogFormat, VARIABLES, Variable},
 };
 

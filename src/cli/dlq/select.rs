@@ -2,7 +2,7 @@
 
 use crate::{
     dead_letter::Selection,
-    record::timestamp::{InvalidTimestamp, Timestamp},
+    record::{InvalidTimestamp, Timestamp},
 };
 
 #[derive(clap::Args)]
