@@ -118,7 +118,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
     let letters = store.dead_letters();
     let _ = tokio::join!(timeout(GRACE, sink.close()), timeout(GRACE, letters.release()));
     let lost = [complain_of_lost(&sink), complain_of_lost_letters(&letters)];
-    if lost != [0, 0] || !report.is_complete() {
+    if lost != [false, false] || !report.is_complete() {
         exit = exit.min(Exit::Internal);
     }
     // A replay that is refused by what died may be told before that is.
@@ -129,20 +129,9 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
         exit = exit.min(Exit::Internal);
     }
     match result {
-        Ok(mut report) => {
-            lose(&mut report, lost[0]);
-            args.tell(&report, exit)
-        }
+        Ok(report) => args.tell(&report, exit),
         Err(error) => exit.min(failed(&error)),
     }
-}
-
-/// Takes in that so many records were stored in a database file that is gone: nobody knows where they are. Of new entries
-/// the replay knows by itself.
-fn lose(report: &mut ReplayReport, stored: u64) {
-    let stored = stored.min(report.stored);
-    report.stored -= stored;
-    report.unknown += stored;
 }
 
 async fn start(mut settings: Settings) -> Result<(MarketDataStore, SqliteSink, WriteHandle<Bar>), StartError> {
@@ -193,21 +182,5 @@ impl Args {
             let _ = writeln!(text, "interrupted: {why}");
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // Red if what went with a database file that was removed counts as stored, or more than that.
-    #[test]
-    fn what_went_with_the_database_is_not_stored() {
-        for (lost, expected) in [(3, (2, 4)), (9, (0, 6))] {
-            let mut report = ReplayReport { stored: 5, unknown: 1, ..ReplayReport::default() };
-            lose(&mut report, lost);
-            assert_eq!((report.stored, report.unknown), expected);
-            assert!(!report.is_complete());
-        }
     }
 }

@@ -259,13 +259,15 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         exit = exit.min(Exit::Internal);
     }
     let counts = tally.close();
-    let mut settled = if live.is_some() { settled } else { Settled { stored: counts.accepted, ..Settled::default() } };
+    let settled = if live.is_some() { settled } else { Settled { stored: counts.accepted, ..Settled::default() } };
     let elapsed = started.elapsed();
     let changes = match &live {
         Some(live) => {
             let changes = live.close().await;
-            settled.lose(complain_of_lost(&live.sink));
-            settled.lose_letters(complain_of_lost_letters(&live.store.dead_letters()));
+            let lost = [complain_of_lost(&live.sink), complain_of_lost_letters(&live.store.dead_letters())];
+            if lost != [false, false] {
+                exit = exit.min(Exit::Internal);
+            }
             changes
         }
         None => LevelChanges::default(),
@@ -408,25 +410,25 @@ impl Args {
     }
 }
 
-/// Says that records are not where they were stored, if so, and returns how many; all is known once the sink is closed.
-pub(in crate::cli) fn complain_of_lost(sink: &SqliteSink) -> u64 {
-    let lost = sink.lost();
-    if lost > 0 {
+/// Says that records are not where they were stored, if so; all is known once the sink is closed.
+pub(in crate::cli) fn complain_of_lost(sink: &SqliteSink) -> bool {
+    let lost = sink.file_was_removed();
+    if lost {
         let path = sink.path().display();
         complain(format_args!(
-            "error: {path}: removed or replaced while it was written, and {lost} records with it: load them again"
+            "error: {path}: removed or replaced while it was written, and what was stored in it is gone: load it again"
         ));
     }
     lost
 }
 
 /// Says the same of dead letters; all is known once they are released.
-pub(in crate::cli) fn complain_of_lost_letters(letters: &DeadLetters) -> u64 {
-    let lost = letters.lost();
-    if lost > 0 {
+pub(in crate::cli) fn complain_of_lost_letters(letters: &DeadLetters) -> bool {
+    let lost = letters.file_was_removed();
+    if lost {
         let dir = letters.dir().display();
         complain(format_args!(
-            "error: {dir}: a file was removed or replaced while it was written, and {lost} dead letters with it: \
+            "error: {dir}: a file was removed or replaced while it was written, and its dead letters are gone: \
              load them again"
         ));
     }

@@ -32,22 +32,6 @@ pub struct Settled {
     pub unsettled: u64,
 }
 
-impl Settled {
-    /// Takes in that so many records were stored in a file that is gone: nobody knows where they are.
-    pub fn lose(&mut self, lost: u64) {
-        let lost = lost.min(self.stored);
-        self.stored -= lost;
-        self.unsettled += lost;
-    }
-
-    /// The same of dead letters.
-    pub fn lose_letters(&mut self, lost: u64) {
-        let lost = lost.min(self.dead_lettered);
-        self.dead_lettered -= lost;
-        self.unsettled += lost;
-    }
-}
-
 impl From<&CoordinatorReport> for Settled {
     fn from(report: &CoordinatorReport) -> Self {
         let CoordinatorReport { stored, dead_lettered, dropped, unsettled, .. } = *report;

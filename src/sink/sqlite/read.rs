@@ -6,7 +6,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params,
 
 use super::{
     SqliteOpenError, SqliteOptions,
-    open::{State, absolute, check_place},
+    place::{absolute, check_place},
+    schema::State,
 };
 
 const FIRST_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars ORDER BY vendor, symbol, timeframe LIMIT 1";
@@ -15,7 +16,7 @@ const NEXT_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars
 const BARS: &str = "SELECT ts, open, high, low, close, volume FROM bars
     WHERE vendor = ?1 AND symbol = ?2 AND timeframe = ?3 ORDER BY ts";
 
-/// One moment of a store, read-only: the file is never made, and whoever writes it is not disturbed. What is written
+/// One moment of a store, read-only: the file is never made, and its writers are not disturbed. What is written
 /// meanwhile is not seen, and SQLite keeps the pages of this moment for as long as the reader lives.
 #[derive(Debug)]
 pub struct SqliteReader {
