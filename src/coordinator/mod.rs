@@ -1,8 +1,8 @@
 //! The write path: from a producer's hand to the store.
 //!
-//! A [`WriteHandle`] puts records into a bounded queue; a [`BoundedQueue`] actor hands batches to [`SinkWorker`]
+//! A [`WriteHandle`] puts records into a bounded queue; a `BoundedQueue` actor hands batches to `SinkWorker`
 //! actors, one a partition; a [`WriteCoordinator`] actor starts, watches and stops them and tells producers of every
-//! level change. What has to be exact is decided in [`policy::queue`](crate::policy::queue), under one lock that
+//! level change. What has to be exact is decided in `policy::queue`, under one lock that
 //! handles, queue and workers share; the actors are the shells around it.
 
 mod abort;

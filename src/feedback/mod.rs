@@ -28,8 +28,6 @@ mod webhook;
 
 #[cfg(feature = "webhooks")]
 pub(crate) use self::webhook::PreparedBroadcast;
-#[cfg(any(feature = "webhooks", feature = "receiver"))]
-pub use self::webhook::signature;
 #[cfg(feature = "webhooks")]
 pub use self::webhook::{FinishBroadcasts, InvalidCaFile, ObserveBroadcasts};
 pub use self::{
@@ -56,3 +54,11 @@ pub use self::{
     handle::{Feedback, feedback_bus},
     limiter::{RateBuilder, RateCoordinator, RateLimiter, RateSnapshot},
 };
+
+/// The signature of a webhook, for a receiver of your own: the scheme of Standard Webhooks.
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub mod signature {
+    #[doc(hidden)]
+    pub use super::webhook::signature::{ID, InvalidSecret, SIGNATURE, TIMESTAMP, TOLERANCE, WebhookSecret, unix_now};
+    pub use super::webhook::signature::{SignatureError, SignedHeaders, sign, verify};
+}

@@ -10,7 +10,7 @@ mod endpoint_lane;
 mod handle;
 #[cfg(feature = "webhooks")]
 mod sender;
-pub mod signature;
+pub(super) mod signature;
 #[cfg(feature = "webhooks")]
 mod start;
 

@@ -19,7 +19,7 @@ pub struct EndpointPolicy {
     pub probe_after: Duration,
 }
 
-/// What a [`EndpointQueue`] has to say of its destination.
+/// How it stands with a URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointState {

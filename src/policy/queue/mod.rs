@@ -10,8 +10,8 @@ mod refusal;
 pub use self::{
     buffer::BoundedBuffer,
     contract::{
-        BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Isolated, LeaseId, Leased,
-        Outcome, Overflow, QueueEvent, Verdict,
+        BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Isolated, LeaseId, Leased, Outcome,
+        Overflow, QueueEvent, Verdict,
     },
     flush::FlushId,
     refusal::{Invalid, Refusal},
