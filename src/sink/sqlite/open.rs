@@ -1,6 +1,6 @@
 //! Brings a file to the point where it can be written: found, recognised, with its schema, in WAL mode.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -57,7 +57,7 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
         drop(connection);
         (before, connection) = (after, open()?);
     }
-    if is_readonly(&connection).map_err(at("open the database"))?
+    if place::is_readonly(&path)
         && let Some(denied) = place::denied(&path)
     {
         return Err(denied);
@@ -108,20 +108,6 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
         return Err(SqliteOpenError::Replaced { path });
     }
     Ok(Store { connection, path, identity: before })
-}
-
-/// Says whether SQLite has opened the file for reading only, which it does with what it may not write, and tells no sooner
-/// than at the first write. It finds that before it asks for the lock, so a lock that another has is an answer too.
-fn is_readonly(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.busy_timeout(Duration::ZERO)?;
-    match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
-        Ok(()) => Ok(false),
-        Err(error) => match error.sqlite_error_code() {
-            Some(ErrorCode::ReadOnly) => Ok(true),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Ok(false),
-            _ => Err(error),
-        },
-    }
 }
 
 #[cfg(test)]

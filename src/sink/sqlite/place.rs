@@ -1,7 +1,7 @@
 //! Where the file is: what can be wrong with its path, and which file it leads to.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
@@ -43,15 +43,30 @@ pub(super) fn denied(path: &Path) -> Option<SqliteOpenError> {
         use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
         matches!(source.kind(), PermissionDenied | NotADirectory | ReadOnlyFilesystem)
     };
-    let failed = |place: &Path, tried: io::Result<_>| {
+    let failed = |place: &Path, tried: io::Result<()>| {
         let source = tried.err().filter(denies)?;
         Some(SqliteOpenError::NotWritable { path: path.into(), place: place.into(), source })
     };
     // The log stands beside the file, so a file alone is not enough.
-    let (directory, name) = (path.parent()?, path.file_name()?);
-    let probe = directory.join(format!(".{}-{}", name.display(), std::process::id()));
-    let made = File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
-    failed(directory, made).or_else(|| failed(path, File::options().read(true).write(true).open(path).map(drop)))
+    failed(path.parent()?, may_write(path.parent()?)).or_else(|| failed(path, may_write(path)))
+}
+
+/// Says whether SQLite opens the file for reading only, which it does with what it may not write, and tells no sooner than
+/// at the first write.
+pub(super) fn is_readonly(path: &Path) -> bool {
+    may_write(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+}
+
+/// Asks the system whether this process may write a file or a directory, without opening it: closing it again would drop
+/// the locks that SQLite has on the same file.
+fn may_write(place: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return Ok(rustix::fs::access(place, rustix::fs::Access::WRITE_OK)?);
+    #[cfg(not(unix))]
+    match fs::metadata(place)?.permissions().readonly() && place.is_file() {
+        true => Err(io::ErrorKind::PermissionDenied.into()),
+        false => Ok(()),
+    }
 }
 
 /// What tells two files at one path apart.
