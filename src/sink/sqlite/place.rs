@@ -1,7 +1,7 @@
 //! Where the file is: what can be wrong with its path, and which file it leads to.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
@@ -48,7 +48,10 @@ pub(super) fn denied(path: &Path) -> Option<SqliteOpenError> {
         Some(SqliteOpenError::NotWritable { path: path.into(), place: place.into(), source })
     };
     // The log stands beside the file, so a file alone is not enough.
-    failed(path.parent()?, may_write(path.parent()?)).or_else(|| failed(path, may_write(path)))
+    let (directory, name) = (path.parent()?, path.file_name()?);
+    let probe = directory.join(format!(".{}-{}", name.display(), std::process::id()));
+    let made = File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+    failed(directory, made).or_else(|| failed(path, may_write(path)))
 }
 
 /// Says whether SQLite opens the file for reading only, which it does with what it may not write, and tells no sooner than
@@ -57,13 +60,13 @@ pub(super) fn is_readonly(path: &Path) -> bool {
     may_write(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
 }
 
-/// Asks the system whether this process may write a file or a directory, without opening it: closing it again would drop
-/// the locks that SQLite has on the same file.
-fn may_write(place: &Path) -> io::Result<()> {
+/// Asks the system whether this process may write the file, without opening it: closing it again would drop the locks that
+/// SQLite has on the same file.
+fn may_write(file: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    return Ok(rustix::fs::access(place, rustix::fs::Access::WRITE_OK)?);
+    return Ok(rustix::fs::access(file, rustix::fs::Access::WRITE_OK)?);
     #[cfg(not(unix))]
-    match fs::metadata(place)?.permissions().readonly() && place.is_file() {
+    match fs::metadata(file)?.permissions().readonly() {
         true => Err(io::ErrorKind::PermissionDenied.into()),
         false => Ok(()),
     }
