@@ -1,11 +1,12 @@
 //! `mds config`: the effective configuration, and where each value came from.
 
-use std::fmt::Write;
-
+use market_data_store::{
+    settings::{Loaded, VARIABLES},
+    text::quoted::Shown,
+};
 use serde::Serialize;
 
-use super::{Exit, print};
-use crate::settings::{Loaded, VARIABLES};
+use super::{exit::Exit, output::Text};
 
 /// Shows every setting, its value, and whether it comes from the environment or is the default.
 #[derive(clap::Args)]
@@ -35,31 +36,31 @@ pub fn run(args: &Args, loaded: &Loaded) -> Exit {
             from: if loaded.is_set(variable.name) { "environment" } else { "default" },
         })
         .collect();
-    let text = if args.json { json(&rows) } else { table(&rows) };
-    print(&text).map_or_else(|exit| exit, |()| Exit::Done)
+    let mut text = Text::default();
+    if args.json {
+        text.pretty_json(&Rows(&rows)).expect("strings and names always serialise");
+    } else {
+        table(&rows, &mut text);
+    }
+    text.print().map_or_else(|exit| exit, |()| Exit::Done)
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], text: &mut Text) {
+    let values: Vec<String> = rows.iter().map(|row| Shown(&row.value).to_string()).collect();
     let width = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
-    let (variable, value, unit) = (width(|r| r.variable), width(|r| &r.value), width(|r| r.unit));
-    let mut text = String::new();
-    for row in rows {
-        let Row { variable: name, value: shown, unit: counts, from } = row;
-        // Cannot fail: the writer is a string.
-        let _ = writeln!(text, "{name:variable$}  {shown:value$}  {counts:unit$}  {from}");
+    let (variable, unit) = (width(|row| row.variable), width(|row| row.unit));
+    let value = values.iter().map(|value| value.chars().count()).max().unwrap_or(0);
+    for (row, shown) in rows.iter().zip(&values) {
+        let Row { variable: name, unit: counts, from, .. } = row;
+        text.line(format_args!("{name:variable$}  {shown:value$}  {counts:unit$}  {from}"));
     }
-    text
 }
 
-fn json(rows: &[Row]) -> String {
-    struct Rows<'a>(&'a [Row]);
-    impl Serialize for Rows<'_> {
-        // As a map by hand, which keeps the order of the documentation.
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_map(self.0.iter().map(|row| (row.variable, row)))
-        }
+struct Rows<'a>(&'a [Row]);
+
+impl Serialize for Rows<'_> {
+    // As a map by hand, which keeps the order of the documentation.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|row| (row.variable, row)))
     }
-    let mut text = serde_json::to_string_pretty(&Rows(rows)).expect("strings and names always serialise");
-    text.push('\n');
-    text
 }

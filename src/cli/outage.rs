@@ -2,15 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use market_data_store::{Bar, Level, WriteHandle, policy::Cause, settings};
 use tokio::time::sleep;
 
-use super::complain;
-use crate::{
-    coordinator::WriteHandle,
-    policy::{Cause, Level},
-    record::Bar,
-    settings,
-};
+use super::output::complain;
 
 /// How far apart the lines in the log are.
 const LINES: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{policy::Level, text::quoted::Shown};
+use market_data_store::{Level, text::quoted::Shown};
 
 /// The one bar of this process, if it has one.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();

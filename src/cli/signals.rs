@@ -4,7 +4,7 @@ use std::{io, sync::mpsc, thread, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{Exit, complain};
+use super::{exit::Exit, output::complain};
 
 /// How long saying something may take.
 const MOMENT: Duration = Duration::from_millis(200);

@@ -1,9 +1,6 @@
 //! `--coordinator`, `--since` and `--limit`, which mean the same to every command.
 
-use crate::{
-    dead_letter::Selection,
-    record::timestamp::{InvalidTimestamp, Timestamp},
-};
+use market_data_store::{InvalidTimestamp, Timestamp, dead_letter::Selection};
 
 #[derive(clap::Args)]
 pub struct Select {
