@@ -119,6 +119,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+extern crate self as market_data_store;
+
 pub use actix;
 
 /// The `mds` command line. Not for embedders: it may change in any release.
@@ -137,7 +139,7 @@ pub mod sink;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod text;
+pub mod text;
 
 pub use coordinator::{
     CoordinatorReport, Health, Receipt, ReceiptLost, Refusal, StopReason, SubmitError, SubmitManyError, WriteHandle,
@@ -153,7 +155,7 @@ pub use feedback::{
 pub use feedback::{InvalidSecret, WebhookSecret};
 #[cfg(feature = "receiver")]
 pub use feedback::{Receiver, ReceiverSnapshot};
-pub use policy::{Budget, DropReason, EndpointState, Level, Outcome, Overflow, Reason, Scales};
+pub use policy::{Budget, Cause, CircuitState, DropReason, EndpointState, Level, Outcome, Overflow, Reason, Scales};
 pub use record::timestamp::{InvalidTimestamp, Timestamp};
 pub use record::{Bar, Invalid, Record, Timeframe};
 pub use settings::endpoint::{Endpoint, InvalidEndpoint};

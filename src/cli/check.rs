@@ -9,7 +9,7 @@ mod spacing;
 use market_data_store::{
     Bar, Record, Settings, StartError, Timeframe, Timestamp,
     sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},
-    text::quoted::Shown,
+    text::Shown,
 };
 use serde::Serialize;
 use smol_str::SmolStr;

@@ -2,7 +2,7 @@
 
 use market_data_store::{
     settings::{Loaded, VARIABLES},
-    text::quoted::Shown,
+    text::Shown,
 };
 use serde::Serialize;
 

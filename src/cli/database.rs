@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use market_data_store::{
     StartError,
     settings::{Loaded, Problem, Settings, SettingsError},
-    text::chain::Chain,
+    text::ErrorChain,
 };
 
 const VARIABLE: &str = "MDS_DATABASE_URL";
@@ -46,8 +46,8 @@ impl Database {
     pub fn blame(&self, error: &StartError) -> String {
         let at_fault = matches!(error, StartError::Sqlite(_) | StartError::UnknownStore { .. });
         match self.url.is_some() && at_fault {
-            true => format!("{OPTION}: {}", Chain(error)),
-            false => Chain(error).to_string(),
+            true => format!("{OPTION}: {}", ErrorChain(error)),
+            false => ErrorChain(error).to_string(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use market_data_store::{
     settings::{LogFormat, Problem, Variable},
-    text::quoted::Shown,
+    text::Shown,
 };
 use tracing::{Level, Metadata, field::Field};
 use tracing_subscriber::{

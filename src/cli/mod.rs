@@ -19,7 +19,7 @@ use clap::{
 };
 use market_data_store::{
     settings::{Loaded, Settings, SettingsError},
-    text::quoted::Shown,
+    text::Shown,
 };
 use tracing_subscriber::EnvFilter;
 

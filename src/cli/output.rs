@@ -9,7 +9,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use market_data_store::text::quoted::Shown;
+use market_data_store::text::Shown;
 use serde::Serialize;
 
 use super::{exit::Exit, progress::Stderr};

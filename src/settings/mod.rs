@@ -4,6 +4,7 @@
 //! table behind the errors, the warnings about unknown names, `mds config`, and the tests that hold `README.md`,
 //! `config.example.env` and this code together.
 
+mod duration;
 pub(crate) mod endpoint;
 mod read;
 mod variables;
@@ -15,9 +16,8 @@ use serde::Deserialize;
 use self::endpoint::{Endpoint, InvalidEndpoint};
 use crate::policy::{BreakerConfig, Overflow, RetryPolicy, Scales, WatermarkError, Watermarks};
 
-#[cfg(feature = "cli")]
-pub(crate) use self::variables::duration;
 pub use self::{
+    duration::{InvalidDuration, parse_duration},
     read::Loaded,
     variables::{VARIABLES, Variable},
 };

@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-use super::{LogFormat, Problem, Settings, SettingsError, UnknownVariable, VARIABLES, variables};
+use super::{LogFormat, Problem, Settings, SettingsError, UnknownVariable, VARIABLES, duration::parse_duration};
 use crate::policy::Overflow;
 
 /// [`Settings`] with what is worth telling about how they came to be.
@@ -225,7 +225,7 @@ struct Seconds(Duration);
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        variables::duration(&text).map(Self).ok_or_else(|| serde::de::Error::custom("not a duration"))
+        parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

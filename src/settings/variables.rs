@@ -387,37 +387,9 @@ fn within(range: RangeInclusive<f64>, value: f64) -> bool {
     range.contains(&value)
 }
 
-/// Reads a duration: a number of seconds, or a number with one of the units `ms`, `s`, `m`, `h`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let (number, seconds) = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
-        .unwrap_or((text, 1.0));
-    let number = number.trim_end();
-    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return None;
-    }
-    // Milliseconds divide rather than multiply, so that `250ms` is exactly the same as `0.25`.
-    let value: f64 = number.parse().ok()?;
-    let value = if seconds < 1.0 { value / 1000.0 } else { value * seconds };
-    Duration::try_from_secs_f64(value).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_seconds_or_have_a_unit() {
-        for (text, millis) in
-            [("0.25", 250), ("250ms", 250), ("2s", 2000), ("2 s", 2000), ("1m", 60_000), ("1h", 3_600_000), ("0", 0)]
-        {
-            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "ms", "-1", "inf", "nan", "1e3", "1d", "1 2", "0x10", ".", "99999999999999999999999s"] {
-            assert_eq!(duration(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn the_default_in_the_table_is_the_default_in_the_code() {

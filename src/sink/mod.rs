@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{record::Record, text::chain::Chain};
+use crate::{record::Record, text::ErrorChain};
 
 #[cfg(feature = "testing")]
 mod memory;
@@ -18,10 +18,8 @@ mod sqlite;
 
 #[cfg(feature = "testing")]
 pub use memory::{MemoryCounts, MemorySink};
-#[cfg(feature = "cli")]
-pub(crate) use sqlite::{Series, SqliteReader, StoredBar};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteSink, Synchronous};
+pub use sqlite::{Series, SqliteOpenError, SqliteOptions, SqliteReader, SqliteSink, StoredBar, Synchronous};
 
 /// An error of any type, as a sink's driver returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -195,7 +193,7 @@ impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failure of the store", self.kind.as_str())?;
         if f.alternate() {
-            write!(f, ": {}", Chain(&*self.source))?;
+            write!(f, ": {}", ErrorChain(&*self.source))?;
         }
         Ok(())
     }

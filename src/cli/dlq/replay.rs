@@ -19,7 +19,7 @@ use crate::{
     record::Bar,
     settings::Settings,
     sink::{SqliteOptions, SqliteSink},
-    text::chain::Chain,
+    text::ErrorChain,
 };
 
 /// What the end may take beyond MDS_SHUTDOWN_TIMEOUT, for each of its steps that could hang.
@@ -84,7 +84,7 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
     let (store, sink, handle) = match start(settings).await {
         Ok(started) => started,
         Err(error) => {
-            complain(format_args!("error: {}", Chain(&error)));
+            complain(format_args!("error: {}", ErrorChain(&error)));
             return exit_of(&error);
         }
     };

@@ -39,7 +39,7 @@ use crate::{
     record::{Bar, Timeframe},
     settings::{CoordinatorSettings, Settings},
     sink::{SqliteOpenError, SqliteOptions, SqliteSink},
-    text::chain::Chain,
+    text::ErrorChain,
     text::quoted::Shown,
 };
 
@@ -209,7 +209,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
         match Live::start(settings).await {
             Ok(live) => Some(live),
             Err(error) => {
-                complain(format_args!("error: {}", Chain(&error)));
+                complain(format_args!("error: {}", ErrorChain(&error)));
                 return exit_of(&error);
             }
         }

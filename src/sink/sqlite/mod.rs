@@ -8,7 +8,6 @@
 
 mod open;
 mod options;
-#[cfg(feature = "cli")]
 mod read;
 mod table;
 mod writer;
@@ -17,18 +16,17 @@ use std::{fmt, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
-#[cfg(feature = "cli")]
-pub(crate) use self::read::{Series, SqliteReader, StoredBar};
 pub use self::{
     open::SqliteOpenError,
     options::{SqliteOptions, Synchronous},
+    read::{Series, SqliteReader, StoredBar},
 };
 use self::{
     table::Row,
     writer::{Job, Write, WriteError, Writer, WriterHandle},
 };
 use super::{Batch, Sink, SinkError};
-use crate::{record::Bar, text::chain::Chain};
+use crate::{record::Bar, text::ErrorChain};
 
 /// Stores records in a SQLite file, one table a kind. Cheap to clone; clones share the file's one writer thread.
 ///
@@ -72,7 +70,7 @@ impl SqliteSink {
         let store = match open::connect(&options) {
             Ok(store) => Some(store),
             Err(error) if error.is_outage() => {
-                tracing::warn!(error = %Chain(&error), "the database cannot be opened now, writes will try again");
+                tracing::warn!(error = %ErrorChain(&error), "the database cannot be opened now, writes will try again");
                 None
             }
             Err(error) => return Err(error),
