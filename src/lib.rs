@@ -109,6 +109,7 @@
 //! | `sqlite` | yes | `SqliteSink`, and [`Coordinator::bars`] and [`MarketDataStore::start`] know `sqlite://`; SQLite is built in |
 //! | `webhooks` | yes | `HttpBroadcaster`, which sends level changes to URLs, and `MDS_FB_HTTP_*`; TLS is built in |
 //! | `cli` | yes | the binary `mds`; embedders do without |
+//! | `files` | yes | [`files`]: readers of CSV, NDJSON and JSON files, compressed or not |
 //! | `receiver` | yes | [`Receiver`]: level changes of other processes, taken in by an actix-web service |
 //! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
 //! | `testing` | no | `MemorySink`, a store in memory that holds, fails or panics on command, actors that die on command, and signed webhooks made by hand |
@@ -131,6 +132,8 @@ pub mod coordinator;
 pub mod dead_letter;
 mod fault;
 pub mod feedback;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod metrics;
 pub mod policy;
 pub mod record;

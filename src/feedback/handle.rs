@@ -1,7 +1,12 @@
-use std::{collections::HashMap, convert::Infallible, fmt, pin::pin, sync::Arc, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt, io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use actix::{Actor, Addr, Arbiter, System};
-use futures_util::future::select;
+use actix::{Actor, Addr, System};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
@@ -11,6 +16,7 @@ use super::{
         Subscribe, SubscriptionId, Unsubscribe, Watch,
     },
     event::FeedbackEvent,
+    own_system::on_own_system,
 };
 use crate::fault::Fault;
 
@@ -23,7 +29,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// delivered then, for at most five seconds. Everything that is asked of a bus that has ended is ignored;
 /// [`Feedback::stopped`] tells.
 #[derive(Clone)]
-pub struct Feedback {
+pub struct Feedback(Arc<Inner>);
+
+struct Inner {
     addr: Addr<FeedbackBus>,
     /// The outbox of all who publish through a handle.
     publisher: Publisher,
@@ -47,42 +55,49 @@ impl Feedback {
     /// # Panics
     /// When the operating system refuses a thread.
     pub fn private() -> Self {
-        let (started, addr) = std::sync::mpsc::sync_channel(1);
-        let (parts, start, end) = parts();
-        let run = move || {
-            System::new().block_on(async move {
-                // The caller waits for it, so somebody takes it.
-                let _ = started.send(FeedbackBus::new(start).start());
-                end.wait().await;
-            });
-        };
-        thread::Builder::new().name("mds-feedback".to_owned()).spawn(run).expect("a thread for the feedback bus");
-        let addr = addr.recv().expect("the thread of the feedback bus starts it first of all");
-        parts.handle(addr)
+        Self::try_private().unwrap_or_else(|error| panic!("cannot start a thread for the feedback bus: {error}"))
     }
 
-    /// Starts a bus on a new arbiter of the current System; the arbiter ends when the bus does, and both end with the
-    /// System.
+    /// Starts a bus as [`private`](Self::private) does.
     ///
-    /// # Panics
-    /// Outside an actix System, and when the operating system refuses a thread.
-    pub fn on_new_arbiter() -> Self {
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub(crate) fn try_private() -> io::Result<Self> {
         let (parts, start, end) = parts();
-        let arbiter = Arbiter::new();
-        let addr = FeedbackBus::start_in_arbiter(&arbiter.handle(), move |_| FeedbackBus::new(start));
-        // A System that is dropped, not stopped, leaves its arbiters behind; this task is dropped with it.
-        let (with_system, system_is_gone) = oneshot::channel::<Infallible>();
-        let (with_arbiter, arbiter_is_gone) = oneshot::channel::<Infallible>();
-        System::current().arbiter().spawn(async move {
-            let _with_system = with_system;
-            let _ = arbiter_is_gone.await;
-        });
-        arbiter.spawn(async move {
-            let _with_arbiter = with_arbiter;
-            select(pin!(end.wait()), system_is_gone).await;
-            Arbiter::current().stop();
-        });
-        parts.handle(addr)
+        let addr = on_own_system("mds-feedback", move || (FeedbackBus::new(start).start(), end.wait()))?;
+        Ok(parts.handle(addr))
+    }
+
+    /// Returns the bus as [`feedback_bus`] does; none outside an actix System.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub(crate) fn try_of_current_system() -> Option<io::Result<Self>> {
+        let system = System::try_current()?;
+        let mut buses = BUSES.lock();
+        let buses = buses.get_or_insert_default();
+        let running = |bus: &Weak<Inner>| bus.upgrade().map(Self).filter(Self::is_running);
+        if let Some(feedback) = buses.get(&system.id()).and_then(running) {
+            return Some(Ok(feedback));
+        }
+        let feedback = match Self::try_private() {
+            Ok(feedback) => feedback,
+            Err(error) => return Some(Err(error)),
+        };
+        // The System holds a handle, so that a caller that keeps none finds the same bus again.
+        let held = feedback.clone();
+        system.arbiter().spawn(async move { held.stopped().await });
+        // Systems that have ended are never asked for again, their ids are not given twice.
+        buses.retain(|_, bus| running(bus).is_some());
+        buses.insert(system.id(), Arc::downgrade(&feedback.0));
+        Some(Ok(feedback))
+    }
+
+    /// Makes this the bus that [`feedback_bus`] returns inside a System, and keeps nothing alive by that: for the System
+    /// of a store.
+    #[allow(dead_code, reason = "the store calls it once it has a System of its own")]
+    pub(crate) fn adopt_by(&self, system_id: usize) {
+        BUSES.lock().get_or_insert_default().insert(system_id, Arc::downgrade(&self.0));
     }
 
     /// Starts a bus on the current arbiter, without another thread: for tests with a paused clock. A subscriber that
@@ -97,24 +112,24 @@ impl Feedback {
 
     /// Returns the address of the bus, for actors that talk to actors.
     pub fn addr(&self) -> Addr<FeedbackBus> {
-        self.addr.clone()
+        self.0.addr.clone()
     }
 
     /// Starts delivering events to an actor. Whatever is published after this call reaches it.
     pub fn subscribe(&self, subscribe: Subscribe) -> SubscriptionId {
         let id = subscribe.id();
-        self.barriers.raise(|| {
-            self.addr.do_send(subscribe);
-            self.addr.do_send(Barrier);
+        self.0.barriers.raise(|| {
+            self.0.addr.do_send(subscribe);
+            self.0.addr.do_send(Barrier);
         });
         id
     }
 
     /// Ends a subscription. What was published before may still arrive, nothing that is published after this call.
     pub fn unsubscribe(&self, id: SubscriptionId) {
-        self.barriers.raise(|| {
-            self.addr.do_send(Unsubscribe { id });
-            self.addr.do_send(Barrier);
+        self.0.barriers.raise(|| {
+            self.0.addr.do_send(Unsubscribe { id });
+            self.0.addr.do_send(Barrier);
         });
     }
 
@@ -130,32 +145,32 @@ impl Feedback {
     pub fn watch(&self, coordinator_id: &str) -> watch::Receiver<FeedbackEvent> {
         let selector = Selector::new(coordinator_id);
         // What is known is shown at once, not only when the bus gets to it.
-        let known = self.present.lock().shown(&selector);
+        let known = self.0.present.lock().shown(&selector);
         let (shown, receiver) = watch::channel(known.unwrap_or_else(|| selector.before_any()));
-        self.addr.do_send(Watch { selector, shown });
+        self.0.addr.do_send(Watch { selector, shown });
         receiver
     }
 
     /// Hands an event to the bus. All handles share one outbox; the bound is that of [`Publisher`].
     pub fn publish(&self, event: FeedbackEvent) {
-        self.publisher.publish(event);
+        self.0.publisher.publish(event);
     }
 
     /// Makes the bus panic when it gets to it: for tests of what happens then.
     #[cfg(feature = "testing")]
     pub fn kill(&self) {
-        self.addr.do_send(super::bus::Die);
+        self.0.addr.do_send(super::bus::Die);
     }
 
     /// Returns the points inside the handlers of the bus at which a test can make it panic.
     #[cfg(feature = "testing")]
     pub fn fault(&self) -> Fault {
-        self.fault.clone()
+        self.0.fault.clone()
     }
 
     /// Returns a new outbox, for one who publishes much.
     pub fn publisher(&self) -> Publisher {
-        Publisher::behind(self.addr.clone().recipient(), self.barriers.clone())
+        Publisher::behind(self.0.addr.clone().recipient(), self.0.barriers.clone())
     }
 
     /// Waits until every subscriber has handled all that was published before this call, as far as it was delivered
@@ -163,12 +178,12 @@ impl Feedback {
     /// has ended.
     pub async fn idle(&self) {
         // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
-        let _ = self.addr.clone().send(Idle).await;
+        let _ = self.0.addr.clone().send(Idle).await;
     }
 
     /// Ends the bus, once every subscriber has handled what was published or the time is up.
     pub(crate) async fn end(&self, within: Duration) {
-        let _ = self.addr.clone().send(EndBus { within }).await;
+        let _ = self.0.addr.clone().send(EndBus { within }).await;
     }
 
     /// Returns the state of the bus after all that was published before this call.
@@ -176,26 +191,26 @@ impl Feedback {
     /// # Errors
     /// When the bus has ended.
     pub async fn snapshot(&self) -> Result<BusSnapshot, BusStopped> {
-        self.addr.clone().send(Observe).await.map_err(|_| BusStopped)
+        self.0.addr.clone().send(Observe).await.map_err(|_| BusStopped)
     }
 
     /// Waits until the bus has ended, by a panic or with its System.
     pub async fn stopped(&self) {
-        let mut alive = self.alive.clone();
+        let mut alive = self.0.alive.clone();
         // Nothing is ever sent: the channel closes when the actor is dropped.
         while alive.changed().await.is_ok() {}
     }
 
     /// Returns the present of the coordinators that are meant, and a channel that closes with the bus.
     pub(super) fn seen_by(&self, followed: &[Selector]) -> (Vec<FeedbackEvent>, watch::Receiver<()>) {
-        let mut events = self.present.lock().all();
+        let mut events = self.0.present.lock().all();
         events.retain(|event| followed.is_empty() || followed.iter().any(|selector| selector.selects(event)));
-        (events, self.alive.clone())
+        (events, self.0.alive.clone())
     }
 
     /// Its mailbox stays open for a moment after the actor has been dropped, and is no evidence.
     pub(super) fn is_running(&self) -> bool {
-        self.alive.has_changed().is_ok()
+        self.0.alive.has_changed().is_ok()
     }
 }
 
@@ -205,21 +220,25 @@ impl fmt::Debug for Feedback {
     }
 }
 
-/// Returns the bus of the current actix System, on an arbiter of its own; the first call starts it. It lives as long
-/// as the System. One that died is replaced: those who hold the dead one learn it from [`Feedback::stopped`].
+/// The bus of each System that has one, by the System's id.
+static BUSES: Mutex<Option<HashMap<usize, Weak<Inner>>>> = Mutex::new(None);
+
+/// Returns the bus of the current actix System; the first call starts it. Inside a store's own System, where
+/// [`start_actor`](crate::MarketDataStore::start_actor) starts actors, it is the store's bus.
+///
+/// The bus runs on a thread of its own, and does not end with the System: it lives as long as the System or a handle, so
+/// a store that publishes on it is heard to its last event. One that died is replaced: those who hold the dead one learn
+/// it from [`Feedback::stopped`].
 ///
 /// # Panics
-/// Outside an actix System. There, use `store.feedback()` or [`Feedback::private`].
+/// Outside an actix System: there, use `store.feedback()` or [`Feedback::private`]. When the operating system refuses a
+/// thread.
 pub fn feedback_bus() -> Feedback {
-    static BUSES: Mutex<Option<HashMap<usize, Feedback>>> = Mutex::new(None);
-    let Some(system) = System::try_current() else {
-        panic!("feedback_bus() needs an actix System on this thread; elsewhere, use store.feedback()");
-    };
-    let mut buses = BUSES.lock();
-    let buses = buses.get_or_insert_default();
-    // Systems that have ended are never asked for again, their ids are not given twice.
-    buses.retain(|_, feedback| feedback.is_running());
-    buses.entry(system.id()).or_insert_with(Feedback::on_new_arbiter).clone()
+    match Feedback::try_of_current_system() {
+        Some(Ok(feedback)) => feedback,
+        Some(Err(error)) => panic!("cannot start a thread for the feedback bus: {error}"),
+        None => panic!("feedback_bus() needs an actix System on this thread; elsewhere, use store.feedback()"),
+    }
 }
 
 /// What a handle keeps of a bus that starts.
@@ -255,7 +274,7 @@ impl Parts {
     fn handle(self, addr: Addr<FeedbackBus>) -> Feedback {
         let barriers = Barriers::default();
         let publisher = Publisher::behind(addr.clone().recipient(), barriers.clone());
-        Feedback {
+        Feedback(Arc::new(Inner {
             addr,
             publisher,
             barriers,
@@ -263,7 +282,7 @@ impl Parts {
             alive: self.alive,
             #[cfg(feature = "testing")]
             fault: self.fault,
-        }
+        }))
     }
 }
 
@@ -272,5 +291,22 @@ impl End {
     async fn wait(mut self) {
         while self.alive.changed().await.is_ok() {}
         let _ = tokio::time::timeout(GRACE, self.finished).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when a System with a bus of its own makes another, or when that keeps the bus alive.
+    #[actix::test]
+    async fn an_adopted_bus_is_that_of_its_system_and_is_not_kept_alive() {
+        let feedback = Feedback::private();
+        feedback.adopt_by(System::current().id());
+        assert_eq!(feedback_bus().addr(), feedback.addr());
+        let mut alive = feedback.0.alive.clone();
+        drop(feedback);
+        tokio::time::timeout(Duration::from_secs(60), async { while alive.changed().await.is_ok() {} }).await.unwrap();
+        assert!(feedback_bus().is_running(), "one that has ended is replaced");
     }
 }

@@ -835,11 +835,46 @@ mod life {
         assert_eq!(seen.next().await.seq, 1);
     }
 
-    // Red when the bus and its thread stay behind a System that was only dropped.
+    // Red when the bus runs on a thread of the System, or ends with it although a handle is left.
     #[actix::test]
-    async fn the_bus_of_a_system_ends_with_it() {
-        let elsewhere = std::thread::spawn(|| System::new().block_on(async { feedback_bus() }));
-        stopped(&elsewhere.join().unwrap()).await;
+    async fn the_bus_of_a_system_that_stopped_still_serves_those_who_hold_it() {
+        let (told, bus) = tokio::sync::oneshot::channel();
+        let elsewhere = std::thread::spawn(|| {
+            let system = System::new();
+            system.block_on(async {
+                told.send(feedback_bus()).unwrap();
+                // What actix-web does on a signal.
+                System::current().stop();
+            });
+            system.run().unwrap();
+        });
+        let feedback = bus.await.unwrap();
+        let (addr, mut seen) = recorder();
+        feedback.subscribe(Subscribe::new(addr.recipient()));
+        elsewhere.join().unwrap();
+        feedback.publish(hard("bars", 1));
+        assert_eq!(seen.next().await.seq, 1);
+        let mut level = feedback.watch("bars");
+        drop(feedback);
+        // It ends with the last handle then.
+        tokio::time::timeout(PATIENCE, async { while level.changed().await.is_ok() {} }).await.unwrap();
+    }
+
+    // Red when a bus ends with the last handle while its System runs, so that the next caller gets another without
+    // those who subscribed; and when it stays for ever.
+    #[actix::test]
+    async fn a_system_keeps_its_bus_and_lets_it_go_at_its_end() {
+        let elsewhere = std::thread::spawn(|| {
+            System::new().block_on(async {
+                let level = feedback_bus().watch("bars");
+                feedback_bus().publish(hard("bars", 1));
+                idle(&feedback_bus()).await;
+                assert_eq!(level.borrow().level, Level::Hard);
+                level
+            })
+        });
+        let mut level = elsewhere.join().unwrap();
+        tokio::time::timeout(PATIENCE, async { while level.changed().await.is_ok() {} }).await.unwrap();
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::{
 
 use market_data_store::{
     Bar, Timeframe,
-    cli::ingest::{BarReader, CHUNK_ROWS, Chunk, Dialect, Findings, ReadOptions, Rejected},
+    files::{BarReader, CHUNK_ROWS, Chunk, Dialect, FileInfo, ReadOptions, Rejected},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -222,8 +222,8 @@ fn drain(mut reader: BarReader<impl Read>, bytes: &[u8]) -> Result<Outcome, Stri
         all.skipped += chunk.skipped;
         if !more {
             all.notes = reader.notes();
-            let findings = reader.findings();
-            all.rows = if findings.packing.is_none() { rows_of(bytes, &findings) } else { None };
+            let findings = reader.info();
+            all.rows = if findings.compression.is_none() { rows_of(bytes, &findings) } else { None };
             return Ok(all);
         }
     }
@@ -351,7 +351,7 @@ fn as_it_is(text: Vec<u8>, _: &mut StdRng) -> Vec<u8> {
 }
 
 /// How many rows a text has, counted without any of our own code; none if a line is not a row in this dialect.
-fn rows_of(text: &[u8], findings: &Findings) -> Option<RangeInclusive<usize>> {
+fn rows_of(text: &[u8], findings: &FileInfo) -> Option<RangeInclusive<usize>> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
     let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line).to_lowercase()).collect();

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Chunk, ColumnMap, ReadError, ReadOptions, TimeFormat, Zone,
+    corrected::corrected,
     feed::{Feed, Input, Target},
     inputs,
     levels::{Count, LevelChanges, LevelCounter},
@@ -35,6 +35,7 @@ use crate::{
     coordinator::{Refusal, WriteHandle},
     dead_letter::{DeadLetters, DeadLettersError},
     feedback::{BroadcastError, Delivery, Feedback, Subscribe},
+    files::{Chunk, ColumnMap, ReadError, ReadOptions, TimeFormat, Zone},
     policy::Level,
     record::{Bar, Timeframe},
     settings::{CoordinatorSettings, Settings},
@@ -391,7 +392,7 @@ impl Args {
     fn complain_about(&self, input: &Input, error: &ReadError) {
         complain(format_args!("error: {}: {error}", Shown(&input.name)));
         if let ReadError::Missing(missing) = error {
-            complain(format_args!("  try: {}", missing.corrected(&self.words_for(input))));
+            complain(format_args!("  try: {}", corrected(missing, &self.words_for(input))));
         }
     }
 

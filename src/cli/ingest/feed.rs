@@ -10,10 +10,11 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::{BarReader, Chunk, Findings, ReadError, ReadOptions, tally::Tally};
+use super::tally::Tally;
 use crate::{
     cli::progress::Progress,
     coordinator::{Refusal, WriteHandle},
+    files::{BarReader, Chunk, FileInfo, ReadError, ReadOptions},
     record::Bar,
 };
 
@@ -96,7 +97,7 @@ impl Feed {
         let mut reader = match input.open(&self.options) {
             Ok(reader) => reader,
             Err(error) => {
-                self.tally.found(Findings::default(), Some(error.to_string()));
+                self.tally.found(FileInfo::default(), Some(error.to_string()));
                 return Ok(Err(error));
             }
         };
@@ -113,14 +114,14 @@ impl Feed {
                 self.tally.reject(&input.name, rejected.line, rejected.message);
             }
             if let Err(refusal) = self.submit(&mut chunk.bars, runtime) {
-                self.tally.found(reader.findings(), Some(refusal.to_string()));
+                self.tally.found(reader.info(), Some(refusal.to_string()));
                 return Err(refusal);
             }
             if !more {
                 break Ok(());
             }
         };
-        self.tally.found(reader.findings(), result.as_ref().err().map(ToString::to_string));
+        self.tally.found(reader.info(), result.as_ref().err().map(ToString::to_string));
         for note in reader.notes() {
             tracing::info!(file = &*input.name, "{note}");
         }

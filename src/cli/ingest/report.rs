@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Dialect, Findings, Packing};
+use crate::files::{Compression, Dialect, FileInfo};
 use crate::{
     record::{Bar, Timeframe},
     text::quoted::Shown,
@@ -63,9 +63,9 @@ impl FileReport {
     }
 
     /// Notes what the file turned out to be.
-    pub fn found(&mut self, findings: Findings) {
-        let Findings { packing, dialect, zone, lines_skipped, ignored_columns, .. } = findings;
-        self.packing = packing.map(Packing::as_str);
+    pub fn found(&mut self, info: FileInfo) {
+        let FileInfo { compression, dialect, zone, lines_skipped, ignored_columns, .. } = info;
+        self.packing = compression.map(Compression::as_str);
         self.dialect = dialect.map(Dialect::as_str);
         self.zone = zone.to_string();
         self.lines_skipped = lines_skipped;

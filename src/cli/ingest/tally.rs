@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    Findings,
     report::{FileReport, SHOWN_RECORDS},
     summary::{LineError, NAMED_ERRORS},
 };
-use crate::record::{Bar, Timeframe};
+use crate::{
+    files::FileInfo,
+    record::{Bar, Timeframe},
+};
 
 /// Counts that the reading thread makes and others look at.
 #[derive(Debug, Default)]
@@ -98,9 +100,9 @@ impl Tally {
     }
 
     /// Notes what the file turned out to be, and why it was not read to its end.
-    pub fn found(&self, findings: Findings, error: Option<String>) {
+    pub fn found(&self, info: FileInfo, error: Option<String>) {
         self.count_in_file(|_, file| {
-            file.found(findings);
+            file.found(info);
             file.error = error;
         });
     }

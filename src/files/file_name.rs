@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::{ReadOptions, shell_quote};
+use super::options::ReadOptions;
 use crate::{
     record::{Bar, Timeframe},
     text::quoted::Quoted,
@@ -16,13 +16,13 @@ const THE_NAME: &str = "the file's name";
 
 /// What holds for a whole file, each with who says so.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Settled {
-    pub(super) symbol: Option<(SmolStr, &'static str)>,
-    pub(super) timeframe: Option<(Timeframe, &'static str)>,
+pub(crate) struct Settled {
+    pub(crate) symbol: Option<(SmolStr, &'static str)>,
+    pub(crate) timeframe: Option<(Timeframe, &'static str)>,
 }
 
 /// Puts together what the options and the name say, or says how they contradict each other.
-pub(super) fn settle(options: &ReadOptions) -> Result<Settled, String> {
+pub(crate) fn settle(options: &ReadOptions) -> Result<Settled, String> {
     let named = symbol_interval_date(stem(&options.name));
     let mut symbol = options.symbol.clone().map(|symbol| (symbol, "--symbol"));
     let mut timeframe = options.timeframe.map(|timeframe| (timeframe, "--timeframe"));
@@ -57,12 +57,12 @@ pub(super) fn settle(options: &ReadOptions) -> Result<Settled, String> {
 }
 
 /// Returns whether a name says symbol and timeframe.
-pub(super) fn tells(name: &str) -> bool {
+pub(crate) fn tells(name: &str) -> bool {
     symbol_interval_date(stem(name)).is_some()
 }
 
 /// Says how the name of a file in a zip contradicts what holds for the zip, which may be of another symbol or length.
-pub(super) fn check_member(
+pub(crate) fn check_member(
     member: &str,
     symbol: Option<&(SmolStr, &'static str)>,
     timeframe: Option<&(Timeframe, &'static str)>,
@@ -73,7 +73,8 @@ pub(super) fn check_member(
     let wrong = wrong
         .or_else(|| timeframe.filter(|(given, _)| *given != interval).map(|(given, who)| (given.to_string(), who)));
     let Some((given, who)) = wrong else { return Ok(()) };
-    let says = |symbol: &str, timeframe: Timeframe| format!("--symbol {} --timeframe {timeframe}", shell_quote(symbol));
+    let says =
+        |symbol: &str, timeframe: Timeframe| format!("--symbol {} --timeframe {timeframe}", plain_or(symbol, "SYMBOL"));
     let is_named = |who: Option<&str>| who == Some(THE_NAME);
     let advice = if is_named(symbol.map(|(_, who)| *who)) || is_named(timeframe.map(|(_, who)| *who)) {
         format!(
@@ -91,8 +92,14 @@ pub(super) fn check_member(
     Err(format!("expected bars of {given} as {who} says, got {} in the zip: {advice}", Quoted(member)))
 }
 
+/// Returns a word that can stand in a command line as it is, or one for the reader to replace.
+pub(crate) fn plain_or<'a>(word: &'a str, placeholder: &'a str) -> &'a str {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
+    if !word.is_empty() && !word.starts_with('-') && word.bytes().all(is_plain) { word } else { placeholder }
+}
+
 /// Returns the file's name without its folder and its endings.
-pub(super) fn stem(path: &str) -> &str {
+pub(crate) fn stem(path: &str) -> &str {
     let mut stem = path.rsplit(['/', '\\']).next().unwrap_or_default();
     while let Some((name, ending)) = stem.rsplit_once('.')
         && !name.is_empty()

@@ -2,7 +2,7 @@
 
 use jiff::fmt::strtime::BrokenDownTime;
 
-use super::{time_options::TimeFormat, times::Order};
+use super::{Order, options::TimeFormat};
 
 /// Dates of numbers; each is tried with any of the clocks behind it.
 const NUMBERED: [&str; 15] = [
@@ -40,7 +40,7 @@ const CLOCKS: [&str; 12] = [
 
 /// Returns the format to propose for a time that is not read without one: two where the file must say which number is
 /// the month, and none where nothing fits.
-pub(super) fn formats_of(text: &str, order: Option<Order>) -> Vec<String> {
+pub(crate) fn formats_of(text: &str, order: Option<Order>) -> Vec<String> {
     let fits = |date: &&str| match order {
         Some(Order::MonthFirst) => !date.starts_with("%d"),
         Some(Order::DayFirst) => !date.starts_with("%m"),
@@ -68,7 +68,7 @@ pub(super) fn formats_of(text: &str, order: Option<Order>) -> Vec<String> {
 ///
 /// As seconds the first are moments of 2030 to 2036, one in a hundred of that time, and as milliseconds those with minutes
 /// are moments of 1976: hardly anybody has bars of these, and many have bars of those. With seconds they are no epoch.
-pub(super) fn compact_format(text: &str) -> Option<&'static str> {
+pub(crate) fn compact_format(text: &str) -> Option<&'static str> {
     let format = match text.len() {
         10 => "%Y%m%d%H",
         12 => "%Y%m%d%H%M",
@@ -85,7 +85,7 @@ pub(super) fn compact_format(text: &str) -> Option<&'static str> {
 }
 
 /// Returns the format to propose for a date such as `1/4/1999 9:30` in that order.
-pub(super) fn proposed_format(text: &str, order: Order) -> String {
+pub(crate) fn proposed_format(text: &str, order: Order) -> String {
     let separator = text.chars().find(|char| !char.is_ascii_digit()).unwrap_or('/');
     let (first, second) = match order {
         Order::MonthFirst => ("%m", "%d"),

@@ -1,4 +1,8 @@
-use super::{Chunk, MAX_LINE_BYTES, ReadError, object, rows::Rows};
+use super::object;
+use crate::files::{
+    bars::BarDecoder,
+    chunk::{Chunk, MAX_LINE_BYTES, ReadError},
+};
 
 /// Nesting that no bar has; beyond it an element is given up.
 const MAX_DEPTH: u32 = 64;
@@ -8,8 +12,8 @@ const MAX_DEPTH: u32 = 64;
 /// It looks only at quotes, brackets and commas; each element is then parsed on its own. Where an element is so broken
 /// that its end cannot be known, such as one whose brace is never closed, the next object begins afresh: an object can
 /// stand inside an object only behind a colon, and a line break never stands inside a string.
-pub(super) struct ArraySplitter {
-    place: Place,
+pub(crate) struct ArraySplitter {
+    state: ParseState,
     line: u64,
     element: Vec<u8>,
     /// The line on which the element begins, and whether it is too long to be held.
@@ -24,7 +28,7 @@ pub(super) struct ArraySplitter {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ParseState {
     Before,
     Inside,
     /// An element is broken; what follows belongs to it, up to the next object.
@@ -44,7 +48,7 @@ enum InString {
 impl Default for ArraySplitter {
     fn default() -> Self {
         Self {
-            place: Place::Before,
+            state: ParseState::Before,
             line: 1,
             element: Vec::new(),
             element_line: 0,
@@ -59,7 +63,7 @@ impl Default for ArraySplitter {
 
 impl ArraySplitter {
     /// Takes bytes until the chunk is full; returns how many it took.
-    pub(super) fn feed(&mut self, bytes: &[u8], rows: &mut Rows, chunk: &mut Chunk) -> Result<usize, ReadError> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<usize, ReadError> {
         let mut at = 0;
         while at < bytes.len() && !chunk.is_full() && !rows.has_settled() {
             let plain = self.plain(&bytes[at..]);
@@ -81,7 +85,7 @@ impl ArraySplitter {
 
     /// Returns the bytes up to the first one that could change anything: most bytes of an element need no look each.
     fn plain<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        if self.place != Place::Inside || !self.has_element() {
+        if self.state != ParseState::Inside || !self.has_element() {
             return &[];
         }
         let end = match self.string {
@@ -93,10 +97,10 @@ impl ArraySplitter {
     }
 
     /// Ends the input; can be called again.
-    pub(super) fn finish(&mut self, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
-        let (line, message) = match self.place {
-            Place::After | Place::Done | Place::Before => return Ok(()),
-            Place::Lost if self.last == b']' => return Ok(()),
+    pub(crate) fn finish(&mut self, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+        let (line, message) = match self.state {
+            ParseState::After | ParseState::Done | ParseState::Before => return Ok(()),
+            ParseState::Lost if self.last == b']' => return Ok(()),
             _ if self.depth > 0 || self.string != InString::No => {
                 (self.element_line, "expected the end of this element, got the end of the file")
             }
@@ -105,31 +109,31 @@ impl ArraySplitter {
                 (self.line, "expected ] at the end of the array, got the end of the file")
             }
         };
-        self.place = Place::Done;
+        self.state = ParseState::Done;
         rows.reject(line, message.into(), chunk)
     }
 
-    fn take(&mut self, byte: u8, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
-        match self.place {
-            Place::Before if byte == b'[' => self.place = Place::Inside,
-            Place::After if !byte.is_ascii_whitespace() => {
-                self.place = Place::Done;
+    fn take(&mut self, byte: u8, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+        match self.state {
+            ParseState::Before if byte == b'[' => self.state = ParseState::Inside,
+            ParseState::After if !byte.is_ascii_whitespace() => {
+                self.state = ParseState::Done;
                 return rows.reject(self.line, "expected nothing behind the end of the array".into(), chunk);
             }
-            Place::Before | Place::After | Place::Done => {}
-            Place::Lost if byte == b'{' => {
+            ParseState::Before | ParseState::After | ParseState::Done => {}
+            ParseState::Lost if byte == b'{' => {
                 self.clear();
-                self.place = Place::Inside;
+                self.state = ParseState::Inside;
                 return self.inside(byte, rows, chunk);
             }
-            Place::Lost if byte.is_ascii_whitespace() => {}
-            Place::Lost => self.last = byte,
-            Place::Inside => return self.inside(byte, rows, chunk),
+            ParseState::Lost if byte.is_ascii_whitespace() => {}
+            ParseState::Lost => self.last = byte,
+            ParseState::Inside => return self.inside(byte, rows, chunk),
         }
         Ok(())
     }
 
-    fn inside(&mut self, byte: u8, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn inside(&mut self, byte: u8, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
         if self.string != InString::No {
             self.string = match (self.string, byte) {
                 (_, b'\n') => return self.lose("expected a closing quote on the same line, got none", rows, chunk),
@@ -156,7 +160,7 @@ impl ArraySplitter {
                 } else if byte == b'{' && self.brackets & 1 == 1 && self.last != b':' {
                     self.lose("expected a closing brace before the next object, got none", rows, chunk)?;
                     self.clear();
-                    self.place = Place::Inside;
+                    self.state = ParseState::Inside;
                 } else if self.depth == MAX_DEPTH {
                     return self.lose("expected a bar, got too many brackets within brackets", rows, chunk);
                 }
@@ -165,7 +169,7 @@ impl ArraySplitter {
             }
             b']' if self.depth == 0 => {
                 self.end_element(rows, chunk)?;
-                self.place = Place::After;
+                self.state = ParseState::After;
                 return Ok(());
             }
             b'}' | b']' if self.depth > 0 => {
@@ -209,7 +213,7 @@ impl ArraySplitter {
         }
     }
 
-    fn end_element(&mut self, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn end_element(&mut self, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
         if self.has_element() {
             if self.too_long {
                 let message = format!("expected at most {MAX_LINE_BYTES} bytes in an element, got more");
@@ -223,11 +227,11 @@ impl ArraySplitter {
     }
 
     /// Gives up the element, whose end cannot be known.
-    fn lose(&mut self, message: &str, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn lose(&mut self, message: &str, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
         rows.reject(self.element_line, message.into(), chunk)?;
         self.depth = 0;
         self.string = InString::No;
-        self.place = Place::Lost;
+        self.state = ParseState::Lost;
         Ok(())
     }
 

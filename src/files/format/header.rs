@@ -1,10 +1,10 @@
 //! From the first line of a CSV to a layout: which column is what.
 
-use super::{
-    Dialect,
+use super::fields::{Fields, FieldsOf};
+use crate::files::{
+    bars::{BarDecoder, RawBar, is_absent},
     columns::{Column, ROLES, Role, is_period, is_volume_in, may_be_symbols},
-    csv::{Fields, FieldsOf},
-    rows::{Cells, Rows, is_absent},
+    file_info::Dialect,
 };
 use crate::{
     record::{Timeframe, Unit},
@@ -21,9 +21,9 @@ const TIMES: [Role; 3] = [Role::Time, Role::Date, Role::Clock];
 const PRICES: [Role; 4] = [Role::Open, Role::High, Role::Low, Role::Close];
 
 /// Where the cells of a row are.
-pub(super) struct Layout {
-    pub(super) delimiter: u8,
-    pub(super) columns: usize,
+pub(crate) struct Layout {
+    pub(crate) delimiter: u8,
+    pub(crate) columns: usize,
     /// The index of the column for each role.
     roles: [Option<usize>; ROLES],
     /// Columns that must say the same on each row.
@@ -45,19 +45,19 @@ struct Constant {
 }
 
 /// What a line is that may be the header.
-pub(super) enum First {
+pub(crate) enum First {
     Header(Layout),
     /// There is no header: the line is the first row already.
     Row(Layout),
 }
 
 /// Why a line is no header.
-pub(super) struct NoHeader {
-    pub(super) message: String,
+pub(crate) struct NoHeader {
+    pub(crate) message: String,
     /// How much it looks like one: a preamble not at all.
-    pub(super) likeness: usize,
+    pub(crate) likeness: usize,
     /// It is a row, so no header follows.
-    pub(super) is_row: bool,
+    pub(crate) is_row: bool,
 }
 
 impl NoHeader {
@@ -68,7 +68,7 @@ impl NoHeader {
 
 impl Layout {
     /// Reads a line that may be the header.
-    pub(super) fn read(text: &str, rows: &mut Rows) -> Result<First, NoHeader> {
+    pub(crate) fn read(text: &str, rows: &mut BarDecoder) -> Result<First, NoHeader> {
         let delimiter = delimiter_of(text);
         let mut fields = Fields::default();
         let fields = fields
@@ -102,12 +102,12 @@ impl Layout {
         Self { delimiter, columns, roles, constant: Vec::new(), close_time: None, symbols: None, names: Vec::new() }
     }
 
-    pub(super) fn has_constant(&self) -> bool {
+    pub(crate) fn has_constant(&self) -> bool {
         !self.constant.is_empty()
     }
 
     /// Says what is wrong with a row that cannot be told from those of another thing.
-    pub(super) fn check_constant(&mut self, fields: FieldsOf<'_>) -> Result<(), String> {
+    pub(crate) fn check_constant(&mut self, fields: FieldsOf<'_>) -> Result<(), String> {
         for Constant { name, index, value } in &mut self.constant {
             let cell = fields.get(*index);
             match value {
@@ -125,7 +125,7 @@ impl Layout {
     }
 
     /// Returns the ticker that the line below the header names in each of its columns, as yfinance writes it.
-    pub(super) fn ticker<'a>(&self, fields: FieldsOf<'a>) -> Option<&'a str> {
+    pub(crate) fn ticker<'a>(&self, fields: FieldsOf<'a>) -> Option<&'a str> {
         let cell = |role: Role| self.roles[role as usize].map(|index| fields.get(index).trim());
         let ticker = cell(Role::Open)?;
         let is_named = PRICES.into_iter().all(|price| cell(price) == Some(ticker));
@@ -134,13 +134,13 @@ impl Layout {
     }
 
     /// Returns the name of the column that seems to hold the symbols by its name and the first row.
-    pub(super) fn take_symbols(&mut self, fields: FieldsOf<'_>) -> Option<&str> {
+    pub(crate) fn take_symbols(&mut self, fields: FieldsOf<'_>) -> Option<&str> {
         let index = self.symbols.take().filter(|index| is_word(fields.get(*index).trim()))?;
         self.names.get(index).map(String::as_str)
     }
 
     /// Looks whether the first row is as long as the timeframe says, where rows say how long they are.
-    pub(super) fn check_first(&mut self, fields: FieldsOf<'_>, rows: &Rows) -> Result<(), String> {
+    pub(crate) fn check_first(&mut self, fields: FieldsOf<'_>, rows: &BarDecoder) -> Result<(), String> {
         let (Some(close), Some(open)) = (self.close_time.take(), self.roles[Role::Time as usize]) else {
             return Ok(());
         };
@@ -149,7 +149,7 @@ impl Layout {
 
     /// Says whether a row is a header once more, as where files were put one behind the other: none if it is a row, and
     /// else whether it is the first one to the letter. One column that is another would be read as what it was.
-    pub(super) fn is_header(&self, fields: FieldsOf<'_>) -> Option<bool> {
+    pub(crate) fn is_header(&self, fields: FieldsOf<'_>) -> Option<bool> {
         let cell = |index: usize| fields.get(index).trim();
         let is_price = |role: Role| {
             let name = cell(self.roles[role as usize]?);
@@ -163,13 +163,13 @@ impl Layout {
         Some(self.names.iter().enumerate().all(|(index, name)| name == cell(index)) && !self.names.is_empty())
     }
 
-    pub(super) fn cells<'a>(&self, fields: FieldsOf<'a>) -> Cells<'a> {
-        Cells::by_role(|role| self.roles[role as usize].map(|index| fields.get(index).trim()))
+    pub(crate) fn cells<'a>(&self, fields: FieldsOf<'a>) -> RawBar<'a> {
+        RawBar::by_role(|role| self.roles[role as usize].map(|index| fields.get(index).trim()))
     }
 }
 
 /// Takes the columns as `--map` numbers them. A header is a line without a number among its prices.
-fn by_number(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<First, NoHeader> {
+fn by_number(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<First, NoHeader> {
     let mut roles = [None; ROLES];
     for (role, column) in rows.map().iter() {
         let Column::Number(number) = column else { continue };
@@ -188,7 +188,7 @@ fn by_number(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<First, No
     Ok(First::Row(Layout::without_header(delimiter, names.len(), roles)))
 }
 
-fn by_name(names: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Layout, NoHeader> {
+fn by_name(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Layout, NoHeader> {
     let mut roles = [None; ROLES];
     let mut likeness = 0;
     let numbered = |index: usize| {
@@ -299,7 +299,7 @@ fn is_kline(names: &[&str]) -> bool {
 
 /// Looks whether a kline ends as long after its beginning as its timeframe says: minutes loaded as hours would be lost
 /// to each other's keys.
-fn check_span(open: &str, close: &str, rows: &Rows) -> Result<(), String> {
+fn check_span(open: &str, close: &str, rows: &BarDecoder) -> Result<(), String> {
     let number = |text: &str| text.parse::<u64>().ok().filter(|_| [13, 16].contains(&text.len()));
     let Some((begins, ends)) = number(open).zip(number(close)).filter(|_| open.len() == close.len()) else {
         return Ok(());
@@ -329,7 +329,7 @@ fn seconds(timeframe: Timeframe) -> Option<u64> {
 }
 
 /// Looks whether the columns that `--map` names are there.
-fn check_map(roles: &[Option<usize>; ROLES], names: &[&str], rows: &Rows) -> Result<(), String> {
+fn check_map(roles: &[Option<usize>; ROLES], names: &[&str], rows: &BarDecoder) -> Result<(), String> {
     let lacking = rows.map().iter().find(|(role, _)| roles[*role as usize].is_none());
     let Some((_, column)) = lacking else { return Ok(()) };
     let column = match column {
@@ -371,7 +371,7 @@ fn is_spaced(line: &str) -> bool {
 }
 
 /// Returns the one of comma, tab, semicolon and bar that the header has most of.
-pub(super) fn delimiter_of(header: &str) -> u8 {
+pub(crate) fn delimiter_of(header: &str) -> u8 {
     let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
     // Of equals the last wins: a comma, if there is none of them.
     b"|;\t,".iter().copied().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')

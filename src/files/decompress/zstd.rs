@@ -19,21 +19,21 @@ const WINDOW_LOG: u32 = 27;
 const LONGEST_HEADER: usize = 18;
 
 /// What is in one frame, or several behind each other, unpacked as it streams by.
-pub(super) struct Frames<R>(zio::Reader<R, Checked>);
+pub(crate) struct ZstdReader<R>(zio::Reader<R, Checked>);
 
-impl<R: BufRead> Frames<R> {
-    pub(super) fn new(input: R) -> io::Result<Self> {
+impl<R: BufRead> ZstdReader<R> {
+    pub(crate) fn new(input: R) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
         Ok(Self(zio::Reader::new(input, Checked { decoder, header: Vec::new(), length: 0 })))
     }
 
-    pub(super) fn get_ref(&self) -> &R {
+    pub(crate) fn get_ref(&self) -> &R {
         self.0.reader()
     }
 }
 
-impl<R: BufRead> Read for Frames<R> {
+impl<R: BufRead> Read for ZstdReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf)
     }

@@ -9,6 +9,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::record::{Bar, Timeframe};
 
 mod times;
 
@@ -125,7 +126,7 @@ fn the_real_files_are_read_to_the_last_digit() {
 // Red if one bad line takes a neighbour with it, as an unclosed quote would in a reader that spans lines.
 #[test]
 fn seven_broken_lines_cost_only_themselves_and_are_named() {
-    let broken = include_bytes!("../../../tests/data/broken.csv");
+    let broken = include_bytes!("../../tests/data/broken.csv");
     let all = read(broken).unwrap();
     assert_eq!(all.bars.len(), 1_000);
     assert_eq!(
@@ -289,17 +290,17 @@ fn a_column_that_seems_to_hold_symbols_is_proposed_for_them() {
     let csv = "date,open,high,low,close,volume,Name\n2013-02-08,2,4,1,3,10,AAL\n2013-02-11,2,4,1,3,10,AAL\n\
                2013-02-08,2,4,1,3,10,AAPL\n";
     let grouped = r#"{"T":"AAA","v":10,"o":2,"c":3,"h":4,"l":1,"t":1704153600000}"#;
-    for (text, column, command) in [
-        (csv, Some("Name"), "mds ingest --map symbol=Name all.csv"),
-        (grouped, Some("T"), "mds ingest --map symbol=T all.csv"),
-        (&csv.replace("Name", "n"), None, "mds ingest --symbol ALL all.csv"),
-        (&csv.replace("AAL", "1"), None, "mds ingest --symbol ALL all.csv"),
-        ("t,T,o,h,l,c\n1704153600000,1704239999999,2,4,1,3\n", None, "mds ingest --symbol ALL all.csv"),
+    for (text, column) in [
+        (csv, Some("Name")),
+        (grouped, Some("T")),
+        (&csv.replace("Name", "n"), None),
+        (&csv.replace("AAL", "1"), None),
+        ("t,T,o,h,l,c\n1704153600000,1704239999999,2,4,1,3\n", None),
     ] {
         match read_with(text, ReadOptions { symbol: None, name: "all.csv".into(), ..es() }) {
             Err(ReadError::Missing(missing)) => {
                 assert_eq!(missing.symbol_column.as_deref(), column, "{text}");
-                assert_eq!(missing.corrected(&["mds", "ingest", "all.csv"]), command);
+                assert_eq!(missing.symbol.as_deref(), Some("ALL"), "{text}");
             }
             other => panic!("{text}: {other:?}"),
         }
@@ -584,7 +585,7 @@ fn what_was_found_out_about_a_file_is_said_in_one_line() {
         let mut reader = BarReader::new(text.as_bytes(), options);
         let mut chunk = Chunk::default();
         while reader.next_chunk(&mut chunk).unwrap() {}
-        reader.findings().to_string()
+        reader.info().to_string()
     };
     let kline = "1704067200000,2,4,1,3,10,1704067259999,1,1,1,1,0\n";
     let binance = ReadOptions { name: "in/BTCUSDT-1m-2024-01.csv".into(), ..ReadOptions::default() };

@@ -1,14 +1,15 @@
 use std::fmt;
 
-use super::named::stem;
+use super::file_name::stem;
 use crate::{
     record::timestamp::Timestamp,
     record::{Bar, Timeframe},
 };
 
 /// Says what neither the file nor the options tell, all of it at once, and proposes values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingOptions {
     /// Proposed from the file's name, if the symbol is missing.
     pub symbol: Option<String>,
     /// Proposed from the spacing of the first rows, if the timeframe is missing; where they show none, from the file's name,
@@ -18,30 +19,7 @@ pub struct Missing {
     pub symbol_column: Option<String>,
 }
 
-impl Missing {
-    /// Returns the command that the user typed (`mds ingest FILE...`, as words) with what is missing put in, ready for
-    /// the shell.
-    pub fn corrected(&self, words: &[impl AsRef<str>]) -> String {
-        let mut words: Vec<String> = words.iter().map(|word| word.as_ref().to_owned()).collect();
-        let mut map = self.symbol_column.as_ref().map(|column| format!("symbol={column}"));
-        let symbol = self.symbol.clone().filter(|_| map.is_none());
-        // There is one `--map`, which may be there already.
-        let given = words.iter().position(|word| word == "--map").map(|at| at + 1);
-        let given = given.or_else(|| words.iter().position(|word| word.starts_with("--map=")));
-        if let Some(value) = given.and_then(|at| words.get_mut(at))
-            && let Some(map) = map.take()
-        {
-            *value = format!("{value},{map}");
-        }
-        let command = words.iter().position(|word| word == "ingest").map_or(words.len(), |at| at + 1);
-        let options = [("--symbol", symbol), ("--map", map), ("--timeframe", self.timeframe.clone())];
-        let options = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
-        words.splice(command..command, options.flatten());
-        words.iter().map(|word| shell_quote(word)).collect::<Vec<_>>().join(" ")
-    }
-}
-
-impl fmt::Display for Missing {
+impl fmt::Display for MissingOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the file names ")?;
         f.write_str(match (&self.symbol, &self.timeframe) {
@@ -52,24 +30,9 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Quotes a word for a POSIX shell, if it needs quotes.
-pub fn shell_quote(word: &str) -> String {
-    if word.contains(char::is_control) {
-        // Byte by byte, since a terminal would obey what stands here.
-        let escaped = word.bytes().map(|byte| match byte {
-            b'\'' | b'\\' => format!("\\{}", char::from(byte)),
-            b' '..=b'~' => char::from(byte).to_string(),
-            byte => format!("\\{byte:03o}"),
-        });
-        return format!("$'{}'", escaped.collect::<String>());
-    }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 /// Proposes a symbol from a file's name, and the timeframe if the name has one: `data/es f.csv` gives `ES F`, and
 /// `AAPL_1d_2024-01.csv` gives `AAPL` and `1d`.
-pub(super) fn proposal_of(name: &str) -> (String, Option<Timeframe>) {
+pub(crate) fn proposal_of(name: &str) -> (String, Option<Timeframe>) {
     let stem = stem(name);
     // From the right, words that are a timeframe or a date are no part of the symbol.
     let (mut rest, mut symbol, mut timeframe) = (stem, stem, None);
@@ -101,7 +64,7 @@ pub(super) fn proposal_of(name: &str) -> (String, Option<Timeframe>) {
 }
 
 /// Proposes the timeframe of bars at these times: the smallest distance between two of them.
-pub(super) fn timeframe_of(times: &[Timestamp]) -> Option<String> {
+pub(crate) fn timeframe_of(times: &[Timestamp]) -> Option<String> {
     const DAY: i64 = 86_400;
     let mut seconds: Vec<i64> = times.iter().map(|ts| ts.as_micros().div_euclid(1_000_000)).collect();
     seconds.sort_unstable();
@@ -126,32 +89,6 @@ pub(super) fn timeframe_of(times: &[Timestamp]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_corrected_command_line_can_be_pasted() {
-        let missing = Missing { symbol: Some("ES F".into()), timeframe: Some("1d".into()), symbol_column: None };
-        assert_eq!(missing.to_string(), "the file names no symbol and no timeframe");
-        assert_eq!(
-            missing.corrected(&["mds", "ingest", "--tz", "Europe/Berlin", "it's mine.csv"]),
-            r"mds ingest --symbol 'ES F' --timeframe 1d --tz Europe/Berlin 'it'\''s mine.csv'"
-        );
-        let missing = Missing { symbol: None, timeframe: Some("5m".into()), symbol_column: None };
-        assert_eq!(missing.to_string(), "the file names no timeframe");
-        assert_eq!(missing.corrected(&["mds", "ingest", "a.csv"]), "mds ingest --timeframe 5m a.csv");
-        let missing = Missing { symbol: Some("ALL".into()), timeframe: None, symbol_column: Some("Name".into()) };
-        for (options, expected) in [
-            ("", "--map symbol=Name "),
-            ("--map ts=when ", "--map ts=when,symbol=Name "),
-            ("--map=ts=when ", "--map=ts=when,symbol=Name "),
-        ] {
-            let typed = format!("mds ingest {options}all.csv");
-            let words: Vec<&str> = typed.split(' ').collect();
-            assert_eq!(missing.corrected(&words), format!("mds ingest {expected}all.csv"));
-        }
-        assert_eq!(shell_quote(""), "''");
-        assert_eq!(shell_quote("$(rm) ~"), "'$(rm) ~'");
-        assert_eq!(shell_quote("it's\na\\\u{1b}ä"), r"$'it\'s\012a\\\033\303\244'");
-    }
 
     // Sabotage: take the whole name for the symbol, or leave off what can be a part of it.
     #[test]

@@ -1,18 +1,23 @@
 //! What a file is packed in: gzip, Zstandard or zip, known by its first bytes and unpacked as it streams by.
 
+mod gzip;
+mod zip;
+mod zstd;
+
 use std::{
     fs::File,
     io::{self, BufReader, Chain, Cursor, Read},
 };
 
-use super::{ReadError, frames::Frames, members::Members, zipped::Member};
+use self::{gzip::GzipReader, zip::ZipReader, zstd::ZstdReader};
+use super::chunk::ReadError;
 
 /// The longest of the beginnings by which a container is known.
 const MAGIC_BYTES: usize = 4;
 
 /// What a file is packed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
+pub enum Compression {
     /// One member, or several behind each other as `cat a.gz b.gz` makes.
     Gzip,
     /// One frame, or several behind each other.
@@ -21,7 +26,7 @@ pub enum Packing {
     Zip,
 }
 
-impl Packing {
+impl Compression {
     /// Returns its name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,9 +38,9 @@ impl Packing {
 }
 
 /// An input without what it is packed in. Memory does not grow with what comes out of it.
-pub(super) struct Unpacked<R: Read> {
+pub(crate) struct Decompressed<R: Read> {
     state: State<R>,
-    packing: Option<Packing>,
+    compression: Option<Compression>,
     /// What was read of a zip, or of an input that is no longer there.
     bytes_read: u64,
 }
@@ -47,9 +52,9 @@ enum State<R: Read> {
     /// Nothing was read yet.
     New(Counted<R>),
     Plain(Counted<R>),
-    Gzip(Box<Members<Rewound<R>>>),
-    Zstd(Box<Frames<Rewound<R>>>),
-    Zip(Box<Member<Rewound<R>>>),
+    Gzip(Box<GzipReader<Rewound<R>>>),
+    Zstd(Box<ZstdReader<Rewound<R>>>),
+    Zip(Box<ZipReader<Rewound<R>>>),
     /// The input failed or was refused.
     Ended,
 }
@@ -57,45 +62,45 @@ enum State<R: Read> {
 /// What the first bytes show.
 enum Look {
     Plain,
-    Packed(Packing),
+    Packed(Compression),
     TooFew,
 }
 
 fn look(bytes: &[u8]) -> Look {
-    const MAGIC: [(&[u8], Packing); 4] = [
-        (b"\x1f\x8b", Packing::Gzip),
-        (b"\x28\xb5\x2f\xfd", Packing::Zstd),
-        (b"PK\x03\x04", Packing::Zip),
-        (b"PK\x05\x06", Packing::Zip),
+    const MAGIC: [(&[u8], Compression); 4] = [
+        (b"\x1f\x8b", Compression::Gzip),
+        (b"\x28\xb5\x2f\xfd", Compression::Zstd),
+        (b"PK\x03\x04", Compression::Zip),
+        (b"PK\x05\x06", Compression::Zip),
     ];
     // A frame that is to be skipped, as parallel compressors write first: its last digit is free.
     let skippable = |at: usize, byte: u8| match at {
         0 => byte & 0xf0 == 0x50,
         at => byte == b"\x50\x2a\x4d\x18"[at],
     };
-    if let Some((_, packing)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Look::Packed(*packing);
+    if let Some((_, compression)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Look::Packed(*compression);
     }
     let begins = bytes.iter().take(MAGIC_BYTES).enumerate().all(|(at, byte)| skippable(at, *byte));
     match bytes.len() {
-        MAGIC_BYTES.. if begins => Look::Packed(Packing::Zstd),
+        MAGIC_BYTES.. if begins => Look::Packed(Compression::Zstd),
         ..MAGIC_BYTES if begins || MAGIC.iter().any(|(magic, _)| magic.starts_with(bytes)) => Look::TooFew,
         _ => Look::Plain,
     }
 }
 
-impl<R: Read> Unpacked<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { state: State::New(Counted { input, bytes: 0 }), packing: None, bytes_read: 0 }
+impl<R: Read> Decompressed<R> {
+    pub(crate) fn new(input: R) -> Self {
+        Self { state: State::New(Counted { input, bytes: 0 }), compression: None, bytes_read: 0 }
     }
 
     /// Returns what the input is packed in, once something was read.
-    pub(super) fn packing(&self) -> Option<Packing> {
-        self.packing
+    pub(crate) fn compression(&self) -> Option<Compression> {
+        self.compression
     }
 
     /// Returns how many bytes of the input have been read, packed as they are.
-    pub(super) fn bytes_read(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         match &self.state {
             State::New(input) | State::Plain(input) => input.bytes,
             State::Gzip(gzip) => gzip.get_ref().map_or(0, |input| input.get_ref().get_ref().1.bytes),
@@ -105,7 +110,7 @@ impl<R: Read> Unpacked<R> {
     }
 
     /// Returns the name of the file in a zip, once it was read from.
-    pub(super) fn member(&self) -> Option<&str> {
+    pub(crate) fn member(&self) -> Option<&str> {
         match &self.state {
             State::Zip(member) => member.name(),
             _ => None,
@@ -113,7 +118,7 @@ impl<R: Read> Unpacked<R> {
     }
 
     /// Says what follows the packed data, once they have ended, if it is not what may stand there.
-    pub(super) fn rubbish(&self) -> Option<ReadError> {
+    pub(crate) fn rubbish(&self) -> Option<ReadError> {
         match &self.state {
             State::Gzip(gzip) => gzip.rubbish(),
             _ => None,
@@ -123,7 +128,7 @@ impl<R: Read> Unpacked<R> {
     /// Reads into `buf`, which has room for more than a magic number, until something is known or came out; returns the
     /// number of bytes, 0 at the end. It blocks as long as one read of the input blocks, except where that gave too few
     /// bytes to go on with.
-    pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         loop {
             let read = match self.try_read(buf) {
                 Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -142,7 +147,7 @@ impl<R: Read> Unpacked<R> {
             State::New(_) => self.begin(buf),
             State::Plain(input) => Ok(input.read(buf)?),
             State::Gzip(gzip) => gzip.read(buf),
-            State::Zstd(zstd) => zstd.read(buf).map_err(|error| damaged(Packing::Zstd, error)),
+            State::Zstd(zstd) => zstd.read(buf).map_err(|error| damaged(Compression::Zstd, error)),
             State::Zip(member) => {
                 let read = member.read(buf);
                 // Once it has failed, its input is gone.
@@ -157,14 +162,14 @@ impl<R: Read> Unpacked<R> {
     fn begin(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         let State::New(mut input) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(0) };
         let mut read = 0;
-        let packing = loop {
+        let compression = loop {
             let more = match input.read(&mut buf[read..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 more => more?,
             };
             read += more;
             match look(&buf[..read]) {
-                Look::Packed(packing) => break packing,
+                Look::Packed(compression) => break compression,
                 Look::TooFew if more > 0 => {}
                 Look::Plain | Look::TooFew => {
                     self.state = State::Plain(input);
@@ -172,21 +177,21 @@ impl<R: Read> Unpacked<R> {
                 }
             }
         };
-        self.packing = Some(packing);
+        self.compression = Some(compression);
         let rewound = BufReader::new(Cursor::new(buf[..read].to_vec()).chain(input));
-        self.state = match packing {
-            Packing::Gzip => State::Gzip(Box::new(Members::new(rewound))),
-            Packing::Zstd => State::Zstd(Box::new(Frames::new(rewound)?)),
-            Packing::Zip => State::Zip(Box::new(Member::of_stream(rewound))),
+        self.state = match compression {
+            Compression::Gzip => State::Gzip(Box::new(GzipReader::new(rewound))),
+            Compression::Zstd => State::Zstd(Box::new(ZstdReader::new(rewound)?)),
+            Compression::Zip => State::Zip(Box::new(ZipReader::of_stream(rewound))),
         };
         self.try_read(buf)
     }
 }
 
-impl Unpacked<Box<dyn Read + Send>> {
+impl Decompressed<Box<dyn Read + Send>> {
     /// Opens a file. Of a zip the directory at its end is read first, so that one with several files is refused before
     /// anything of it is used.
-    pub(super) fn open(mut file: File) -> Result<Self, ReadError> {
+    pub(crate) fn open(mut file: File) -> Result<Self, ReadError> {
         let mut magic = [0; MAGIC_BYTES];
         // A pipe cannot be read twice, and what is no file has no directory at its end.
         if !file.metadata()?.is_file() {
@@ -194,13 +199,13 @@ impl Unpacked<Box<dyn Read + Send>> {
         }
         let read = read_up_to(&mut file, &mut magic)?;
         io::Seek::rewind(&mut file)?;
-        if !matches!(look(&magic[..read]), Look::Packed(Packing::Zip)) {
+        if !matches!(look(&magic[..read]), Look::Packed(Compression::Zip)) {
             return Ok(Self::new(Box::new(file)));
         }
         let input = Counted { input: Box::new(file.try_clone()?) as Box<dyn Read + Send>, bytes: 0 };
         let rewound = BufReader::new(Cursor::new(Vec::new()).chain(input));
-        let member = Member::of_file(&mut file, rewound)?;
-        Ok(Self { state: State::Zip(Box::new(member)), packing: Some(Packing::Zip), bytes_read: 0 })
+        let member = ZipReader::of_file(&mut file, rewound)?;
+        Ok(Self { state: State::Zip(Box::new(member)), compression: Some(Compression::Zip), bytes_read: 0 })
     }
 }
 
@@ -218,23 +223,23 @@ fn read_up_to(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Says that packed data are damaged, or where the input itself failed, that.
-pub(super) fn damaged(packing: Packing, error: io::Error) -> ReadError {
-    let packing = packing.as_str();
+pub(crate) fn damaged(compression: Compression, error: io::Error) -> ReadError {
+    let compression = compression.as_str();
     if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
         return error.into();
     }
     // The library has no other word for it.
     if error.to_string().starts_with("Frame requires too much memory") {
         return ReadError::Refused(format!(
-            "expected {packing} data with a window of at most 128 MiB, got a larger one: unpack them first, as in \
+            "expected {compression} data with a window of at most 128 MiB, got a larger one: unpack them first, as in \
              `zstd -dc --long=31 FILE | mds ingest ... -`"
         ));
     }
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => {
-            format!("expected more {packing} data, got the end of the file: it was cut off, fetch it again")
+            format!("expected more {compression} data, got the end of the file: it was cut off, fetch it again")
         }
-        _ => format!("expected sound {packing} data, got damaged ones, fetch the file again: {error}"),
+        _ => format!("expected sound {compression} data, got damaged ones, fetch the file again: {error}"),
     };
     io::Error::new(error.kind(), message).into()
 }
@@ -257,7 +262,7 @@ impl<R: Read> Read for Counted<R> {
 mod tests {
     use std::io::Write;
 
-    use flate2::{Compression, Crc, write::GzEncoder};
+    use flate2::{Crc, write::GzEncoder};
     use proptest::prelude::*;
 
     use super::*;
@@ -265,14 +270,14 @@ mod tests {
     const TEXT: &[u8] = b"date,open,high,low,close\n2024-01-02,2,4,1,3\n";
 
     fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
     }
 
     fn zstd(text: &[u8]) -> Vec<u8> {
         // With a checksum, as its own tool writes one.
-        let mut encoder = zstd::Encoder::new(Vec::new(), 0).unwrap();
+        let mut encoder = ::zstd::Encoder::new(Vec::new(), 0).unwrap();
         encoder.include_checksum(true).unwrap();
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
@@ -298,7 +303,7 @@ mod tests {
         for (name, text, how) in files {
             let data = match how {
                 How::Deflated | How::Streamed { .. } => {
-                    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::default());
+                    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
                     encoder.write_all(text).unwrap();
                     encoder.finish().unwrap()
                 }
@@ -370,9 +375,9 @@ mod tests {
     }
 
     /// What came out, of what, how many bytes were read, and how it ended.
-    type Drained = (Vec<u8>, Option<Packing>, u64, Result<(), String>);
+    type Drained = (Vec<u8>, Option<Compression>, u64, Result<(), String>);
 
-    fn drain(mut unpacked: Unpacked<impl Read>) -> Drained {
+    fn drain(mut unpacked: Decompressed<impl Read>) -> Drained {
         let (mut text, mut buf) = (Vec::new(), [0; 1024]);
         let result = loop {
             match unpacked.read(&mut buf) {
@@ -382,14 +387,14 @@ mod tests {
             }
         };
         assert_eq!(unpacked.read(&mut buf).unwrap(), 0, "an end stays one");
-        (text, unpacked.packing(), unpacked.bytes_read(), result)
+        (text, unpacked.compression(), unpacked.bytes_read(), result)
     }
 
     fn from_file(bytes: &[u8]) -> Result<Drained, String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         io::Seek::rewind(&mut file).unwrap();
-        Unpacked::open(file).map(drain).map_err(|error| error.to_string())
+        Decompressed::open(file).map(drain).map_err(|error| error.to_string())
     }
 
     // Red if a second member is forgotten, a container is known by more than its first bytes, or what has the letters PK
@@ -398,29 +403,29 @@ mod tests {
     fn the_first_bytes_tell_what_a_file_is_packed_in() {
         let streamed = |marked, wide| one(How::Streamed { marked, wide });
         let skippable = [&b"\x5a\x2a\x4d\x18\x02\0\0\0ab"[..], &zstd(TEXT)].concat();
-        for (bytes, packing) in [
+        for (bytes, compression) in [
             (TEXT.to_vec(), None),
-            (gzip(TEXT), Some(Packing::Gzip)),
-            ([gzip(&TEXT[..10]), gzip(b""), gzip(&TEXT[10..])].concat(), Some(Packing::Gzip)),
-            (zstd(TEXT), Some(Packing::Zstd)),
-            ([zstd(&TEXT[..10]), zstd(&TEXT[10..])].concat(), Some(Packing::Zstd)),
-            (skippable, Some(Packing::Zstd)),
-            (one(How::Stored), Some(Packing::Zip)),
-            (one(How::Deflated), Some(Packing::Zip)),
-            (streamed(true, false), Some(Packing::Zip)),
-            (streamed(false, false), Some(Packing::Zip)),
-            (streamed(true, true), Some(Packing::Zip)),
+            (gzip(TEXT), Some(Compression::Gzip)),
+            ([gzip(&TEXT[..10]), gzip(b""), gzip(&TEXT[10..])].concat(), Some(Compression::Gzip)),
+            (zstd(TEXT), Some(Compression::Zstd)),
+            ([zstd(&TEXT[..10]), zstd(&TEXT[10..])].concat(), Some(Compression::Zstd)),
+            (skippable, Some(Compression::Zstd)),
+            (one(How::Stored), Some(Compression::Zip)),
+            (one(How::Deflated), Some(Compression::Zip)),
+            (streamed(true, false), Some(Compression::Zip)),
+            (streamed(false, false), Some(Compression::Zip)),
+            (streamed(true, true), Some(Compression::Zip)),
         ] {
-            let expected = (TEXT.to_vec(), packing, bytes.len() as u64, Ok(()));
-            assert_eq!(drain(Unpacked::new(&bytes[..])), expected);
-            assert_eq!(drain(Unpacked::new(Drip(&bytes))), expected);
+            let expected = (TEXT.to_vec(), compression, bytes.len() as u64, Ok(()));
+            assert_eq!(drain(Decompressed::new(&bytes[..])), expected);
+            assert_eq!(drain(Decompressed::new(Drip(&bytes))), expected);
             let from_file = from_file(&bytes).unwrap();
             assert_eq!((&from_file.0, from_file.1, &from_file.3), (&expected.0, expected.1, &expected.3));
         }
         for text in [&b"PK,a\n"[..], b"PK\x03", b"P", b"\x28\xb5", b"", b"Price,Close\n"] {
             let expected = (text.to_vec(), None, text.len() as u64, Ok(()));
-            assert_eq!(drain(Unpacked::new(text)), expected);
-            assert_eq!(drain(Unpacked::new(Drip(text))), expected);
+            assert_eq!(drain(Decompressed::new(text)), expected);
+            assert_eq!(drain(Decompressed::new(Drip(text))), expected);
         }
     }
 
@@ -436,7 +441,7 @@ mod tests {
         let streamed = self::zip(&[("a.csv", &text, How::Streamed { marked: true, wide: false })]);
         let stored = self::zip(&[("a.csv", &text, How::Stored)]);
         // The directory of these has 51 bytes, its end 22.
-        for (bytes, packing) in [
+        for (bytes, compression) in [
             (cut(gzip(&text), 1), "gzip"),
             (cut(gzip(&text), 100), "gzip"),
             (cut(zstd(&text), 1), "zstd"),
@@ -447,11 +452,11 @@ mod tests {
             (cut(streamed, 51 + 22 + 16 + 100), "zip"),
         ] {
             let expected = format!(
-                "cannot read: expected more {packing} data, got the end of the file: it was cut off, fetch it again"
+                "cannot read: expected more {compression} data, got the end of the file: it was cut off, fetch it again"
             );
-            for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), from_file(&bytes).unwrap()] {
+            for (out, _, _, result) in [drain(Decompressed::new(&bytes[..])), from_file(&bytes).unwrap()] {
                 assert_eq!(result, Err(expected.clone()));
-                assert!(out.len() > text.len() / 2 && text.starts_with(&out), "{packing}: {} bytes", out.len());
+                assert!(out.len() > text.len() / 2 && text.starts_with(&out), "{compression}: {} bytes", out.len());
             }
         }
     }
@@ -464,16 +469,16 @@ mod tests {
         };
         let (gz, stored) = (gzip(TEXT), one(How::Stored));
         let at = stored.windows(TEXT.len()).position(|window| window == TEXT).unwrap();
-        for (bytes, packing) in [
+        for (bytes, compression) in [
             (flip(gz.clone(), gz.len() - 6), "gzip"),
             (flip(zstd(TEXT), 10), "zstd"),
             (flip(stored, at + 5), "zip"),
             ([b"PK\x03\x04", &[0; 40][..]].concat(), "zip"),
         ] {
-            let (_, _, _, result) = drain(Unpacked::new(&bytes[..]));
+            let (_, _, _, result) = drain(Decompressed::new(&bytes[..]));
             let error = result.unwrap_err();
             let expected =
-                format!("cannot read: expected sound {packing} data, got damaged ones, fetch the file again: ");
+                format!("cannot read: expected sound {compression} data, got damaged ones, fetch the file again: ");
             assert!(error.starts_with(&expected), "{error}");
         }
     }
@@ -490,7 +495,7 @@ mod tests {
             ([&one[..], &zeros, b"x"].concat(), 1, true),
         ] {
             for input in [Box::new(&bytes[..]) as Box<dyn Read>, Box::new(Drip(&bytes))] {
-                let mut unpacked = Unpacked::new(input);
+                let mut unpacked = Decompressed::new(input);
                 let (mut text, mut buf) = (Vec::new(), [0; 1024]);
                 loop {
                     match unpacked.read(&mut buf).unwrap() {
@@ -502,7 +507,7 @@ mod tests {
             }
         }
         let cut = [&one[..], &zeros, &one[..9]].concat();
-        assert!(drain(Unpacked::new(&cut[..])).3.unwrap_err().ends_with("it was cut off, fetch it again"));
+        assert!(drain(Decompressed::new(&cut[..])).3.unwrap_err().ends_with("it was cut off, fetch it again"));
     }
 
     // Sabotage: leave it to the library to compare a frame with its length: by the byte the first three end as if they
@@ -511,7 +516,7 @@ mod tests {
     fn a_frame_that_holds_other_than_it_declares_fails_whatever_the_pieces() {
         // Of 143 bytes by its header, and its one block is empty and the last.
         let empty = b"\x28\xb5\x2f\xfd\x20\x8f\x01\x00\x00".to_vec();
-        let sound = zstd::bulk::compress(TEXT, 1).unwrap();
+        let sound = ::zstd::bulk::compress(TEXT, 1).unwrap();
         let skipped = b"\x50\x2a\x4d\x18\x02\0\0\0ab";
         // A raw block of two bytes in front of the empty one.
         let short = b"\x28\xb5\x2f\xfd\x20\x08\x10\x00\x00ab\x01\x00\x00";
@@ -524,7 +529,7 @@ mod tests {
             ([&skipped[..], &sound, skipped, &empty].concat(), TEXT, b""),
         ] {
             let expected = "cannot read: expected sound zstd data, got damaged ones, fetch the file again: ";
-            for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), drain(Unpacked::new(Drip(&bytes)))] {
+            for (out, _, _, result) in [drain(Decompressed::new(&bytes[..])), drain(Decompressed::new(Drip(&bytes)))] {
                 let error = result.expect_err("a frame without what it declares");
                 assert!(error.starts_with(expected), "{error}");
                 let of_broken = out.strip_prefix(before).expect("what came before is whole");
@@ -532,7 +537,7 @@ mod tests {
             }
         }
         let bytes = [&sound, &skipped[..], &sound, skipped].concat();
-        for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), drain(Unpacked::new(Drip(&bytes)))] {
+        for (out, _, _, result) in [drain(Decompressed::new(&bytes[..])), drain(Decompressed::new(Drip(&bytes)))] {
             assert_eq!((out, result), (TEXT.repeat(2), Ok(())));
         }
     }
@@ -542,7 +547,7 @@ mod tests {
     fn a_frame_that_asks_for_too_much_memory_is_refused_with_what_unpacks_it() {
         // A window of 2 GiB, and one empty block.
         let bytes = b"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00";
-        for (out, _, _, result) in [drain(Unpacked::new(&bytes[..])), drain(Unpacked::new(Drip(bytes)))] {
+        for (out, _, _, result) in [drain(Decompressed::new(&bytes[..])), drain(Decompressed::new(Drip(bytes)))] {
             let expected = "expected zstd data with a window of at most 128 MiB, got a larger one: unpack them first, as in \
                             `zstd -dc --long=31 FILE | mds ingest ... -`";
             assert_eq!((out, result), (Vec::new(), Err(expected.to_owned())));
@@ -564,7 +569,7 @@ mod tests {
             error.starts_with("expected one file in the zip, got 12 (\"0.csv\", ") && error.contains("\"9.csv\")"),
             "{error}"
         );
-        let (text, _, _, result) = drain(Unpacked::new(&two[..]));
+        let (text, _, _, result) = drain(Decompressed::new(&two[..]));
         assert_eq!(
             (&text[..], result),
             (TEXT, Err(format!("expected one file in the zip, got at least two (\"x/a.csv\", \"b.csv\"): {advice}")))
@@ -588,7 +593,7 @@ mod tests {
                 "expected stored or deflated data for \"a.csv\" in the zip, got the compression method 14: unpack it first",
             ),
         ] {
-            assert_eq!(drain(Unpacked::new(&bytes[..])).3, Err(expected.to_owned()));
+            assert_eq!(drain(Decompressed::new(&bytes[..])).3, Err(expected.to_owned()));
             let file = from_file(&bytes).map(|drained| drained.3);
             assert!(matches!(&file, Err(error) | Ok(Err(error)) if error == expected), "{file:?}");
         }
@@ -599,11 +604,11 @@ mod tests {
     fn a_bomb_streams_by() {
         const SIZE: usize = 16 << 20;
         let zeros = io::repeat(b'0').take(SIZE as u64);
-        let mut gz = flate2::read::GzEncoder::new(zeros, Compression::fast());
+        let mut gz = flate2::read::GzEncoder::new(zeros, flate2::Compression::fast());
         let mut packed = Vec::new();
         gz.read_to_end(&mut packed).unwrap();
         assert!(packed.len() < SIZE / 100);
-        let (mut unpacked, mut buf, mut out) = (Unpacked::new(&packed[..]), vec![0; 64 << 10], 0);
+        let (mut unpacked, mut buf, mut out) = (Decompressed::new(&packed[..]), vec![0; 64 << 10], 0);
         let mut most = 0;
         loop {
             let before = unpacked.bytes_read();
@@ -636,7 +641,7 @@ mod tests {
                 bytes[at] = byte;
             }
             bytes.truncate(cut.index(bytes.len()) + 1);
-            let _ = (drain(Unpacked::new(&bytes[..])), from_file(&bytes));
+            let _ = (drain(Decompressed::new(&bytes[..])), from_file(&bytes));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use super::{Packing, Zone};
+use super::{decompress::Compression, times::Zone};
 use crate::record::Timeframe;
 
 /// Who writes files in this way, or what they are.
@@ -51,16 +51,16 @@ impl Dialect {
 
     /// Returns whether the days of this vendor are those of UTC. Their epochs would be the day before in a zone of the
     /// Americas, which another file of the same run may need.
-    pub(super) const fn has_days_of_utc(self) -> bool {
+    pub(crate) const fn has_days_of_utc(self) -> bool {
         matches!(self, Self::Klines | Self::Databento | Self::CryptoDataDownload)
     }
 }
 
 /// What a reader found out about a file: complete once its first row was handed over.
 #[derive(Clone, Debug, Default)]
-pub struct Findings {
+pub struct FileInfo {
     /// What it is packed in; none if it is not.
-    pub packing: Option<Packing>,
+    pub compression: Option<Compression>,
     /// Who wrote it; none before its header is read.
     pub dialect: Option<Dialect>,
     /// The zone of times without an offset.
@@ -77,10 +77,10 @@ pub struct Findings {
 
 /// One line, such as `zip, Binance klines; BTCUSDT by the file's name, 1m by the file's name; times without offset in
 /// UTC`.
-impl fmt::Display for Findings {
+impl fmt::Display for FileInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(packing) = self.packing {
-            write!(f, "{}, ", packing.as_str())?;
+        if let Some(compression) = self.compression {
+            write!(f, "{}, ", compression.as_str())?;
         }
         f.write_str(self.dialect.map_or("nothing", Dialect::as_str))?;
         match &self.symbol {

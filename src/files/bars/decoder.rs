@@ -5,16 +5,20 @@ use std::{collections::VecDeque, fmt};
 use smol_str::SmolStr;
 
 use super::{
-    Chunk, ColumnMap, Dialect, Missing, ReadError, ReadOptions, Rejected,
-    columns::Role,
-    days::{Clocks, Days},
-    guess::Guess,
-    missing, named,
+    infer::Inference,
     prices::{Prices, number},
-    problem::Problem,
-    time_formats::proposed_format,
-    time_options::Zone,
-    times::{Either, Order, Reading, Times},
+    raw_bar::{RawBar, is_absent},
+    session_checks::{Clocks, SessionChecks},
+};
+use crate::files::{
+    chunk::{Chunk, ReadError, Rejected},
+    columns::ColumnMap,
+    file_info::Dialect,
+    file_name,
+    missing_options::{self, MissingOptions},
+    options::ReadOptions,
+    row_error::RowError,
+    times::{Either, Order, Reading, Times, Zone, proposed_format},
 };
 use crate::{
     record::timestamp::Timestamp,
@@ -29,57 +33,8 @@ const ROWS_TO_DOUBT: usize = 3;
 /// The most ignored columns that are named.
 const IGNORED_NAMED: usize = 20;
 
-/// The cells of a row, trimmed; empty where the row has nothing, none where the file has no such column.
-#[derive(Debug, Default)]
-pub(super) struct Cells<'a> {
-    pub(super) time: &'a str,
-    /// The time of day in a cell of its own.
-    pub(super) clock: Option<&'a str>,
-    /// The time is a date, and there is no cell for a time of day.
-    pub(super) is_bare: bool,
-    /// What names the same moment once more, each with its time of day if that has a cell of its own.
-    pub(super) again: [Option<(&'a str, Option<&'a str>)>; 2],
-    pub(super) open: &'a str,
-    pub(super) high: &'a str,
-    pub(super) low: &'a str,
-    pub(super) close: &'a str,
-    pub(super) volume: &'a str,
-    pub(super) symbol: Option<&'a str>,
-    pub(super) timeframe: Option<&'a str>,
-    pub(super) vendor: Option<&'a str>,
-}
-
-impl<'a> Cells<'a> {
-    /// Takes each cell from where `optional` finds it, trimmed; none where the file has no such column. A whole time goes
-    /// before a date with its time of day, and a time of day that stands alone is a whole time.
-    pub(super) fn by_role(optional: impl Fn(Role) -> Option<&'a str>) -> Self {
-        let cell = |role: Role| optional(role).unwrap_or_default();
-        let (other, date) = (optional(Role::OtherTime), optional(Role::Date));
-        let dated = date.map(|date| (date, optional(Role::Clock)));
-        let (time, clock, again) = match (optional(Role::Time), dated) {
-            (Some(time), dated) => (time, None, [other.map(|other| (other, None)), dated]),
-            (None, Some((date, clock))) => (date, clock, [None, None]),
-            (None, None) => (cell(Role::Clock), None, [None, None]),
-        };
-        Self {
-            time,
-            clock,
-            is_bare: optional(Role::Time).is_none() && date.is_some() && clock.is_none(),
-            again,
-            open: cell(Role::Open),
-            high: cell(Role::High),
-            low: cell(Role::Low),
-            close: cell(Role::Close),
-            volume: cell(Role::Volume),
-            symbol: optional(Role::Symbol),
-            timeframe: optional(Role::Timeframe),
-            vendor: optional(Role::Vendor),
-        }
-    }
-}
-
 /// Makes bars of the rows of one file, in order.
-pub(super) struct Rows {
+pub(crate) struct BarDecoder {
     symbol: Given<SmolStr>,
     timeframe: Given<Timeframe>,
     vendor: Given<SmolStr>,
@@ -93,7 +48,7 @@ pub(super) struct Rows {
     refusal: Option<String>,
     dialect: Option<Dialect>,
     stage: Stage,
-    days: Days,
+    days: SessionChecks,
     clocks: Clocks,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
@@ -111,7 +66,7 @@ enum Stage {
     /// It waits until one shows that the file is written in a way that is read here.
     Doubting(VecDeque<Outcome>),
     /// Something is missing, and the rows are only looked at for a guess of the timeframe.
-    Guessing(Guess),
+    Guessing(Inference),
     /// It waits until the order of day and month is known.
     Settling(Settling),
     /// The order is known; the rows that waited go out first.
@@ -119,7 +74,7 @@ enum Stage {
 }
 
 /// What became of a row.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Bar(Bar),
     Undated(Undated),
     Rejected(Rejected),
@@ -133,7 +88,7 @@ pub(super) enum Outcome {
 }
 
 /// A bar whose date has two readings.
-pub(super) struct Undated {
+pub(crate) struct Undated {
     line: u64,
     bar: Bar,
     either: Box<Either>,
@@ -150,11 +105,11 @@ struct Settling {
     open: Option<(u64, String)>,
 }
 
-impl Rows {
-    pub(super) fn new(options: ReadOptions) -> Self {
-        let (given, refusal) = match named::settle(&options) {
+impl BarDecoder {
+    pub(crate) fn new(options: ReadOptions) -> Self {
+        let (given, refusal) = match file_name::settle(&options) {
             Ok(given) => (given, None),
-            Err(refusal) => (named::Settled::default(), Some(refusal)),
+            Err(refusal) => (file_name::Settled::default(), Some(refusal)),
         };
         Self {
             symbol: Given::new("symbol", given.symbol, None, |text| {
@@ -175,7 +130,7 @@ impl Rows {
             refusal,
             dialect: None,
             stage: Stage::Open,
-            days: Days::default(),
+            days: SessionChecks::default(),
             clocks: Clocks::default(),
             understood: false,
             begun: false,
@@ -185,21 +140,21 @@ impl Rows {
     }
 
     /// Fails if the options contradict the file's name.
-    pub(super) fn check_options(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn check_options(&mut self) -> Result<(), ReadError> {
         self.refusal.take().map_or(Ok(()), |refusal| Err(ReadError::Refused(refusal)))
     }
 
     /// Fails if the name of what is in a zip contradicts the zip's own, or the options.
-    pub(super) fn check_member(&mut self, member: &str) -> Result<(), ReadError> {
+    pub(crate) fn check_member(&mut self, member: &str) -> Result<(), ReadError> {
         if self.member.is_none() {
-            named::check_member(member, self.fixed_symbol(), self.fixed_timeframe()).map_err(ReadError::Refused)?;
+            file_name::check_member(member, self.fixed_symbol(), self.fixed_timeframe()).map_err(ReadError::Refused)?;
             self.member = Some(member.to_owned());
         }
         Ok(())
     }
 
     /// Says who wrote the file, before its first row: from then on its cells mean what they mean there.
-    pub(super) fn set_dialect(&mut self, dialect: Dialect) {
+    pub(crate) fn set_dialect(&mut self, dialect: Dialect) {
         self.dialect = Some(dialect);
         match dialect {
             Dialect::Databento => {
@@ -215,42 +170,42 @@ impl Rows {
     }
 
     /// Returns who wrote the file, once that is known.
-    pub(super) fn dialect(&self) -> Option<Dialect> {
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
         self.dialect
     }
 
     /// Returns what the user says about columns.
-    pub(super) fn map(&self) -> &ColumnMap {
+    pub(crate) fn map(&self) -> &ColumnMap {
         &self.map
     }
 
     /// Returns the name of the file.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the zone of times without an offset.
-    pub(super) fn zone(&self) -> &Zone {
+    pub(crate) fn zone(&self) -> &Zone {
         self.times.zone()
     }
 
     /// Returns the symbol that holds for the whole file, and who says so.
-    pub(super) fn fixed_symbol(&self) -> Option<&(SmolStr, &'static str)> {
+    pub(crate) fn fixed_symbol(&self) -> Option<&(SmolStr, &'static str)> {
         self.symbol.fixed.as_ref()
     }
 
     /// Returns the timeframe that holds for the whole file, and who says so.
-    pub(super) fn fixed_timeframe(&self) -> Option<&(Timeframe, &'static str)> {
+    pub(crate) fn fixed_timeframe(&self) -> Option<&(Timeframe, &'static str)> {
         self.timeframe.fixed.as_ref()
     }
 
     /// Returns whether a row has come.
-    pub(super) fn have_begun(&self) -> bool {
+    pub(crate) fn have_begun(&self) -> bool {
         self.begun
     }
 
     /// Takes the symbol that the file names for all its rows.
-    pub(super) fn name_symbol(&mut self, name: &str) -> Result<(), String> {
+    pub(crate) fn name_symbol(&mut self, name: &str) -> Result<(), String> {
         let symbol = Bar::normal_symbol(name).map_err(|error| format!("symbol: {error}"))?;
         match &self.symbol.fixed {
             Some((fixed, who)) if *fixed != symbol => {
@@ -264,12 +219,12 @@ impl Rows {
     }
 
     /// Notes a column that is not used, and seems to hold the symbols.
-    pub(super) fn propose_symbols(&mut self, column: &str) {
+    pub(crate) fn propose_symbols(&mut self, column: &str) {
         self.symbol_column = Some(column.to_owned());
     }
 
     /// Notes a column that is not used, once.
-    pub(super) fn ignore(&mut self, column: &str) {
+    pub(crate) fn ignore(&mut self, column: &str) {
         let column = &column[..column.floor_char_boundary(64)];
         if self.ignored.len() <= IGNORED_NAMED && !self.ignored.iter().any(|known| known == column) {
             self.ignored.push(column.to_owned());
@@ -277,7 +232,7 @@ impl Rows {
     }
 
     /// Returns the names of the ignored columns, fit to be shown; the last says if there are more.
-    pub(super) fn ignored_columns(&self) -> Option<String> {
+    pub(crate) fn ignored_columns(&self) -> Option<String> {
         let named: Vec<_> =
             self.ignored.iter().take(IGNORED_NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();
         let more = if self.ignored.len() > IGNORED_NAMED { " and more" } else { "" };
@@ -285,7 +240,7 @@ impl Rows {
     }
 
     /// Takes a row.
-    pub(super) fn push(&mut self, line: u64, cells: &Cells<'_>, chunk: &mut Chunk) -> Result<(), ReadError> {
+    pub(crate) fn push(&mut self, line: u64, cells: &RawBar<'_>, chunk: &mut Chunk) -> Result<(), ReadError> {
         if !self.begun {
             self.begin(cells);
         }
@@ -304,12 +259,12 @@ impl Rows {
     }
 
     /// Takes a line that is no row.
-    pub(super) fn reject(&mut self, line: u64, message: String, chunk: &mut Chunk) -> Result<(), ReadError> {
+    pub(crate) fn reject(&mut self, line: u64, message: String, chunk: &mut Chunk) -> Result<(), ReadError> {
         self.put(Outcome::Rejected(Rejected { line, message }), chunk)
     }
 
     /// Fails if something is missing and the rows seen so far allow a guess.
-    pub(super) fn report_missing(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn report_missing(&mut self) -> Result<(), ReadError> {
         match &self.stage {
             Stage::Guessing(guess) if guess.is_enough_to_wait_for_no_more() => Err(guess.missing(&self.unused())),
             _ => Ok(()),
@@ -317,7 +272,7 @@ impl Rows {
     }
 
     /// Hands over rows that waited, as far as the chunk has room.
-    pub(super) fn release(&mut self, chunk: &mut Chunk) {
+    pub(crate) fn release(&mut self, chunk: &mut Chunk) {
         let Stage::Releasing(held) = &mut self.stage else { return };
         while !chunk.is_full() {
             match held.pop_front() {
@@ -331,12 +286,12 @@ impl Rows {
     }
 
     /// Returns whether rows that waited can be handed over.
-    pub(super) fn has_settled(&self) -> bool {
+    pub(crate) fn has_settled(&self) -> bool {
         matches!(&self.stage, Stage::Releasing(held) if !held.is_empty())
     }
 
     /// Decides at the end of the file what waited for more rows.
-    pub(super) fn finish(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn finish(&mut self) -> Result<(), ReadError> {
         match &self.stage {
             Stage::Guessing(guess) => Err(guess.missing(&self.unused())),
             Stage::Settling(_) => self.settle(),
@@ -362,24 +317,24 @@ impl Rows {
     }
 
     /// The first row shows which columns there are, and so what is missing.
-    fn begin(&mut self, cells: &Cells<'_>) {
+    fn begin(&mut self, cells: &RawBar<'_>) {
         self.begun = true;
         let symbol = self.symbol.fixed.is_none() && cells.symbol.is_none();
         let timeframe = self.timeframe.fixed.is_none() && cells.timeframe.is_none();
         if symbol || timeframe {
             // A zip is often named after nothing.
-            let name = self.member.as_deref().filter(|member| named::tells(member)).unwrap_or(&self.name);
-            let (proposed, named) = missing::proposal_of(name);
-            let missing = Missing {
+            let name = self.member.as_deref().filter(|member| file_name::tells(member)).unwrap_or(&self.name);
+            let (proposed, named) = missing_options::proposal_of(name);
+            let missing = MissingOptions {
                 symbol: symbol.then_some(proposed),
                 timeframe: timeframe.then(String::new),
                 symbol_column: self.symbol_column.clone().filter(|_| symbol),
             };
-            self.stage = Stage::Guessing(Guess::new(missing, named));
+            self.stage = Stage::Guessing(Inference::new(missing, named));
         }
     }
 
-    fn outcome(&mut self, line: u64, cells: &Cells<'_>) -> Result<Outcome, Problem> {
+    fn outcome(&mut self, line: u64, cells: &RawBar<'_>) -> Result<Outcome, RowError> {
         let prices = self.prices.of(cells);
         if [cells.open, cells.high, cells.low, cells.close].into_iter().all(|cell| prices.are_absent_in(cell)) {
             return Ok(Outcome::Skipped);
@@ -510,7 +465,7 @@ impl Outcome {
         }
     }
 
-    fn dated(self, order: Order, days: &mut Days) -> Self {
+    fn dated(self, order: Order, days: &mut SessionChecks) -> Self {
         match self {
             Self::Undated(Undated { line, mut bar, either, is_date }) => {
                 let clock = either.clock;
@@ -638,9 +593,3 @@ fn record_type(text: &str) -> Result<Timeframe, String> {
 
 /// What programs write where there is no name. Other than for a number the letters count: NAN, NULL and NA are tickers.
 const NO_NAMES: [&str; 8] = ["NaN", "nan", "null", "None", "<NA>", "N/A", "n/a", "#N/A"];
-
-/// Returns whether a cell is one of the usual ways to write that there is nothing.
-pub(super) fn is_absent(cell: &str) -> bool {
-    cell.is_empty()
-        || (cell.len() <= 4 && ["nan", "null", "n/a", "na"].iter().any(|none| none.eq_ignore_ascii_case(cell)))
-}

@@ -1,16 +1,20 @@
 //! What the time cells of a file mean: offsets, zones, session dates, and which number is the month.
 
+mod options;
+mod proposed_formats;
+
 use jiff::{
     civil::{DateTime, Time},
     tz::Offset,
 };
 
-use super::{
-    problem::Problem,
-    shell_quote,
-    time_formats::{compact_format, formats_of},
-    time_options::{NEW_YORK, TimeFormat, Zone, say},
+pub use self::options::{TimeFormat, Zone};
+pub(crate) use self::proposed_formats::proposed_format;
+use self::{
+    options::{NEW_YORK, say},
+    proposed_formats::{compact_format, formats_of},
 };
+use super::row_error::RowError;
 use crate::{
     record::timestamp::{Fault, Timestamp, Written, date, instant},
     text::quoted::Quoted,
@@ -18,14 +22,14 @@ use crate::{
 
 /// Which number of a date such as 1/4/1999 comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     MonthFirst,
     DayFirst,
 }
 
 /// What a time cell says.
 #[derive(Debug, PartialEq)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// With the time of day as it was written; none for an epoch, unless it had to be given a date.
     Known(Timestamp, Option<Time>),
     /// Not known before the file has shown which number is the month.
@@ -51,21 +55,21 @@ impl Reading {
 
 /// Both readings of a date whose order is not known.
 #[derive(Debug, PartialEq)]
-pub(super) struct Either {
-    pub(super) month_first: Result<Timestamp, String>,
-    pub(super) day_first: Result<Timestamp, String>,
+pub(crate) struct Either {
+    pub(crate) month_first: Result<Timestamp, String>,
+    pub(crate) day_first: Result<Timestamp, String>,
     /// The order, if this date has only one: 1/13/1999.
-    pub(super) proves: Option<Order>,
+    pub(crate) proves: Option<Order>,
     /// Whether the orders make a difference: in 1/1/1999 they make none.
-    pub(super) differs: bool,
+    pub(crate) differs: bool,
     /// The time of day beside the date, which no order changes.
-    pub(super) clock: Option<Time>,
+    pub(crate) clock: Option<Time>,
     /// The cell as it was written.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Either {
-    pub(super) fn in_order(self, order: Order) -> Result<Timestamp, String> {
+    pub(crate) fn in_order(self, order: Order) -> Result<Timestamp, String> {
         match order {
             Order::MonthFirst => self.month_first,
             Order::DayFirst => self.day_first,
@@ -74,7 +78,7 @@ impl Either {
 }
 
 /// Reads the time cells of one file.
-pub(super) struct Times {
+pub(crate) struct Times {
     /// `--tz`, if it was given.
     zone: Option<Zone>,
     /// Whose dates an epoch of a session is to be read by, where the vendor says it.
@@ -86,27 +90,27 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn new(zone: Option<Zone>, format: Option<TimeFormat>) -> Self {
+    pub(crate) fn new(zone: Option<Zone>, format: Option<TimeFormat>) -> Self {
         Self { zone, sessions: None, format, order: None, joined: String::new() }
     }
 
     /// Returns whether the clocks show midnight at that time.
-    pub(super) fn is_midnight(&self, ts: Timestamp) -> bool {
+    pub(crate) fn is_midnight(&self, ts: Timestamp) -> bool {
         self.zone().civil(ts).is_ok_and(|at| at.time() == Time::midnight())
     }
 
     /// Returns the zone whose clocks times without an offset show.
-    pub(super) fn zone(&self) -> &Zone {
+    pub(crate) fn zone(&self) -> &Zone {
         self.zone.as_ref().unwrap_or(&Zone::UTC)
     }
 
     /// Says that this vendor's days are those of UTC, wherever the user's other files come from.
-    pub(super) fn days_of_utc(&mut self) {
+    pub(crate) fn days_of_utc(&mut self) {
         self.sessions = Some(Zone::UTC);
     }
 
     /// Returns whether a time that can be read is a date alone.
-    pub(super) fn is_date(&self, text: &str) -> bool {
+    pub(crate) fn is_date(&self, text: &str) -> bool {
         if let Some(format) = &self.format {
             return !format.has_clock();
         }
@@ -117,13 +121,13 @@ impl Times {
     }
 
     /// Says from now on which number is the month.
-    pub(super) fn settle(&mut self, order: Order) {
+    pub(crate) fn settle(&mut self, order: Order) {
         self.order = Some(order);
     }
 
     /// Reads a time, or a date and its time of day in a cell of its own. With `session` the bar covers a day or more,
     /// and its time is the date as it was written, whatever time of day and offset stand beside it.
-    pub(super) fn read(&mut self, time: &str, clock: Option<&str>, session: bool) -> Result<Reading, Problem> {
+    pub(crate) fn read(&mut self, time: &str, clock: Option<&str>, session: bool) -> Result<Reading, RowError> {
         let clock = match clock {
             None => return self.read_cell(time, session),
             Some("") if session => return self.read_cell(time, session),
@@ -144,13 +148,13 @@ impl Times {
     ///
     /// # Errors
     /// It names another moment: one of the two is no time of the bar, or the clocks of one stand elsewhere.
-    pub(super) fn agree(
+    pub(crate) fn agree(
         &mut self,
         reading: Reading,
         text: &str,
         (again, clock): (&str, Option<&str>),
         session: bool,
-    ) -> Result<Reading, Problem> {
+    ) -> Result<Reading, RowError> {
         if again.is_empty() {
             return Ok(reading);
         }
@@ -191,7 +195,7 @@ impl Times {
             Quoted(again),
             is(others.into_iter().flatten().next())
         );
-        Err(Problem::from(message).of_file(""))
+        Err(RowError::from(message).of_file(""))
     }
 
     /// Reads a time as if there were no `--tz`.
@@ -202,7 +206,7 @@ impl Times {
         read.map_or([None, None], |reading| reading.moments())
     }
 
-    fn read_cell(&self, text: &str, session: bool) -> Result<Reading, Problem> {
+    fn read_cell(&self, text: &str, session: bool) -> Result<Reading, RowError> {
         if let Some(format) = &self.format {
             let (written, zone) = format.read(text)?;
             return self.decide(written, zone.as_ref(), session, text).map(known);
@@ -215,7 +219,7 @@ impl Times {
                  a time{otherwise}",
                 Quoted(text)
             );
-            return Err(Problem::from(message).of_file(""));
+            return Err(RowError::from(message).of_file(""));
         }
         match Written::parse(text) {
             Ok(written) => self.decide(written, None, session, text).map(known),
@@ -231,33 +235,34 @@ impl Times {
                         self.read_cell(whole, session)
                     }
                     Some((whole, _)) if [9, 10].contains(&whole.len()) => {
-                        Err(Problem::from(say_shape(text)).of_file("give --ts-format %s%.f if it is in seconds"))
+                        Err(RowError::from(say_shape(text)).of_file("give --ts-format %s%.f if it is in seconds"))
                     }
                     _ => Err(self.odd(text)),
                 }
             }
             Err(fault @ (Fault::Digits(_) | Fault::OutOfRange)) => {
                 let advice = compact.map(|format| format!("give --ts-format {format}")).unwrap_or_default();
-                Err(Problem::from(say(fault, text)).of_file(advice))
+                Err(RowError::from(say(fault, text)).of_file(advice))
             }
             Err(fault) => Err(say(fault, text).into()),
         }
     }
 
     /// Says what is wrong with a time that is written in none of the usual ways, and which format reads it.
-    fn odd(&self, text: &str) -> Problem {
+    fn odd(&self, text: &str) -> RowError {
         if text.contains(['e', 'E']) && text.parse::<f64>().is_ok() {
             let advice = "a spreadsheet has cut its digits off, so take the file as it was before";
-            return Problem::from(say(Fault::Shape, text)).of_file(advice);
+            return RowError::from(say(Fault::Shape, text)).of_file(advice);
         }
         let formats = if text.is_empty() { Vec::new() } else { formats_of(text, self.order) };
         if formats.is_empty() {
-            let problem = Problem::from(say_shape(text));
+            let problem = RowError::from(say_shape(text));
             // Where there is nothing, the way in which it is written says nothing.
             return if text.is_empty() { problem } else { problem.of_file("") };
         }
-        let options: Vec<_> = formats.iter().map(|format| format!("--ts-format {}", shell_quote(format))).collect();
-        Problem::from(say(Fault::Shape, text)).of_file(format!("give {}", options.join(" or ")))
+        let quote = |format: &String| if format.contains(' ') { format!("'{format}'") } else { format.clone() };
+        let options: Vec<_> = formats.iter().map(|format| format!("--ts-format {}", quote(format))).collect();
+        RowError::from(say(Fault::Shape, text)).of_file(format!("give {}", options.join(" or ")))
     }
 
     /// Reads `20240102-09:30:00`, which FIX and Interactive Brokers write in UTC. That this is meant is not plain where
@@ -273,7 +278,7 @@ impl Times {
         }
     }
 
-    fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, Problem> {
+    fn read_numbers(&self, numbers: Numbers<'_>, session: bool, text: &str) -> Result<Reading, RowError> {
         let on = |year, month, day| {
             let written = Written::on_date(numbers.rest, || date(year, month, day)).map_err(|fault| match fault {
                 Fault::Shape => self.odd(text),
@@ -297,7 +302,7 @@ impl Times {
             None => {
                 let (month_first, day_first) = (on(third, first, second), on(third, second, first));
                 let clock = month_first.as_ref().or(day_first.as_ref()).ok().and_then(|(_, clock)| *clock);
-                let ts = |read: Result<(Timestamp, _), Problem>| read.map(|(ts, _)| ts).map_err(String::from);
+                let ts = |read: Result<(Timestamp, _), RowError>| read.map(|(ts, _)| ts).map_err(String::from);
                 let (month_first, day_first) = (ts(month_first), ts(day_first));
                 // A date that exists in no order shows nothing, and is an error whatever the order is.
                 if let (Err(error), Err(_)) = (&month_first, &day_first) {
@@ -322,7 +327,7 @@ impl Times {
         zone: Option<&Zone>,
         session: bool,
         text: &str,
-    ) -> Result<(Timestamp, Option<Time>), Problem> {
+    ) -> Result<(Timestamp, Option<Time>), RowError> {
         let written = match written {
             Written::Instant(ts) if session => self.session(ts, text)?,
             Written::Civil { at, .. } if session => at,
@@ -342,7 +347,7 @@ impl Times {
 
     /// Returns the time whose date is that of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
     /// otherwise; any other time has two dates, and which one is the session's only the exchange's zone tells.
-    fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, Problem> {
+    fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, RowError> {
         let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
         if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
             return Ok(civil(zone)?);
@@ -361,7 +366,7 @@ impl Times {
         } else {
             format!("give the zone of the exchange, as in --tz {NEW_YORK}, or --tz UTC")
         };
-        Err(Problem::from(message).of_file(advice))
+        Err(RowError::from(message).of_file(advice))
     }
 }
 
@@ -444,7 +449,7 @@ impl<'a> Numbers<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::time_formats::proposed_format, *};
+    use super::*;
 
     fn times(zone: &str) -> Times {
         Times::new(Some(zone.parse().unwrap()), None)

@@ -5,16 +5,16 @@ use std::{borrow::Cow, fmt};
 use serde::de::{self, Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{
-    Chunk, ColumnMap, Line, ReadError,
-    columns::{ROLES, Role, may_be_symbols},
-    rows::{Cells, Rows},
-    text_of, too_long,
+use super::{lines::Line, text_of, too_long};
+use crate::files::{
+    bars::{BarDecoder, RawBar},
+    chunk::{Chunk, ReadError},
+    columns::{ColumnMap, ROLES, Role, may_be_symbols},
 };
 use crate::text::quoted::Quoted;
 
 /// Takes a line of NDJSON.
-pub(super) fn line(line: Line<'_>, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+pub(crate) fn line(line: Line<'_>, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
     match line {
         Line::TooLong { number } => rows.reject(number, too_long(), chunk),
         Line::Whole { bytes, .. } if bytes.iter().all(u8::is_ascii_whitespace) => Ok(()),
@@ -23,7 +23,7 @@ pub(super) fn line(line: Line<'_>, rows: &mut Rows, chunk: &mut Chunk) -> Result
 }
 
 /// Takes one JSON value that should be a bar.
-pub(super) fn element(line: u64, bytes: &[u8], rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
     let fields = text_of(bytes).and_then(|text| {
         Fields::read(text.trim_start(), rows.map()).map_err(|error| {
             // Where an element is one line, its own line number 1 would only mislead.
@@ -154,8 +154,8 @@ impl<'a> Fields<'a> {
         (!lacks.is_empty()).then(|| format!("expected a field for {}, got none", lacks.join(", ")))
     }
 
-    fn cells(&self) -> Cells<'_> {
-        Cells::by_role(|role| self.values[role as usize].as_deref().map(str::trim))
+    fn cells(&self) -> RawBar<'_> {
+        RawBar::by_role(|role| self.values[role as usize].as_deref().map(str::trim))
     }
 }
 

@@ -1,14 +1,12 @@
 //! What the price cells of a file mean.
 
-use super::{
-    problem::Problem,
-    rows::{Cells, is_absent},
-};
+use super::raw_bar::{RawBar, is_absent};
+use crate::files::row_error::RowError;
 use crate::text::quoted::Quoted;
 
 /// How prices are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prices {
+pub(crate) enum Prices {
     /// As decimal numbers.
     Plain,
     /// By Databento, in a way that the first row with prices is to show: 4780.25 is 4780250000000 or 4780.250000000.
@@ -30,7 +28,7 @@ const BILLION: f64 = 1e9;
 impl Prices {
     /// Decides by a row, unless that is done. One way holds for the whole file: read in the other, a price is a billion
     /// times too large or too small.
-    pub(super) fn of(self, cells: &Cells<'_>) -> Self {
+    pub(crate) fn of(self, cells: &RawBar<'_>) -> Self {
         if self != Self::Undecided {
             return self;
         }
@@ -40,11 +38,11 @@ impl Prices {
         if cells.into_iter().all(|cell| decided.are_absent_in(cell)) { Self::Undecided } else { decided }
     }
 
-    pub(super) fn are_absent_in(self, cell: &str) -> bool {
+    pub(crate) fn are_absent_in(self, cell: &str) -> bool {
         is_absent(cell) || self != Self::Plain && [NO_PRICE, NO_PRICE_POINTED].contains(&cell)
     }
 
-    pub(super) fn price(self, column: &str, cell: &str) -> Result<f64, Problem> {
+    pub(crate) fn price(self, column: &str, cell: &str) -> Result<f64, RowError> {
         match self {
             Self::Plain => number(column, cell),
             _ if self.are_absent_in(cell) => {
@@ -76,7 +74,7 @@ fn billionths(cell: &str) -> Option<f64> {
 }
 
 /// Reads a decimal number.
-pub(super) fn number(column: &str, cell: &str) -> Result<f64, Problem> {
+pub(crate) fn number(column: &str, cell: &str) -> Result<f64, RowError> {
     // The standard parser also knows `inf`, `infinity` and `nan`, and makes infinity of what is too large.
     match cell.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(number),
@@ -85,9 +83,9 @@ pub(super) fn number(column: &str, cell: &str) -> Result<f64, Problem> {
 }
 
 #[cold]
-fn no_number(column: &str, cell: &str) -> Problem {
+fn no_number(column: &str, cell: &str) -> RowError {
     let problem =
-        Problem::from(format!("{column}: expected a plain decimal number such as 1234.5, got {}", Quoted(cell)));
+        RowError::from(format!("{column}: expected a plain decimal number such as 1234.5, got {}", Quoted(cell)));
     match advice(cell) {
         Some(advice) => problem.of_file(advice),
         None => problem,
@@ -132,8 +130,8 @@ mod tests {
 
     use super::*;
 
-    fn cells<'a>([open, high, low, close]: [&'a str; 4]) -> Cells<'a> {
-        Cells { open, high, low, close, ..Cells::default() }
+    fn cells<'a>([open, high, low, close]: [&'a str; 4]) -> RawBar<'a> {
+        RawBar { open, high, low, close, ..RawBar::default() }
     }
 
     // Red if the way is decided by a row without prices, or again by a later one.

@@ -1,19 +1,22 @@
 use std::io::Read;
 
-use super::{MAX_LINE_BYTES, ReadError, unpack::Unpacked};
+use crate::files::{
+    chunk::{MAX_LINE_BYTES, ReadError},
+    decompress::Decompressed,
+};
 
 /// The most bytes that one read asks for.
 const READ_BYTES: usize = 128 * 1024;
 
 /// A physical line without its line break.
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     Whole { number: u64, bytes: &'a [u8] },
     TooLong { number: u64 },
 }
 
 /// Bytes that were read and not yet used, cut into lines. Holds at most one line of [`MAX_LINE_BYTES`] and one read.
 #[derive(Default)]
-pub(super) struct LineBuffer {
+pub(crate) struct LineBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -26,7 +29,7 @@ pub(super) struct LineBuffer {
 
 impl LineBuffer {
     /// Reads once; returns the number of bytes, 0 at the end of the input.
-    pub(super) fn fill(&mut self, input: &mut Unpacked<impl Read>) -> Result<usize, ReadError> {
+    pub(crate) fn fill(&mut self, input: &mut Decompressed<impl Read>) -> Result<usize, ReadError> {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -43,28 +46,28 @@ impl LineBuffer {
 
     /// Returns how many bytes of memory it has taken.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// Returns what is left, for a format that does not go by lines.
-    pub(super) fn rest(&self) -> &[u8] {
+    pub(crate) fn rest(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    pub(super) fn consume(&mut self, bytes: usize) {
+    pub(crate) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
         self.searched = self.start;
     }
 
-    pub(super) fn skip_byte_order_mark(&mut self) {
+    pub(crate) fn skip_byte_order_mark(&mut self) {
         if self.rest().starts_with(b"\xef\xbb\xbf") {
             self.consume(3);
         }
     }
 
     /// Returns the next complete line; at the end of the input the last one needs no line break.
-    pub(super) fn next_line(&mut self, at_end: bool) -> Option<Line<'_>> {
+    pub(crate) fn next_line(&mut self, at_end: bool) -> Option<Line<'_>> {
         let (stop, next) = match memchr::memchr(b'\n', &self.bytes[self.searched..self.end]) {
             Some(at) => (self.searched + at, self.searched + at + 1),
             None if at_end && (self.start < self.end || self.discarding) => (self.end, self.end),

@@ -1,11 +1,14 @@
-use super::{MAX_LINE_BYTES, ReadError, named::stem, shell_quote};
+use crate::files::{
+    chunk::{MAX_LINE_BYTES, ReadError},
+    file_name::{plain_or, stem},
+};
 
 /// So many bytes tell a text from everything else that is known here.
 const ENOUGH: usize = 16;
 
 /// How the bars of a file are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Csv,
     Ndjson,
     Array,
@@ -13,7 +16,7 @@ pub(super) enum Format {
 
 /// Returns the format that the first bytes show; none while there are too few, or at the end when there is nothing but
 /// blanks.
-pub(super) fn format(bytes: &[u8], at_end: bool, name: &str) -> Result<Option<Format>, ReadError> {
+pub(crate) fn format(bytes: &[u8], at_end: bool, name: &str) -> Result<Option<Format>, ReadError> {
     if bytes.len() < ENOUGH && !at_end {
         return Ok(None);
     }
@@ -50,14 +53,14 @@ fn refusal(bytes: &[u8], name: &str) -> Option<String> {
         ));
     }
     if bytes.starts_with(b"PAR1") {
-        let (file, csv) = (or_placeholder(name), or_placeholder(stem(name)));
+        let (file, csv) = (plain_or(name, "FILE"), plain_or(stem(name), "FILE"));
         return Some(format!(
             "expected CSV or JSON, got a Parquet file: make it CSV, as in \
              `duckdb -c \"COPY (SELECT * FROM '{file}') TO '{csv}.csv'\"`"
         ));
     }
     if bytes.starts_with(b"DBN") && bytes.get(3).is_some_and(|version| *version < b' ') {
-        let (file, csv) = (or_placeholder(name), or_placeholder(stem(name)));
+        let (file, csv) = (plain_or(name, "FILE"), plain_or(stem(name), "FILE"));
         return Some(format!(
             "expected CSV or JSON, got DBN of Databento: make it CSV, as in `dbn --csv --map-symbols {file} > {csv}.csv`"
         ));
@@ -83,12 +86,6 @@ fn refusal(bytes: &[u8], name: &str) -> Option<String> {
         );
     }
     first.contains(&0).then(|| "expected CSV or JSON, got binary data (a zero byte among the first 16)".into())
-}
-
-/// Returns a name that can stand in a command line as it is, or one for the reader to replace.
-fn or_placeholder(name: &str) -> &str {
-    let is_plain = shell_quote(name) == name && name != "-";
-    if is_plain { name } else { "FILE" }
 }
 
 #[cfg(test)]

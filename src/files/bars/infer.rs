@@ -2,9 +2,10 @@
 
 use jiff::civil::Time;
 
-use super::{
-    Missing, ReadError, missing,
-    rows::Cells,
+use super::raw_bar::RawBar;
+use crate::files::{
+    chunk::ReadError,
+    missing_options::{self, MissingOptions},
     times::{Order, Reading, Times},
 };
 use crate::{record::Timeframe, record::timestamp::Timestamp, text::quoted::Quoted};
@@ -16,8 +17,8 @@ const ROWS_TO_GUESS_AT_LEAST: usize = 3;
 /// So many rows of one time, as files of many symbols have, are looked at for a guess.
 const ROWS_LOOKED_AT: usize = 4_096;
 
-pub(super) struct Guess {
-    missing: Missing,
+pub(crate) struct Inference {
+    missing: MissingOptions,
     /// The timeframe in the file's name.
     named: Option<Timeframe>,
     month_first: Vec<Timestamp>,
@@ -30,13 +31,13 @@ pub(super) struct Guess {
     /// How often such a date came, but for a row of the same series right before, and how often right behind one.
     dates: usize,
     repeated: usize,
-    /// Rows of a time of their own, and all.
+    /// BarDecoder of a time of their own, and all.
     rows: usize,
     rows_looked_at: usize,
 }
 
-impl Guess {
-    pub(super) fn new(missing: Missing, named: Option<Timeframe>) -> Self {
+impl Inference {
+    pub(crate) fn new(missing: MissingOptions, named: Option<Timeframe>) -> Self {
         Self {
             missing,
             named,
@@ -57,17 +58,17 @@ impl Guess {
         if self.missing.timeframe.is_some() { ROWS_TO_GUESS } else { 1 }
     }
 
-    /// Rows of the same time, such as those of many symbols, show nothing about a timeframe.
-    pub(super) fn is_enough(&self) -> bool {
+    /// BarDecoder of the same time, such as those of many symbols, show nothing about a timeframe.
+    pub(crate) fn is_enough(&self) -> bool {
         self.rows >= self.rows_wanted() || self.rows_looked_at >= ROWS_LOOKED_AT
     }
 
     /// The same where more rows are not at hand, and reading them could block.
-    pub(super) fn is_enough_to_wait_for_no_more(&self) -> bool {
+    pub(crate) fn is_enough_to_wait_for_no_more(&self) -> bool {
         self.rows >= ROWS_TO_GUESS_AT_LEAST.min(self.rows_wanted())
     }
 
-    pub(super) fn look_at(&mut self, times: &mut Times, cells: &Cells<'_>) {
+    pub(crate) fn look_at(&mut self, times: &mut Times, cells: &RawBar<'_>) {
         self.rows_looked_at += 1;
         if cells.clock.is_none_or(str::is_empty) && times.is_date(cells.time) {
             let series = [cells.vendor, cells.symbol, cells.timeframe, Some(cells.time)];
@@ -106,7 +107,7 @@ impl Guess {
     }
 
     /// Says what is missing, unless a column that is not known seems to be the cause; `unused` names those.
-    pub(super) fn missing(&self, unused: &str) -> ReadError {
+    pub(crate) fn missing(&self, unused: &str) -> ReadError {
         match &self.date {
             Some([.., date]) if self.lacks_clocks() => ReadError::Refused(format!(
                 "expected a timeframe, and one row a date or a time of day, got several rows of {} without one: say where the \
@@ -119,13 +120,13 @@ impl Guess {
         }
     }
 
-    fn proposal(&self) -> Missing {
+    fn proposal(&self) -> MissingOptions {
         let times = if self.proven == Some(Order::DayFirst) { &self.day_first } else { &self.month_first };
         let guess = || {
             let otherwise = if self.has_clocks { "TIMEFRAME" } else { "1d" };
             let named = || self.named.map(|timeframe| timeframe.to_string());
-            missing::timeframe_of(times).or_else(named).unwrap_or_else(|| otherwise.into())
+            missing_options::timeframe_of(times).or_else(named).unwrap_or_else(|| otherwise.into())
         };
-        Missing { timeframe: self.missing.timeframe.as_ref().map(|_| guess()), ..self.missing.clone() }
+        MissingOptions { timeframe: self.missing.timeframe.as_ref().map(|_| guess()), ..self.missing.clone() }
     }
 }

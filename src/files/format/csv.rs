@@ -1,18 +1,23 @@
 use super::{
-    Chunk, Line, ReadError,
+    fields::Fields,
     header::{First, Layout, NoHeader, delimiter_of},
-    rows::Rows,
+    lines::Line,
     text_of, too_long,
-    wide::{Head, Step, Wide},
 };
-use crate::text::quoted::Quoted;
+use crate::files::{
+    bars::{
+        BarDecoder,
+        yfinance_table::{Head, Step, YfinanceTable},
+    },
+    chunk::{Chunk, ReadError},
+};
 
 /// So many lines may stand in front of the header.
 const PREAMBLE_LINES: u64 = 5;
 
 /// Reads CSV. Each line is split on its own: a quote that is never closed costs its line, not the file.
 #[derive(Default)]
-pub(super) struct Csv {
+pub(crate) struct Csv {
     stage: Stage,
     fields: Fields,
     /// How many lines stood in front of the header.
@@ -24,7 +29,7 @@ enum Stage {
     /// The header is still to come.
     Searching(Search),
     Rows(Layout),
-    Table(Box<Wide>),
+    Table(Box<YfinanceTable>),
 }
 
 /// The lines that were no header.
@@ -46,7 +51,7 @@ impl Default for Stage {
 }
 
 impl Csv {
-    pub(super) fn line(&mut self, line: Line<'_>, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    pub(crate) fn line(&mut self, line: Line<'_>, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
         let (number, bytes) = match line {
             Line::Whole { number, bytes } => (number, bytes),
             Line::TooLong { .. } if matches!(self.stage, Stage::Searching(_)) => {
@@ -73,7 +78,7 @@ impl Csv {
         }
     }
 
-    fn row(&mut self, number: u64, text: &str, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn row(&mut self, number: u64, text: &str, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
         let (delimiter, columns) = match &self.stage {
             Stage::Rows(layout) => (layout.delimiter, layout.columns),
             Stage::Table(table) => (table.delimiter, table.columns),
@@ -126,12 +131,12 @@ impl Csv {
     }
 
     /// Returns whether bars of the last line are still to come.
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         matches!(&self.stage, Stage::Table(table) if table.is_under_way())
     }
 
     /// Hands over what is left of a line that has many bars.
-    pub(super) fn go_on(&mut self, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    pub(crate) fn go_on(&mut self, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
         match &mut self.stage {
             Stage::Table(table) => table.go_on(&mut self.fields, rows, chunk),
             _ => Ok(()),
@@ -142,7 +147,7 @@ impl Csv {
     ///
     /// # Errors
     /// There was no header in it, though there were lines.
-    pub(super) fn finish(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn finish(&mut self) -> Result<(), ReadError> {
         match &mut self.stage {
             Stage::Searching(search) if !search.table.as_ref().is_some_and(Head::is_table) => {
                 search.best.take().map_or(Ok(()), |best| Err(ReadError::Refused(best.message)))
@@ -152,14 +157,14 @@ impl Csv {
     }
 
     /// Returns how many lines stood in front of the header.
-    pub(super) fn lines_skipped(&self) -> u64 {
+    pub(crate) fn lines_skipped(&self) -> u64 {
         self.lines_skipped
     }
 }
 
 impl Search {
     /// Takes a line; returns what follows the header once it is found, and whether the line is a row already.
-    fn line(&mut self, text: &str, rows: &mut Rows) -> Result<Option<(Stage, bool)>, ReadError> {
+    fn line(&mut self, text: &str, rows: &mut BarDecoder) -> Result<Option<(Stage, bool)>, ReadError> {
         if text.contains('\r') {
             return Err(ReadError::Refused(
                 "expected lines that end with LF or CRLF, got CR alone: convert the line ends first".into(),
@@ -213,122 +218,5 @@ impl Search {
             Some(best) if is_last => Err(ReadError::Refused(best.message.clone())),
             _ => Ok(None),
         }
-    }
-}
-
-/// Where the fields of a line are; used again for each line.
-#[derive(Default)]
-pub(super) struct Fields {
-    ranges: Vec<(usize, usize)>,
-    /// The fields of a line with quotes, without them.
-    unquoted: String,
-}
-
-/// The fields of one line.
-#[derive(Clone, Copy)]
-pub(super) struct FieldsOf<'a> {
-    text: &'a str,
-    ranges: &'a [(usize, usize)],
-}
-
-impl<'a> FieldsOf<'a> {
-    pub(super) fn len(&self) -> usize {
-        self.ranges.len()
-    }
-
-    pub(super) fn get(&self, index: usize) -> &'a str {
-        let (start, end) = self.ranges[index];
-        &self.text[start..end]
-    }
-
-    pub(super) fn iter(self) -> impl Iterator<Item = &'a str> {
-        (0..self.len()).map(move |index| self.get(index))
-    }
-}
-
-impl Fields {
-    pub(super) fn split<'a>(&'a mut self, line: &'a str, delimiter: u8) -> Result<FieldsOf<'a>, String> {
-        self.ranges.clear();
-        if memchr::memchr(b'"', line.as_bytes()).is_some() {
-            self.split_quoted(line, char::from(delimiter))?;
-            return Ok(FieldsOf { text: &self.unquoted, ranges: &self.ranges });
-        }
-        let mut start = 0;
-        for end in memchr::memchr_iter(delimiter, line.as_bytes()) {
-            self.ranges.push((start, end));
-            start = end + 1;
-        }
-        self.ranges.push((start, line.len()));
-        Ok(FieldsOf { text: line, ranges: &self.ranges })
-    }
-
-    fn split_quoted(&mut self, line: &str, delimiter: char) -> Result<(), String> {
-        const UNCLOSED: &str = "expected a closing quote on the same line, got none";
-        self.unquoted.clear();
-        let mut rest = line;
-        loop {
-            let start = self.unquoted.len();
-            let trimmed = rest.trim_start_matches(' ');
-            if let Some(mut quoted) = trimmed.strip_prefix('"') {
-                loop {
-                    let (inside, behind) = quoted.split_once('"').ok_or(UNCLOSED)?;
-                    self.unquoted.push_str(inside);
-                    match behind.strip_prefix('"') {
-                        Some(behind) => {
-                            self.unquoted.push('"');
-                            quoted = behind;
-                        }
-                        None => {
-                            rest = behind.trim_start_matches(' ');
-                            break;
-                        }
-                    }
-                }
-                if !rest.is_empty() && !rest.starts_with(delimiter) {
-                    return Err(format!("expected a delimiter behind a closing quote, got {}", Quoted(rest)));
-                }
-            } else {
-                let end = rest.find(delimiter).unwrap_or(rest.len());
-                self.unquoted.push_str(&rest[..end]);
-                rest = &rest[end..];
-            }
-            self.ranges.push((start, self.unquoted.len()));
-            match rest.strip_prefix(delimiter) {
-                Some(next) => rest = next,
-                None => return Ok(()),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn split(line: &str) -> Result<Vec<String>, String> {
-        let mut fields = Fields::default();
-        let fields = fields.split(line, b',')?;
-        Ok(fields.iter().map(str::to_owned).collect())
-    }
-
-    #[test]
-    fn a_line_is_split_at_delimiters_outside_of_quotes() {
-        for (line, expected) in [
-            ("a,b,c", &["a", "b", "c"][..]),
-            ("a,,", &["a", "", ""]),
-            ("", &[""]),
-            (r#""a,b",c"#, &["a,b", "c"]),
-            (r#"a, "b""c" ,"",d"#, &["a", "b\"c", "", "d"]),
-            (r#""""","x","#, &["\"", "x", ""]),
-            (r#"6" pipe,b"#, &["6\" pipe", "b"]),
-        ] {
-            assert_eq!(
-                split(line).as_deref(),
-                Ok(&expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
-                "{line}"
-            );
-        }
-        assert_eq!(split(r#"a,"b"#).unwrap_err(), "expected a closing quote on the same line, got none");
-        assert_eq!(split(r#""a"b,c"#).unwrap_err(), r#"expected a delimiter behind a closing quote, got "b,c""#);
     }
 }

@@ -12,7 +12,8 @@ use std::{
 use flate2::{Crc, bufread::DeflateDecoder};
 use zip::ZipArchive;
 
-use super::{ReadError, unpack::Packing, unpack::damaged};
+use super::{Compression, damaged};
+use crate::files::chunk::ReadError;
 use crate::text::quoted::Quoted;
 
 const FILE_HEADER: [u8; 4] = *b"PK\x03\x04";
@@ -31,7 +32,7 @@ const SIZES_BEHIND: u16 = 8;
 const NAMES_LISTED: usize = 10;
 
 /// The file in a zip, unpacked as it streams by.
-pub(super) struct Member<R: BufRead> {
+pub(crate) struct ZipReader<R: BufRead> {
     state: State<R>,
     /// What the directory says, where it was read.
     known: Option<Sizes>,
@@ -59,9 +60,9 @@ struct Sizes {
     unpacked: u64,
 }
 
-impl<R: BufRead> Member<R> {
+impl<R: BufRead> ZipReader<R> {
     /// Makes one of a zip that can be read only once.
-    pub(super) fn of_stream(input: R) -> Self {
+    pub(crate) fn of_stream(input: R) -> Self {
         Self { state: State::Before(input), known: None, name: String::new(), crc: Crc::new() }
     }
 
@@ -69,7 +70,7 @@ impl<R: BufRead> Member<R> {
     ///
     /// # Errors
     /// The zip has several files in it, or none.
-    pub(super) fn of_file(file: &mut File, input: R) -> Result<Self, ReadError> {
+    pub(crate) fn of_file(file: &mut File, input: R) -> Result<Self, ReadError> {
         let mut of_stream = Self::of_stream(input);
         match only_file(file)? {
             Some((at, known)) => {
@@ -83,7 +84,7 @@ impl<R: BufRead> Member<R> {
     }
 
     /// Returns the input, unless it is gone.
-    pub(super) fn get_ref(&self) -> Option<&R> {
+    pub(crate) fn get_ref(&self) -> Option<&R> {
         match &self.state {
             State::Before(input) | State::After(input) | State::Done(input) => Some(input),
             State::Stored(stored, _) => Some(stored.get_ref()),
@@ -93,12 +94,12 @@ impl<R: BufRead> Member<R> {
     }
 
     /// Returns the name of the file in it, once that has begun.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         Some(&*self.name).filter(|name| !name.is_empty())
     }
 
     /// Reads some of what is in the file; 0 at its end, which is checked against what the zip says.
-    pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         loop {
             let read = match &mut self.state {
                 State::Stored(stored, _) => stored.read(buf),
@@ -113,7 +114,7 @@ impl<R: BufRead> Member<R> {
                 }
                 State::Done(_) | State::Ended => return Ok(0),
             };
-            let read = read.map_err(|error| damaged(Packing::Zip, error))?;
+            let read = read.map_err(|error| damaged(Compression::Zip, error))?;
             if read > 0 {
                 self.crc.update(&buf[..read]);
                 return Ok(read);
@@ -169,16 +170,18 @@ impl<R: BufRead> Member<R> {
             }
         };
         // An input that ends too early looks like an end of stored data.
-        if input.fill_buf().map_err(|error| damaged(Packing::Zip, error))?.is_empty() && (left > 0 || sizes.is_none()) {
-            return Err(damaged(Packing::Zip, io::ErrorKind::UnexpectedEof.into()));
+        if input.fill_buf().map_err(|error| damaged(Compression::Zip, error))?.is_empty()
+            && (left > 0 || sizes.is_none())
+        {
+            return Err(damaged(Compression::Zip, io::ErrorKind::UnexpectedEof.into()));
         }
         let sizes = match sizes {
             Some(sizes) => sizes,
-            None => read_descriptor(&mut input, wide).map_err(|error| damaged(Packing::Zip, error))?,
+            None => read_descriptor(&mut input, wide).map_err(|error| damaged(Compression::Zip, error))?,
         };
         if (sizes.crc, sizes.unpacked) != (self.crc.sum(), unpacked) || left > 0 {
             let error = io::Error::new(io::ErrorKind::InvalidData, "the checksum or the size is another");
-            return Err(damaged(Packing::Zip, error));
+            return Err(damaged(Compression::Zip, error));
         }
         self.state = if self.known.is_some() { State::Done(input) } else { State::After(input) };
         Ok(())
@@ -214,7 +217,7 @@ struct Header {
 impl Header {
     /// Reads the next header; none where the directory begins.
     fn read(input: &mut impl Read) -> Result<Option<Self>, ReadError> {
-        let fail = |error| damaged(Packing::Zip, error);
+        let fail = |error| damaged(Compression::Zip, error);
         let mut magic = [0; 4];
         input.read_exact(&mut magic).map_err(fail)?;
         if [DIRECTORY, DIRECTORY_END].contains(&magic) {
@@ -267,14 +270,14 @@ impl Header {
             Some(sizes) => sizes,
             // A folder has no data, and nothing else is passed over without its size.
             None if self.name.ends_with('/') && self.method == STORED => {
-                read_descriptor(input, self.wide).map_err(|error| damaged(Packing::Zip, error))?;
+                read_descriptor(input, self.wide).map_err(|error| damaged(Compression::Zip, error))?;
                 return Ok(());
             }
             None => return Err(several(std::slice::from_ref(&self.name), "another one")),
         };
         let skipped = io::copy(&mut input.take(sizes.packed), &mut io::sink())?;
         if skipped < sizes.packed {
-            return Err(damaged(Packing::Zip, io::ErrorKind::UnexpectedEof.into()));
+            return Err(damaged(Compression::Zip, io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(())
     }

@@ -7,11 +7,12 @@
 //! 2024-01-02,185.6,370.9,...
 //! ```
 
-use super::{
-    Chunk, Dialect, ReadError,
+use super::{decoder::BarDecoder, raw_bar::RawBar};
+use crate::files::{
+    chunk::{Chunk, ReadError},
     columns::Role,
-    csv::Fields,
-    rows::{Cells, Rows},
+    file_info::Dialect,
+    format::fields::Fields,
 };
 use crate::text::quoted::Quoted;
 
@@ -20,28 +21,28 @@ const FIELDS: [Role; 5] = [Role::Open, Role::High, Role::Low, Role::Close, Role:
 const PRICES: usize = 4;
 
 /// The header rows of a table, as far as they are read.
-pub(super) struct Head {
+pub(crate) struct Head {
     delimiter: u8,
     first: Vec<String>,
-    table: Option<Wide>,
+    table: Option<YfinanceTable>,
 }
 
 /// What a further line makes of the header rows.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// It is no such table; the line is what it is.
     NoTable,
     /// More may come.
     More(Head),
     /// The table begins with the next line.
-    Table(Wide),
+    Table(YfinanceTable),
     /// The line is its first row.
-    TableAndRow(Wide),
+    TableAndRow(YfinanceTable),
 }
 
 /// A table, and the line of it that is under way.
-pub(super) struct Wide {
-    pub(super) delimiter: u8,
-    pub(super) columns: usize,
+pub(crate) struct YfinanceTable {
+    pub(crate) delimiter: u8,
+    pub(crate) columns: usize,
     tickers: Vec<Ticker>,
     line: u64,
     text: String,
@@ -57,18 +58,18 @@ struct Ticker {
 
 impl Head {
     /// Takes the first line, if it can begin such a table.
-    pub(super) fn begin(names: &[&str], delimiter: u8) -> Option<Self> {
+    pub(crate) fn begin(names: &[&str], delimiter: u8) -> Option<Self> {
         let first = names.iter().map(|name| (*name).to_owned()).collect();
         (names.len() > PRICES && is_level(names[0])).then_some(Self { delimiter, first, table: None })
     }
 
     /// Returns whether it is such a table, even if no row of it follows.
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         self.table.is_some()
     }
 
     /// Takes the next line.
-    pub(super) fn next(mut self, names: &[&str], rows: &mut Rows) -> Result<Step, ReadError> {
+    pub(crate) fn next(mut self, names: &[&str], rows: &mut BarDecoder) -> Result<Step, ReadError> {
         if let Some(table) = self.table {
             let is_header =
                 Role::of(names[0]).is_some_and(|role| matches!(role, Role::Time | Role::Date | Role::Clock));
@@ -84,7 +85,7 @@ impl Head {
             (false, true) => (names, &first[..]),
             _ => return Ok(Step::NoTable),
         };
-        let table = Wide::new(fields, tickers, self.delimiter, rows).map_err(ReadError::Refused)?;
+        let table = YfinanceTable::new(fields, tickers, self.delimiter, rows).map_err(ReadError::Refused)?;
         self.table = Some(table);
         Ok(Step::More(self))
     }
@@ -99,8 +100,8 @@ fn has_all_prices(names: &[&str]) -> bool {
     FIELDS[..PRICES].iter().all(|field| names[1..].iter().any(|name| Role::of(name) == Some(*field)))
 }
 
-impl Wide {
-    fn new(fields: &[&str], tickers: &[&str], delimiter: u8, rows: &mut Rows) -> Result<Self, String> {
+impl YfinanceTable {
+    fn new(fields: &[&str], tickers: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Self, String> {
         let mut known: Vec<Ticker> = Vec::new();
         for (index, (field, symbol)) in fields.iter().zip(tickers).enumerate().skip(1) {
             let Some(role) = Role::of(field).filter(|role| FIELDS.contains(role)) else {
@@ -134,18 +135,23 @@ impl Wide {
     }
 
     /// Takes a line whose cells are as many as they should be.
-    pub(super) fn line(&mut self, line: u64, text: &str) {
+    pub(crate) fn line(&mut self, line: u64, text: &str) {
         text.clone_into(&mut self.text);
         (self.line, self.next) = (line, 0);
     }
 
     /// Returns whether bars of the line are still to come.
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.next < self.tickers.len()
     }
 
     /// Hands over bars of the line, as far as the chunk has room.
-    pub(super) fn go_on(&mut self, fields: &mut Fields, rows: &mut Rows, chunk: &mut Chunk) -> Result<(), ReadError> {
+    pub(crate) fn go_on(
+        &mut self,
+        fields: &mut Fields,
+        rows: &mut BarDecoder,
+        chunk: &mut Chunk,
+    ) -> Result<(), ReadError> {
         let fields = match fields.split(&self.text, self.delimiter) {
             Ok(fields) => fields,
             Err(message) => {
@@ -157,7 +163,7 @@ impl Wide {
             && !chunk.is_full()
         {
             let cell = |place: usize| columns[place].map(|index| fields.get(index).trim()).unwrap_or_default();
-            let cells = Cells {
+            let cells = RawBar {
                 time: fields.get(0).trim(),
                 open: cell(0),
                 high: cell(1),
@@ -165,7 +171,7 @@ impl Wide {
                 close: cell(3),
                 volume: cell(4),
                 symbol: Some(symbol),
-                ..Cells::default()
+                ..RawBar::default()
             };
             self.next += 1;
             rows.push(self.line, &cells, chunk)?;

@@ -4,7 +4,7 @@ use std::fmt;
 ///
 /// Small, since the result of every cell carries it; the rest is there only once something is wrong.
 #[derive(Debug)]
-pub(super) struct Problem(Box<Inner>);
+pub(crate) struct RowError(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -13,32 +13,32 @@ struct Inner {
     advice: Option<String>,
 }
 
-impl Problem {
+impl RowError {
     /// Makes the problem one of the file, if its first rows all have such a one; `advice` is what to do then.
-    pub(super) fn of_file(mut self, advice: impl Into<String>) -> Self {
+    pub(crate) fn of_file(mut self, advice: impl Into<String>) -> Self {
         self.0.advice = Some(advice.into());
         self
     }
 
     /// Returns what is wrong, and what to do if the whole file is so.
-    pub(super) fn into_parts(self) -> (String, Option<String>) {
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
         (self.0.message, self.0.advice)
     }
 }
 
-impl From<String> for Problem {
+impl From<String> for RowError {
     fn from(message: String) -> Self {
         Self(Box::new(Inner { message, advice: None }))
     }
 }
 
-impl From<Problem> for String {
-    fn from(problem: Problem) -> Self {
+impl From<RowError> for String {
+    fn from(problem: RowError) -> Self {
         problem.0.message
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
     }

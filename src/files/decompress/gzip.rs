@@ -4,39 +4,40 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::{ReadError, unpack::Packing, unpack::damaged};
+use super::{Compression, damaged};
+use crate::files::chunk::ReadError;
 
 /// The first byte of a member.
 const MAGIC: u8 = 0x1f;
 
 /// What is in one member, or several behind each other, unpacked as it streams by. Zeros behind a member are padding, as
 /// tapes and archives leave it.
-pub(super) struct Members<R> {
-    /// The one that is under way, or has just ended; none only while the next takes its place.
+pub(crate) struct GzipReader<R> {
+    /// The one that is under way, or has just ended; none only while the next takes its state.
     member: Option<GzDecoder<R>>,
     is_first: bool,
-    place: Place,
+    state: ParseState,
 }
 
-enum Place {
+enum ParseState {
     Inside,
     Behind,
     /// Something follows that is no gzip.
     AtRubbish,
 }
 
-impl<R: BufRead> Members<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { member: Some(GzDecoder::new(input)), is_first: true, place: Place::Inside }
+impl<R: BufRead> GzipReader<R> {
+    pub(crate) fn new(input: R) -> Self {
+        Self { member: Some(GzDecoder::new(input)), is_first: true, state: ParseState::Inside }
     }
 
-    pub(super) fn get_ref(&self) -> Option<&R> {
+    pub(crate) fn get_ref(&self) -> Option<&R> {
         self.member.as_ref().map(GzDecoder::get_ref)
     }
 
     /// Says what follows the last member, once that has ended, if it is neither padding nor gzip.
-    pub(super) fn rubbish(&self) -> Option<ReadError> {
-        matches!(self.place, Place::AtRubbish).then(|| {
+    pub(crate) fn rubbish(&self) -> Option<ReadError> {
+        matches!(self.state, ParseState::AtRubbish).then(|| {
             ReadError::Refused(
                 "expected nothing but zeros behind the gzip data, got something else; what stands in front of it was \
                  read: fetch the file again, or leave the rest out, as in `gzip -dcq FILE | mds ingest ... -`"
@@ -46,12 +47,12 @@ impl<R: BufRead> Members<R> {
     }
 
     /// Reads some of what is in the members; 0 at the end of the last.
-    pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         loop {
             let Some(member) = &mut self.member else { return Ok(0) };
-            self.place = match self.place {
-                Place::Inside => match member.read(buf) {
-                    Ok(0) => Place::Behind,
+            self.state = match self.state {
+                ParseState::Inside => match member.read(buf) {
+                    Ok(0) => ParseState::Behind,
                     Ok(read) => return Ok(read),
                     // It is no member at all.
                     Err(error)
@@ -59,13 +60,13 @@ impl<R: BufRead> Members<R> {
                             && !self.is_first
                             && member.header().is_none() =>
                     {
-                        Place::AtRubbish
+                        ParseState::AtRubbish
                     }
-                    Err(error) => return Err(damaged(Packing::Gzip, error)),
+                    Err(error) => return Err(damaged(Compression::Gzip, error)),
                 },
-                Place::Behind => {
+                ParseState::Behind => {
                     let input = member.get_mut();
-                    let bytes = input.fill_buf().map_err(|error| damaged(Packing::Gzip, error))?;
+                    let bytes = input.fill_buf().map_err(|error| damaged(Compression::Gzip, error))?;
                     if bytes.is_empty() {
                         return Ok(0);
                     }
@@ -73,16 +74,16 @@ impl<R: BufRead> Members<R> {
                     let next = bytes.get(zeros).copied();
                     input.consume(zeros);
                     match next {
-                        None => Place::Behind,
+                        None => ParseState::Behind,
                         Some(MAGIC) => {
                             self.is_first = false;
                             self.member = self.member.take().map(|member| GzDecoder::new(member.into_inner()));
-                            Place::Inside
+                            ParseState::Inside
                         }
-                        Some(_) => Place::AtRubbish,
+                        Some(_) => ParseState::AtRubbish,
                     }
                 }
-                Place::AtRubbish => return Ok(0),
+                ParseState::AtRubbish => return Ok(0),
             };
         }
     }

@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use super::time_options::InvalidOption;
+use super::invalid_option::InvalidOption;
 use crate::text::quoted::Quoted;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// A whole time.
     Time,
     /// A date, whose time of day may stand in [`Role::Clock`].
@@ -27,10 +27,10 @@ pub(super) enum Role {
 }
 
 /// The number of roles, for arrays indexed by `role as usize`.
-pub(super) const ROLES: usize = Role::Vendor as usize + 1;
+pub(crate) const ROLES: usize = Role::Vendor as usize + 1;
 
 impl Role {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Time | Self::Date | Self::Clock | Self::OtherTime => "time",
             Self::Open => "open",
@@ -45,7 +45,7 @@ impl Role {
     }
 
     /// Returns what a column of this name holds; none if it is of no interest.
-    pub(super) fn of(name: &str) -> Option<Self> {
+    pub(crate) fn of(name: &str) -> Option<Self> {
         // Most names are written plainly; only the others are put into plain form first.
         Self::of_plain(name).or_else(|| match is_period(name) {
             true => Some(Self::Timeframe),
@@ -78,7 +78,7 @@ pub struct ColumnMap(Vec<(Role, Column)>);
 
 /// A column as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     Name(String),
     /// From 1.
     Number(usize),
@@ -116,21 +116,21 @@ impl FromStr for ColumnMap {
 }
 
 impl ColumnMap {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn has_numbers(&self) -> bool {
+    pub(crate) fn has_numbers(&self) -> bool {
         self.0.iter().any(|(_, column)| matches!(column, Column::Number(_)))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(Role, Column)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Role, Column)> {
         self.0.iter()
     }
 
     /// Returns what a column of this name is: what the user says of it, else what its name says, unless the user has
     /// another one for that.
-    pub(super) fn role_of(&self, name: &str) -> Option<Role> {
+    pub(crate) fn role_of(&self, name: &str) -> Option<Role> {
         if self.0.is_empty() {
             return Role::of(name);
         }
@@ -145,13 +145,13 @@ impl ColumnMap {
     }
 
     /// Returns whether the user says which column is that. Who names the time names all of it.
-    pub(super) fn decides(&self, role: Role) -> bool {
+    pub(crate) fn decides(&self, role: Role) -> bool {
         let is_time = |role: Role| matches!(role, Role::Time | Role::Date | Role::Clock);
         self.0.iter().any(|(known, _)| *known == role || is_time(*known) && is_time(role))
     }
 
     /// Returns whether it names a time and all prices by number, so that no header is needed.
-    pub(super) fn needs_no_header(&self) -> bool {
+    pub(crate) fn needs_no_header(&self) -> bool {
         let numbers = self.0.iter().all(|(_, column)| matches!(column, Column::Number(_)));
         let prices = [Role::Open, Role::High, Role::Low, Role::Close];
         numbers && self.decides(Role::Time) && prices.into_iter().all(|price| self.decides(price))
@@ -159,18 +159,18 @@ impl ColumnMap {
 }
 
 /// Returns whether a column is a timeframe as Stooq writes it. Without its brackets it would be a price-earnings ratio.
-pub(super) fn is_period(name: &str) -> bool {
+pub(crate) fn is_period(name: &str) -> bool {
     name.trim().eq_ignore_ascii_case("<PER>")
 }
 
 /// Returns whether a column of this name, which is of no interest by itself, mostly holds symbols if it holds words.
-pub(super) fn may_be_symbols(name: &str) -> bool {
+pub(crate) fn may_be_symbols(name: &str) -> bool {
     let names = ["name", "stock", "code", "instrument", "asset", "pair", "contract", "security", "sym", "coin", "tic"];
     name == "T" || names.contains(&plain(name).as_str())
 }
 
 /// Returns whether a name is `Volume` and a currency, such as `Volume BTC`.
-pub(super) fn is_volume_in(name: &str) -> bool {
+pub(crate) fn is_volume_in(name: &str) -> bool {
     let currency = name.trim().strip_prefix("Volume ");
     currency.is_some_and(|currency| {
         (2..=10).contains(&currency.len())

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use jiff::civil::Time;
 use smol_str::SmolStr;
 
-use super::{
-    ReadError, Rejected,
-    rows::{Cells, Outcome},
+use super::{decoder::Outcome, raw_bar::RawBar};
+use crate::files::{
+    chunk::{ReadError, Rejected},
     times::Reading,
 };
 use crate::{
@@ -24,7 +24,7 @@ const SYMBOLS_REMEMBERED: usize = 4_096;
 /// Only the date of such a bar is stored, so minutes that are loaded as days would all overwrite each other, and so would
 /// those whose time of day stands in a column that is not known.
 #[derive(Default)]
-pub(super) struct Days {
+pub(crate) struct SessionChecks {
     last: HashMap<(SmolStr, SmolStr, Timeframe), (Timestamp, Time)>,
     /// How often a symbol went on to another day, and how often it had a row of the same day at another time.
     other: u64,
@@ -36,16 +36,16 @@ pub(super) struct Days {
 /// Whether rows have a time of day, in a file whose rows say themselves which fields they have: midnight would be a bar that
 /// nobody wrote.
 #[derive(Default)]
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     /// The line of the first row with one.
     with: Option<u64>,
     /// The line of the first bar of less than a day that has only a date.
     bare: Option<u64>,
 }
 
-impl Days {
+impl SessionChecks {
     /// Takes a bar that has its time, and the time of day that was written beside its date unless it is a date alone.
-    pub(super) fn look_at(&mut self, line: u64, bar: Bar, clock: Option<Time>, is_date: bool) -> Outcome {
+    pub(crate) fn look_at(&mut self, line: u64, bar: Bar, clock: Option<Time>, is_date: bool) -> Outcome {
         let session = bar.timeframe.is_day_or_more();
         self.has_clocks |= !session && !is_date;
         let Some(clock) = clock.filter(|_| session || is_date) else { return Outcome::Bar(bar) };
@@ -79,7 +79,7 @@ impl Days {
 
     /// Fails if more rows share a day than have one of their own: the file is one of hours or less. Where a file of days
     /// has such a row, as for a day that is not over, that costs only the row.
-    pub(super) fn refuse(&self, outcome: &Outcome) -> Result<(), ReadError> {
+    pub(crate) fn refuse(&self, outcome: &Outcome) -> Result<(), ReadError> {
         match outcome {
             Outcome::SameDay(Rejected { line, message }) if self.same > self.other => Err(ReadError::Refused(format!(
                 "line {line}: {message}: give the timeframe of the rows, such as --timeframe 1m"
@@ -91,7 +91,7 @@ impl Days {
 
 impl Clocks {
     /// Takes a row of a bar of less than a day, and rejects one that has only a date where others have a time of day.
-    pub(super) fn look_at(&mut self, line: u64, cells: &Cells<'_>, reading: &Reading) -> Result<(), String> {
+    pub(crate) fn look_at(&mut self, line: u64, cells: &RawBar<'_>, reading: &Reading) -> Result<(), String> {
         let clock = match reading {
             Reading::Known(_, clock) => *clock,
             Reading::Either(either) => either.clock,
@@ -109,7 +109,7 @@ impl Clocks {
     }
 
     /// Fails if the first rows have only a date and a later one has more: they were taken for midnight.
-    pub(super) fn refuse(&self) -> Result<(), ReadError> {
+    pub(crate) fn refuse(&self) -> Result<(), ReadError> {
         match (self.bare, self.with) {
             (Some(bare), Some(with)) if bare < with => Err(ReadError::Refused(format!(
                 "line {with}: time: expected only a date as on line {bare}, got a time of day too: give each row one, or load \

@@ -9,20 +9,10 @@ use jiff::{
 };
 
 use crate::{
+    files::invalid_option::InvalidOption,
     record::timestamp::{Fault, Timestamp, Written, instant},
     text::quoted::Quoted,
 };
-
-/// Says what is wrong with the value of an option.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidOption(String);
-
-impl InvalidOption {
-    pub(super) fn new(message: String) -> Self {
-        Self(message)
-    }
-}
 
 /// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
 #[derive(Clone, Default)]
@@ -36,7 +26,7 @@ impl FromStr for Zone {
             return Ok(Self(None));
         }
         TimeZone::get(name).map(|zone| Self(Some(zone))).map_err(|_| {
-            InvalidOption(format!(
+            InvalidOption::new(format!(
                 "expected a time zone by its IANA name such as America/New_York, got {}",
                 Quoted(name)
             ))
@@ -57,17 +47,17 @@ impl fmt::Debug for Zone {
 }
 
 /// What a zone is proposed by: most daily bars with an epoch are stamped with midnight in New York.
-pub(super) const NEW_YORK: &str = "America/New_York";
+pub(crate) const NEW_YORK: &str = "America/New_York";
 
 impl Zone {
-    pub(super) const UTC: Self = Self(None);
+    pub(crate) const UTC: Self = Self(None);
 
     /// Returns whether it is UTC.
-    pub(super) fn is_utc(&self) -> bool {
+    pub(crate) fn is_utc(&self) -> bool {
         self.0.is_none()
     }
 
-    pub(super) fn instant(&self, at: DateTime) -> Result<Timestamp, String> {
+    pub(crate) fn instant(&self, at: DateTime) -> Result<Timestamp, String> {
         let Some(zone) = &self.0 else { return instant(at, Offset::UTC).map_err(|fault| say(fault, &at.to_string())) };
         let (problem, before, after) = match zone.to_ambiguous_timestamp(at).offset() {
             AmbiguousOffset::Unambiguous { offset } => {
@@ -86,7 +76,7 @@ impl Zone {
     }
 
     /// Returns what the clocks show at that time.
-    pub(super) fn civil(&self, ts: Timestamp) -> Result<DateTime, Fault> {
+    pub(crate) fn civil(&self, ts: Timestamp) -> Result<DateTime, Fault> {
         let at = jiff::Timestamp::from_microsecond(ts.as_micros()).map_err(|_| Fault::OutOfRange)?;
         Ok(self.0.as_ref().map_or(Offset::UTC.to_datetime(at), |zone| zone.to_datetime(at)))
     }
@@ -95,7 +85,7 @@ impl Zone {
 /// A format as strptime knows it, such as `%d-%b-%Y %H:%M`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeFormat {
-    pub(super) format: String,
+    pub(crate) format: String,
     /// Whether it names an hour, or seconds since 1970.
     has_clock: bool,
 }
@@ -106,7 +96,7 @@ impl FromStr for TimeFormat {
     /// Takes a format that can both be written and read, and that names at least a day.
     fn from_str(format: &str) -> Result<Self, InvalidOption> {
         let complain = |problem: &dyn fmt::Display| {
-            InvalidOption(format!(
+            InvalidOption::new(format!(
                 "expected a strptime format such as %d-%b-%Y or '%m/%d/%Y %H:%M', got {}: {problem}",
                 Quoted(format)
             ))
@@ -124,11 +114,11 @@ impl FromStr for TimeFormat {
 
 impl TimeFormat {
     /// Returns whether it reads a time of day.
-    pub(super) fn has_clock(&self) -> bool {
+    pub(crate) fn has_clock(&self) -> bool {
         self.has_clock
     }
 
-    pub(super) fn read(&self, text: &str) -> Result<(Written, Option<Zone>), String> {
+    pub(crate) fn read(&self, text: &str) -> Result<(Written, Option<Zone>), String> {
         let complain = |problem: &dyn fmt::Display| {
             format!(
                 "time: expected a time as --ts-format {} says, got {}: {problem}",
@@ -161,6 +151,6 @@ impl TimeFormat {
 }
 
 /// Says of a time what is wrong with it.
-pub(super) fn say(fault: Fault, text: &str) -> String {
+pub(crate) fn say(fault: Fault, text: &str) -> String {
     format!("time: {}", fault.about(text))
 }

@@ -1,0 +1,57 @@
+//! What a reader hands over, and why it ends.
+
+use std::{collections::VecDeque, io};
+
+use super::missing_options::MissingOptions;
+use crate::record::Bar;
+
+/// The most rows that one chunk takes.
+pub const CHUNK_ROWS: usize = 1_024;
+/// The longest line, or element of a JSON array, that is read. A longer one is rejected without being held.
+pub const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// A line that holds no valid bar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The physical line, from 1; of a JSON element the line on which it begins.
+    pub line: u64,
+    /// What is wrong, naming the column, the value and what was expected.
+    pub message: String,
+}
+
+/// Rows that were complete after one read, each counted in exactly one of the three.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// Bars that passed [`validate`](crate::Record::validate), in the order of the file.
+    pub bars: VecDeque<Bar>,
+    /// Lines that hold no valid bar.
+    pub rejected: Vec<Rejected>,
+    /// Rows whose prices are all empty.
+    pub skipped: u64,
+}
+
+impl Chunk {
+    /// Returns whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bars.is_empty() && self.rejected.is_empty() && self.skipped == 0
+    }
+
+    /// Leaves room for one more, since the end of an array can bring two rows at once.
+    pub(super) fn is_full(&self) -> bool {
+        1 + self.bars.len() + self.rejected.len() + self.skipped as usize >= CHUNK_ROWS
+    }
+}
+
+/// Why reading a file ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The input itself failed.
+    #[error("cannot read: {0}")]
+    Io(#[from] io::Error),
+    /// The file is refused whole: it is not what is read here, or cannot be understood with the options given.
+    #[error("{0}")]
+    Refused(String),
+    /// Neither the file nor the options say what the bars are of.
+    #[error("{0}")]
+    Missing(MissingOptions),
+}

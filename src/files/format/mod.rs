@@ -1,0 +1,24 @@
+//! How rows are found in a file: lines of CSV or NDJSON, and the elements of a JSON array.
+
+pub(crate) mod array;
+pub(crate) mod csv;
+pub(crate) mod fields;
+mod header;
+pub(crate) mod lines;
+pub(crate) mod object;
+pub(crate) mod sniff;
+
+use super::chunk::MAX_LINE_BYTES;
+
+/// What every format makes of a line that it cannot look into.
+pub(crate) fn too_long() -> String {
+    format!("expected at most {MAX_LINE_BYTES} bytes in a line, got more")
+}
+
+/// Returns the line's text, or what is wrong with its bytes.
+pub(crate) fn text_of(line: &[u8]) -> Result<&str, String> {
+    str::from_utf8(line).map_err(|error| {
+        let at = error.valid_up_to();
+        format!("expected UTF-8, got byte 0x{:02x} at column {}", line[at], at + 1)
+    })
+}

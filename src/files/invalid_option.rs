@@ -1,0 +1,10 @@
+/// Says what is wrong with the value of an option.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidOption(String);
+
+impl InvalidOption {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
+    }
+}

@@ -1,0 +1,30 @@
+use smol_str::SmolStr;
+
+use super::{
+    columns::ColumnMap,
+    times::{TimeFormat, Zone},
+};
+use crate::record::Timeframe;
+
+/// What the command line says about the files.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// `--symbol` in its normal form ([`Bar::normal_symbol`](crate::Bar::normal_symbol)); a row that names another one is rejected.
+    pub symbol: Option<SmolStr>,
+    /// `--timeframe`; a row that names another one is rejected.
+    pub timeframe: Option<Timeframe>,
+    /// `--vendor` in its normal form ([`Bar::normal_vendor`](crate::Bar::normal_vendor)); a row that names another one is rejected.
+    pub vendor: Option<SmolStr>,
+    /// `--tz`: where the clocks stand whose times have no offset; UTC if it is none. The date of a bar of a day or more
+    /// that has an epoch is taken there too, and without a zone is not known unless the epoch is midnight in UTC.
+    pub zone: Option<Zone>,
+    /// `--ts-format`: how times are written, if not in one of the usual ways.
+    pub ts_format: Option<TimeFormat>,
+    /// `--map`: which column is what.
+    pub map: ColumnMap,
+    /// `--symbol-from-name`: the symbol is the name of the file without its endings.
+    pub symbol_from_name: bool,
+    /// The file's name, `-` for standard input. `BTCUSDT-1m-2024-01.zip` says symbol and timeframe; from another one a
+    /// symbol is proposed if none is given.
+    pub name: String,
+}

@@ -1,0 +1,207 @@
+use std::{fs::File, io::Read};
+
+use super::{
+    bars::BarDecoder,
+    chunk::{Chunk, ReadError},
+    decompress::Decompressed,
+    file_info::{Dialect, FileInfo},
+    format::{
+        array::ArraySplitter,
+        csv::Csv,
+        lines::LineBuffer,
+        object,
+        sniff::{self, Format},
+    },
+    options::ReadOptions,
+};
+
+/// Reads bars from one input.
+///
+/// Blank lines are no rows and are passed over, but counted as lines. A file whose dates are written `1/4/1999` yields
+/// nothing before its first 1,000 such rows, or its end, have shown which number is the month; with
+/// [`ts_format`](ReadOptions::ts_format) nothing is held back.
+pub struct BarReader<R: Read> {
+    input: Decompressed<R>,
+    pub(super) buffer: LineBuffer,
+    format: Option<Parser>,
+    rows: BarDecoder,
+    at_end: bool,
+}
+
+/// The format of a file, once its first bytes have shown it.
+enum Parser {
+    Csv(Box<Csv>),
+    Ndjson,
+    Array(ArraySplitter),
+}
+
+impl BarReader<Box<dyn Read + Send>> {
+    /// Opens a file, and looks into it as far as it takes to know what is in it if it is a zip.
+    ///
+    /// # Errors
+    /// It cannot be read, or is a zip of several files or none.
+    pub fn open(file: File, options: ReadOptions) -> Result<Self, ReadError> {
+        Ok(Self::with(Decompressed::open(file)?, options))
+    }
+}
+
+impl<R: Read> BarReader<R> {
+    /// Makes a reader; nothing is read yet. Whether the input is packed shows when it is read.
+    pub fn new(input: R, options: ReadOptions) -> Self {
+        Self::with(Decompressed::new(input), options)
+    }
+
+    fn with(input: Decompressed<R>, options: ReadOptions) -> Self {
+        Self { input, buffer: LineBuffer::default(), format: None, rows: BarDecoder::new(options), at_end: false }
+    }
+
+    /// Empties `chunk` and fills it with the next rows, at most [`CHUNK_ROWS`](super::CHUNK_ROWS). Returns whether there may be more.
+    ///
+    /// Rows that are already in memory come first; only when there are none does it read, and then once, so it can
+    /// return an empty chunk. It blocks only as long as that one read blocks.
+    ///
+    /// # Errors
+    /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
+    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a
+    /// zip that can be read only once, or something else follows the gzip data. Packed data that are cut off or damaged are
+    /// an input that fails: the rows before were handed over.
+    pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
+        chunk.bars.clear();
+        chunk.rejected.clear();
+        chunk.skipped = 0;
+        self.rows.check_options()?;
+        self.take_buffered(chunk)?;
+        if chunk.is_empty() && !self.at_end {
+            // The next read can block for long: better a guess from a few rows now than a better one some day.
+            self.rows.report_missing()?;
+            self.at_end = self.buffer.fill(&mut self.input)? == 0;
+            if let Some(member) = self.input.member() {
+                self.rows.check_member(member)?;
+            }
+            self.take_buffered(chunk)?;
+        }
+        if !self.at_end || chunk.is_full() {
+            return Ok(true);
+        }
+        self.finish(chunk)?;
+        if self.rows.has_settled() {
+            return Ok(true);
+        }
+        match self.input.rubbish() {
+            None => Ok(false),
+            // What was whole goes first.
+            Some(_) if !chunk.is_empty() => Ok(true),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Returns how many bytes of the input have been read, packed as they are.
+    pub fn bytes_read(&self) -> u64 {
+        self.input.bytes_read()
+    }
+
+    /// Returns who wrote the file; none before its header is read.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.rows.dialect()
+    }
+
+    /// Returns what is known about the file: complete once its first row was handed over, but for columns that a JSON
+    /// file has only later.
+    pub fn info(&self) -> FileInfo {
+        FileInfo {
+            compression: self.input.compression(),
+            dialect: self.dialect(),
+            zone: self.rows.zone().clone(),
+            symbol: self.rows.fixed_symbol().cloned(),
+            timeframe: self.rows.fixed_timeframe().copied(),
+            lines_skipped: self.lines_skipped(),
+            ignored_columns: self.rows.ignored_columns(),
+        }
+    }
+
+    /// Returns what the user should know beside the rows, such as the columns that were ignored: complete once the file
+    /// is read, one line each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::from_iter(self.rows.ignored_columns().map(|names| format!("ignored columns: {names}")));
+        if self.at_end && self.format.is_none() {
+            notes.push("the file is empty".into());
+        }
+        match self.lines_skipped() {
+            0 => {}
+            lines => notes.push(format!("lines in front of the header, passed over: {lines}")),
+        }
+        notes
+    }
+
+    fn lines_skipped(&self) -> u64 {
+        match &self.format {
+            Some(Parser::Csv(csv)) => csv.lines_skipped(),
+            _ => 0,
+        }
+    }
+
+    /// Turns what is in memory into rows, as far as it is complete and the chunk has room.
+    fn take_buffered(&mut self, chunk: &mut Chunk) -> Result<(), ReadError> {
+        if self.format.is_none() && !self.find_format()? {
+            return Ok(());
+        }
+        self.rows.release(chunk);
+        while !chunk.is_full() {
+            let more = match &mut self.format {
+                Some(Parser::Array(array)) => {
+                    let taken = array.feed(self.buffer.rest(), &mut self.rows, chunk)?;
+                    self.buffer.consume(taken);
+                    taken > 0
+                }
+                Some(Parser::Csv(csv)) if csv.is_under_way() => csv.go_on(&mut self.rows, chunk).map(|()| true)?,
+                Some(Parser::Csv(csv)) => match self.buffer.next_line(self.at_end) {
+                    Some(line) => csv.line(line, &mut self.rows, chunk).map(|()| true)?,
+                    None => false,
+                },
+                _ => match self.buffer.next_line(self.at_end) {
+                    Some(line) => object::line(line, &mut self.rows, chunk).map(|()| true)?,
+                    None => false,
+                },
+            };
+            self.rows.release(chunk);
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_format(&mut self) -> Result<bool, ReadError> {
+        let Some(format) = sniff::format(self.buffer.rest(), self.at_end, self.rows.name())? else { return Ok(false) };
+        self.buffer.skip_byte_order_mark();
+        self.format = Some(match format {
+            Format::Csv => Parser::Csv(Box::default()),
+            Format::Ndjson => Parser::Ndjson,
+            Format::Array => Parser::Array(ArraySplitter::default()),
+        });
+        match format {
+            Format::Csv => return Ok(true),
+            Format::Ndjson => self.rows.set_dialect(Dialect::Ndjson),
+            Format::Array => self.rows.set_dialect(Dialect::JsonArray),
+        }
+        if self.rows.map().has_numbers() {
+            return Err(ReadError::Refused(
+                "expected names of fields in --map for JSON, whose fields have no numbers, got a number".into(),
+            ));
+        }
+        Ok(true)
+    }
+
+    /// Ends the file: nothing more will come, so what waited for more is decided now.
+    fn finish(&mut self, chunk: &mut Chunk) -> Result<(), ReadError> {
+        if let Some(Parser::Array(array)) = &mut self.format {
+            array.finish(&mut self.rows, chunk)?;
+        }
+        if let Some(Parser::Csv(csv)) = &mut self.format {
+            csv.finish()?;
+        }
+        self.rows.finish()?;
+        self.rows.release(chunk);
+        Ok(())
+    }
+}
