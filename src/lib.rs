@@ -120,14 +120,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-extern crate self as market_data_store;
-
 pub use actix;
 
-/// The `mds` command line. Not for embedders: it may change in any release.
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 pub mod coordinator;
 pub mod dead_letter;
 mod fault;

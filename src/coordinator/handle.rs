@@ -320,6 +320,12 @@ impl<T: Record> WriteHandle<T> {
         })
     }
 
+    /// Returns what became of the records that were accepted so far. The queue itself answers, at once, also where the
+    /// coordinator hangs or is gone; what is neither settled nor dropped yet counts as unsettled.
+    pub fn report(&self) -> CoordinatorReport {
+        self.reporter()()
+    }
+
     /// Returns a function that reports what the buffer knows, for when the coordinator is gone.
     pub(crate) fn reporter(&self) -> impl Fn() -> CoordinatorReport + Clone + Send + Sync + use<T> {
         let shared = Arc::clone(&self.shared);

@@ -356,12 +356,6 @@ impl MarketDataStore {
         self.inner.engine.signal.stopped().await
     }
 
-    /// Returns what has died so far, be it while the store came to its end.
-    #[cfg(feature = "cli")]
-    pub(crate) fn died(&self) -> Option<StopReason> {
-        self.stopped().now_or_never().filter(|reason| *reason != StopReason::ShutDown)
-    }
-
     /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
     /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
     /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).

@@ -174,10 +174,15 @@ impl Running {
 
     /// Waits for a line of the log.
     pub fn wait_for(&self, part: &str) {
+        self.wait_for_line(part);
+    }
+
+    /// Waits for a line of the log, and returns it.
+    pub fn wait_for_line(&self, part: &str) -> String {
         let mut seen = Vec::new();
         loop {
             match self.log.recv_timeout(TOO_LONG) {
-                Ok(line) if line.contains(part) => return,
+                Ok(line) if line.contains(part) => return line,
                 Ok(line) => seen.push(line),
                 Err(error) => panic!("no {part:?} ({error}) in {seen:#?}"),
             }
