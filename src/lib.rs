@@ -90,7 +90,7 @@
 //!   the probe of an open circuit, everything.
 //! - At the deadline of a shutdown what is left becomes [dead letters](dead_letter); a write that is still under way
 //!   then may succeed all the same, and its records are in both places.
-//! - A [replay](DeadLetters::replay) upserts: it can overwrite a newer value of the same key.
+//! - A [replay](MarketDataStore::replay) upserts: it can overwrite a newer value of the same key.
 //! - A batch can be written twice, after an error or when a worker died. A sink has to be idempotent, as an upsert by
 //!   key is.
 //!

@@ -63,7 +63,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
     };
     let mut text = Text::default();
     if args.json {
-        text.json(&report).expect("numbers and texts always serialise");
+        text.json(&report);
     } else {
         report.table(&mut text);
     }

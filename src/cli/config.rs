@@ -38,7 +38,7 @@ pub fn run(args: &Args, loaded: &Loaded) -> Exit {
         .collect();
     let mut text = Text::default();
     if args.json {
-        text.pretty_json(&Rows(&rows)).expect("strings and names always serialise");
+        text.pretty_json(&Rows(&rows));
     } else {
         table(&rows, &mut text);
     }

@@ -1,8 +1,6 @@
 //! How the process ends.
 
-use market_data_store::{
-    StartError, dead_letter::DeadLettersError, feedback::BroadcastError, sink::SqliteOpenError,
-};
+use market_data_store::{StartError, dead_letter::DeadLettersError, feedback::BroadcastError, sink::SqliteOpenError};
 
 /// How the process ends. Where several apply, the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

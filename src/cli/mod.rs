@@ -46,8 +46,8 @@ enum Command {
 
 /// Runs the command that the arguments of this process name.
 pub fn run() -> Exit {
-    if let Err(error) = signals::survive_file_limits() {
-        complain(format_args!("error: cannot listen for signals: {error}"));
+    if let Err(error) = signals::prepare() {
+        complain(format_args!("error: cannot start, the system refuses a file descriptor: {error}"));
         return Exit::Internal;
     }
     let cli = Cli::try_parse();

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use market_data_store::{
-    Bar, Cause, CircuitState, Level, WriteHandle,
-    settings::parse_duration,
-};
+use market_data_store::{Bar, Cause, CircuitState, Level, WriteHandle, settings::parse_duration};
 use tokio::time::sleep;
 
 use super::output::complain;

@@ -25,29 +25,24 @@ impl Text {
         let _ = writeln!(self.0, "{}", Shown(&line.to_string()));
     }
 
-    /// Adds a value as JSON on one line.
-    ///
-    /// # Errors
-    /// The value holds what JSON cannot say, such as a path that is no text.
-    pub fn json(&mut self, value: &impl Serialize) -> serde_json::Result<()> {
-        let json = serde_json::to_string(value)?;
+    /// Adds a value as JSON on one line. What JSON cannot say, such as a path that is no text, is an object that says so.
+    pub fn json(&mut self, value: &impl Serialize) {
         // Outside of strings such a character is a space.
-        self.0.push_str(&escaped(&json.replace(['\n', '\r', '\t'], " ")));
+        let json = serde_json::to_string(value).map(|json| json.replace(['\n', '\r', '\t'], " "));
+        let json = json.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());
+        self.0.push_str(&escaped(&json));
         self.0.push('\n');
-        Ok(())
     }
 
     /// Adds a value as JSON on many lines.
-    ///
-    /// # Errors
-    /// As [`json`](Self::json).
-    pub fn pretty_json(&mut self, value: &impl Serialize) -> serde_json::Result<()> {
-        let json = serde_json::to_string_pretty(value)?;
-        for line in json.lines() {
-            self.0.push_str(&escaped(line));
-            self.0.push('\n');
+    pub fn pretty_json(&mut self, value: &impl Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(json) => json.lines().for_each(|line| {
+                self.0.push_str(&escaped(line));
+                self.0.push('\n');
+            }),
+            Err(error) => self.json(&serde_json::json!({ "error": error.to_string() })),
         }
-        Ok(())
     }
 
     /// Returns how many bytes the lines have.
@@ -119,8 +114,8 @@ mod tests {
     fn json_is_the_same_value_without_characters_that_a_terminal_obeys() {
         let value = "ä b \u{1b}[2J \n\r\t\0 \u{7f}\u{9b}\u{202e}\u{2066}\u{200e}\u{feff} \u{1d11e}\u{e0041}";
         let mut text = Text::default();
-        text.json(&[value]).unwrap();
-        text.pretty_json(&[value]).unwrap();
+        text.json(&[value]);
+        text.pretty_json(&[value]);
         let (one, many) = text.as_str().split_once('\n').unwrap();
         for json in [one, many] {
             assert_eq!(serde_json::from_str::<[String; 1]>(json).unwrap(), [value]);

@@ -18,7 +18,7 @@ mod last_letters_tests;
 mod queue;
 mod receipt;
 mod refusal;
-mod replay_target;
+mod replay;
 #[cfg(feature = "actix-web")]
 mod response;
 mod shared;
@@ -41,5 +41,6 @@ pub use worker::{SinkWorker, Work};
 
 pub use stop::StopReason;
 
+pub(crate) use receipt::ReplayOutcome;
 pub(crate) use stop::StopSignal;
 pub(crate) use supervisor::{ActorHosts, start};

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{dead_letter::ReplayOutcome, policy::Outcome};
+use crate::policy::Outcome;
 
 /// Resolves to what became of one accepted record. Needs no particular runtime.
 ///
@@ -19,6 +19,22 @@ pub struct Receipt(oneshot::Receiver<ReceiptValue>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the coordinator came to its end, nobody knows whether the record is stored")]
 pub struct ReceiptLost;
+
+/// What became of a record that is replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReplayOutcome {
+    /// It is in the store.
+    Stored,
+    /// It was given up once more; its entry stays and says so.
+    Refused {
+        /// What the store says against it.
+        error: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A deadline cut it off, or the end lost it: its entry stays as it is.
+    Unknown,
+}
 
 /// The sending half of a receipt.
 #[derive(Debug)]
@@ -49,7 +65,7 @@ impl Receipt {
     }
 
     /// Resolves to what became of a record that is replayed.
-    pub(super) async fn fate(self) -> ReplayOutcome {
+    pub(crate) async fn replay_outcome(self) -> ReplayOutcome {
         match self.0.await {
             Ok(ReceiptValue { outcome: Outcome::Stored, .. }) => ReplayOutcome::Stored,
             Ok(ReceiptValue { outcome: Outcome::DeadLettered, refusal: Some(refusal) }) => refusal,

@@ -18,9 +18,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{config::CoordinatorConfig, fault::Faults, queue::Wake, receipt::ReceiptSender};
+use super::{
+    config::CoordinatorConfig,
+    fault::Faults,
+    queue::Wake,
+    receipt::{ReceiptSender, ReplayOutcome},
+};
 use crate::{
-    dead_letter::ReplayOutcome,
     policy::{BoundedBuffer, BufferConfig, BufferSnapshot, FlushId, LeaseId, Level, Refused, time_to_recover},
     record::Record,
     text::panicked,

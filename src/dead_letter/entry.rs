@@ -170,7 +170,7 @@ impl EntryKey {
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub(super) enum EntryStatus {
+pub(crate) enum EntryStatus {
     /// It was replayed, and is in the store.
     Stored,
     Purged,

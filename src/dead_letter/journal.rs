@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    FilesError,
-    entry::JournalRecord,
+    Entry, FilesError,
+    entry::{EntryKey, EntryStatus, JournalRecord},
     files::{self, Locked},
     line,
     read::{Journal, Unsettled},
@@ -21,7 +21,7 @@ use super::{
 const LOCK: &str = "replay.lock";
 
 /// The right to settle entries of a directory; nobody else has it meanwhile.
-pub(super) struct ReplayLock {
+pub(crate) struct ReplayLock {
     dir: PathBuf,
     _lock: Locked,
 }
@@ -31,7 +31,7 @@ impl ReplayLock {
     ///
     /// # Errors
     /// Somebody else has it.
-    pub(super) fn begin(dir: &Path) -> Result<Option<Self>, FilesError> {
+    pub(crate) fn begin(dir: &Path) -> Result<Option<Self>, FilesError> {
         if files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.entries.is_empty() {
             return Ok(None);
         }
@@ -47,7 +47,7 @@ impl ReplayLock {
 
     /// Takes the files that nobody writes, the oldest first, each when its turn comes; `Err` holds one that somebody
     /// writes.
-    pub(super) fn files(&self) -> Result<impl Iterator<Item = Result<LockedFile, NotLocked>> + use<>, FilesError> {
+    pub(crate) fn files(&self) -> Result<impl Iterator<Item = Result<LockedFile, NotLocked>> + use<>, FilesError> {
         let listing = files::list(&self.dir).map_err(|error| FilesError::io(&self.dir, "read", error))?;
         Ok(listing.entries.into_iter().filter_map(|path| LockedFile::take(path).transpose()))
     }
@@ -77,14 +77,14 @@ fn age(path: &Path) -> Option<Duration> {
 
 /// Why a file was not taken.
 #[derive(Debug)]
-pub(super) enum NotLocked {
+pub(crate) enum NotLocked {
     /// Somebody writes it.
     Live(PathBuf),
     Failed(FilesError),
 }
 
 /// A file whose entries can be settled: it is locked, and nobody writes it any more.
-pub(super) struct LockedFile {
+pub(crate) struct LockedFile {
     path: PathBuf,
     lock: Locked,
     journal: Journal,
@@ -117,17 +117,20 @@ impl LockedFile {
     }
 
     /// Returns what is in the file and not settled.
-    pub(super) fn unsettled(&self) -> Result<Unsettled, FilesError> {
+    pub(crate) fn unsettled(&self) -> Result<Unsettled, FilesError> {
         // Not a clone of the locked one: the two would share their place in the file.
         let file = File::open(&self.path).map_err(|error| FilesError::io(&self.path, "read", error))?;
         Ok(Unsettled::new(&self.path, file, false, self.journal.clone()))
     }
 
     /// Marks in the journal what became of entries; that holds when this returns.
-    pub(super) fn mark(&mut self, marks: Vec<JournalRecord>) -> Result<(), FilesError> {
+    pub(crate) fn mark(&mut self, marks: &[(Entry, EntryStatus)]) -> Result<(), FilesError> {
         if marks.is_empty() {
             return Ok(());
         }
+        let record =
+            |(entry, end): &(Entry, EntryStatus)| JournalRecord { entry: EntryKey::of(entry), end: end.clone() };
+        let marks: Vec<_> = marks.iter().map(record).collect();
         let path = self.path.with_extension(files::JOURNAL);
         self.append(&path, &marks).map_err(|error| {
             // It may end in half a line; the next one begins anew.
@@ -149,7 +152,7 @@ impl LockedFile {
 
     /// Removes the file if nothing is left in it. What is damaged stays until it is purged. Returns the path if something
     /// else is there by now, as when an editor saved it: that is left alone.
-    pub(super) fn finish(mut self) -> Result<Option<PathBuf>, FilesError> {
+    pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, FilesError> {
         if self.is_at_path()? && self.unsettled()?.next().is_some() { Ok(None) } else { self.remove() }
     }
 
@@ -175,7 +178,7 @@ impl LockedFile {
     }
 
     /// Says whether anything is at the path of the file, be it another one by now.
-    pub(super) fn is_anything_there(&self) -> bool {
+    pub(crate) fn is_anything_there(&self) -> bool {
         self.path.exists()
     }
 

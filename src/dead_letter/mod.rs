@@ -32,11 +32,16 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::writer::{Disk, Job, RealDisk, Writer};
+pub(crate) use self::{
+    entry::EntryStatus,
+    journal::{LockedFile, NotLocked, ReplayLock},
+    replay::Selector,
+};
 pub use self::{
     entry::{DeadLetter, Entry, Unserializable},
     purge::{PurgeReport, purge},
     read::{List, ListedEntry, list},
-    replay::{Damaged, NotAccepted, ReplayOptions, ReplayOutcome, ReplayReport, ReplayTarget, replay_dry_run},
+    replay::{Damaged, ReplayOptions, ReplayReport, replay_dry_run},
     select::Selection,
 };
 use crate::record::timestamp::Timestamp;
@@ -135,6 +140,9 @@ pub enum FilesError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The operating system refused a thread.
+    #[error("cannot start a thread for the replay")]
+    Thread(#[source] io::Error),
 }
 
 impl FilesError {
@@ -201,6 +209,28 @@ impl DeadLetters {
     pub fn append_blocking(&self, coordinator_id: &str, kind: &str, letters: &[DeadLetter]) -> Result<(), AppendError> {
         let gone = || AppendError::Gone { dir: self.0.dir.clone() };
         self.send(coordinator_id, kind, letters)?.blocking_recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Makes new entries of those whose file was removed; their counts stay as they are.
+    pub(crate) async fn append_anew(&self, entries: &[Entry]) -> Result<(), AppendError> {
+        // All are handed over before any is waited for, so that they share a sync.
+        let appended: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let letter = DeadLetter {
+                    record: entry.record.clone(),
+                    unwritable: entry.unwritable.clone(),
+                    error: entry.error.clone(),
+                    attempts: entry.attempts,
+                    replay_count: entry.replay_count,
+                };
+                self.append(&entry.coordinator_id, &entry.kind, &[letter])
+            })
+            .collect();
+        for appended in appended {
+            appended.await?;
+        }
+        Ok(())
     }
 
     /// Lets go of the file that is being written, so that others may replay or purge it at once. The next append begins

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     FilesError, Selection,
-    entry::{EntryKey, EntryStatus, JournalRecord},
+    entry::EntryStatus,
     files,
     journal::{NotLocked, ReplayLock},
 };
@@ -52,7 +52,7 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
             match found?.entry {
                 Ok(entry)
                     if selection.is_reached(report.purged as usize + marks.len()) || !selection.selects(&entry) => {}
-                Ok(entry) => marks.push(JournalRecord { entry: EntryKey::of(&entry), end: EntryStatus::Purged }),
+                Ok(entry) => marks.push((entry, EntryStatus::Purged)),
                 Err(_) => damaged += 1,
             }
         }
@@ -60,7 +60,7 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
         let other = if selection.is_everything() {
             taken.remove()?
         } else {
-            taken.mark(marks)?;
+            taken.mark(&marks)?;
             taken.finish()?
         };
         if let Some(path) = other {

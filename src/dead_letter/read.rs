@@ -163,7 +163,7 @@ impl Journal {
 
 /// The places in one file that are not settled.
 #[derive(Debug)]
-pub(super) struct Unsettled {
+pub(crate) struct Unsettled {
     lines: Lines,
     journal: Journal,
 }

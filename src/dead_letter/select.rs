@@ -14,6 +14,27 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Leaves only the entries of one coordinator.
+    #[must_use]
+    pub fn coordinator_id(mut self, id: impl Into<String>) -> Self {
+        self.coordinator_id = Some(id.into());
+        self
+    }
+
+    /// Leaves only the entries given up at this time or later.
+    #[must_use]
+    pub fn since(mut self, since: Timestamp) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    /// Leaves only the first so many of these.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Returns whether this leaves nothing out.
     pub fn is_everything(&self) -> bool {
         *self == Self::default()

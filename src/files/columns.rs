@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::invalid_option::InvalidOption;
-use crate::text::quoted::Quoted;
+use crate::text::Quoted;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

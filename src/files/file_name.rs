@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use super::options::ReadOptions;
 use crate::{
     record::{Bar, Timeframe},
-    text::quoted::Quoted,
+    text::Quoted,
 };
 
 /// The endings that are no part of a name, packed or not.

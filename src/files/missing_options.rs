@@ -7,8 +7,7 @@ use crate::{
 };
 
 /// Says what neither the file nor the options tell, all of it at once, and proposes values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingOptions {
     /// Proposed from the file's name, if the symbol is missing.
     pub symbol: Option<String>,

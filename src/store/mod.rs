@@ -1,5 +1,6 @@
 //! The store as one thing: settings in, started and wired actors out, and an orderly end.
 
+mod replay;
 mod webhooks;
 
 use std::{

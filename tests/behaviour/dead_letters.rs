@@ -7,23 +7,25 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use futures::{executor::block_on, future};
+use futures::executor::block_on;
 use market_data_store::{
-    DeadLetter, DeadLetters, Level, Record,
-    dead_letter::{self, Entry, FilesError, NotAccepted, ReplayOptions, ReplayOutcome, ReplayTarget, Selection},
+    Batch, Coordinator, DeadLetter, DeadLetters, Invalid, Level, MarketDataStore, Record, Settings, Sink, SinkError,
+    WriteHandle,
+    dead_letter::{self, Entry, FilesError, ReplayOptions, ReplayReport, Selection},
+    settings::CoordinatorSettings,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::support::size_of_test;
+use crate::support::{PATIENCE, coordinator_settings, size_of_test, within};
 
 /// A record whose JSON looks much like an entry's own, and whose every bit counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,7 +46,14 @@ impl Record for Note {
     fn partition_key(&self) -> &str {
         &self.id
     }
+
+    fn validate(&mut self) -> Result<(), Invalid> {
+        if self.text == INVALID { Err(Invalid::new("text", "not like this")) } else { Ok(()) }
+    }
 }
+
+/// The text of a note that is not valid.
+const INVALID: &str = "invalid";
 
 fn note(n: usize) -> Note {
     Note { id: format!("n{n}"), text: format!("{{\"id\":\"{n}\",\"crc\":\"{n:08x}\"}}\nJJ**ää") }
@@ -76,63 +85,90 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What a target does with a record.
+/// What a store does with a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Will {
     Store,
     Refuse,
-    Forget,
-    CallInvalid,
-    End,
+    /// The write never returns.
+    Hang,
 }
 
-/// A store that does what its test says.
-struct Target<F> {
+/// A sink that does what its test says, and what came of it.
+struct Scripted<F> {
     will: F,
     stored: Mutex<Vec<Note>>,
-    level: Mutex<Level>,
-    looked: AtomicUsize,
+    hanging: AtomicUsize,
 }
 
-impl<F: Fn(&Note) -> Will> Target<F> {
-    fn new(will: F) -> Self {
-        let (stored, level, looked) = (Mutex::default(), Mutex::new(Level::Ok), AtomicUsize::new(0));
-        Self { will, stored, level, looked }
-    }
-
-    fn stored(&self) -> Vec<Note> {
-        self.stored.lock().unwrap().clone()
-    }
-}
-
-impl<F: Fn(&Note) -> Will> ReplayTarget<Note> for Target<F> {
-    fn level(&self) -> Level {
-        self.looked.fetch_add(1, Ordering::SeqCst);
-        *self.level.lock().unwrap()
-    }
-
-    fn ended(&self) -> Option<String> {
-        None
-    }
-
-    async fn write(&self, note: Note) -> Result<impl Future<Output = ReplayOutcome> + Send + 'static, NotAccepted> {
-        let fate = match (self.will)(&note) {
-            Will::Store => {
-                self.stored.lock().unwrap().push(note);
-                ReplayOutcome::Stored
+impl<F: Fn(&Note) -> Will + Send + Sync + 'static> Sink<Note> for Scripted<F> {
+    async fn write(&self, batch: &Batch<Note>) -> Result<(), SinkError> {
+        // One record a batch.
+        for note in batch {
+            match (self.will)(note) {
+                Will::Store => self.stored.lock().unwrap().push(note.clone()),
+                Will::Refuse => return Err(SinkError::permanent("refused again")),
+                Will::Hang => {
+                    self.hanging.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                }
             }
-            Will::Refuse => ReplayOutcome::Refused { error: "refused again".to_owned(), attempts: 2 },
-            Will::Forget => ReplayOutcome::Unknown,
-            Will::CallInvalid => return Err(NotAccepted::Invalid("text: not like this".to_owned())),
-            Will::End => return Err(NotAccepted::Ended("the end".to_owned())),
-        };
-        Ok(future::ready(fate))
+        }
+        Ok(())
     }
-
-    async fn flush(&self) {}
 }
 
-fn replay<F: Fn(&Note) -> Will>(dir: &Path, target: &Target<F>) -> dead_letter::ReplayReport {
-    DeadLetters::open(dir).unwrap().replay(target, &ReplayOptions::default(), || false).unwrap()
+/// A store with its dead letters in a directory, whose one worker writes record by record, so that what is stored keeps
+/// the order in which it was replayed.
+struct Target<F> {
+    store: MarketDataStore,
+    handle: WriteHandle<Note>,
+    sink: Arc<Scripted<F>>,
+}
+
+impl<F: Fn(&Note) -> Will + Send + Sync + 'static> Target<F> {
+    fn new(dir: &Path, will: F) -> Self {
+        Self::with(dir, coordinator_settings(20_000, 1, 1), will)
+    }
+
+    fn with(dir: &Path, own: CoordinatorSettings, will: F) -> Self {
+        let sink = Arc::new(Scripted { will, stored: Mutex::default(), hanging: AtomicUsize::new(0) });
+        let mut settings = Settings::default();
+        settings.dlq_path = dir.to_owned();
+        settings.feedback.enabled = false;
+        let coordinator = Coordinator::new(Arc::clone(&sink)).settings(own);
+        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+        let handle = store.coordinator().unwrap();
+        Self { store, handle, sink }
+    }
+
+    fn replay(&self) -> ReplayReport {
+        self.replay_with(&ReplayOptions::default())
+    }
+
+    fn replay_with(&self, options: &ReplayOptions) -> ReplayReport {
+        block_on(within(PATIENCE, self.store.replay(&self.handle, options))).unwrap()
+    }
+
+    /// Returns what was stored since the last call, in order.
+    fn stored(&self) -> Vec<Note> {
+        std::mem::take(&mut *self.sink.stored.lock().unwrap())
+    }
+}
+
+impl<F> Drop for Target<F> {
+    fn drop(&mut self) {
+        block_on(self.store.shutdown(Duration::ZERO));
+    }
+}
+
+/// A store that takes every record.
+fn takes_all(dir: &Path) -> Target<impl Fn(&Note) -> Will + Send + Sync + 'static> {
+    Target::new(dir, |_| Will::Store)
+}
+
+fn at_most(limit: usize) -> ReplayOptions {
+    ReplayOptions::default().selection(Selection::default().limit(limit))
 }
 
 /// One thing that happened to a file.
@@ -222,6 +258,7 @@ fn what_is_damaged_is_named_by_its_line_and_its_neighbours_are_replayed() {
 
     let seed: u64 = rand::random();
     let mut random = StdRng::seed_from_u64(seed);
+    let target = takes_all(dir.path());
     let (mut named, mut rounds, mut silent) = (0, 0, 0);
     for round in 0..size_of_test("MDS_TEST_DAMAGES", 1_000) {
         let mut bytes = good.clone();
@@ -269,8 +306,7 @@ fn what_is_damaged_is_named_by_its_line_and_its_neighbours_are_replayed() {
             _ => {}
         }
 
-        let target = Target::new(|_| Will::Store);
-        let report = replay(dir.path(), &target);
+        let report = target.replay();
         assert_eq!(target.stored(), whole.iter().copied().map(note).collect::<Vec<_>>(), "{context}");
         let lines: Vec<u64> = report.damaged.iter().map(|damaged| damaged.line).collect();
         assert_eq!(lines, damaged, "{context}: {report:?}");
@@ -295,16 +331,15 @@ fn a_damaged_journal_settles_nothing_that_was_not_settled() {
     let path = files(dir.path()).remove(0);
     let journal = path.with_extension("settled");
     let good = fs::read(&path).unwrap();
-    let half = Target::new(|note| if note.id.len() == 2 { Will::Store } else { Will::Forget });
-    assert_eq!(replay(dir.path(), &half).stored, 10);
+    let target = takes_all(dir.path());
+    assert_eq!((target.replay_with(&at_most(10)).stored, target.stored().len()), (10, 10));
     let settled = fs::read(&journal).unwrap();
 
     // One bit, and the line of the tenth entry names the thirtieth.
     let text = String::from_utf8(settled.clone()).unwrap();
     assert_eq!(text.matches("-10\"").count(), 1, "{text}");
     fs::write(&journal, text.replace("-10\"", "-30\"")).unwrap();
-    let target = Target::new(|_| Will::Store);
-    replay(dir.path(), &target);
+    target.replay();
     assert_eq!(target.stored(), (9..ENTRIES).map(note).collect::<Vec<_>>());
 
     let seed: u64 = rand::random();
@@ -314,8 +349,7 @@ fn a_damaged_journal_settles_nothing_that_was_not_settled() {
         let what = damage(&mut bytes, &mut random);
         fs::write(&path, &good).unwrap();
         fs::write(&journal, &bytes).unwrap();
-        let target = Target::new(|_| Will::Store);
-        replay(dir.path(), &target);
+        target.replay();
         let stored: BTreeSet<Note> = target.stored().into_iter().collect();
         let missing: Vec<_> = (10..ENTRIES).map(note).filter(|note| !stored.contains(note)).collect();
         assert_eq!(missing, [], "seed {seed}, round {round}, {what}");
@@ -327,26 +361,43 @@ fn a_damaged_journal_settles_nothing_that_was_not_settled() {
 #[test]
 fn an_entry_goes_only_when_it_is_stored_and_the_file_with_the_last() {
     let dir = tempfile::tempdir().unwrap();
-    keep(dir.path(), 0..6);
+    let invalid = Note { id: "n3".to_owned(), text: INVALID.to_owned() };
+    let notes = (0..6).map(|n| if n == 3 { invalid.clone() } else { note(n) });
+    let letters: Vec<_> = notes.map(|note| DeadLetter::new(&note, "refused", 1)).collect();
+    let before = DeadLetters::open(dir.path()).unwrap();
+    before.append_blocking("notes", "notes", &letters).unwrap();
+    block_on(before.release());
     let half_made = dir.path().join("20240102T143000-000000-0123abcd.settling");
     fs::write(half_made, br#"{"id":"c4b71af0afbc85ae-1","outc"#).unwrap();
-    let target = Target::new(|note| match &*note.id {
-        "n1" | "n2" => Will::Forget,
-        "n3" => Will::CallInvalid,
-        _ => Will::Store,
+
+    // It stores the first, never answers for the second, and never comes to the others.
+    let target = Target::new(dir.path(), |note| if note.id == "n1" { Will::Hang } else { Will::Store });
+    let report = thread::scope(|scope| {
+        let replay = scope.spawn(|| target.replay());
+        while target.sink.hanging.load(Ordering::SeqCst) == 0 || block_on(target.handle.health()).counters.submitted < 5
+        {
+            thread::yield_now();
+        }
+        block_on(within(PATIENCE, target.store.shutdown(Duration::ZERO)));
+        replay.join().unwrap()
     });
-    let report = replay(dir.path(), &target);
-    assert_eq!((report.stored, report.unknown, report.damaged.len()), (3, 2, 1));
+    assert_eq!((report.stored, report.unknown, report.damaged.len()), (1, 4, 1));
     assert_eq!((report.damaged[0].line, &*report.damaged[0].message), (4, "text: not like this"));
     let left: Vec<String> = entries(dir.path()).iter().map(|entry| note_of(entry).id).collect();
-    assert_eq!(left, ["n1", "n2", "n3"]);
+    assert_eq!(left, ["n1", "n2", "n3", "n4", "n5"]);
 
-    let ends = Target::new(|note| if note.id == "n2" { Will::End } else { Will::Store });
-    let report = replay(dir.path(), &ends);
-    assert_eq!((report.stored, report.interrupted.as_deref()), (1, Some("the end")));
-    let rest = Target::new(|_| Will::Store);
-    assert!(replay(dir.path(), &rest).is_complete());
-    assert_eq!(rest.stored(), [note(2), note(3)]);
+    let rest = takes_all(dir.path());
+    let report = rest.replay();
+    assert_eq!((report.stored, report.damaged.len(), report.is_complete()), (4, 1, false));
+    assert_eq!(rest.stored(), [1, 2, 4, 5].map(note));
+    // Mended, it is replayed, and the file goes.
+    let path = files(dir.path()).remove(0);
+    let text = fs::read_to_string(&path).unwrap();
+    let line = text.lines().nth(3).unwrap();
+    let mended = format!("{}}}\n", line[..line.find(",\"crc\"").unwrap()].replace(INVALID, "valid"));
+    fs::write(&path, mended).unwrap();
+    assert!(rest.replay().is_complete());
+    assert_eq!(rest.stored(), [Note { text: "valid".to_owned(), ..invalid }]);
     assert!(files(dir.path()).is_empty() && entries(dir.path()).is_empty());
     let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["replay.lock"], "and its journal is gone too");
@@ -358,28 +409,29 @@ fn what_is_refused_again_stays_where_it_is_and_counts_one_replay_more() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..3);
     let before = entries(dir.path());
-    let dead_letters = DeadLetters::open(dir.path()).unwrap();
+    let place = dir.path().to_owned();
+    let target = Target::new(dir.path(), move |note: &Note| {
+        // A panic is a failed write, so it would show as another error.
+        assert!(entries(&place).iter().any(|entry| note_of(entry) == *note), "it must be somewhere");
+        if note.id == "n1" { Will::Refuse } else { Will::Store }
+    });
     for replays in 1..=5 {
-        let place = dir.path().to_owned();
-        let target = Target::new(move |note: &Note| {
-            assert!(entries(&place).iter().any(|entry| note_of(entry) == *note), "it must be somewhere");
-            if note.id == "n1" { Will::Refuse } else { Will::Store }
-        });
-        let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+        let report = target.replay();
         assert_eq!((report.dead_lettered, report.is_complete()), (1, false));
         let after = entries(dir.path());
         assert_eq!(after.len(), 1);
-        assert_eq!((note_of(&after[0]), after[0].replay_count, after[0].attempts), (note(1), replays, 2));
-        assert_eq!((&*after[0].id, &*after[0].error), (&*before[1].id, "refused again"));
+        assert_eq!((note_of(&after[0]), after[0].replay_count, after[0].attempts), (note(1), replays, 1));
+        assert_eq!(
+            (&*after[0].id, &*after[0].error),
+            (&*before[1].id, "permanent failure of the store: refused again")
+        );
         let journal = fs::read_to_string(files(dir.path())[0].with_extension("settled")).unwrap();
         assert!(journal.lines().count() <= 4, "it grows with each replay: {journal}");
     }
-    let target = Target::new(|_| Will::Store);
-    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    let target = takes_all(dir.path());
+    let report = target.replay();
     assert_eq!((report.exhausted, report.stored, target.stored().len()), (1, 0, 0));
-    let mut more = ReplayOptions::default();
-    more.max_replays = 6;
-    assert!(dead_letters.replay(&target, &more, || false).unwrap().is_complete());
+    assert!(target.replay_with(&ReplayOptions::default().max_replays(6)).is_complete());
 }
 
 // Sabotage: leave it to a file that is gone: the records are nowhere, though each was called dead-lettered.
@@ -389,14 +441,13 @@ fn what_is_refused_again_is_kept_though_its_file_is_removed_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..4);
     let path = files(dir.path()).remove(0);
-    let dead_letters = DeadLetters::open(dir.path()).unwrap();
-    let target = Target::new(move |note: &Note| {
+    let target = Target::new(dir.path(), move |note: &Note| {
         if note.id == "n3" {
             fs::remove_file(&path).unwrap();
         }
         if note.id == "n0" { Will::Store } else { Will::Refuse }
     });
-    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    let report = target.replay();
     assert_eq!((report.stored, report.dead_lettered, report.unknown), (1, 3, 0));
     let left: Vec<_> = entries(dir.path()).iter().map(|entry| (note_of(entry), entry.replay_count)).collect();
     assert_eq!(left, (1..4).map(|n| (note(n), 1)).collect::<Vec<_>>());
@@ -408,14 +459,13 @@ fn what_is_refused_again_is_kept_though_its_file_is_removed_meanwhile() {
 fn a_letter_that_looks_like_an_entry_being_replayed_is_an_entry_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..2);
-    let dead_letters = DeadLetters::open(dir.path()).unwrap();
-    let producer = dead_letters.clone();
-    let target = Target::new(move |note: &Note| {
+    let producer = DeadLetters::open(dir.path()).unwrap();
+    let target = Target::new(dir.path(), move |note: &Note| {
         let letter = DeadLetter::new(note, "of another", 3);
         block_on(producer.append("archive", "notes", &[letter])).unwrap();
         if note.id == "n0" { Will::Store } else { Will::Refuse }
     });
-    let report = dead_letters.replay(&target, &ReplayOptions::default(), || false).unwrap();
+    let report = target.replay();
     assert_eq!((report.stored, report.dead_lettered), (1, 1));
     let left = entries(dir.path());
     let left: Vec<_> = left.iter().map(|entry| (&*entry.coordinator_id, note_of(entry))).collect();
@@ -435,10 +485,9 @@ fn entries_that_were_copied_by_hand_go_each_by_itself() {
         let line = fs::read_to_string(&path).unwrap();
         let bare = format!("{}}}\n", &line[..line.find(",\"crc\"").unwrap()]);
         fs::write(&path, bare.clone() + &bare.replace("first", "second")).unwrap();
-        let target = Target::new(|note: &Note| if note.text == refused { Will::Refuse } else { Will::Store });
-        let mut options = ReplayOptions::default();
-        options.selection.limit = (refused == "none").then_some(1);
-        dead_letters.replay(&target, &options, || false).unwrap();
+        let target =
+            Target::new(dir.path(), move |note: &Note| if note.text == refused { Will::Refuse } else { Will::Store });
+        target.replay_with(&at_most(if refused == "none" { 1 } else { 2 }));
         let left: Vec<_> = entries(dir.path()).iter().map(note_of).collect();
         assert_eq!(left, [entry(if refused == "first" { "first" } else { "second" })], "{refused} was refused");
     }
@@ -453,12 +502,11 @@ fn updates_of_a_key_stay_in_order_over_several_replays() {
     for text in ["older", "newer"] {
         dead_letters.append_blocking("notes", "notes", &[DeadLetter::new(&update(text), "refused", 1)]).unwrap();
     }
-    let refuses = Target::new(|_: &Note| Will::Refuse);
-    let mut one = ReplayOptions::default();
-    one.selection.limit = Some(1);
-    assert_eq!(dead_letters.replay(&refuses, &one, || false).unwrap().dead_lettered, 1);
-    let stores = Target::new(|_: &Note| Will::Store);
-    assert!(dead_letters.replay(&stores, &ReplayOptions::default(), || false).unwrap().is_complete());
+    block_on(dead_letters.release());
+    let refuses = Target::new(dir.path(), |_: &Note| Will::Refuse);
+    assert_eq!(refuses.replay_with(&at_most(1)).dead_lettered, 1);
+    let stores = takes_all(dir.path());
+    assert!(stores.replay().is_complete());
     assert_eq!(stores.stored(), [update("older"), update("newer")]);
 }
 
@@ -469,12 +517,10 @@ fn updates_of_a_key_stay_in_order_over_several_replays() {
 fn of_a_file_that_an_editor_saved_during_a_replay_only_what_was_mended_is_replayed_the_next_time() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..4);
-    let mut one = Selection::default();
-    one.limit = Some(1);
-    assert_eq!(dead_letter::purge(dir.path(), &one, false).unwrap().purged, 1);
+    assert_eq!(dead_letter::purge(dir.path(), &Selection::default().limit(1), false).unwrap().purged, 1);
     let path = files(dir.path()).remove(0);
     let saved = path.clone();
-    let target = Target::new(move |note: &Note| {
+    let target = Target::new(dir.path(), move |note: &Note| {
         if note.id == "n2" {
             let lines = fs::read_to_string(&saved).unwrap();
             let bare = |line: &str| format!("{}}}\n", &line[..line.find(",\"crc\"").unwrap()]);
@@ -486,50 +532,128 @@ fn of_a_file_that_an_editor_saved_during_a_replay_only_what_was_mended_is_replay
         }
         Will::Store
     });
-    let report = replay(dir.path(), &target);
+    let report = target.replay();
     assert_eq!((report.stored, &report.live), (3, &vec![path]));
     assert!(!report.is_complete());
 
-    let again = Target::new(|_| Will::Store);
-    assert!(replay(dir.path(), &again).is_complete());
+    let again = takes_all(dir.path());
+    assert!(again.replay().is_complete());
     assert_eq!(again.stored(), [Note { id: "mended".to_owned(), ..note(2) }]);
     assert!(files(dir.path()).is_empty());
 }
 
-// Sabotage: write whatever the level is: three are stored.
-#[test]
-fn a_replay_pauses_above_ok_and_goes_on_at_ok() {
-    let dir = tempfile::tempdir().unwrap();
-    keep(dir.path(), 0..3);
-    let target = Target::new(|_| Will::Store);
-    let stop = AtomicBool::new(false);
-    for level in [Level::Soft, Level::Hard] {
-        *target.level.lock().unwrap() = level;
-        target.looked.store(0, Ordering::SeqCst);
-        stop.store(false, Ordering::SeqCst);
-        let report = thread::scope(|scope| {
-            let replay = scope.spawn(|| {
-                let letters = DeadLetters::open(dir.path()).unwrap();
-                letters.replay(&target, &ReplayOptions::default(), || stop.load(Ordering::SeqCst)).unwrap()
-            });
-            while target.looked.load(Ordering::SeqCst) < 3 {
-                thread::yield_now();
-            }
-            stop.store(true, Ordering::SeqCst);
-            replay.join().unwrap()
-        });
-        assert_eq!((report.stored, report.interrupted.is_some()), (0, true));
-        assert_eq!(target.stored(), []);
+/// Waits until something is so.
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "it never came to it");
+        thread::yield_now();
     }
-    thread::scope(|scope| {
-        let replay = scope.spawn(|| replay(dir.path(), &target));
-        target.looked.store(0, Ordering::SeqCst);
-        while target.looked.load(Ordering::SeqCst) < 2 {
-            thread::yield_now();
+}
+
+// Sabotage: write whatever the level is: the store gets replayed records in the middle of the producer's. Look at the
+// level once and never again: it does not come to its end.
+#[test]
+fn a_replay_pauses_while_a_producer_holds_the_level_up_and_goes_on_at_ok() {
+    /// More than are under way at once.
+    const ENTRIES: usize = 3_000;
+    /// They are written for longer than a sync of the journal takes.
+    const BESIDE: usize = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..ENTRIES);
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let producer = Arc::new(Mutex::new(None::<WriteHandle<Note>>));
+    let is_beside = |id: &str| id[1..].parse::<usize>().unwrap() >= ENTRIES;
+    let mut own = coordinator_settings(20_000, 1, 1);
+    (own.low_watermark, own.high_watermark) = (Some(10), Some(20));
+    let target = Target::with(dir.path(), own, {
+        let (written, producer, beside) = (Arc::clone(&written), Arc::clone(&producer), AtomicUsize::new(0));
+        move |replayed: &Note| {
+            written.lock().unwrap().push(replayed.id.clone());
+            let producer = producer.lock().unwrap().clone().unwrap();
+            let submit = || {
+                let n = beside.fetch_add(1, Ordering::SeqCst);
+                if n < BESIDE {
+                    producer.try_submit(note(ENTRIES + n)).unwrap();
+                }
+            };
+            if replayed.id == "n0" {
+                // From the first replayed record on a producer holds the level up, with one more for each that is written.
+                (0..40).for_each(|_| submit());
+                wait_until(|| producer.level() != Level::Ok);
+            } else if is_beside(&replayed.id) {
+                submit();
+            }
+            Will::Store
         }
-        *target.level.lock().unwrap() = Level::Ok;
-        assert_eq!(replay.join().unwrap().stored, 3);
     });
+    *producer.lock().unwrap() = Some(target.handle.clone());
+    assert!(target.replay().is_complete());
+    block_on(within(PATIENCE, target.handle.flush())).unwrap();
+    producer.lock().unwrap().take();
+    let written = written.lock().unwrap();
+    assert_eq!(written.len(), ENTRIES + BESIDE);
+    // What was accepted before the level was up stands before or among the producer's first; then the replay pauses.
+    let last_beside = written.iter().rposition(|id| is_beside(id)).unwrap();
+    let replayed_before = written[..last_beside].iter().filter(|id| !is_beside(id)).count();
+    assert!(replayed_before <= 1_001, "{replayed_before} were replayed before the level was ok again");
+    assert_eq!(written[last_beside..].iter().filter(|id| !is_beside(id)).count(), ENTRIES - replayed_before);
+}
+
+// Sabotage: leave `stop` unheard, or return before what is under way is marked: red.
+#[test]
+fn a_replay_that_is_asked_to_stop_settles_what_is_under_way_and_reports_it() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..5_000);
+    let (stop, stopped) = futures::channel::oneshot::channel::<()>();
+    let stop = Mutex::new(Some(stop));
+    let target = Target::new(dir.path(), move |_: &Note| {
+        // With the first record the replay is asked to stop; the others under way are stored all the same.
+        if let Some(stop) = stop.lock().unwrap().take() {
+            stop.send(()).unwrap();
+        }
+        Will::Store
+    });
+    let options = ReplayOptions::default();
+    let stopped = async { stopped.await.unwrap() };
+    let report = block_on(within(PATIENCE, target.store.replay_until(&target.handle, &options, stopped))).unwrap();
+    assert_eq!(report.interrupted.as_deref(), Some("it was asked to stop"));
+    let stored = target.stored();
+    assert_eq!((report.stored, report.unknown), (stored.len() as u64, 0));
+    assert!((1..5_000).contains(&stored.len()), "{}", stored.len());
+    let left: Vec<_> = entries(dir.path()).iter().map(note_of).collect();
+    assert_eq!(left, (stored.len()..5_000).map(note).collect::<Vec<_>>());
+}
+
+// Sabotage: go on without the future: all are stored, and the directory stays locked until they are.
+#[test]
+fn a_replay_whose_future_is_dropped_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..5_000);
+    let (begun, has_begun) = futures::channel::oneshot::channel::<()>();
+    let begun = Mutex::new(Some(begun));
+    let target = Target::new(dir.path(), move |_: &Note| {
+        begun.lock().unwrap().take().map(|begun| begun.send(()));
+        Will::Store
+    });
+    let options = ReplayOptions::default();
+    let replay = Box::pin(target.store.replay(&target.handle, &options));
+    let dropped = block_on(within(PATIENCE, futures::future::select(replay, has_begun)));
+    assert!(matches!(&dropped, futures::future::Either::Right((Ok(()), _))));
+    drop(dropped);
+    // The directory is locked until what was under way is marked.
+    let mut purged = 0;
+    wait_until(|| match dead_letter::purge(dir.path(), &Selection::default(), false) {
+        Ok(report) => {
+            purged = report.purged as usize;
+            true
+        }
+        Err(FilesError::Busy { .. }) => false,
+        Err(error) => panic!("{error}"),
+    });
+    let stored = target.stored().len();
+    assert!((1..5_000).contains(&stored), "{stored}");
+    assert_eq!(purged, 5_000 - stored, "what was stored is settled");
 }
 
 // Sabotage: leave out the lock of the directory: the second one replays too.
@@ -538,20 +662,21 @@ fn a_second_replay_or_a_purge_at_the_same_time_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), 0..2);
     let place = dir.path().to_owned();
-    let tried = AtomicUsize::new(0);
-    let target = Target::new(|_| {
-        let second = Target::new(|_| Will::Store);
-        let replay = || DeadLetters::open(&place).unwrap().replay(&second, &ReplayOptions::default(), || false);
-        // Not on a thread that drives futures.
-        let refused = thread::scope(|scope| scope.spawn(replay).join().unwrap());
-        assert!(matches!(refused, Err(FilesError::Busy { .. })), "{refused:?}");
-        let refused = dead_letter::purge(&place, &Selection::default(), false).unwrap_err().to_string();
-        assert_eq!(refused, format!("{}: a replay or a purge of this directory is under way", place.display()));
-        tried.fetch_add(1, Ordering::SeqCst);
-        Will::Store
+    let tried = Arc::new(AtomicUsize::new(0));
+    let second = takes_all(dir.path());
+    let target = Target::new(dir.path(), {
+        let tried = Arc::clone(&tried);
+        move |_: &Note| {
+            let refused = block_on(second.store.replay(&second.handle, &ReplayOptions::default()));
+            assert!(matches!(refused, Err(FilesError::Busy { .. })), "{refused:?}");
+            let refused = dead_letter::purge(&place, &Selection::default(), false).unwrap_err().to_string();
+            assert_eq!(refused, format!("{}: a replay or a purge of this directory is under way", place.display()));
+            tried.fetch_add(1, Ordering::SeqCst);
+            Will::Store
+        }
     });
-    assert!(replay(dir.path(), &target).is_complete());
-    assert_eq!(tried.into_inner(), 2);
+    assert!(target.replay().is_complete());
+    assert_eq!(tried.load(Ordering::SeqCst), 2);
 }
 
 // Sabotage: take a file without asking for its lock: what is appended afterwards is lost with it.
@@ -567,8 +692,8 @@ fn a_file_that_somebody_writes_is_read_and_otherwise_left_alone() {
     let found: Vec<_> = dead_letter::list(dir.path()).unwrap().map(Result::unwrap).collect();
     assert!(found.len() == 2 && found.iter().all(|found| found.live && found.entry.is_ok()), "{found:?}");
     let before = fs::read(&live).unwrap();
-    let target = Target::new(|_| Will::Store);
-    let report = replay(dir.path(), &target);
+    let target = takes_all(dir.path());
+    let report = target.replay();
     assert_eq!((report.stored, report.live), (0, vec![live.clone()]));
     let purged = dead_letter::purge(dir.path(), &Selection::default(), false).unwrap();
     assert_eq!((purged.purged, purged.live), (0, vec![live.clone()]));
@@ -576,7 +701,7 @@ fn a_file_that_somebody_writes_is_read_and_otherwise_left_alone() {
 
     drop(found);
     block_on(writing.release());
-    let report = replay(dir.path(), &target);
+    let report = target.replay();
     assert_eq!((report.stored, report.damaged.len()), (2, 1));
     assert!(report.damaged[0].message.starts_with("it breaks off at the end of the file"), "{report:?}");
 }
@@ -644,8 +769,8 @@ fn an_editor_s_own_line_ends_and_its_mark_are_no_damage() {
     keep(dir.path(), 0..3);
     let path = files(dir.path()).remove(0);
     fs::write(&path, format!("\u{feff}{}", fs::read_to_string(&path).unwrap().replace('\n', "\r\n"))).unwrap();
-    let target = Target::new(|_| Will::Store);
-    assert!(replay(dir.path(), &target).is_complete());
+    let target = takes_all(dir.path());
+    assert!(target.replay().is_complete());
     assert_eq!((target.stored().len(), files(dir.path()).len()), (3, 0));
 }
 
@@ -659,8 +784,8 @@ fn a_record_can_be_mended_by_hand() {
     let (first, second) = text.split_once('\n').unwrap();
     let (first, _) = first.rsplit_once(",\"crc\"").unwrap();
     fs::write(&path, format!("{}}}\n{second}", first.replace("\"n0\"", "\"mended\""))).unwrap();
-    let target = Target::new(|_| Will::Store);
-    assert!(replay(dir.path(), &target).is_complete());
+    let target = takes_all(dir.path());
+    assert!(target.replay().is_complete());
     assert_eq!(target.stored().iter().map(|note| &*note.id).collect::<Vec<_>>(), ["mended", "n1"]);
 }
 
@@ -710,7 +835,9 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
     let each = size_of_test("MDS_TEST_DEAD_LETTERS_EACH", 4_000);
     let dir = tempfile::tempdir().unwrap();
     let done = AtomicUsize::new(0);
-    let target = Target::new(|_| Will::Store);
+    let target = takes_all(dir.path());
+    let mut stored = BTreeMap::new();
+    let mut count = || target.stored().into_iter().for_each(|note| *stored.entry(note).or_insert(0) += 1);
     thread::scope(|scope| {
         for writer in 0..2 {
             let (done, dir) = (&done, dir.path());
@@ -733,161 +860,29 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
         }
         let mut live = 0;
         while done.load(Ordering::SeqCst) < 2 {
-            live += replay(dir.path(), &target).live.len();
+            live += target.replay().live.len();
+            count();
             for found in dead_letter::list(dir.path()).unwrap() {
                 found.unwrap().entry.unwrap();
             }
         }
         assert!(live > 1, "the replays met {live} files that somebody wrote");
     });
-    assert!(!target.stored().is_empty(), "a replay beside the writers must find something");
     // The last file is let go when the thread behind it ends.
+    let mut last = 0;
     while !files(dir.path()).is_empty() {
-        replay(dir.path(), &target);
+        last += target.replay().stored;
+        count();
     }
-    let mut stored = BTreeMap::new();
-    for note in target.stored() {
-        *stored.entry(note).or_insert(0) += 1;
-    }
+    assert!((last as usize) < 2 * each, "a replay beside the writers must find something");
     assert_eq!(stored, (0..2 * each).map(|n| (note(n), 1)).collect());
 }
 
 #[cfg(feature = "testing")]
 mod in_a_store {
-    use market_data_store::{
-        Coordinator, MarketDataStore, Settings, SinkError, WriteHandle, coordinator::Victim, sink::MemorySink,
-    };
+    use market_data_store::{coordinator::Victim, sink::MemorySink};
 
     use super::*;
-    use crate::support::{PATIENCE, coordinator_settings, within};
-
-    /// The real target, and what a replay has done with it.
-    struct DeathGuard {
-        handle: WriteHandle<Note>,
-        /// What the level was when it was looked at last, and how often it was above Ok.
-        level: Mutex<Level>,
-        above: AtomicUsize,
-        written: AtomicUsize,
-        flushed: AtomicUsize,
-    }
-
-    impl DeathGuard {
-        fn new(handle: WriteHandle<Note>) -> Self {
-            let [above, written, flushed] = [const { AtomicUsize::new(0) }; 3];
-            Self { handle, level: Mutex::new(Level::Ok), above, written, flushed }
-        }
-    }
-
-    impl ReplayTarget<Note> for DeathGuard {
-        fn level(&self) -> Level {
-            let level = self.handle.level();
-            *self.level.lock().unwrap() = level;
-            self.above.fetch_add(usize::from(level != Level::Ok), Ordering::SeqCst);
-            level
-        }
-
-        fn ended(&self) -> Option<String> {
-            self.handle.ended()
-        }
-
-        async fn write(&self, note: Note) -> Result<impl Future<Output = ReplayOutcome> + Send + 'static, NotAccepted> {
-            assert_eq!(*self.level.lock().unwrap(), Level::Ok, "it writes above Ok");
-            let accepted = ReplayTarget::write(&self.handle, note).await?;
-            self.written.fetch_add(1, Ordering::SeqCst);
-            // By then the level is what it has to be with this record in the queue.
-            self.handle.health().await;
-            Ok(accepted)
-        }
-
-        async fn flush(&self) {
-            let mut flush = std::pin::pin!(self.handle.flush());
-            let flushed = futures::poll!(&mut flush).is_ready();
-            // From here on it waits for what was accepted so far, and for nothing that comes later.
-            self.flushed.fetch_add(1, Ordering::SeqCst);
-            if !flushed {
-                let _ = flush.await;
-            }
-        }
-    }
-
-    struct ReleaseOnDrop<'a>(&'a MemorySink<Note>);
-
-    impl Drop for ReleaseOnDrop<'_> {
-        fn drop(&mut self) {
-            self.0.release();
-        }
-    }
-
-    fn reaches(count: &AtomicUsize, least: usize) {
-        let begun = std::time::Instant::now();
-        while count.load(Ordering::SeqCst) < least {
-            assert!(begun.elapsed() < PATIENCE, "{count:?} of {least}");
-            thread::yield_now();
-        }
-    }
-
-    // Sabotage: go on above Ok, settle what is under way and then go on, end there, or never look again: red.
-    #[test]
-    fn a_replay_pauses_while_its_store_is_above_ok_by_itself_or_by_a_producer_and_goes_on() {
-        const ENTRIES: usize = 200;
-        const BESIDE: usize = 100;
-        let dir = tempfile::tempdir().unwrap();
-        let sink = MemorySink::<Note>::new();
-        let mut settings = Settings::default();
-        settings.dlq_path = dir.path().join("dead");
-        keep(&settings.dlq_path, 0..ENTRIES);
-        // One record a write, so that what is stored ends with the record that the test says.
-        let mut own = coordinator_settings(200, 1, 1);
-        (own.low_watermark, own.high_watermark) = (Some(10), Some(20));
-        let coordinator = Coordinator::new(sink.clone()).settings(own);
-        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
-        let handle: WriteHandle<Note> = store.coordinator().unwrap();
-        let target = DeathGuard::new(handle.clone());
-        let letters = store.dead_letters();
-        sink.hold();
-        sink.delay(Duration::from_millis(1));
-        let store_until = |least: usize| {
-            while sink.stored() < least {
-                let before = sink.stored();
-                block_on(within(PATIENCE, sink.wait_held(1)));
-                assert!(sink.release_one());
-                block_on(within(PATIENCE, sink.wait_stored(before + 1)));
-            }
-        };
-        let report = thread::scope(|scope| {
-            let replay = scope.spawn(|| letters.replay(&target, &ReplayOptions::default(), || false).unwrap());
-            // A test that fails leaves nobody waiting for the store.
-            let released = ReleaseOnDrop(&sink);
-            let (mut beside, mut before) = (0, 0);
-            for pause in 1..=3 {
-                // The store takes nothing: the level rises by what the replay writes itself.
-                reaches(&target.flushed, pause);
-                let written = target.written.load(Ordering::SeqCst);
-                assert!(written > before && written <= before + 30, "pause {pause} at {written}, after {before}");
-                assert!(target.above.load(Ordering::SeqCst) >= pause, "it was above Ok");
-                before = written;
-                // Of that all is stored, but a producer has filled the queue behind it.
-                let more = ENTRIES + beside..ENTRIES + beside + BESIDE;
-                block_on(within(PATIENCE, handle.submit_many(more.map(note)))).unwrap();
-                block_on(handle.health());
-                store_until(written + beside);
-                beside += BESIDE;
-                reaches(&target.above, target.above.load(Ordering::SeqCst) + 4);
-                assert_eq!((target.written.load(Ordering::SeqCst), handle.level()), (written, Level::Hard));
-                // When that is stored too, it goes on.
-                store_until(written + beside);
-                reaches(&target.written, written + 1);
-            }
-            drop(released);
-            replay.join().unwrap()
-        });
-        assert!(report.is_complete(), "{report:?}");
-        assert_eq!((report.stored, files(letters.dir()).len()), (ENTRIES as u64, 0));
-        let stored: BTreeSet<_> = sink.records().into_iter().collect();
-        assert_eq!(stored, (0..ENTRIES + 3 * BESIDE).map(note).collect());
-        assert_eq!(sink.stored(), stored.len(), "each once");
-        assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
-    }
 
     // Sabotage: forget that a record is a letter already, with its receipt or at all: new entries of old updates come
     // behind the newest.
@@ -910,8 +905,8 @@ mod in_a_store {
             let coordinator = Coordinator::<Note>::new(sink.clone());
             let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
             let handle = store.coordinator::<Note>().unwrap();
-            let (dead_letters, target) = (store.dead_letters(), handle.clone());
-            let replaying = thread::spawn(move || dead_letters.replay(&target, &ReplayOptions::default(), || false));
+            let (replayed, target) = (store.clone(), handle.clone());
+            let replaying = thread::spawn(move || block_on(replayed.replay(&target, &ReplayOptions::default())));
             block_on(within(PATIENCE, sink.wait_held(1)));
             while block_on(handle.health()).counters.submitted < 1_000 {
                 thread::yield_now();
@@ -952,11 +947,7 @@ mod in_a_store {
             if replays == 2 {
                 sink.heal();
             }
-            let (letters, handle) = (store.dead_letters(), handle.clone());
-            let report = tokio::task::spawn_blocking(move || {
-                letters.replay(&handle, &ReplayOptions::default(), || false).unwrap()
-            });
-            let report = report.await.unwrap();
+            let report = store.replay(&handle, &ReplayOptions::default()).await.unwrap();
             assert_eq!(report.is_complete(), replays == 2, "{report:?}");
         }
         assert_eq!(files(store.dead_letters().dir()), Vec::<PathBuf>::new());

@@ -149,7 +149,10 @@ fn list_and_show_tell_what_is_known_of_an_entry() {
     }
     let (_, out, _) = run(dir.path(), &["show", "--json", id]);
     let mut shown: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((shown["entry"]["record"]["symbol"].as_str(), shown["entry"]["kind"].as_str()), (Some("ES"), Some("bars")));
+    assert_eq!(
+        (shown["entry"]["record"]["symbol"].as_str(), shown["entry"]["kind"].as_str()),
+        (Some("ES"), Some("bars"))
+    );
     // Red if the two commands show an entry in two forms. Time passes between them.
     shown["age_seconds"] = found["age_seconds"].clone();
     assert_eq!(&shown, found);

@@ -29,15 +29,11 @@ struct Damaged<'a> {
 /// Adds an entry with where it is and how old, or what is wrong with the place.
 pub fn json(text: &mut Text, found: &ListedEntry) {
     let (file, line, live) = (&*found.file, found.line, found.live);
-    let added = match &found.entry {
+    match &found.entry {
         Ok(entry) => {
             let age_seconds = Timestamp::now().as_micros().saturating_sub(entry.ts.as_micros()) / 1_000_000;
-            text.json(&Listed { file, line, live, age_seconds, entry })
+            text.json(&Listed { file, line, live, age_seconds, entry });
         }
         Err(damaged) => text.json(&Damaged { file, line, damaged }),
-    };
-    // A path that is no text is the one thing that cannot be written.
-    if let Err(error) = added {
-        text.line(serde_json::json!({ "error": error.to_string() }));
     }
 }

@@ -41,7 +41,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
     name_foreign(&report.foreign);
     let mut text = Text::default();
     if args.json {
-        text.json(&report).expect("numbers and paths of names of our own serialise");
+        text.json(&report);
     } else {
         let name = if args.dry_run { "would be purged" } else { "purged" };
         text.line(format_args!("{name:15}  {}", report.purged));

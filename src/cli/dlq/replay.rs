@@ -1,10 +1,11 @@
-use std::{io, thread, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use market_data_store::{
-    Bar, DeadLetters, Overflow, Settings, WriteHandle,
-    dead_letter::{self, FilesError, ReplayOptions, ReplayReport},
+    Bar, Overflow, Settings,
+    dead_letter::{self, ReplayOptions, ReplayReport},
+    settings::HttpSettings,
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     failure::{failed, name_foreign},
@@ -48,8 +49,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: Settings) -> Exit {
-    let mut options = ReplayOptions::default();
-    (options.selection, options.max_replays) = (args.select.selection(), args.max_replays);
+    let options = ReplayOptions::default().selection(args.select.selection()).max_replays(args.max_replays);
     if args.dry_run {
         return match dead_letter::replay_dry_run::<Bar>(&settings.dlq_path, &options) {
             Ok(report) => args.tell(&report, Exit::Done),
@@ -82,15 +82,12 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
     }
 }
 
-type Replayed = Result<ReplayReport, FilesError>;
-
 async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut stop: Stop) -> Exit {
     let deadline = settings.shutdown_timeout;
     // Nothing of a replay may be dropped.
     settings.coordinator.overflow = Overflow::Block;
     // It has no producers, and a `draining` of one that was stopped would never clear for those who follow every source.
-    settings.feedback.http.enabled = false;
-    settings.feedback.http.endpoint = String::new();
+    settings.feedback.http = HttpSettings::default();
     let session = match Session::start(settings) {
         Ok(session) => session,
         Err(error) => {
@@ -99,13 +96,7 @@ async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut
         }
     };
     let store = &session.store;
-    let mut replayed = match on_a_thread(store.dead_letters(), session.bars.clone(), options, stop.clone()) {
-        Ok(replayed) => replayed,
-        Err(error) => {
-            complain(format_args!("error: cannot start a thread: {error}"));
-            return Exit::Internal;
-        }
-    };
+    let mut replayed = pin!(store.replay(&session.bars, &options));
     let (mut exit, mut result) = (Exit::Done, None);
     tokio::select! {
         biased;
@@ -132,7 +123,7 @@ async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut
         None => timeout(GRACE, replayed).await.unwrap_or_else(|_| {
             let mut unknown = ReplayReport::default();
             unknown.interrupted = Some("it did not end in time, so its counts are not known".to_owned());
-            Ok(Ok(unknown))
+            Ok(unknown)
         }),
     };
     if session.close().await || !report.is_complete() {
@@ -146,27 +137,9 @@ async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut
         exit = exit.min(Exit::Internal);
     }
     match result {
-        Ok(Ok(report)) => args.tell(&report, exit),
-        Ok(Err(error)) => exit.min(failed(&error)),
-        Err(_) => {
-            complain("error: the replaying thread died");
-            exit.min(Exit::Internal)
-        }
+        Ok(report) => args.tell(&report, exit),
+        Err(error) => exit.min(failed(&error)),
     }
-}
-
-/// Replays on a plain thread, for it reads and syncs files.
-fn on_a_thread(
-    letters: DeadLetters,
-    handle: WriteHandle<Bar>,
-    options: ReplayOptions,
-    stop: Stop,
-) -> io::Result<oneshot::Receiver<Replayed>> {
-    let (done, replayed) = oneshot::channel();
-    thread::Builder::new().name("mds-replay".to_owned()).spawn(move || {
-        let _ = done.send(letters.replay(&handle, &options, || stop.borrow().is_some()));
-    })?;
-    Ok(replayed)
 }
 
 impl Args {
@@ -175,7 +148,7 @@ impl Args {
         name_foreign(&report.foreign);
         let mut text = Text::default();
         if self.json {
-            text.json(report).expect("numbers, and paths of names of our own, serialise");
+            text.json(report);
         } else {
             self.table(report, &mut text);
         }

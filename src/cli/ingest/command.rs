@@ -247,13 +247,7 @@ async fn read_and_flushed(
 }
 
 /// Shows how it goes, and ends when the store was away for too long, with what it said.
-async fn watch(
-    args: &Args,
-    progress: &Progress,
-    counters: &Counters,
-    load: Option<&Load>,
-    started: Instant,
-) -> String {
+async fn watch(args: &Args, progress: &Progress, counters: &Counters, load: Option<&Load>, started: Instant) -> String {
     let rate = |level| progress.rate(counters.accepted(), started.elapsed(), level);
     let Some(load) = load else {
         loop {

@@ -43,11 +43,8 @@ mod tests {
     use super::*;
 
     fn lacking(symbol: Option<&str>, timeframe: Option<&str>, symbol_column: Option<&str>) -> MissingOptions {
-        let mut missing = MissingOptions::default();
-        missing.symbol = symbol.map(str::to_owned);
-        missing.timeframe = timeframe.map(str::to_owned);
-        missing.symbol_column = symbol_column.map(str::to_owned);
-        missing
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        MissingOptions { symbol: owned(symbol), timeframe: owned(timeframe), symbol_column: owned(symbol_column) }
     }
 
     #[test]

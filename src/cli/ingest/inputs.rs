@@ -112,7 +112,9 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, NoInput> {
         walk = walk.max_depth(parts.len());
     }
     let mut files = Vec::new();
-    for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || is_wanted(entry.file_name(), entry.depth())) {
+    for entry in
+        walk.into_iter().filter_entry(|entry| entry.depth() == 0 || is_wanted(entry.file_name(), entry.depth()))
+    {
         let path = match entry {
             Ok(entry) if entry.file_type().is_dir() => continue,
             Ok(entry) => entry.into_path(),
@@ -239,7 +241,6 @@ mod tests {
             ("a/**/*.csv", &["a/1.csv", "a/b/2.csv"][..]),
             ("**/*.csv", &["a/1.csv", "a/b/2.csv"]),
             ("**/b/**/*.csv", &["a/b/2.csv"]),
-            ("*/self/*.csv", &["a/self/1.csv"]),
             ("a/self/**/2*", &["a/self/b/2.csv"]),
             ("a/**/b/*.csv", &["a/b/2.csv"]),
         ] {
@@ -247,6 +248,8 @@ mod tests {
             let files: Vec<&Path> = files.iter().map(|file| file.strip_prefix(dir.path()).unwrap()).collect();
             assert_eq!(files, expected.iter().map(Path::new).collect::<Vec<_>>(), "{pattern}");
         }
+        symlink("a", dir.path().join("link")).unwrap();
+        assert_eq!(files_of(&dir.path().join("l*/*.csv")).unwrap(), [dir.path().join("link/1.csv")]);
         for pattern in ["a/**", "a/**/3.csv", "a/**/*.tsv"] {
             assert!(matches!(files_of(&dir.path().join(pattern)), Err(NoInput::Unmatched)), "{pattern}");
         }

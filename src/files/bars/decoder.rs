@@ -23,7 +23,7 @@ use crate::files::{
 use crate::{
     record::timestamp::Timestamp,
     record::{Bar, Record, Timeframe},
-    text::quoted::Quoted,
+    text::Quoted,
 };
 
 /// So many rows may pass before the order of day and month is known.

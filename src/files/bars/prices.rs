@@ -2,7 +2,7 @@
 
 use super::raw_bar::{RawBar, is_absent};
 use crate::files::row_error::RowError;
-use crate::text::quoted::Quoted;
+use crate::text::Quoted;
 
 /// How prices are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::files::{
 use crate::{
     record::timestamp::Timestamp,
     record::{Bar, Timeframe},
-    text::quoted::Quoted,
+    text::Quoted,
 };
 
 /// Of so many symbols the last day is remembered, to see whether it comes again.

@@ -14,7 +14,7 @@ use crate::files::{
     file_info::Dialect,
     format::fields::Fields,
 };
-use crate::text::quoted::Quoted;
+use crate::text::Quoted;
 
 const FIELDS: [Role; 5] = [Role::Open, Role::High, Role::Low, Role::Close, Role::Volume];
 /// Open, high, low and close: the first of the above.

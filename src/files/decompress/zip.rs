@@ -14,7 +14,7 @@ use zip::ZipArchive;
 
 use super::{Compression, damaged};
 use crate::files::chunk::ReadError;
-use crate::text::quoted::Quoted;
+use crate::text::Quoted;
 
 const FILE_HEADER: [u8; 4] = *b"PK\x03\x04";
 const DIRECTORY: [u8; 4] = *b"PK\x01\x02";

@@ -1,4 +1,4 @@
-use crate::text::quoted::Quoted;
+use crate::text::Quoted;
 
 /// Where the fields of a line are; used again for each line.
 #[derive(Default)]

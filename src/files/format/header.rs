@@ -8,7 +8,7 @@ use crate::files::{
 };
 use crate::{
     record::{Timeframe, Unit},
-    text::quoted::Quoted,
+    text::Quoted,
 };
 
 /// From so many numbers in a line it is a row.

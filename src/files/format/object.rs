@@ -11,7 +11,7 @@ use crate::files::{
     chunk::{Chunk, ReadError},
     columns::{ColumnMap, ROLES, Role, may_be_symbols},
 };
-use crate::text::quoted::Quoted;
+use crate::text::Quoted;
 
 /// Takes a line of NDJSON.
 pub(crate) fn line(line: Line<'_>, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {

@@ -17,7 +17,7 @@ use self::{
 use super::row_error::RowError;
 use crate::{
     record::timestamp::{Fault, Timestamp, Written, date, instant},
-    text::quoted::Quoted,
+    text::Quoted,
 };
 
 /// Which number of a date such as 1/4/1999 comes first.

@@ -11,7 +11,7 @@ use jiff::{
 use crate::{
     files::invalid_option::InvalidOption,
     record::timestamp::{Fault, Timestamp, Written, instant},
-    text::quoted::Quoted,
+    text::Quoted,
 };
 
 /// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
