@@ -72,6 +72,8 @@ struct Outage {
     settled: u64,
     /// How long it has been since something was settled, or nothing waited.
     away: Duration,
+    /// Whether a batch waited at the last look.
+    waited: bool,
     looked_at: Instant,
     lines: u32,
     /// Until when, counted as `away`, the next probe is waited for.
@@ -80,7 +82,7 @@ struct Outage {
 
 impl Outage {
     fn new(now: Instant) -> Self {
-        Self { settled: 0, away: Duration::ZERO, looked_at: now, lines: 0, probe_until: None }
+        Self { settled: 0, away: Duration::ZERO, waited: false, looked_at: now, lines: 0, probe_until: None }
     }
 
     /// Takes in how many records are settled, as dead letters too, and whether a batch waits for the store.
@@ -88,8 +90,8 @@ impl Outage {
         let since = now.saturating_duration_since(self.looked_at).min(MAX_STEP);
         self.looked_at = now;
         if settled != self.settled || !waits {
-            *self = Self { settled, ..Self::new(now) };
-        } else {
+            *self = Self { settled, waited: waits, ..Self::new(now) };
+        } else if std::mem::replace(&mut self.waited, true) {
             self.away += since;
         }
     }
@@ -150,7 +152,8 @@ mod tests {
     fn only_time_in_which_a_batch_waits_and_none_is_settled_counts() {
         let mut outage = Outage::new(Instant::now());
         assert_eq!(look(&mut outage, 0..30, 0, false), Duration::ZERO, "nothing waits");
-        assert_eq!(look(&mut outage, 30..40, 0, true), Duration::from_secs(10));
+        // Since when it waits is known from the first look on.
+        assert_eq!(look(&mut outage, 30..40, 0, true), Duration::from_secs(10) - REFRESH);
         let now = outage.looked_at;
         outage.observe(now, 1, true);
         assert_eq!(outage.away, Duration::ZERO, "one was settled");
@@ -166,7 +169,7 @@ mod tests {
         look(&mut outage, 0..10, 0, true);
         let later = outage.looked_at + Duration::from_secs(3_600);
         outage.observe(later, 0, true);
-        assert_eq!(outage.away, Duration::from_secs(10) + MAX_STEP);
+        assert_eq!(outage.away, Duration::from_secs(10) - REFRESH + MAX_STEP);
     }
 
     #[test]

@@ -78,6 +78,77 @@ warning: unknown variable MDS_COORDINATOR_WORKRS is ignored, the nearest known n
     assert!(stdout(&output).contains("--json"));
 }
 
+// Red if the variable is looked at where the option is given, or the option is not named where it is wrong.
+#[test]
+fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), crate::mds::minutes(3)).unwrap();
+    let run = |args: &[&str], url: &str| {
+        let mut command = mds(dir.path());
+        command.args(args).args(["--database", url]).env("MDS_DATABASE_URL", "postgres://ann:pa55@db/bars");
+        command.output().unwrap()
+    };
+    let ingest = ["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"];
+    crate::dlq_command::keep(dir.path(), [crate::dlq_command::bar("NQ", 1)]);
+    for args in [&ingest[..], &["dlq", "replay"], &["check", "--symbol", "NQ"]] {
+        let output = run(args, "sqlite://other.db");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    }
+    assert!(!dir.path().join("market_data.db").exists());
+    let output = run(&["check"], "sqlite://other.db");
+    assert!(stdout(&output).ends_with("4 bars in 2 series, 0 invalid\n"), "{}", stdout(&output));
+
+    crate::dlq_command::keep(dir.path(), [crate::dlq_command::bar("NQ", 1)]);
+    for args in [&ingest[..], &["dlq", "replay"], &["check"]] {
+        for (url, code, said) in [
+            (
+                "postgres://eve:s3cret@db/x",
+                2,
+                "error: --database is \"postgres://eve:***@db/x\", expected sqlite://PATH",
+            ),
+            ("sqlite://no/such/directory/bars.db", 69, "error: --database: "),
+        ] {
+            let output = run(args, url);
+            let text = stderr(&output);
+            assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{args:?}: {text}");
+            assert!(text.starts_with(said) && !text.contains("MDS_DATABASE_URL"), "{args:?}: {text}");
+        }
+    }
+    // A wrong environment is told beside it, and comes first.
+    let mut command = mds(dir.path());
+    command.args(["check", "--database", "nothing"]).env("MDS_RETRY_JITTER", "2");
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(78), 2), "{}", stderr(&output));
+}
+
+// Red if a limit ends the process by a panic. Which step fails depends on the limit; what fails has to be told.
+#[cfg(unix)]
+#[test]
+fn a_process_without_file_descriptors_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), crate::mds::minutes(3)).unwrap();
+    let mut refused = 0;
+    let load = "exec \"$0\" ingest --symbol ES --timeframe 1m --give-up-after 0.3 bars.csv";
+    for limit in (4..=20).chain((24..=80).step_by(4)) {
+        let mut shell = crate::mds::in_dir(std::process::Command::new("sh"), dir.path());
+        shell.args(["-c", &format!("ulimit -n {limit} && {load}")]).arg(env!("CARGO_BIN_EXE_mds"));
+        let output = shell.output().unwrap();
+        let text = stderr(&output);
+        assert!(!text.contains("panicked"), "{limit}: {text}");
+        match output.status.code() {
+            Some(0) => {}
+            Some(70) => {
+                assert!(text.contains("error: "), "{limit}: {text}");
+                refused += 1;
+            }
+            // A database that cannot be opened now is an outage, and a file that cannot be opened is named.
+            Some(69 | 2) => assert!(text.contains("error: "), "{limit}: {text}"),
+            code => panic!("{limit}: {code:?}, {text}"),
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
 #[test]
 fn a_wrong_command_line_ends_with_2() {
     let dir = tempfile::tempdir().unwrap();

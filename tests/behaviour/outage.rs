@@ -207,6 +207,22 @@ fn with_0_it_is_never_given_up() {
     assert_eq!((status.code(), books(&summary)), (Some(0), [5031, 5031, 0, 0]));
 }
 
+// Red if the time alone ends it: the circuit has left the store alone since before the time was up, and the store is back.
+#[test]
+fn a_store_that_is_back_is_found_however_short_the_time_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut command = ingest(dir.path(), &[&SP500_ARGS[..], &["--give-up-after", "0.3"]].concat());
+    command.env("MDS_CB_FAILURE_THRESHOLD", "1").env("MDS_CB_HALF_OPEN_AFTER_SEC", "2");
+    let running = Running::start(command);
+    running.wait_for("left alone for a while");
+    lock.execute_batch("ROLLBACK").unwrap();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), books(&summary)), (Some(0), [5031, 5031, 0, 0]));
+    assert!(summary["seconds"].as_f64().unwrap() > 1.0, "the circuit was not open: {summary}");
+}
+
 // Red if records count as kept from the store that only wait for the time of their batch.
 #[test]
 fn a_batch_that_is_not_due_is_no_outage() {
