@@ -1,4 +1,4 @@
-//! How the process ends.
+//! The exit codes.
 
 use market_data_store::{StartError, dead_letter::DeadLettersError, feedback::BroadcastError, sink::SqliteOpenError};
 

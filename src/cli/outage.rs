@@ -25,7 +25,7 @@ const PROBE_ANSWER: Duration = Duration::from_secs(1);
 pub struct OutageTimeout {
     /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
     /// and the rest is left alone. While the circuit is open it waits for the next probe too, so for up to
-    /// MDS_CB_HALF_OPEN_AFTER_SEC longer. 0 waits for ever.
+    /// MDS_CB_HALF_OPEN_AFTER_SEC longer. With 0 it never gives up.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
 }

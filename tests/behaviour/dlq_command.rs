@@ -202,7 +202,7 @@ fn a_purge_needs_a_filter_or_all() {
     assert_eq!((listed(dir.path()).len(), files(dir.path())), (0, 0));
 }
 
-// Sabotage: go by the extension, or by the name alone: a file of somebody's is gone.
+// Sabotage: go by the extension, or by the name alone: a file that is not ours is gone.
 #[test]
 fn what_is_not_ours_is_named_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -255,7 +255,7 @@ fn what_is_not_ours_is_named_and_left_alone() {
     assert_eq!((listed(dir.path()).len(), stored(dir.path()).len()), (0, 1));
 }
 
-// Sabotage: wait for ever, settle what was not stored, or count it as a replay: red. Red too if what was under way becomes
+// Sabotage: never give up, settle what was not stored, or count it as a replay: red. Red too if what was under way becomes
 // new entries, behind those that were not come to: the next replay would store the older of two updates last.
 #[test]
 fn a_replay_gives_up_after_a_while_and_keeps_everything() {
@@ -394,7 +394,7 @@ fn a_replay_into_a_store_that_is_away_can_be_stopped_and_keeps_everything() {
 
 // Sabotage: settle before the store has it or what it refused (an entry is nowhere), write a newer file before an older
 // one (an older price is stored last), or remove the journal before its file and leave the journal out (what was settled
-// comes again for ever): red.
+// comes again and again): red.
 #[cfg(unix)]
 #[test]
 fn a_replay_that_is_killed_again_and_again_stores_everything() {
@@ -443,7 +443,7 @@ fn a_replay_that_is_killed_again_and_again_stores_everything() {
             while is_running(&mut child) && rows(dir.path()) == before {
                 thread::yield_now();
             }
-            // Any length of time is as likely as its double: nobody knows how fast this machine is.
+            // Any length of time is as likely as its double: the speed of this machine is not known.
             thread::sleep(Duration::from_micros(50 << random.random_range(0..12)));
         }
         let was_running = is_running(&mut child);

@@ -54,7 +54,7 @@ pub fn run(dir: &Path, args: &[&str]) -> Output {
     ingest(dir, args).output().unwrap()
 }
 
-/// The one object on standard output, whose books must be right whatever happened.
+/// The one object on standard output, whose counts must add up whatever happened.
 pub fn summary(output: &Output) -> Value {
     let text = stdout(output);
     let summary: Value =

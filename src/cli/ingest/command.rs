@@ -1,4 +1,4 @@
-//! `mds ingest`: files in, records stored, books that add up.
+//! `mds ingest`: reads files, stores records, and says what became of each.
 
 use std::{
     sync::Arc,
@@ -35,7 +35,7 @@ use crate::cli::{
 
 /// What the end of the store may take beyond MDS_SHUTDOWN_TIMEOUT: it stops workers and writes the last dead letters.
 /// With what follows, the process is gone within five seconds.
-const LAST_LETTERS: Duration = Duration::from_millis(3_500);
+const LAST_DEAD_LETTERS: Duration = Duration::from_millis(3_500);
 
 /// An outage as short as this is not worth a word.
 const SHOW_OUTAGE: Duration = Duration::from_secs(1);
@@ -208,7 +208,7 @@ impl Load {
                 End::Stopped(_) | End::Broken(_) => store.shutdown(deadline).await,
             }
         };
-        let report = timeout(deadline + LAST_LETTERS, report).await;
+        let report = timeout(deadline + LAST_DEAD_LETTERS, report).await;
         match report.ok().as_ref().and_then(|report| report.coordinators.first()) {
             Some(report) => Settled::from(report),
             // The coordinator hangs with its sink. Its queue still knows what became of every record.
@@ -246,7 +246,7 @@ async fn read_and_flushed(
     End::Broken(refusal.to_string())
 }
 
-/// Shows how it goes, and ends when the store was away for too long, with what it said.
+/// Shows how it goes, until the store was away for too long, with what it said.
 async fn watch(args: &Args, progress: &Progress, counters: &Counters, load: Option<&Load>, started: Instant) -> String {
     let rate = |level| progress.rate(counters.accepted(), started.elapsed(), level);
     let Some(load) = load else {

@@ -31,7 +31,7 @@ impl From<&CoordinatorReport> for Settled {
     }
 }
 
-/// The books of one ingest: `read = stored + dead_lettered + dropped + rejected + skipped + unsettled`.
+/// The counts of one load: `read = stored + dead_lettered + dropped + rejected + skipped + unsettled`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     files: usize,
