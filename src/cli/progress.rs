@@ -40,11 +40,11 @@ impl Progress {
             Some(_) => "{prefix}  {wide_bar}  {bytes} of {total_bytes}  {msg}",
             None => "{prefix}  {spinner}  {bytes}  {msg}",
         };
-        bar.reset();
         bar.set_style(ProgressStyle::with_template(template).expect("the templates above are well formed"));
         if let Some(bytes) = bytes {
             bar.set_length(bytes);
         }
+        bar.reset();
         bar.set_prefix(format!("file {number} of {of}: {}", Shown(name)));
         bar.tick();
     }
@@ -63,7 +63,7 @@ impl Progress {
         if let Some(bar) = self.bar {
             let per_second = records as f64 / elapsed.as_secs_f64().max(0.001);
             let left = self.total.and_then(|total| left(self.read.load(Ordering::Relaxed), total, elapsed));
-            let left = left.map(|left| format!("  {:#} left", HumanDuration(left))).unwrap_or_default();
+            let left = left.map(|left| format!(", {:#} left", HumanDuration(left))).unwrap_or_default();
             bar.set_message(format!("{per_second:.0} records/s  {level}{left}"));
             bar.tick();
         }
