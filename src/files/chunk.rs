@@ -1,9 +1,9 @@
 //! What a reader hands over, and why it ends.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, fmt, io};
 
 use super::missing_options::MissingOptions;
-use crate::record::Bar;
+use crate::{record::Bar, text::Shown};
 
 /// The most rows that one chunk takes.
 pub const CHUNK_ROWS: usize = 1_024;
@@ -15,8 +15,14 @@ pub const MAX_LINE_BYTES: usize = 1 << 20;
 pub struct Rejected {
     /// The physical line, from 1; of a JSON element the line on which it begins.
     pub line: u64,
-    /// What is wrong, naming the column, the value and what was expected.
+    /// What is wrong, naming the column, the value and what was expected, on one line without hidden characters.
     pub message: String,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
 }
 
 /// Rows that were complete after one read, each counted in exactly one of the three.
@@ -44,12 +50,13 @@ impl Chunk {
 
 /// Why reading a file ended before its end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The input itself failed.
     #[error("cannot read: {0}")]
     Io(#[from] io::Error),
     /// The file is refused whole: it is not what is read here, or cannot be understood with the options given.
-    #[error("{0}")]
+    #[error("{}", Shown(.0))]
     Refused(String),
     /// Neither the file nor the options say what the bars are of.
     #[error("{0}")]

@@ -5,10 +5,11 @@ use std::fmt;
 use smol_str::SmolStr;
 
 use super::{decompress::Compression, times::Zone};
-use crate::record::Timeframe;
+use crate::{record::Timeframe, text::Shown};
 
 /// Who writes files in this way, or what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dialect {
     /// A header with the usual names.
     Csv,
@@ -58,8 +59,9 @@ impl Dialect {
 
 /// What a reader found out about a file: complete once its first row was handed over.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct FileInfo {
-    /// What it is packed in; none if it is not.
+    /// What it is compressed with; none if it is not.
     pub compression: Option<Compression>,
     /// Who wrote it; none before its header is read.
     pub dialect: Option<Dialect>,
@@ -84,7 +86,7 @@ impl fmt::Display for FileInfo {
         }
         f.write_str(self.dialect.map_or("nothing", Dialect::as_str))?;
         match &self.symbol {
-            Some((symbol, who)) => write!(f, "; {symbol} by {who}")?,
+            Some((symbol, who)) => write!(f, "; {} by {who}", Shown(symbol))?,
             None => f.write_str("; symbols by column")?,
         }
         match &self.timeframe {

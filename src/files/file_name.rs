@@ -8,7 +8,7 @@ use crate::{
     text::Quoted,
 };
 
-/// The endings that are no part of a name, packed or not.
+/// The endings that are no part of a name, compressed or not.
 const ENDINGS: [&str; 12] =
     ["csv", "tsv", "txt", "json", "ndjson", "jsonl", "gz", "zst", "zstd", "zip", "dbn", "parquet"];
 

@@ -1,6 +1,8 @@
+use crate::text::Shown;
+
 /// Says what is wrong with the value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
+#[error("{}", Shown(.0))]
 pub struct InvalidOption(String);
 
 impl InvalidOption {

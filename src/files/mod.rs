@@ -9,14 +9,39 @@
 //! A format only finds the values of a row; what they mean is decided in one place for all formats. A [`BarReader`] is
 //! pulled: each call reads its input at most once and hands over what is complete, so a caller that submits each chunk
 //! before it asks for the next never sits on records while a pipe is silent, and memory does not grow with the file.
+//!
+//! ```
+//! use market_data_store::files::{BarReader, Chunk, ReadOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let csv = "date,open,high,low,close\n2024-01-02,2,4,1,3\n2024-01-03,2,4,x,3\n";
+//! let options = ReadOptions { symbol: Some("ES".into()), timeframe: Some("1d".parse()?), ..ReadOptions::default() };
+//! let mut reader = BarReader::new(csv.as_bytes(), options);
+//! let (mut chunk, mut bars) = (Chunk::default(), Vec::new());
+//! loop {
+//!     let more = reader.next_chunk(&mut chunk)?;
+//!     bars.extend(chunk.bars.drain(..)); // such as `handle.submit_from(&mut chunk.bars).await?`
+//!     for rejected in &chunk.rejected {
+//!         assert_eq!(rejected.to_string(), "line 3: low: expected a plain decimal number such as 1234.5, got \"x\"");
+//!     }
+//!     if !more {
+//!         break;
+//!     }
+//! }
+//! assert_eq!(bars.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
 
 mod bars;
 mod chunk;
 mod columns;
 mod decompress;
+mod fields;
 mod file_info;
 mod file_name;
 mod format;
+mod ignored_columns;
 mod invalid_option;
 mod missing_options;
 mod options;

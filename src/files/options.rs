@@ -6,14 +6,16 @@ use super::{
 };
 use crate::record::Timeframe;
 
-/// What the command line says about the files.
+/// What is known about the files beside what stands in them. Errors name these options as those of `mds ingest`.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// `--symbol` in its normal form ([`Bar::normal_symbol`](crate::Bar::normal_symbol)); a row that names another one is rejected.
+    /// `--symbol`: what was traded, in its normal form ([`Bar::normal_symbol`](crate::Bar::normal_symbol)). A row that
+    /// names another one is rejected.
     pub symbol: Option<SmolStr>,
-    /// `--timeframe`; a row that names another one is rejected.
+    /// `--timeframe`: the time that a bar covers. A row that names another one is rejected.
     pub timeframe: Option<Timeframe>,
-    /// `--vendor` in its normal form ([`Bar::normal_vendor`](crate::Bar::normal_vendor)); a row that names another one is rejected.
+    /// `--vendor`: who made the data, in its normal form ([`Bar::normal_vendor`](crate::Bar::normal_vendor)). A row that
+    /// names another one is rejected.
     pub vendor: Option<SmolStr>,
     /// `--tz`: where the clocks stand whose times have no offset; UTC if it is none. The date of a bar of a day or more
     /// that has an epoch is taken there too, and without a zone is not known unless the epoch is midnight in UTC.

@@ -15,7 +15,7 @@ use super::{
     options::ReadOptions,
 };
 
-/// Reads bars from one input.
+/// Reads bars from one input, and is pulled: see [`next_chunk`](Self::next_chunk).
 ///
 /// Blank lines are no rows and are passed over, but counted as lines. A file whose dates are written `1/4/1999` yields
 /// nothing before its first 1,000 such rows, or its end, have shown which number is the month; with
@@ -39,14 +39,15 @@ impl BarReader<Box<dyn Read + Send>> {
     /// Opens a file, and looks into it as far as it takes to know what is in it if it is a zip.
     ///
     /// # Errors
-    /// It cannot be read, or is a zip of several files or none.
+    /// It cannot be read, or is a zip that has no directory, or holds several files or none.
     pub fn open(file: File, options: ReadOptions) -> Result<Self, ReadError> {
         Ok(Self::with(Decompressed::open(file)?, options))
     }
 }
 
 impl<R: Read> BarReader<R> {
-    /// Makes a reader; nothing is read yet. Whether the input is packed shows when it is read.
+    /// Makes a reader; nothing is read yet. Whether the input is compressed shows when it is read. A zip is refused, since
+    /// its directory stands at its end: [`open`](BarReader::open) takes one.
     pub fn new(input: R, options: ReadOptions) -> Self {
         Self::with(Decompressed::new(input), options)
     }
@@ -55,16 +56,17 @@ impl<R: Read> BarReader<R> {
         Self { input, buffer: LineBuffer::default(), format: None, rows: BarDecoder::new(options), at_end: false }
     }
 
-    /// Empties `chunk` and fills it with the next rows, at most [`CHUNK_ROWS`](super::CHUNK_ROWS). Returns whether there may be more.
+    /// Empties `chunk` and fills it with the next rows, at most [`CHUNK_ROWS`](super::CHUNK_ROWS). Returns whether there
+    /// may be more.
     ///
     /// Rows that are already in memory come first; only when there are none does it read, and then once, so it can
     /// return an empty chunk. It blocks only as long as that one read blocks.
     ///
     /// # Errors
     /// The input fails, or the file is refused whole; nothing more can be read from it then. A refusal comes before any
-    /// row was handed over, except where dates become unclear in the middle of a file, or a second file follows in a
-    /// zip that can be read only once, or something else follows the gzip data. Packed data that are cut off or damaged are
-    /// an input that fails: the rows before were handed over.
+    /// row was handed over, except where dates become unclear in the middle of a file, or something else follows the gzip
+    /// data. Compressed data that are cut off or damaged are an input that fails: the rows before were handed over, but of
+    /// a zip that is cut off.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
@@ -95,7 +97,7 @@ impl<R: Read> BarReader<R> {
         }
     }
 
-    /// Returns how many bytes of the input have been read, packed as they are.
+    /// Returns how many bytes of the input have been read, compressed as they are.
     pub fn bytes_read(&self) -> u64 {
         self.input.bytes_read()
     }

@@ -9,7 +9,10 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{Bar, Timeframe};
+use crate::{
+    record::{Bar, Timeframe},
+    text::Shown,
+};
 
 mod times;
 
@@ -987,4 +990,85 @@ proptest! {
             (whole, pieces) => prop_assert!(false, "{whole:?} against {pieces:?}"),
         }
     }
+}
+
+// Red if a format reads numbers in a way of its own, which makes 1e-400 a 0 or 1e400 infinite.
+#[test]
+fn a_number_that_does_not_fit_costs_its_row_in_every_format() {
+    for (number, value) in [("1e-400", "\"1e-400\""), ("-1e-400", "\"-1e-400\""), ("1e400", "\"1e400\"")] {
+        for text in [
+            format!("date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n2024-01-03,2,4,{number},3,10\n"),
+            format!("date,open,high,low,close,volume\n2024-01-02,2,4,1,3,10\n2024-01-03,2,4,1,3,{number}\n"),
+            format!(
+                "{{\"date\":\"2024-01-02\",\"o\":2,\"h\":4,\"l\":1,\"c\":3,\"v\":10}}\n\
+                 {{\"date\":\"2024-01-03\",\"o\":2,\"h\":4,\"l\":{number},\"c\":3}}\n"
+            ),
+            format!(
+                "[{{\"date\":\"2024-01-02\",\"o\":2,\"h\":4,\"l\":1,\"c\":3,\"v\":10}},\n\
+                 {{\"date\":\"2024-01-03\",\"o\":2,\"h\":4,\"l\":1,\"c\":3,\"v\":\"{number}\"}}]"
+            ),
+        ] {
+            let all = read(&text).unwrap();
+            assert_eq!((lines(&all), all.rejected.len()), (vec![GOOD.to_owned()], 1), "{text}");
+            assert!(all.rejected[0].message.contains(value), "{:?}", all.rejected);
+        }
+    }
+}
+
+// Red if any message shows what a file says as it stands there: take `Shown` out of `Outcome::put_into`, `ReadError` or
+// `FileInfo`.
+#[test]
+fn no_hidden_character_of_a_file_reaches_a_message() {
+    let good = "2024-01-02,2,4,1,3,10";
+    let headers = [
+        ("date,open,high,low,close,volume,symbol,timeframe,vendor", "2024-01-02,2,4,1,3,10,ES,1d,x"),
+        ("date,open,high,low,close,volume", good),
+        ("ts_event,open,high,low,close,volume,symbol,publisher_id", "2024-01-02,2.5,4.5,1.5,3.5,10,ES,1"),
+    ];
+    let mut texts = Vec::new();
+    for hidden in ["\u{1b}[2J", "\u{202e}", "\u{2066}", "\u{200f}", "\u{7}", "\u{9b}", "\u{2028}"] {
+        for (header, row) in headers {
+            for at in 0..row.split(',').count() {
+                let put = |line: &str| {
+                    let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+                    cells[at].insert_str(1, hidden);
+                    cells.join(",")
+                };
+                texts.push(format!("{header}\n{row}\n{}\n", put(row)));
+                texts.push(format!("{header}\n{}\n{row}\n", put(row)));
+                texts.push(format!("{}\n{row}\n", put(header)));
+            }
+        }
+        texts.push(format!(
+            "{{\"date\":\"2024-01-02\",\"o\":2,\"h\":4,\"l\":1,\"c\":3,\"x{hidden}\":1}}\n\"x{hidden}y\"\n"
+        ));
+        texts.push(format!("{{\"date\":\"{hidden}\",\"o\":2,\"h\":4,\"l\":1,\"c\":3}}\n"));
+        texts.push(format!("{{\"data{hidden}\":[{{\"o\":2}}]}}\n"));
+        texts.push(format!("{hidden}\n{hidden},{hidden}\n1,2,3,4,5\n"));
+        // A ticker below the header, which holds for the whole file, or is another than the one that is given.
+        let ticker = format!("E{hidden}S");
+        texts.push(format!("Date,Close,High,Low,Open\n,{ticker},{ticker},{ticker},{ticker}\n2024-01-02,3,4,1,2\n"));
+    }
+    let mut said = 0;
+    for text in texts {
+        for symbol in [None, Some("ES".into())] {
+            let mut reader = BarReader::new(text.as_bytes(), ReadOptions { symbol, ..es() });
+            let (mut chunk, mut messages) = (Chunk::default(), Vec::new());
+            let result = loop {
+                match reader.next_chunk(&mut chunk) {
+                    Ok(true) => messages.extend(chunk.rejected.drain(..).map(|rejected| rejected.message)),
+                    result => break result,
+                }
+            };
+            messages.extend(chunk.rejected.drain(..).map(|rejected| rejected.message));
+            messages.extend(result.err().map(|error| error.to_string()));
+            messages.extend(reader.notes());
+            messages.push(reader.info().to_string());
+            said += messages.len();
+            for message in messages {
+                assert_eq!(Shown(&message).to_string(), message, "{text:?}");
+            }
+        }
+    }
+    assert!(said > 600, "{said} messages");
 }

@@ -3,7 +3,7 @@
 //! Each case takes a file, cuts a piece out of it, damages it in up to 16 places, and reads it twice, with reads of
 //! different sizes. No case may panic or go on for ever, none may take a lot of memory, no chunk may be larger than it
 //! may be, no row may be lost or counted twice, and the sizes of the reads may not show in what comes out. A zip is read
-//! as a file too, where its directory is looked up first, and what comes out is what another reader of zips finds in it.
+//! as a file alone, and what comes out is what another reader of zips finds in it.
 //! `MDS_TEST_FUZZ_SECONDS` (default 1) is the
 //! time for each reader; the seed of a case that fails is printed, and `MDS_TEST_FUZZ_SEED` begins with it.
 
@@ -155,14 +155,16 @@ fn case(subject: &Subject, seed: u64) -> Case {
     let is_packed = [&b"\x1f\x8b"[..], b"\x28\xb5\x2f\xfd", b"PK"].iter().any(|magic| bytes.starts_with(magic));
     let options = options(&mut random);
 
-    let whole = read(&bytes, options.clone(), &[usize::MAX]);
+    let is_zip = bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06");
+    let whole = if is_zip { read_file(&bytes, options.clone()) } else { read(&bytes, options.clone(), &[usize::MAX]) };
     // Small and large ones alike: each at most a power of two that chance chooses.
     let mut size = || {
         let most = 1 << random.random_range(0..12);
         random.random_range(1..=most)
     };
     let sizes: [usize; 8] = std::array::from_fn(|_| size());
-    let pieces = read(&bytes, options.clone(), &sizes);
+    // A zip is read from a file only, and a pipe refuses it.
+    let pieces = if is_zip { read_file(&bytes, options.clone()) } else { read(&bytes, options.clone(), &sizes) };
     let alike = match (&whole, &pieces) {
         // Of two faults, one of the container and one of what is in it, the one that is met first is told.
         (Err(_), Err(_)) if is_packed => true,
@@ -171,13 +173,13 @@ fn case(subject: &Subject, seed: u64) -> Case {
     assert!(alike, "the sizes of the reads show:\n{whole:?}\nand\n{pieces:?}\nof {}", bytes.escape_ascii());
 
     let mut as_file = false;
-    if bytes.starts_with(b"PK")
-        && let Ok(outcome) = read_file(&bytes, options.clone())
+    if is_zip
+        && let Ok(outcome) = &whole
         && let Some(text) = only_text(&bytes)
     {
         let mut plain = read(&text, options, &[usize::MAX]).unwrap_or_else(|error| panic!("{error}: {text:?}"));
         plain.rows = None;
-        assert_eq!(outcome, plain, "of {}", bytes.escape_ascii());
+        assert_eq!(*outcome, plain, "of {}", bytes.escape_ascii());
         as_file = true;
     }
     let Ok(outcome) = whole else { return Case { read: false, as_file } };

@@ -1,11 +1,14 @@
-//! From cells to bars: the rules that hold for every format.
+//! From the values of a row to a bar: the rules that hold for every format.
 
-use std::{collections::VecDeque, fmt};
+use std::collections::VecDeque;
 
 use smol_str::SmolStr;
 
 use super::{
+    date_order::{Settling, dated},
+    given::{Given, period, record_type, timeframe},
     infer::Inference,
+    outcome::{Outcome, Undated, refused},
     prices::{Prices, number},
     raw_bar::{RawBar, is_absent},
     session_checks::{Clocks, SessionChecks},
@@ -15,23 +18,21 @@ use crate::files::{
     columns::ColumnMap,
     file_info::Dialect,
     file_name,
+    ignored_columns::IgnoredColumns,
     missing_options::{self, MissingOptions},
     options::ReadOptions,
     row_error::RowError,
-    times::{Either, Order, Reading, Times, Zone, proposed_format},
+    times::{Reading, Times, Zone},
 };
 use crate::{
     record::timestamp::Timestamp,
     record::{Bar, Record, Timeframe},
-    text::Quoted,
 };
 
 /// So many rows may pass before the order of day and month is known.
 const ROWS_TO_SETTLE: usize = 1_000;
 /// So many rows in a row that are written in a way that is not read here show that the whole file is.
 const ROWS_TO_DOUBT: usize = 3;
-/// The most ignored columns that are named.
-const IGNORED_NAMED: usize = 20;
 
 /// Makes bars of the rows of one file, in order.
 pub(crate) struct BarDecoder {
@@ -54,7 +55,7 @@ pub(crate) struct BarDecoder {
     understood: bool,
     /// Whether the first row has shown which columns there are.
     begun: bool,
-    ignored: Vec<String>,
+    ignored: IgnoredColumns,
     /// A column that is not used, and seems to hold the symbols.
     symbol_column: Option<String>,
 }
@@ -71,38 +72,6 @@ enum Stage {
     Settling(Settling),
     /// The order is known; the rows that waited go out first.
     Releasing(VecDeque<Outcome>),
-}
-
-/// What became of a row.
-pub(crate) enum Outcome {
-    Bar(Bar),
-    Undated(Undated),
-    Rejected(Rejected),
-    /// Rejected for what may be true of the whole file, and what to do about it then.
-    Doubtful(Rejected, String),
-    /// Rejected for a day that the row before had too, at another time of day.
-    SameDay(Rejected),
-    /// Rejected for a date that the row before had too, without a time of day that it should have.
-    NoClock(Rejected),
-    Skipped,
-}
-
-/// A bar whose date has two readings.
-pub(crate) struct Undated {
-    line: u64,
-    bar: Bar,
-    either: Box<Either>,
-    /// Whether it is a date alone.
-    is_date: bool,
-}
-
-#[derive(Default)]
-struct Settling {
-    held: VecDeque<Outcome>,
-    /// A line and its date for each order that was shown, and one that can be read both ways.
-    month_first: Option<(u64, String)>,
-    day_first: Option<(u64, String)>,
-    open: Option<(u64, String)>,
 }
 
 impl BarDecoder {
@@ -134,7 +103,7 @@ impl BarDecoder {
             clocks: Clocks::default(),
             understood: false,
             begun: false,
-            ignored: Vec::new(),
+            ignored: IgnoredColumns::default(),
             symbol_column: None,
         }
     }
@@ -225,18 +194,12 @@ impl BarDecoder {
 
     /// Notes a column that is not used, once.
     pub(crate) fn ignore(&mut self, column: &str) {
-        let column = &column[..column.floor_char_boundary(64)];
-        if self.ignored.len() <= IGNORED_NAMED && !self.ignored.iter().any(|known| known == column) {
-            self.ignored.push(column.to_owned());
-        }
+        self.ignored.add(column);
     }
 
     /// Returns the names of the ignored columns, fit to be shown; the last says if there are more.
     pub(crate) fn ignored_columns(&self) -> Option<String> {
-        let named: Vec<_> =
-            self.ignored.iter().take(IGNORED_NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();
-        let more = if self.ignored.len() > IGNORED_NAMED { " and more" } else { "" };
-        (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+        self.ignored.names()
     }
 
     /// Takes a row.
@@ -266,7 +229,7 @@ impl BarDecoder {
     /// Fails if something is missing and the rows seen so far allow a guess.
     pub(crate) fn report_missing(&mut self) -> Result<(), ReadError> {
         match &self.stage {
-            Stage::Guessing(guess) if guess.is_enough_to_wait_for_no_more() => Err(guess.missing(&self.unused())),
+            Stage::Guessing(guess) if guess.is_enough_to_wait_for_no_more() => Err(guess.missing(&self.ignored.note())),
             _ => Ok(()),
         }
     }
@@ -293,16 +256,11 @@ impl BarDecoder {
     /// Decides at the end of the file what waited for more rows.
     pub(crate) fn finish(&mut self) -> Result<(), ReadError> {
         match &self.stage {
-            Stage::Guessing(guess) => Err(guess.missing(&self.unused())),
+            Stage::Guessing(guess) => Err(guess.missing(&self.ignored.note())),
             Stage::Settling(_) => self.settle(),
             Stage::Doubting(held) => Err(refused(held)),
             Stage::Open | Stage::Releasing(_) => Ok(()),
         }
-    }
-
-    /// Names the ignored columns, of which one may be what is lacking.
-    fn unused(&self) -> String {
-        self.ignored_columns().map(|names| format!(" (ignored columns: {names})")).unwrap_or_default()
     }
 
     /// Fails if a row shows that the file is no such one as it is read for.
@@ -310,7 +268,7 @@ impl BarDecoder {
         match outcome {
             Outcome::NoClock(Rejected { line, message }) => Err(ReadError::Refused(format!(
                 "line {line}: {message}: say where it is, as in --map date=COLUMN,time=COLUMN{}",
-                self.unused()
+                self.ignored.note()
             ))),
             _ => self.days.refuse(outcome),
         }
@@ -406,9 +364,9 @@ impl BarDecoder {
             }
             (Stage::Doubting(held), Outcome::Bar(_)) => self.stage = Stage::Releasing(std::mem::take(held)),
             (Stage::Doubting(held), Outcome::Undated(_)) => {
-                self.stage = Stage::Settling(Settling { held: std::mem::take(held), ..Settling::default() });
+                self.stage = Stage::Settling(Settling::of(std::mem::take(held)));
             }
-            // Broken in other ways, or empty: that says nothing, but not for ever.
+            // Broken in other ways, or empty: that says nothing, up to a bound.
             (Stage::Doubting(held), _) if held.len() >= ROWS_TO_SETTLE => {
                 self.stage = Stage::Releasing(std::mem::take(held));
                 self.understood = true;
@@ -425,7 +383,7 @@ impl BarDecoder {
         self.times.settle(order);
         let mut held = VecDeque::with_capacity(settling.held.len());
         for outcome in settling.held {
-            let outcome = outcome.dated(order, &mut self.days);
+            let outcome = dated(outcome, order, &mut self.days);
             self.refuse(&outcome)?;
             held.push_back(outcome);
         }
@@ -433,163 +391,3 @@ impl BarDecoder {
         Ok(())
     }
 }
-
-/// Refuses a file whose first rows are all written in a way that is not read here, in the words of the first.
-fn refused(held: &VecDeque<Outcome>) -> ReadError {
-    let doubtful = held.iter().find_map(|outcome| match outcome {
-        Outcome::Doubtful(rejected, advice) => Some((rejected, advice)),
-        _ => None,
-    });
-    let Some((Rejected { line, message }, advice)) = doubtful else {
-        return ReadError::Refused("expected bars, got none".into());
-    };
-    let colon = if advice.is_empty() { "" } else { ": " };
-    ReadError::Refused(format!("line {line}: {message}{colon}{advice}"))
-}
-
-impl Outcome {
-    fn put_into(self, chunk: &mut Chunk) {
-        match self {
-            Self::Bar(bar) => chunk.bars.push_back(bar),
-            Self::Rejected(rejected)
-            | Self::Doubtful(rejected, _)
-            | Self::SameDay(rejected)
-            | Self::NoClock(rejected) => chunk.rejected.push(rejected),
-            Self::Skipped => chunk.skipped += 1,
-            // Settling dates every bar before it is put anywhere.
-            Self::Undated(Undated { line, either, .. }) => {
-                chunk
-                    .rejected
-                    .push(Rejected { line, message: format!("time: expected one reading of {}", either.text) });
-            }
-        }
-    }
-
-    fn dated(self, order: Order, days: &mut SessionChecks) -> Self {
-        match self {
-            Self::Undated(Undated { line, mut bar, either, is_date }) => {
-                let clock = either.clock;
-                match either.in_order(order) {
-                    Ok(ts) => {
-                        bar.ts = ts;
-                        days.look_at(line, bar, clock, is_date)
-                    }
-                    Err(message) => Self::Rejected(Rejected { line, message }),
-                }
-            }
-            known => known,
-        }
-    }
-}
-
-impl Settling {
-    fn hold(&mut self, outcome: Outcome) {
-        if let Outcome::Undated(Undated { line, either, .. }) = &outcome {
-            let seen = match either.proves {
-                Some(Order::MonthFirst) => &mut self.month_first,
-                Some(Order::DayFirst) => &mut self.day_first,
-                None => &mut self.open,
-            };
-            if seen.is_none() && either.differs {
-                *seen = Some((*line, either.text.clone()));
-            }
-        }
-        self.held.push_back(outcome);
-    }
-
-    fn order(&self) -> Result<Order, String> {
-        match (&self.month_first, &self.day_first, &self.open) {
-            (Some((month, month_text)), Some((day, day_text)), _) => Err(format!(
-                "expected dates in one order, got month first on line {month} ({}) and day first on line {day} ({})",
-                Quoted(month_text),
-                Quoted(day_text)
-            )),
-            (Some(_), None, _) => Ok(Order::MonthFirst),
-            (None, Some(_), _) => Ok(Order::DayFirst),
-            (None, None, Some((line, text))) => Err(format!(
-                "expected a date that shows which number is the month, got none in the first {} rows (line {line}: {}): \
-                 give --ts-format '{}' or --ts-format '{}'",
-                self.held.len(),
-                Quoted(text),
-                proposed_format(text, Order::MonthFirst),
-                proposed_format(text, Order::DayFirst),
-            )),
-            // Dates such as 1/1/1999 mean the same in either order.
-            (None, None, None) => Ok(Order::MonthFirst),
-        }
-    }
-}
-
-/// A value that an option or the file's name fixes, a column names, or both. Remembers the last cell, since most rows
-/// repeat it.
-struct Given<T> {
-    name: &'static str,
-    /// With who says so.
-    fixed: Option<(T, &'static str)>,
-    default: Option<T>,
-    parse: fn(&str) -> Result<T, String>,
-    last: Option<(String, T)>,
-}
-
-impl<T: Clone + PartialEq + fmt::Display> Given<T> {
-    fn new(
-        name: &'static str,
-        fixed: Option<(T, &'static str)>,
-        default: Option<T>,
-        parse: fn(&str) -> Result<T, String>,
-    ) -> Self {
-        Self { name, fixed, default, parse, last: None }
-    }
-
-    fn resolve(&mut self, cell: Option<&str>) -> Result<T, String> {
-        let cell = cell.unwrap_or_default();
-        if let Some((last, value)) = &self.last
-            && last == cell
-        {
-            return Ok(value.clone());
-        }
-        if cell.is_empty() || NO_NAMES.contains(&cell) {
-            let otherwise = self.fixed.as_ref().map(|(value, _)| value).or(self.default.as_ref());
-            let written = if cell.is_empty() { String::new() } else { format!(" ({})", Quoted(cell)) };
-            return otherwise.cloned().ok_or_else(|| format!("{0}: expected a {0}, got none{written}", self.name));
-        }
-        let value = (self.parse)(cell)?;
-        if let Some((fixed, who)) = &self.fixed
-            && *fixed != value
-        {
-            return Err(format!("{}: expected {fixed} as {who} says, got {value}", self.name));
-        }
-        self.last = Some((cell.to_owned(), value.clone()));
-        Ok(value)
-    }
-}
-
-fn timeframe(text: &str) -> Result<Timeframe, String> {
-    text.parse().map_err(|error| format!("timeframe: {error}"))
-}
-
-/// Reads a timeframe as Stooq writes it: a number is one of minutes. It has no other way to write hours, so whole hours
-/// are hours, and have the key that they have from other vendors.
-fn period(text: &str) -> Result<Timeframe, String> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return timeframe(text);
-    }
-    match text.parse::<u32>() {
-        Ok(minutes) if minutes > 0 && minutes.is_multiple_of(60) => timeframe(&format!("{}h", minutes / 60)),
-        _ => timeframe(&format!("{text}m")),
-    }
-}
-
-/// Reads a timeframe from the type of a record, as Databento writes it.
-fn record_type(text: &str) -> Result<Timeframe, String> {
-    match text {
-        "32" => timeframe("1s"),
-        "33" => timeframe("1m"),
-        "34" => timeframe("1h"),
-        "35" => timeframe("1d"),
-        other => Err(format!("rtype: expected 32 (1s), 33 (1m), 34 (1h) or 35 (1d), got {}", Quoted(other))),
-    }
-}
-
-/// What programs write where there is no name. Other than for a number the letters count: NAN, NULL and NA are tickers.
-const NO_NAMES: [&str; 8] = ["NaN", "nan", "null", "None", "<NA>", "N/A", "n/a", "#N/A"];

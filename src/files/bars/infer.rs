@@ -1,4 +1,4 @@
-//! What the first rows show of a symbol and a timeframe that nobody gave.
+//! What the first rows show of a symbol and a timeframe that no option gives.
 
 use jiff::civil::Time;
 
@@ -31,7 +31,7 @@ pub(crate) struct Inference {
     /// How often such a date came, but for a row of the same series right before, and how often right behind one.
     dates: usize,
     repeated: usize,
-    /// BarDecoder of a time of their own, and all.
+    /// Rows of a time of their own, and all.
     rows: usize,
     rows_looked_at: usize,
 }
@@ -58,7 +58,7 @@ impl Inference {
         if self.missing.timeframe.is_some() { ROWS_TO_GUESS } else { 1 }
     }
 
-    /// BarDecoder of the same time, such as those of many symbols, show nothing about a timeframe.
+    /// Rows of the same time, such as those of many symbols, show nothing about a timeframe.
     pub(crate) fn is_enough(&self) -> bool {
         self.rows >= self.rows_wanted() || self.rows_looked_at >= ROWS_LOOKED_AT
     }

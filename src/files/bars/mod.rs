@@ -1,7 +1,10 @@
 //! From the values of a row to a bar.
 
+mod date_order;
 mod decoder;
+mod given;
 mod infer;
+mod outcome;
 mod prices;
 mod raw_bar;
 mod session_checks;

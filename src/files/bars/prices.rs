@@ -77,9 +77,19 @@ fn billionths(cell: &str) -> Option<f64> {
 pub(crate) fn number(column: &str, cell: &str) -> Result<f64, RowError> {
     // The standard parser also knows `inf`, `infinity` and `nan`, and makes infinity of what is too large.
     match cell.parse::<f64>() {
+        Ok(number) if number == 0.0 && is_other_than_0(cell) => Err(format!(
+            "{column}: expected 0 or a number that is not too close to it, at least 5e-324, got {}",
+            Quoted(cell)
+        )
+        .into()),
         Ok(number) if number.is_finite() => Ok(number),
         _ => Err(no_number(column, cell)),
     }
+}
+
+/// Returns whether a number is written as another one than 0, such as 1e-400, which the standard parser makes 0.
+fn is_other_than_0(cell: &str) -> bool {
+    cell.bytes().take_while(|byte| !b"eE".contains(byte)).any(|byte| (b'1'..=b'9').contains(&byte))
 }
 
 #[cold]
@@ -168,6 +178,25 @@ mod tests {
         ] {
             let price = prices.price("open", cell).map_err(|problem| problem.to_string());
             assert_eq!(price, expected.map_err(str::to_owned), "{cell}");
+        }
+    }
+
+    // Red if a number that an f64 cannot hold becomes 0 or infinity, or 0 is refused for the way in which it is written.
+    #[test]
+    fn a_number_too_close_to_0_or_too_large_is_refused_by_its_value() {
+        for zero in ["0", "-0.0", "0e5", "0.000E-400", "+0"] {
+            assert_eq!(number("open", zero).map_err(String::from), Ok(0.0), "{zero}");
+        }
+        assert_eq!(number("open", "5e-324").map_err(String::from), Ok(f64::from_bits(1)));
+        let tiny = format!("0.{}1", "0".repeat(400));
+        for other in ["1e-400", "-1E-400", "0.5e-324", ".1e-999999", &tiny] {
+            let error = number("open", other).map_err(String::from).expect_err(other);
+            let expected = "open: expected 0 or a number that is not too close to it, at least 5e-324, got \"";
+            assert!(error.starts_with(expected) && error.contains(&other[..4]), "{error}");
+        }
+        for large in ["1e400", "-1e400"] {
+            let error = number("open", large).map_err(String::from).expect_err(large);
+            assert!(error.ends_with(&format!("got \"{large}\"")), "{error}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::civil::Time;
 use smol_str::SmolStr;
 
-use super::{decoder::Outcome, raw_bar::RawBar};
+use super::{outcome::Outcome, raw_bar::RawBar};
 use crate::files::{
     chunk::{ReadError, Rejected},
     times::Reading,
@@ -34,7 +34,7 @@ pub(crate) struct SessionChecks {
 }
 
 /// Whether rows have a time of day, in a file whose rows say themselves which fields they have: midnight would be a bar that
-/// nobody wrote.
+/// the file does not have.
 #[derive(Default)]
 pub(crate) struct Clocks {
     /// The line of the first row with one.

@@ -11,8 +11,8 @@ use super::{decoder::BarDecoder, raw_bar::RawBar};
 use crate::files::{
     chunk::{Chunk, ReadError},
     columns::Role,
+    fields::Fields,
     file_info::Dialect,
-    format::fields::Fields,
 };
 use crate::text::Quoted;
 

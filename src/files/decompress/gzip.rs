@@ -10,10 +10,10 @@ use crate::files::chunk::ReadError;
 /// The first byte of a member.
 const MAGIC: u8 = 0x1f;
 
-/// What is in one member, or several behind each other, unpacked as it streams by. Zeros behind a member are padding, as
+/// What is in one member, or several behind each other, decompressed as it streams by. Zeros behind a member are padding, as
 /// tapes and archives leave it.
 pub(crate) struct GzipReader<R> {
-    /// The one that is under way, or has just ended; none only while the next takes its state.
+    /// The one that is under way, or has just ended; none only while the next takes its place.
     member: Option<GzDecoder<R>>,
     is_first: bool,
     state: ParseState,

@@ -1,5 +1,4 @@
 use super::{
-    fields::Fields,
     header::{First, Layout, NoHeader, delimiter_of},
     lines::Line,
     text_of, too_long,
@@ -10,6 +9,7 @@ use crate::files::{
         yfinance_table::{Head, Step, YfinanceTable},
     },
     chunk::{Chunk, ReadError},
+    fields::Fields,
 };
 
 /// So many lines may stand in front of the header.

@@ -1,9 +1,9 @@
 //! From the first line of a CSV to a layout: which column is what.
 
-use super::fields::{Fields, FieldsOf};
 use crate::files::{
     bars::{BarDecoder, RawBar, is_absent},
     columns::{Column, ROLES, Role, is_period, is_volume_in, may_be_symbols},
+    fields::{Fields, FieldsOf},
     file_info::Dialect,
 };
 use crate::{

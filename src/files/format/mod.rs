@@ -2,7 +2,6 @@
 
 pub(crate) mod array;
 pub(crate) mod csv;
-pub(crate) mod fields;
 mod header;
 pub(crate) mod lines;
 pub(crate) mod object;

@@ -37,7 +37,7 @@ pub(crate) fn format(bytes: &[u8], at_end: bool, name: &str) -> Result<Option<Fo
 
 /// Names what the file is if it cannot be read as text, and what to do about it.
 fn refusal(bytes: &[u8], name: &str) -> Option<String> {
-    // What is unpacked here was unpacked before: these lie inside.
+    // The outer layer is decompressed already: these lie inside.
     const PACKED_TWICE: [(&[u8], &str); 3] =
         [(b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"), (b"\x28\xb5\x2f\xfd", "zstd")];
     const PACKED: [(&[u8], &str, &str); 3] =

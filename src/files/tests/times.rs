@@ -86,7 +86,7 @@ fn one_row_shows_that_it_is_a_day_only_without_a_time_of_day() {
     }
 }
 
-// Red if an empty time of day is midnight, a bar that nobody wrote; or if a day needs a time of day.
+// Red if an empty time of day is midnight, a bar that the file does not have; or if a day needs a time of day.
 #[test]
 fn an_empty_time_of_day_is_midnight_only_for_days() {
     let message = r#"time: expected a time of day beside "2024-01-02", got none"#;

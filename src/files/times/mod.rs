@@ -2,6 +2,8 @@
 
 mod options;
 mod proposed_formats;
+mod reading;
+mod written_forms;
 
 use jiff::{
     civil::{DateTime, Time},
@@ -9,73 +11,20 @@ use jiff::{
 };
 
 pub use self::options::{TimeFormat, Zone};
-pub(crate) use self::proposed_formats::proposed_format;
 use self::{
     options::{NEW_YORK, say},
     proposed_formats::{compact_format, formats_of},
+    written_forms::{Numbers, decimal, zoned},
+};
+pub(crate) use self::{
+    proposed_formats::proposed_format,
+    reading::{Either, Order, Reading},
 };
 use super::row_error::RowError;
 use crate::{
     record::timestamp::{Fault, Timestamp, Written, date, instant},
     text::Quoted,
 };
-
-/// Which number of a date such as 1/4/1999 comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    MonthFirst,
-    DayFirst,
-}
-
-/// What a time cell says.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Reading {
-    /// With the time of day as it was written; none for an epoch, unless it had to be given a date.
-    Known(Timestamp, Option<Time>),
-    /// Not known before the file has shown which number is the month.
-    Either(Box<Either>),
-}
-
-impl Reading {
-    /// Returns the time with the month first and with the day first, which are the same where the order is known.
-    fn moments(&self) -> [Option<Timestamp>; 2] {
-        match self {
-            Self::Known(ts, _) => [Some(*ts), Some(*ts)],
-            Self::Either(either) => [&either.month_first, &either.day_first].map(|ts| ts.as_ref().ok().copied()),
-        }
-    }
-
-    fn clock(&self) -> Option<Time> {
-        match self {
-            Self::Known(_, clock) => *clock,
-            Self::Either(either) => either.clock,
-        }
-    }
-}
-
-/// Both readings of a date whose order is not known.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Either {
-    pub(crate) month_first: Result<Timestamp, String>,
-    pub(crate) day_first: Result<Timestamp, String>,
-    /// The order, if this date has only one: 1/13/1999.
-    pub(crate) proves: Option<Order>,
-    /// Whether the orders make a difference: in 1/1/1999 they make none.
-    pub(crate) differs: bool,
-    /// The time of day beside the date, which no order changes.
-    pub(crate) clock: Option<Time>,
-    /// The cell as it was written.
-    pub(crate) text: String,
-}
-
-impl Either {
-    pub(crate) fn in_order(self, order: Order) -> Result<Timestamp, String> {
-        match order {
-            Order::MonthFirst => self.month_first,
-            Order::DayFirst => self.day_first,
-        }
-    }
-}
 
 /// Reads the time cells of one file.
 pub(crate) struct Times {
@@ -131,7 +80,7 @@ impl Times {
         let clock = match clock {
             None => return self.read_cell(time, session),
             Some("") if session => return self.read_cell(time, session),
-            // Midnight would be a bar that nobody wrote.
+            // Midnight would be a bar that the file does not have.
             Some("") => return Err(format!("time: expected a time of day beside {}, got none", Quoted(time)).into()),
             Some(clock) => clock,
         };
@@ -345,8 +294,8 @@ impl Times {
         Ok((ts, Some(written.time())))
     }
 
-    /// Returns the time whose date is that of the session that an epoch stands for. Midnight in UTC is that date wherever nobody says
-    /// otherwise; any other time has two dates, and which one is the session's only the exchange's zone tells.
+    /// Returns the time whose date is that of the session that an epoch stands for. Without a zone, midnight in UTC is that
+    /// date; any other time has two dates, and only the exchange's zone tells which one is the session's.
     fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, RowError> {
         let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
         if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
@@ -370,81 +319,12 @@ impl Times {
     }
 }
 
-/// Reads a time with the name of its zone behind it, as in `20240102 09:30:00 US/Eastern`, or one with two spaces in
-/// it, as Interactive Brokers writes them.
-fn zoned(text: &str) -> Option<(Written, Option<Zone>)> {
-    let is_name = |name: &str| name.starts_with(|first: char| first.is_ascii_alphabetic());
-    let (time, zone) = match text.rsplit_once(' ') {
-        // These are used in summer too, and mean another offset then than the one of the zone with that name.
-        Some((_, name)) if ["EST", "MST", "HST"].iter().any(|known| known.eq_ignore_ascii_case(name)) => return None,
-        Some((time, name)) if is_name(name) => (time, Some(name.parse::<Zone>().ok()?)),
-        _ => (text, None),
-    };
-    if zone.is_none() && !time.contains("  ") {
-        return None;
-    }
-    let (date, clock) = time.split_once(' ')?;
-    let time = format!("{date} {}", clock.trim_start());
-    let read = Written::parse(&time).or_else(|fault| match Numbers::of(&time) {
-        Some(Numbers { first, second, third, year_first: true, rest }) => {
-            Written::on_date(rest, || self::date(first, second, third))
-        }
-        _ => Err(fault),
-    });
-    match read {
-        Ok(written @ Written::Civil { offset: None, .. }) => Some((written, zone)),
-        Ok(written) if zone.is_none() => Some((written, None)),
-        _ => None,
-    }
-}
-
-/// Splits an epoch with a point in it, as programs write it that know no integers.
-fn decimal(text: &str) -> Option<(&str, &str)> {
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once('.').filter(|(whole, fraction)| whole.len() >= 8 && is_number(whole) && is_number(fraction))
-}
-
 fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
     Reading::Known(ts, clock)
 }
 
 fn say_shape(text: &str) -> String {
     format!("{}; --ts-format reads other forms", say(Fault::Shape, text))
-}
-
-/// A date of three numbers with `/`, `-` or `.` between them, one of the outer ones a year of four digits.
-struct Numbers<'a> {
-    first: u32,
-    second: u32,
-    third: u32,
-    year_first: bool,
-    rest: &'a [u8],
-}
-
-impl<'a> Numbers<'a> {
-    fn of(text: &'a str) -> Option<Self> {
-        let mut rest = text.as_bytes();
-        let mut number = || {
-            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let (number, behind) = rest.split_at(digits);
-            rest = behind;
-            let value = number.iter().take(4).fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
-            let separator = rest.first().copied();
-            if separator.is_some_and(|byte| b"/-.".contains(&byte)) {
-                rest = &rest[1..];
-                (value, digits, separator)
-            } else {
-                (value, digits, None)
-            }
-        };
-        let (first, first_digits, separator) = number();
-        let (second, second_digits, again) = number();
-        let (third, third_digits, end) = number();
-        let year_first = first_digits == 4;
-        let shapes = [(1..=2).contains(&second_digits), separator.is_some(), separator == again, end.is_none()];
-        let outer = matches!((first_digits, third_digits), (4, 1..=2) | (1..=2, 4));
-        (outer && shapes.into_iter().all(|shape| shape)).then_some(Self { first, second, third, year_first, rest })
-    }
 }
 
 #[cfg(test)]
@@ -523,7 +403,7 @@ mod tests {
         assert_eq!(problem.1.as_deref(), Some("give --ts-format %Y%m%d-%H:%M:%S"));
     }
 
-    // Red if an epoch that is no midnight is dated in UTC because nobody said otherwise: it would be the day before for
+    // Red if an epoch that is no midnight is dated in UTC because no zone is given: it would be the day before for
     // all that lies east of London.
     #[test]
     fn a_session_s_epoch_needs_a_zone_unless_it_is_midnight_in_utc() {

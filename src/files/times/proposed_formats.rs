@@ -2,7 +2,7 @@
 
 use jiff::fmt::strtime::BrokenDownTime;
 
-use super::{Order, options::TimeFormat};
+use super::{options::TimeFormat, reading::Order};
 
 /// Dates of numbers; each is tried with any of the clocks behind it.
 const NUMBERED: [&str; 15] = [
@@ -67,7 +67,7 @@ pub(crate) fn formats_of(text: &str, order: Option<Order>) -> Vec<String> {
 /// `YYYYMMDDHH`, with minutes or seconds behind it.
 ///
 /// As seconds the first are moments of 2030 to 2036, one in a hundred of that time, and as milliseconds those with minutes
-/// are moments of 1976: hardly anybody has bars of these, and many have bars of those. With seconds they are no epoch.
+/// are moments of 1976: bars of these are rare, and bars of those are common. With seconds they are no epoch.
 pub(crate) fn compact_format(text: &str) -> Option<&'static str> {
     let format = match text.len() {
         10 => "%Y%m%d%H",

@@ -1,0 +1,31 @@
+//! The columns, or JSON fields, that are not used.
+
+use crate::text::Quoted;
+
+/// The most that are named.
+const NAMED: usize = 20;
+
+/// The names of columns that are not used, each once.
+#[derive(Debug, Default)]
+pub(crate) struct IgnoredColumns(Vec<String>);
+
+impl IgnoredColumns {
+    pub(crate) fn add(&mut self, name: &str) {
+        let name = &name[..name.floor_char_boundary(64)];
+        if self.0.len() <= NAMED && !self.0.iter().any(|known| known == name) {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    /// Returns the names, fit to be shown; the last says if there are more.
+    pub(crate) fn names(&self) -> Option<String> {
+        let named: Vec<_> = self.0.iter().take(NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();
+        let more = if self.0.len() > NAMED { " and more" } else { "" };
+        (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+    }
+
+    /// Returns a note for an error, since one of them may be what is lacking.
+    pub(crate) fn note(&self) -> String {
+        self.names().map(|names| format!(" (ignored columns: {names})")).unwrap_or_default()
+    }
+}
