@@ -2,12 +2,15 @@
 
 use std::{
     io::Read,
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use market_data_store::settings::VARIABLES;
 
-use crate::mds::{mds, stderr, stdout};
+use crate::{
+    dlq_command::{bar, keep},
+    mds::{in_dir, mds, minutes, stderr, stdout},
+};
 
 fn config(vars: &[(&str, &str)], args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
@@ -82,14 +85,14 @@ warning: unknown variable MDS_COORDINATOR_WORKRS is ignored, the nearest known n
 #[test]
 fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("bars.csv"), crate::mds::minutes(3)).unwrap();
+    std::fs::write(dir.path().join("bars.csv"), minutes(3)).unwrap();
     let run = |args: &[&str], url: &str| {
         let mut command = mds(dir.path());
         command.args(args).args(["--database", url]).env("MDS_DATABASE_URL", "postgres://ann:pa55@db/bars");
         command.output().unwrap()
     };
     let ingest = ["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"];
-    crate::dlq_command::keep(dir.path(), [crate::dlq_command::bar("NQ", 1)]);
+    keep(dir.path(), [bar("NQ", 1)]);
     for args in [&ingest[..], &["dlq", "replay"], &["check", "--symbol", "NQ"]] {
         let output = run(args, "sqlite://other.db");
         assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
@@ -98,7 +101,7 @@ fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
     let output = run(&["check"], "sqlite://other.db");
     assert!(stdout(&output).ends_with("4 bars in 2 series, 0 invalid\n"), "{}", stdout(&output));
 
-    crate::dlq_command::keep(dir.path(), [crate::dlq_command::bar("NQ", 1)]);
+    keep(dir.path(), [bar("NQ", 1)]);
     for args in [&ingest[..], &["dlq", "replay"], &["check"]] {
         for (url, code, said) in [
             (
@@ -121,32 +124,75 @@ fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
     assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(78), 2), "{}", stderr(&output));
 }
 
-// Red if a limit ends the process by a panic. Which step fails depends on the limit; what fails has to be told.
+/// Runs a load and a replay under limits, and returns how often one was refused. Which step fails depends on the limit, but
+/// no step fails by a panic, and what fails is told.
+#[cfg(unix)]
+fn refusals(limits: impl Iterator<Item = u32>, limited: impl Fn(u32) -> Command) -> usize {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+    let mut refused = 0;
+    for limit in limits {
+        for args in [&["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"][..], &["dlq", "replay"]] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("bars.csv"), minutes(3)).unwrap();
+            keep(dir.path(), [bar("NQ", 1)]);
+            // For another user, if the limit needs one.
+            for path in [dir.path().to_owned(), dir.path().join("dead_letters")] {
+                std::fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
+            }
+            for file in std::fs::read_dir(dir.path().join("dead_letters")).unwrap() {
+                std::fs::set_permissions(file.unwrap().path(), Permissions::from_mode(0o666)).unwrap();
+            }
+            let mut command = in_dir(limited(limit), dir.path());
+            let output = command.args(args).args(["--give-up-after", "0.3"]).output().unwrap();
+            let text = stderr(&output);
+            assert!(!text.contains("panicked"), "{args:?} with {limit}: {text}");
+            match output.status.code() {
+                Some(0) => {}
+                Some(70) => {
+                    assert!(text.contains("error: "), "{args:?} with {limit}: {text}");
+                    refused += 1;
+                }
+                // A database that cannot be opened now is an outage, and a file that cannot be opened is named.
+                Some(69 | 2) => assert!(text.contains("error: "), "{args:?} with {limit}: {text}"),
+                code => panic!("{args:?} with {limit}: {code:?}, {text}"),
+            }
+        }
+    }
+    refused
+}
+
+// Red if tokio or actix is asked for a runtime in a way that panics, or the descriptors for signals are not looked for.
 #[cfg(unix)]
 #[test]
 fn a_process_without_file_descriptors_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("bars.csv"), crate::mds::minutes(3)).unwrap();
-    let mut refused = 0;
-    let load = "exec \"$0\" ingest --symbol ES --timeframe 1m --give-up-after 0.3 bars.csv";
-    for limit in (4..=20).chain((24..=80).step_by(4)) {
-        let mut shell = crate::mds::in_dir(std::process::Command::new("sh"), dir.path());
-        shell.args(["-c", &format!("ulimit -n {limit} && {load}")]).arg(env!("CARGO_BIN_EXE_mds"));
-        let output = shell.output().unwrap();
-        let text = stderr(&output);
-        assert!(!text.contains("panicked"), "{limit}: {text}");
-        match output.status.code() {
-            Some(0) => {}
-            Some(70) => {
-                assert!(text.contains("error: "), "{limit}: {text}");
-                refused += 1;
-            }
-            // A database that cannot be opened now is an outage, and a file that cannot be opened is named.
-            Some(69 | 2) => assert!(text.contains("error: "), "{limit}: {text}"),
-            code => panic!("{limit}: {code:?}, {text}"),
+    let refused = refusals((4..=20).chain((24..=80).step_by(4)), |limit| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_mds"));
+        shell
+    });
+    assert!(refused > 20, "{refused}");
+}
+
+// Red if any thread is started in a way that panics where there is none left.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_without_threads_says_so() {
+    // Root has no such limit, so the process is another user's then. That one may not reach the binary where it is.
+    let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t");
+    let place = tempfile::tempdir().unwrap();
+    let mds = place.path().join("mds");
+    std::fs::copy(env!("CARGO_BIN_EXE_mds"), &mds).unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // A user with processes beside this one has no thread left below the number of theirs.
+    let refused = refusals(if is_root { 1..=16 } else { 1..=1 }, |limit| {
+        let mut command = Command::new(if is_root { "setpriv" } else { "prlimit" });
+        if is_root {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit"]);
         }
-    }
-    assert!(refused > 10, "{refused}");
+        command.arg(format!("--nproc={limit}")).arg(&mds);
+        command
+    });
+    assert!(refused >= if is_root { 10 } else { 2 }, "{refused}");
 }
 
 #[test]
