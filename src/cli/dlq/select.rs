@@ -54,7 +54,7 @@ mod tests {
             let ago = Timestamp::now().as_micros() - since.as_micros();
             assert!((seconds..seconds + 5).contains(&(ago / 1_000_000)), "{text}: {ago}");
         }
-        for text in ["", "d", "-1d", "1e3h", "1w", "yesterday"] {
+        for text in ["", "d", "90", "-1d", "1e3h", "1w", "yesterday"] {
             assert!(since(text).is_err(), "{text}");
         }
         assert_eq!(ago(since("90s").unwrap()), "1m");

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use super::{corrected::corrected, input::Input};
 use crate::cli::{database::Database, outage::OutageTimeout, output::complain};
 
-/// Loads bars from CSV, NDJSON and JSON files, packed or not, into the database of MDS_DATABASE_URL or
+/// Loads bars from CSV, NDJSON and JSON files, compressed or not, into the database of MDS_DATABASE_URL or
 /// --database.
 ///
 /// A line that holds no valid bar costs only itself and is named at the end. Of two rows for the same bar the later
@@ -30,7 +30,7 @@ pub struct Args {
     /// Who made the data, where the files do not say.
     #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
     vendor: Option<SmolStr>,
-    /// Where the clocks stand whose times have no offset, such as America/New_York. UTC if it is not given.
+    /// The time zone of times without an offset, such as America/New_York. UTC if it is not given.
     #[arg(long, value_name = "ZONE")]
     tz: Option<Zone>,
     /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
