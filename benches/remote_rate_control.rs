@@ -249,7 +249,7 @@ async fn store() -> Result<()> {
         tokio::select! {
             _ = clock.tick() => {
                 let health = handle.health().await;
-                let counters = health.counters;
+                let counters = &health;
                 let seconds = begin.elapsed().as_secs_f64();
                 let queued = health.queue_size as u64;
                 samples.push(Sample { seconds, queued, submitted: counters.submitted, stored: counters.stored });

@@ -20,6 +20,9 @@ impl Fault {
 
     #[inline(always)]
     pub fn point(&self, _: &str) {}
+
+    #[inline(always)]
+    pub fn watch<A: actix::Actor>(&self, _: &A, _: &mut A::Context) {}
 }
 
 #[cfg(feature = "testing")]
@@ -32,12 +35,13 @@ mod armed {
         time::Instant,
     };
 
-    use tokio::sync::watch;
+    use actix::{Actor, AsyncContext, WrapFuture};
+    use tokio::sync::{Notify, watch};
 
     /// Arms an actor of a process that a test starts, as `queue:17` does: the name is not one of the settings.
     const VARIABLE: &str = "TEST_FAULT";
 
-    /// Nobody waits for a pass.
+    /// It is not armed.
     const AT_REST: usize = 0;
     /// It has fired, and the next pass is that of a successor.
     const FIRED: usize = usize::MAX;
@@ -50,6 +54,7 @@ mod armed {
     struct State {
         /// How many points are to be passed, with the one that panics.
         left: AtomicUsize,
+        strike: Notify,
         fired: watch::Sender<Option<Fired>>,
     }
 
@@ -67,7 +72,11 @@ mod armed {
 
     impl Fault {
         pub(crate) fn new(actor: &str) -> Self {
-            let fault = Self(Arc::new(State { left: AtomicUsize::new(AT_REST), fired: watch::Sender::new(None) }));
+            let fault = Self(Arc::new(State {
+                left: AtomicUsize::new(AT_REST),
+                strike: Notify::new(),
+                fired: watch::Sender::new(None),
+            }));
             if let Ok(wanted) = std::env::var(VARIABLE)
                 && let Some((name, pass)) = wanted.split_once(':')
                 && name == actor
@@ -80,6 +89,26 @@ mod armed {
         /// Makes the actor panic at the `pass`th point from now on, counted from 1.
         pub fn arm(&self, pass: usize) {
             self.0.left.store(pass, Ordering::Release);
+        }
+
+        /// Makes the actor panic as soon as it has handled what it was sent before, whatever it waits for; if it is being
+        /// replaced, its successor.
+        pub fn strike(&self) {
+            self.0.strike.notify_one();
+        }
+
+        /// Makes an actor heed [`strike`](Self::strike).
+        pub(crate) fn watch<A>(&self, actor: &A, context: &mut A::Context)
+        where
+            A: Actor,
+            A::Context: AsyncContext<A>,
+        {
+            let fault = self.clone();
+            let struck = async move {
+                fault.0.strike.notified().await;
+                fault.fire("a test struck it");
+            };
+            context.spawn(struck.into_actor(actor));
         }
 
         /// Waits until it has panicked.
@@ -111,14 +140,16 @@ mod armed {
                     let replaced_at = Some(Instant::now());
                     self.0.fired.send_modify(|fired| *fired = fired.map(|fired| Fired { replaced_at, ..fired }));
                 }
-                1 => {
-                    self.0.left.store(FIRED, Ordering::Release);
-                    let fired = Fired { point, at: Instant::now(), replaced_at: None };
-                    self.0.fired.send_replace(Some(fired));
-                    panic!("a test asked for a panic here: {point}");
-                }
+                1 => self.fire(point),
                 left => self.0.left.store(left - 1, Ordering::Release),
             }
+        }
+
+        fn fire(&self, point: &'static str) {
+            self.0.left.store(FIRED, Ordering::Release);
+            let fired = Fired { point, at: Instant::now(), replaced_at: None };
+            self.0.fired.send_replace(Some(fired));
+            panic!("a test asked for a panic here: {point}");
         }
     }
 }

@@ -129,6 +129,7 @@ pub mod feedback;
 #[cfg(feature = "files")]
 pub mod files;
 pub mod metrics;
+mod own_system;
 pub mod policy;
 pub mod record;
 pub mod settings;

@@ -37,7 +37,7 @@ impl OutageTimeout {
         let mut outage = Outage::new(Instant::now());
         loop {
             let health = handle.health().await;
-            let settled = health.counters.stored + health.counters.dead_lettered;
+            let settled = health.stored + health.dead_lettered;
             // What is in the queue alone may wait for its batch, which is no outage.
             outage.observe(Instant::now(), settled, health.in_flight > 0);
             let away = outage.away;

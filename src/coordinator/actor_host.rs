@@ -39,3 +39,11 @@ impl ActorHost {
         }
     }
 }
+
+/// Where the actors of one coordinator run.
+#[derive(Clone, Debug)]
+pub(crate) struct ActorHosts {
+    pub(crate) control: ActorHost,
+    /// One for each worker.
+    pub(crate) workers: Vec<ActorHost>,
+}

@@ -137,7 +137,8 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         };
         let hosts = ActorHosts { control: ActorHost::Current, workers: vec![ActorHost::Current; 4] };
         let signal = StopSignal::new();
-        let (handle, address) = start(config, BoxSink::new(sink), dead_letters, hosts, None, signal, Arc::new(()));
+        let handle = running::start_actors(config, BoxSink::new(sink), dead_letters, hosts, None, signal);
+        let address = handle.addr();
 
         let mut books = Books::default();
         for id in 0..BARS {
@@ -167,10 +168,8 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
                 room();
                 // What waits for no dead letter is stored.
                 let before = books.stored.len() as u64;
-                until(&handle, |health| {
-                    health.causes == [Cause::DeadLettersUnwritable] && health.counters.stored > before
-                })
-                .await;
+                until(&handle, |health| health.causes == [Cause::DeadLettersUnwritable] && health.stored > before)
+                    .await;
                 books.check(&database, &letters);
                 assert_eq!(books.buried.len(), 0, "there was no room");
                 disk.is_full.store(false, Ordering::Release);
@@ -187,6 +186,6 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         assert!(books.open.is_empty(), "{returns_first}: each has its end");
         assert!(books.stored.iter().copied().eq(expected(false)), "{returns_first}: {}", books.stored.len());
         assert!(books.buried.iter().copied().eq(expected(true)), "{returns_first}: {:?}", books.buried);
-        address.send(Drain { deadline: PATIENCE, announce: true, letters: PATIENCE }).await.unwrap();
+        address.send(Drain { deadline: PATIENCE, announce: true, dead_letters: PATIENCE }).await.unwrap();
     }
 }

@@ -8,7 +8,7 @@ use futures_sink::Sink;
 
 use super::{handle::WriteHandle, refusal::SubmitError};
 use crate::{
-    policy::{Overflow, Refused, Ticket},
+    policy::{Overflow, Refusal, Ticket},
     record::Record,
 };
 
@@ -28,9 +28,10 @@ enum State {
     Ready,
 }
 
-impl<T: Record> WriteSink<T> {
-    pub(super) fn new(handle: WriteHandle<T>) -> Self {
-        Self { handle, state: State::Idle }
+impl<T: Record> WriteHandle<T> {
+    /// Returns a [`futures::Sink`](futures_sink::Sink) over this handle.
+    pub fn sink(&self) -> WriteSink<T> {
+        WriteSink { handle: self.clone(), state: State::Idle }
     }
 }
 
@@ -91,7 +92,7 @@ impl<T: Record> Sink<T> for WriteSink<T> {
         let partition = shared.partition_of(item.partition_key());
         let now = shared.now();
         let ready = matches!(self.state, State::Ready);
-        let sent: Result<(), (Refused, T)> = shared.with(|buffer| {
+        let sent: Result<(), (Refusal, T)> = shared.with(|buffer| {
             if ready { buffer.offer_reserved(now, partition, item) } else { buffer.offer(now, partition, item) }
         });
         if ready {

@@ -1,19 +1,20 @@
-use std::{collections::VecDeque, fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+//! How records get in: the handle that producers hold.
 
-use actix::{Addr, ArbiterHandle};
-use tokio::sync::oneshot;
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+
+use actix::Addr;
 
 use super::{
-    futures_sink::WriteSink,
     health::{CoordinatorReport, Health},
+    messages::Observe,
     receipt::{Receipt, ReceiptSender},
-    refusal::{Refusal, SubmitError, SubmitManyError},
+    refusal::{SubmitError, SubmitManyError},
     shared::Shared,
-    supervisor::{Drain, Observe, WriteCoordinator, settle_orphans},
+    supervisor::WriteCoordinator,
+    waiting::wait_and_accept,
 };
 use crate::{
-    dead_letter::DeadLetters,
-    policy::{CircuitState, Level, Overflow, Refused, Ticket, time_to_recover},
+    policy::{CircuitState, Level, Overflow, Refusal, time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -31,13 +32,11 @@ const CHUNK: usize = 1024;
 pub struct WriteHandle<T: Record> {
     shared: Arc<Shared<T>>,
     coordinator: Addr<WriteCoordinator<T>>,
-    /// Keeps what runs the coordinator alive for as long as there is a handle.
-    owner: Arc<dyn std::any::Any + Send + Sync>,
 }
 
 impl<T: Record> Clone for WriteHandle<T> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), coordinator: self.coordinator.clone(), owner: Arc::clone(&self.owner) }
+        Self { shared: Arc::clone(&self.shared), coordinator: self.coordinator.clone() }
     }
 }
 
@@ -48,12 +47,8 @@ impl<T: Record> fmt::Debug for WriteHandle<T> {
 }
 
 impl<T: Record> WriteHandle<T> {
-    pub(super) fn new(
-        shared: Arc<Shared<T>>,
-        coordinator: Addr<WriteCoordinator<T>>,
-        owner: Arc<dyn std::any::Any + Send + Sync>,
-    ) -> Self {
-        Self { shared, coordinator, owner }
+    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Addr<WriteCoordinator<T>>) -> Self {
+        Self { shared, coordinator }
     }
 
     /// Returns the coordinator's id.
@@ -196,14 +191,14 @@ impl<T: Record> WriteHandle<T> {
         });
         let record = match offered {
             Ok(()) => return Ok(()),
-            Err((Refused::Full | Refused::CircuitOpen, record)) if self.shared.config.overflow == Overflow::Block => {
+            Err((Refusal::Full | Refusal::CircuitOpen, record)) if self.shared.config.overflow == Overflow::Block => {
                 record
             }
             Err((refused, record)) => return Err(self.refused(record, refused)),
         };
         let deadline = wait.map(|wait| now.saturating_add(wait));
         let mut records = VecDeque::from([record]);
-        let placed = self.wait_and_accept(&mut records, &[partition], deadline, receipt).await;
+        let placed = wait_and_accept(&self.shared, &mut records, &[partition], deadline, receipt).await;
         match (placed, records.pop_front()) {
             (Err(refused), Some(record)) => Err(self.refused(record, refused)),
             _ => Ok(()),
@@ -233,7 +228,7 @@ impl<T: Record> WriteHandle<T> {
             accepted += staged_before - staged.len();
             if let Err(refusal) = result {
                 staged.extend(source);
-                let retry_after = self.count(&refusal, staged.len());
+                let retry_after = self.shared.reject(&refusal, staged.len());
                 let config = &self.shared.config;
                 return Err(SubmitManyError {
                     accepted,
@@ -256,7 +251,7 @@ impl<T: Record> WriteHandle<T> {
     pub async fn submit_from(&self, buffer: &mut VecDeque<T>) -> Result<(), Refusal> {
         while !buffer.is_empty() {
             if let Err(refusal) = self.submit_chunk(buffer).await {
-                self.count(&refusal, 1);
+                self.shared.reject(&refusal, 1);
                 return Err(refusal);
             }
         }
@@ -272,15 +267,10 @@ impl<T: Record> WriteHandle<T> {
     /// # Errors
     /// [`Refusal::Closed`] when the coordinator came to its end first.
     pub async fn flush(&self) -> Result<(), Refusal> {
-        let settled = self.shared.flush().await.map_err(Refusal::from);
+        let settled = self.shared.flush().await;
         // The coordinator answers once it has published what the queue had to tell; one that is gone has done so.
         let _ = self.coordinator.send(Observe).await;
         settled
-    }
-
-    /// Returns a [`futures::Sink`](futures_sink::Sink) over this handle.
-    pub fn sink(&self) -> WriteSink<T> {
-        WriteSink::new(self.clone())
     }
 
     /// Returns how the coordinator is. Everything that happened before the call is in it: queue and coordinator have
@@ -293,66 +283,24 @@ impl<T: Record> WriteHandle<T> {
         }
     }
 
-    /// Makes an actor of this coordinator panic when it gets to it, behind what it was sent before: for tests of what
-    /// happens then.
-    #[cfg(feature = "testing")]
-    pub fn kill(&self, victim: super::Victim) {
-        self.coordinator.do_send(super::fault::Die(victim));
+    /// Returns what became of the accepted records so far, without asking the coordinator, which may hang or have ended.
+    pub fn report(&self) -> CoordinatorReport {
+        CoordinatorReport::of_buffer(&self.shared.config.id, &self.shared.snapshot())
     }
 
-    /// Returns the points inside the handlers of an actor of this coordinator at which a test can make it panic.
+    /// Returns the address of the coordinator's actor, for actors that talk to actors: it answers [`Observe`].
+    pub fn addr(&self) -> Addr<WriteCoordinator<T>> {
+        self.coordinator.clone()
+    }
+
+    /// Returns the points at which a test can make an actor of this coordinator panic.
     ///
     /// # Panics
     /// When there is no worker of that number.
     #[cfg(feature = "testing")]
-    pub fn fault(&self, victim: super::Victim) -> crate::fault::Fault {
-        self.shared.faults.of(victim).clone()
-    }
-
-    /// Returns a function that closes the queue and counts accepted records that are not settled, without keeping the
-    /// coordinator alive.
-    pub(crate) fn closer(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
-        let shared = Arc::clone(&self.shared);
-        Box::new(move || {
-            shared.close();
-            let snapshot = shared.snapshot();
-            snapshot.queued + snapshot.in_flight
-        })
-    }
-
-    /// Returns what became of the records that were accepted so far. The queue itself answers, at once, also where the
-    /// coordinator hangs or is gone; what is neither settled nor dropped yet counts as unsettled.
-    pub fn report(&self) -> CoordinatorReport {
-        self.reporter()()
-    }
-
-    /// Returns a function that reports what the buffer knows, for when the coordinator is gone.
-    pub(crate) fn reporter(&self) -> impl Fn() -> CoordinatorReport + Clone + Send + Sync + use<T> {
-        let shared = Arc::clone(&self.shared);
-        move || CoordinatorReport::of_buffer(&shared.config.id, &shared.snapshot())
-    }
-
-    /// Returns a function that ends what a coordinator left behind that is gone, on its arbiter.
-    pub(crate) fn drain_orphan(
-        &self,
-        dead_letters: DeadLetters,
-        arbiter: ArbiterHandle,
-    ) -> impl Fn(Drain) -> Pin<Box<dyn Future<Output = CoordinatorReport> + Send>> + Clone + Send + Sync + use<T> {
-        let (shared, report) = (Arc::clone(&self.shared), self.reporter());
-        move |drain| {
-            let (shared, dead_letters) = (Arc::clone(&shared), dead_letters.clone());
-            let (report, arbiter) = (report.clone(), arbiter.clone());
-            Box::pin(async move {
-                let (done, is_done) = oneshot::channel::<()>();
-                arbiter.spawn(async move {
-                    settle_orphans(&shared, &dead_letters, drain).await;
-                    drop(done);
-                });
-                // Nothing is sent: it ends with the future, or at once with an arbiter that is gone.
-                let _ = is_done.await;
-                report()
-            })
-        }
+    #[doc(hidden)]
+    pub fn fault(&self, actor: super::fault::FaultyActor) -> crate::fault::Fault {
+        self.shared.faults.of(actor).clone()
     }
 
     fn chunk(&self) -> usize {
@@ -382,9 +330,9 @@ impl<T: Record> WriteHandle<T> {
             placed += taken;
             if placed < partitions.len() && taken == 0 {
                 if self.shared.config.overflow != Overflow::Block {
-                    return Err(self.shared.with(|buffer| buffer.full()).into());
+                    return Err(self.shared.with(|buffer| buffer.full()));
                 }
-                placed += self.wait_and_accept(records, &partitions[placed..], None, None).await?;
+                placed += wait_and_accept(&self.shared, records, &partitions[placed..], None, None).await?;
             }
         }
         match invalid {
@@ -393,92 +341,12 @@ impl<T: Record> WriteHandle<T> {
         }
     }
 
-    /// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
-    /// between grant and acceptance there is nothing to be lost.
-    async fn wait_and_accept(
-        &self,
-        records: &mut VecDeque<T>,
-        partitions: &[usize],
-        deadline: Option<Duration>,
-        mut receipt: Option<ReceiptSender>,
-    ) -> Result<usize, Refused> {
-        let mut line = LineGuard { shared: &self.shared, ticket: None };
-        poll_fn(|context| {
-            let waker = context.waker().clone();
-            let now = self.shared.now();
-            self.shared.with(|buffer| {
-                let Some(ticket) = line.ticket else {
-                    // Between the refusal and now a credit may have become free.
-                    return match buffer.offer_many(now, records, partitions) {
-                        Ok(0) => {
-                            line.ticket = Some(buffer.wait(partitions.len(), deadline, waker));
-                            Poll::Pending
-                        }
-                        Ok(accepted) => {
-                            buffer.discard(waker);
-                            receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
-                            Poll::Ready(Ok(accepted))
-                        }
-                        Err(refused) => {
-                            buffer.discard(waker);
-                            Poll::Ready(Err(refused))
-                        }
-                    };
-                };
-                match buffer.claim(ticket, waker) {
-                    Ok(None) => Poll::Pending,
-                    Ok(Some(credits)) => {
-                        line.ticket = None;
-                        buffer.accept(now, partitions[..credits].iter().copied().zip(records.drain(..credits)));
-                        receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
-                        Poll::Ready(Ok(credits))
-                    }
-                    Err(refused) => {
-                        line.ticket = None;
-                        Poll::Ready(Err(refused))
-                    }
-                }
-            })
-        })
-        .await
-    }
-
     pub(super) fn invalid(&self, record: T, invalid: Invalid) -> SubmitError<T> {
-        self.shared.with(|buffer| buffer.count_invalid());
-        SubmitError::new(record, &self.shared.config, Refusal::Invalid(invalid), None)
+        self.refused(record, Refusal::Invalid(invalid))
     }
 
-    pub(super) fn refused(&self, record: T, refused: Refused) -> SubmitError<T> {
-        let retry_after = self.shared.reject(refused, 1);
-        SubmitError::new(record, &self.shared.config, Refusal::from(refused), retry_after)
-    }
-
-    /// Counts a refusal of so many records, and returns when it is worth trying again.
-    fn count(&self, refusal: &Refusal, records: usize) -> Option<Duration> {
-        let refused = match refusal {
-            Refusal::Full => Refused::Full,
-            Refusal::CircuitOpen => Refused::CircuitOpen,
-            Refusal::Draining => Refused::Draining,
-            Refusal::Closed => Refused::Closed,
-            Refusal::Invalid(_) => {
-                self.shared.with(|buffer| buffer.count_invalid());
-                return None;
-            }
-        };
-        self.shared.reject(refused, records)
-    }
-}
-
-/// Leaves the line when the future that waits in it is dropped.
-struct LineGuard<'a, T> {
-    shared: &'a Shared<T>,
-    ticket: Option<Ticket>,
-}
-
-impl<T> Drop for LineGuard<'_, T> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.shared.with(|buffer| buffer.cancel(ticket));
-        }
+    pub(super) fn refused(&self, record: T, refusal: Refusal) -> SubmitError<T> {
+        let retry_after = self.shared.reject(&refusal, 1);
+        SubmitError::new(record, &self.shared.config, refusal, retry_after)
     }
 }

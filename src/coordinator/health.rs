@@ -14,7 +14,7 @@ pub struct Health {
     /// Whether the coordinator's actor answered. If not, it has come to its end.
     pub alive: bool,
     /// Whether level changes reach the feedback bus. If not, the bus has died or is turned off, and records are written on
-    /// but nobody hears of levels; or the coordinator itself has died.
+    /// but no subscriber hears of levels; or the coordinator itself has died.
     pub bus_alive: bool,
     /// Whether records go in and out.
     pub state: BufferState,
@@ -41,9 +41,23 @@ pub struct Health {
     pub probe_in: Option<Duration>,
     /// Workers running.
     pub workers_alive: usize,
-    /// How many records went which way since the start.
-    #[serde(flatten)]
-    pub counters: Counters,
+    /// Records accepted since the start.
+    pub submitted: u64,
+    /// Records committed durably by the sink.
+    pub stored: u64,
+    /// Records appended durably to the dead-letter file.
+    pub dead_lettered: u64,
+    /// Records evicted unwritten, by [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    pub dropped: u64,
+    /// Records refused because no credit was free, whether the circuit was open or not. Not part of `submitted`, as none of
+    /// those that were refused.
+    pub rejected_full: u64,
+    /// Records refused because the coordinator was draining.
+    pub rejected_draining: u64,
+    /// Records refused because the coordinator had come to its end.
+    pub rejected_closed: u64,
+    /// Records refused by validation.
+    pub rejected_invalid: u64,
     /// Records a second that went to the store of late, while there was something to write; none when nothing was
     /// written yet.
     pub drain_rate: Option<f64>,
@@ -65,6 +79,7 @@ fn as_seconds<S: serde::Serializer>(age: &Option<Duration>, serializer: S) -> Re
 
 impl Health {
     pub(super) fn of_buffer(id: &Arc<str>, buffer: BufferSnapshot) -> Self {
+        let counters = buffer.counters;
         Self {
             coordinator_id: Arc::clone(id),
             alive: true,
@@ -81,7 +96,14 @@ impl Health {
             circuit: buffer.circuit,
             probe_in: buffer.probe_in,
             workers_alive: 0,
-            counters: buffer.counters,
+            submitted: counters.submitted,
+            stored: counters.stored,
+            dead_lettered: counters.dead_lettered,
+            dropped: counters.dropped,
+            rejected_full: counters.rejected_full,
+            rejected_draining: counters.rejected_draining,
+            rejected_closed: counters.rejected_closed,
+            rejected_invalid: counters.rejected_invalid,
             drain_rate: buffer.drain_rate,
             last_error: None,
             oldest_age: buffer.oldest_age,
@@ -112,7 +134,7 @@ pub struct CoordinatorReport {
     pub dead_lettered: u64,
     /// Records evicted unwritten.
     pub dropped: u64,
-    /// Records that were accepted and of which nobody knows that they are stored. A write that was under way when the
+    /// Records that were accepted and are not known to be stored. A write that was under way when the
     /// time was up may still have succeeded.
     pub unsettled: u64,
 }
@@ -129,7 +151,7 @@ impl CoordinatorReport {
 mod tests {
     use super::*;
 
-    // Sabotage: rename a field, nest the counters, or write a time as an object: red. Whoever watches reads these names.
+    // Sabotage: rename a field, nest the counters, or write a time as an object: red. Monitors read these names.
     #[test]
     fn what_watches_a_coordinator_finds_each_field_by_its_name() {
         let buffer = BufferSnapshot {

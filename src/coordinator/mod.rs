@@ -5,42 +5,55 @@
 //! level change. What has to be exact is decided in [`policy::queue`](crate::policy::queue), under one lock that
 //! handles, queue and workers share; the actors are the shells around it.
 
+mod abort;
+#[cfg(test)]
+mod abort_tests;
 mod actor_host;
+mod announcer;
+mod batch_writer;
 mod config;
+mod dead_lettering;
+mod drain;
 mod fault;
 #[cfg(all(test, target_os = "linux", feature = "sqlite"))]
 mod full_tests;
 mod futures_sink;
+mod guards;
 mod handle;
 mod health;
-#[cfg(test)]
-mod last_letters_tests;
+mod lease;
+mod messages;
 mod queue;
 mod receipt;
 mod refusal;
 mod replay;
 #[cfg(feature = "actix-web")]
 mod response;
+mod running;
 mod shared;
 mod stop;
 mod supervisor;
+mod waiting;
 mod worker;
 
-pub use actor_host::ActorHost;
-pub use config::CoordinatorConfig;
 #[cfg(feature = "testing")]
-pub use fault::Victim;
-pub use futures_sink::WriteSink;
-pub use handle::WriteHandle;
-pub use health::{CoordinatorReport, Health};
-pub use queue::{BoundedQueue, ObserveQueue, Wake};
-pub use receipt::{Receipt, ReceiptLost};
-pub use refusal::{Refusal, SubmitError, SubmitManyError};
-pub use supervisor::{Drain, Observe, WriteCoordinator};
-pub use worker::{SinkWorker, Work};
-
-pub use stop::StopReason;
-
-pub(crate) use receipt::ReplayOutcome;
-pub(crate) use stop::StopSignal;
-pub(crate) use supervisor::{ActorHosts, start};
+pub use self::fault::FaultyActor;
+pub(crate) use self::{
+    actor_host::{ActorHost, ActorHosts},
+    config::CoordinatorConfig,
+    messages::Drain,
+    receipt::ReplayOutcome,
+    running::{RunningCoordinator, start},
+    stop::StopSignal,
+};
+pub use self::{
+    futures_sink::WriteSink,
+    handle::WriteHandle,
+    health::{CoordinatorReport, Health},
+    messages::Observe,
+    receipt::{Receipt, ReceiptLost},
+    refusal::{SubmitError, SubmitManyError},
+    stop::StopReason,
+    supervisor::WriteCoordinator,
+};
+pub use crate::policy::Refusal;

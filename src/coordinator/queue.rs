@@ -1,12 +1,15 @@
+//! The actor of the queue: it hands batches out and keeps the clock.
+
 use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::{
-    shared::{CloseOnDrop, Shared},
-    supervisor::{QueueEvents, Stop, TellOnDrop},
-    worker::{Lease, Work},
+    guards::{CloseOnDrop, PartGuard},
+    lease::{Lease, Take, Work},
+    messages::{ObserveQueue, QueueEvents, Stop, Wake},
+    shared::Shared,
 };
 use crate::{metrics as names, policy::BufferSnapshot, record::Record, text::panicked};
 
@@ -18,43 +21,24 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 /// Its own mailbox bounds nothing: the records are in the shared buffer, and the mailbox holds at most one [`Wake`] and
 /// one request of each worker. A worker that has settled a batch takes the next one itself, under the buffer's lock, if
 /// one is ready; this actor is needed when the worker has to wait for it.
-pub struct BoundedQueue<T: Record> {
+pub(super) struct BoundedQueue<T: Record> {
     shared: Arc<Shared<T>>,
     workers: Vec<Option<Recipient<Work<T>>>>,
     coordinator: Recipient<QueueEvents>,
     timer: Option<(Duration, SpawnHandle)>,
-    meters: Metrics,
-    // Last, so that whoever is told that the queue is gone finds it closed.
+    metrics: Metrics,
+    // Last, so that the coordinator is told of the end once the buffer is closed.
     _close: CloseOnDrop<T>,
-    _tell: TellOnDrop,
+    _guard: PartGuard,
 }
-
-/// Says that the buffer has something to do: sent by handles and workers, at most one at a time; nothing is replied.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Wake;
-
-/// Asks for the first batch of a partition: sent by its worker when it starts; the answer is a [`Work`], then and
-/// whenever a batch becomes ready later while the worker has nothing to do.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Take<T: Record> {
-    pub(super) partition: usize,
-    pub(super) worker: Recipient<Work<T>>,
-}
-
-/// Asks what is in the queue, after it has done what is due: sent by the coordinator; replies a snapshot.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "BufferSnapshot")]
-pub struct ObserveQueue;
 
 impl<T: Record> BoundedQueue<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Recipient<QueueEvents>, tell: TellOnDrop) -> Self {
+    pub(super) fn new(shared: Arc<Shared<T>>, coordinator: Recipient<QueueEvents>, guard: PartGuard) -> Self {
         Self {
             workers: (0..shared.config.workers.get()).map(|_| None).collect(),
-            meters: Metrics::new(&shared.config.id, shared.config.capacity.get()),
+            metrics: Metrics::new(&shared.config.id, shared.config.capacity.get()),
             _close: CloseOnDrop(Arc::clone(&shared)),
-            _tell: tell,
+            _guard: guard,
             shared,
             coordinator,
             timer: None,
@@ -67,7 +51,7 @@ impl<T: Record> BoundedQueue<T> {
         let now = self.shared.now();
         self.shared.faults.queue.point("it has not looked yet");
         loop {
-            let (leased, unknown, news, deadline) = self.shared.with(|buffer| {
+            let (leased, unknown, events, deadline) = self.shared.with(|buffer| {
                 buffer.expire(now);
                 let leased = buffer.hand_out(now);
                 (leased, buffer.unknown(now), buffer.events(), buffer.next_deadline())
@@ -75,9 +59,9 @@ impl<T: Record> BoundedQueue<T> {
             // At once: from here on they come back whatever happens to this actor.
             let leases: Vec<_> =
                 leased.into_iter().map(|leased| Lease::new(Arc::clone(&self.shared), leased)).collect();
-            if !news.is_empty() {
-                self.shared.faults.queue.point("news were taken and are not told");
-                self.coordinator.do_send(QueueEvents { news });
+            if !events.is_empty() {
+                self.shared.faults.queue.point("events were taken and are not told");
+                self.coordinator.do_send(QueueEvents { events });
             }
             for lease in leases {
                 self.shared.faults.queue.point("a lease was taken and is not sent");
@@ -121,7 +105,7 @@ impl<T: Record> BoundedQueue<T> {
     }
 }
 
-/// Hashes the keys of records, for the choice of a probe. A key is somebody else's code: it runs outside the lock, and
+/// Hashes the keys of records, for the choice of a probe. A key is the embedder's code: it runs outside the lock, and
 /// one that panics is none, so that its record goes where no key is asked for.
 fn keys_of<T: Record>(records: &[T]) -> Option<Vec<u64>> {
     let hash = |record: &T| foldhash::fast::FixedState::default().hash_one(record.key());
@@ -132,16 +116,18 @@ impl<T: Record> Actor for BoundedQueue<T> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        self.shared.faults.queue.watch(self, context);
         self.shared.set_queue(actix::Addr::recipient(context.address()));
         context.run_interval(METRICS_INTERVAL, |queue, context| {
-            queue.meters.show(&queue.shared.snapshot());
+            queue.metrics.show(&queue.shared.snapshot());
+            queue.shared.tell_dead_letters(false);
             queue.process_due(context);
         });
         self.process_due(context);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.meters.show(&self.shared.snapshot());
+        self.metrics.show(&self.shared.snapshot());
     }
 }
 
@@ -176,7 +162,7 @@ impl<T: Record> Handler<ObserveQueue> for BoundedQueue<T> {
         self.process_due(context);
         let snapshot = self.shared.snapshot();
         self.shared.faults.queue.point("it has looked and not answered");
-        self.meters.show(&snapshot);
+        self.metrics.show(&snapshot);
         actix::MessageResult(snapshot)
     }
 }

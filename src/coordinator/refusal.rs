@@ -1,53 +1,9 @@
+//! Errors that hand records back.
+
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use super::config::CoordinatorConfig;
-use crate::{policy::Refused, record::Invalid};
-
-/// Why a record was not accepted. Whoever submitted it has it back.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// No credit was free, or none became free in time.
-    #[error("the queue is full")]
-    Full,
-    /// No credit was free, or none became free in time, and the circuit is open: the store is away.
-    #[error("the queue is full and the store is away")]
-    CircuitOpen,
-    /// The coordinator shuts down. Trying again does not help.
-    #[error("the coordinator is draining and takes no more records")]
-    Draining,
-    /// The coordinator has come to its end, by a shutdown or because it or its queue died. Trying again does not help.
-    #[error("the coordinator is closed")]
-    Closed,
-    /// The record itself is wrong.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-}
-
-impl Refusal {
-    /// Returns the reason's name: `full`, `circuit_open`, `draining`, `closed` or `invalid`. The metric of refusals
-    /// counts `circuit_open` as `full`, since a free credit is never refused for an open circuit.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::CircuitOpen => "circuit_open",
-            Self::Draining => "draining",
-            Self::Closed => "closed",
-            Self::Invalid(_) => "invalid",
-        }
-    }
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Full => Self::Full,
-            Refused::CircuitOpen => Self::CircuitOpen,
-            Refused::Draining => Self::Draining,
-            Refused::Closed => Self::Closed,
-        }
-    }
-}
+use crate::policy::Refusal;
 
 /// A record that was not accepted, and why. One pointer in size.
 ///
@@ -135,6 +91,13 @@ pub struct SubmitManyError<T> {
     pub retry_after: Option<Duration>,
 }
 
+impl<T> SubmitManyError<T> {
+    /// Returns why the first of the rest was refused.
+    pub fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+}
+
 impl<T> fmt::Debug for SubmitManyError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubmitManyError")
@@ -185,6 +148,7 @@ impl fmt::Display for Why<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Invalid;
 
     fn why(refusal: Refusal, retry_after: Option<Duration>) -> String {
         let inner = Inner { record: (), coordinator_id: "bars".into(), capacity: 100, refusal, retry_after };

@@ -7,7 +7,8 @@ use actix_web::{
     http::{StatusCode, header::RETRY_AFTER},
 };
 
-use super::refusal::{Refusal, SubmitError, SubmitManyError};
+use super::refusal::{SubmitError, SubmitManyError};
+use crate::policy::Refusal;
 
 /// 429 when the queue is full, 422 when the record is wrong, else 503. What [`WriteHandle::submit_from`] returns knows
 /// no `Retry-After`: ask [`WriteHandle::retry_after`].

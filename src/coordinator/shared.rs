@@ -1,13 +1,12 @@
 //! What handles, queue, workers and coordinator share: the buffer under its lock, and who is to be told.
 
 use std::{
-    future::poll_fn,
     hash::BuildHasher,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
-    task::{Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
@@ -20,17 +19,18 @@ use tokio::{
 
 use super::{
     config::CoordinatorConfig,
+    dead_lettering::DeadLetterNotice,
     fault::Faults,
-    queue::Wake,
+    messages::Wake,
     receipt::{ReceiptSender, ReplayOutcome},
 };
 use crate::{
-    policy::{BoundedBuffer, BufferConfig, BufferSnapshot, FlushId, LeaseId, Level, Refused, time_to_recover},
+    policy::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Level, Refusal, time_to_recover},
     record::Record,
     text::panicked,
 };
 
-/// How often one looks who waits for what nobody tells.
+/// How often a closed buffer is looked at for batches that are still out.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The buffer as it is used here: a waiter is a task, a receipt the sending half of a [`Receipt`](super::Receipt).
@@ -41,15 +41,16 @@ pub(super) struct Shared<T> {
     buffer: Mutex<Buffer<T>>,
     /// Where the buffer's times count from. Tokio's clock, so that a paused one pauses everything.
     origin: Instant,
-    /// The queue actor. Until it has started nobody needs to ring: its first act is to look.
-    waker_of_queue: OnceLock<Recipient<Wake>>,
+    /// The queue's actor. Before it has started it need not be woken: it begins with a look at the buffer.
+    queue: OnceLock<Recipient<Wake>>,
     level: AtomicU8,
     /// What the store said last, unless it has stored something since.
     last_error: Mutex<Option<Arc<str>>>,
     has_last_error: AtomicBool,
-    /// Changes when the end comes near.
-    expedite: watch::Sender<()>,
-    /// Held by whoever makes dead letters of what is left at the end: one at a time, or they would make the same twice.
+    dead_letter_notice: Mutex<DeadLetterNotice>,
+    /// Changes when a shutdown begins.
+    expedited: watch::Sender<()>,
+    /// Held by what makes dead letters of the rest at the deadline: one at a time, or two would make the same twice.
     pub(super) aborting: sync::Mutex<()>,
     pub(super) faults: Faults,
 }
@@ -71,11 +72,12 @@ impl<T: Record> Shared<T> {
             config,
             buffer: Mutex::new(BoundedBuffer::new(buffer_config)),
             origin: Instant::now(),
-            waker_of_queue: OnceLock::new(),
+            queue: OnceLock::new(),
             level: AtomicU8::new(Level::Ok.as_number()),
             last_error: Mutex::new(None),
             has_last_error: AtomicBool::new(false),
-            expedite: watch::Sender::new(()),
+            dead_letter_notice: Mutex::default(),
+            expedited: watch::Sender::new(()),
             aborting: sync::Mutex::new(()),
             faults,
         }
@@ -96,9 +98,9 @@ impl<T> Shared<T> {
         drop(buffer);
         if let Some(effects) = effects {
             if effects.wake_queue
-                && let Some(waker_of_queue) = self.waker_of_queue.get()
+                && let Some(queue) = self.queue.get()
             {
-                waker_of_queue.do_send(Wake);
+                queue.do_send(Wake);
             }
             for (receipt, outcome) in effects.outcomes {
                 self.wake(|| receipt.tell(outcome));
@@ -121,9 +123,9 @@ impl<T> Shared<T> {
         }
     }
 
-    pub(super) fn set_queue(&self, waker_of_queue: Recipient<Wake>) {
-        // A second queue never starts over the same buffer, so there is never a second waker_of_queue.
-        let _ = self.waker_of_queue.set(waker_of_queue);
+    pub(super) fn set_queue(&self, queue: Recipient<Wake>) {
+        // A second queue never starts over the same buffer.
+        let _ = self.queue.set(queue);
     }
 
     /// Chooses the partition whose records stay in order with this key's.
@@ -163,21 +165,39 @@ impl<T> Shared<T> {
         self.last_error.lock().clone()
     }
 
+    /// Takes in that one more record is a dead letter, for the next line of the log.
+    pub(super) fn count_dead_letter(&self, error: &str) {
+        self.dead_letter_notice.lock().count(error);
+        self.tell_dead_letters(false);
+    }
+
+    /// Logs how many records became dead letters since the last line: once a second, or at the end.
+    pub(super) fn tell_dead_letters(&self, at_end: bool) {
+        let due = {
+            let mut notice = self.dead_letter_notice.lock();
+            if at_end { notice.rest() } else { notice.due(self.now()) }
+        };
+        if let Some((records, error)) = due {
+            let id = &*self.config.id;
+            tracing::warn!(coordinator_id = id, records, error = &*error, "records were given up and are dead letters");
+        }
+    }
+
     pub(super) fn snapshot(&self) -> BufferSnapshot {
         self.with(|buffer| buffer.snapshot(self.now()))
     }
 
     /// Counts what was handed back, and returns when it is worth trying again.
-    pub(super) fn reject(&self, refused: Refused, records: usize) -> Option<Duration> {
+    pub(super) fn reject(&self, refusal: &Refusal, records: usize) -> Option<Duration> {
         let now = self.now();
         self.with(|buffer| {
-            buffer.count_rejected(refused, records);
+            buffer.count_rejected(refusal, records);
             let low = buffer.config().watermarks.low();
             let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate(now));
-            match refused {
-                Refused::Full => wait(),
-                Refused::CircuitOpen => buffer.probe_in(now),
-                Refused::Draining | Refused::Closed => None,
+            match refusal {
+                Refusal::Full => wait(),
+                Refusal::CircuitOpen => buffer.probe_in(now),
+                Refusal::Draining | Refusal::Closed | Refusal::Invalid(_) => None,
             }
         })
     }
@@ -191,7 +211,7 @@ impl<T> Shared<T> {
     }
 
     /// Returns of each record of a lease whether it is a dead letter already.
-    pub(super) fn letters(&self, lease: LeaseId) -> Vec<bool> {
+    pub(super) fn replays(&self, lease: LeaseId) -> Vec<bool> {
         self.with(|buffer| buffer.replays(lease).0)
     }
 
@@ -199,9 +219,9 @@ impl<T> Shared<T> {
     /// needs no other. Returns whether it is.
     pub(super) fn refuse_replay(&self, lease: LeaseId, error: &str, attempts: u32) -> bool {
         self.with(|buffer| {
-            let (letters, receipt) = buffer.replays(lease);
+            let (replays, receipt) = buffer.replays(lease);
             // Of a lease that was taken away at the end somebody else sees to the record.
-            let is_replay = letters != [false];
+            let is_replay = replays != [false];
             if let Some(receipt) = receipt.filter(|_| is_replay) {
                 receipt.refusal = Some(ReplayOutcome::Refused { error: error.to_owned(), attempts });
             }
@@ -212,41 +232,18 @@ impl<T> Shared<T> {
     /// Lets nobody wait any longer before the next try of a write: the end may come first.
     pub(super) fn expedite(&self) {
         self.with(|buffer| buffer.expedite());
-        self.expedite.send_replace(());
+        self.expedited.send_replace(());
     }
 
     /// Returns what ends a [rest](InterruptibleDelay) early. Taken before it is known that one is needed, so that no expedite falls between
     /// the two.
     pub(super) fn rest(&self) -> InterruptibleDelay {
-        InterruptibleDelay(self.expedite.subscribe())
+        InterruptibleDelay(self.expedited.subscribe())
     }
 
     pub(super) fn park(&self, lease: LeaseId) {
         let now = self.now();
         self.with(|buffer| buffer.park(lease, now));
-    }
-
-    /// Waits until everything accepted so far is settled.
-    pub(super) async fn flush(&self) -> Result<(), Refused> {
-        let mut fence = FenceGuard { shared: self, id: None };
-        poll_fn(|context| {
-            let waker = context.waker().clone();
-            self.with(|buffer| {
-                let holds = match fence.id {
-                    Some(id) => buffer.fence_holds(id, waker),
-                    None => buffer.fence(waker).map(|id| {
-                        fence.id = id;
-                        id.is_some()
-                    }),
-                };
-                match holds {
-                    Ok(true) => Poll::Pending,
-                    Ok(false) => Poll::Ready(Ok(())),
-                    Err(refused) => Poll::Ready(Err(refused)),
-                }
-            })
-        })
-        .await
     }
 
     /// Waits until no worker has a batch any more. For a buffer that is closed while they write: nothing is handed out any
@@ -274,30 +271,5 @@ impl InterruptibleDelay {
     pub(super) async fn wait(mut self, wait: Duration) {
         // An error would mean that the store is gone, and this with it.
         let _ = tokio::time::timeout(wait, self.0.changed()).await;
-    }
-}
-
-/// Gives up a fence when the future that waits at it is dropped.
-struct FenceGuard<'a, T> {
-    shared: &'a Shared<T>,
-    id: Option<FlushId>,
-}
-
-impl<T> Drop for FenceGuard<'_, T> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.shared.with(|buffer| buffer.cancel_fence(id));
-        }
-    }
-}
-
-/// Closes the buffer when the actor that holds it goes, however it goes, so that nobody waits for it for ever.
-pub(super) struct CloseOnDrop<T>(pub(super) Arc<Shared<T>>);
-
-impl<T> Drop for CloseOnDrop<T> {
-    fn drop(&mut self) {
-        // Nothing is taken from here on, whoever looks at the level alone.
-        self.0.set_level(Level::Hard);
-        self.0.close();
     }
 }

@@ -1,4 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::sync::watch;
 
@@ -38,25 +44,40 @@ impl fmt::Display for StopReason {
 
 impl std::error::Error for StopReason {}
 
-/// Tells everyone who waits that a store does no more work. The first reason stands.
+/// Tells all that wait that a store does no more work. The first reason stands.
 #[derive(Clone, Debug)]
-pub(crate) struct StopSignal(watch::Sender<Option<StopReason>>);
+pub(crate) struct StopSignal {
+    reason: watch::Sender<Option<StopReason>>,
+    /// The actors go because the store has ended: what they leave is no death.
+    ended: Arc<AtomicBool>,
+}
 
 impl StopSignal {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(None))
+        Self { reason: watch::Sender::new(None), ended: Arc::default() }
     }
 
     pub(crate) fn stop(&self, reason: StopReason) {
-        self.0.send_if_modified(|first| {
+        self.reason.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert(reason);
             is_first
         });
     }
 
+    /// Notes that the store has ended.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.stop(StopReason::ShutDown);
+    }
+
+    /// Returns whether the store has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     pub(crate) async fn stopped(&self) -> StopReason {
-        let mut receiver = self.0.subscribe();
+        let mut receiver = self.reason.subscribe();
         match receiver.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(reason)) => reason.clone(),
             // The sender lives in `self`, so the channel is never closed here.

@@ -16,9 +16,8 @@ use super::{
         Subscribe, SubscriptionId, Unsubscribe, Watch,
     },
     event::FeedbackEvent,
-    own_system::on_own_system,
 };
-use crate::fault::Fault;
+use crate::{fault::Fault, own_system::on_own_system};
 
 /// How long the thread of a bus stays for deliveries under way after the bus itself has ended.
 const GRACE: Duration = Duration::from_secs(5);
@@ -95,7 +94,6 @@ impl Feedback {
 
     /// Makes this the bus that [`feedback_bus`] returns inside a System, and keeps nothing alive by that: for the System
     /// of a store.
-    #[allow(dead_code, reason = "the store calls it once it has a System of its own")]
     pub(crate) fn adopt_by(&self, system_id: usize) {
         BUSES.lock().get_or_insert_default().insert(system_id, Arc::downgrade(&self.0));
     }

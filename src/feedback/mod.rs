@@ -20,7 +20,6 @@ mod bus;
 mod event;
 mod handle;
 mod limiter;
-mod own_system;
 #[cfg(feature = "receiver")]
 mod receiver;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]

@@ -20,7 +20,7 @@ pub use self::{
     level::{Cause, Change, Level, Pressure, Reason, Watermark, WatermarkError, Watermarks, time_to_recover},
     queue::{
         BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, FlushId,
-        Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refused, Ticket, Unknown, Verdict,
+        Invalid, Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refusal, Ticket, Unknown, Verdict,
     },
     rate::{Budget, ScaleError, Scales},
 };

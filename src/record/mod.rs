@@ -8,6 +8,8 @@ use std::hash::Hash;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use crate::policy::Invalid;
+
 pub use self::{
     bar::Bar,
     timeframe::{InvalidTimeframe, Timeframe, Unit},
@@ -44,22 +46,5 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Names the field that is wrong and what was expected; the record is then refused and handed back.
     fn validate(&mut self) -> Result<(), Invalid> {
         Ok(())
-    }
-}
-
-/// Says which field of a record is wrong and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct Invalid {
-    /// The field as it is named in JSON.
-    pub field: &'static str,
-    /// What is wrong with the value and what was expected.
-    pub message: String,
-}
-
-impl Invalid {
-    /// Makes an error for `field` with a message such as ``expected a finite number, got NaN``.
-    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
-        Self { field, message: message.into() }
     }
 }

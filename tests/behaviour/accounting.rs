@@ -18,8 +18,8 @@ use market_data_store::{
     sink::{SqliteOptions, SqliteSink},
 };
 use market_data_store::{
-    Batch, Coordinator, MarketDataStore, Record, Sink, SinkError, WriteHandle, coordinator::Victim, policy::Overflow,
-    settings::CoordinatorSettings,
+    Batch, Coordinator, MarketDataStore, Record, Sink, SinkError, WriteHandle, coordinator::FaultyActor,
+    policy::Overflow, settings::CoordinatorSettings,
 };
 use parking_lot::Mutex;
 #[cfg(feature = "sqlite")]
@@ -261,7 +261,7 @@ fn run_updates<T: Record, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: 
                 let (begun, before) = (Instant::now(), sink.cut_off.load(Ordering::Relaxed));
                 while sink.cut_off.load(Ordering::Relaxed) == before {
                     let stored = sink.stored.load(Ordering::Relaxed);
-                    handle.kill(Victim::Worker(fastrand::usize(..WORKERS)));
+                    handle.fault(FaultyActor::Worker(fastrand::usize(..WORKERS))).strike();
                     // Whom it met may have been between two writes. Then there is time to write before the next is met.
                     let goes_on = || sink.stored.load(Ordering::Relaxed) > stored + 500;
                     while sink.cut_off.load(Ordering::Relaxed) == before && !goes_on() {

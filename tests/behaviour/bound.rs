@@ -224,8 +224,8 @@ fn block_holds_the_bound_and_loses_nothing() {
         assert_stored(&stored[&(producer as u64)], produced.accepted.iter().copied());
     }
     let health = block_on(handle.health());
-    assert_eq!(health.counters.submitted, others + PRODUCERS * records_of_each());
-    assert_eq!(health.counters.rejected_full, produced.iter().map(|produced| produced.refused).sum::<u64>());
+    assert_eq!(health.submitted, others + PRODUCERS * records_of_each());
+    assert_eq!(health.rejected_full, produced.iter().map(|produced| produced.refused).sum::<u64>());
     assert!(block_on(store.shutdown(PATIENCE)).is_complete());
 }
 
@@ -240,9 +240,9 @@ fn drop_oldest_keeps_the_newest() {
     sink.release();
     block_on(within(PATIENCE, handle.flush())).unwrap();
     let health = block_on(handle.health());
-    assert_eq!(health.counters.submitted, others + PRODUCERS * each);
-    assert_eq!(health.counters.dropped, PRODUCERS * each - CAPACITY as u64);
-    assert_eq!(health.counters.stored, others + CAPACITY as u64, "what workers held is never evicted");
+    assert_eq!(health.submitted, others + PRODUCERS * each);
+    assert_eq!(health.dropped, PRODUCERS * each - CAPACITY as u64);
+    assert_eq!(health.stored, others + CAPACITY as u64, "what workers held is never evicted");
     assert!(produced.iter().all(|produced| produced.accepted.len() as u64 == each && produced.refused == 0));
     // Whatever the order among producers: of each the latest survived.
     let stored = stored(&sink, others);
@@ -271,7 +271,7 @@ fn error_refuses_what_does_not_fit_and_loses_nothing_accepted() {
         assert_stored(stored.get(&(producer as u64)).map_or(&[], Vec::as_slice), accepted);
     }
     let refused: u64 = held.iter().chain(&flowing).map(|produced| produced.refused).sum();
-    assert_eq!(block_on(handle.health()).counters.rejected_full, refused);
+    assert_eq!(block_on(handle.health()).rejected_full, refused);
     assert!(refused > 0);
     assert!(block_on(store.shutdown(PATIENCE)).is_complete());
 }

@@ -374,8 +374,7 @@ fn an_entry_goes_only_when_it_is_stored_and_the_file_with_the_last() {
     let target = Target::new(dir.path(), |note| if note.id == "n1" { Will::Hang } else { Will::Store });
     let report = thread::scope(|scope| {
         let replay = scope.spawn(|| target.replay());
-        while target.sink.hanging.load(Ordering::SeqCst) == 0 || block_on(target.handle.health()).counters.submitted < 5
-        {
+        while target.sink.hanging.load(Ordering::SeqCst) == 0 || block_on(target.handle.health()).submitted < 5 {
             thread::yield_now();
         }
         block_on(within(PATIENCE, target.store.shutdown(Duration::ZERO)));
@@ -880,7 +879,7 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
 
 #[cfg(feature = "testing")]
 mod in_a_store {
-    use market_data_store::{coordinator::Victim, sink::MemorySink};
+    use market_data_store::{coordinator::FaultyActor, sink::MemorySink};
 
     use super::*;
 
@@ -890,7 +889,7 @@ mod in_a_store {
     fn a_replay_in_which_the_coordinator_or_its_queue_dies_makes_no_new_entries() {
         const UPDATES: usize = 1_200;
         let update = |n: usize| Note { id: "key".to_owned(), text: n.to_string() };
-        for victim in [Victim::Coordinator, Victim::Queue] {
+        for victim in [FaultyActor::Coordinator, FaultyActor::Queue] {
             let dir = tempfile::tempdir().unwrap();
             let place = dir.path().join("letters");
             let before = DeadLetters::open(&place).unwrap();
@@ -908,10 +907,10 @@ mod in_a_store {
             let (replayed, target) = (store.clone(), handle.clone());
             let replaying = thread::spawn(move || block_on(replayed.replay(&target, &ReplayOptions::default())));
             block_on(within(PATIENCE, sink.wait_held(1)));
-            while block_on(handle.health()).counters.submitted < 1_000 {
+            while block_on(handle.health()).submitted < 1_000 {
                 thread::yield_now();
             }
-            handle.kill(victim);
+            handle.fault(victim).strike();
             block_on(within(PATIENCE, store.stopped()));
             let report = replaying.join().unwrap().unwrap();
             assert!(!report.is_complete() && report.stored == 0, "{report:?}");

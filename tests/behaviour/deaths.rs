@@ -19,7 +19,7 @@ use futures::{FutureExt, executor::block_on};
 use market_data_store::{
     Coordinator, Level, MarketDataStore, Outcome, Reason, Receipt, ReceiptLost, Refusal, Settings, SinkError,
     StopReason, Timestamp, WriteHandle,
-    coordinator::Victim,
+    coordinator::FaultyActor,
     policy::BufferState,
     sink::MemorySink,
     testing::{Fault, Fired},
@@ -133,9 +133,9 @@ impl Round {
         let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
         let handle: WriteHandle<Tick> = store.coordinator().unwrap();
         let fault = match dies {
-            Dies::Queue => handle.fault(Victim::Queue),
-            Dies::Coordinator => handle.fault(Victim::Coordinator),
-            Dies::Worker => handle.fault(Victim::Worker(rand::rng().random_range(0..WORKERS))),
+            Dies::Queue => handle.fault(FaultyActor::Queue),
+            Dies::Coordinator => handle.fault(FaultyActor::Coordinator),
+            Dies::Worker => handle.fault(FaultyActor::Worker(rand::rng().random_range(0..WORKERS))),
             Dies::Bus => store.feedback().fault(),
             Dies::Broadcaster => store.broadcaster_fault().unwrap(),
         };
@@ -317,10 +317,10 @@ fn whatever_actor_panics_wherever_in_its_work_nobody_hangs_and_no_receipt_lies()
 }
 
 /// Whom a coordinator sees die before it dies itself.
-fn another(choice: usize) -> Option<Victim> {
+fn another(choice: usize) -> Option<FaultyActor> {
     match choice {
-        0 => Some(Victim::Queue),
-        1 => Some(Victim::Worker(0)),
+        0 => Some(FaultyActor::Queue),
+        1 => Some(FaultyActor::Worker(0)),
         _ => None,
     }
 }
@@ -339,7 +339,7 @@ fn play(dies: Dies, moment: Moment, hook: &Hook) -> Option<(Fired, Option<Durati
                 match first {
                     Some(victim) => {
                         round.fault.arm(rand::rng().random_range(1..=4));
-                        round.handle.kill(victim);
+                        round.handle.fault(victim).strike();
                     }
                     None => round.fault.arm(pass),
                 }
@@ -347,7 +347,8 @@ fn play(dies: Dies, moment: Moment, hook: &Hook) -> Option<(Fired, Option<Durati
                 let (took, most) = match round.reason() {
                     Some(reason) => {
                         let told = block_on(within(PATIENCE, round.store.stopped()));
-                        let queue_first = first == Some(Victim::Queue) && matches!(told, StopReason::QueueDied { .. });
+                        let queue_first =
+                            first == Some(FaultyActor::Queue) && matches!(told, StopReason::QueueDied { .. });
                         assert!(told == reason || queue_first, "{told}: {fired:?}");
                         (fired.at.elapsed(), SEEN)
                     }

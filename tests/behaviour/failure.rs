@@ -20,7 +20,7 @@ use futures::{
 use market_data_store::{
     Batch, Coordinator, DrainReport, DropReason, Health, Level, MarketDataStore, Outcome, Overflow, Reason, Receipt,
     ReceiptLost, Refusal, Settings, Sink, SinkError, StopReason, WriteHandle,
-    coordinator::Victim,
+    coordinator::FaultyActor,
     policy::{BufferState, Cause, CircuitState},
     settings::CoordinatorSettings,
     sink::MemorySink,
@@ -196,7 +196,7 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
         }
         for _ in 0..rounds {
             let stored = sink.stored.lock().len();
-            block_on(until(&handle, |health| health.counters.stored > stored as u64 + 500));
+            block_on(until(&handle, |health| health.stored > stored as u64 + 500));
             let (begun, before) = (std::time::Instant::now(), sink.tried.load(Ordering::Acquire));
             sink.away.store(true, Ordering::Release);
             block_on(until(&handle, |health| health.circuit != CircuitState::Closed));
@@ -307,8 +307,8 @@ async fn an_outage_that_begins_with_what_the_last_one_left_is_noticed_all_the_sa
             })
             .collect();
         for _ in 0..series {
-            let stored = handle.health().await.counters.stored;
-            until_here(&handle, |health| health.counters.stored > stored + 500).await;
+            let stored = handle.health().await.stored;
+            until_here(&handle, |health| health.stored > stored + 500).await;
             {
                 let mut state = sink.0.lock();
                 (state.is_away, state.answers, state.failed) = (true, 0, 0);
@@ -475,7 +475,7 @@ async fn a_record_that_fails_transiently_for_ever_is_given_up_wherever_it_stands
         println!("{workers} workers, the bad one is {poison}");
         // By the real clock: the paused one runs ahead while the disk takes its time with the dead letter.
         flush(&handle).await;
-        let counters = handle.health().await.counters;
+        let counters = handle.health().await;
         assert_eq!((counters.stored, counters.dead_lettered), (59, 1), "{workers} workers, the bad one is {poison}");
         store.shutdown(Duration::from_secs(1)).await;
     }
@@ -520,7 +520,7 @@ async fn a_record_that_fails_for_ever_is_given_up_only_once_something_else_is_st
     let day = Duration::from_secs(86_400);
     assert!(within(PATIENCE, tokio::time::timeout(day, handle.flush())).await.is_err(), "it is not settled");
     let health = handle.health().await;
-    assert_eq!((health.in_flight, health.counters.dead_lettered), (1, 0));
+    assert_eq!((health.in_flight, health.dead_lettered), (1, 0));
     assert_ne!(health.circuit, CircuitState::Closed);
     let probes = day.as_secs() / HALF_OPEN_AFTER.as_secs();
     assert!(sink.writes() as u64 <= probes + 10, "{} writes", sink.writes());
@@ -611,7 +611,7 @@ async fn a_store_is_left_alone_for_as_long_as_it_asked_though_the_circuit_closes
         until(&handle, |_| writes.lock().len() > 1).await;
         if dies {
             for worker in 0..2 {
-                handle.kill(Victim::Worker(worker));
+                handle.fault(FaultyActor::Worker(worker)).strike();
             }
             until(&handle, |health| health.workers_alive == 2).await;
         } else {
@@ -739,7 +739,7 @@ async fn behind_a_dead_queue_a_write_has_until_the_deadline() {
         sink.hold();
         (0..12).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
         within(PATIENCE, sink.wait_held(1)).await;
-        handle.kill(Victim::Queue);
+        handle.fault(FaultyActor::Queue).strike();
         let reason = within(PATIENCE, store.stopped()).await;
         assert_eq!(reason, StopReason::QueueDied { coordinator_id: "ticks".into() });
         let (begun, deadline) = (Instant::now(), Duration::from_secs(60));
@@ -769,7 +769,7 @@ fn what_a_dead_queue_had_not_handed_out_becomes_dead_letters() {
     sink.hold();
     (0..12).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
     block_on(within(PATIENCE, sink.wait_held(1)));
-    handle.kill(Victim::Queue);
+    handle.fault(FaultyActor::Queue).strike();
     block_on(within(PATIENCE, store.stopped()));
     sink.release();
     let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
@@ -789,7 +789,7 @@ fn what_a_dead_coordinator_left_behind_becomes_dead_letters() {
         let run = async |store: MarketDataStore, handle: WriteHandle<Tick>| {
             (0..50).for_each(|id| handle.try_submit(tick(format!("K{}", id % 7), id)).unwrap());
             within(PATIENCE, sink.wait_held(3)).await;
-            handle.kill(Victim::Coordinator);
+            handle.fault(FaultyActor::Coordinator).strike();
             within(PATIENCE, store.stopped()).await;
             if !hangs {
                 sink.release();
@@ -851,7 +851,7 @@ fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_s
             (health.reason, health.causes.as_slice()),
             (Reason::DeadLettersUnwritable, &[Cause::DeadLettersUnwritable][..])
         );
-        assert_eq!((health.in_flight, health.counters.dead_lettered), (2, 0));
+        assert_eq!((health.in_flight, health.dead_lettered), (2, 0));
         let others: Vec<_> =
             (10..40).map(|id| block_on(handle.submit_with_receipt(tick(format!("K{id}"), id))).unwrap()).collect();
         let flush_others = thread::spawn({
@@ -863,8 +863,8 @@ fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_s
         if dies {
             // The store takes the records back: whoever comes next has no letter to write.
             sink.heal();
-            (0..4).for_each(|worker| handle.kill(Victim::Worker(worker)));
-            block_on(until(&handle, |health| health.workers_alive == 4 && health.counters.stored == 32));
+            (0..4).for_each(|worker| handle.fault(FaultyActor::Worker(worker)).strike());
+            block_on(until(&handle, |health| health.workers_alive == 4 && health.stored == 32));
         } else {
             unblock_letters(&dir);
         }
@@ -906,7 +906,7 @@ async fn a_worker_that_dies_again_and_again_opens_the_circuit() {
             within(PATIENCE, sink.wait_held(1)).await;
             assert_eq!(sink.writes(), death);
             let begun = Instant::now();
-            handle.kill(Victim::Worker(0));
+            handle.fault(FaultyActor::Worker(0)).strike();
             if death < 5 || !opens {
                 within(PATIENCE, sink.wait_writes(death + 1)).await;
             } else {
@@ -922,7 +922,7 @@ async fn a_worker_that_dies_again_and_again_opens_the_circuit() {
         let health = caught_up_here(&handle, &store).await;
         assert_eq!(health.circuit, if opens { CircuitState::Open } else { CircuitState::Closed });
         assert_eq!(told(&events).contains(&(Level::Hard, Reason::CircuitOpen)), opens);
-        assert_eq!((health.counters.stored, residual(&health)), (0, 0));
+        assert_eq!((health.stored, residual(&health)), (0, 0));
         let open = Instant::now();
         within(PATIENCE, sink.wait_held(1)).await;
         if opens {
@@ -953,7 +953,7 @@ async fn only_deaths_of_one_time_open_the_circuit() {
         within(PATIENCE, sink.wait_held(1)).await;
         assert_eq!(sink.writes(), death);
         tokio::time::sleep(wait).await;
-        handle.kill(Victim::Worker(0));
+        handle.fault(FaultyActor::Worker(0)).strike();
         if death < waits.len() {
             within(PATIENCE, sink.wait_writes(death + 1)).await;
             let health = caught_up_here(&handle, &store).await;

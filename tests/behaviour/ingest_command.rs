@@ -446,14 +446,11 @@ fn a_dead_letter_file_that_is_gone_is_an_error() {
         let text = minutes(5);
         let (head, tail) = text.split_at(text.find(",2\n").unwrap() + 3);
         running.write(head);
-        for _ in 0..3 {
-            running.wait_for("is a dead letter");
-        }
+        running.wait_for_dead_letters(3);
         fs::remove_dir_all(dir.path().join("dead_letters")).unwrap();
         if more {
             running.write(tail);
-            running.wait_for("is a dead letter");
-            running.wait_for("is a dead letter");
+            running.wait_for_dead_letters(2);
         }
         running.stdin.take();
         let said = running.wait_for_line("removed or replaced while it was written, and records with it");

@@ -87,16 +87,17 @@ fn decisions_know_no_runtime_and_no_clock() {
 #[test]
 fn each_part_names_only_those_it_may_know() {
     // `metrics` are names, `text` shows values and errors, `fault` is for tests: leaves.
-    let allowed: [(&str, &[&str]); 10] = [
+    let allowed: [(&str, &[&str]); 11] = [
         ("policy", &["policy"]),
         ("text", &[]),
         ("fault", &[]),
         ("metrics", &[]),
-        ("record", &["record", "text"]),
+        ("record", &["policy", "record", "text"]),
         ("settings", &["settings", "policy", "text"]),
         ("dead_letter", &["dead_letter", "policy", "text", "record"]),
         ("sink", &["sink", "record", "text", "metrics"]),
-        ("feedback", &["feedback", "settings", "fault", "policy", "metrics", "record"]),
+        ("own_system", &[]),
+        ("feedback", &["feedback", "own_system", "settings", "fault", "policy", "metrics", "record"]),
         (
             "coordinator",
             &["coordinator", "dead_letter", "fault", "text", "policy", "record", "sink", "feedback", "metrics"],

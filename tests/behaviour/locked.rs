@@ -143,8 +143,8 @@ fn a_database_locked_by_another_process_is_tried_by_one_probe_at_a_time() {
             });
         }
         for _ in 0..rounds {
-            let stored = block_on(handle.health()).counters.stored;
-            until(&handle, |health| health.counters.stored > stored + 500);
+            let stored = block_on(handle.health()).stored;
+            until(&handle, |health| health.stored > stored + 500);
             other.turn();
             let (begun, before) = (Instant::now(), sink.begun.load(Ordering::Acquire));
             until(&handle, |health| health.circuit != CircuitState::Closed);

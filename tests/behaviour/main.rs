@@ -59,6 +59,8 @@ mod receiver;
 mod remote;
 #[cfg(all(feature = "cli", feature = "testing"))]
 mod secrets;
+#[cfg(all(unix, feature = "actix-web", feature = "testing", feature = "sqlite"))]
+mod service_end;
 mod settings;
 #[cfg(feature = "testing")]
 mod shutdown;

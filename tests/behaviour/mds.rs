@@ -189,6 +189,20 @@ impl Running {
         }
     }
 
+    /// Waits until the log has told of so many new dead letters.
+    pub fn wait_for_dead_letters(&self, records: u64) {
+        let mut told = 0;
+        while told < records {
+            let line = self.log.recv_timeout(TOO_LONG).unwrap_or_else(|error| panic!("{told} of {records} ({error})"));
+            if let Some((_, rest)) =
+                line.split_once("are dead letters").and_then(|(_, rest)| rest.split_once("records="))
+            {
+                told += rest.split(' ').next().unwrap().parse::<u64>().unwrap();
+            }
+        }
+        assert_eq!(told, records);
+    }
+
     pub fn signal(&self, name: &str) {
         // The shell's own kill: a binary of that name is not on every machine.
         let kill = format!("kill -{name} {}", self.child.id());

@@ -230,7 +230,8 @@ async fn no_secret_shows_in_what_the_library_hands_out() {
     let store = {
         let _recorder = metrics::set_default_local_recorder(&recorder);
         let coordinator = Coordinator::new(MemorySink::<Tick>::new());
-        MarketDataStore::builder(asking).coordinator(coordinator).start().await.unwrap()
+        // On this thread, so that its recorder hears.
+        MarketDataStore::builder(asking).coordinator(coordinator).on_current_arbiter().start().await.unwrap()
     };
     within(PATIENCE, hook.wait(2)).await;
     let urls = store.broadcasts();

@@ -14,7 +14,7 @@ use std::{
 use futures::{channel::oneshot, executor::block_on, future};
 use market_data_store::{
     Batch, Coordinator, MarketDataStore, Record, Settings, Sink, SinkError, WriteHandle,
-    coordinator::Victim,
+    coordinator::FaultyActor,
     dead_letter::{self, Entry},
     settings::CoordinatorSettings,
     sink::MemorySink,
@@ -54,7 +54,7 @@ fn an_end_may_have_all_the_time_in_the_world() {
         (0..5).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
         block_on(within(PATIENCE, sink.wait_held(1)));
         let report = if give_up {
-            block_on(within(PATIENCE, store.give_up(Duration::MAX)))
+            block_on(within(PATIENCE, store.abort(Duration::MAX)))
         } else {
             sink.release();
             block_on(within(PATIENCE, store.shutdown(Duration::MAX)))
@@ -89,7 +89,7 @@ fn a_death_in_the_middle_of_a_shutdown_keeps_the_deadline() {
         scope.spawn(|| {
             // Not to wait for something: the death is to come when most of the time is over.
             thread::sleep(deadline - Duration::from_millis(500));
-            handle.kill(Victim::Coordinator);
+            handle.fault(FaultyActor::Coordinator).strike();
         });
         block_on(within(PATIENCE, store.shutdown(deadline)))
     });
@@ -108,7 +108,7 @@ fn behind_a_dead_coordinator_a_store_that_is_back_is_asked_at_once() {
     let (store, handle) = spawn(sink.clone(), settings);
     handle.try_submit(tick("ES", 1)).unwrap();
     block_on(within(PATIENCE, sink.wait_failed(1)));
-    handle.kill(Victim::Coordinator);
+    handle.fault(FaultyActor::Coordinator).strike();
     block_on(within(PATIENCE, store.stopped()));
     let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
     assert_eq!((report.stored(), report.dead_lettered()), (1, 0), "{report:?}");
@@ -125,7 +125,7 @@ fn a_store_on_one_thread_is_ended_from_another_though_its_coordinator_is_dead() 
     sink.hold();
     (0..7).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
     block_on(within(PATIENCE, sink.wait_held(1)));
-    handle.kill(Victim::Coordinator);
+    handle.fault(FaultyActor::Coordinator).strike();
     block_on(within(PATIENCE, store.stopped()));
     let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(50))));
     assert_eq!((report.dead_lettered(), report.unsettled()), (7, 0), "{report:?}");
@@ -166,7 +166,7 @@ fn an_end_at_once_begins_no_write() {
         while block_on(handle.health()).last_error.is_none() {
             thread::yield_now();
         }
-        let report = block_on(within(PATIENCE, store.give_up(PATIENCE)));
+        let report = block_on(within(PATIENCE, store.abort(PATIENCE)));
         assert_eq!((report.dead_lettered(), report.unsettled()), (1, 0), "{report:?}");
         assert_eq!(sink.writes.load(Ordering::Acquire), 1, "threshold {threshold}: a write was begun and cut off");
     }
@@ -263,14 +263,14 @@ fn an_end_that_is_cut_off_while_it_makes_dead_letters_is_ended_by_the_next() {
         }
         block_on(within(PATIENCE, has_begun.wait_for(|began| *began))).unwrap();
         if is_dead_before {
-            handle.kill(Victim::Coordinator);
+            handle.fault(FaultyActor::Coordinator).strike();
             block_on(within(PATIENCE, store.stopped()));
         }
-        let first = Box::pin(store.give_up(PATIENCE));
+        let first = Box::pin(store.abort(PATIENCE));
         let reached = block_on(within(PATIENCE, future::select(first, is_reached)));
         let future::Either::Right((_, first)) = reached else { panic!("{context}: it ended before its letters") };
         if dies {
-            handle.kill(Victim::Coordinator);
+            handle.fault(FaultyActor::Coordinator).strike();
         }
         let open = || {
             *gate.0.open.lock() = true;

@@ -102,25 +102,25 @@ fn ids_are_unique_and_hold_no_slash() {
     assert_eq!(error.to_string(), "coordinator id \"a/b\": expected a name without '/'");
 }
 
-/// Red when `start` panics or starts half a store without a System.
+/// Red when a store on the current arbiter panics, or starts by half, where there is none.
 #[test]
-fn start_needs_a_system_and_says_what_else_there_is() {
+fn a_store_on_the_current_arbiter_needs_a_system_and_says_so() {
     // A thread of its own: whatever ran on this one before may have left a System behind.
-    let error = thread::spawn(|| block_on(builder(&["a"]).start()).unwrap_err()).join().unwrap();
-    assert!(matches!(error, StartError::NoActixSystem));
-    assert!(error.to_string().contains("spawn()"), "{error}");
+    let start = || block_on(builder(&["a"]).on_current_arbiter().start()).unwrap_err();
+    let error = thread::spawn(start).join().unwrap();
+    assert!(matches!(error, StartError::NoActixSystem), "{error}");
 }
 
-/// Red when a database is opened, and made, before anybody has looked for a System.
-#[cfg(feature = "sqlite")]
+/// Red when `start` needs an actix System, or a runtime of tokio's.
 #[test]
-fn a_start_without_a_system_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut settings = crate::support::settings();
-    settings.database_url = format!("sqlite://{}", dir.path().join("market_data.db").display());
-    let error = thread::spawn(|| block_on(MarketDataStore::start(settings)).unwrap_err()).join().unwrap();
-    assert!(matches!(error, StartError::NoActixSystem));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+fn start_works_on_any_runtime_or_none() {
+    let start = || async { use_once(builder(&["a"]).start().await.unwrap()).await };
+    thread::spawn(move || block_on(start())).join().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { tokio::spawn(start()).await.unwrap() });
+    // Without timers and events, as the smallest runtime is.
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(start());
+    thread::spawn(move || actix::System::new().block_on(start())).join().unwrap();
 }
 
 /// Red when `spawn` needs a runtime, or cannot be called within one.
@@ -327,24 +327,33 @@ fn every_end_after_the_first_returns_the_same_report() {
     assert_eq!(block_on(within(PATIENCE, store.clone().shutdown(Duration::ZERO))), first);
 }
 
-/// Red when the drop is silent, counts wrongly, or comes while somebody still holds a handle.
+/// Red when the drop is silent, counts wrongly, says so more than once, or calls the actors that go with it dead.
 #[test]
-fn dropping_the_last_handle_without_a_shutdown_says_what_is_lost() {
+fn dropping_a_store_without_an_end_says_in_one_error_what_is_lost() {
     log();
-    let mine = |line: &&String| line.contains("the last handle of a store") && line.contains("unsettled=4321");
-    let (builder, sink) = with_sink(5_000, 1, 1);
-    let store = builder.spawn().unwrap();
-    let handle = store.coordinator::<Tick>().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    let coordinator = Coordinator::new(sink.clone()).id("dropped").settings(coordinator_settings(5_000, 1, 1));
+    let store = MarketDataStore::builder(crate::support::settings()).coordinator(coordinator).spawn().unwrap();
+    let handle = store.coordinator_named::<Tick>("dropped").unwrap();
     block_on(occupy(&handle, &sink, 1));
-    block_on(handle.submit_many(ticks(1..4_321))).unwrap();
+    let receipt = block_on(handle.submit_with_receipt(tick("ES", 1))).unwrap();
+    block_on(handle.submit_many(ticks(2..4_321))).unwrap();
+    let clone = store.clone();
     drop(store);
-    assert_eq!(log().iter().filter(mine).count(), 0);
-    assert_eq!(block_on(handle.health()).in_flight, 1, "the handle keeps the store running");
-    drop(handle);
+    let mine = |line: &&String| line.contains("unsettled=4321") || line.contains("\"dropped\"");
+    assert_eq!(log().iter().filter(mine).count(), 0, "a clone keeps it running");
+    drop(clone);
+    assert_eq!(*handle.try_submit(tick("ES", 1)).unwrap_err().refusal(), Refusal::Closed, "the handle remains");
+    assert_eq!(block_on(within(PATIENCE, receipt)), Err(ReceiptLost));
+    // Its threads have ended, and with them everything that could still say something.
+    while block_on(handle.health()).alive {
+        thread::yield_now();
+    }
     let log = log();
     let lines: Vec<_> = log.iter().filter(mine).collect();
     assert_eq!(lines.len(), 1, "{log:?}");
-    assert!(lines[0].starts_with("ERROR"), "{lines:?}");
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("unsettled=4321"), "{lines:?}");
+    assert!(lines[0].contains("MarketDataStore::shutdown"), "{lines:?}");
 }
 
 /// Red when events go out although they are switched off, or the level stops with them.

@@ -149,7 +149,7 @@ pub async fn caught_up(handle: &WriteHandle<Tick>, feedback: &Feedback) -> Healt
 
 /// What adds up in every moment.
 pub fn residual(health: &Health) -> i128 {
-    let counters = &health.counters;
+    let counters = health;
     let settled = counters.stored + counters.dead_lettered + counters.dropped;
     i128::from(counters.submitted) - i128::from(settled) - (health.queue_size + health.in_flight) as i128
 }

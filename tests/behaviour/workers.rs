@@ -14,7 +14,7 @@ use std::{
 use futures::executor::block_on;
 use market_data_store::{
     Batch, Coordinator, MarketDataStore, Settings, Sink, SinkError, WriteHandle,
-    coordinator::Victim,
+    coordinator::FaultyActor,
     policy::{CircuitState, Level, Overflow, RetryPolicy},
     settings::CoordinatorSettings,
     sink::MemorySink,
@@ -317,7 +317,7 @@ async fn workers_that_die_with_nothing_to_do_open_no_circuit() {
     let store = store.on_current_arbiter().start().await.unwrap();
     let handle = store.coordinator::<Tick>().unwrap();
     for death in 1..=12 {
-        handle.kill(Victim::Worker(0));
+        handle.fault(FaultyActor::Worker(0)).strike();
         within(PATIENCE, async {
             while deaths("idle-deaths") < death.min(6) || handle.health().await.workers_alive < 1 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -376,8 +376,8 @@ fn what_a_dead_worker_held_is_never_evicted() {
     let stored: Vec<_> = ids(&store.records());
     assert!(first.lock().iter().flat_map(|write| &write.1).all(|id| stored.contains(id)), "taken and lost");
     let health = block_on(handle.health());
-    assert_eq!(health.counters.stored as usize, stored.len());
-    assert_eq!(health.counters.stored + health.counters.dropped, 5_000);
+    assert_eq!(health.stored as usize, stored.len());
+    assert_eq!(health.stored + health.dropped, 5_000);
     assert_eq!(health.workers_alive, 2);
     assert!(block_on(running.shutdown(PATIENCE)).is_complete());
 }

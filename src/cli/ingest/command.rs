@@ -204,7 +204,7 @@ impl Load {
             match end {
                 End::Read(_) => store.finish(deadline).await,
                 // What was waited for so long may take its time to become dead letters.
-                End::GaveUp(_) => store.give_up(deadline).await,
+                End::GaveUp(_) => store.abort(deadline).await,
                 End::Stopped(_) | End::Broken(_) => store.shutdown(deadline).await,
             }
         };

@@ -13,11 +13,12 @@ use std::{
 use super::{
     contract::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
-        Outcome, Overflow, QueueEvent, Refused, Unknown, Verdict,
+        Outcome, Overflow, QueueEvent, Unknown, Verdict,
     },
     credits::{Claim, Credits, Ticket},
     flush::{FlushBarriers, FlushId},
     partition::{BatchSlice, InFlight, NextProbe, Partition, Probe, StoreProgress},
+    refusal::Refusal,
 };
 use crate::policy::{
     failure::CircuitBreaker,
@@ -136,7 +137,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// # Errors
     /// The record, and why it was refused.
-    pub fn offer(&mut self, now: Duration, partition: usize, record: T) -> Result<(), (Refused, T)> {
+    pub fn offer(&mut self, now: Duration, partition: usize, record: T) -> Result<(), (Refusal, T)> {
         match self.credits_for(1) {
             Ok(1..) => {
                 self.accept(now, [(partition, record)]);
@@ -157,7 +158,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         now: Duration,
         records: &mut VecDeque<T>,
         partitions: &[usize],
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize, Refusal> {
         let count = self.credits_for(partitions.len())?;
         self.accept(now, partitions[..count].iter().copied().zip(records.drain(..count)));
         Ok(count)
@@ -175,7 +176,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// # Errors
     /// Why the ticket is worth nothing now: it expired, or the buffer takes no more records.
-    pub fn claim(&mut self, ticket: Ticket, waker: W) -> Result<Option<usize>, Refused> {
+    pub fn claim(&mut self, ticket: Ticket, waker: W) -> Result<Option<usize>, Refusal> {
         if let Err(refused) = self.check_open() {
             self.cancel(ticket);
             self.discard(waker);
@@ -202,7 +203,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// # Errors
     /// If the buffer takes no more records.
-    pub fn reserve(&mut self) -> Result<bool, Refused> {
+    pub fn reserve(&mut self) -> Result<bool, Refusal> {
         self.check_open()?;
         let reserved = self.credits.reserve();
         self.look_out_of_credits();
@@ -218,7 +219,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// # Errors
     /// The record, and why it was refused; the credit is held no more.
-    pub fn offer_reserved(&mut self, now: Duration, partition: usize, record: T) -> Result<(), (Refused, T)> {
+    pub fn offer_reserved(&mut self, now: Duration, partition: usize, record: T) -> Result<(), (Refusal, T)> {
         if let Err(refused) = self.check_open() {
             self.give_back();
             return Err((refused, record));
@@ -274,8 +275,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Returns why a record finds no credit.
-    pub const fn full(&self) -> Refused {
-        if self.breaker.is_closed() { Refused::Full } else { Refused::CircuitOpen }
+    pub const fn full(&self) -> Refusal {
+        if self.breaker.is_closed() { Refusal::Full } else { Refusal::CircuitOpen }
     }
 
     /// InFlight of credits, even a short batch is handed out at once.
@@ -284,30 +285,30 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Counts records that were handed back.
-    pub fn count_rejected(&mut self, refused: Refused, records: usize) {
-        let counter = match refused {
-            Refused::Full | Refused::CircuitOpen => &mut self.counters.rejected_full,
-            Refused::Draining => &mut self.counters.rejected_draining,
-            Refused::Closed => &mut self.counters.rejected_closed,
+    pub fn count_rejected(&mut self, refusal: &Refusal, records: usize) {
+        let counter = match refusal {
+            Refusal::Full | Refusal::CircuitOpen => &mut self.counters.rejected_full,
+            Refusal::Draining => &mut self.counters.rejected_draining,
+            Refusal::Closed => &mut self.counters.rejected_closed,
+            // What stands behind an invalid record was not tried.
+            Refusal::Invalid(_) => {
+                self.counters.rejected_invalid += 1;
+                return;
+            }
         };
         *counter += records as u64;
     }
 
-    /// Counts a record that validation refused.
-    pub fn count_invalid(&mut self) {
-        self.counters.rejected_invalid += 1;
-    }
-
-    fn check_open(&self) -> Result<(), Refused> {
+    fn check_open(&self) -> Result<(), Refusal> {
         match self.state {
             BufferState::Open => Ok(()),
-            BufferState::Draining => Err(Refused::Draining),
-            BufferState::Closed => Err(Refused::Closed),
+            BufferState::Draining => Err(Refusal::Draining),
+            BufferState::Closed => Err(Refusal::Closed),
         }
     }
 
     /// Takes up to `want` credits, by eviction if need be.
-    fn credits_for(&mut self, want: usize) -> Result<usize, Refused> {
+    fn credits_for(&mut self, want: usize) -> Result<usize, Refusal> {
         self.check_open()?;
         let free = self.credits.take(want);
         let missing = want - free;
@@ -335,7 +336,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
         let evicted = before - self.queued;
         self.counters.dropped += evicted as u64;
-        self.pass_fences();
+        self.pass_flush_barriers();
         evicted
     }
 
@@ -361,7 +362,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Hands out a batch to every worker that asked and whose partition is ready: parked, full, waiting for
-    /// [`flush_interval`](BufferConfig::flush_interval), out of credits, before a fence, or draining. While the circuit
+    /// [`flush_interval`](BufferConfig::flush_interval), out of credits, before a flush, or draining. While the circuit
     /// is open nothing is, but for one probe when it is due.
     ///
     /// Whoever is wake_pending for calls this: from then on it is wake_pending for again.
@@ -497,7 +498,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         partition.queued() >= self.config.batch_size.get()
             || self.state == BufferState::Draining
             || self.credits.free() == 0
-            || self.flush_barriers.latest().is_some_and(|fence| oldest <= fence)
+            || self.flush_barriers.latest().is_some_and(|last| oldest <= last)
             || Duration::from_nanos(oldest) + self.config.flush_interval <= now
     }
 
@@ -553,7 +554,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         if !self.replays.is_empty() {
             out.segment.sequences().iter().for_each(|sequence| _ = self.replays.remove(sequence));
         }
-        self.pass_fences();
+        self.pass_flush_barriers();
         Some(out)
     }
 
@@ -770,35 +771,35 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     // ---- flush_barriers ----
 
-    /// Waits until everything accepted so far is settled; none if it is already.
+    /// Begins to wait until everything accepted so far is settled; none if it is already.
     ///
     /// # Errors
     /// If the buffer has come to its end with something unsettled.
-    pub fn fence(&mut self, waker: W) -> Result<Option<FlushId>, Refused> {
+    pub fn begin_flush(&mut self, waker: W) -> Result<Option<FlushId>, Refusal> {
         if self.oldest_unsettled().is_none() || self.state == BufferState::Closed {
             self.discard(waker);
-            return if self.oldest_unsettled().is_none() { Ok(None) } else { Err(Refused::Closed) };
+            return if self.oldest_unsettled().is_none() { Ok(None) } else { Err(Refusal::Closed) };
         }
         self.work = true;
         Ok(Some(self.flush_barriers.wait(self.last_sequence, waker)))
     }
 
-    /// Asks whether a fence still holds.
+    /// Asks whether a flush still waits.
     ///
     /// # Errors
-    /// If the buffer came to its end with records before the fence unsettled.
-    pub fn fence_holds(&mut self, fence: FlushId, waker: W) -> Result<bool, Refused> {
-        let holds = self.flush_barriers.holds(fence, waker, &mut self.spent);
+    /// If the buffer came to its end with records of the flush unsettled.
+    pub fn flush_holds(&mut self, flush: FlushId, waker: W) -> Result<bool, Refusal> {
+        let holds = self.flush_barriers.holds(flush, waker, &mut self.spent);
         if holds && self.state == BufferState::Closed {
-            self.cancel_fence(fence);
-            return Err(Refused::Closed);
+            self.cancel_flush(flush);
+            return Err(Refusal::Closed);
         }
         Ok(holds)
     }
 
-    /// Gives up waiting at a fence.
-    pub fn cancel_fence(&mut self, fence: FlushId) {
-        self.flush_barriers.cancel(fence, &mut self.spent);
+    /// Gives up waiting for a flush.
+    pub fn cancel_flush(&mut self, flush: FlushId) {
+        self.flush_barriers.cancel(flush, &mut self.spent);
     }
 
     fn oldest_unsettled(&self) -> Option<u64> {
@@ -806,7 +807,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.partitions.iter().filter_map(Partition::oldest_unsettled).chain(abandoned).min()
     }
 
-    fn pass_fences(&mut self) {
+    fn pass_flush_barriers(&mut self) {
         if !self.flush_barriers.is_empty() {
             let oldest = self.oldest_unsettled();
             self.flush_barriers.pass(oldest, &mut self.wake);

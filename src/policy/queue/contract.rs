@@ -51,19 +51,6 @@ pub struct BufferConfig {
     pub max_attempts: NonZeroU32,
 }
 
-/// Why a record was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No credit is free.
-    Full,
-    /// No credit is free, and the circuit is open.
-    CircuitOpen,
-    /// The buffer only empties itself.
-    Draining,
-    /// The buffer has come to its end.
-    Closed,
-}
-
 /// Whether records go in and out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -197,13 +184,13 @@ pub struct Counters {
     pub dead_lettered: u64,
     /// Evicted by [`Overflow::DropOldest`].
     pub dropped: u64,
-    /// Refused because no credit was free, whether the circuit was open or not. Not part of `submitted`.
+    /// Refusal because no credit was free, whether the circuit was open or not. Not part of `submitted`.
     pub rejected_full: u64,
-    /// Refused because the coordinator was draining. Not part of `submitted`.
+    /// Refusal because the coordinator was draining. Not part of `submitted`.
     pub rejected_draining: u64,
-    /// Refused because the coordinator had come to its end. Not part of `submitted`.
+    /// Refusal because the coordinator had come to its end. Not part of `submitted`.
     pub rejected_closed: u64,
-    /// Refused by validation. Not part of `submitted`.
+    /// Refusal by validation. Not part of `submitted`.
     pub rejected_invalid: u64,
 }
 

@@ -5,13 +5,15 @@ mod contract;
 mod credits;
 mod flush;
 mod partition;
+mod refusal;
 
 pub use self::{
     buffer::BoundedBuffer,
     contract::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
-        Outcome, Overflow, QueueEvent, Refused, Unknown, Verdict,
+        Outcome, Overflow, QueueEvent, Unknown, Verdict,
     },
     credits::Ticket,
     flush::FlushId,
+    refusal::{Invalid, Refusal},
 };

@@ -93,7 +93,7 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Held {
-    fence: FlushId,
+    flush: FlushId,
     waiter: usize,
     /// Everything with a lower id was accepted before.
     before: u64,
@@ -196,11 +196,11 @@ impl Model {
         }
     }
 
-    fn refused(&self) -> Option<Refused> {
+    fn refused(&self) -> Option<Refusal> {
         match self.state {
             BufferState::Open => None,
-            BufferState::Draining => Some(Refused::Draining),
-            BufferState::Closed => Some(Refused::Closed),
+            BufferState::Draining => Some(Refusal::Draining),
+            BufferState::Closed => Some(Refusal::Closed),
         }
     }
 
@@ -236,7 +236,7 @@ impl Model {
             evicted.push(self.queue.remove(0).id);
             self.counters.dropped += 1;
         }
-        self.pass_fences();
+        self.pass_flush_barriers();
         (want.min(self.free()), evicted)
     }
 
@@ -316,7 +316,7 @@ impl Model {
     }
 
     /// Takes away the flush_barriers that hold nobody any more: whoever waited must have been woken.
-    fn pass_fences(&mut self) -> Vec<usize> {
+    fn pass_flush_barriers(&mut self) -> Vec<usize> {
         let passed = self.flush_barriers.iter().map(|held| (held.waiter, self.is_unsettled_before(held.before)));
         let passed: Vec<_> = passed.filter(|&(_, holds)| !holds).map(|(waiter, _)| waiter).collect();
         self.flush_barriers.retain(|held| !passed.contains(&held.waiter));
@@ -330,7 +330,7 @@ struct Pair {
     model: Model,
     /// What must have been evicted in this step.
     evicted: Vec<u64>,
-    /// Whose fence fell in this step.
+    /// Whose flush fell in this step.
     passed: Vec<usize>,
 }
 
@@ -349,7 +349,7 @@ impl Pair {
                 }
                 let (fits, evicted) = model.make_room(1);
                 self.evicted = evicted;
-                prop_assert_eq!(offered, if fits == 1 { Ok(()) } else { Err((Refused::Full, record)) });
+                prop_assert_eq!(offered, if fits == 1 { Ok(()) } else { Err((Refusal::Full, record)) });
                 if fits == 1 {
                     model.accept(&[partition]);
                 }
@@ -390,7 +390,7 @@ impl Pair {
                     model.line.remove(which);
                     model.share();
                 } else if waiting.expired {
-                    prop_assert_eq!(claimed, Err(Refused::Full));
+                    prop_assert_eq!(claimed, Err(Refusal::Full));
                     model.line.remove(which);
                 } else if waiting.granted == 0 {
                     prop_assert_eq!(claimed, Ok(None));
@@ -418,7 +418,7 @@ impl Pair {
                     Some(refused) => Err(refused),
                     None => Ok(model.free() > 0),
                 };
-                prop_assert_eq!(buffer.reserve(), expected);
+                prop_assert_eq!(&buffer.reserve(), &expected);
                 model.held += usize::from(expected == Ok(true));
             }
             Step::OfferReserved(partition) if model.held > 0 => {
@@ -475,24 +475,24 @@ impl Pair {
             }
             Step::FlushBarrier => {
                 let waiter = model.waiters;
-                let (fence, holds) = (buffer.fence(waiter), model.is_unsettled_before(u64::MAX));
+                let (flush, holds) = (buffer.begin_flush(waiter), model.is_unsettled_before(u64::MAX));
                 // The end may have come before.
                 if holds && model.state == BufferState::Closed {
-                    prop_assert_eq!(fence, Err(Refused::Closed));
+                    prop_assert_eq!(flush, Err(Refusal::Closed));
                     return Ok(());
                 }
-                prop_assert!(fence.is_ok_and(|fence| fence.is_some() == holds));
-                if let Ok(Some(fence)) = fence {
+                prop_assert!(flush.as_ref().is_ok_and(|flush| flush.is_some() == holds));
+                if let Ok(Some(flush)) = flush {
                     model.waiters += 1;
-                    model.flush_barriers.push(Held { fence, waiter, before: model.counters.submitted });
+                    model.flush_barriers.push(Held { flush, waiter, before: model.counters.submitted });
                 }
             }
             Step::FenceHolds(which) if which < model.flush_barriers.len() => {
                 let held = &model.flush_barriers[which];
-                let holds = buffer.fence_holds(held.fence, held.waiter);
+                let holds = buffer.flush_holds(held.flush, held.waiter);
                 // Those that fell were taken away in the step in which they did.
                 if model.state == BufferState::Closed {
-                    prop_assert_eq!(holds, Err(Refused::Closed));
+                    prop_assert_eq!(holds, Err(Refusal::Closed));
                     model.flush_barriers.remove(which);
                 } else {
                     prop_assert_eq!(holds, Ok(true));
@@ -500,7 +500,7 @@ impl Pair {
                 }
             }
             Step::CancelFence(which) if which < model.flush_barriers.len() => {
-                buffer.cancel_fence(model.flush_barriers.remove(which).fence);
+                buffer.cancel_flush(model.flush_barriers.remove(which).flush);
             }
             Step::Pass(ms) => model.now += ms,
             Step::Drain => {
@@ -545,7 +545,7 @@ impl Pair {
 
     /// What holds after every step.
     fn check(&mut self) -> Result<(), TestCaseError> {
-        self.passed.extend(self.model.pass_fences());
+        self.passed.extend(self.model.pass_flush_barriers());
         let (buffer, model) = (&mut self.buffer, &mut self.model);
         let mut evicted = Vec::new();
         if let Some(effects) = buffer.effects() {
@@ -579,7 +579,7 @@ impl Pair {
             prop_assert!(!events || model.woken.contains(&waiting.waiter), "nobody woke {waiting:?}");
         }
         for waiter in self.passed.drain(..) {
-            prop_assert!(model.woken.contains(&waiter), "waiter {waiter} sleeps before a fence that has fallen");
+            prop_assert!(model.woken.contains(&waiter), "waiter {waiter} sleeps before a flush that has fallen");
         }
         for held in &model.flush_barriers {
             let events = model.state == BufferState::Closed;
@@ -623,8 +623,8 @@ fn config() -> impl Strategy<Value = BufferConfig> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
-    /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, a fence falls early or
-    /// never, a batch waits although no credit is free, `accept`, `reserve`, `park`, `settle_stored`, `fence`, `drain`
+    /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, a flush falls early or
+    /// never, a batch waits although no credit is free, `accept`, `reserve`, `park`, `settle_stored`, `flush`, `drain`
     /// or a level change fails to wake_queue, a credit is lost on the way, or the timer is set for what can never be done.
     #[test]
     fn agrees_with_plain_lists_on_any_history(config in config(), steps in steps()) {

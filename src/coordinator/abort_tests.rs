@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{supervisor::DEAD_LETTERS_AT_ONCE, *};
+use super::{abort::AT_ONCE, *};
 use crate::{
     dead_letter::DeadLetters,
     policy::{BreakerConfig, Overflow, RetryPolicy, Watermarks},
@@ -37,7 +37,7 @@ struct Count {
 
 impl Serialize for Counted {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.count.letters.fetch_add(1, Ordering::AcqRel) + 1 == DEAD_LETTERS_AT_ONCE {
+        if self.count.letters.fetch_add(1, Ordering::AcqRel) + 1 == AT_ONCE {
             self.count.hold.lock().take();
         }
         serializer.serialize_unit()
@@ -75,8 +75,8 @@ async fn the_last_batches_become_dead_letters_with_shared_syncs() {
     let config = CoordinatorConfig {
         id: "counted".into(),
         source: "test".into(),
-        capacity: NonZeroUsize::new(DEAD_LETTERS_AT_ONCE).unwrap(),
-        watermarks: Watermarks::for_capacity(DEAD_LETTERS_AT_ONCE),
+        capacity: NonZeroUsize::new(AT_ONCE).unwrap(),
+        watermarks: Watermarks::for_capacity(AT_ONCE),
         workers: one,
         batch_size: one,
         flush_interval: Duration::from_millis(1),
@@ -85,19 +85,19 @@ async fn the_last_batches_become_dead_letters_with_shared_syncs() {
         breaker: BreakerConfig::default(),
     };
     let hosts = ActorHosts { control: ActorHost::Current, workers: vec![ActorHost::Current] };
-    let (handle, address) =
-        start(config, BoxSink::new(Stuck), dead_letters, hosts, None, StopSignal::new(), Arc::new(()));
-    for _ in 0..DEAD_LETTERS_AT_ONCE {
+    let handle = running::start_actors(config, BoxSink::new(Stuck), dead_letters, hosts, None, StopSignal::new());
+    let address = handle.addr();
+    for _ in 0..AT_ONCE {
         handle.submit(Counted { count: Arc::clone(&count) }).await.unwrap();
     }
     let report = address
-        .send(Drain { deadline: Duration::ZERO, announce: true, letters: Duration::from_secs(30) })
+        .send(Drain { deadline: Duration::ZERO, announce: true, dead_letters: Duration::from_secs(30) })
         .await
         .unwrap();
     // Where it failed, the thread of the disk is not left behind.
     count.hold.lock().take();
-    assert_eq!((report.dead_lettered, report.unsettled), (DEAD_LETTERS_AT_ONCE as u64, 0));
-    assert_eq!(count.letters.load(Ordering::Acquire), DEAD_LETTERS_AT_ONCE, "the disk went on too early");
+    assert_eq!((report.dead_lettered, report.unsettled), (AT_ONCE as u64, 0));
+    assert_eq!(count.letters.load(Ordering::Acquire), AT_ONCE, "the disk went on too early");
     // That of the first, that of those which waited behind it, and the last may have come a moment later.
     assert!((2..=3).contains(&syncs()), "{} syncs", syncs());
 }

@@ -1,0 +1,133 @@
+//! From causes to the events that producers see.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{Gauge, gauge};
+
+use super::{health::Health, shared::Shared};
+use crate::{
+    feedback::{EventBody, FeedbackEvent, Publisher},
+    metrics as names,
+    policy::{Cause, Change, Level, Pressure, Reason, time_to_recover},
+    record::timestamp::Timestamp,
+};
+
+/// Keeps a coordinator's level, and publishes each change of it or of its reason, numbered.
+pub(super) struct Announcer<T> {
+    shared: Arc<Shared<T>>,
+    publisher: Option<Publisher>,
+    pressure: Pressure,
+    epoch: u64,
+    seq: u64,
+    gauge: Gauge,
+}
+
+/// What an event says of the queue.
+#[derive(Clone, Copy)]
+pub(super) struct QueueState {
+    pub(super) size: usize,
+    /// Records a second; none before something was written.
+    pub(super) drain_rate: Option<f64>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl<T> Announcer<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>, publisher: Option<Publisher>) -> Self {
+        let gauge = gauge!(names::LEVEL, "coordinator_id" => Arc::clone(&shared.config.id));
+        let epoch = u64::try_from(Timestamp::now().as_micros()).unwrap_or(0);
+        Self { shared, publisher, pressure: Pressure::default(), epoch, seq: 0, gauge }
+    }
+
+    /// Publishes the first event: not a level change, it tells that this coordinator begins anew, at ok.
+    pub(super) fn started(&mut self) {
+        let started = Change { level: Level::Ok, previous: Level::Ok, reason: Reason::Started };
+        self.announce(started, QueueState { size: 0, drain_rate: None, retry_after: None });
+    }
+
+    /// Takes in the level that the queue size alone demands.
+    pub(super) fn queue_is(&mut self, level: Level, at: QueueState) {
+        let change = self.pressure.queue_is(level);
+        self.announce_if(change, at);
+    }
+
+    /// Takes in a cause that holds the level up from now on.
+    pub(super) fn raise(&mut self, cause: Cause, at: QueueState) {
+        let change = self.pressure.raise(cause);
+        self.announce_if(change, at);
+    }
+
+    /// Takes in that a cause holds the level up no longer.
+    pub(super) fn clear(&mut self, cause: Cause, at: QueueState) {
+        let change = self.pressure.clear(cause);
+        self.announce_if(change, at);
+    }
+
+    /// Returns the queue as it is now.
+    pub(super) fn queue_now(&self) -> QueueState {
+        let snapshot = self.shared.snapshot();
+        self.queue_at(snapshot.queued, snapshot.drain_rate)
+    }
+
+    /// Returns the queue at a size, with the time that it needs to recover.
+    pub(super) fn queue_at(&self, size: usize, drain_rate: Option<f64>) -> QueueState {
+        let retry_after = time_to_recover(size, self.shared.config.watermarks.low(), drain_rate);
+        QueueState { size, drain_rate, retry_after }
+    }
+
+    /// Returns how the coordinator is.
+    pub(super) fn health(&self, workers_alive: usize) -> Health {
+        Health {
+            bus_alive: self.publisher.as_ref().is_some_and(Publisher::reaches_its_bus),
+            level: self.pressure.level(),
+            reason: self.pressure.reason(),
+            causes: self.pressure.causes(),
+            workers_alive,
+            last_error: self.shared.last_error(),
+            epoch: self.epoch,
+            seq: self.seq,
+            ..Health::of_buffer(&self.shared.config.id, self.shared.snapshot())
+        }
+    }
+
+    fn announce_if(&mut self, change: Option<Change>, at: QueueState) {
+        if let Some(change) = change {
+            self.announce(change, at);
+        }
+    }
+
+    fn announce(&mut self, change: Change, at: QueueState) {
+        self.shared.faults.coordinator.point("a level has changed and no handle shows it");
+        self.shared.set_level(change.level);
+        self.shared.faults.coordinator.point("a level is shown and not told");
+        self.gauge.set(f64::from(change.level.as_number()));
+        self.seq += 1;
+        tracing::debug!(
+            coordinator_id = &*self.shared.config.id,
+            level = change.level.as_str(),
+            reason = change.reason.as_str(),
+            queue_size = at.size,
+            seq = self.seq,
+            "level"
+        );
+        let Some(publisher) = &self.publisher else { return };
+        let config = &self.shared.config;
+        let capacity = config.capacity.get();
+        let recovers = change.level != Level::Ok && change.reason != Reason::Draining;
+        publisher.publish(FeedbackEvent::from(EventBody {
+            id: FeedbackEvent::id_of(&config.source, &config.id, self.epoch, self.seq),
+            source: Arc::clone(&config.source),
+            coordinator_id: Arc::clone(&config.id),
+            epoch: self.epoch,
+            seq: self.seq,
+            ts: Timestamp::now(),
+            level: change.level,
+            previous: change.previous,
+            reason: change.reason,
+            queue_size: at.size as u64,
+            capacity: capacity as u64,
+            utilization: at.size as f64 / capacity as f64,
+            drain_rate: at.drain_rate,
+            retry_after: at.retry_after.filter(|_| recovers),
+        }));
+    }
+}

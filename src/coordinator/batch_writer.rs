@@ -1,0 +1,214 @@
+//! What a worker does with a batch: write it, try again, narrow it down, dead-letter what is at fault.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use actix::Recipient;
+use futures_util::FutureExt;
+use metrics::{Counter, Histogram, counter, histogram};
+use tokio::time::Instant;
+
+use super::{dead_lettering::append, lease::Lease, messages::DeadLetterStatus};
+use crate::{
+    dead_letter::DeadLetters,
+    metrics as names,
+    policy::{Outcome, Verdict},
+    record::Record,
+    sink::{BoxSink, Sink, SinkError, SinkErrorKind},
+    text::panicked,
+};
+
+/// Writes the batches of one partition, one after the other.
+pub(super) struct BatchWriter<T: Record> {
+    sink: BoxSink<T>,
+    dead_letters: DeadLetters,
+    coordinator: Recipient<DeadLetterStatus>,
+    metrics: Metrics,
+}
+
+/// How one write ended.
+enum Written {
+    Stored,
+    /// The lease is back with the buffer.
+    Parked,
+    /// The batch is to be given up. `answered`: the store itself refused it.
+    GivenUp {
+        error: String,
+        answered: bool,
+    },
+}
+
+/// What a write that failed says of itself.
+struct Failure {
+    text: String,
+    kind: SinkErrorKind,
+    is_outage: bool,
+    retry_after: Option<Duration>,
+}
+
+impl From<SinkError> for Failure {
+    fn from(error: SinkError) -> Self {
+        let (kind, is_outage, retry_after) = (error.kind(), error.is_outage(), error.retry_after_hint());
+        Self { text: format!("{error:#}"), kind, is_outage, retry_after }
+    }
+}
+
+impl<T: Record> BatchWriter<T> {
+    pub(super) fn new(
+        sink: BoxSink<T>,
+        dead_letters: DeadLetters,
+        coordinator: Recipient<DeadLetterStatus>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { sink, dead_letters, coordinator, metrics }
+    }
+
+    /// Writes batch after batch until none is ready.
+    pub(super) async fn write_all(self, mut lease: Lease<T>) {
+        loop {
+            let next = match self.write(&lease).await {
+                Written::Stored => lease.settle(Outcome::Stored),
+                Written::Parked => lease.leave(),
+                Written::GivenUp { error, answered } => match lease.isolate(answered) {
+                    Some(attempts) => {
+                        self.dead_letter(&lease, &error, attempts).await;
+                        lease.point("a dead letter is written and not settled");
+                        lease.settle(Outcome::DeadLettered)
+                    }
+                    None => Some(lease),
+                },
+            };
+            match next {
+                Some(next) => lease = next,
+                None => return,
+            }
+            // A sink that is always ready would otherwise never let this thread do anything else.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Writes a batch again and again until it is stored, given up, or parked because the store is away.
+    async fn write(&self, lease: &Lease<T>) -> Written {
+        let shared = lease.shared();
+        loop {
+            if !shared.with(|buffer| buffer.may_write(lease.id())) {
+                return Written::Parked;
+            }
+            lease.point("a write begins");
+            let (began, started) = (shared.now(), Instant::now());
+            // In a block of its own, so that a panic on the way to the future is caught like one inside it.
+            let write = AssertUnwindSafe(async { self.sink.write(lease.batch()).await }).catch_unwind();
+            let written = write.await;
+            lease.point("a write was answered and the buffer does not know");
+            self.metrics.latency.record(started.elapsed().as_secs_f64());
+            let failure = match written {
+                Ok(Ok(())) => {
+                    shared.set_last_error(None);
+                    self.metrics.written.increment(1);
+                    return Written::Stored;
+                }
+                Ok(Err(error)) => {
+                    let failure = Failure::from(error);
+                    if failure.kind == SinkErrorKind::Permanent {
+                        self.metrics.permanent.increment(1);
+                        return Written::GivenUp { error: failure.text, answered: true };
+                    }
+                    self.metrics.transient.increment(1);
+                    failure
+                }
+                Err(panic) => {
+                    self.metrics.panics.increment(1);
+                    let error = format!("the sink panicked: {}", panicked::message_of(&*panic));
+                    Failure::from(SinkError::transient(error))
+                }
+            };
+            shared.set_last_error(Some(failure.text.clone()));
+            let rest = shared.rest();
+            let now = shared.now();
+            let asked = failure.retry_after;
+            let verdict = shared.with(|buffer| match failure.is_outage {
+                true => buffer.store_failed(lease.id(), began, now, asked),
+                false => buffer.write_failed(lease.id(), began, now, asked),
+            });
+            lease.point("a write has failed and only the buffer knows");
+            let failures = match verdict {
+                Verdict::Retry { failures } => failures,
+                Verdict::Parked => return Written::Parked,
+                Verdict::GiveUp => {
+                    // Of a batch the first half is written next.
+                    let wait = asked.filter(|_| lease.batch().len() > 1).unwrap_or_default();
+                    rest.wait(wait).await;
+                    return Written::GivenUp { error: failure.text, answered: false };
+                }
+            };
+            let wait = shared.config.retry.wait(failures, asked, fastrand::f64());
+            tracing::warn!(
+                coordinator_id = &*shared.config.id,
+                partition = lease.partition(),
+                records = lease.batch().len(),
+                failures,
+                retry_in_ms = wait.as_millis() as u64,
+                error = failure.text,
+                "a batch was not written and is tried again"
+            );
+            rest.wait(wait).await;
+        }
+    }
+
+    /// Appends the record of a lease to the dead letters, again and again until it is there: while they cannot be
+    /// written nothing may be given up.
+    async fn dead_letter(&self, lease: &Lease<T>, error: &str, attempts: u32) {
+        let config = &lease.shared().config;
+        let record: Vec<_> = lease.batch().iter().collect();
+        let mut failures = 0_u32;
+        while !lease.shared().refuse_replay(lease.id(), error, attempts) {
+            let rest = lease.shared().rest();
+            match append(&self.dead_letters, config, &record, error, attempts).await {
+                Ok(()) => break,
+                Err(unwritable) => {
+                    failures = failures.saturating_add(1);
+                    let wait = config.retry.wait(failures, None, fastrand::f64());
+                    tracing::error!(
+                        coordinator_id = &*config.id,
+                        partition = lease.partition(),
+                        retry_in_ms = wait.as_millis() as u64,
+                        error = unwritable,
+                        "a dead letter cannot be written; its partition waits"
+                    );
+                    self.coordinator.do_send(DeadLetterStatus { partition: lease.partition(), writable: false });
+                    rest.wait(wait).await;
+                }
+            }
+        }
+        if failures > 0 {
+            self.coordinator.do_send(DeadLetterStatus { partition: lease.partition(), writable: true });
+        }
+        lease.shared().count_dead_letter(error);
+    }
+}
+
+/// What is measured of one worker.
+#[derive(Clone)]
+pub(super) struct Metrics {
+    written: Counter,
+    transient: Counter,
+    permanent: Counter,
+    panics: Counter,
+    latency: Histogram,
+}
+
+impl Metrics {
+    pub(super) fn new(id: &Arc<str>, partition: usize) -> Self {
+        let worker = partition.to_string();
+        let errors = |error_type: &'static str| {
+            counter!(names::WRITE_ERRORS,
+                "coordinator_id" => Arc::clone(id), "worker_id" => worker.clone(), "error_type" => error_type)
+        };
+        Self {
+            written: counter!(names::BATCHES_WRITTEN, "coordinator_id" => Arc::clone(id), "worker_id" => worker.clone()),
+            transient: errors("transient"),
+            permanent: errors("permanent"),
+            panics: errors("panic"),
+            latency: histogram!(names::WRITE_LATENCY, "coordinator_id" => Arc::clone(id), "worker_id" => worker.clone()),
+        }
+    }
+}

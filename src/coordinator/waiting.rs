@@ -1,0 +1,109 @@
+//! Futures that wait at the buffer: for a credit, or until what was accepted is settled.
+
+use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
+
+use super::{receipt::ReceiptSender, shared::Shared};
+use crate::policy::{FlushId, Refusal, Ticket};
+
+/// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
+/// between grant and acceptance there is nothing to be lost.
+pub(super) async fn wait_and_accept<T>(
+    shared: &Shared<T>,
+    records: &mut VecDeque<T>,
+    partitions: &[usize],
+    deadline: Option<Duration>,
+    mut receipt: Option<ReceiptSender>,
+) -> Result<usize, Refusal> {
+    let mut line = LineGuard { shared, ticket: None };
+    poll_fn(|context| {
+        let waker = context.waker().clone();
+        let now = shared.now();
+        shared.with(|buffer| {
+            let Some(ticket) = line.ticket else {
+                // Between the refusal and now a credit may have become free.
+                return match buffer.offer_many(now, records, partitions) {
+                    Ok(0) => {
+                        line.ticket = Some(buffer.wait(partitions.len(), deadline, waker));
+                        Poll::Pending
+                    }
+                    Ok(accepted) => {
+                        buffer.discard(waker);
+                        receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
+                        Poll::Ready(Ok(accepted))
+                    }
+                    Err(refused) => {
+                        buffer.discard(waker);
+                        Poll::Ready(Err(refused))
+                    }
+                };
+            };
+            match buffer.claim(ticket, waker) {
+                Ok(None) => Poll::Pending,
+                Ok(Some(credits)) => {
+                    line.ticket = None;
+                    buffer.accept(now, partitions[..credits].iter().copied().zip(records.drain(..credits)));
+                    receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
+                    Poll::Ready(Ok(credits))
+                }
+                Err(refused) => {
+                    line.ticket = None;
+                    Poll::Ready(Err(refused))
+                }
+            }
+        })
+    })
+    .await
+}
+
+/// Leaves the line when the future that waits in it is dropped.
+struct LineGuard<'a, T> {
+    shared: &'a Shared<T>,
+    ticket: Option<Ticket>,
+}
+
+impl<T> Drop for LineGuard<'_, T> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.with(|buffer| buffer.cancel(ticket));
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    /// Waits until everything accepted so far is settled.
+    pub(super) async fn flush(&self) -> Result<(), Refusal> {
+        let mut flush = FlushGuard { shared: self, id: None };
+        poll_fn(|context| {
+            let waker = context.waker().clone();
+            self.with(|buffer| {
+                let holds = match flush.id {
+                    Some(id) => buffer.flush_holds(id, waker),
+                    None => buffer.begin_flush(waker).map(|id| {
+                        flush.id = id;
+                        id.is_some()
+                    }),
+                };
+                match holds {
+                    Ok(true) => Poll::Pending,
+                    Ok(false) => Poll::Ready(Ok(())),
+                    Err(refused) => Poll::Ready(Err(refused)),
+                }
+            })
+        })
+        .await
+    }
+}
+
+/// Gives up waiting for a flush when its future is dropped.
+struct FlushGuard<'a, T> {
+    shared: &'a Shared<T>,
+    id: Option<FlushId>,
+}
+
+impl<T> Drop for FlushGuard<'_, T> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.shared.with(|buffer| buffer.cancel_flush(id));
+        }
+    }
+}

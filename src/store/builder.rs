@@ -1,0 +1,154 @@
+//! What a store is to be made of.
+
+use std::{fmt, marker::PhantomData, num::NonZeroUsize, sync::Arc};
+
+use super::{error::StartError, registry};
+use crate::{
+    coordinator::{self, ActorHosts, CoordinatorConfig, RunningCoordinator, StopSignal},
+    dead_letter::DeadLetters,
+    feedback::{Feedback, Publisher},
+    record::{Bar, Record},
+    settings::{CoordinatorSettings, Settings},
+    sink::{BoxSink, Sink},
+};
+
+/// One coordinator that a [`Builder`] is to start.
+#[derive(Debug)]
+pub struct Coordinator<T> {
+    /// Names it in events, logs and metrics, unique in the store; none means the kind of its records.
+    pub id: Option<String>,
+    /// Where its batches go.
+    pub sink: BoxSink<T>,
+    /// Its queue and workers; none means those of the store's [`Settings`].
+    pub settings: Option<CoordinatorSettings>,
+    record: PhantomData<fn(T)>,
+}
+
+impl<T: Record> Coordinator<T> {
+    /// Makes a coordinator that writes to `sink`, with the kind of its records as id and the settings of the store.
+    pub fn new(sink: impl Sink<T>) -> Self {
+        Self { id: None, sink: BoxSink::new(sink), settings: None, record: PhantomData }
+    }
+
+    /// Sets the id.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Sets queue and workers.
+    #[must_use]
+    pub fn settings(mut self, settings: CoordinatorSettings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+}
+
+impl Coordinator<Bar> {
+    /// Makes a coordinator of bars that writes to the database of a URL such as `sqlite://market_data.db`.
+    ///
+    /// # Errors
+    /// When this build knows no store of that kind, or the database cannot be used.
+    pub fn bars(database_url: &str) -> Result<Self, StartError> {
+        Ok(Self { id: None, sink: registry::bars(database_url)?, settings: None, record: PhantomData })
+    }
+}
+
+/// Gathers what a store is made of. Get one from [`MarketDataStore::builder`](crate::MarketDataStore::builder).
+#[must_use = "a builder does nothing until it is started or spawned"]
+pub struct Builder {
+    pub(super) settings: Settings,
+    pub(super) coordinators: Vec<Box<dyn Plan>>,
+    pub(super) feedback: Option<Feedback>,
+    pub(super) current: bool,
+}
+
+impl Builder {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, coordinators: Vec::new(), feedback: None, current: false }
+    }
+
+    /// Adds a coordinator.
+    pub fn coordinator<T: Record>(mut self, coordinator: Coordinator<T>) -> Self {
+        self.coordinators.push(Box::new(coordinator));
+        self
+    }
+
+    /// Chooses the bus that the coordinators publish on. It goes on when the store ends.
+    pub fn feedback(mut self, feedback: Feedback) -> Self {
+        self.feedback = Some(feedback);
+        self
+    }
+
+    /// Runs every part on the arbiter that [`start`](Self::start) is called on, so that no foreign thread takes part:
+    /// for tests with a paused clock. A sink or a subscriber that blocks then blocks everything, and the store ends with
+    /// that arbiter's System.
+    pub fn on_current_arbiter(mut self) -> Self {
+        self.current = true;
+        self
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A coordinator to be started, of any type of record.
+pub(super) trait Plan: Send {
+    /// Returns its configuration, checked.
+    fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError>;
+
+    /// Starts it.
+    fn start(
+        self: Box<Self>,
+        config: CoordinatorConfig,
+        hosts: ActorHosts,
+        dead_letters: DeadLetters,
+        publisher: Option<Publisher>,
+        signal: StopSignal,
+    ) -> Arc<dyn RunningCoordinator>;
+}
+
+impl<T: Record> Plan for Coordinator<T> {
+    fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError> {
+        let id = self.id.as_deref().unwrap_or(T::KIND);
+        if id.is_empty() || id.contains('/') {
+            return Err(StartError::InvalidId(id.to_owned()));
+        }
+        // What was set for this coordinator alone is checked as the environment is.
+        let mut checked = settings.clone();
+        if let Some(own) = &self.settings {
+            checked.coordinator = own.clone();
+        }
+        checked.validate()?;
+        let own = &checked.coordinator;
+        let at_least_one = |n| NonZeroUsize::new(n).expect("`validate` refuses 0 records and 0 workers");
+        let watermarks = own.checked_watermarks().map_err(StartError::Watermarks)?;
+        Ok(CoordinatorConfig {
+            id: id.into(),
+            source: checked.source.as_str().into(),
+            capacity: at_least_one(own.capacity),
+            watermarks,
+            workers: at_least_one(own.workers),
+            batch_size: at_least_one(own.batch_size),
+            flush_interval: own.flush_interval,
+            overflow: own.overflow,
+            retry: checked.retry,
+            breaker: checked.circuit,
+        })
+    }
+
+    fn start(
+        self: Box<Self>,
+        config: CoordinatorConfig,
+        hosts: ActorHosts,
+        dead_letters: DeadLetters,
+        publisher: Option<Publisher>,
+        signal: StopSignal,
+    ) -> Arc<dyn RunningCoordinator> {
+        coordinator::start(config, self.sink, dead_letters, hosts, publisher, signal)
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a store does not start, or has no such coordinator.
+
+use crate::{dead_letter::DeadLettersError, settings::SettingsError};
+
+/// Why a store could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A store [on the current arbiter](crate::Builder::on_current_arbiter) needs an actix System around it.
+    #[error("no actix System on this thread: start inside one, or on threads of the store's own")]
+    NoActixSystem,
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A coordinator's id is empty or contains a slash.
+    #[error("coordinator id {0:?}: expected a name without '/'")]
+    InvalidId(String),
+    /// The watermarks of a coordinator are out of order.
+    #[error(transparent)]
+    Watermarks(crate::policy::WatermarkError),
+    /// Two coordinators have one id. Coordinators of one kind need an id each: [`Coordinator::id`](crate::Coordinator::id).
+    #[error("coordinator id {0:?} is used twice")]
+    DuplicateId(String),
+    /// The database URL names a store that this build does not know.
+    #[error("MDS_DATABASE_URL is {url:?}, expected {expected}")]
+    UnknownStore {
+        /// The URL, without secrets.
+        url: String,
+        /// What this build knows.
+        expected: &'static str,
+    },
+    /// The SQLite file cannot be used.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Sqlite(#[from] crate::sink::SqliteOpenError),
+    /// The directory for dead letters cannot be used.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLettersError),
+    /// Webhooks cannot be sent as the settings say.
+    #[cfg(feature = "webhooks")]
+    #[error(transparent)]
+    Webhooks(#[from] crate::feedback::BroadcastError),
+    /// The settings ask for webhooks.
+    #[cfg(not(feature = "webhooks"))]
+    #[error("MDS_FB_ENABLE_HTTP_BROADCAST is true, expected false in a build without the feature webhooks")]
+    NoWebhooks,
+    /// The operating system refused a thread, or what a thread needs: a file descriptor for its events.
+    #[error("cannot start a thread for the store")]
+    Thread(#[source] std::io::Error),
+}
+
+/// There is no such coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; coordinators here: {}", known.join(", "))]
+pub struct UnknownCoordinator {
+    problem: String,
+    known: Vec<String>,
+}
+
+impl UnknownCoordinator {
+    pub(super) fn new(problem: String, known: Vec<String>) -> Self {
+        Self { problem, known }
+    }
+}

@@ -1,0 +1,191 @@
+//! How a store starts: everything is checked, then threads, bus, coordinators and webhooks, in this order.
+
+use std::sync::Arc;
+
+use actix::System;
+use futures_util::future::OptionFuture;
+use tokio::sync::{OnceCell, oneshot};
+
+use super::{
+    Inner, MarketDataStore,
+    builder::{Builder, Plan},
+    error::StartError,
+    threads::{KeepAlive, Threads, run_system},
+    webhooks::{self, BroadcasterHandle},
+};
+use crate::{
+    coordinator::{ActorHosts, CoordinatorConfig, StopReason, StopSignal},
+    dead_letter::DeadLetters,
+    feedback::Feedback,
+    settings::Settings,
+};
+
+impl Builder {
+    /// Starts the store on threads and an actix System of its own, from any runtime. Inside an actix System it publishes on
+    /// [`feedback_bus`](crate::feedback_bus), elsewhere on a bus of its own, unless a bus was [chosen](Self::feedback).
+    ///
+    /// When it returns every coordinator has published `started`: of that a subscriber that comes later hears with
+    /// [`Replay::All`](crate::Replay::All), and not with [`Replay::Pressured`](crate::Replay::Pressured).
+    ///
+    /// # Errors
+    /// When a setting is wrong, two coordinators have one id, or the operating system refuses a thread.
+    pub async fn start(self) -> Result<MarketDataStore, StartError> {
+        if self.current {
+            if System::try_current().is_none() {
+                return Err(StartError::NoActixSystem);
+            }
+            let (bus, owns_bus) = match self.feedback.clone() {
+                Some(bus) => (bus, false),
+                None => (Feedback::on_current_arbiter(), true),
+            };
+            return Parts::check(self, bus, owns_bus)?.start(None).await;
+        }
+        let (bus, owns_bus) = match self.feedback.clone() {
+            Some(bus) => (bus, false),
+            None => match Feedback::try_of_current_system() {
+                Some(bus) => (bus.map_err(StartError::Thread)?, false),
+                None => own_bus()?,
+            },
+        };
+        let parts = Parts::check(self, bus, owns_bus)?;
+        let (report, started) = oneshot::channel();
+        parts.start_in_own_system(move |result| _ = report.send(result))?;
+        started.await.unwrap_or_else(|_| Err(ended_early()))
+    }
+
+    /// Starts the store as [`start`](Self::start) does, without `await`, and on a bus of its own unless one was
+    /// [chosen](Self::feedback). Blocks the caller for the moment that this takes.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn spawn(self) -> Result<MarketDataStore, StartError> {
+        let (bus, owns_bus) = match self.feedback.clone() {
+            Some(bus) => (bus, false),
+            None => own_bus()?,
+        };
+        let parts = Parts::check(self, bus, owns_bus)?;
+        let (report, started) = std::sync::mpsc::sync_channel(1);
+        parts.start_in_own_system(move |result| _ = report.send(result))?;
+        started.recv().unwrap_or_else(|_| Err(ended_early()))
+    }
+}
+
+/// Makes a bus for the store, which ends with it.
+fn own_bus() -> Result<(Feedback, bool), StartError> {
+    Ok((Feedback::try_private().map_err(StartError::Thread)?, true))
+}
+
+fn ended_early() -> StartError {
+    StartError::Thread(std::io::Error::other("it ended before the store had started"))
+}
+
+/// What a store is made of, checked.
+struct Parts {
+    settings: Settings,
+    plans: Vec<(CoordinatorConfig, Box<dyn Plan>)>,
+    bus: Feedback,
+    owns_bus: bool,
+    current: bool,
+}
+
+impl Parts {
+    /// Checks everything that can be wrong before anything is started.
+    fn check(builder: Builder, bus: Feedback, owns_bus: bool) -> Result<Self, StartError> {
+        let Builder { settings, coordinators, current, .. } = builder;
+        settings.validate()?;
+        let mut plans: Vec<(CoordinatorConfig, Box<dyn Plan>)> = Vec::new();
+        for plan in coordinators {
+            let config = plan.config(&settings)?;
+            if plans.iter().any(|(other, _)| other.id == config.id) {
+                return Err(StartError::DuplicateId(config.id.to_string()));
+            }
+            plans.push((config, plan));
+        }
+        Ok(Self { settings, plans, bus, owns_bus, current })
+    }
+
+    /// Starts everything in a System of the store's own; `report` is told how that went, on a thread of the store's.
+    fn start_in_own_system(
+        self,
+        report: impl FnOnce(Result<MarketDataStore, StartError>) + Send + 'static,
+    ) -> Result<(), StartError> {
+        run_system(|system| self.start(Some(system)), report).map_err(StartError::Thread)
+    }
+
+    /// Starts everything in the current System.
+    async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
+        let Self { settings, plans, bus, owns_bus, current } = self;
+        if system.is_some() {
+            // For the actors that the embedder starts here.
+            bus.adopt_by(System::current().id());
+        }
+        // Before the threads: those that were started would outlive an error.
+        let dead_letters = DeadLetters::open(&settings.dlq_path)?;
+        let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
+        let workers = plans.iter().map(|(config, _)| config.workers.get()).sum();
+        let threads = match system {
+            Some(system) if !current => Threads::start(plans.len(), workers, system).map_err(StartError::Thread)?,
+            system => Threads::current(system),
+        };
+        let broadcaster = prepared.map(|prepared| prepared.start(&bus, current)).transpose()?;
+        let signal = StopSignal::new();
+        watch_feedback(&bus, broadcaster.as_ref(), &signal);
+
+        let mut next_worker = threads.workers.iter().cycle();
+        let mut coordinators = std::collections::BTreeMap::new();
+        for ((config, plan), control) in plans.into_iter().zip(threads.control.iter().cycle()) {
+            let id = Arc::clone(&config.id);
+            let workers = next_worker.by_ref().take(config.workers.get()).cloned().collect();
+            let hosts = ActorHosts { control: control.clone(), workers };
+            let publisher = settings.feedback.enabled.then(|| bus.publisher());
+            let running = plan.start(config, hosts, dead_letters.clone(), publisher, signal.clone());
+            coordinators.insert(id, running);
+        }
+        let store = MarketDataStore {
+            inner: Arc::new(Inner {
+                coordinators,
+                feedback: bus,
+                owns_bus,
+                dead_letters,
+                broadcaster,
+                signal,
+                threads,
+                shutdown_timeout: settings.shutdown_timeout,
+                report: OnceCell::new(),
+            }),
+        };
+        // Each publishes `started` before it answers anything. One that died has told why by another way.
+        store.health().await;
+        // Now, so that what a coordinator of the same name said before its restart is not sent again.
+        if let Some(broadcaster) = &store.inner.broadcaster {
+            broadcaster.follow();
+        }
+        Ok(store)
+    }
+}
+
+/// Tells of the end of the bus, and of the broadcaster's death, for as long as the store runs.
+fn watch_feedback(bus: &Feedback, broadcaster: Option<&BroadcasterHandle>, signal: &StopSignal) {
+    let (died, signal) = (died(bus, broadcaster), signal.clone());
+    actix_rt::spawn(async move {
+        tokio::select! {
+            why = died => signal.stop(why),
+            _ = signal.stopped() => {}
+        }
+    });
+}
+
+/// Waits until the bus has ended or the broadcaster has died, without keeping the broadcaster alive.
+pub(super) fn died(
+    bus: &Feedback,
+    broadcaster: Option<&BroadcasterHandle>,
+) -> impl Future<Output = StopReason> + Send + use<> {
+    let bus = bus.clone();
+    let broadcaster_died = OptionFuture::from(broadcaster.map(BroadcasterHandle::died));
+    async move {
+        tokio::select! {
+            () = bus.stopped() => StopReason::BusDied,
+            Some(()) = broadcaster_died => StopReason::BroadcasterDied,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The threads of a store: an actix System of its own, and arbiters for the parts of each kind.
+
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use actix::{Actor, Addr, Arbiter, Context};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{coordinator::ActorHost, own_system::on_own_system};
+
+/// A sink may block its thread for a while, as many drivers do; then others should go on, on a small machine too.
+const MIN_WORKER_THREADS: usize = 4;
+
+/// Runs `main` on a thread with a System of its own, and tells `report` what it returns; the System runs on until `main`'s
+/// [`KeepAlive`] is dropped.
+///
+/// # Errors
+/// The operating system refuses the thread, or what the thread needs.
+pub(super) fn run_system<F: Future>(
+    main: impl FnOnce(KeepAlive) -> F + Send + 'static,
+    report: impl FnOnce(F::Output) + Send + 'static,
+) -> io::Result<()> {
+    on_own_system("mds-store", move || {
+        let (alive, is_alive) = oneshot::channel();
+        let run = async move {
+            report(main(KeepAlive(alive)).await);
+            // Nothing is ever sent: it ends when the store does, or at once if none was made.
+            let _ = is_alive.await;
+        };
+        ((), run)
+    })
+}
+
+/// Keeps the System of a store running. Dropping it ends the System's thread.
+#[derive(Debug)]
+pub(super) struct KeepAlive(#[expect(dead_code, reason = "dropping it is the message")] oneshot::Sender<()>);
+
+/// The threads that the parts of a store run on: a few for a kind of part, shared by the parts of that kind. Each kind has
+/// its own: a sink that blocks its thread must not hold up a queue, and an actor of the embedder's must not hold up either.
+pub(super) struct Threads {
+    pub(super) control: Vec<ActorHost>,
+    pub(super) workers: Vec<ActorHost>,
+    /// For the actors of the embedder.
+    guests: Vec<ActorHost>,
+    next_guest: AtomicUsize,
+    arbiters: Mutex<Vec<Arbiter>>,
+    system: Mutex<Option<KeepAlive>>,
+}
+
+impl Threads {
+    /// Starts threads in the current System, for so many coordinators and workers.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread. Those that were started before are ended.
+    pub(super) fn start(coordinators: usize, workers: usize, system: KeepAlive) -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let mut arbiters = Arbiters(Vec::new());
+        let control = arbiters.start(coordinators.min(cores))?;
+        let workers = arbiters.start(workers.min(cores.max(MIN_WORKER_THREADS)))?;
+        let guests = arbiters.start(cores.clamp(2, 8))?;
+        let arbiters = Mutex::new(std::mem::take(&mut arbiters.0));
+        Ok(Self {
+            control,
+            workers,
+            guests,
+            next_guest: AtomicUsize::new(0),
+            arbiters,
+            system: Mutex::new(Some(system)),
+        })
+    }
+
+    /// Starts none: every part runs on the current arbiter, of the store's own System or the caller's.
+    pub(super) fn current(system: Option<KeepAlive>) -> Self {
+        let here = || vec![ActorHost::Current];
+        Self {
+            control: here(),
+            workers: here(),
+            guests: here(),
+            next_guest: AtomicUsize::new(0),
+            arbiters: Mutex::default(),
+            system: Mutex::new(system),
+        }
+    }
+
+    /// Starts an actor of the embedder's.
+    pub(super) fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
+    where
+        A: Actor<Context = Context<A>>,
+    {
+        let next = self.next_guest.fetch_add(1, Ordering::Relaxed);
+        self.guests[next % self.guests.len()].start(make)
+    }
+
+    /// Ends the threads, and the actors on them, without waiting.
+    pub(super) fn end(&self) {
+        for arbiter in self.arbiters.lock().drain(..) {
+            arbiter.stop();
+        }
+        self.system.lock().take();
+    }
+}
+
+/// Arbiters of a store that is not complete: they end with it.
+struct Arbiters(Vec<Arbiter>);
+
+impl Arbiters {
+    fn start(&mut self, threads: usize) -> io::Result<Vec<ActorHost>> {
+        let start = |_| {
+            let arbiter = Arbiter::try_new()?;
+            let host = ActorHost::Arbiter(arbiter.handle());
+            self.0.push(arbiter);
+            Ok(host)
+        };
+        (0..threads.max(1)).map(start).collect()
+    }
+}
+
+impl Drop for Arbiters {
+    fn drop(&mut self) {
+        for arbiter in self.0.drain(..) {
+            arbiter.stop();
+        }
+    }
+}
