@@ -321,7 +321,8 @@ mod webhooks {
         settings.coordinator.low_watermark = Some(100);
         settings.dlq_path = std::env::temp_dir().join("market-data-store-bench");
         settings.feedback.http.enabled = urls.is_some();
-        settings.feedback.http.endpoint = urls.unwrap_or_default();
+        settings.feedback.http.endpoints =
+            urls.iter().flat_map(|urls| urls.split(',')).map(|url| url.parse().expect("a URL")).collect();
         let builder = MarketDataStore::builder(settings).coordinator(Coordinator::new(Nowhere));
         let store = builder.spawn().expect("a store in memory");
         let bars = store.coordinator::<Bar>().expect("its coordinator");

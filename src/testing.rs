@@ -21,6 +21,7 @@ use crate::{
 
 pub use crate::{
     fault::{Fault, Fired},
+    settings::temporary::{TestSettings, settings},
     sink::{MemoryCounts, MemorySink},
 };
 

@@ -1,12 +1,16 @@
 //! `mds config`: the effective configuration, and where each value came from.
 
 use market_data_store::{
-    settings::{Loaded, VARIABLES},
+    Bar, Record,
+    settings::{Loaded, Value},
     text::Shown,
 };
 use serde::Serialize;
 
-use super::{exit::Exit, output::Text};
+use super::{
+    exit::Exit,
+    output::{Text, complain},
+};
 
 /// Shows every setting, its value, and whether it comes from the environment or is the default.
 #[derive(clap::Args)]
@@ -19,7 +23,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Row {
     #[serde(skip)]
-    variable: &'static str,
+    variable: String,
     value: String,
     unit: &'static str,
     from: &'static str,
@@ -27,15 +31,19 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: &Args, loaded: &Loaded) -> Exit {
-    let rows: Vec<Row> = VARIABLES
-        .iter()
-        .map(|variable| Row {
-            variable: variable.name,
-            value: variable.value(&loaded.settings),
-            unit: variable.unit,
-            from: if loaded.is_set(variable.name) { "environment" } else { "default" },
-        })
-        .collect();
+    let row = |value: Value| Row {
+        from: if loaded.is_set(&value.name) { "environment" } else { "default" },
+        variable: value.name,
+        value: value.value,
+        unit: value.unit,
+    };
+    let rows: Vec<Row> = loaded.settings.values().into_iter().map(row).collect();
+    for warning in loaded.settings.warnings() {
+        complain(format_args!("warning: {warning}"));
+    }
+    for variable in loaded.settings.unused_variables([Bar::KIND]) {
+        complain(format_args!("warning: {variable} is ignored, mds has the coordinator {} alone", Bar::KIND));
+    }
     let mut text = Text::default();
     if args.json {
         text.pretty_json(&Rows(&rows));
@@ -48,7 +56,7 @@ pub fn run(args: &Args, loaded: &Loaded) -> Exit {
 fn table(rows: &[Row], text: &mut Text) {
     let values: Vec<String> = rows.iter().map(|row| Shown(&row.value).to_string()).collect();
     let width = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
-    let (variable, unit) = (width(|row| row.variable), width(|row| row.unit));
+    let (variable, unit) = (width(|row| &row.variable), width(|row| row.unit));
     let value = values.iter().map(|value| value.chars().count()).max().unwrap_or(0);
     for (row, shown) in rows.iter().zip(&values) {
         let Row { variable: name, unit: counts, from, .. } = row;
@@ -61,6 +69,6 @@ struct Rows<'a>(&'a [Row]);
 impl Serialize for Rows<'_> {
     // As a map by hand, which keeps the order of the documentation.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|row| (row.variable, row)))
+        serializer.collect_map(self.0.iter().map(|row| (&row.variable, row)))
     }
 }

@@ -18,6 +18,7 @@ use clap::{
     error::{ContextValue, Error},
 };
 use market_data_store::{
+    Bar, Record,
     settings::{Loaded, Settings, SettingsError},
     text::Shown,
 };
@@ -87,7 +88,7 @@ pub fn run() -> Exit {
         loaded.settings.source = Settings::source_of_command(cli.command.name());
     }
     if matches!(cli.command, Command::Ingest(_)) && !loaded.is_set("MDS_COORDINATOR_BATCH_SIZE") {
-        loaded.settings.coordinator.batch_size = ingest::batch_size(&loaded.settings.coordinator);
+        loaded.settings.coordinator.batch_size = ingest::batch_size(&loaded.settings.coordinator_settings(Bar::KIND));
     }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),

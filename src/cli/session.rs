@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use futures_util::FutureExt;
 use market_data_store::{
-    Bar, Coordinator, MarketDataStore, Settings, StartError, StopReason, WriteHandle,
+    Bar, Coordinator, CoordinatorSettings, MarketDataStore, Settings, StartError, StopReason, WriteHandle,
     sink::{SqliteOptions, SqliteSink},
 };
 use tokio::{
@@ -25,14 +25,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the store.
+    /// Starts the store. Its coordinator has these settings, whatever variables of its own say.
     ///
     /// # Errors
     /// As [`Builder::spawn`](market_data_store::Builder::spawn), and as [`SqliteSink::open`].
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub fn start(settings: Settings, coordinator: CoordinatorSettings) -> Result<Self, StartError> {
         // Not by `MarketDataStore::spawn`: a sink that is closed leaves one file behind, not the file and its log.
         let sink = SqliteSink::open(SqliteOptions::from_url(&settings.database_url)?)?;
-        let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).spawn()?;
+        let coordinator = Coordinator::<Bar>::new(sink.clone()).settings(coordinator);
+        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn()?;
         let bars = store.coordinator::<Bar>().expect("the one coordinator was added above");
         Ok(Self { store, bars, sink })
     }

@@ -2,7 +2,7 @@ use std::{cmp::Ordering, fmt, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::text::quoted::Quoted;
+use crate::text::Quoted;
 
 /// The span of time that a bar covers: a count and a unit, such as `5m`, `1d` or `1mo`.
 ///

@@ -1,6 +1,8 @@
 //! How a duration is written, in variables, options and files of settings.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use serde::{Deserializer, de};
 
 /// Returned for a text that is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +38,43 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     // Milliseconds divide rather than multiply, so that `250ms` is exactly the same as `0.25`.
     let value = if seconds < 1.0 { value / 1000.0 } else { value * seconds };
     Duration::try_from_secs_f64(value).map_err(|_| InvalidDuration)
+}
+
+/// Reads a duration from a text, as [`parse_duration`] does, or from a number of seconds.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct Visitor;
+
+    impl de::Visitor<'_> for Visitor {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("seconds as a number (0.25), or a text with a unit (\"250ms\")")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+            parse_duration(text).map_err(E::custom)
+        }
+
+        fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {
+            Duration::try_from_secs_f64(seconds).map_err(|_| E::invalid_value(de::Unexpected::Float(seconds), &self))
+        }
+
+        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
+            Ok(Duration::from_secs(seconds))
+        }
+
+        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
+            let whole = u64::try_from(seconds);
+            whole.map(Duration::from_secs).map_err(|_| E::invalid_value(de::Unexpected::Signed(seconds), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Visitor)
+}
+
+/// Reads a duration that may be left out.
+pub(super) fn deserialize_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

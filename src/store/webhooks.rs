@@ -23,7 +23,7 @@ pub(super) fn prepare<'a>(
     if !http.enabled {
         return Ok(None);
     }
-    let mut config = BroadcastConfig::new(http.endpoints().map_err(BroadcastError::Endpoint)?);
+    let mut config = BroadcastConfig::new(http.endpoints.clone());
     // Its own alone: on a shared bus there may be events that came from outside, and would be sent back.
     config.coordinators = ids.map(|id| format!("{}/{id}", settings.source)).collect();
     config.timeout = http.timeout;
@@ -33,7 +33,8 @@ pub(super) fn prepare<'a>(
         max_attempts: http.max_attempts,
         ..config.retry
     };
-    config.secrets = http.secrets().map(str::parse).collect::<Result<_, _>>().map_err(BroadcastError::Secret)?;
+    let secrets = http.secrets.iter().map(|secret| secret.expose().parse());
+    config.secrets = secrets.collect::<Result<_, _>>().map_err(BroadcastError::Secret)?;
     config.ca_file = http.ca_file.clone();
     Ok(Some(PreparedBroadcast::new(config)?))
 }

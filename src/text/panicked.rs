@@ -11,10 +11,10 @@ pub fn message_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// Calls somebody else's code that may panic.
+/// Calls code of others, which may panic.
 ///
 /// # Errors
-/// It panicked; this is what it said. What was thrown is gone by then, even if that panics in its turn.
+/// It panicked; this is its message. What was thrown is gone by then, even if its `Drop` panics.
 pub fn catch<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
         let message = message_of(&*panic).to_owned();
@@ -39,7 +39,7 @@ mod tests {
         }
     }
 
-    // Sabotage: drop what was thrown as it comes: the second panic gets through.
+    // Red when what was thrown is dropped outside of a second `catch_unwind`: its panic gets through.
     #[test]
     fn a_panic_is_its_message_whatever_was_thrown() {
         assert_eq!(catch(|| 1), Ok(1));

@@ -55,6 +55,64 @@ fn json_is_one_object_keyed_by_variable_in_the_order_of_the_documentation() {
     assert!(places.is_sorted());
 }
 
+// Red if a load with such settings says nothing, or `mds config` does not.
+#[test]
+fn settings_that_do_nothing_are_told() {
+    let vars = [("MDS_FB_HTTP_ENDPOINT", "http://example.com/hook"), ("MDS_QUOTES_COORDINATOR_WORKERS", "2")];
+    for args in [&[][..], &["--json"]] {
+        let output = config(&vars, args);
+        let text = stderr(&output);
+        assert_eq!((output.status.code(), text.lines().count()), (Some(0), 2), "{text}");
+        assert!(
+            text.contains("warning: MDS_FB_HTTP_ENDPOINT is set, but MDS_FB_ENABLE_HTTP_BROADCAST is false"),
+            "{text}"
+        );
+        assert!(text.contains("warning: MDS_QUOTES_COORDINATOR_WORKERS is ignored"), "{text}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), minutes(1)).unwrap();
+    let mut load = mds(dir.path());
+    load.args(["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"]).envs(vars);
+    let output = load.output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in ["MDS_FB_HTTP_ENDPOINT is set", "MDS_QUOTES_COORDINATOR_WORKERS"] {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(part)).collect();
+        assert!(lines.len() == 1 && lines[0].contains("WARN"), "{text}");
+    }
+    // A replay sends no webhooks, whatever is set, so it has nothing to say of them.
+    keep(dir.path(), [bar("NQ", 1)]);
+    let output = mds(dir.path()).args(["dlq", "replay"]).envs(vars).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!stderr(&output).contains("MDS_FB_HTTP_ENDPOINT"), "{}", stderr(&output));
+}
+
+// Red if what a load or a replay needs of its coordinator goes before what its own variables say, or behind it where
+// records could be lost.
+#[test]
+fn the_variables_of_the_one_coordinator_count() {
+    let output = config(&[("MDS_BARS_COORDINATOR_CAPACITY", "50"), ("MDS_COORDINATOR_CAPACITY", "500")], &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let of = |name: &str| (json[name]["value"].as_str().unwrap(), json[name]["from"].as_str().unwrap());
+    assert_eq!(of("MDS_BARS_COORDINATOR_CAPACITY"), ("50", "environment"));
+    assert_eq!(of("MDS_COORDINATOR_CAPACITY"), ("500", "environment"));
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), minutes(5_000)).unwrap();
+    let mut load = mds(dir.path());
+    load.args(["ingest", "--symbol", "ES", "--timeframe", "1m", "--json", "bars.csv"]);
+    load.env("MDS_BARS_COORDINATOR_CAPACITY", "10").env("MDS_BARS_COORDINATOR_OVERFLOW_STRATEGY", "drop_oldest");
+    let summary = crate::mds::summary(&load.output().unwrap());
+    assert!(crate::mds::count(&summary, "dropped") > 0, "{summary}");
+    keep(dir.path(), (0..500).map(|minute| bar("NQ", minute)));
+    let mut replay = mds(dir.path());
+    replay.args(["dlq", "replay", "--json"]);
+    replay.env("MDS_BARS_COORDINATOR_CAPACITY", "10").env("MDS_BARS_COORDINATOR_OVERFLOW_STRATEGY", "drop_oldest");
+    let output = replay.output().unwrap();
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((output.status.code(), &report["stored"]), (Some(0), &500.into()), "{report}");
+}
+
 #[test]
 fn a_wrong_environment_ends_every_command_with_78_and_the_exact_messages() {
     let vars = [

@@ -126,7 +126,7 @@ impl Round {
         settings.circuit.half_open_after = Duration::from_millis(10);
         if dies == Dies::Broadcaster {
             settings.feedback.http.enabled = true;
-            settings.feedback.http.endpoint = hook.url("").to_string();
+            settings.feedback.http.endpoints = vec![hook.url("")];
         }
         let own = coordinator_settings(50, WORKERS, 7).watermarks(10, 40).flush_interval(Duration::from_millis(1));
         let coordinator = Coordinator::new(sink.clone()).settings(own);

@@ -137,7 +137,7 @@ async fn no_secret_shows_in_what_mds_says_writes_or_sends() {
         ("MDS_FB_HTTP_CA_FILE", ca.display().to_string()),
         ("MDS_FB_HTTP_TIMEOUT", "0.5".to_owned()),
         ("MDS_FB_HTTP_BACKOFF", "0.01".to_owned()),
-        // Whoever mistypes a name may have put the secret there.
+        // A name that is mistyped may hold the secret.
         ("MDS_FB_HTTP_SECRETS", as_secret(&canary(22))),
         ("MDS_FB_HTTP_ENDPOINTS", format!("http://{}@h/", in_url(&canary(23)))),
     ]
@@ -194,6 +194,8 @@ async fn no_secret_shows_in_what_mds_says_writes_or_sends() {
         ("MDS_FB_HTTP_ENDPOINT", format!("{},https://h:port/{password}", urls[0])),
         ("MDS_DATABASE_URL", format!("postgres://ann:{key}@db:5432/bars")),
         ("MDS_DATABASE_URL", format!("postgres://db/bars?user=ann&password={password}")),
+        ("MDS_DATABASE_URL", format!("postgres://ann:{key}")),
+        ("MDS_DATABASE_URL", format!("host=db user=ann password = '{key}' dbname=bars")),
     ] {
         let mut command = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", SP500]);
         let output = command.envs(&environment).env(name, &value).env("MDS_LOG", "trace").output().unwrap();

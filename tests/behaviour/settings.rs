@@ -1,10 +1,11 @@
-//! The environment contract: what is read, what is refused and how, and that documentation and code agree.
+//! Settings: what is read from variables and files, what is refused and how, and that documentation and code agree.
 
 use std::{ffi::OsString, num::NonZeroU32, os::unix::ffi::OsStringExt, time::Duration};
 
 use market_data_store::{
-    CoordinatorSettings, Overflow, Settings,
-    settings::{LogFormat, VARIABLES, Variable},
+    CoordinatorSettings, Overflow, Scales, Settings,
+    policy::{BreakerConfig, RetryPolicy},
+    settings::{FeedbackSettings, HttpSettings, LogFormat, VARIABLES, Variable},
 };
 
 fn load(vars: &[(&str, &str)]) -> Result<Settings, String> {
@@ -37,11 +38,12 @@ fn every_value_arrives_in_its_field() {
     expected.log_format = LogFormat::Json;
     let http = &mut expected.feedback.http;
     http.enabled = true;
-    http.endpoint = "https://ann:pa55@hooks.example/T0KEN?x=1, http://[::1]:9000".to_owned();
+    http.endpoints =
+        ["https://ann:pa55@hooks.example/T0KEN?x=1", "http://[::1]:9000"].map(|url| url.parse().unwrap()).into();
     http.timeout = Duration::from_millis(700);
     http.max_attempts = NonZeroU32::new(7).unwrap();
     http.backoff = Duration::from_millis(40);
-    http.secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned();
+    http.secrets = vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()];
     http.ca_file = Some("ca.pem".into());
     let vars = [
         ("MDS_DATABASE_URL", "sqlite:///var/lib/bars.db"),
@@ -131,7 +133,7 @@ fn a_wrong_value_is_named_with_its_variable_and_what_was_expected() {
         ),
         ("MDS_LOG_FORMAT", "xml", r#"is "xml", expected text or json"#),
         ("MDS_FB_ENABLE_FEEDBACK", "1", r#"is "1", expected true or false"#),
-        ("MDS_SOURCE", "a\tb", r#"is "a\tb", expected 1 to 255 bytes without control characters"#),
+        ("MDS_SOURCE", "a\tb", r#"is "a\tb", expected 1 to 255 bytes without control characters or other hidden ones"#),
         ("MDS_DATABASE_URL", "bars.db", r#"is "bars.db", expected sqlite://PATH"#),
         ("MDS_DATABASE_URL", "sqlite://", r#"is "sqlite://", expected sqlite://PATH"#),
         // Red if the password is shown.
@@ -275,13 +277,253 @@ fn the_default_source_names_host_and_program() {
     assert!(program.starts_with("behaviour"), "{program}");
 }
 
+/// Variables of single coordinators beside those of all.
+const OWN: [(&str, &str); 9] = [
+    ("MDS_COORDINATOR_CAPACITY", "1000"),
+    ("MDS_COORDINATOR_WORKERS", "2"),
+    ("MDS_QUOTES_COORDINATOR_CAPACITY", "50000"),
+    ("MDS_QUOTES_COORDINATOR_HIGH_WATERMARK", "40000"),
+    ("MDS_QUOTES_COORDINATOR_LOW_WATERMARK", "7"),
+    ("MDS_QUOTES_COORDINATOR_BATCH_SIZE", "9"),
+    ("MDS_QUOTES_COORDINATOR_FLUSH_INTERVAL", "20ms"),
+    ("MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY", "drop_oldest"),
+    ("MDS_BARS_EU_1_COORDINATOR_WORKERS", "8"),
+];
+
+// Red when a variable of one coordinator reaches another one or another field, or loses against those of all.
+#[test]
+fn a_coordinator_can_have_variables_of_its_own() {
+    let loaded = Settings::load(OWN).unwrap();
+    let mut settings = loaded.settings.clone();
+    assert_eq!(loaded.unknown, []);
+    assert!(loaded.is_set("MDS_QUOTES_COORDINATOR_CAPACITY") && !loaded.is_set("MDS_QUOTES_COORDINATOR_WORKERS"));
+    let common = CoordinatorSettings::new(1_000).workers(2);
+    let quotes = CoordinatorSettings::new(50_000)
+        .watermarks(7, 40_000)
+        .workers(2)
+        .batch_size(9)
+        .flush_interval(Duration::from_millis(20))
+        .overflow(Overflow::DropOldest);
+    assert_eq!(settings.coordinator_settings("quotes"), quotes);
+    assert_eq!(settings.coordinator_settings("Quotes"), quotes);
+    assert_eq!(settings.coordinator_settings("bars-eu.1"), common.clone().workers(8));
+    for other in ["bars", "bars-eu", "quotes_2", "coordinator", ""] {
+        assert_eq!(settings.coordinator_settings(other), common, "{other:?}");
+    }
+    // What is assigned for all stands in the place of their variables, so a coordinator's own go over it.
+    settings.coordinator = CoordinatorSettings::new(70).workers(3);
+    let quotes = settings.coordinator_settings("quotes");
+    assert_eq!((quotes.capacity, quotes.workers), (50_000, 3));
+}
+
+// Red when a variable that no coordinator takes up is told of nowhere.
+#[test]
+fn variables_of_a_coordinator_that_is_not_there_are_found() {
+    let settings = Settings::from_vars(OWN).unwrap();
+    assert_eq!(settings.unused_variables(["quotes", "bars-eu.1", "news"]), [""; 0]);
+    assert_eq!(settings.unused_variables(["quotes"]), ["MDS_BARS_EU_1_COORDINATOR_WORKERS"]);
+    assert_eq!(settings.unused_variables(["bars"]).len(), 7);
+}
+
+// Red when an error names the variable of all coordinators, or one that is right.
+#[test]
+fn what_is_wrong_with_a_coordinator_is_told_by_the_name_of_its_own_variable() {
+    for (vars, message) in [
+        (
+            vec![("MDS_QUOTES_COORDINATOR_CAPACITY", "0")],
+            r#"MDS_QUOTES_COORDINATOR_CAPACITY is "0", expected a whole number from 1 to 100000000"#,
+        ),
+        (
+            vec![("MDS_QUOTES_COORDINATOR_FLUSH_INTERVAL", "soon")],
+            "MDS_QUOTES_COORDINATOR_FLUSH_INTERVAL is \"soon\", expected seconds from 0.001 to 86400, as a number (0.25) \
+             or with a unit (250ms, 2s, 1m)",
+        ),
+        (
+            vec![("MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY", "drop")],
+            r#"MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY is "drop", expected block, drop_oldest or error"#,
+        ),
+        (
+            vec![("MDS_QUOTES_COORDINATOR_HIGH_WATERMARK", "20000")],
+            "MDS_QUOTES_COORDINATOR_HIGH_WATERMARK is 20000, expected at most MDS_COORDINATOR_CAPACITY, which is 10000",
+        ),
+        (
+            vec![("MDS_QUOTES_COORDINATOR_CAPACITY", "100"), ("MDS_COORDINATOR_LOW_WATERMARK", "4000")],
+            "MDS_COORDINATOR_LOW_WATERMARK is 4000, expected less than MDS_COORDINATOR_HIGH_WATERMARK, which is 80 by \
+             default for MDS_QUOTES_COORDINATOR_CAPACITY",
+        ),
+        (
+            // Of what is wrong for all, a coordinator that changes none of it says nothing more.
+            vec![("MDS_QUOTES_COORDINATOR_WORKERS", "3"), ("MDS_COORDINATOR_HIGH_WATERMARK", "20000")],
+            "MDS_COORDINATOR_HIGH_WATERMARK is 20000, expected at most MDS_COORDINATOR_CAPACITY, which is 10000",
+        ),
+        (
+            vec![
+                ("MDS_QUOTES_COORDINATOR_WORKERS", "0"),
+                ("MDS_FB_SCALE_HARD", "2"),
+                ("MDS_BARS_COORDINATOR_WORKERS", "x"),
+            ],
+            "MDS_FB_SCALE_HARD is \"2\", expected a number from 0 to 1\n\
+             MDS_BARS_COORDINATOR_WORKERS is \"x\", expected a whole number from 1 to 1024\n\
+             MDS_QUOTES_COORDINATOR_WORKERS is \"0\", expected a whole number from 1 to 1024",
+        ),
+    ] {
+        assert_eq!(load(&vars), Err(message.to_owned()));
+    }
+    let loaded = Settings::load([("MDS_QUOTES_COORDINATOR_CAPCITY", "1")]).unwrap();
+    assert_eq!(loaded.unknown[0].nearest, "MDS_QUOTES_COORDINATOR_CAPACITY");
+    assert_eq!(loaded.settings, Settings::default());
+}
+
+// Red when what a coordinator has of its own stands nowhere, or away from the variables of all.
+#[test]
+fn values_in_effect_are_listed_with_those_of_single_coordinators() {
+    let settings = Settings::from_vars(OWN).unwrap();
+    let values = settings.values();
+    let listed: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
+    let last_of_all = listed.iter().position(|name| *name == "MDS_COORDINATOR_OVERFLOW_STRATEGY").unwrap();
+    assert_eq!(&listed[last_of_all + 1..][..2], ["MDS_BARS_EU_1_COORDINATOR_WORKERS", OWN[2].0]);
+    assert_eq!(values.len(), VARIABLES.len() + 7);
+    for (name, value) in OWN {
+        let value = value.replace("20ms", "0.02");
+        assert_eq!(values.iter().find(|row| row.name == name).map(|row| &row.value), Some(&value), "{name}");
+    }
+}
+
+// Red when a field has another name in a file than in the code, or a duration is read in one form alone.
+#[test]
+fn a_file_of_settings_is_read_by_the_names_of_the_fields() {
+    let file = r#"{
+        "database_url": "sqlite://bars.db", "source": "db1:feed", "dlq_path": "letters", "shutdown_timeout": 90,
+        "log": "warn", "log_format": "json",
+        "coordinator": {"capacity": 100, "high_watermark": 80, "workers": 2, "batch_size": 7, "flush_interval": "20ms",
+                        "overflow": "error"},
+        "coordinators": {"quotes-eu": {"capacity": 200, "low_watermark": 3, "flush_interval": 0.5}},
+        "retry": {"initial_backoff": 0.005, "max_backoff": "6s", "multiplier": 1.5, "jitter": false, "max_attempts": 9},
+        "circuit": {"failure_threshold": 0, "half_open_after": "1m"},
+        "feedback": {
+            "enabled": true, "scales": {"soft": 0.25},
+            "http": {"enabled": true, "endpoints": ["http://h/a,b"], "timeout": 1, "max_attempts": 4, "backoff": "40ms",
+                     "secrets": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "ca_file": "ca.pem"}
+        }
+    }"#;
+    let settings: Settings = serde_json::from_str(file).unwrap();
+    let mut coordinator = CoordinatorSettings::new(100)
+        .workers(2)
+        .batch_size(7)
+        .flush_interval(Duration::from_millis(20))
+        .overflow(Overflow::Error);
+    coordinator.high_watermark = Some(80);
+    let scales = Scales { soft: 0.25, ..Scales::default() };
+    let http = HttpSettings::to(["http://h/a,b".parse().unwrap()])
+        .timeout(Duration::from_secs(1))
+        .max_attempts(NonZeroU32::new(4).unwrap())
+        .backoff(Duration::from_millis(40))
+        .secrets(["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+        .ca_file("ca.pem");
+    let retry = RetryPolicy {
+        initial_backoff: Duration::from_millis(5),
+        max_backoff: Duration::from_secs(6),
+        multiplier: 1.5,
+        jitter: false,
+        max_attempts: NonZeroU32::new(9).unwrap(),
+    };
+    let mut expected = Settings::default()
+        .database_url("sqlite://bars.db")
+        .source("db1:feed")
+        .dlq_path("letters")
+        .shutdown_timeout(Duration::from_secs(90))
+        .coordinator(coordinator.clone())
+        .retry(retry)
+        .circuit(BreakerConfig { failure_threshold: None, half_open_after: Duration::from_secs(60) })
+        .feedback(FeedbackSettings::default().enabled(true).scales(scales).http(http));
+    (expected.log, expected.log_format) = ("warn".to_owned(), LogFormat::Json);
+    expected.coordinators = settings.coordinators.clone();
+    assert_eq!(settings, expected);
+    let quotes = settings.coordinator_settings("quotes-eu");
+    assert_eq!((quotes.capacity, quotes.low(), quotes.high()), (200, 3, 80));
+    assert_eq!((quotes.flush_interval, quotes.workers), (Duration::from_millis(500), 2));
+    assert_eq!(settings.validate(), Ok(()));
+    assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
+}
+
+// Red when a name that is no setting passes in silence, or an error shows a URL or a secret.
+#[test]
+fn a_file_of_settings_that_is_wrong_is_refused_without_its_secrets() {
+    for (file, expected) in [
+        (r#"{"databse_url": "x"}"#, "unknown field `databse_url`"),
+        (r#"{"coordinator": {"capcity": 1}}"#, "unknown field `capcity`"),
+        (r#"{"coordinators": {"quotes": {"overflow_strategy": "block"}}}"#, "unknown field `overflow_strategy`"),
+        (r#"{"retry": {"initial_backoff_ms": 5}}"#, "unknown field `initial_backoff_ms`"),
+        (r#"{"circuit": {"threshold": 5}}"#, "unknown field `threshold`"),
+        (r#"{"feedback": {"scales": {"mid": 1}}}"#, "unknown field `mid`"),
+        (r#"{"feedback": {"http": {"endpoint": ""}}}"#, "unknown field `endpoint`"),
+        (r#"{"shutdown_timeout": "soon"}"#, "expected seconds as a number (0.25) or a number with a unit"),
+        (r#"{"shutdown_timeout": -1}"#, "expected seconds as a number (0.25)"),
+        (r#"{"coordinator": {"flush_interval": 1e300}}"#, "expected seconds as a number (0.25)"),
+        (r#"{"feedback": {"http": {"endpoints": "ftp://pa55@h"}}}"#, "it does not begin with http:// or https://"),
+        (r#"{"feedback": {"http": {"endpoints": ["http://pa55 @h"]}}}"#, "it holds a character that a URL cannot"),
+        (r#"{"feedback": {"http": {"secrets": [["pa55"]]}}}"#, "expected a list of texts"),
+    ] {
+        let error = serde_json::from_str::<Settings>(file).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("pa55"), "{file}: {error}");
+    }
+    // A value out of range is the store's to refuse, by the name of the variable.
+    let file = r#"{"coordinators": {"quotes": {"workers": 0}}, "feedback": {"http": {"secrets": "pa55"}}}"#;
+    let error = serde_json::from_str::<Settings>(file).unwrap().validate().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "MDS_FB_HTTP_SECRET is \"***\", expected whsec_ and the base64 of 24 to 64 bytes, or several of these with commas\n\
+         MDS_QUOTES_COORDINATOR_WORKERS is \"0\", expected a whole number from 1 to 1024"
+    );
+}
+
+// Red when a URL that is never sent to is told of nowhere, or what is meant is warned of.
+#[test]
+fn a_url_without_broadcasting_is_a_warning() {
+    let url = ("MDS_FB_HTTP_ENDPOINT", "http://ann:pa55@h/T0KEN");
+    let warnings = Settings::from_vars([url]).unwrap().warnings();
+    assert_eq!(
+        warnings,
+        ["MDS_FB_HTTP_ENDPOINT is set, but MDS_FB_ENABLE_HTTP_BROADCAST is false: level changes are sent to no URL"]
+    );
+    let on = ("MDS_FB_ENABLE_HTTP_BROADCAST", "true");
+    assert_eq!(Settings::from_vars([url, on]).unwrap().warnings(), [""; 0]);
+    assert_eq!(Settings::default().warnings(), [""; 0]);
+}
+
+// Red when settings show a password or a secret by `Debug`.
+#[test]
+fn settings_show_no_secret() {
+    let settings = Settings::default().database_url("postgres://ann:pa55@db/x").feedback(
+        FeedbackSettings::default().http(HttpSettings::to(["http://u:pa55@h/pa55".parse().unwrap()]).secrets(["pa55"])),
+    );
+    let shown = format!("{settings:?} {settings:#?} {:?}", settings.values());
+    assert!(!shown.contains("pa55") && shown.contains("postgres://ann:***@db/x"), "{shown}");
+    let error = settings.validate().unwrap_err().to_string();
+    assert!(!error.contains("pa55") && error.contains("MDS_FB_HTTP_SECRET"), "{error}");
+}
+
 fn names() -> Vec<&'static str> {
     VARIABLES.iter().map(|variable| variable.name).collect()
 }
 
+/// What config.example.env says of a variable.
+fn comment_on(variable: &Variable) -> String {
+    let mut comment = variable.about.replace('`', "");
+    comment[..1].make_ascii_uppercase();
+    if !variable.unit.is_empty() {
+        comment += &format!(" ({})", variable.unit);
+    }
+    let in_effect = variable.value(&Settings::default());
+    if variable.default != in_effect {
+        comment += &format!("; default: {}", variable.default.replace('`', ""));
+    }
+    comment
+}
+
 #[test]
 fn config_example_env_holds_every_variable_with_its_default() {
-    // Red if a variable is added, removed, moved or given another default in one place alone.
+    // Red if a variable is added, removed, moved, or given another default, unit or meaning in one place alone.
     let text = include_str!("../../config.example.env");
     let vars: Vec<(&str, &str)> =
         text.lines().filter_map(|line| line.strip_prefix("#MDS_").and_then(|_| line[1..].split_once('='))).collect();
@@ -292,6 +534,12 @@ fn config_example_env_holds_every_variable_with_its_default() {
     for variable in VARIABLES {
         assert_eq!(variable.value(&from_file), variable.value(&default), "{}", variable.name);
     }
+    let comments = text.split("\n\n").filter_map(|block| block.split_once("\n#MDS_")).map(|(comment, _)| comment);
+    let comments: Vec<String> = comments
+        .map(|comment| comment.lines().map(|line| line.trim_start_matches(['#', ' '])).collect::<Vec<_>>().join(" "))
+        .collect();
+    let expected: Vec<String> = VARIABLES.iter().map(comment_on).collect();
+    assert_eq!(comments, expected);
     let others = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     assert_eq!(others.collect::<Vec<_>>(), [""; 0], "every line is a comment, so the file can be sourced as it is");
 }

@@ -1,7 +1,7 @@
 use std::{pin::pin, time::Duration};
 
 use market_data_store::{
-    Bar, Overflow, Settings,
+    Bar, Overflow, Record, Settings,
     dead_letter::{self, ReplayOptions, ReplayReport},
     settings::HttpSettings,
 };
@@ -85,10 +85,10 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
 async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut stop: Stop) -> Exit {
     let deadline = settings.shutdown_timeout;
     // Nothing of a replay may be dropped.
-    settings.coordinator.overflow = Overflow::Block;
+    let coordinator = settings.coordinator_settings(Bar::KIND).overflow(Overflow::Block);
     // It has no producers, and a `draining` of one that was stopped would never clear for those who follow every source.
     settings.feedback.http = HttpSettings::default();
-    let session = match Session::start(settings) {
+    let session = match Session::start(settings, coordinator) {
         Ok(session) => session,
         Err(error) => {
             complain(format_args!("error: {}", args.database.blame(&error)));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use market_data_store::{
-    Delivery, Level, Refusal, Settings, StartError, StopReason, Subscribe,
+    Bar, Delivery, Level, Record, Refusal, Settings, StartError, StopReason, Subscribe,
     files::{ReadError, ReadOptions},
 };
 use parking_lot::Mutex;
@@ -189,7 +189,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
 
 impl Load {
     fn start(settings: Settings) -> Result<Self, StartError> {
-        let session = Session::start(settings)?;
+        let session = Session::start(settings.clone(), settings.coordinator_settings(Bar::KIND))?;
         let levels = Arc::default();
         let counter = LevelCounter(Arc::clone(&levels));
         let counter = session.store.start_actor(|_| counter);

@@ -37,7 +37,10 @@ use super::{
     handle::Feedback,
     webhook::signature::{SignedHeaders, TOLERANCE, WebhookSecret, unix_now, verify},
 };
-use crate::policy::{Admission, Deduplicator, DeduplicatorLimits};
+use crate::{
+    policy::{Admission, Deduplicator, DeduplicatorLimits},
+    settings::names::{is_coordinator_id, is_source},
+};
 
 /// The largest body that is read. An event has less than 2 KiB.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -282,12 +285,12 @@ impl Shared {
 /// Refuses what no coordinator would send and the bus should not have to hold: names without bound, a slash that would
 /// make another coordinator of it, an epoch that all later ones would be older than.
 fn check(event: &FeedbackEvent, now: u64) -> Result<(), Refused> {
-    let is_name = |name: &str| (1..=NAME_LIMIT).contains(&name.len()) && !name.contains(char::is_control);
-    if !is_name(&event.id) || !is_name(&event.source) || !is_name(&event.coordinator_id) {
-        return Err(Refused::Expected("id, source and coordinator_id of 1 to 255 bytes, without control characters"));
+    // The rules that a store holds its own names to.
+    if !is_source(&event.id) || !is_source(&event.source) {
+        return Err(Refused::Expected("id and source of 1 to 255 bytes, without hidden characters"));
     }
-    if event.coordinator_id.contains('/') {
-        return Err(Refused::Expected("a coordinator_id without a slash"));
+    if !is_coordinator_id(&event.coordinator_id) {
+        return Err(Refused::Expected("a coordinator_id of 1 to 255 bytes, without '/' and hidden characters"));
     }
     if event.seq == 0 {
         return Err(Refused::Expected("a seq from 1"));

@@ -1,0 +1,100 @@
+//! Whether values are in range and fit one another.
+
+use super::{
+    CoordinatorSettings, Problem, Settings, SettingsError, VARIABLES, Variable,
+    variables::{
+        CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, INITIAL_BACKOFF, LOW_WATERMARK,
+        MAX_BACKOFF, of_coordinator,
+    },
+};
+
+impl Settings {
+    /// Checks every value against its range, and values that depend on one another.
+    ///
+    /// # Errors
+    /// Names, for every value that is wrong, the variable it would come from, the value and what was expected.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let problems = self.check(Vec::new(), |_| None);
+        if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems, unknown: Vec::new() }) }
+    }
+
+    /// Adds everything that is wrong with the values to what is known to be wrong. `text` returns a value as the
+    /// environment wrote it, if it did.
+    pub(super) fn check(&self, problems: Vec<Problem>, text: impl Fn(&str) -> Option<String>) -> Vec<Problem> {
+        let mut problems = Problems(problems);
+        for variable in VARIABLES.iter().filter(|variable| !variable.accepts(self)) {
+            let text = text(variable.name).unwrap_or_else(|| variable.value(self));
+            problems.0.push(variable.problem(&text));
+        }
+        problems.compare_watermarks(&self.coordinator, str::to_owned);
+
+        let (initial, max) = (self.retry.initial_backoff, self.retry.max_backoff);
+        if max < initial && problems.is_right(&[INITIAL_BACKOFF, MAX_BACKOFF]) {
+            let limit = format!("at least {INITIAL_BACKOFF}, which is {}", initial.as_millis());
+            problems.add(MAX_BACKOFF, format!("is {}, expected {limit}", max.as_millis()));
+        }
+        let http = &self.feedback.http;
+        if http.enabled && !self.feedback.enabled && problems.is_right(&[ENABLE_FEEDBACK, ENABLE_HTTP]) {
+            problems.add(ENABLE_HTTP, format!("is true, expected false, since {ENABLE_FEEDBACK} is false"));
+        }
+        if http.enabled && http.endpoints.is_empty() && problems.is_right(&[ENABLE_HTTP, HTTP_ENDPOINT]) {
+            problems.add(HTTP_ENDPOINT, format!("is not set, expected a URL, since {ENABLE_HTTP} is true"));
+        }
+
+        for (key, own) in &self.coordinators {
+            let effective = Self { coordinator: own.over(&self.coordinator), ..self.clone() };
+            let set: Vec<(String, &Variable)> = of_coordinator(key, own).collect();
+            for (name, variable) in set.iter().filter(|(_, variable)| !variable.accepts(&effective)) {
+                let text = text(name).unwrap_or_else(|| variable.value(&effective));
+                problems.0.push(variable.problem_of(name, &text));
+            }
+            // The variable of this coordinator where it is set, else that of all.
+            let name_of = |common: &str| {
+                let own = set.iter().find(|(_, variable)| variable.name == common);
+                own.map_or_else(|| common.to_owned(), |(name, _)| name.clone())
+            };
+            // Those of all were compared above.
+            if [CAPACITY, HIGH_WATERMARK, LOW_WATERMARK].iter().any(|common| name_of(common) != *common) {
+                problems.compare_watermarks(&effective.coordinator, name_of);
+            }
+        }
+        let place = |problem: &Problem| VARIABLES.iter().position(|variable| variable.name == problem.variable);
+        // Those of single coordinators stand last, in the order of the ids.
+        problems.0.sort_by_key(|problem| place(problem).unwrap_or(usize::MAX));
+        problems.0
+    }
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, variable: &str, problem: impl AsRef<str>) {
+        self.0.push(Problem { variable: variable.to_owned(), message: format!("{variable} {}", problem.as_ref()) });
+    }
+
+    /// Whether none of these variables is wrong: what is wrong by itself says nothing about what depends on it.
+    fn is_right(&self, names: &[&str]) -> bool {
+        !self.0.iter().any(|problem| names.contains(&problem.variable.as_str()))
+    }
+
+    /// Holds to both rules of `Watermarks::new`, which cannot say which variable it was.
+    fn compare_watermarks(&mut self, settings: &CoordinatorSettings, name_of: impl Fn(&str) -> String) {
+        let (capacity_name, high_name, low_name) = (name_of(CAPACITY), name_of(HIGH_WATERMARK), name_of(LOW_WATERMARK));
+        let (low, high, capacity) = (settings.low(), settings.high(), settings.capacity);
+        let by_default = |mark: Option<usize>| match mark {
+            Some(_) => String::new(),
+            None if capacity_name == CAPACITY => " by default".to_owned(),
+            None => format!(" by default for {capacity_name}"),
+        };
+        let (low_default, high_default) = (by_default(settings.low_watermark), by_default(settings.high_watermark));
+        let fits_capacity = self.is_right(&[&high_name, &capacity_name]);
+        if low >= high && fits_capacity && self.is_right(&[&low_name]) {
+            let limit = format!("less than {high_name}, which is {high}{high_default}");
+            self.add(&low_name, format!("is {low}{low_default}, expected {limit}"));
+        }
+        if high > capacity && fits_capacity {
+            let limit = format!("at most {capacity_name}, which is {capacity}");
+            self.add(&high_name, format!("is {high}{high_default}, expected {limit}"));
+        }
+    }
+}

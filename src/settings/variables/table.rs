@@ -1,0 +1,305 @@
+//! The table of variables: the one place for a variable's name, field, default, unit, range and meaning, and for how its
+//! value may be shown.
+//!
+//! A new variable is a row here and a field of the struct that the row names; config.example.env and
+//! docs/CONFIGURATION.md are held to the table by tests.
+
+use super::{Group, Kind, Variable};
+use crate::{
+    policy::Overflow,
+    settings::names::{SOURCE_RULE, is_source},
+};
+
+pub(in crate::settings) const CAPACITY: &str = "MDS_COORDINATOR_CAPACITY";
+pub(in crate::settings) const HIGH_WATERMARK: &str = "MDS_COORDINATOR_HIGH_WATERMARK";
+pub(in crate::settings) const LOW_WATERMARK: &str = "MDS_COORDINATOR_LOW_WATERMARK";
+pub(in crate::settings) const INITIAL_BACKOFF: &str = "MDS_RETRY_INITIAL_BACKOFF_MS";
+pub(in crate::settings) const MAX_BACKOFF: &str = "MDS_RETRY_MAX_BACKOFF_MS";
+pub(in crate::settings) const ENABLE_FEEDBACK: &str = "MDS_FB_ENABLE_FEEDBACK";
+pub(in crate::settings) const ENABLE_HTTP: &str = "MDS_FB_ENABLE_HTTP_BROADCAST";
+pub(in crate::settings) const HTTP_ENDPOINT: &str = "MDS_FB_HTTP_ENDPOINT";
+
+/// The most records that any number of records may be; with it no bound in memory or arithmetic is near.
+const MOST: usize = 100_000_000;
+
+/// Every variable that is read, in the order in which they are documented.
+pub const VARIABLES: &[Variable] = &[
+    Variable {
+        name: "MDS_DATABASE_URL",
+        field: (Group::Store, "database_url"),
+        default: "sqlite://market_data.db",
+        unit: "",
+        about: "where records are stored; what follows `sqlite://` is a path, relative to the working directory",
+        kind: Kind::Url(
+            "sqlite://PATH",
+            |s| &s.database_url,
+            |url| url.strip_prefix("sqlite://").is_some_and(|path| !path.is_empty()),
+        ),
+    },
+    Variable {
+        name: "MDS_SOURCE",
+        field: (Group::Store, "source"),
+        default: "host:program, host:mds-command in `mds`",
+        unit: "",
+        about: "names this process in events: different for processes that run at once, the same after a restart \
+                (set it in containers)",
+        kind: Kind::Text(SOURCE_RULE, |s| &s.source, is_source),
+    },
+    Variable {
+        name: CAPACITY,
+        field: (Group::Coordinator, "capacity"),
+        default: "10000",
+        unit: "records",
+        about: "how many records wait in the queue at most",
+        kind: Kind::Count(1, MOST, |s| s.coordinator.capacity),
+    },
+    Variable {
+        name: HIGH_WATERMARK,
+        field: (Group::Coordinator, "high_watermark"),
+        default: "80 % of capacity",
+        unit: "records",
+        about: "queue size from which the level is hard; at most the capacity",
+        kind: Kind::Count(1, MOST, |s| s.coordinator.high()),
+    },
+    Variable {
+        name: LOW_WATERMARK,
+        field: (Group::Coordinator, "low_watermark"),
+        default: "50 % of capacity",
+        unit: "records",
+        about: "queue size down to which the level returns to ok; below the high watermark",
+        kind: Kind::Count(0, MOST, |s| s.coordinator.low()),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_WORKERS",
+        field: (Group::Coordinator, "workers"),
+        default: "4",
+        unit: "workers",
+        about: "how many batches are written at once",
+        kind: Kind::Count(1, 1024, |s| s.coordinator.workers),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_BATCH_SIZE",
+        field: (Group::Coordinator, "batch_size"),
+        default: "500",
+        unit: "records",
+        about: "how many records are written together at most",
+        kind: Kind::Count(1, 1_000_000, |s| s.coordinator.batch_size),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_FLUSH_INTERVAL",
+        field: (Group::Coordinator, "flush_interval"),
+        default: "0.25",
+        unit: "seconds",
+        about: "how long a record waits for its batch to fill",
+        kind: Kind::Seconds(0.001, 86_400.0, |s| s.coordinator.flush_interval),
+    },
+    Variable {
+        name: "MDS_COORDINATOR_OVERFLOW_STRATEGY",
+        field: (Group::Coordinator, "overflow"),
+        default: "block",
+        unit: "",
+        about: "what happens when the queue is full: the producer waits (`block`), the oldest record is dropped \
+                (`drop_oldest`), or the new one is refused (`error`)",
+        kind: Kind::Choice("block, drop_oldest or error", |s| overflow(s.coordinator.overflow)),
+    },
+    Variable {
+        name: INITIAL_BACKOFF,
+        field: (Group::Retry, "initial_backoff"),
+        default: "50",
+        unit: "milliseconds",
+        about: "the wait before a failed write is tried again for the first time",
+        kind: Kind::Millis(1, 3_600_000, |s| s.retry.initial_backoff),
+    },
+    Variable {
+        name: MAX_BACKOFF,
+        field: (Group::Retry, "max_backoff"),
+        default: "2000",
+        unit: "milliseconds",
+        about: "the longest wait between attempts; at least the initial one",
+        kind: Kind::Millis(1, 3_600_000, |s| s.retry.max_backoff),
+    },
+    Variable {
+        name: "MDS_RETRY_BACKOFF_MULTIPLIER",
+        field: (Group::Retry, "multiplier"),
+        default: "2.0",
+        unit: "",
+        about: "what each further failure multiplies the wait by",
+        kind: Kind::Factor(1.0, 1000.0, |s| s.retry.multiplier),
+    },
+    Variable {
+        name: "MDS_RETRY_JITTER",
+        field: (Group::Retry, "jitter"),
+        default: "true",
+        unit: "",
+        about: "waits a random 50 to 100 % of each wait, so that workers do not retry in step",
+        kind: Kind::Switch(|s| s.retry.jitter),
+    },
+    Variable {
+        name: "MDS_RETRY_MAX_ATTEMPTS",
+        field: (Group::Retry, "max_attempts"),
+        default: "5",
+        unit: "attempts",
+        about: "a batch that failed transiently so many times, three at least, is given up; all failures between which \
+                the store answered no whole write of another batch are one time; without a circuit so many failures are enough",
+        kind: Kind::Count(1, 1_000_000, |s| s.retry.max_attempts.get() as usize),
+    },
+    Variable {
+        name: "MDS_CB_FAILURE_THRESHOLD",
+        field: (Group::Circuit, "failure_threshold"),
+        default: "5",
+        unit: "failures",
+        about: "so many transient failures in a row, over all workers, open the circuit; 0: it never opens, and an \
+                outage that the sink does not call one dead-letters records",
+        kind: Kind::Count(0, 1_000_000, |s| {
+            s.circuit.failure_threshold.map_or(0, |threshold| threshold.get() as usize)
+        }),
+    },
+    Variable {
+        name: "MDS_CB_HALF_OPEN_AFTER_SEC",
+        field: (Group::Circuit, "half_open_after"),
+        default: "10",
+        unit: "seconds",
+        about: "how long an open circuit leaves the store alone before it tries one batch",
+        kind: Kind::WholeSeconds(0, 86_400, |s| s.circuit.half_open_after),
+    },
+    Variable {
+        name: "MDS_DLQ_PATH",
+        field: (Group::Store, "dlq_path"),
+        default: "dead_letters",
+        unit: "",
+        about: "the directory for records that could not be stored; made when the first one comes",
+        kind: Kind::Text(
+            "the path of a directory",
+            |s| s.dlq_path.to_str().unwrap_or_default(),
+            |path| !path.is_empty(),
+        ),
+    },
+    Variable {
+        name: "MDS_SHUTDOWN_TIMEOUT",
+        field: (Group::Store, "shutdown_timeout"),
+        default: "30",
+        unit: "seconds",
+        about: "how long a shutdown may take to store what was accepted",
+        kind: Kind::Seconds(0.0, 86_400.0, |s| s.shutdown_timeout),
+    },
+    Variable {
+        name: "MDS_LOG",
+        field: (Group::Store, "log"),
+        default: "info",
+        unit: "",
+        about: "what `mds` logs to standard error: a level, or a filter such as `warn,market_data_store=debug`",
+        kind: Kind::Text("a level or a filter such as warn,market_data_store=debug", |s| &s.log, |_| true),
+    },
+    Variable {
+        name: "MDS_LOG_FORMAT",
+        field: (Group::Store, "log_format"),
+        default: "text",
+        unit: "",
+        about: "the form of `mds`'s log: `text` or `json`",
+        kind: Kind::Choice("text or json", |s| s.log_format.as_str()),
+    },
+    Variable {
+        name: ENABLE_FEEDBACK,
+        field: (Group::Feedback, "enabled"),
+        default: "true",
+        unit: "",
+        about: "publishes level changes to subscribers; when false they stay in health and metrics",
+        kind: Kind::Switch(|s| s.feedback.enabled),
+    },
+    Variable {
+        name: ENABLE_HTTP,
+        field: (Group::Http, "enabled"),
+        default: "false",
+        unit: "",
+        about: "sends level changes to URLs, as webhooks",
+        kind: Kind::Switch(|s| s.feedback.http.enabled),
+    },
+    Variable {
+        name: HTTP_ENDPOINT,
+        field: (Group::Http, "endpoints"),
+        default: "none",
+        unit: "",
+        about: "the URL that level changes are sent to, or several with commas; a comma in a URL is written `%2C`",
+        kind: Kind::Endpoints(|s| &s.feedback.http.endpoints),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_TIMEOUT",
+        field: (Group::Http, "timeout"),
+        default: "2.5",
+        unit: "seconds",
+        about: "how long one attempt may take, from the connection to the end of the answer",
+        kind: Kind::Seconds(0.001, 3_600.0, |s| s.feedback.http.timeout),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_MAX_RETRIES",
+        field: (Group::Http, "max_attempts"),
+        default: "3",
+        unit: "attempts",
+        about: "attempts in all: after so many that failed in a row a URL is tried every 10 seconds, until the latest \
+                event of each coordinator has arrived",
+        kind: Kind::Count(1, 1_000_000, |s| s.feedback.http.max_attempts.get() as usize),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_BACKOFF",
+        field: (Group::Http, "backoff"),
+        default: "0.5",
+        unit: "seconds",
+        about: "the wait after the first failure; it doubles from one to the next, up to 10 seconds, and is shortened \
+                to a random 50 to 100 %",
+        kind: Kind::Seconds(0.001, 3_600.0, |s| s.feedback.http.backoff),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_SECRET",
+        field: (Group::Http, "secrets"),
+        default: "none",
+        unit: "",
+        about: "signs webhooks: `whsec_` and the base64 of 24 to 64 bytes, or several with commas while one replaces \
+                another",
+        kind: Kind::Secrets(|s| &s.feedback.http.secrets),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_CA_FILE",
+        field: (Group::Http, "ca_file"),
+        default: "none",
+        unit: "",
+        about: "a file of certificates in PEM which alone may vouch for an `https` URL, instead of those that browsers \
+                trust",
+        kind: Kind::Text(
+            "the path of a file of certificates in PEM",
+            |s| s.feedback.http.ca_file.as_deref().map_or("", |path| path.to_str().unwrap_or("?")),
+            |_| true,
+        ),
+    },
+    Variable {
+        name: "MDS_FB_SCALE_OK",
+        field: (Group::Scales, "ok"),
+        default: "1.0",
+        unit: "",
+        about: "what a producer that follows the level multiplies its rate by at ok",
+        kind: Kind::Factor(0.0, 1.0, |s| s.feedback.scales.ok),
+    },
+    Variable {
+        name: "MDS_FB_SCALE_SOFT",
+        field: (Group::Scales, "soft"),
+        default: "0.5",
+        unit: "",
+        about: "the same at soft",
+        kind: Kind::Factor(0.0, 1.0, |s| s.feedback.scales.soft),
+    },
+    Variable {
+        name: "MDS_FB_SCALE_HARD",
+        field: (Group::Scales, "hard"),
+        default: "0.0",
+        unit: "",
+        about: "the same at hard; 0 stops it",
+        kind: Kind::Factor(0.0, 1.0, |s| s.feedback.scales.hard),
+    },
+];
+
+const fn overflow(strategy: Overflow) -> &'static str {
+    match strategy {
+        Overflow::Block => "block",
+        Overflow::DropOldest => "drop_oldest",
+        Overflow::Error => "error",
+    }
+}
