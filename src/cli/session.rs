@@ -49,8 +49,8 @@ impl Session {
         let dead_letters = self.store.dead_letters();
         let _ = tokio::join!(timeout(GRACE, self.sink.close()), timeout(GRACE, dead_letters.release()));
         let removed = [
-            (self.sink.path(), self.sink.lost() > 0, "the database file was"),
-            (dead_letters.dir(), dead_letters.lost() > 0, "a file of dead letters was"),
+            (self.sink.path(), self.sink.file_was_removed(), "the database file was"),
+            (dead_letters.dir(), dead_letters.file_was_removed(), "a file of dead letters was"),
         ];
         for (path, _, what) in removed.iter().filter(|(_, is_removed, _)| *is_removed) {
             complain(format_args!(

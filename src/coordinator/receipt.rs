@@ -17,7 +17,7 @@ pub struct Receipt(oneshot::Receiver<ReceiptValue>);
 
 /// The coordinator came to its end before the record did: it may be stored, a dead letter, or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the coordinator came to its end, nobody knows whether the record is stored")]
+#[error("the coordinator came to its end, it is not known whether the record is stored")]
 pub struct ReceiptLost;
 
 /// What became of a record that is replayed.
@@ -40,7 +40,7 @@ pub(crate) enum ReplayOutcome {
 #[derive(Debug)]
 pub(super) struct ReceiptSender {
     to: oneshot::Sender<ReceiptValue>,
-    /// The record is a dead letter already, and whoever waits wants to know what the store says against it.
+    /// The record is a dead letter already: its replay is told what the store says against it.
     pub(super) is_replay: bool,
     pub(super) refusal: Option<ReplayOutcome>,
 }
@@ -53,7 +53,7 @@ struct ReceiptValue {
 
 impl ReceiptSender {
     pub(super) fn tell(self, outcome: Outcome) {
-        // Nobody has to wait for it.
+        // The receiver may be dropped.
         let _ = self.to.send(ReceiptValue { outcome, refusal: self.refusal });
     }
 }

@@ -22,14 +22,14 @@ pub struct DeadLetter {
 /// What a dead letter holds in place of a record that cannot be written as JSON: because of a map whose keys are no
 /// texts, say, or because its `Serialize` fails or panics. Such an entry cannot be replayed.
 ///
-/// The record counts as dead-lettered all the same. To wait for JSON that never comes would hold up its partition for
-/// ever, and others with it, and save nothing.
+/// The record counts as dead-lettered all the same. To wait for JSON that never comes would hold up its partition, and
+/// others with it, and save nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unserializable {
     /// What is wrong with its JSON.
     pub why: String,
-    /// Its partition key, for bars the symbol; none if that could not be had either.
+    /// Its partition key, for bars the symbol.
     pub partition_key: Option<String>,
     /// Its JSON as far as it came, at most 64 KiB.
     pub begins: String,
@@ -44,8 +44,8 @@ impl DeadLetter {
         let (record, unwritable) = match to_json(record) {
             Ok(record) => (record, None),
             Err((why, begins)) => {
-                let key = panicked::catch(|| record.partition_key().to_owned());
-                (RawValue::NULL.to_owned(), Some(Unserializable { why, partition_key: key.ok(), begins }))
+                let partition_key = Some(record.partition_key().to_owned());
+                (RawValue::NULL.to_owned(), Some(Unserializable { why, partition_key, begins }))
             }
         };
         Self { record, unwritable, error: error.into(), attempts, replay_count: 0 }
@@ -129,7 +129,7 @@ pub(super) fn write(
 ) -> Result<(), serde_json::Error> {
     let DeadLetter { record, error, attempts, replay_count, .. } = letter;
     let unwritable = letter.unwritable.as_ref();
-    // Whoever made the letter by hand may have it on several.
+    // A letter that was made by hand may have it on several.
     let record = RawValue::from_string(on_one_line(record.get().to_owned()))?;
     let record = &*record;
     let (attempts, replay_count) = (*attempts, *replay_count);
@@ -149,7 +149,7 @@ pub(super) struct JournalRecord {
     pub(super) end: EntryStatus,
 }
 
-/// Names an entry of a file. The id alone would not do: somebody who mends a file by hand may copy a line, and what was
+/// Names an entry of a file. The id alone would not do: a line may be copied when a file is mended by hand, and what was
 /// mended since is another record. How its JSON is spaced makes no other of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct EntryKey {

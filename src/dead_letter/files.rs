@@ -1,11 +1,11 @@
-//! The files of a dead-letter directory: their names, which of them are ours, and which of them somebody writes.
+//! The files of a dead-letter directory: their names, which of them are ours, and which of them a process writes.
 //!
 //! A directory is whatever MDS_DLQ_PATH names, and may hold other files with the same endings: bars to be loaded, say.
 //! What is removed or written to has to be ours by its name *and* by what is in it.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, BufRead, BufReader},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -57,11 +57,11 @@ fn holds_ours(file: File, is_journal: bool) -> io::Result<bool> {
     let mut is_blank = true;
     for line in BufReader::new(file).split(b'\n') {
         let line = line?;
-        let is_stump = line.len() as u64 == len && line::is_stump(&line);
+        let is_truncated = line.len() as u64 == len && line::is_truncated(&line);
         let is_settled = is_journal && line::begins_like_ours(&line);
         // One that was mended by hand may have lost all else.
         let is_mended = || serde_json::from_slice::<Entry>(line::without_mark(&line)).is_ok();
-        if is_stump || is_settled || line::is_of_ours(&line) || is_mended() {
+        if is_truncated || is_settled || line::is_of_ours(&line) || is_mended() {
             return Ok(true);
         }
         // A lost sync can leave zeros.
@@ -95,7 +95,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
         let has = |extension| path.extension().is_some_and(|found| found == extension);
         match is_ours(&path) {
             true if has(ENTRIES) => listing.entries.push(path),
-            // One that is gone by now was somebody's who has settled it.
+            // One that is gone by now was settled by another process.
             false if (has(ENTRIES) || has(JOURNAL)) && path.exists() => listing.foreign.push(path),
             _ => {}
         }
@@ -105,7 +105,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Removes a file that somebody who was killed left behind while it was being made: it has our name and is empty.
+/// Removes a file that a process left behind that was killed while it made it: it has our name and is empty.
 pub(super) fn remove_unmade(path: &Path) {
     if has_our_name(path) && path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
         let _ = fs::remove_file(path);
@@ -117,7 +117,7 @@ pub(super) fn remove_unmade(path: &Path) {
 pub(super) struct Locked(File);
 
 impl Locked {
-    /// Locks a file unless somebody else has.
+    /// Locks a file unless another holds a lock on it.
     pub(super) fn new(file: File) -> Result<Self, (File, TryLockError)> {
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
@@ -138,6 +138,31 @@ impl Drop for Locked {
     }
 }
 
+/// Makes a file that is created readable for its owner alone.
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// Returns what stands behind the last line end of a file.
+pub(super) fn behind_last_line_end(file: &mut File) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len();
+    let mut back = len.min(4 << 10);
+    loop {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(len - back))?;
+        file.take(back).read_to_end(&mut bytes)?;
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(bytes.split_off(at + 1));
+        }
+        if back == len {
+            return Ok(bytes);
+        }
+        back = len.min(back * 4);
+    }
+}
+
 /// Waits until the names in a directory are on the disk.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     // A relative name's parent is the empty path, which means here.
@@ -148,7 +173,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 /// Says whether the path leads to this file.
 ///
 /// # Errors
-/// The path cannot be looked at, so nobody can tell.
+/// The path cannot be looked at.
 #[cfg(unix)]
 pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

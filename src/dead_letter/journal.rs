@@ -1,195 +1,67 @@
-//! ReplayLock entries: a file is taken, its entries are marked in the journal beside it, and it goes when all are.
+//! The journal beside a file of entries: what replays and purges have settled.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    thread,
-    time::{Duration, SystemTime},
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
 };
 
 use super::{
-    Entry, FilesError,
+    Entry,
     entry::{EntryKey, EntryStatus, JournalRecord},
-    files::{self, Locked},
-    line,
-    read::{Journal, Unsettled},
-    writer::private,
+    files::{self, private},
+    line::{self, Part},
 };
 
-/// The file whose lock tells a second replay or purge of a directory that there is a first.
-const LOCK: &str = "replay.lock";
+/// What replays and purges have marked in the journal beside a file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Journal(HashMap<EntryKey, EntryStatus>);
 
-/// The right to settle entries of a directory; nobody else has it meanwhile.
-pub(crate) struct ReplayLock {
-    dir: PathBuf,
-    _lock: Locked,
-}
-
-impl ReplayLock {
-    /// Takes the right. None where there is no directory.
-    ///
-    /// # Errors
-    /// Somebody else has it.
-    pub(crate) fn begin(dir: &Path) -> Result<Option<Self>, FilesError> {
-        if files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.entries.is_empty() {
-            return Ok(None);
-        }
-        let path = dir.join(LOCK);
-        let lock = private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path);
-        let lock = lock.map_err(|error| FilesError::io(&path, "open", error))?;
-        match Locked::new(lock) {
-            Ok(lock) => Ok(Some(Self { dir: dir.to_owned(), _lock: lock })),
-            Err((_, TryLockError::WouldBlock)) => Err(FilesError::Busy { dir: dir.to_owned() }),
-            Err((_, TryLockError::Error(error))) => Err(FilesError::io(&path, "lock", error)),
-        }
-    }
-
-    /// Takes the files that nobody writes, the oldest first, each when its turn comes; `Err` holds one that somebody
-    /// writes.
-    pub(crate) fn files(&self) -> Result<impl Iterator<Item = Result<LockedFile, NotLocked>> + use<>, FilesError> {
-        let listing = files::list(&self.dir).map_err(|error| FilesError::io(&self.dir, "read", error))?;
-        Ok(listing.entries.into_iter().filter_map(|path| LockedFile::take(path).transpose()))
-    }
-}
-
-impl Drop for ReplayLock {
-    /// Clears away what processes that were killed left behind.
-    fn drop(&mut self) {
-        let Ok(listed) = fs::read_dir(&self.dir) else { return };
-        for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
-            let is = |extension| path.extension().is_some_and(|found| found == extension);
-            let is_left = is(files::JOURNAL) && !path.with_extension(files::ENTRIES).exists();
-            if (is_left || is(files::NEW_JOURNAL)) && files::is_ours(&path) {
-                let _ = fs::remove_file(&path);
-            }
-            // A file that is just being made becomes one of entries within a moment.
-            if is(files::NEW) && age(&path) > Some(Duration::from_secs(60)) {
-                files::remove_unmade(&path);
-            }
-        }
-    }
-}
-
-fn age(path: &Path) -> Option<Duration> {
-    SystemTime::now().duration_since(path.metadata().ok()?.modified().ok()?).ok()
-}
-
-/// Why a file was not taken.
-#[derive(Debug)]
-pub(crate) enum NotLocked {
-    /// Somebody writes it.
-    Live(PathBuf),
-    Failed(FilesError),
-}
-
-/// A file whose entries can be settled: it is locked, and nobody writes it any more.
-pub(crate) struct LockedFile {
-    path: PathBuf,
-    lock: Locked,
-    journal: Journal,
-    /// The journal's file, once something was marked.
-    output: Option<File>,
-}
-
-impl LockedFile {
-    fn take(path: PathBuf) -> Result<Option<Self>, NotLocked> {
-        let failed = |step, error| NotLocked::Failed(FilesError::io(&path, step, error));
-        let mut file = match File::open(&path) {
+impl Journal {
+    /// Reads the journal of a file. What is damaged in it marks nothing.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let file = match File::open(path.with_extension(files::JOURNAL)) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("open", error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
         };
-        // Whoever lists the directory holds a lock for a moment too.
-        let mut tries = 0;
-        let lock = loop {
-            tries += 1;
-            file = match Locked::new(file) {
-                Ok(lock) => break lock,
-                Err((file, TryLockError::WouldBlock)) if tries < 4 => file,
-                Err((_, TryLockError::WouldBlock)) => return Err(NotLocked::Live(path)),
-                Err((_, TryLockError::Error(error))) => return Err(failed("lock", error)),
-            };
-            thread::sleep(Duration::from_millis(5));
-        };
-        let journal = Journal::read(&path).map_err(|error| failed("read the journal beside", error))?;
-        Ok(Some(Self { path, lock, journal, output: None }))
-    }
-
-    /// Returns what is in the file and not settled.
-    pub(crate) fn unsettled(&self) -> Result<Unsettled, FilesError> {
-        // Not a clone of the locked one: the two would share their place in the file.
-        let file = File::open(&self.path).map_err(|error| FilesError::io(&self.path, "read", error))?;
-        Ok(Unsettled::new(&self.path, file, false, self.journal.clone()))
-    }
-
-    /// Marks in the journal what became of entries; that holds when this returns.
-    pub(crate) fn mark(&mut self, marks: &[(Entry, EntryStatus)]) -> Result<(), FilesError> {
-        if marks.is_empty() {
-            return Ok(());
+        let mut journal = Self::default();
+        for between in BufReader::new(file).split(b'\n') {
+            for part in line::parts(&between?) {
+                if let Part::Whole(line) = part
+                    && let Ok(mark) = serde_json::from_slice(&line::without_checksum(line))
+                {
+                    journal.mark(mark);
+                }
+            }
         }
-        let record =
-            |(entry, end): &(Entry, EntryStatus)| JournalRecord { entry: EntryKey::of(entry), end: end.clone() };
-        let marks: Vec<_> = marks.iter().map(record).collect();
-        let path = self.path.with_extension(files::JOURNAL);
-        self.append(&path, &marks).map_err(|error| {
-            // It may end in half a line; the next one begins anew.
-            self.output = None;
-            FilesError::io(&path, "write", error)
-        })?;
-        marks.into_iter().for_each(|mark| self.journal.mark(mark));
-        Ok(())
+        Ok(journal)
     }
 
-    fn append(&mut self, path: &Path, marks: &[JournalRecord]) -> io::Result<()> {
-        let output = match &mut self.output {
-            Some(output) => output,
-            none => none.insert(begin_journal(path, &self.journal)?),
-        };
-        output.write_all(&lines_of(marks)?)?;
-        output.sync_data()
-    }
-
-    /// Removes the file if nothing is left in it. What is damaged stays until it is purged. Returns the path if something
-    /// else is there by now, as when an editor saved it: that is left alone.
-    pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, FilesError> {
-        if self.is_at_path()? && self.unsettled()?.next().is_some() { Ok(None) } else { self.remove() }
-    }
-
-    /// Removes the file with all that is in it, unless something else is there by now; then returns the path.
-    pub(super) fn remove(mut self) -> Result<Option<PathBuf>, FilesError> {
-        let other = if self.is_at_path()? {
-            let remove = || {
-                fs::remove_file(&self.path)?;
-                files::sync_dir(self.path.parent().unwrap_or(Path::new("")))
-            };
-            remove().map_err(|error| FilesError::io(&self.path, "remove", error))?;
-            None
-        } else {
-            self.path.exists().then(|| self.path.clone())
-        };
-        // Only now: without its journal a file would be replayed once more. One that an editor put in the place of ours has
-        // the same entries, but for those that were mended, and those are others by their record.
-        let journal = self.path.with_extension(files::JOURNAL);
-        if other.is_none() && files::is_ours(&journal) {
-            let _ = fs::remove_file(journal);
+    /// Takes in a mark. What is settled stays so.
+    pub(super) fn mark(&mut self, mark: JournalRecord) {
+        let end = self.0.entry(mark.entry).or_insert_with(|| mark.end.clone());
+        if matches!(end, EntryStatus::Refused { .. }) {
+            *end = mark.end;
         }
-        Ok(other)
     }
 
-    /// Says whether anything is at the path of the file, be it another one by now.
-    pub(crate) fn is_anything_there(&self) -> bool {
-        self.path.exists()
+    /// Returns all marks, in no order.
+    pub(super) fn marks(&self) -> impl Iterator<Item = JournalRecord> {
+        self.0.iter().map(|(entry, end)| JournalRecord { entry: entry.clone(), end: end.clone() })
     }
 
-    pub(super) fn is_at_path(&mut self) -> Result<bool, FilesError> {
-        files::is_at(self.lock.file(), &self.path).map_err(|error| FilesError::io(&self.path, "look at", error))
+    /// Returns what became of an entry, if that is marked.
+    pub(super) fn status_of(&self, entry: &Entry) -> Option<&EntryStatus> {
+        // Few files have a journal, and the name of an entry takes reading it.
+        if self.0.is_empty() { None } else { self.0.get(&EntryKey::of(entry)) }
     }
 }
 
 /// Writes a journal anew, with what is known so far. So it has no half line, and nothing twice, however often a file is
 /// replayed whose entries are refused again and again.
-fn begin_journal(path: &Path, known: &Journal) -> io::Result<File> {
+pub(super) fn begin(path: &Path, known: &Journal) -> io::Result<File> {
     let new = path.with_extension(files::NEW_JOURNAL);
     if [path, &*new].into_iter().any(|path| path.exists() && !files::is_ours(path)) {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected a journal of ours, found something else"));
@@ -203,7 +75,7 @@ fn begin_journal(path: &Path, known: &Journal) -> io::Result<File> {
     Ok(journal)
 }
 
-fn lines_of(marks: &[JournalRecord]) -> io::Result<Vec<u8>> {
+pub(super) fn lines_of(marks: &[JournalRecord]) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     for mark in marks {
         let mut line = serde_json::to_vec(mark)?;

@@ -6,6 +6,9 @@
 
 use std::{collections::HashMap, io::Write};
 
+use crc32fast::Hasher;
+use serde::de::IgnoredAny;
+
 /// What a whole line begins with, and a line that has lost its own beginning is searched for.
 const HEAD: &[u8] = br#"{"id":""#;
 const FIELD: &[u8] = br#","crc":""#;
@@ -17,14 +20,14 @@ const CHECKSUM: usize = FIELD.len() + 8 + TAIL.len();
 pub(super) fn append_checksum(object: &mut Vec<u8>) {
     let closed = object.pop();
     debug_assert_eq!(closed, Some(b'}'), "a line is a JSON object");
-    let checksum = checksum_of(!crc32(!0, object));
+    let checksum = checksum_of(crc_of(object));
     object.extend_from_slice(&checksum);
     object.push(b'\n');
 }
 
 /// Returns the CRC-32 (IEEE) of some bytes.
 pub(super) fn crc_of(bytes: &[u8]) -> u32 {
-    !crc32(!0, bytes)
+    crc32fast::hash(bytes)
 }
 
 /// Whether a line's checksum is right.
@@ -39,7 +42,7 @@ pub(super) enum Checksum {
 /// Looks at the checksum of a line without its line end.
 pub(super) fn check(line: &[u8]) -> Checksum {
     let Some((body, checksum)) = split(line) else { return Checksum::None };
-    if checksum_of(!crc32(!0, body)) == *checksum { Checksum::Right } else { Checksum::Wrong }
+    if checksum_of(crc_of(body)) == *checksum { Checksum::Right } else { Checksum::Wrong }
 }
 
 /// Returns a line without its checksum, as the object that it was before.
@@ -82,7 +85,7 @@ pub(super) fn begins_like_ours(line: &[u8]) -> bool {
 }
 
 /// Returns whether this is all that is left of a line of ours that was cut off close to its beginning.
-pub(super) fn is_stump(bytes: &[u8]) -> bool {
+pub(super) fn is_truncated(bytes: &[u8]) -> bool {
     HEAD.starts_with(bytes)
 }
 
@@ -118,11 +121,23 @@ pub(super) fn parts(between: &[u8]) -> Vec<Part<'_>> {
     parts
 }
 
+/// Returns where the beginning of a line stands that breaks off, in what stands behind a file's last line end. A loss of
+/// power in the middle of an append leaves that, with or without zeros behind it: the line end comes last, so its entry was
+/// never acknowledged. What has a checksum is none, nor is a whole JSON object, as a hand may have put it there.
+pub(super) fn torn_at(behind: &[u8]) -> Option<usize> {
+    let Some(&Part::Rest(rest)) = parts(behind).last() else { return None };
+    let zeros = rest.iter().rev().take_while(|byte| **byte == 0).count();
+    let line = &rest[..rest.len() - zeros];
+    let is_begun = line.starts_with(HEAD) || HEAD.starts_with(line);
+    let is_whole = || serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    (is_begun && check(line) == Checksum::None && !is_whole()).then(|| behind.len() - rest.len())
+}
+
 /// Where lines can begin and end in what lies between two line ends.
 ///
-/// Each beginning could have its end at each checksum behind it, and to sum up what lies between them for each pair takes
-/// time that grows with the square of the line. So each of the two is carried on, as if zeros followed, to the end of the
-/// whole, which takes the same for all: where the checksum is right both come to the same.
+/// Each beginning could have its end at each checksum behind it, and a sum for each pair takes time that grows with the
+/// square of the line. So the sum up to each of the two is continued over zeros to the end of the whole, which costs the
+/// same for all: a checksum is right for a beginning where both come to the same.
 struct Ends {
     /// The beginnings, in order, with what they come to.
     starts: Vec<(usize, u32)>,
@@ -133,22 +148,21 @@ struct Ends {
 impl Ends {
     fn of(bytes: &[u8]) -> Self {
         let mut ends = Self { starts: Vec::new(), fields: HashMap::new() };
-        let zeros = Zeros::up_to(bytes.len());
-        let (mut crc, mut summed) = (0, 0);
+        let (mut hasher, mut summed) = (Hasher::new(), 0);
         for at in 0..bytes.len() {
             let is_start = bytes[at..].starts_with(HEAD);
             let sum = sum_in(&bytes[at..]);
             if !is_start && sum.is_none() {
                 continue;
             }
-            crc = crc32(crc, &bytes[summed..at]);
+            hasher.update(&bytes[summed..at]);
             summed = at;
-            let behind = bytes.len() - at;
+            let (crc, behind) = (hasher.clone().finalize(), bytes.len() - at);
             if is_start {
-                ends.starts.push((at, zeros.after(crc ^ !0, behind)));
+                ends.starts.push((at, over_zeros(crc, behind)));
             }
             if let Some(sum) = sum {
-                ends.fields.entry(zeros.after(crc ^ !sum, behind)).or_default().push(at);
+                ends.fields.entry(over_zeros(crc ^ sum, behind)).or_default().push(at);
             }
         }
         ends
@@ -174,28 +188,12 @@ fn sum_in(bytes: &[u8]) -> Option<u32> {
     (checksum_of(sum) == *checksum).then_some(sum)
 }
 
-/// What zeros do to a CRC: that is linear over its bits, so each entry is what `2^n` of them make of each bit.
-struct Zeros(Vec<[u32; 32]>);
-
-impl Zeros {
-    fn up_to(most: usize) -> Self {
-        let mut powers = vec![std::array::from_fn(|bit| crc32(1 << bit, &[0]))];
-        while most >> powers.len() > 0 {
-            let last = powers[powers.len() - 1];
-            powers.push(last.map(|crc| apply(&last, crc)));
-        }
-        Self(powers)
-    }
-
-    /// Returns what becomes of a CRC over so many zeros.
-    fn after(&self, crc: u32, many: usize) -> u32 {
-        let powers = self.0.iter().enumerate().filter(|(power, _)| many >> power & 1 == 1);
-        powers.fold(crc, |crc, (_, power)| apply(power, crc))
-    }
-}
-
-fn apply(power: &[u32; 32], crc: u32) -> u32 {
-    (0..32).filter(|bit| crc >> bit & 1 == 1).fold(0, |sum, bit| sum ^ power[bit])
+/// Returns what the bare division of a CRC makes of it over so many zeros. It is linear: of `a ^ b` it is that of `a` with
+/// that of `b`.
+fn over_zeros(crc: u32, zeros: usize) -> u32 {
+    let mut hasher = Hasher::new_with_initial(crc);
+    hasher.combine(&Hasher::new_with_initial_len(0, zeros as u64));
+    hasher.finalize()
 }
 
 fn find(what: &[u8], bytes: &[u8], from: usize) -> Option<usize> {
@@ -203,32 +201,11 @@ fn find(what: &[u8], bytes: &[u8], from: usize) -> Option<usize> {
     Some(from + found)
 }
 
-/// Continues a CRC-32 (IEEE, reflected) over more bytes; it starts at `!0`, and its value is the complement.
-fn crc32(crc: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(crc, |crc, byte| TABLE[(crc as u8 ^ byte) as usize] ^ (crc >> 8))
-}
-
-const TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sealed(object: &str) -> Vec<u8> {
+    fn with_checksum(object: &str) -> Vec<u8> {
         let mut line = object.as_bytes().to_vec();
         append_checksum(&mut line);
         line
@@ -237,14 +214,14 @@ mod tests {
     // Sabotage: another polynomial, or no complement: red. Files of one version must be readable by all.
     #[test]
     fn the_checksum_is_the_usual_crc_32() {
-        assert_eq!(!crc32(!0, b"123456789"), 0xcbf4_3926);
-        assert_eq!(sealed(r#"{"id":"a"}"#), b"{\"id\":\"a\",\"crc\":\"143f85da\"}\n");
+        assert_eq!(crc_of(b"123456789"), 0xcbf4_3926);
+        assert_eq!(with_checksum(r#"{"id":"a"}"#), b"{\"id\":\"a\",\"crc\":\"143f85da\"}\n");
     }
 
     // Sabotage: compare the digits without their case, or leave a byte out of the sum: red.
     #[test]
     fn every_flipped_bit_is_seen() {
-        let line = sealed(r#"{"id":"a","record":{"price":100.5}}"#);
+        let line = with_checksum(r#"{"id":"a","record":{"price":100.5}}"#);
         let line = &line[..line.len() - 1];
         assert_eq!(check(line), Checksum::Right);
         for bit in 0..line.len() * 8 {
@@ -257,20 +234,20 @@ mod tests {
     // Sabotage: let any JSON object, or any id, pass: red.
     #[test]
     fn what_is_left_of_a_line_is_told_from_other_json() {
-        let line = sealed(r#"{"id":"c4b71af0afbc85ae-1","ts":"2024-01-02T14:30:00Z","record":{}}"#);
+        let line = with_checksum(r#"{"id":"c4b71af0afbc85ae-1","ts":"2024-01-02T14:30:00Z","record":{}}"#);
         for cut in 0..line.len() {
-            assert!(is_stump(&line[..cut]) || is_of_ours(&line[..cut]), "cut off at {cut}");
+            assert!(is_truncated(&line[..cut]) || is_of_ours(&line[..cut]), "cut off at {cut}");
             assert!(is_of_ours(&line[cut..]) || cut > line.len() - CHECKSUM - 1, "the last {cut} are left");
         }
         for foreign in [r#"{"symbol":"ES"}"#, r#"{"id":"ES-2024-01-02","open":1}"#, "ts,open,high,low,close", "{\n"] {
-            assert!(!is_of_ours(foreign.as_bytes()) && !is_stump(foreign.as_bytes()), "{foreign}");
+            assert!(!is_of_ours(foreign.as_bytes()) && !is_truncated(foreign.as_bytes()), "{foreign}");
         }
     }
 
     // Sabotage: look only at the first line behind a damage, or call the byte of a lost line end damage: red.
     #[test]
     fn whole_lines_are_found_beside_what_is_damaged() {
-        let (a, b) = (sealed(r#"{"id":"a"}"#), sealed(r#"{"id":"b","record":{"id":"x","crc":"y"}}"#));
+        let (a, b) = (with_checksum(r#"{"id":"a"}"#), with_checksum(r#"{"id":"b","record":{"id":"x","crc":"y"}}"#));
         let (a, b) = (&a[..a.len() - 1], &b[..b.len() - 1]);
         let whole = |line| Part::Whole(line);
         assert_eq!(parts(a), [whole(a)]);
@@ -289,16 +266,15 @@ mod tests {
     /// As it is meant: each beginning, with each checksum behind it.
     fn end_of(bytes: &[u8], start: usize) -> Option<usize> {
         let fields = (start..bytes.len()).filter(|&field| bytes[field..].starts_with(FIELD));
-        let mut ends = fields.filter(|&field| {
-            bytes.get(field..field + CHECKSUM) == Some(&checksum_of(!crc32(!0, &bytes[start..field])))
-        });
+        let mut ends = fields
+            .filter(|&field| bytes.get(field..field + CHECKSUM) == Some(&checksum_of(crc_of(&bytes[start..field]))));
         ends.next().map(|field| field + CHECKSUM)
     }
 
-    // Sabotage: one power of the zeros too few, or the first field instead of the first behind the beginning: red.
+    // Sabotage: one zero too few, or the first field instead of the first behind the beginning: red.
     #[test]
     fn every_beginning_finds_its_end() {
-        let whole: Vec<_> = (0..5).map(|n| sealed(&format!(r#"{{"id":"{n}","record":{{"n":{n}}}}}"#))).collect();
+        let whole: Vec<_> = (0..5).map(|n| with_checksum(&format!(r#"{{"id":"{n}","record":{{"n":{n}}}}}"#))).collect();
         let mut random = fastrand::Rng::with_seed(7);
         let mut found = 0;
         for _ in 0..500 {
@@ -327,7 +303,7 @@ mod tests {
     // Sabotage: sum up from each beginning to each field: a hundred times as long and more.
     #[test]
     fn a_damaged_line_full_of_beginnings_and_checksums_takes_no_longer_than_it_is_long() {
-        let line = sealed(r#"{"id":"a"}"#);
+        let line = with_checksum(r#"{"id":"a"}"#);
         let line = &line[..line.len() - 1];
         let noise = br#"{"id":"x","crc":"0123abcd"}"#.repeat(50_000);
         let bytes = [&noise, line].concat();

@@ -1,17 +1,18 @@
-//! Dead letters: records that the store refuses, kept in files until somebody looks at them.
+//! Dead letters: records that the store refuses, kept in files until they are replayed or purged.
 //!
 //! A directory holds files of one JSON object a line. Each process appends to files of its own and holds a lock on the
-//! one that it writes; a file that nobody writes can be replayed or purged. What became of an entry is marked in a journal
-//! beside the file, and the file goes when all of it is settled. `line` is the form of a line and its checksum, `entry` what is in it,
-//! `files` the names and locks, `writer` the thread that appends, `read` finds entries and names damage, `settle` takes
-//! files and keeps their journals, and `replay` and `purge` are what that is for.
+//! one that it writes; a file that no process writes can be replayed or purged. What became of an entry is marked in a
+//! journal beside the file, and the file goes when all of it is settled. `line` is the form of a line and its checksum,
+//! `entry` what is in it, `files` the names and locks, `writer` the thread that appends, `read` finds entries and names
+//! damage, `locked` takes a file for a replay or a purge, and `journal` is what they mark.
 //!
-//! A record can be mended by hand, in a file that nobody writes: change its line and leave the field `crc` out.
+//! A record can be mended by hand, in a file that no process writes: change its line and leave the field `crc` out.
 
 mod entry;
 mod files;
 mod journal;
 mod line;
+mod locked;
 mod purge;
 mod read;
 mod replay;
@@ -23,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     time::Duration,
@@ -34,7 +35,7 @@ use tokio::sync::oneshot;
 use self::writer::{Disk, Job, RealDisk, Writer};
 pub(crate) use self::{
     entry::EntryStatus,
-    journal::{LockedFile, NotLocked, ReplayLock},
+    locked::{LockedFile, NotLocked, ReplayLock},
     replay::Selector,
 };
 pub use self::{
@@ -64,7 +65,7 @@ struct Shared {
     /// Tells the ids of this process from those of all others.
     run: u64,
     next_id: AtomicU64,
-    lost: Arc<AtomicU64>,
+    file_was_removed: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,10 +171,11 @@ impl DeadLetters {
             // What cannot be seen now may be there later.
             _ => {}
         }
-        let lost = Arc::default();
-        let jobs = Writer::spawn(dir.clone(), limits, disk, Arc::clone(&lost)).map_err(DeadLettersError::Thread)?;
+        let file_was_removed = Arc::default();
+        let jobs = Writer::spawn(dir.clone(), limits, disk, Arc::clone(&file_was_removed))
+            .map_err(DeadLettersError::Thread)?;
         let (run, next_id) = (fastrand::u64(..), AtomicU64::new(1));
-        Ok(Self(Arc::new(Shared { dir, jobs, run, next_id, lost })))
+        Ok(Self(Arc::new(Shared { dir, jobs, run, next_id, file_was_removed })))
     }
 
     /// Returns the directory's absolute path.
@@ -243,11 +245,11 @@ impl DeadLetters {
         }
     }
 
-    /// Returns how many entries were kept and then went with a file that was removed from its path, or replaced, while it
-    /// was being written. An ERROR is logged for each such file. All of that is known after
-    /// [`release`](Self::release); what happens to a file that was let go is nobody's loss here.
-    pub fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Acquire)
+    /// Returns whether a file of this process, with entries in it, was removed from its path, replaced or cut off while it
+    /// was written. Those entries are gone; an ERROR names each such file. It is known after [`release`](Self::release).
+    /// A file that was let go is for others to remove.
+    pub fn file_was_removed(&self) -> bool {
+        self.0.file_was_removed.load(Ordering::Acquire)
     }
 
     fn send(&self, coordinator_id: &str, kind: &str, letters: &[DeadLetter]) -> Result<Answered, AppendError> {

@@ -6,7 +6,7 @@ use super::{
     FilesError, Selection,
     entry::EntryStatus,
     files,
-    journal::{NotLocked, ReplayLock},
+    locked::{NotLocked, ReplayLock},
 };
 
 /// What a purge did, or would do.
@@ -17,14 +17,14 @@ pub struct PurgeReport {
     pub purged: u64,
     /// Damaged parts of files that are gone with them.
     pub damaged: u64,
-    /// Files that were left alone because somebody writes them, or put them in the place of others meanwhile.
+    /// Files that were left alone because a process writes them, or because they took the place of others meanwhile.
     pub live: Vec<PathBuf>,
     /// Files that were left alone because they are not ours, though they are called alike.
     pub foreign: Vec<PathBuf>,
 }
 
 /// Removes entries for good. A selection that leaves nothing out removes what is damaged too; any other leaves it. A
-/// file that somebody writes is never touched, nor is one that is not ours. Blocks the thread.
+/// file that a process writes is never touched, nor is one that is not ours. Blocks the thread.
 ///
 /// With `dry_run` nothing changes: it only reads, also beside a replay.
 ///
@@ -37,8 +37,8 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
     }
     let foreign = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.foreign;
     let mut report = PurgeReport { foreign, ..PurgeReport::default() };
-    let Some(settling) = ReplayLock::begin(dir)? else { return Ok(report) };
-    for taken in settling.files()? {
+    let Some(lock) = ReplayLock::begin(dir)? else { return Ok(report) };
+    for taken in lock.files()? {
         let mut taken = match taken {
             Ok(taken) => taken,
             Err(NotLocked::Live(path)) => {

@@ -1,7 +1,7 @@
 //! Reading the files: every entry that is whole, and a name for everything that is not.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -11,8 +11,9 @@ use std::{
 
 use super::{
     Entry, FilesError,
-    entry::{EntryKey, EntryStatus, JournalRecord},
+    entry::EntryStatus,
     files::{self, Listing},
+    journal::Journal,
     line::{self, Checksum, Part},
 };
 use crate::text::quoted::Quoted;
@@ -24,7 +25,7 @@ pub struct ListedEntry {
     pub file: Arc<Path>,
     /// The line, from 1.
     pub line: u64,
-    /// Somebody writes the file: it can be read, but neither replayed nor purged.
+    /// A process writes the file: it can be read, but neither replayed nor purged.
     pub live: bool,
     /// The entry, or what is wrong with the line.
     pub entry: Result<Entry, String>,
@@ -33,7 +34,9 @@ pub struct ListedEntry {
 /// Reads the entries of a directory that are not settled, file by file, the oldest first. What is damaged comes as an
 /// error in its place, and the entries beside it are there. A directory that is not there has no entries.
 ///
-/// It changes nothing. The last line of a file that is being written, if it is not whole yet, is passed over.
+/// It changes nothing. The last line of a file that is being written, if it is not whole yet, is passed over. So is, with
+/// a WARN, the beginning of a line at the end of any other file, as a loss of power leaves it: its entry was never
+/// acknowledged, and the next replay or purge cuts it off.
 ///
 /// # Errors
 /// The directory cannot be read; in the iterator, a file cannot be read.
@@ -94,7 +97,7 @@ fn open(path: &Path) -> io::Result<Option<Unsettled>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    // Before reading: a file that nobody writes now will never be written again.
+    // Before reading: a file that no process writes now will never be written again.
     let live = match file.try_lock_shared() {
         Ok(()) => {
             file.unlock()?;
@@ -105,60 +108,6 @@ fn open(path: &Path) -> io::Result<Option<Unsettled>> {
     let journal = Journal::read(path)?;
     // The file goes before its journal does, so a file that is still there was read with the whole of it.
     Ok(files::is_at(&file, path)?.then(|| Unsettled::new(path, file, live, journal)))
-}
-
-/// What replays and purges have marked in the journal beside a file.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Journal(HashMap<EntryKey, EntryStatus>);
-
-impl Journal {
-    /// Reads the journal of a file. What is damaged in it marks nothing.
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
-        let file = match File::open(path.with_extension(files::JOURNAL)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
-        let mut journal = Self::default();
-        for between in BufReader::new(file).split(b'\n') {
-            for part in line::parts(&between?) {
-                if let Part::Whole(line) = part
-                    && let Ok(mark) = serde_json::from_slice(&line::without_checksum(line))
-                {
-                    journal.mark(mark);
-                }
-            }
-        }
-        Ok(journal)
-    }
-
-    /// Takes in a mark. What is settled stays so.
-    pub(super) fn mark(&mut self, mark: JournalRecord) {
-        let end = self.0.entry(mark.entry).or_insert_with(|| mark.end.clone());
-        if matches!(end, EntryStatus::Refused { .. }) {
-            *end = mark.end;
-        }
-    }
-
-    /// Returns all marks, in no order.
-    pub(super) fn marks(&self) -> impl Iterator<Item = JournalRecord> {
-        self.0.iter().map(|(entry, end)| JournalRecord { entry: entry.clone(), end: end.clone() })
-    }
-
-    /// Returns what was found as it is by now, unless it is an entry that is settled.
-    fn apply(&self, mut found: ListedEntry) -> Option<ListedEntry> {
-        let Ok(entry) = &mut found.entry else { return Some(found) };
-        // Few files have a journal, and the name of an entry takes reading it.
-        let end = if self.0.is_empty() { None } else { self.0.get(&EntryKey::of(entry)) };
-        match end {
-            None => {}
-            Some(EntryStatus::Refused { error, attempts, replay_count }) => {
-                (entry.error, entry.attempts, entry.replay_count) = (error.clone(), *attempts, *replay_count);
-            }
-            Some(EntryStatus::Stored | EntryStatus::Purged) => return None,
-        }
-        Some(found)
-    }
 }
 
 /// The places in one file that are not settled.
@@ -181,9 +130,22 @@ impl Iterator for Unsettled {
         let (lines, journal) = (&mut self.lines, &self.journal);
         let path = Arc::clone(&lines.path);
         lines
-            .find_map(|found| found.map(|found| journal.apply(found)).transpose())
+            .find_map(|found| found.map(|found| as_marked(found, journal)).transpose())
             .map(|found| found.map_err(|error| FilesError::io(&path, "read", error)))
     }
+}
+
+/// Returns what was found as the journal has it by now, unless it is an entry that is settled.
+fn as_marked(mut found: ListedEntry, journal: &Journal) -> Option<ListedEntry> {
+    let Ok(entry) = &mut found.entry else { return Some(found) };
+    match journal.status_of(entry) {
+        None => {}
+        Some(EntryStatus::Refused { error, attempts, replay_count }) => {
+            (entry.error, entry.attempts, entry.replay_count) = (error.clone(), *attempts, *replay_count);
+        }
+        Some(EntryStatus::Stored | EntryStatus::Purged) => return None,
+    }
+    Some(found)
 }
 
 /// Every place in one file.
@@ -217,11 +179,22 @@ impl<R: Read> Lines<R> {
         // What is added meanwhile to a file that grows would begin in the middle of a line.
         self.is_at_end = torn;
         let parts = line::parts(&between);
-        for part in &parts {
+        let torn_at = if torn && !self.live { line::torn_at(&between) } else { None };
+        if let Some(at) = torn_at {
+            tracing::warn!(
+                file = %self.path.display(),
+                line = self.line,
+                bytes = between.len() - at,
+                "the last line of a file of dead letters breaks off, its entry was never acknowledged and is passed over"
+            );
+        }
+        for (at, part) in parts.iter().enumerate() {
+            let is_last = at + 1 == parts.len();
             let entry = match part {
                 Part::Whole(line) => parse(&line::without_checksum(line)),
-                // What is being written, or what was the last line end.
+                // What is being written, what never was written whole, or what was the last line end.
                 Part::Rest(_) if torn && self.live => continue,
+                Part::Rest(_) if is_last && torn_at.is_some() => continue,
                 Part::Rest([_]) if torn && parts.len() > 1 => continue,
                 // Half of the line end that an editor put there.
                 Part::Rest(b"\r") if parts.len() > 1 => continue,
@@ -253,14 +226,13 @@ impl<R: Read> Iterator for Lines<R> {
 /// Reads a line that has no right checksum. One that was mended by hand has none at all: it has to be an entry by
 /// itself.
 fn without_checksum(rest: &[u8], is_line: bool, torn: bool) -> Result<Entry, String> {
-    let damage = match line::check(rest) {
-        Checksum::Wrong => "its checksum does not match".to_owned(),
+    let damage = match (line::check(rest), parse(rest)) {
+        (Checksum::Wrong, _) => "its checksum does not match".to_owned(),
+        // An editor may leave out the last line end.
+        (_, Ok(entry)) if is_line => return Ok(entry),
         _ if torn => "it breaks off at the end of the file".to_owned(),
-        _ => match parse(rest) {
-            Ok(entry) if is_line => return Ok(entry),
-            Ok(_) => "expected a whole entry".to_owned(),
-            Err(error) => error,
-        },
+        (_, Ok(_)) => "expected a whole entry".to_owned(),
+        (_, Err(error)) => error,
     };
     Err(format!("{damage}, in {}", Quoted(&String::from_utf8_lossy(rest))))
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{
     AppendError, Limits,
-    files::{self, Locked},
+    files::{self, Locked, private},
 };
 use crate::record::timestamp::Timestamp;
 
@@ -43,7 +43,7 @@ pub(super) trait Output: Send {
     fn sync(&mut self) -> io::Result<()>;
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Says whether the path still leads to this file, and nothing of it was cut off below this length. An error means that
-    /// nobody can tell.
+    /// it cannot be told.
     fn is_whole_at(&mut self, path: &Path, len: u64) -> io::Result<bool>;
 }
 
@@ -51,11 +51,11 @@ pub(super) struct Writer {
     dir: PathBuf,
     limits: Limits,
     disk: Box<dyn Disk>,
-    /// Not bounded, but never long: whoever appends waits for the answer.
+    /// Not bounded, but never long: each appender waits for its answer.
     jobs: mpsc::Receiver<Job>,
     open: Option<Open>,
-    /// Entries that were kept, and went with a file that is not at its path any more.
-    lost: Arc<AtomicU64>,
+    /// Whether entries that were kept went with a file that is not at its path any more.
+    file_was_removed: Arc<AtomicBool>,
     /// When the last file was named, so that names rise even if the clock does not.
     named: i64,
 }
@@ -65,8 +65,6 @@ struct Open {
     output: Box<dyn Output>,
     /// How much of it is synced.
     len: u64,
-    /// How many entries that is.
-    entries: u64,
 }
 
 impl Writer {
@@ -74,10 +72,10 @@ impl Writer {
         dir: PathBuf,
         limits: Limits,
         disk: Box<dyn Disk>,
-        lost: Arc<AtomicU64>,
+        file_was_removed: Arc<AtomicBool>,
     ) -> io::Result<mpsc::Sender<Job>> {
         let (sender, jobs) = mpsc::channel();
-        let writer = Self { dir, limits, disk, jobs, open: None, lost, named: 0 };
+        let writer = Self { dir, limits, disk, jobs, open: None, file_was_removed, named: 0 };
         thread::Builder::new().name("mds-dead-letters".to_owned()).spawn(move || writer.run())?;
         Ok(sender)
     }
@@ -105,24 +103,23 @@ impl Writer {
         if let Some(mut open) = self.open.take()
             && matches!(open.output.is_whole_at(&open.path, open.len), Ok(false))
         {
-            self.lose(&open);
+            self.notice_removal(&open);
         }
     }
 
-    /// Counts what a file kept that is not at its path any more, or not as it was. While it is written nobody has a right
-    /// to remove it, so that was an accident.
-    fn lose(&self, open: &Open) {
-        if open.entries > 0 {
-            self.lost.fetch_add(open.entries, Ordering::AcqRel);
+    /// Tells that a file with entries is not at its path any more, or not as it was. A file that is being written is not
+    /// for others to remove, so that was an accident.
+    fn notice_removal(&self, open: &Open) {
+        if open.len > 0 {
+            self.file_was_removed.store(true, Ordering::Release);
             tracing::error!(
                 path = %open.path.display(),
-                entries = open.entries,
                 "a file of dead letters was removed, replaced or cut off while it was written, and what it kept is gone"
             );
         }
     }
 
-    /// Waits for the next job. A file that nobody appends to for a while is let go meanwhile, so that a replay can take
+    /// Waits for the next job. A file without an append for a while is let go meanwhile, so that a replay can take
     /// it although this process goes on.
     fn next(&mut self) -> Option<Job> {
         if self.open.is_some() {
@@ -141,7 +138,7 @@ impl Writer {
         let (mut bytes, mut answers, mut released) = (Vec::new(), Vec::new(), None);
         let mut next = Some((lines, answer));
         while let Some((mut lines, answer)) = next.take() {
-            // Nobody waits for one that was cancelled before its turn.
+            // One that was cancelled before its turn has no reader.
             if !answer.is_closed() {
                 bytes.append(&mut lines);
                 answers.push(answer);
@@ -174,7 +171,7 @@ impl Writer {
         if self.append_to(open, bytes)? {
             return Ok(());
         }
-        // Whoever removed the file will hardly do it again at once, and at the end of a process there is no next time.
+        // Once more, as a second removal at once is unlikely, and at the end of a process there is no next time.
         let open = self.create()?;
         if self.append_to(open, bytes)? {
             return Ok(());
@@ -189,15 +186,14 @@ impl Writer {
             .and_then(|()| open.output.sync().map_err(|error| (error, "sync")));
         let len = if written.is_ok() { open.len + bytes.len() as u64 } else { open.len };
         let is_there = open.output.is_whole_at(&open.path, len);
-        let is_lost = matches!(is_there, Ok(false));
-        if is_lost {
-            self.lose(&open);
+        let is_removed = matches!(is_there, Ok(false));
+        if is_removed {
+            self.notice_removal(&open);
         }
         match written.and_then(|()| is_there.map_err(|error| (error, "look at"))) {
             Ok(false) => Ok(false),
             Ok(true) => {
                 open.len = len;
-                open.entries += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
                 if open.len < self.limits.file_bytes {
                     self.open = Some(open);
                 }
@@ -214,11 +210,11 @@ impl Writer {
                     self.open = Some(open);
                     return Err(error);
                 }
-                // The file is not written any more: after a failed sync nobody knows what of it the disk holds, and the
+                // The file is not written any more: after a failed sync it is not known what of it the disk holds, and the
                 // next sync would not say. So this is the last look at what it kept before.
                 match open.output.is_whole_at(&open.path, open.len) {
                     Ok(true) if open.len == 0 => _ = fs::remove_file(&open.path),
-                    Ok(false) if !is_lost => self.lose(&open),
+                    Ok(false) if !is_removed => self.notice_removal(&open),
                     _ => {}
                 }
                 Err(error)
@@ -231,7 +227,7 @@ impl Writer {
         self.named = Timestamp::now().as_micros().max(self.named + 1);
         let path = self.dir.join(files::new_name(Timestamp::from_micros(self.named)));
         let output = self.disk.create(&path).map_err(|error| AppendError::new(&path, "make", error))?;
-        Ok(Open { path, output, len: 0, entries: 0 })
+        Ok(Open { path, output, len: 0 })
     }
 }
 
@@ -262,7 +258,7 @@ pub(super) struct RealDisk;
 impl Disk for RealDisk {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Output>> {
         // Under another name first: once it can be found, it is locked. Otherwise a replay could take it for a file
-        // that nobody writes.
+        // that no process writes.
         let new = path.with_extension(files::NEW);
         let create = || {
             let file = private(OpenOptions::new().append(true).create_new(true)).open(&new)?;
@@ -281,13 +277,6 @@ impl Disk for RealDisk {
             }
         }
     }
-}
-
-/// Makes a file that is created readable for its owner alone.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
 }
 
 impl Output for Locked {

@@ -35,9 +35,26 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// called permanent costs every record that is written meanwhile. When in doubt call it transient; where the records
 /// cannot be at fault, add [`outage`](SinkError::outage).
 ///
+/// # Threads
+///
+/// `write` runs on the thread of the worker that has the batch, inside the store's own actix System. That thread is an
+/// actix-rt arbiter: a current-thread tokio runtime with timers and IO. So tokio's sockets, timers and `spawn` work as they
+/// are, whatever runtime the embedder has; `spawn_blocking` does too, but `block_in_place` panics there. Each worker has a
+/// thread of its own as long as the store has no more workers than cores, or than four on a smaller machine; beyond that
+/// several share one.
+///
+/// Blocking is allowed. It holds up the other workers of its thread, and nothing else: no producer, no queue and no
+/// subscriber. With [`on_current_arbiter`](crate::Builder::on_current_arbiter) everything shares one thread.
+///
+/// # Cancellation
+///
+/// The future of a write is dropped at the deadline of a shutdown, and when its worker dies. The batch counts as not written
+/// then: at the deadline its records become dead letters, behind a worker that died it is written again. A write that
+/// succeeds all the same, in a thread or a server of its own, is there beside the dead letter, or twice. A write that blocks
+/// its thread cannot be cancelled; the store ends without it.
+///
 /// A write that hangs is not timed out: its partition waits for it, and if it is the probe of an open circuit, everything
-/// does. A sink needs a timeout of its own, as a transient error. At the deadline of a shutdown the future is dropped, and
-/// a write that succeeds all the same is there beside a dead letter of its records.
+/// does. A sink needs a timeout of its own, as a transient error.
 ///
 /// A plain `async fn write` is enough in an implementation.
 pub trait Sink<T: Record>: Send + Sync + 'static {

@@ -8,7 +8,7 @@ use crate::{
     dead_letter::DeadLetters,
     feedback::{Feedback, Publisher},
     record::{Bar, Record},
-    settings::{CoordinatorSettings, Settings},
+    settings::{CoordinatorSettings, Settings, names::is_coordinator_id},
     sink::{BoxSink, Sink},
 };
 
@@ -115,14 +115,14 @@ pub(super) trait Plan: Send {
 impl<T: Record> Plan for Coordinator<T> {
     fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError> {
         let id = self.id.as_deref().unwrap_or(T::KIND);
-        if id.is_empty() || id.contains('/') {
+        if !is_coordinator_id(id) {
             return Err(StartError::InvalidId(id.to_owned()));
         }
         // What was set for this coordinator alone is checked as the environment is.
         let mut checked = settings.clone();
-        if let Some(own) = &self.settings {
-            checked.coordinator = own.clone();
-        }
+        checked.coordinator = self.settings.clone().unwrap_or_else(|| settings.coordinator_settings(id));
+        // Those of all coordinators were checked before, by the names of their variables.
+        checked.coordinators.clear();
         checked.validate()?;
         let own = &checked.coordinator;
         let at_least_one = |n| NonZeroUsize::new(n).expect("`validate` refuses 0 records and 0 workers");

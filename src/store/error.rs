@@ -1,6 +1,6 @@
 //! Why a store does not start, or has no such coordinator.
 
-use crate::{dead_letter::DeadLettersError, settings::SettingsError};
+use crate::{dead_letter::DeadLettersError, settings::SettingsError, text::Quoted};
 
 /// Why a store could not start.
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +12,8 @@ pub enum StartError {
     /// A setting is wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A coordinator's id is empty or contains a slash.
-    #[error("coordinator id {0:?}: expected a name without '/'")]
+    /// A coordinator's id is not what a receiver of its events takes.
+    #[error("coordinator id {}: expected 1 to 255 bytes without '/' and hidden characters", Quoted(.0))]
     InvalidId(String),
     /// The watermarks of a coordinator are out of order.
     #[error(transparent)]

@@ -101,6 +101,17 @@ impl Parts {
             }
             plans.push((config, plan));
         }
+        let ids: Vec<&str> = plans.iter().map(|(config, _)| &*config.id).collect();
+        for variable in settings.unused_variables(ids.iter().copied()) {
+            tracing::warn!(
+                variable,
+                ids = ids.join(", "),
+                "a variable is ignored: no coordinator of its id is started"
+            );
+        }
+        for warning in settings.warnings() {
+            tracing::warn!("{warning}");
+        }
         Ok(Self { settings, plans, bus, owns_bus, current })
     }
 

@@ -571,3 +571,32 @@ fn a_build_without_webhooks_says_so() {
     let expected = "MDS_FB_ENABLE_HTTP_BROADCAST is true, expected false in a build without the feature webhooks";
     assert_eq!(error.to_string(), expected);
 }
+
+// Red when a store does not take up the variables of one coordinator, they go over its settings in code, or an id that a
+// receiver refuses starts.
+#[cfg(feature = "testing")]
+#[actix::test]
+async fn a_store_gives_a_coordinator_its_own_settings_and_a_name_that_others_take() {
+    use market_data_store::{Coordinator, MarketDataStore, StartError, sink::MemorySink};
+
+    let files = crate::support::settings();
+    let vars = [("MDS_NEWS_EU_COORDINATOR_CAPACITY", "70"), ("MDS_CODE_COORDINATOR_CAPACITY", "80")];
+    let settings = Settings::from_vars(vars).unwrap().dlq_path(&files.dlq_path);
+    let ticks = |id: &str| Coordinator::new(MemorySink::<crate::support::Tick>::new()).id(id);
+    let store = MarketDataStore::builder(settings.clone())
+        .coordinator(ticks("news-eu"))
+        .coordinator(ticks("code").settings(CoordinatorSettings::new(90)))
+        .coordinator(ticks("other"))
+        .start()
+        .await
+        .unwrap();
+    for (id, capacity) in [("news-eu", 70), ("code", 90), ("other", 10_000)] {
+        let handle = store.coordinator_named::<crate::support::Tick>(id).unwrap();
+        assert_eq!(handle.health().await.capacity, capacity, "{id}");
+    }
+    store.shutdown(Duration::from_secs(5)).await;
+    for id in ["", "a/b", "a\nb", "a\0", "a\u{202e}b", &"x".repeat(256)] {
+        let refused = MarketDataStore::builder(settings.clone()).coordinator(ticks(id)).start().await.unwrap_err();
+        assert!(matches!(refused, StartError::InvalidId(_)), "{id:?}: {refused}");
+    }
+}

@@ -99,7 +99,7 @@ fn ids_are_unique_and_hold_no_slash() {
         assert!(matches!(builder(&[id]).spawn(), Err(StartError::InvalidId(seen)) if seen == id));
     }
     let error = builder(&["a/b"]).spawn().unwrap_err();
-    assert_eq!(error.to_string(), "coordinator id \"a/b\": expected a name without '/'");
+    assert_eq!(error.to_string(), "coordinator id \"a/b\": expected 1 to 255 bytes without '/' and hidden characters");
 }
 
 /// Red when a store on the current arbiter panics, or starts by half, where there is none.

@@ -346,44 +346,49 @@ fn what_comes_behind_a_file_that_was_removed_or_cut_off_goes_to_a_new_one() {
     rig.append(0..1).unwrap();
     fs::remove_dir_all(rig.letters.dir()).unwrap();
     rig.append(1..3).unwrap();
-    assert_eq!((rig.letters.lost(), rig.found()), (1, (vec![vec![1, 2]], 0)));
+    assert_eq!((rig.letters.file_was_removed(), rig.found()), (true, (vec![vec![1, 2]], 0)));
 
+    let rig = Rig::new();
+    rig.append(1..3).unwrap();
     OpenOptions::new().write(true).open(&rig.files()[0]).unwrap().set_len(0).unwrap();
     rig.append(3..4).unwrap();
     // It was written to both.
-    assert_eq!((rig.letters.lost(), rig.found()), (3, (vec![vec![3], vec![3]], 0)));
+    assert_eq!((rig.letters.file_was_removed(), rig.found()), (true, (vec![vec![3], vec![3]], 0)));
 
+    let rig = Rig::new();
+    rig.append(3..4).unwrap();
     for _ in 0..2 {
         rig.plan(|plan| &mut plan.look, Step::Gone);
     }
     let error = rig.append(4..5).unwrap_err().to_string();
     assert!(error.ends_with("the file was removed, replaced or cut off while it was written"), "{error}");
-    assert_eq!((rig.letters.lost(), rig.script.fired()), (4, 2));
+    assert_eq!((rig.letters.file_was_removed(), rig.script.fired()), (true, 2));
 }
 
-// Sabotage: look only behind a write that worked, or let go of a file that could not be looked at: lost, and not counted.
+// Sabotage: look only behind a write that worked, or let go of a file that could not be looked at: gone, and not noticed.
 #[cfg(unix)]
 #[test]
-fn what_went_with_a_file_is_lost_though_the_next_append_fails() {
+fn a_removed_file_is_noticed_though_the_next_append_fails() {
     let rig = Rig::new();
     rig.append(0..2).unwrap();
     fs::remove_file(&rig.files()[0]).unwrap();
     rig.plan(|plan| &mut plan.write, Step::Fails(io::ErrorKind::StorageFull));
     rig.append(2..3).unwrap_err();
-    assert_eq!(rig.letters.lost(), 2);
+    assert!(rig.letters.file_was_removed());
 
+    let rig = Rig::new();
     rig.append(2..5).unwrap();
     rig.plan(|plan| &mut plan.look, Step::Fails(io::ErrorKind::PermissionDenied));
     rig.append(5..6).unwrap_err();
     fs::remove_file(&rig.files()[0]).unwrap();
     block_on(rig.letters.release());
-    assert_eq!((rig.letters.lost(), rig.script.fired()), (5, 2));
+    assert_eq!((rig.letters.file_was_removed(), rig.script.fired()), (true, 1));
 }
 
 // Sabotage: let go of a file that is not written any more without a last look, or only of one that could be looked at
-// before: lost, and not counted. Or count at the last look what was counted before.
+// before: gone, and not noticed.
 #[test]
-fn what_went_with_a_file_that_is_not_written_any_more_is_lost_once() {
+fn a_file_that_is_removed_when_it_is_not_written_any_more_is_noticed() {
     let cases: [fn(&mut Plan); 5] = [
         |plan| plan.write.push_back(FULL),
         |plan| plan.sync.push_back(Step::Fails(io::ErrorKind::Other)),
@@ -414,26 +419,25 @@ fn what_went_with_a_file_that_is_not_written_any_more_is_lost_once() {
             planned.look.push_back(Step::Gone);
         }
         rig.append(2..3).unwrap_err();
-        assert_eq!(rig.letters.lost(), 2, "case {case}");
-        // The next goes to a file of its own, and is not held against the one that is gone.
+        assert!(rig.letters.file_was_removed(), "case {case}");
+        // The next goes to a file of its own.
         rig.append(3..4).unwrap();
         block_on(rig.letters.release());
-        assert_eq!(rig.letters.lost(), 2, "case {case}");
         let planned = rig.script.0.lock();
         assert!(planned.look.is_empty() && planned.truncate.is_empty(), "case {case}: a fault did not fire");
     }
 }
 
-// Sabotage: look at the file only when something is appended: nothing is lost, and the letters are nowhere. Or ask for no
-// more than whether it can be seen: with the directory's link gone and back, two are lost that are there.
+// Sabotage: look at the file only when something is appended: nothing is noticed, and the letters are nowhere. Or ask for
+// no more than whether it can be seen: with the directory's link gone and back, a file counts as removed that is there.
 #[cfg(unix)]
 #[test]
-fn what_went_with_a_file_is_lost_though_nothing_is_appended_any_more() {
+fn a_removed_file_is_noticed_though_nothing_is_appended_any_more() {
     let rig = Rig::new();
     rig.append(0..2).unwrap();
     block_on(rig.letters.release());
     fs::remove_file(&rig.files()[0]).unwrap();
-    assert_eq!(rig.letters.lost(), 0, "a file that was let go is for others to remove");
+    assert!(!rig.letters.file_was_removed(), "a file that was let go is for others to remove");
 
     rig.append(2..4).unwrap();
     let (dir, link) = (rig.letters.dir().to_owned(), rig.dir.path().join("elsewhere"));
@@ -442,12 +446,12 @@ fn what_went_with_a_file_is_lost_though_nothing_is_appended_any_more() {
     rig.append(4..5).unwrap_err();
     fs::remove_file(&dir).unwrap();
     fs::rename(&link, &dir).unwrap();
-    assert_eq!((rig.letters.lost(), rig.found()), (0, (vec![vec![2, 3]], 0)));
+    assert_eq!((rig.letters.file_was_removed(), rig.found()), (false, (vec![vec![2, 3]], 0)));
 
     rig.append(5..8).unwrap();
     fs::remove_dir_all(&dir).unwrap();
     block_on(rig.letters.release());
-    assert_eq!(rig.letters.lost(), 5);
+    assert!(rig.letters.file_was_removed());
 }
 
 // Sabotage: pass on what the operating system says: that the file exists, which is no help.

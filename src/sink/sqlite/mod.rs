@@ -2,13 +2,16 @@
 //!
 //! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
 //! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
-//! batches share the next one. `options` says where and how, `open` brings a file to the point where it can be
-//! written, `table` knows the columns of each kind, `writer` is the thread, and
-//! `read` looks at a store without changing it.
+//! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `open` brings a file
+//! to the point where it can be written, `table` knows the columns of each kind, `writer` is the thread, and `read` looks at
+//! a store without changing it.
 
+mod error;
 mod open;
 mod options;
+mod place;
 mod read;
+mod schema;
 mod table;
 mod writer;
 
@@ -17,7 +20,7 @@ use std::{fmt, path::Path, sync::Arc};
 use tokio::sync::oneshot;
 
 pub use self::{
-    open::SqliteOpenError,
+    error::SqliteOpenError,
     options::{SqliteOptions, Synchronous},
     read::{Series, SqliteReader, StoredBar},
 };
@@ -44,29 +47,30 @@ use crate::{record::Bar, text::ErrorChain};
 ///
 /// If the file is removed or replaced while it is open (seen on Unix, after each commit and at the end), the batches under
 /// way fail as transient, an ERROR is logged, and the next write opens what is then at the path, or makes a new file
-/// there. What was stored before went with the old file: [`lost`](Self::lost) says how much of it this sink had
-/// acknowledged. A path that cannot be looked at, because its directory is closed for a while, shows nothing: the batches
-/// fail as transient, and nothing counts as lost.
+/// there. What was stored before went with the old file, and [`file_was_removed`](Self::file_was_removed) says so. A path
+/// that cannot be looked at, because its directory is closed for a while, shows nothing: the batches fail as transient,
+/// and the file does not count as removed.
 ///
 /// The thread ends when the last handle is dropped, or with [`close`](Self::close), which waits for it.
 #[derive(Clone)]
 pub struct SqliteSink(Arc<WriterHandle>);
 
 impl SqliteSink {
-    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store. Blocks the thread
-    /// meanwhile: for a locked file as long as the busy timeout.
+    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store, and the schema of an older
+    /// version is brought to this one. Blocks the thread meanwhile: for a locked file as long as the busy timeout. A new
+    /// file is readable for its owner alone, with its `-wal` and `-shm`; a file that is there keeps its mode.
     ///
     /// A file that cannot be reached now, because another process locks it or the disk does not answer, is no error: a
     /// WARN is logged, and writes fail as transient until it can be opened. A file whose schema is current is opened
     /// without taking the write lock.
     ///
     /// # Errors
-    /// When the options are out of their range, the directory is missing, nothing may be written there, or what is at the
-    /// path is not a store of this version.
+    /// When the options are out of their range, the directory is missing, nothing may be written there, what is at the path
+    /// is not a store of this version, or the operating system refuses a thread.
     pub fn open(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
         let mut options = options.into().checked()?;
         // Once and for all: the file may be opened again after the working directory has changed.
-        options.path = open::absolute(&options.path)?;
+        options.path = place::absolute(&options.path)?;
         let store = match open::connect(&options) {
             Ok(store) => Some(store),
             Err(error) if error.is_outage() => {
@@ -86,8 +90,8 @@ impl SqliteSink {
     /// Ends the sink for all its handles: writes what was handed to it before, closes the file, and returns when that is
     /// done. Then all is in the one file, without a `-wal` beside it, unless another process has it open.
     ///
-    /// Later writes fail as transient. Without it the thread does the same after the last handle is dropped, but nobody
-    /// waits for it; a process that ends meanwhile loses nothing, it only leaves the `-wal` file for the next one.
+    /// Later writes fail as transient. Without it the thread does the same after the last handle is dropped, but without
+    /// being waited for; a process that ends meanwhile loses nothing, it only leaves the `-wal` file for the next one.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.0.send(Job::Close(done)).is_ok() {
@@ -96,10 +100,10 @@ impl SqliteSink {
         }
     }
 
-    /// Returns how many records were acknowledged and then went with a file that was removed from its path or replaced by
-    /// another. All of that is known once the sink is [closed](Self::close).
-    pub fn lost(&self) -> u64 {
-        self.0.lost()
+    /// Returns whether a file with acknowledged records was removed from its path or replaced by another. Those records are
+    /// gone from there; an ERROR names the file. It is known once the sink is [closed](Self::close).
+    pub fn file_was_removed(&self) -> bool {
+        self.0.file_was_removed()
     }
 
     async fn write_rows<T: Row>(&self, batch: &Batch<T>) -> Result<(), SinkError> {

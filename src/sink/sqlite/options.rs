@@ -60,17 +60,25 @@ impl SqliteOptions {
     }
 
     /// Makes the default options for a URL: everything after `sqlite://` is the path, as it stands, relative to the
-    /// working directory; `sqlite:///var/lib/bars.db` is absolute.
+    /// working directory; `sqlite:///var/lib/bars.db` is absolute. A file whose name holds a question mark has no URL.
     ///
     /// # Errors
-    /// For another scheme, an empty path, and `:memory:`. The error never shows another scheme's URL, which may hold a
-    /// password.
+    /// For another scheme, a query (`?mode=ro`), an empty path, and `:memory:`. The error never shows another scheme's URL or
+    /// a query, which may hold a password.
     pub fn from_url(url: &str) -> Result<Self, SqliteOpenError> {
         match url.strip_prefix("sqlite://") {
-            Some(path) => Self::new(path).checked(),
+            Some(rest) => match rest.split_once('?') {
+                None => Self::new(rest).checked(),
+                // To take it for a part of the name would make a new file beside the one that is meant.
+                Some((path, _)) => Err(SqliteOpenError::Url {
+                    problem: "has a query, which begins with `?`".to_owned(),
+                    expected: format!("the path alone, `sqlite://{path}`"),
+                }),
+            },
             None => {
-                let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme).to_owned();
-                Err(SqliteOpenError::Url { scheme })
+                let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme);
+                let problem = format!("has the scheme `{scheme}`");
+                Err(SqliteOpenError::Url { problem, expected: "`sqlite://` and a path".to_owned() })
             }
         }
     }
@@ -81,7 +89,7 @@ impl SqliteOptions {
             return Err(SqliteOpenError::InMemory { path: self.path });
         }
         if self.busy_timeout > Self::MAX_BUSY_TIMEOUT {
-            return Err(SqliteOpenError::BusyTimeout { found: self.busy_timeout });
+            return Err(SqliteOpenError::BusyTimeout { found: self.busy_timeout, most: Self::MAX_BUSY_TIMEOUT });
         }
         Ok(self)
     }
@@ -104,7 +112,7 @@ mod tests {
             ("sqlite://market_data.db", "market_data.db"),
             ("sqlite://./data/a b.db", "./data/a b.db"),
             ("sqlite:///var/lib/bars.db", "/var/lib/bars.db"),
-            ("sqlite://50%20.db?x=1", "50%20.db?x=1"),
+            ("sqlite://50%20.db", "50%20.db"),
         ] {
             assert_eq!(SqliteOptions::from_url(url).unwrap().path, Path::new(path), "{url}");
         }
@@ -129,6 +137,10 @@ mod tests {
         assert_eq!(
             refused("market_data.db"),
             "the database URL has the scheme `no scheme`: expected `sqlite://` and a path"
+        );
+        assert_eq!(
+            refused("sqlite:///var/bars.db?mode=ro&key=secret"),
+            "the database URL has a query, which begins with `?`: expected the path alone, `sqlite:///var/bars.db`"
         );
 
         let mut options = SqliteOptions::new("bars.db");

@@ -6,7 +6,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params,
 
 use super::{
     SqliteOpenError, SqliteOptions,
-    open::{State, absolute, check_place},
+    place::{absolute, check_place},
+    schema::State,
 };
 
 const FIRST_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars ORDER BY vendor, symbol, timeframe LIMIT 1";

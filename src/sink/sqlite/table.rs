@@ -6,9 +6,9 @@ use smol_str::ToSmolStr;
 use super::super::Batch;
 use crate::record::{Bar, Record};
 
-/// The version of the whole schema, in `PRAGMA user_version`. A new table or column makes it one higher, with a step in
-/// `open` that brings older files to it.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+/// The version of the whole schema, in `PRAGMA user_version`. A new table, column or index makes it one higher, with a step
+/// in `open` that brings older files to it: 2 has the index `bars_by_symbol`.
+pub(super) const SCHEMA_VERSION: i64 = 2;
 
 /// One table, and what belongs to it.
 pub(super) struct Table {
@@ -16,8 +16,8 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     /// Makes the table; its columns are named as the fields in JSON, its primary key is the identity key.
     pub(super) create: &'static str,
-    /// Makes what can be made again from nothing, such as views.
-    pub(super) create_views: &'static str,
+    /// Makes the indexes and views that are not there.
+    pub(super) create_rest: &'static str,
     /// Stores one row, or updates the one of the same key.
     pub(super) upsert: &'static str,
 }
@@ -35,16 +35,10 @@ pub(super) trait Row: Record {
 
 /// Records of any kind that are written together.
 pub(super) trait Rows: Send {
-    fn count(&self) -> u64;
-
     fn upsert(&self, connection: &Connection) -> rusqlite::Result<()>;
 }
 
 impl<T: Row> Rows for Batch<T> {
-    fn count(&self) -> u64 {
-        self.len() as u64
-    }
-
     /// One after the other, so that the last update of a key wins.
     fn upsert(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(T::TABLE.upsert)?;
@@ -60,7 +54,7 @@ impl<T: Row> Rows for Batch<T> {
 // Without a rowid the key is the table: one tree to write instead of two. Not STRICT, which older readers (SQLite before
 // 3.37) could not open. NaN becomes NULL in SQLite, so NOT NULL refuses it.
 //
-// The view rounds to whole seconds towards the past, also before 1970, and shows as many digits as there are.
+// The index is for reads that name no vendor. The view rounds to whole seconds towards the past, also before 1970, and shows as many digits as there are.
 const BARS: Table = Table {
     name: Bar::KIND,
     create: "CREATE TABLE bars (
@@ -75,7 +69,8 @@ const BARS: Table = Table {
         volume REAL,
         PRIMARY KEY (vendor, symbol, timeframe, ts)
     ) WITHOUT ROWID",
-    create_views: "CREATE VIEW IF NOT EXISTS bars_readable AS
+    create_rest: "CREATE INDEX IF NOT EXISTS bars_by_symbol ON bars (symbol, timeframe, ts);
+        CREATE VIEW IF NOT EXISTS bars_readable AS
         WITH split AS (SELECT *, ((ts % 1000000) + 1000000) % 1000000 AS micros FROM bars)
         SELECT vendor, symbol, timeframe,
             strftime('%Y-%m-%dT%H:%M:%S', (ts - micros) / 1000000, 'unixepoch')

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread,
@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 
 use super::{
     SqliteOpenError, SqliteOptions,
-    open::{self, Identity, Store},
+    open::{self, Store},
+    place::{self, Identity},
     table::Rows,
 };
 use crate::sink::SinkError;
@@ -68,8 +69,8 @@ impl WriteError {
         )
     }
 
-    /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger of
-    /// somebody's that chokes on one record, and so can a panic.
+    /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger that
+    /// fails for one record, and so can a panic.
     fn is_outage(&self) -> bool {
         match self {
             Self::Open(_) | Self::Replaced { .. } | Self::Unseen { .. } | Self::Gone { .. } => true,
@@ -113,12 +114,12 @@ impl WriteError {
 pub(super) struct WriterHandle {
     jobs: mpsc::Sender<Job>,
     path: PathBuf,
-    lost: Arc<AtomicU64>,
+    file_was_removed: Arc<AtomicBool>,
 }
 
 impl WriterHandle {
-    pub(super) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Acquire)
+    pub(super) fn file_was_removed(&self) -> bool {
+        self.file_was_removed.load(Ordering::Acquire)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -139,30 +140,27 @@ pub(super) struct Writer {
     stored: Stored,
 }
 
-/// What was acknowledged, and in which file it is. SQLite would go on writing one that was removed or replaced, and nobody
-/// would find what is in it.
+/// The file that has what was acknowledged. SQLite would go on writing one that was removed or replaced, and what is in it
+/// could not be found.
 struct Stored {
     /// None where nothing was acknowledged, and on systems where an open file can be neither removed nor replaced.
     file: Option<Identity>,
-    records: u64,
-    /// What went with files that are gone.
-    lost: Arc<AtomicU64>,
+    file_was_removed: Arc<AtomicBool>,
 }
 
 impl Stored {
     /// Compares the file that is at the path with the one that has the records, and gives these up if it is another one.
-    /// Returns whether it is the same. A path that cannot be looked at, because its directory is closed to us for a while,
-    /// shows nothing.
+    /// Returns whether the open file is at the path. A path that cannot be looked at, because its directory is closed to
+    /// us for a while, shows nothing.
     fn look(&mut self, path: &Path, open: Option<Identity>) -> io::Result<bool> {
-        let there = open::look_at(path)?;
+        let there = place::look_at(path)?;
         if self.file.is_some() && self.file != there {
             tracing::error!(
                 path = %path.display(),
-                records = self.records,
                 "the database file was removed or replaced, and what was stored in it is gone from there"
             );
-            self.lost.fetch_add(self.records, Ordering::AcqRel);
-            (self.file, self.records) = (None, 0);
+            self.file_was_removed.store(true, Ordering::Release);
+            self.file = None;
         }
         Ok(open == there)
     }
@@ -172,18 +170,22 @@ impl Writer {
     /// Starts the thread. Without a store it opens one with the first write.
     pub(super) fn spawn(options: SqliteOptions, store: Option<Store>) -> Result<WriterHandle, SqliteOpenError> {
         let path = options.path.clone();
-        let lost = Arc::default();
-        let (jobs, writer) = Self::new(options, store, Arc::clone(&lost));
+        let file_was_removed = Arc::default();
+        let (jobs, writer) = Self::new(options, store, Arc::clone(&file_was_removed));
         thread::Builder::new()
             .name("mds-sqlite".to_owned())
             .spawn(move || writer.run())
             .map_err(SqliteOpenError::Thread)?;
-        Ok(WriterHandle { jobs, path, lost })
+        Ok(WriterHandle { jobs, path, file_was_removed })
     }
 
-    fn new(options: SqliteOptions, store: Option<Store>, lost: Arc<AtomicU64>) -> (mpsc::Sender<Job>, Self) {
+    fn new(
+        options: SqliteOptions,
+        store: Option<Store>,
+        file_was_removed: Arc<AtomicBool>,
+    ) -> (mpsc::Sender<Job>, Self) {
         let (sender, jobs) = mpsc::channel();
-        (sender, Self { options, jobs, store, stored: Stored { file: None, records: 0, lost } })
+        (sender, Self { options, jobs, store, stored: Stored { file: None, file_was_removed } })
     }
 
     fn run(mut self) {
@@ -213,7 +215,7 @@ impl Writer {
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
-                // Nobody waits for a write that was cancelled before its turn.
+                // A write that was cancelled before its turn has no reader.
                 Job::Write(write) if write.answer.is_closed() => {}
                 Job::Write(write) => group.push(write),
                 Job::Close(closed) => return (group, Some(closed)),
@@ -225,7 +227,7 @@ impl Writer {
 
     fn serve(&mut self, group: Vec<Write>) {
         let results = catch_unwind(AssertUnwindSafe(|| self.write(&group))).unwrap_or_else(|_| {
-            // Nobody knows how far it came. Closing the connection rolls back what was not committed.
+            // It is not known how far it came. Closing the connection rolls back what was not committed.
             self.store = None;
             let path = self.options.path.clone();
             tracing::error!(path = %path.display(), "the thread that writes the database panicked, its batches fail");
@@ -280,13 +282,8 @@ impl Writer {
             // The connection stays: while it has the file open, no other one can be taken for it.
             Err(error) => return Err(WriteError::Unseen { path: store.path.clone(), source: Arc::new(error) }),
         }
-        if store.identity.is_some() {
-            let written = group
-                .iter()
-                .zip(result.iter().flatten())
-                .filter(|(write, result)| result.is_ok() && !write.answer.is_closed());
+        if result.iter().flatten().any(Result::is_ok) {
             self.stored.file = store.identity;
-            self.stored.records += written.map(|(write, _)| write.rows.count()).sum::<u64>();
         }
         result
     }

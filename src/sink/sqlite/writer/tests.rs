@@ -92,10 +92,6 @@ struct Hold {
 }
 
 impl Rows for Hold {
-    fn count(&self) -> u64 {
-        0
-    }
-
     fn upsert(&self, _: &Connection) -> rusqlite::Result<()> {
         self.entered.send(()).unwrap();
         let _ = self.may_go_on.recv();
@@ -106,10 +102,6 @@ impl Rows for Hold {
 struct Panics;
 
 impl Rows for Panics {
-    fn count(&self) -> u64 {
-        0
-    }
-
     fn upsert(&self, connection: &Connection) -> rusqlite::Result<()> {
         bars("PANIC", 1).upsert(connection)?;
         panic!("a panic that the test asked for");
