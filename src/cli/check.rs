@@ -55,11 +55,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         .and_then(|store| Report::of(&store, |series| args.wants(series)));
     let report = match report {
         Ok(report) => report,
-        Err(error) => {
-            let error = StartError::Sqlite(error);
-            complain(format_args!("error: {}", args.database.blame(&error)));
-            return Exit::of_start(&error);
-        }
+        Err(error) => return args.database.failed(&StartError::Sqlite(error)),
     };
     let mut text = Text::default();
     if args.json {

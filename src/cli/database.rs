@@ -5,8 +5,11 @@ use std::ffi::OsString;
 use market_data_store::{
     StartError,
     settings::{Loaded, Problem, Settings, SettingsError},
+    sink::SqliteOpenError,
     text::ErrorChain,
 };
+
+use super::{exit::Exit, output::complain};
 
 const VARIABLE: &str = "MDS_DATABASE_URL";
 const OPTION: &str = "--database";
@@ -42,12 +45,23 @@ impl Database {
         self.url.is_some() && problem.variable == VARIABLE
     }
 
-    /// Says why a store could not start, and names the option if the database that it names is at fault.
-    pub fn blame(&self, error: &StartError) -> String {
-        let at_fault = matches!(error, StartError::Sqlite(_) | StartError::UnknownStore { .. });
-        match self.url.is_some() && at_fault {
-            true => format!("{OPTION}: {}", ErrorChain(error)),
-            false => ErrorChain(error).to_string(),
+    /// Says why a store could not start, and returns what that means for the process. If the database is at fault, what
+    /// names it is named too.
+    pub fn failed(&self, error: &StartError) -> Exit {
+        let is_given = self.url.is_some();
+        let named = match error {
+            StartError::Sqlite(SqliteOpenError::Url { .. } | SqliteOpenError::InMemory { .. }) if !is_given => VARIABLE,
+            StartError::Sqlite(_) if is_given => OPTION,
+            _ => {
+                complain(format_args!("error: {}", ErrorChain(error)));
+                return Exit::of_start(error);
+            }
+        };
+        complain(format_args!("error: {named}: {}", ErrorChain(error)));
+        match Exit::of_start(error) {
+            // A wrong URL of the command line.
+            Exit::Configuration if is_given => Exit::Usage,
+            exit => exit,
         }
     }
 }

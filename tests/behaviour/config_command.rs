@@ -167,6 +167,7 @@ fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
                 2,
                 "error: --database is \"postgres://eve:***@db/x\", expected sqlite://PATH",
             ),
+            ("sqlite://other.db?mode=ro", 2, "error: --database: the database URL "),
             ("sqlite://no/such/directory/bars.db", 69, "error: --database: "),
         ] {
             let output = run(args, url);

@@ -90,10 +90,7 @@ async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut
     settings.feedback.http = HttpSettings::default();
     let session = match Session::start(settings, coordinator) {
         Ok(session) => session,
-        Err(error) => {
-            complain(format_args!("error: {}", args.database.blame(&error)));
-            return Exit::of_start(&error);
-        }
+        Err(error) => return args.database.failed(&error),
     };
     let store = &session.store;
     let mut replayed = pin!(store.replay(&session.bars, &options));

@@ -109,10 +109,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
     let deadline = settings.shutdown_timeout;
     let load = match (!args.dry_run).then(|| Load::start(settings)).transpose() {
         Ok(load) => load,
-        Err(error) => {
-            complain(format_args!("error: {}", args.database.blame(&error)));
-            return Exit::of_start(&error);
-        }
+        Err(error) => return args.database.failed(&error),
     };
     let started = Instant::now();
     let counters = Arc::new(Counters::default());
