@@ -31,7 +31,8 @@ use market_data_store::{
     Bar, Coordinator, CoordinatorSettings, Feedback, FeedbackEvent, Level, MarketDataStore, Settings, Subscribe,
     Timeframe, Timestamp,
     actix::{Actor, Context, Handler},
-    testing::{EventSeries, MemorySink},
+    feedback::EventSeries,
+    testing::MemorySink,
 };
 
 /// The subscriber under test. It sets how often a vendor is polled, by the highest level among the coordinators that

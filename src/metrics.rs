@@ -1,57 +1,58 @@
-//! The names of all metrics, once, with what they mean.
+//! What is measured: [`describe`] tells a recorder every name, unit and meaning, and `docs/METRICS.md` of the repository
+//! lists them with their labels. The name of a coordinator is the label `coordinator_id` everywhere.
 //!
 //! Values go to the recorder that the process has installed (crate `metrics`); this crate installs none. A recorder
 //! must be installed before a store starts, or that store's metrics go nowhere.
 
 /// Records accepted. Label `coordinator_id`.
-pub const SUBMITTED: &str = "mds_coord_items_submitted_total";
+pub(crate) const SUBMITTED: &str = "mds_coord_items_submitted_total";
 /// Records committed by the sink. Label `coordinator_id`.
-pub const STORED: &str = "mds_coord_items_stored_total";
+pub(crate) const STORED: &str = "mds_coord_items_stored_total";
 /// Records appended to the dead letters. Label `coordinator_id`.
-pub const DEAD_LETTERED: &str = "mds_coord_items_dead_lettered_total";
+pub(crate) const DEAD_LETTERED: &str = "mds_coord_items_dead_lettered_total";
 /// Records evicted unwritten. Labels `coordinator_id`, `reason`.
-pub const DROPPED: &str = "mds_coord_items_dropped_total";
+pub(crate) const DROPPED: &str = "mds_coord_items_dropped_total";
 /// Records refused at submit and handed back. Labels `coordinator_id`, `reason`.
-pub const REJECTED: &str = "mds_coord_items_rejected_total";
+pub(crate) const REJECTED: &str = "mds_coord_items_rejected_total";
 /// Accepted records not yet taken by a worker. Label `coordinator_id`.
-pub const QUEUE_DEPTH: &str = "mds_coord_queue_depth";
+pub(crate) const QUEUE_DEPTH: &str = "mds_coord_queue_depth";
 /// The most records that the queue takes. Label `coordinator_id`.
-pub const QUEUE_CAPACITY: &str = "mds_coord_queue_capacity";
+pub(crate) const QUEUE_CAPACITY: &str = "mds_coord_queue_capacity";
 /// Records that a worker has taken and not yet settled. Label `coordinator_id`.
-pub const IN_FLIGHT: &str = "mds_coord_in_flight";
+pub(crate) const IN_FLIGHT: &str = "mds_coord_in_flight";
 /// Workers running. Label `coordinator_id`.
-pub const WORKERS_ALIVE: &str = "mds_coord_workers_alive";
+pub(crate) const WORKERS_ALIVE: &str = "mds_coord_workers_alive";
 /// The circuit: 0 closed, 1 open, 2 half-open. Label `coordinator_id`.
-pub const CIRCUIT_STATE: &str = "mds_coord_circuit_state";
+pub(crate) const CIRCUIT_STATE: &str = "mds_coord_circuit_state";
 /// The level: 0 ok, 1 soft, 2 hard. Label `coordinator_id`.
-pub const LEVEL: &str = "mds_coord_level";
+pub(crate) const LEVEL: &str = "mds_coord_level";
 /// Batches written. Labels `coordinator_id`, `worker_id`.
-pub const BATCHES_WRITTEN: &str = "mds_worker_batches_written_total";
+pub(crate) const BATCHES_WRITTEN: &str = "mds_worker_batches_written_total";
 /// Failed writes. Labels `coordinator_id`, `worker_id`, `error_type` (`transient`, `permanent`, `panic`).
-pub const WRITE_ERRORS: &str = "mds_worker_write_errors_total";
+pub(crate) const WRITE_ERRORS: &str = "mds_worker_write_errors_total";
 /// How long a write took, in seconds, failed ones too. Labels `coordinator_id`, `worker_id`.
-pub const WRITE_LATENCY: &str = "mds_worker_write_latency_seconds";
+pub(crate) const WRITE_LATENCY: &str = "mds_worker_write_latency_seconds";
 /// Events that reached the bus. Labels `coordinator_id`, `level`.
-pub const FEEDBACK_EVENTS: &str = "mds_feedback_events_total";
+pub(crate) const FEEDBACK_EVENTS: &str = "mds_feedback_events_total";
 /// Subscribers on the bus.
-pub const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
+pub(crate) const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
 /// Events that a slow subscriber never saw: newer ones took their place, or its lane was full.
-pub const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
+pub(crate) const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
 /// Subscribers removed because their actor was gone.
-pub const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
+pub(crate) const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
 /// Requests to a receiver of feedback. Label `outcome`, as in its snapshot.
-pub const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
+pub(crate) const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
 /// Attempts to deliver an event to a URL, and events that newer ones took the place of. Labels `endpoint` (host and port),
 /// `outcome` (`delivered`, `refused`, `timeout`, `unreachable`, `superseded`).
-pub const HTTP_DELIVERIES: &str = "mds_feedback_http_deliveries_total";
+pub(crate) const HTTP_DELIVERIES: &str = "mds_feedback_http_deliveries_total";
 /// Events still to be delivered to a URL. Label `endpoint`.
-pub const HTTP_PENDING: &str = "mds_feedback_http_pending";
+pub(crate) const HTTP_PENDING: &str = "mds_feedback_http_pending";
 /// URLs by state. Labels `endpoint`, `state` (`closed`, `open`, `half_open`, `switched_off`).
-pub const HTTP_LANES: &str = "mds_feedback_http_lanes";
+pub(crate) const HTTP_LANES: &str = "mds_feedback_http_lanes";
 /// By what a limiter multiplies its budget, 0 to 1. Label `limiter`.
-pub const RATE_SCALE: &str = "mds_rate_scale";
+pub(crate) const RATE_SCALE: &str = "mds_rate_scale";
 /// The highest level that a limiter follows: 0 ok, 1 soft, 2 hard. Label `limiter`.
-pub const RATE_LEVEL: &str = "mds_rate_level";
+pub(crate) const RATE_LEVEL: &str = "mds_rate_level";
 
 /// Tells the installed recorder what each metric means and its unit.
 pub fn describe() {

@@ -4,8 +4,8 @@ use std::{io, sync::mpsc::sync_channel, thread};
 
 use actix::System;
 
-/// Starts a thread with a System of its own. There `begin` is called inside the System; what it makes first is returned,
-/// and the thread ends with the future that it makes second.
+/// Starts a thread with a System of its own. There `begin` is called inside the System; what it makes first is
+/// returned, and the thread ends with the future that it makes second.
 ///
 /// # Errors
 /// When the operating system refuses a thread, or what the runtime on it needs.
@@ -28,6 +28,44 @@ where
         });
     };
     thread::Builder::new().name(name.to_owned()).spawn(run)?;
-    // The thread can end without a word only by a panic in `begin`.
+    // The thread can end untold only by a panic in `begin`.
     started.recv().unwrap_or_else(|_| Err(io::Error::other(format!("the thread {name} ended while it started"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use super::*;
+
+    /// Is set in the process that has no file descriptor left.
+    #[cfg(unix)]
+    const IN_NEED: &str = "TEST_WITHOUT_FILE_DESCRIPTORS";
+
+    // Red when the runtime is made where its failure is a panic, or a caller waits for a thread that has ended.
+    #[cfg(unix)]
+    #[test]
+    fn a_system_that_cannot_start_is_an_error() {
+        let start = || on_own_system("test", || ((), std::future::ready(())));
+        if env::var_os(IN_NEED).is_some() {
+            let error = start().unwrap_err();
+            // What does not go by the panic's text: the system's own number of the error.
+            assert_eq!(error.raw_os_error(), Some(24), "{error}");
+            return;
+        }
+        start().unwrap();
+        let this = "own_system::tests::a_system_that_cannot_start_is_an_error";
+        let mut child = Command::new("sh");
+        child.args(["-c", r#"ulimit -n 4 && exec "$0" "$@""#]).arg(env::current_exe().unwrap());
+        let output = child.args(["--exact", this, "--nocapture"]).env(IN_NEED, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+    }
+
+    // Red when a panic at the start holds the caller for good.
+    #[test]
+    fn a_start_that_panics_is_an_error() {
+        let error = on_own_system::<(), std::future::Ready<()>>("test", || panic!("as the test wants")).unwrap_err();
+        assert!(error.to_string().contains("test"), "{error}");
+    }
 }

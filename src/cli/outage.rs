@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use market_data_store::{Bar, Cause, CircuitState, Level, WriteHandle, settings::parse_duration};
+use market_data_store::{
+    Bar, Level, WriteHandle,
+    coordinator::{Cause, CircuitState},
+    settings::parse_duration,
+};
 use tokio::time::sleep;
 
 use super::output::complain;
@@ -123,7 +127,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    // Red if the default is another time than the README and the help of both commands say.
+    // Red if the default is another time than docs/CLI.md and the help of both commands say.
     #[test]
     fn without_a_word_of_the_user_an_outage_is_waited_for_a_minute() {
         for (path, files) in [(&["ingest"][..], &["bars.csv"][..]), (&["dlq", "replay"], &[])] {
@@ -136,8 +140,9 @@ mod tests {
             let help = command.render_long_help().to_string();
             assert!(help.contains("[default: 60s]"), "{help}");
         }
-        let readme = include_str!("../../README.md");
-        assert_eq!(readme.matches("(60 s; 0 waits for ever)").count(), 2, "in the README, of each");
+        // Line ends count as blanks.
+        let page = include_str!("../../docs/CLI.md").replace('\n', " ");
+        assert_eq!(page.matches("(60 s; 0: no limit)").count(), 2, "on the page, of each");
     }
 
     /// Looks five times a second until the time has come, and returns what the last look said.

@@ -9,7 +9,7 @@ use crate::{
     feedback::{EventBody, FeedbackEvent, Publisher},
     metrics as names,
     policy::{Cause, Change, Level, Pressure, Reason, time_to_recover},
-    record::timestamp::Timestamp,
+    record::Timestamp,
 };
 
 /// Keeps a coordinator's level, and publishes each change of it or of its reason, numbered.

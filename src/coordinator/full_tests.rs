@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     dead_letter::{self, DeadLetters},
     policy::{BreakerConfig, Cause, Outcome, Overflow, RetryPolicy, Watermarks},
-    record::timestamp::Timestamp,
+    record::Timestamp,
     record::{Bar, Timeframe},
     sink::{Batch, BoxSink, Sink, SinkError, SqliteOptions, SqliteSink},
 };

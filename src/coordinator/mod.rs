@@ -1,8 +1,8 @@
 //! The write path: from a producer's hand to the store.
 //!
-//! A [`WriteHandle`] puts records into a bounded queue; a [`BoundedQueue`] actor hands batches to [`SinkWorker`]
+//! A [`WriteHandle`] puts records into a bounded queue; a `BoundedQueue` actor hands batches to `SinkWorker`
 //! actors, one a partition; a [`WriteCoordinator`] actor starts, watches and stops them and tells producers of every
-//! level change. What has to be exact is decided in [`policy::queue`](crate::policy::queue), under one lock that
+//! level change. What has to be exact is decided in `policy::queue`, under one lock that
 //! handles, queue and workers share; the actors are the shells around it.
 
 mod abort;
@@ -37,6 +37,7 @@ mod waiting;
 mod worker;
 
 #[cfg(feature = "testing")]
+#[doc(hidden)]
 pub use self::fault::FaultyActor;
 pub(crate) use self::{
     actor_host::{ActorHost, ActorHosts},
@@ -46,14 +47,16 @@ pub(crate) use self::{
     running::{RunningCoordinator, start},
     stop::StopSignal,
 };
+pub use self::{messages::Observe, supervisor::WriteCoordinator};
+// At the crate's root in the documentation.
+#[doc(hidden)]
 pub use self::{
     futures_sink::WriteSink,
     handle::WriteHandle,
     health::{CoordinatorReport, Health},
-    messages::Observe,
     receipt::{Receipt, ReceiptLost},
     refusal::{SubmitError, SubmitManyError},
     stop::StopReason,
-    supervisor::WriteCoordinator,
 };
-pub use crate::policy::Refusal;
+pub(crate) use crate::policy::Refusal;
+pub use crate::policy::{BufferState, Cause, CircuitState};

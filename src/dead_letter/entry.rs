@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::line;
-use crate::{record::Record, record::timestamp::Timestamp, text::panicked};
+use crate::{record::Record, record::Timestamp, text::panicked};
 
 /// One record that is to be appended, with what is known of its failure.
 #[derive(Clone, Debug)]

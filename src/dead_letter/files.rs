@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Entry, line};
-use crate::record::timestamp::Timestamp;
+use crate::record::Timestamp;
 
 /// The extension of a file of entries.
 pub(super) const ENTRIES: &str = "ndjson";

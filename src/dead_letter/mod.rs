@@ -38,14 +38,17 @@ pub(crate) use self::{
     locked::{LockedFile, NotLocked, ReplayLock},
     replay::Selector,
 };
+// At the crate's root in the documentation.
+#[doc(hidden)]
+pub use self::entry::DeadLetter;
 pub use self::{
-    entry::{DeadLetter, Entry, Unserializable},
+    entry::{Entry, Unserializable},
     purge::{PurgeReport, purge},
     read::{List, ListedEntry, list},
     replay::{Damaged, ReplayOptions, ReplayReport, replay_dry_run},
     select::Selection,
 };
-use crate::record::timestamp::Timestamp;
+use crate::record::Timestamp;
 
 /// Appends dead letters to files in one directory. Cheap to clone; clones share a thread that writes.
 ///

@@ -1,5 +1,5 @@
 use super::Entry;
-use crate::record::timestamp::Timestamp;
+use crate::record::Timestamp;
 
 /// Which entries are meant. The default means all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

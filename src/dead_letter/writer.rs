@@ -19,7 +19,7 @@ use super::{
     AppendError, Limits,
     files::{self, Locked, private},
 };
-use crate::record::timestamp::Timestamp;
+use crate::record::Timestamp;
 
 /// What the handles ask of the thread.
 pub(super) enum Job {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     policy::{Level, Reason},
-    record::timestamp::Timestamp,
+    record::Timestamp,
 };
 
 /// A change of a coordinator's level or of its reason. Immutable, and cheap to clone; its fields are those of
@@ -64,6 +64,7 @@ impl FeedbackEvent {
     }
 
     /// Returns the state that is assumed of a coordinator before its first event: epoch 0, seq 0, `ok`, `started`.
+    #[doc(hidden)]
     pub fn before_any(source: &str, coordinator_id: &str) -> Self {
         Self::from(EventBody {
             id: Self::id_of(source, coordinator_id, 0, 0),
@@ -118,13 +119,13 @@ impl<'de> Deserialize<'de> for FeedbackEvent {
 
 /// One coordinator on a bus: ids are unique within a source only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct CoordinatorKey {
-    pub(super) source: Arc<str>,
-    pub(super) coordinator_id: Arc<str>,
+pub(crate) struct CoordinatorKey {
+    pub(crate) source: Arc<str>,
+    pub(crate) coordinator_id: Arc<str>,
 }
 
 impl CoordinatorKey {
-    pub(super) fn of(event: &FeedbackEvent) -> Self {
+    pub(crate) fn of(event: &FeedbackEvent) -> Self {
         Self { source: event.source.clone(), coordinator_id: event.coordinator_id.clone() }
     }
 }

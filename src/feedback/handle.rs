@@ -92,8 +92,8 @@ impl Feedback {
         Some(Ok(feedback))
     }
 
-    /// Makes this the bus that [`feedback_bus`] returns inside a System, and keeps nothing alive by that: for the System
-    /// of a store.
+    /// Makes this the bus that [`feedback_bus`] returns inside a System, and keeps nothing alive by that: for the
+    /// System of a store.
     pub(crate) fn adopt_by(&self, system_id: usize) {
         BUSES.lock().get_or_insert_default().insert(system_id, Arc::downgrade(&self.0));
     }
@@ -113,7 +113,7 @@ impl Feedback {
         self.0.addr.clone()
     }
 
-    /// Starts delivering events to an actor. Whatever is published after this call reaches it.
+    /// Starts delivering events to an actor. What is published after this call reaches it.
     pub fn subscribe(&self, subscribe: Subscribe) -> SubscriptionId {
         let id = subscribe.id();
         self.0.barriers.raise(|| {
@@ -139,7 +139,7 @@ impl Feedback {
     ///
     /// The channel closes with the bus. The bus that [`spawn`](crate::Builder::spawn) makes ends with its store; a
     /// shared one, such as [`feedback_bus`], goes on, and the channel shows [`Draining`](crate::Reason::Draining) from
-    /// the shutdown on: hard, for ever. Code that waits for ok must look for that reason, or be stopped before.
+    /// the shutdown on: hard, without end. Code that waits for ok must look for that reason, or be stopped before.
     pub fn watch(&self, coordinator_id: &str) -> watch::Receiver<FeedbackEvent> {
         let selector = Selector::new(coordinator_id);
         // What is known is shown at once, not only when the bus gets to it.
@@ -154,14 +154,9 @@ impl Feedback {
         self.0.publisher.publish(event);
     }
 
-    /// Makes the bus panic when it gets to it: for tests of what happens then.
-    #[cfg(feature = "testing")]
-    pub fn kill(&self) {
-        self.0.addr.do_send(super::bus::Die);
-    }
-
     /// Returns the points inside the handlers of the bus at which a test can make it panic.
     #[cfg(feature = "testing")]
+    #[doc(hidden)]
     pub fn fault(&self) -> Fault {
         self.0.fault.clone()
     }
@@ -172,7 +167,7 @@ impl Feedback {
     }
 
     /// Waits until every subscriber has handled all that was published before this call, as far as it was delivered
-    /// to it. A stuck subscriber holds it for ever; one that is gone, or unsubscribed, does not, nor does a bus that
+    /// to it. A stuck subscriber holds it without end; one that is gone, or unsubscribed, does not, nor does a bus that
     /// has ended.
     pub async fn idle(&self) {
         // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
@@ -224,9 +219,9 @@ static BUSES: Mutex<Option<HashMap<usize, Weak<Inner>>>> = Mutex::new(None);
 /// Returns the bus of the current actix System; the first call starts it. Inside a store's own System, where
 /// [`start_actor`](crate::MarketDataStore::start_actor) starts actors, it is the store's bus.
 ///
-/// The bus runs on a thread of its own, and does not end with the System: it lives as long as the System or a handle, so
-/// a store that publishes on it is heard to its last event. One that died is replaced: those who hold the dead one learn
-/// it from [`Feedback::stopped`].
+/// The bus runs on a thread of its own, and does not end with the System: it lives as long as the System or a handle,
+/// so the last event of a store that publishes on it still reaches subscribers. One that died is replaced: those who
+/// hold the dead one learn it from [`Feedback::stopped`].
 ///
 /// # Panics
 /// Outside an actix System: there, use `store.feedback()` or [`Feedback::private`]. When the operating system refuses a

@@ -18,6 +18,7 @@
 
 mod bus;
 mod event;
+mod event_series;
 mod handle;
 mod limiter;
 #[cfg(feature = "receiver")]
@@ -25,22 +26,39 @@ mod receiver;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 mod webhook;
 
-#[cfg(feature = "receiver")]
-pub use self::receiver::{Receiver, ReceiverSnapshot};
 #[cfg(feature = "webhooks")]
 pub(crate) use self::webhook::PreparedBroadcast;
-#[cfg(any(feature = "webhooks", feature = "receiver"))]
-pub use self::webhook::signature::{self, InvalidSecret, WebhookSecret};
 #[cfg(feature = "webhooks")]
-pub use self::webhook::{
-    BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster, InvalidCaFile,
-};
+pub use self::webhook::{FinishBroadcasts, InvalidCaFile, ObserveBroadcasts};
 pub use self::{
-    bus::{
-        BusSnapshot, Collect, Delivery, FeedbackBus, Idle, LaneSnapshot, Observe, Publish, Publisher, Replay,
-        Subscribe, SubscriptionId, Unsubscribe,
-    },
+    bus::{BusSnapshot, Idle, LaneSnapshot, Observe, Publish, Publisher, Unsubscribe},
+    event_series::EventSeries,
+    handle::BusStopped,
+};
+// At the crate's root in the documentation.
+#[doc(hidden)]
+pub use self::bus::Collect;
+#[cfg(feature = "receiver")]
+#[doc(hidden)]
+pub use self::receiver::{Receiver, ReceiverSnapshot};
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+#[doc(hidden)]
+pub use self::webhook::signature::{InvalidSecret, WebhookSecret};
+#[cfg(feature = "webhooks")]
+#[doc(hidden)]
+pub use self::webhook::{BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster};
+#[doc(hidden)]
+pub use self::{
+    bus::{Delivery, FeedbackBus, Replay, Subscribe, SubscriptionId},
     event::{EventBody, FeedbackEvent},
-    handle::{BusStopped, Feedback, feedback_bus},
+    handle::{Feedback, feedback_bus},
     limiter::{RateBuilder, RateCoordinator, RateLimiter, RateSnapshot},
 };
+
+/// The signature of a webhook, for a receiver of your own: the scheme of Standard Webhooks.
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+pub mod signature {
+    #[doc(hidden)]
+    pub use super::webhook::signature::{ID, InvalidSecret, SIGNATURE, TIMESTAMP, TOLERANCE, WebhookSecret, unix_now};
+    pub use super::webhook::signature::{SignatureError, SignedHeaders, sign, verify};
+}

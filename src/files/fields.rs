@@ -25,6 +25,17 @@ impl<'a> FieldsOf<'a> {
         &self.text[start..end]
     }
 
+    /// Returns a field without the blanks around it.
+    #[inline]
+    pub(crate) fn trimmed(&self, index: usize) -> &'a str {
+        let text = self.get(index);
+        match text.as_bytes() {
+            // Nearly all fields: there is nothing to look for.
+            [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+            _ => text.trim(),
+        }
+    }
+
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a str> {
         (0..self.len()).map(move |index| self.get(index))
     }
@@ -114,5 +125,15 @@ mod tests {
         }
         assert_eq!(split(r#"a,"b"#).unwrap_err(), "expected a closing quote on the same line, got none");
         assert_eq!(split(r#""a"b,c"#).unwrap_err(), r#"expected a delimiter behind a closing quote, got "b,c""#);
+    }
+
+    // Red if only one end of a field is looked at.
+    #[test]
+    fn the_blanks_around_a_field_go() {
+        let line = "a, a,a ,ab, ab,ab , ,,\u{a0}ab,ab\u{2003},a b,\tab\r";
+        let mut fields = Fields::default();
+        let fields = fields.split(line, b',').unwrap();
+        let trimmed: Vec<&str> = (0..fields.len()).map(|index| fields.trimmed(index)).collect();
+        assert_eq!(trimmed, ["a", "a", "a", "ab", "ab", "ab", "", "", "ab", "ab", "a b", "ab"]);
     }
 }

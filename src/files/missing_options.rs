@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::file_name::stem;
 use crate::{
-    record::timestamp::Timestamp,
+    record::Timestamp,
     record::{Bar, Timeframe},
 };
 

@@ -10,17 +10,19 @@ pub mod failure;
 pub mod level;
 pub mod queue;
 pub mod rate;
+mod wait_queue;
 
 pub use self::{
     delivery::{
         Admission, Deduplicator, DeduplicatorLimits, EndpointPolicy, EndpointQueue, EndpointState, Lane, Offered,
-        Outbox, Step,
+        Outbox, SeqTracker, SeqVerdict, Step,
     },
     failure::{BreakerConfig, CircuitState, RetryPolicy},
-    level::{Cause, Change, Level, Pressure, Reason, Watermark, WatermarkError, Watermarks, time_to_recover},
+    level::{Cause, Change, Level, Pressure, Reason, WatermarkError, Watermarks, time_to_recover},
     queue::{
-        BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, FlushId,
-        Invalid, Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refusal, Ticket, Unknown, Verdict,
+        BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, FlushId, Invalid,
+        Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refusal, Verdict,
     },
     rate::{Budget, ScaleError, Scales},
+    wait_queue::Ticket,
 };

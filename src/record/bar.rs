@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use smol_str::SmolStr;
 
 use super::{Invalid, Record, Timeframe};
-use crate::{record::timestamp::Timestamp, text::Quoted};
+use crate::{record::Timestamp, text::Quoted};
 
 /// The most bytes of a symbol or a vendor.
 const NAME_BYTES: usize = 64;

@@ -8,12 +8,16 @@ use std::hash::Hash;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use crate::policy::Invalid;
-
+pub use self::timeframe::{InvalidTimeframe, Unit};
+// At the crate's root in the documentation.
+#[doc(hidden)]
 pub use self::{
     bar::Bar,
-    timeframe::{InvalidTimeframe, Timeframe, Unit},
+    timeframe::Timeframe,
+    timestamp::{InvalidTimestamp, Timestamp},
 };
+#[doc(hidden)]
+pub use crate::policy::Invalid;
 
 /// One market-data item that a coordinator can take, or an embedder's own type.
 ///

@@ -40,17 +40,25 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use self::policies::{CircuitFields, RetryFields};
-use crate::policy::{BreakerConfig, RetryPolicy};
 
+pub(crate) use self::secret::masked;
 pub use self::{
-    coordinator::{CoordinatorOverrides, CoordinatorSettings},
+    coordinator::CoordinatorOverrides,
     duration::{InvalidDuration, parse_duration},
-    error::{Problem, SettingsError, UnknownVariable},
+    error::{Problem, UnknownVariable},
     feedback::{FeedbackSettings, HttpSettings},
     read::Loaded,
-    secret::{Secret, masked},
+    secret::Secret,
     variables::{VARIABLES, Value, Variable},
 };
+// At the crate's root in the documentation.
+#[doc(hidden)]
+pub use self::{
+    coordinator::CoordinatorSettings,
+    endpoint::{Endpoint, InvalidEndpoint},
+    error::SettingsError,
+};
+pub use crate::policy::{BreakerConfig, RetryPolicy, ScaleError, WatermarkError, Watermarks};
 
 /// Everything that a store can be told, as the environment tells it. All fields can be assigned, or set in a row; what is
 /// set is checked by [`validate`](Settings::validate) when a store starts.

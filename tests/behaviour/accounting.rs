@@ -18,8 +18,8 @@ use market_data_store::{
     sink::{SqliteOptions, SqliteSink},
 };
 use market_data_store::{
-    Batch, Coordinator, MarketDataStore, Record, Sink, SinkError, WriteHandle, coordinator::FaultyActor,
-    policy::Overflow, settings::CoordinatorSettings,
+    Batch, Coordinator, MarketDataStore, Overflow, Record, Sink, SinkError, WriteHandle, coordinator::FaultyActor,
+    settings::CoordinatorSettings,
 };
 use parking_lot::Mutex;
 #[cfg(feature = "sqlite")]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{SinkExt, executor::block_on};
-use market_data_store::{Coordinator, MarketDataStore, Refusal, WriteHandle, policy::Overflow, sink::MemorySink};
+use market_data_store::{Coordinator, MarketDataStore, Overflow, Refusal, WriteHandle, sink::MemorySink};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, occupy, residual, size_of_test, tick, within};

@@ -19,8 +19,8 @@ use futures::{FutureExt, executor::block_on};
 use market_data_store::{
     Coordinator, Level, MarketDataStore, Outcome, Reason, Receipt, ReceiptLost, Refusal, Settings, SinkError,
     StopReason, Timestamp, WriteHandle,
+    coordinator::BufferState,
     coordinator::FaultyActor,
-    policy::BufferState,
     sink::MemorySink,
     testing::{Fault, Fired},
 };
@@ -400,7 +400,7 @@ fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_i
         ("queue", 12, "the queue died"),
         ("coordinator", 8, "the coordinator died"),
         ("worker", 60, "a worker died and is replaced"),
-        ("bus", 8, "nobody hears of levels any more"),
+        ("bus", 8, "levels are not told any more"),
         ("broadcaster", 7, "the broadcaster died"),
     ];
     let loads = size_of_test("MDS_TEST_DEATHS", 20);

@@ -21,7 +21,7 @@ use market_data_store::{
     Batch, Coordinator, DrainReport, DropReason, Health, Level, MarketDataStore, Outcome, Overflow, Reason, Receipt,
     ReceiptLost, Refusal, Settings, Sink, SinkError, StopReason, WriteHandle,
     coordinator::FaultyActor,
-    policy::{BufferState, Cause, CircuitState},
+    coordinator::{BufferState, Cause, CircuitState},
     settings::CoordinatorSettings,
     sink::MemorySink,
 };

@@ -17,8 +17,8 @@ use std::{
 use futures::{Sink as _, executor::block_on, future::join_all};
 use market_data_store::{
     Batch, Coordinator, MarketDataStore, Outcome, Record, Settings, SinkError, WriteHandle,
+    coordinator::{BufferState, CircuitState},
     dead_letter::{self, ReplayOptions},
-    policy::{BufferState, CircuitState},
     settings::CoordinatorSettings,
     sink::MemorySink,
 };

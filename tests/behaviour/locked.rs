@@ -16,7 +16,7 @@ use std::{
 use futures::executor::block_on;
 use market_data_store::{
     Bar, Batch, Coordinator, Health, Level, MarketDataStore, Sink, SinkError, Timeframe, Timestamp, WriteHandle,
-    policy::CircuitState,
+    coordinator::CircuitState,
     sink::{SqliteOptions, SqliteSink},
 };
 use rusqlite::Connection;

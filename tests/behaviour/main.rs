@@ -20,6 +20,7 @@ mod dependencies;
 mod disk_full;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod dlq_command;
+mod docs;
 #[cfg(feature = "testing")]
 mod embedding;
 #[cfg(feature = "testing")]

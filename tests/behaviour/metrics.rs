@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use market_data_store::{
-    Batch, Coordinator, Feedback, Level, MarketDataStore, RateCoordinator, Refusal, SinkError, WriteHandle,
-    policy::Overflow, sink::MemorySink, testing::EventSeries,
+    Batch, Coordinator, Feedback, Level, MarketDataStore, Overflow, RateCoordinator, Refusal, SinkError, WriteHandle,
+    feedback::EventSeries, sink::MemorySink,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -115,7 +115,7 @@ async fn a_limiter_shows_its_scale_and_level_by_its_name() {
 
 /// Red when a metric is added, renamed or dropped in the code alone.
 #[test]
-fn the_readme_lists_every_metric_and_no_other() {
+fn the_page_lists_every_metric_and_no_other() {
     let root = env!("CARGO_MANIFEST_DIR");
     let names = |text: &str, quote: char| -> Vec<String> {
         let mut names: Vec<_> = text
@@ -134,5 +134,5 @@ fn the_readme_lists_every_metric_and_no_other() {
     };
     let code = names(&fs::read_to_string(format!("{root}/src/metrics.rs")).unwrap(), '"');
     assert!(code.len() > 15, "{code:?}");
-    assert_eq!(names(&fs::read_to_string(format!("{root}/README.md")).unwrap(), '`'), code);
+    assert_eq!(names(&fs::read_to_string(format!("{root}/docs/METRICS.md")).unwrap(), '`'), code);
 }

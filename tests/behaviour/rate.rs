@@ -14,8 +14,8 @@ use std::{
 
 use futures::executor::block_on;
 use market_data_store::{
-    Budget, Coordinator, CoordinatorSettings, EventBody, Feedback, Level, MarketDataStore, RateBuilder,
-    RateCoordinator, RateLimiter, Reason, Scales, WriteHandle, sink::MemorySink, testing::EventSeries,
+    Budget, Coordinator, CoordinatorSettings, Feedback, Level, MarketDataStore, RateBuilder, RateCoordinator,
+    RateLimiter, Reason, Scales, WriteHandle, feedback::EventSeries, sink::MemorySink,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
@@ -231,21 +231,18 @@ fn a_limiter_that_comes_late_knows_the_present_from_its_first_moment() {
 async fn after_a_restart_of_the_store_it_goes_on_by_itself() {
     let (feedback, mut bars) = (paused(), EventSeries::new("bars"));
     let limiter = follow(&feedback, Budget::PerSecond(1_000.0)).start();
-    let mut draining = bars.clone().next_body(Level::Hard);
-    (draining.reason, draining.retry_after) = (Reason::Draining, None);
-    bars.skip(Level::Hard);
-    feedback.publish(draining.into());
+    feedback.publish(bars.next_because(Reason::Draining));
     within(PATIENCE, feedback.idle()).await;
     let mut waits = pin!(limiter.acquire(10));
     assert!(poll(waits.as_mut()).is_pending());
     pass(3_600_000).await;
     assert!(poll(waits.as_mut()).is_pending(), "draining never clears");
-    let stale = bars.clone();
+    let mut stale = bars.clone();
     bars.restart();
     say(&feedback, &mut bars, Level::Ok).await;
     waits.await;
     // What the one that ended said is stale from then on.
-    feedback.publish(EventBody { level: Level::Hard, ..stale.clone().next_body(Level::Hard) }.into());
+    feedback.publish(stale.next(Level::Hard));
     within(PATIENCE, feedback.idle()).await;
     assert!(limiter.scale() > 0.0);
 }
@@ -260,7 +257,8 @@ fn when_the_bus_dies_a_producer_goes_on_at_the_scale_of_soft() {
     block_on(within(PATIENCE, feedback.idle()));
     let (mut waits, mut open) = (pin!(limiter.acquire(10)), pin!(limiter.open()));
     assert!(poll(waits.as_mut()).is_pending() && poll(open.as_mut()).is_pending());
-    feedback.kill();
+    feedback.fault().arm(1);
+    feedback.publish(bars.next(Level::Hard));
     block_on(within(PATIENCE, feedback.stopped()));
     block_on(within(PATIENCE, open));
     block_on(within(PATIENCE, waits));
@@ -322,7 +320,8 @@ fn when_the_clock_is_gone_nobody_waits_for_ever() {
 #[test]
 fn when_the_actor_of_a_limiter_dies_nobody_waits_for_ever() {
     log();
-    for (pass, point) in [(1, "an event came and is not heard"), (2, "a level was heard and the clock is not set")] {
+    for (pass, point) in [(1, "an event came and is not taken in"), (2, "a level is taken in and the clock is not set")]
+    {
         let feedback = Feedback::private();
         let mut bars = EventSeries::new("bars");
         let name = format!("dies at {pass}");

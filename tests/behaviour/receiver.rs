@@ -21,11 +21,12 @@ use futures::{
 };
 use market_data_store::{
     EventBody, Feedback, FeedbackEvent, Level, Receiver, WebhookSecret,
+    feedback::EventSeries,
     feedback::{
         ReceiverSnapshot,
         signature::{ID, SIGNATURE, TIMESTAMP, sign, unix_now},
     },
-    testing::{EventSeries, Webhook, webhook},
+    testing::{Webhook, webhook},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
@@ -431,10 +432,10 @@ async fn the_receiver_accepts_what_the_official_package_signs() {
     served.stop().await;
 }
 
-/// Red when the receiver that the README gives to those who are not in Rust takes what is forged, old or cut, prints
+/// Red when the receiver that docs/WEBHOOKS.md gives to those who are not in Rust takes what is forged, old or cut, prints
 /// what is stale, or refuses what is good.
 #[actix::test]
-async fn the_receiver_in_python_does_as_the_readme_says() {
+async fn the_receiver_in_python_does_as_the_page_says() {
     let mut python = Python::start(&PathBuf::from("python3"), &["examples/receiver.py", "0"]);
     let listening = python.line();
     let port = listening.rsplit(' ').next().unwrap();

@@ -5,13 +5,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use actix::System;
 use futures::FutureExt;
 use market_data_store::{
     BroadcastConfig, BroadcastSnapshot, BroadcasterHandle, Coordinator, Endpoint, EndpointState, Feedback,
     HttpBroadcaster, Level, MarketDataStore, Reason, Settings, WebhookSecret,
-    feedback::signature::{SignedHeaders, unix_now, verify},
+    feedback::{
+        EventSeries, FinishBroadcasts, ObserveBroadcasts, feedback_bus,
+        signature::{SignedHeaders, unix_now, verify},
+    },
     sink::MemorySink,
-    testing::EventSeries,
 };
 use tokio::sync::oneshot;
 
@@ -133,6 +136,48 @@ async fn a_store_tells_a_url_its_present_state_and_every_change_up_to_the_last()
         assert!(sent <= clock && clock - sent < 30, "{sent} at {clock}");
         assert!(!asked.headers.contains_key("webhook-signature"), "no secret was set");
     }
+}
+
+/// Red when the bus or the broadcaster runs in the System that they were started in: actix-web stops it on a signal before
+/// the embedder can shut its store down.
+#[actix::test]
+async fn a_url_hears_of_draining_although_the_system_of_the_embedder_has_stopped() {
+    let hook = Hook::start(|_| ok());
+    let url = hook.url("");
+    let (told, started) = oneshot::channel();
+    let embedder = std::thread::spawn(move || {
+        let system = System::new();
+        system.block_on(async {
+            let feedback = feedback_bus();
+            let broadcasts = HttpBroadcaster::start(config([url]), &feedback).unwrap();
+            assert!(told.send((feedback, broadcasts)).is_ok());
+            System::current().stop();
+        });
+        system.run().unwrap();
+    });
+    let (feedback, broadcasts) = started.await.unwrap();
+    embedder.join().unwrap();
+    feedback.publish(EventSeries::new("bars").next_because(Reason::Draining));
+    within(PATIENCE, broadcasts.finish(PATIENCE)).await;
+    let asked = hook.asked();
+    assert_eq!(asked.iter().map(|asked| asked.event().reason).collect::<Vec<_>>(), [Reason::Draining]);
+}
+
+/// Red when an actor cannot do by messages what the handle does.
+#[actix::test]
+async fn an_actor_can_talk_to_the_broadcaster_by_messages() {
+    let hook = Hook::start(|_| ok());
+    let sender = Sender::start(config([hook.url("")]));
+    let broadcaster = sender.broadcasts.addr();
+    let event = EventSeries::new("bars").next(Level::Hard);
+    broadcaster.send(event.clone()).await.unwrap();
+    hook.wait(1).await;
+    within(PATIENCE, broadcaster.send(FinishBroadcasts { within: PATIENCE })).await.unwrap();
+    assert_eq!(ids(&hook.asked()), [event.id.as_str()]);
+
+    let sender = Sender::start(config([hook.url("")]));
+    let urls = sender.broadcasts.addr().send(ObserveBroadcasts).await.unwrap();
+    assert_eq!(urls.iter().map(|url| (&url.endpoint, url.pending)).collect::<Vec<_>>(), [(&hook.url(""), 0)]);
 }
 
 /// Red when a retry has another id, body or no signature of its own, comes without a wait, or when a signature is

@@ -13,10 +13,8 @@ use std::{
 
 use futures::executor::block_on;
 use market_data_store::{
-    Batch, Coordinator, MarketDataStore, Settings, Sink, SinkError, WriteHandle,
-    coordinator::FaultyActor,
-    policy::{CircuitState, Level, Overflow, RetryPolicy},
-    settings::CoordinatorSettings,
+    Batch, Coordinator, Level, MarketDataStore, Overflow, Settings, Sink, SinkError, WriteHandle,
+    coordinator::CircuitState, coordinator::FaultyActor, settings::CoordinatorSettings, settings::RetryPolicy,
     sink::MemorySink,
 };
 use parking_lot::Mutex;

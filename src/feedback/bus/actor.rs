@@ -13,10 +13,11 @@ use tokio::{
 
 use super::{
     barrier::Barrier,
-    lanes::{LaneSnapshot, Lanes},
+    lanes::Lanes,
     latest_events::LatestEvents,
+    messages::{BusSnapshot, EndBus, Idle, Observe, Publish, Watch},
     publisher::Collect,
-    subscribe::{Replay, Selector, Subscribe, SubscriptionId, Unsubscribe},
+    subscribe::{Replay, Selector, Subscribe, Unsubscribe},
 };
 use crate::{
     fault::Fault,
@@ -29,7 +30,7 @@ use crate::{
 const TURN: usize = 64;
 
 /// Passes the events of coordinators to subscriber actors, each at its own speed. Its handle is
-/// [`Feedback`](super::Feedback), which also starts it.
+/// [`Feedback`](crate::Feedback), which also starts it.
 ///
 /// Nothing that a subscriber on another thread does delays the others, or grows memory: the bus never waits for one
 /// inside a handler. It holds the present state of each coordinator for those who come late.
@@ -57,96 +58,21 @@ struct Watcher {
     shown: watch::Sender<FeedbackEvent>,
 }
 
-/// Passes one event on: an actor that publishes rarely sends it. Nothing is replied. One that may outrun the bus uses a
-/// [`Publisher`](super::Publisher), which is bounded.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Publish {
-    /// The event; ignored and counted if it is not newer than what its coordinator said already.
-    pub event: FeedbackEvent,
-}
-
-/// Asks for the state of the bus: tests and status pages send it; the reply is a [`BusSnapshot`].
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "BusSnapshot")]
-pub struct Observe;
-
-/// Waits for the subscribers: whoever needs a fence sends it; the reply comes once every lane has handled all that it
-/// was given before. Lanes that were closed meanwhile do not hold it, a stuck subscriber holds it for ever.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Idle;
-
-/// Ends the bus once every lane has handled all that it was given before, or the time is up: a store sends it to the bus
-/// that was made for it; the reply comes at the end.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(in crate::feedback) struct EndBus {
-    /// How long a stuck subscriber may hold the end.
-    pub(in crate::feedback) within: std::time::Duration,
-}
-
-/// Shows the present of some coordinators in a channel: [`Feedback::watch`](super::Feedback::watch) sends it; nothing
-/// is replied.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Watch {
-    pub(in crate::feedback) selector: Selector,
-    pub(in crate::feedback) shown: watch::Sender<FeedbackEvent>,
-}
-
 /// Goes on with the outboxes that are not empty yet: the bus sends it to itself.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 struct Resume;
 
-/// The state of a bus between two messages. Counts are since its start.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct BusSnapshot {
-    /// Events passed on.
-    pub events: u64,
-    /// Events ignored, because their coordinator had said the same or something newer already.
-    pub stale: u64,
-    /// Events that publishers lost while the bus was behind.
-    pub lost_by_publishers: u64,
-    /// Deliveries that subscribers handled.
-    pub delivered: u64,
-    /// Deliveries that ended without an answer: the handler panicked, or the actor was gone.
-    pub failed: u64,
-    /// Waiting events whose place a newer one took.
-    pub superseded: u64,
-    /// Events that fell out of full lanes.
-    pub lost: u64,
-    /// Subscriptions that ended because their actor was gone.
-    pub pruned: u64,
-    /// Events that wait now, over all lanes.
-    pub waiting: usize,
-    /// Channels of [`Feedback::watch`](super::Feedback::watch); one that nobody holds goes with the next event.
-    pub watchers: usize,
-    /// The subscribers, in the order in which their subscriptions were made.
-    pub lanes: Vec<LaneSnapshot>,
-    /// The newest event of each coordinator, in the order of arrival.
-    pub present: Vec<FeedbackEvent>,
-}
-
-impl BusSnapshot {
-    /// Returns the lane of one subscription, if it lasts.
-    pub fn lane(&self, id: SubscriptionId) -> Option<&LaneSnapshot> {
-        self.lanes.iter().find(|lane| lane.id == id)
-    }
-}
-
 /// What a bus and those who started it share.
-pub(in crate::feedback) struct Start {
-    pub(in crate::feedback) present: Arc<Mutex<LatestEvents>>,
-    pub(in crate::feedback) alive: watch::Sender<()>,
-    pub(in crate::feedback) finished: oneshot::Sender<Infallible>,
-    pub(in crate::feedback) fault: Fault,
+pub(crate) struct Start {
+    pub(crate) present: Arc<Mutex<LatestEvents>>,
+    pub(crate) alive: watch::Sender<()>,
+    pub(crate) finished: oneshot::Sender<Infallible>,
+    pub(crate) fault: Fault,
 }
 
 impl FeedbackBus {
-    pub(in crate::feedback) fn new(start: Start) -> Self {
+    pub(crate) fn new(start: Start) -> Self {
         let Start { present, alive, finished, fault } = start;
         Self {
             lanes: Lanes::new(finished),
@@ -173,7 +99,7 @@ impl FeedbackBus {
                 self.stale += 1;
                 continue;
             }
-            self.fault.point("an event is the present and nobody was told");
+            self.fault.point("an event is the present and is not told");
             self.events += 1;
             self.count(&event);
             for watcher in self.watchers.iter().filter(|watcher| watcher.selector.selects(&event)) {
@@ -196,7 +122,7 @@ impl FeedbackBus {
 
     /// Takes what is in an outbox now, in turns. The mailbox waits meanwhile.
     fn collect(&mut self, mut collect: Collect, left: usize, ctx: &mut Context<Self>) {
-        self.fault.point("an outbox has wake_pending and is not looked at");
+        self.fault.point("an outbox has woken the bus and is not looked at");
         let events = self.take(&mut collect, left.min(TURN));
         // None before a barrier that is not met.
         let left = if events.is_empty() { 0 } else { left - events.len() };
@@ -224,8 +150,8 @@ impl FeedbackBus {
         }
     }
 
-    /// Passes on what was published before the message in hand, though it still waits in an outbox: whoever asks for
-    /// something after a publish is answered after it.
+    /// Passes on what was published before the message in hand, though it still waits in an outbox: a request that was
+    /// made after a publish is answered after it.
     fn catch_up(&mut self, ctx: &mut Context<Self>) {
         for mut collect in std::mem::take(&mut self.open) {
             let waiting = collect.waiting();
@@ -235,8 +161,8 @@ impl FeedbackBus {
         }
     }
 
-    /// Lets the lanes and others on the arbiter have a turn before the next message. An actor handles its mailbox to the
-    /// end before anything else does: under a flood the lanes would never move on.
+    /// Lets the lanes and others on the arbiter have a turn before the next message. An actor handles its mailbox to
+    /// the end before anything else does: under a flood the lanes would never move on.
     fn give_way(ctx: &mut Context<Self>) {
         ctx.wait(wrap_future(yield_now()));
     }
@@ -263,7 +189,7 @@ impl Drop for FeedbackBus {
     fn drop(&mut self) {
         // It goes with its handles and with its System too, which is no death.
         if thread::panicking() {
-            tracing::error!("the feedback bus died; nobody hears of levels any more");
+            tracing::error!("the feedback bus died; levels are not told any more");
         }
     }
 }
@@ -365,21 +291,6 @@ impl Handler<EndBus> for FeedbackBus {
             let _ = tokio::time::timeout(end.within, fence.recv()).await;
         };
         Box::pin(idle.into_actor(self).map(|(), _, context| context.stop()))
-    }
-}
-
-/// Makes the bus panic: [`Feedback::kill`](super::Feedback::kill) sends it; nothing is replied.
-#[cfg(feature = "testing")]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::feedback) struct Die;
-
-#[cfg(feature = "testing")]
-impl Handler<Die> for FeedbackBus {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
-        panic!("a test asked the bus to die");
     }
 }
 

@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 
 /// Keeps events from overtaking a request that was made before them.
 ///
-/// A request travels through the bus's mailbox, an event waits in an outbox for a ring that may have been sent long
+/// A request travels through the bus's mailbox, an event waits in an outbox for a message that may have been sent long
 /// before the request. So each event notes how many barriers had been raised when it was published, and the bus leaves
 /// it in the outbox until it has met as many in its mailbox.
 #[derive(Clone, Debug, Default)]
-pub(in crate::feedback) struct Barriers(Arc<Shared>);
+pub(crate) struct Barriers(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -24,18 +24,18 @@ struct Shared {
 /// Stands behind a request in the mailbox: the handle sends it, nothing is replied.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::feedback) struct Barrier;
+pub(crate) struct Barrier;
 
 impl Barriers {
     /// Raises a barrier. `send` must put the request and then a [`Barrier`] into the mailbox.
-    pub(in crate::feedback) fn raise(&self, send: impl FnOnce()) {
+    pub(crate) fn raise(&self, send: impl FnOnce()) {
         let _order = self.0.order.lock();
         self.0.raised.fetch_add(1, Ordering::Release);
         send();
     }
 
     /// Returns how many barriers have been raised.
-    pub(in crate::feedback) fn raised(&self) -> u64 {
+    pub(crate) fn raised(&self) -> u64 {
         self.0.raised.load(Ordering::Acquire)
     }
 }

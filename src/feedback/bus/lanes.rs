@@ -19,13 +19,13 @@ use crate::{
 /// The subscribers of one bus, a lane each, and the tasks that wait for them.
 ///
 /// A busy lane has a task of its own on the bus's arbiter, which waits for the one delivery under way. So a subscriber
-/// that never answers costs a sleeping task, and nobody looks at it again. (Futures inside the actor's context would
+/// that never answers costs a sleeping task, and is not looked at again. (Futures inside the actor's context would
 /// all be polled at each wake of any.)
 ///
 /// Tasks hold on to this, so that what the bus was given is still delivered after the bus itself is gone.
-pub(in crate::feedback) struct Lanes {
+pub(crate) struct Lanes {
     subscribers: RefCell<BTreeMap<SubscriptionId, Rc<Subscriber>>>,
-    tally: Tally,
+    counts: Counts,
     metrics: Metrics,
     /// Dropped with the last task: the arbiter has nothing more to do.
     _finished: oneshot::Sender<Infallible>,
@@ -52,7 +52,7 @@ struct State {
 type Hold = mpsc::Sender<Infallible>;
 
 #[derive(Default)]
-struct Tally {
+struct Counts {
     delivered: Cell<u64>,
     failed: Cell<u64>,
     superseded: Cell<u64>,
@@ -89,27 +89,27 @@ pub struct LaneSnapshot {
 
 /// What all lanes did, those of subscribers that have left included.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::feedback) struct Totals {
-    pub(in crate::feedback) delivered: u64,
-    pub(in crate::feedback) failed: u64,
-    pub(in crate::feedback) superseded: u64,
-    pub(in crate::feedback) lost: u64,
-    pub(in crate::feedback) pruned: u64,
+pub(crate) struct Totals {
+    pub(crate) delivered: u64,
+    pub(crate) failed: u64,
+    pub(crate) superseded: u64,
+    pub(crate) lost: u64,
+    pub(crate) pruned: u64,
 }
 
 impl Lanes {
-    pub(in crate::feedback) fn new(finished: oneshot::Sender<Infallible>) -> Rc<Self> {
+    pub(crate) fn new(finished: oneshot::Sender<Infallible>) -> Rc<Self> {
         let metrics = Metrics {
             subscribers: metrics::gauge!(names::FEEDBACK_SUBSCRIBERS),
             superseded: metrics::counter!(names::FEEDBACK_SUPERSEDED),
             pruned: metrics::counter!(names::FEEDBACK_PRUNED),
         };
         let subscribers = RefCell::default();
-        Rc::new(Self { subscribers, tally: Tally::default(), metrics, _finished: finished })
+        Rc::new(Self { subscribers, counts: Counts::default(), metrics, _finished: finished })
     }
 
     /// Opens a lane and delivers the given events, as far as the subscriber wants them.
-    pub(in crate::feedback) fn add(self: &Rc<Self>, subscribe: Subscribe, events: &[FeedbackEvent]) {
+    pub(crate) fn add(self: &Rc<Self>, subscribe: Subscribe, events: &[FeedbackEvent]) {
         let Subscribe { id, target, only, delivery, replay: _ } = subscribe;
         let state =
             State { lane: delivery.lane(), holds: VecDeque::new(), delivered: 0, failed: 0, superseded: 0, lost: 0 };
@@ -122,7 +122,7 @@ impl Lanes {
     }
 
     /// Closes a lane. Returns false if it was closed already.
-    pub(in crate::feedback) fn remove(&self, id: SubscriptionId) -> bool {
+    pub(crate) fn remove(&self, id: SubscriptionId) -> bool {
         let Some(subscriber) = self.subscribers.borrow_mut().remove(&id) else { return false };
         let mut state = subscriber.state.borrow_mut();
         state.lane.close();
@@ -132,7 +132,7 @@ impl Lanes {
     }
 
     /// Gives an event to every subscriber that wants it.
-    pub(in crate::feedback) fn offer_all(self: &Rc<Self>, key: &CoordinatorKey, event: &FeedbackEvent) {
+    pub(crate) fn offer_all(self: &Rc<Self>, key: &CoordinatorKey, event: &FeedbackEvent) {
         for subscriber in self.subscribers.borrow().values() {
             self.offer(subscriber, key, event);
         }
@@ -151,12 +151,12 @@ impl Lanes {
             }
             Offered::Replaced(_) => {
                 state.superseded += 1;
-                add(&self.tally.superseded, 1);
+                add(&self.counts.superseded, 1);
                 self.metrics.superseded.increment(1);
             }
             Offered::Lost(_) => {
                 state.lost += 1;
-                add(&self.tally.lost, 1);
+                add(&self.counts.lost, 1);
                 self.metrics.superseded.increment(1);
             }
             Offered::Waits | Offered::Closed => {}
@@ -191,12 +191,12 @@ impl Lanes {
         match answer {
             Ok(()) => {
                 state.delivered += 1;
-                add(&self.tally.delivered, 1);
+                add(&self.counts.delivered, 1);
             }
             // A panic in a future of the handler, or an actor that is about to be gone: asked again next time.
             Err(_) => {
                 state.failed += 1;
-                add(&self.tally.failed, 1);
+                add(&self.counts.failed, 1);
             }
         }
         let next = state.lane.done();
@@ -207,7 +207,7 @@ impl Lanes {
     }
 
     /// Closes the lanes of actors that are gone. Cheap: a look at a flag for each.
-    pub(in crate::feedback) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let gone: Vec<_> = self.subscribers.borrow().values().filter(|s| !s.target.connected()).map(|s| s.id).collect();
         for id in gone {
             self.prune(id);
@@ -216,14 +216,14 @@ impl Lanes {
 
     fn prune(&self, id: SubscriptionId) {
         if self.remove(id) {
-            add(&self.tally.pruned, 1);
+            add(&self.counts.pruned, 1);
             self.metrics.pruned.increment(1);
             tracing::debug!(subscription = ?id, "subscriber is gone, its subscription ends");
         }
     }
 
     /// Returns a receiver that ends once every lane has handled all that it was given so far, or is closed.
-    pub(in crate::feedback) fn fence(&self) -> mpsc::Receiver<Infallible> {
+    pub(crate) fn fence(&self) -> mpsc::Receiver<Infallible> {
         let (hold, fence) = mpsc::channel(1);
         for subscriber in self.subscribers.borrow().values() {
             let mut state = subscriber.state.borrow_mut();
@@ -235,7 +235,7 @@ impl Lanes {
         fence
     }
 
-    pub(in crate::feedback) fn snapshot(&self) -> Vec<LaneSnapshot> {
+    pub(crate) fn snapshot(&self) -> Vec<LaneSnapshot> {
         let subscribers = self.subscribers.borrow();
         let lanes = subscribers.values().map(|subscriber| {
             let state = subscriber.state.borrow();
@@ -252,13 +252,13 @@ impl Lanes {
         lanes.collect()
     }
 
-    pub(in crate::feedback) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         Totals {
-            delivered: self.tally.delivered.get(),
-            failed: self.tally.failed.get(),
-            superseded: self.tally.superseded.get(),
-            lost: self.tally.lost.get(),
-            pruned: self.tally.pruned.get(),
+            delivered: self.counts.delivered.get(),
+            failed: self.counts.failed.get(),
+            superseded: self.counts.superseded.get(),
+            lost: self.counts.lost.get(),
+            pruned: self.counts.pruned.get(),
         }
     }
 }

@@ -1,36 +1,28 @@
-use std::collections::HashMap;
-
 use super::subscribe::Selector;
 use crate::{
     feedback::event::{CoordinatorKey, FeedbackEvent},
-    policy::Level,
+    policy::{Level, SeqTracker, SeqVerdict},
 };
 
 /// The newest event of every coordinator that has published: what a late subscriber is told.
 #[derive(Debug, Default)]
-pub(in crate::feedback) struct LatestEvents {
-    newest: HashMap<CoordinatorKey, (u64, FeedbackEvent)>,
+pub(crate) struct LatestEvents {
+    newest: SeqTracker<CoordinatorKey, (u64, FeedbackEvent)>,
     /// Counts the arrivals, to tell which of two coordinators spoke last.
     arrivals: u64,
 }
 
 impl LatestEvents {
     /// Notes an event. Returns false if it is stale: not newer than what its coordinator said already.
-    pub(in crate::feedback) fn admit(&mut self, key: &CoordinatorKey, event: &FeedbackEvent) -> bool {
-        let arrival = self.arrivals + 1;
-        match self.newest.get_mut(key) {
-            Some((_, known)) if (event.epoch, event.seq) <= (known.epoch, known.seq) => return false,
-            Some(known) => *known = (arrival, event.clone()),
-            None => {
-                self.newest.insert(key.clone(), (arrival, event.clone()));
-            }
-        }
-        self.arrivals = arrival;
-        true
+    pub(crate) fn admit(&mut self, key: &CoordinatorKey, event: &FeedbackEvent) -> bool {
+        let value = (self.arrivals + 1, event.clone());
+        let is_new = self.newest.admit(key, (event.epoch, event.seq), value) == SeqVerdict::New;
+        self.arrivals += u64::from(is_new);
+        is_new
     }
 
     /// Returns the event to show for a selection: that of the highest level, among equals the one that came last.
-    pub(in crate::feedback) fn shown(&self, selector: &Selector) -> Option<FeedbackEvent> {
+    pub(crate) fn shown(&self, selector: &Selector) -> Option<FeedbackEvent> {
         match selector {
             Selector::One(key) => self.newest.get(key).map(|(_, event)| event.clone()),
             Selector::EverySource(_) => {
@@ -41,14 +33,14 @@ impl LatestEvents {
     }
 
     /// Returns the present events in the order of their arrival.
-    pub(in crate::feedback) fn all(&self) -> Vec<FeedbackEvent> {
+    pub(crate) fn all(&self) -> Vec<FeedbackEvent> {
         let mut all: Vec<_> = self.newest.values().collect();
         all.sort_unstable_by_key(|(arrival, _)| *arrival);
         all.into_iter().map(|(_, event)| event.clone()).collect()
     }
 
     /// Returns the present events that are not at `ok`, in the order of their arrival.
-    pub(in crate::feedback) fn pressured(&self) -> Vec<FeedbackEvent> {
+    pub(crate) fn pressured(&self) -> Vec<FeedbackEvent> {
         let mut all = self.all();
         all.retain(|event| event.level > Level::Ok);
         all

@@ -4,20 +4,21 @@ mod actor;
 mod barrier;
 mod lanes;
 mod latest_events;
+mod messages;
 mod publisher;
 mod subscribe;
 
-#[cfg(feature = "testing")]
-pub(super) use self::actor::Die;
 pub use self::{
-    actor::{BusSnapshot, FeedbackBus, Idle, Observe, Publish},
+    actor::FeedbackBus,
     lanes::LaneSnapshot,
+    messages::{BusSnapshot, Idle, Observe, Publish},
     publisher::{Collect, Publisher},
     subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe},
 };
 pub(super) use self::{
-    actor::{EndBus, Start, Watch},
+    actor::Start,
     barrier::{Barrier, Barriers},
     latest_events::LatestEvents,
+    messages::{EndBus, Watch},
     subscribe::Selector,
 };

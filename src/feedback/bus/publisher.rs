@@ -35,18 +35,19 @@ impl Publisher {
     /// How many events of one coordinator wait in an outbox.
     pub const BOUND: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-    /// Makes an outbox that rings the actor behind `bus`: a [`FeedbackBus`](super::FeedbackBus), or in a test anything
+    /// Makes an outbox that wakes the actor behind `bus`: a [`FeedbackBus`](super::FeedbackBus), or in a test anything
     /// that handles [`Collect`].
+    #[doc(hidden)]
     pub fn new(bus: Recipient<Collect>) -> Self {
         Self::behind(bus, Barriers::default())
     }
 
-    pub(in crate::feedback) fn behind(bus: Recipient<Collect>, barriers: Barriers) -> Self {
+    pub(crate) fn behind(bus: Recipient<Collect>, barriers: Barriers) -> Self {
         Self { shared: Arc::new(Shared { outbox: Mutex::new(Outbox::new(Self::BOUND)), bus, barriers }) }
     }
 
     /// Returns whether the bus is there: what is published to one that is gone goes nowhere.
-    pub fn reaches_its_bus(&self) -> bool {
+    pub(crate) fn reaches_its_bus(&self) -> bool {
         self.shared.bus.connected()
     }
 
@@ -54,8 +55,8 @@ impl Publisher {
     pub fn publish(&self, event: FeedbackEvent) {
         let key = CoordinatorKey::of(&event);
         let published = Published { event, behind: self.shared.barriers.raised() };
-        let ring = self.shared.outbox.lock().put(key, published);
-        if ring {
+        let wake = self.shared.outbox.lock().put(key, published);
+        if wake {
             // Outside the lock: a wake-up can cost a system call, which other threads need not wait for.
             self.shared.bus.do_send(Collect { outbox: self.clone(), finished: false });
         }
@@ -71,9 +72,10 @@ impl fmt::Debug for Publisher {
 /// Tells the bus that an outbox holds events: a [`Publisher`] sends it, at most one at a time; nothing is replied.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
+#[doc(hidden)]
 pub struct Collect {
     outbox: Publisher,
-    /// The outbox was left empty: the next event rings.
+    /// The outbox was left empty: the next event wakes the bus.
     finished: bool,
 }
 
@@ -84,13 +86,13 @@ impl Collect {
     }
 
     /// As `take`, but leaves what must not overtake a barrier that the bus has not met yet.
-    pub(in crate::feedback) fn take_behind(&mut self, most: usize, met: u64) -> Vec<FeedbackEvent> {
+    pub(crate) fn take_behind(&mut self, most: usize, met: u64) -> Vec<FeedbackEvent> {
         let taken = self.outbox.shared.outbox.lock().take(most, |published| published.behind <= met);
         taken.into_iter().map(|published| published.event).collect()
     }
 
-    /// Ends the collection if the outbox is empty; else gives it back, and the collector is not wake_pending meanwhile.
-    pub(in crate::feedback) fn finish(mut self) -> Option<Self> {
+    /// Ends the collection if the outbox is empty; else gives it back, and the collector is not woken meanwhile.
+    pub(crate) fn finish(mut self) -> Option<Self> {
         self.finished = !self.outbox.shared.outbox.lock().leave();
         (!self.finished).then_some(self)
     }
@@ -107,13 +109,13 @@ impl Collect {
 }
 
 impl Drop for Collect {
-    /// Ends the collection: the next event rings again, and those that were left ring now.
+    /// Ends the collection: the next event wakes the bus again, and those that were left do so now.
     fn drop(&mut self) {
         if self.finished {
             return;
         }
         let shared = &self.outbox.shared;
-        // A dead bus drops what it is sent: ringing it again from here would never end.
+        // A dead bus drops what it is sent: waking it again from here would never end.
         let again = shared.outbox.lock().leave() && shared.bus.connected();
         if again {
             shared.bus.do_send(Self { outbox: self.outbox.clone(), finished: false });

@@ -31,7 +31,7 @@ impl Delivery {
     /// How many events wait for one subscriber under [`Delivery::Every`].
     pub const EVERY_BOUND: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-    pub(in crate::feedback) fn lane(self) -> Lane<CoordinatorKey, FeedbackEvent> {
+    pub(crate) fn lane(self) -> Lane<CoordinatorKey, FeedbackEvent> {
         match self {
             Self::Latest => Lane::latest(),
             Self::Every => Lane::every(Self::EVERY_BOUND),
@@ -65,26 +65,26 @@ impl SubscriptionId {
 
 /// Asks the bus to deliver events to an actor.
 ///
-/// Whoever wants the events sends it, through [`Feedback::subscribe`](super::Feedback::subscribe) or to the bus's
+/// An actor that wants the events sends it, through [`Feedback::subscribe`](crate::Feedback::subscribe) or to the bus's
 /// address; the reply is the subscription's id.
 ///
 /// What the handler of the events should know:
 /// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears. A feed that pauses at hard until the level
-///   is ok again would pause for ever: stop it before the store is [shut down](crate::MarketDataStore::shutdown), or let
+///   is ok again would never go on: stop it before the store is [shut down](crate::MarketDataStore::shutdown), or let
 ///   it end on that reason.
-/// - A queue that was high returns straight to ok; it has no soft on the way down. From hard for another reason, such as
-///   [`Reason::CircuitOpen`](crate::Reason::CircuitOpen), the level can fall to soft.
+/// - A queue that was high returns straight to ok; it has no soft on the way down. From hard for another reason, such
+///   as [`Reason::CircuitOpen`](crate::Reason::CircuitOpen), the level can fall to soft.
 /// - A queue whose size wavers about its low watermark flutters between ok and soft: soft above it, ok at or below it.
-///   Between soft and hard that cannot happen. Whoever does something costly at each change does it at hard and ok, or
-///   waits a while before it trusts a change.
+///   Between soft and hard that cannot happen. What is costly is better done at hard and ok alone, or after the
+///   level has stood for a while.
 #[derive(Debug, Message)]
 #[rtype(result = "SubscriptionId")]
 pub struct Subscribe {
-    pub(in crate::feedback) id: SubscriptionId,
-    pub(in crate::feedback) target: Target,
-    pub(in crate::feedback) only: Vec<Selector>,
-    pub(in crate::feedback) delivery: Delivery,
-    pub(in crate::feedback) replay: Replay,
+    pub(crate) id: SubscriptionId,
+    pub(crate) target: Target,
+    pub(crate) only: Vec<Selector>,
+    pub(crate) delivery: Delivery,
+    pub(crate) replay: Replay,
 }
 
 impl Subscribe {
@@ -129,7 +129,7 @@ impl Subscribe {
     }
 }
 
-/// Ends a subscription: whoever holds its id sends it, nothing is replied. A delivery under way is the last one.
+/// Ends a subscription: an actor that holds its id sends it, nothing is replied. A delivery under way is the last one.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Unsubscribe {
@@ -139,13 +139,13 @@ pub struct Unsubscribe {
 
 /// Which coordinators are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::feedback) enum Selector {
+pub(crate) enum Selector {
     EverySource(Box<str>),
     One(CoordinatorKey),
 }
 
 impl Selector {
-    pub(in crate::feedback) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         // A coordinator's id holds no slash, a source may.
         match text.rsplit_once('/') {
             Some((source, coordinator_id)) => {
@@ -155,7 +155,7 @@ impl Selector {
         }
     }
 
-    pub(in crate::feedback) fn selects(&self, event: &FeedbackEvent) -> bool {
+    pub(crate) fn selects(&self, event: &FeedbackEvent) -> bool {
         match self {
             Self::EverySource(coordinator_id) => *event.coordinator_id == **coordinator_id,
             Self::One(key) => event.coordinator_id == key.coordinator_id && event.source == key.source,
@@ -163,7 +163,7 @@ impl Selector {
     }
 
     /// The state that is assumed of the selected before any event of theirs.
-    pub(in crate::feedback) fn before_any(&self) -> FeedbackEvent {
+    pub(crate) fn before_any(&self) -> FeedbackEvent {
         match self {
             Self::EverySource(coordinator_id) => FeedbackEvent::before_any("", coordinator_id),
             Self::One(key) => FeedbackEvent::before_any(&key.source, &key.coordinator_id),
@@ -172,7 +172,7 @@ impl Selector {
 }
 
 #[derive(Clone, Debug)]
-pub(in crate::feedback) enum Target {
+pub(crate) enum Target {
     Strong(Recipient<FeedbackEvent>),
     Weak(WeakRecipient<FeedbackEvent>),
 }
@@ -180,7 +180,7 @@ pub(in crate::feedback) enum Target {
 impl Target {
     /// Puts the event into the actor's mailbox, whatever its capacity, and returns the delivery under way; none when
     /// the actor is gone.
-    pub(in crate::feedback) fn send(&self, event: FeedbackEvent) -> Option<RecipientRequest<FeedbackEvent>> {
+    pub(crate) fn send(&self, event: FeedbackEvent) -> Option<RecipientRequest<FeedbackEvent>> {
         // A fresh sender each time: one that found the mailbox full once is refused by actix from then on until a
         // message is taken, and such a refused request is never woken again.
         let recipient = match self {
@@ -190,7 +190,7 @@ impl Target {
         Some(recipient.send(event))
     }
 
-    pub(in crate::feedback) fn connected(&self) -> bool {
+    pub(crate) fn connected(&self) -> bool {
         match self {
             Self::Strong(recipient) => recipient.connected(),
             Self::Weak(recipient) => recipient.upgrade().is_some_and(|recipient| recipient.connected()),

@@ -6,22 +6,18 @@ use std::{
     time::Duration,
 };
 
-use actix::Addr;
-use parking_lot::Mutex;
-use tokio::time::Instant;
+use actix::Recipient;
 
-use super::coordinator::{Clock, RateCoordinator, Wake};
+use super::{messages::Wake, shared::Shared};
+#[cfg(feature = "testing")]
+use crate::fault::Fault;
 use crate::{
-    fault::Fault,
     feedback::event::CoordinatorKey,
-    policy::{
-        Level,
-        rate::{RateControl, RateState, Ticket},
-    },
+    policy::{Level, Ticket, rate::RateControl},
 };
 
 /// The rate control of a producer: it asks before it produces, and is slowed down by the levels of the coordinators
-/// that the limiter follows. [`RateCoordinator::follow`] makes one.
+/// that the limiter follows. [`RateCoordinator::follow`](super::RateCoordinator::follow) makes one.
 ///
 /// Cheap to clone; clones share one budget and one line. Its futures run on any executor, for a thread of the crate's
 /// own keeps the clock. Waiting is fair, first come first served, and cancel-safe: a future that is dropped has taken
@@ -64,7 +60,7 @@ use crate::{
 pub struct RateLimiter {
     shared: Arc<Shared>,
     /// Ends the actor when the last clone is dropped.
-    clock: Addr<RateCoordinator>,
+    clock: Recipient<Wake>,
 }
 
 /// How a limiter stands at one moment.
@@ -85,54 +81,12 @@ pub struct RateSnapshot {
     pub waiting: usize,
     /// Records that were acquired since the start.
     pub acquired: u64,
-    /// The bus has ended, and nobody says any more what the level is.
+    /// The bus has ended, so no more levels come.
     pub bus_ended: bool,
 }
 
-/// What the handles and the actor of a limiter share.
-pub(in crate::feedback) struct Shared {
-    control: Mutex<RateControl<CoordinatorKey, Waker>>,
-    /// Where the limiter's times count from. Tokio's clock, so that a paused one pauses everything.
-    origin: Instant,
-    pub(in crate::feedback) name: Arc<str>,
-    pub(in crate::feedback) fault: Fault,
-    /// Keeps the thread of the actor alive.
-    _thread: Option<Arc<Clock>>,
-}
-
-impl Shared {
-    pub(in crate::feedback) fn new(
-        control: RateControl<CoordinatorKey, Waker>,
-        name: Arc<str>,
-        thread: Option<Arc<Clock>>,
-    ) -> Self {
-        let fault = Fault::new("limiter");
-        Self { control: Mutex::new(control), origin: Instant::now(), name, fault, _thread: thread }
-    }
-
-    /// Does something under the lock, and wakes who has to be woken after the lock is gone: a waker may run anything.
-    /// Returns with the result whether the actor has to be wake_pending.
-    pub(in crate::feedback) fn with<R>(
-        &self,
-        act: impl FnOnce(&mut RateControl<CoordinatorKey, Waker>, Duration) -> R,
-    ) -> (R, bool) {
-        let mut control = self.control.lock();
-        // Read under the lock, so that nobody's time is earlier than that of one who was here before.
-        let now = self.origin.elapsed();
-        let result = act(&mut control, now);
-        let (wake, woken) = (control.wake(), control.woken());
-        drop(control);
-        woken.into_iter().for_each(Waker::wake);
-        (result, wake)
-    }
-
-    pub(in crate::feedback) fn state(&self) -> RateState {
-        self.with(|control, now| control.state(now)).0
-    }
-}
-
 impl RateLimiter {
-    pub(in crate::feedback) fn new(shared: Arc<Shared>, clock: Addr<RateCoordinator>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, clock: Recipient<Wake>) -> Self {
         Self { shared, clock }
     }
 
@@ -146,15 +100,16 @@ impl RateLimiter {
 
     /// Returns the points inside the handlers of its actor at which a test can make it panic.
     #[cfg(feature = "testing")]
+    #[doc(hidden)]
     pub fn fault(&self) -> Fault {
         self.shared.fault.clone()
     }
 
     /// Waits until `n` records may be produced, and takes them. At scale 0 it waits for as long as that lasts.
     ///
-    /// First come first served: whoever asked before gets its records before, however many those are. Of more than a
-    /// full bucket ([`RateBuilder::burst`](super::RateBuilder::burst)) the bucket owes the rest, so that any number is
-    /// let through in the end and the next waits the longer. None are let through at once.
+    /// First come first served: what was asked for before is let through before, however many records that is. Of more
+    /// than a full bucket ([`RateBuilder::burst`](super::RateBuilder::burst)) the bucket owes the rest, so that any
+    /// number is let through in the end and the next waits the longer. None are let through at once.
     ///
     /// Cancel-safe: dropping the future takes nothing, and what it was granted meanwhile goes to the next in line.
     pub async fn acquire(&self, n: u32) {
@@ -179,7 +134,7 @@ impl RateLimiter {
         .await;
     }
 
-    /// Takes `n` records if they may be produced now. While anybody waits they may not.
+    /// Takes `n` records if they may be produced now. While others wait they may not.
     pub fn try_acquire(&self, n: u32) -> bool {
         self.with(|control, now| control.take(now, n))
     }
@@ -187,13 +142,13 @@ impl RateLimiter {
     /// Waits until the scale is above 0, and takes nothing: for what is not counted in records, such as to connect, or
     /// to ask for the next page.
     pub async fn open(&self) {
-        let mut gate = GateGuard { limiter: self, number: None };
+        let mut gate = GateGuard { limiter: self, ticket: None };
         poll_fn(|context| {
             self.with(|control, _| {
                 if control.is_open() {
                     return Poll::Ready(());
                 }
-                gate.number = Some(control.wait_open(gate.number, context.waker().clone()));
+                gate.ticket = Some(control.wait_open(gate.ticket, context.waker().clone()));
                 Poll::Pending
             })
         })
@@ -205,7 +160,7 @@ impl RateLimiter {
         self.with(|control, now| control.scale(now))
     }
 
-    /// Returns how the limiter stands. What was published before [`Feedback::idle`](super::Feedback::idle) returned is
+    /// Returns how the limiter stands. What was published before [`Feedback::idle`](crate::Feedback::idle) returned is
     /// in it.
     pub fn snapshot(&self) -> RateSnapshot {
         let state = self.with(|control, now| control.state(now));
@@ -217,7 +172,7 @@ impl RateLimiter {
             drain_rate: state.drain_rate,
             waiting: state.waiting,
             acquired: state.granted,
-            bus_ended: state.deaf,
+            bus_ended: state.bus_closed,
         }
     }
 }
@@ -245,13 +200,13 @@ impl Drop for LineGuard<'_> {
 /// Forgets the waker of a future that is dropped before the limiter opens.
 struct GateGuard<'a> {
     limiter: &'a RateLimiter,
-    number: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl Drop for GateGuard<'_> {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.limiter.with(|control, _| control.cancel_open(number));
+        if let Some(ticket) = self.ticket {
+            self.limiter.with(|control, _| control.cancel_open(ticket));
         }
     }
 }

@@ -31,7 +31,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, http::header::CONTENT_LENGT
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use self::outcome::{Outcome, Refused, Tallies};
+use self::outcome::{Counters, Outcome, Refused};
 use super::{
     event::{CoordinatorKey, FeedbackEvent},
     handle::Feedback,
@@ -68,8 +68,8 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 ///   each start, as a container with a name by chance does, takes a place each time: let it set `MDS_SOURCE`.
 ///
 /// What it cannot know:
-/// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and a
-///   request that somebody recorded within the last five minutes would be accepted once more.
+/// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and
+///   a request that was recorded within the last five minutes would be accepted once more.
 /// - An epoch is the time of a coordinator's start. If the clock of its machine was set back before a restart, all that
 ///   it says is stale, until it starts later than before by its own clock. This is logged.
 #[derive(Clone)]
@@ -81,9 +81,9 @@ struct Shared {
     feedback: Feedback,
     /// None: signatures are not looked at.
     secrets: Option<Vec<WebhookSecret>>,
-    inbox: Mutex<Deduplicator<CoordinatorKey>>,
+    met: Mutex<Deduplicator<CoordinatorKey>>,
     started: Instant,
-    tallies: Tallies,
+    counters: Counters,
 }
 
 impl Receiver {
@@ -96,8 +96,8 @@ impl Receiver {
         Self::new(feedback, Some(secrets.into_iter().collect()))
     }
 
-    /// Makes a receiver that accepts events from **anybody who can reach it**: whoever does can stop this producer, or
-    /// make it run when it should not. For tests, and for networks where nobody else is; the address of this machine
+    /// Makes a receiver that accepts events from **all who can reach it**: they can stop this producer, or make it run
+    /// when it should not. For tests, and for networks without others; the address of this machine
     /// alone is none, since a page in a browser on it can post there. Without signed times, an old request is stale
     /// only if a newer event came before it.
     pub fn unsigned(feedback: Feedback) -> Self {
@@ -111,9 +111,9 @@ impl Receiver {
             // A request may be early by the tolerance, and is good until the tolerance after its time.
             id_for: 2 * TOLERANCE,
         };
-        let inbox = Mutex::new(Deduplicator::new(limits));
-        let (started, tallies) = (Instant::now(), Tallies::default());
-        Self { shared: Arc::new(Shared { feedback, secrets, inbox, started, tallies }) }
+        let met = Mutex::new(Deduplicator::new(limits));
+        let (started, counters) = (Instant::now(), Counters::default());
+        Self { shared: Arc::new(Shared { feedback, secrets, met, started, counters }) }
     }
 
     /// Returns the resource to register: `App::new().service(receiver.at("/feedback"))`. It takes POST; other methods
@@ -136,7 +136,7 @@ impl Receiver {
 
     /// Returns what has become of the requests so far.
     pub fn snapshot(&self) -> ReceiverSnapshot {
-        let count = |outcome| self.shared.tallies.count(outcome);
+        let count = |outcome| self.shared.counters.count(outcome);
         ReceiverSnapshot {
             accepted: count(Outcome::Accepted),
             repeated: count(Outcome::Repeated),
@@ -148,7 +148,7 @@ impl Receiver {
             malformed: count(Outcome::Malformed),
             no_room: count(Outcome::NoRoom),
             bus_stopped: count(Outcome::BusStopped),
-            coordinators: self.shared.inbox.lock().keys(),
+            coordinators: self.shared.met.lock().keys(),
         }
     }
 }
@@ -196,12 +196,12 @@ impl Shared {
             Err(refused) => Err(refused),
         };
         let outcome = received.unwrap_or_else(Refused::outcome);
-        self.tallies.add(outcome);
+        self.counters.add(outcome);
         match received {
             Ok(Outcome::Accepted) => HttpResponse::NoContent().finish(),
             Ok(outcome) => HttpResponse::Ok().body(outcome.as_str()),
             Err(refused) => {
-                let (peer, may_warn) = (request.peer_addr(), self.tallies.may_warn(outcome));
+                let (peer, may_warn) = (request.peer_addr(), self.counters.may_warn(outcome));
                 let outcome = outcome.as_str();
                 if may_warn {
                     tracing::warn!(outcome, %refused, ?peer, "feedback refused; the like is at DEBUG for a minute");
@@ -213,7 +213,7 @@ impl Shared {
         }
     }
 
-    /// Reads the body, so far and so long as anybody's may be read.
+    /// Reads the body, as much and for as long as an unknown sender's may be read.
     async fn body(&self, request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, Refused> {
         if self.secrets.is_some() {
             // Without the headers no body would help.
@@ -258,8 +258,8 @@ impl Shared {
         if !self.feedback.is_running() {
             return Err(Refused::BusStopped);
         }
-        let mut inbox = self.inbox.lock();
-        let arrival = inbox.admit(id, CoordinatorKey::of(event), (event.epoch, event.seq), self.started.elapsed());
+        let mut met = self.met.lock();
+        let arrival = met.admit(id, &CoordinatorKey::of(event), (event.epoch, event.seq), self.started.elapsed());
         match arrival {
             Admission::New => {
                 // Under the lock: outside it a newer event could be published first, and the bus would drop this one.
@@ -269,9 +269,9 @@ impl Shared {
             Admission::Repeated => Ok(Outcome::Repeated),
             Admission::Stale => Ok(Outcome::Stale),
             Admission::OlderEpoch => {
-                drop(inbox);
+                drop(met);
                 // An event of before a restart can come late once. Of a clock that was set back they keep coming.
-                if self.tallies.may_warn(Outcome::Stale) {
+                if self.counters.may_warn(Outcome::Stale) {
                     let (source, coordinator_id) = (&*event.source, &*event.coordinator_id);
                     tracing::warn!(source, coordinator_id, "feedback of an older epoch: was its clock set back?");
                 }
@@ -388,7 +388,20 @@ mod tests {
         assert_eq!((after.events, after.stale), (snapshot.events, 0));
     }
 
-    // Red when a check is left out: each of these would cost memory for ever, or silence or mix up coordinators.
+    // Red when a level of a newer version is lost because of a reason, or of a field, that this version does not know.
+    #[test]
+    fn an_event_of_a_reason_that_is_not_known_is_published() {
+        let receiver = receiver();
+        let level = receiver.feedback().watch("db1/bars");
+        let event = event("db1", 7, 3);
+        let text = serde_json::to_string(&event).unwrap();
+        let text = text.replace(r#""queue_high""#, r#""write_overdue""#).replacen('{', r#"{"refresh":30,"#, 1);
+        assert_eq!(Message::new(&event.id, text.into_bytes()).sent_to(&receiver), Ok(Outcome::Accepted));
+        futures::executor::block_on(receiver.feedback().idle());
+        assert_eq!((level.borrow().level, level.borrow().reason), (Level::Hard, Reason::Other));
+    }
+
+    // Red when a check is left out: each of these would cost memory without end, or silence or mix up coordinators.
     #[test]
     fn what_no_coordinator_sends_is_refused() {
         let receiver = receiver();
@@ -464,12 +477,13 @@ mod tests {
         assert_eq!(receiver.snapshot().coordinators, known);
     }
 
-    // Red when an event is taken that nobody will hear: its sender would not send it again.
+    // Red when an event is taken that reaches no subscriber: its sender would not send it again.
     #[cfg(feature = "testing")]
     #[test]
     fn nothing_is_accepted_for_a_bus_that_has_stopped() {
         let receiver = receiver();
-        receiver.feedback().kill();
+        receiver.feedback().fault().arm(1);
+        receiver.feedback().publish(event("db1", 7, 1).into());
         futures::executor::block_on(receiver.feedback().stopped());
         let message = Message::of(&event("db1", 7, 3));
         for _ in 0..2 {

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::{BODY_LIMIT, BODY_TIME, Receiver};
 use crate::{feedback::webhook::signature::SignatureError, metrics as names};
 
-/// How often one outcome is logged at WARN: whoever can reach the address can cause refusals.
+/// How often one outcome is logged at WARN: all who can reach the address can cause refusals.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// What becomes of a request: the label of its metric.
@@ -110,29 +110,29 @@ impl Refused {
 }
 
 /// Counts the outcomes.
-pub(super) struct Tallies([Tally; Outcome::COUNT]);
+pub(super) struct Counters([OutcomeCounter; Outcome::COUNT]);
 
-struct Tally {
+struct OutcomeCounter {
     count: AtomicU64,
     counter: Counter,
     /// None before the first time.
     warned: Mutex<Option<Instant>>,
 }
 
-impl Default for Tallies {
+impl Default for Counters {
     fn default() -> Self {
         Self(Outcome::ALL.map(|outcome| {
             let counter = metrics::counter!(names::FEEDBACK_RECEIVED, "outcome" => outcome.as_str());
-            Tally { count: AtomicU64::new(0), counter, warned: Mutex::new(None) }
+            OutcomeCounter { count: AtomicU64::new(0), counter, warned: Mutex::new(None) }
         }))
     }
 }
 
-impl Tallies {
+impl Counters {
     pub(super) fn add(&self, outcome: Outcome) {
-        let tally = &self.0[outcome as usize];
-        tally.count.fetch_add(1, Relaxed);
-        tally.counter.increment(1);
+        let counter = &self.0[outcome as usize];
+        counter.count.fetch_add(1, Relaxed);
+        counter.counter.increment(1);
     }
 
     pub(super) fn count(&self, outcome: Outcome) -> u64 {

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use super::signature::{self, WebhookSecret};
 use crate::{
     feedback::event::FeedbackEvent,
-    settings::endpoint::{Endpoint, InvalidEndpoint},
+    settings::{Endpoint, InvalidEndpoint},
 };
 
 /// How much of an answer's body is read, so that its connection can be used again. The body itself means nothing.
@@ -41,19 +41,19 @@ const USER_AGENT: &str = concat!("market-data-store/", env!("CARGO_PKG_VERSION")
 
 /// An event as every URL gets it, at every attempt.
 #[derive(Debug)]
-pub(in crate::feedback) struct Webhook {
+pub(crate) struct Webhook {
     id: String,
     body: Vec<u8>,
 }
 
 impl Webhook {
-    pub(in crate::feedback) fn new(event: &FeedbackEvent) -> Result<Self, serde_json::Error> {
+    pub(crate) fn new(event: &FeedbackEvent) -> Result<Self, serde_json::Error> {
         Ok(Self { id: event.id.clone(), body: serde_json::to_vec(event)? })
     }
 }
 
 /// What all requests to one URL share. Only its arbiter may use it.
-pub(in crate::feedback) struct Client {
+pub(crate) struct Client {
     http: RefCell<awc::Client>,
     tls: Arc<ClientConfig>,
     url: Uri,
@@ -64,7 +64,7 @@ pub(in crate::feedback) struct Client {
 
 /// How a request ended that was answered, or was not.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::feedback) enum Answer {
+pub(crate) enum Answer {
     /// 2xx.
     Delivered(StatusCode),
     /// 410: nothing more is wanted.
@@ -78,13 +78,13 @@ pub(in crate::feedback) enum Answer {
 }
 
 /// The body of an answer, still to be read.
-pub(in crate::feedback) struct ResponseBody {
+pub(crate) struct ResponseBody {
     response: ClientResponse,
     deadline: Instant,
 }
 
 impl Client {
-    pub(in crate::feedback) fn new(
+    pub(crate) fn new(
         endpoint: &Endpoint,
         url: Uri,
         tls: Arc<ClientConfig>,
@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// Sends an event once.
-    pub(in crate::feedback) async fn post(&self, webhook: &Webhook) -> (Answer, Option<ResponseBody>) {
+    pub(crate) async fn post(&self, webhook: &Webhook) -> (Answer, Option<ResponseBody>) {
         let deadline = Instant::now() + self.timeout;
         match timeout_at(deadline, self.send(webhook)).await {
             Ok(Ok(response)) => {
@@ -154,7 +154,7 @@ impl Answer {
     }
 
     /// The status, if there was one.
-    pub(in crate::feedback) fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Delivered(status) | Self::Refused(status, _) => Some(status.as_u16()),
             Self::Gone => Some(StatusCode::GONE.as_u16()),
@@ -178,7 +178,7 @@ impl fmt::Display for Answer {
 impl ResponseBody {
     /// Reads what is left of the answer, so that its connection can be used again; one that is too long or too slow is
     /// closed instead.
-    pub(in crate::feedback) async fn drain(mut self) {
+    pub(crate) async fn drain(mut self) {
         let mut read = 0;
         let all = async {
             while let Some(Ok(part)) = self.response.next().await {
@@ -222,7 +222,7 @@ fn describe(error: &SendRequestError) -> String {
 }
 
 /// The URL as the client takes it.
-pub(in crate::feedback) fn uri(endpoint: &Endpoint) -> Result<Uri, InvalidEndpoint> {
+pub(crate) fn uri(endpoint: &Endpoint) -> Result<Uri, InvalidEndpoint> {
     endpoint.url().parse().map_err(|_| InvalidEndpoint::Character)
 }
 
@@ -267,7 +267,7 @@ pub struct InvalidCaFile {
 
 /// How certificates are checked: against the roots in the file, or those that browsers trust. HTTP/1.1 alone, since a
 /// lane sends one request at a time, and since the HTTP/2 code writes whole heads to its log.
-pub(in crate::feedback) fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, InvalidCaFile> {
+pub(crate) fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, InvalidCaFile> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(path) => {

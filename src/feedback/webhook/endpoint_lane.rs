@@ -1,4 +1,4 @@
-use std::{collections::HashMap, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use metrics::{Counter, Gauge};
@@ -14,29 +14,29 @@ use crate::{
     fault::Fault,
     feedback::event::{CoordinatorKey, FeedbackEvent},
     metrics as names,
-    policy::{EndpointPolicy, EndpointQueue, EndpointState, Step},
-    record::timestamp::Timestamp,
-    settings::endpoint::Endpoint,
+    policy::{EndpointPolicy, EndpointQueue, EndpointState, SeqTracker, SeqVerdict, Step},
+    record::Timestamp,
+    settings::Endpoint,
 };
 
 /// The lane of one URL: what it holds, shared with those who want to look at it, and the task that sends.
 ///
 /// Everything is decided in [`EndpointQueue`], under a lock that is never held while anything waits.
-pub(in crate::feedback) struct EndpointLane {
+pub(crate) struct EndpointLane {
     endpoint: Endpoint,
     /// Where the times of the lane count from.
     origin: Instant,
     state: Mutex<State>,
     /// An event was offered, or the end was announced.
-    news: Notify,
-    meters: Metrics,
+    changed: Notify,
+    metrics: Metrics,
     fault: Fault,
 }
 
 struct State {
     lane: EndpointQueue<CoordinatorKey, Arc<Webhook>>,
-    /// The epoch and number of the newest event that was offered, by coordinator.
-    newest: HashMap<CoordinatorKey, (u64, u64)>,
+    /// What the lane was given so far.
+    offered: SeqTracker<CoordinatorKey>,
     /// Nothing that would begin later is begun any more.
     end: Option<Instant>,
     delivered: u64,
@@ -88,11 +88,11 @@ pub struct BroadcastSnapshot {
 }
 
 impl EndpointLane {
-    pub(in crate::feedback) fn new(endpoint: Endpoint, policy: EndpointPolicy, fault: Fault) -> Arc<Self> {
-        let meters = Metrics::of(&endpoint);
+    pub(crate) fn new(endpoint: Endpoint, policy: EndpointPolicy, fault: Fault) -> Arc<Self> {
+        let metrics = Metrics::of(&endpoint);
         let state = State {
             lane: EndpointQueue::new(policy),
-            newest: HashMap::new(),
+            offered: SeqTracker::default(),
             end: None,
             delivered: 0,
             failed: 0,
@@ -100,39 +100,36 @@ impl EndpointLane {
             last_error: None,
             last_success: None,
         };
-        meters.by_state[EndpointState::default() as usize].increment(1);
-        let (origin, news) = (Instant::now(), Notify::new());
-        Arc::new(Self { endpoint, origin, state: Mutex::new(state), news, meters, fault })
+        metrics.by_state[EndpointState::default() as usize].increment(1);
+        let (origin, changed) = (Instant::now(), Notify::new());
+        Arc::new(Self { endpoint, origin, state: Mutex::new(state), changed, metrics, fault })
     }
 
-    pub(in crate::feedback) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// Takes in an event, unless the lane was given it or a newer one already.
-    pub(in crate::feedback) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
+    pub(crate) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
         self.change(|state| {
-            let number = (event.epoch, event.seq);
-            if state.newest.get(key).is_some_and(|newest| *newest >= number) {
-                return;
+            if state.offered.admit(key, (event.epoch, event.seq), ()) == SeqVerdict::New {
+                state.lane.offer(key, Arc::clone(webhook));
             }
-            state.newest.insert(key.clone(), number);
-            state.lane.offer(key, Arc::clone(webhook));
         });
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     /// Announces the end: what waits goes out at once, and the task ends when nothing is left that could go out before.
-    pub(in crate::feedback) fn end(&self, at: Instant) {
+    pub(crate) fn end(&self, at: Instant) {
         self.change(|state| {
             state.end = Some(at);
             state.lane.expedite();
         });
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     /// Sends what the lane is given, until the end.
-    pub(in crate::feedback) async fn run(self: Arc<Self>, client: Client) {
+    pub(crate) async fn run(self: Arc<Self>, client: Client) {
         loop {
             let (step, end) = self.change(|state| (state.lane.step(self.now()), state.end));
             match step {
@@ -147,17 +144,17 @@ impl EndpointLane {
                     }
                     tokio::select! {
                         () = sleep_until(until) => {}
-                        () = self.news.notified() => {}
+                        () = self.changed.notified() => {}
                     }
                 }
                 Step::Idle if end.is_some() => return,
-                Step::Idle => self.news.notified().await,
+                Step::Idle => self.changed.notified().await,
             }
         }
     }
 
     async fn send(&self, client: &Client, webhook: &Webhook) {
-        // A lane that died with its task would be silent for ever.
+        // A lane that died with its task would never send again.
         let sent = AssertUnwindSafe(client.post(webhook)).catch_unwind().await;
         let (answer, rest) = sent.unwrap_or_else(|_| (Answer::None("the HTTP client panicked".to_owned()), None));
         self.fault.point("a URL has answered and its lane does not know");
@@ -166,14 +163,14 @@ impl EndpointLane {
             tokio::select! {
                 biased;
                 () = rest.drain() => {}
-                // Nothing waits for a body that nobody wants: not what comes, not what is due, and not the end.
-                () = self.news.notified() => {}
+                // The body is not wanted: what comes, what is due, and the end go first.
+                () = self.changed.notified() => {}
                 () = self.due() => {}
             }
         }
     }
 
-    /// Waits until there is something to do beside what is under way; for ever if that takes news.
+    /// Waits until there is something to do beside what is under way; for ever if that takes changed.
     async fn due(&self) {
         let (next, is_ending) = {
             let state = self.state.lock();
@@ -210,7 +207,7 @@ impl EndpointLane {
             }
             (before, state.lane.state())
         });
-        self.meters.count(answer);
+        self.metrics.count(answer);
         let endpoint = &self.endpoint;
         match (before, after) {
             (_, EndpointState::SwitchedOff) => {
@@ -226,7 +223,7 @@ impl EndpointLane {
         }
     }
 
-    pub(in crate::feedback) fn snapshot(&self) -> BroadcastSnapshot {
+    pub(crate) fn snapshot(&self) -> BroadcastSnapshot {
         let state = self.state.lock();
         BroadcastSnapshot {
             endpoint: self.endpoint.clone(),
@@ -256,13 +253,13 @@ impl EndpointLane {
         let result = change(&mut state);
         let after = seen(&state);
         if before.0 != after.0 {
-            self.meters.by_state[before.0 as usize].decrement(1);
-            self.meters.by_state[after.0 as usize].increment(1);
+            self.metrics.by_state[before.0 as usize].decrement(1);
+            self.metrics.by_state[after.0 as usize].increment(1);
         }
         if before.1 != after.1 {
-            self.meters.pending.increment(after.1 as f64 - before.1 as f64);
+            self.metrics.pending.increment(after.1 as f64 - before.1 as f64);
         }
-        self.meters.superseded.increment(after.2 - before.2);
+        self.metrics.superseded.increment(after.2 - before.2);
         result
     }
 }
@@ -270,8 +267,8 @@ impl EndpointLane {
 impl Drop for EndpointLane {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        self.meters.by_state[state.lane.state() as usize].decrement(1);
-        self.meters.pending.decrement(state.lane.pending() as f64);
+        self.metrics.by_state[state.lane.state() as usize].decrement(1);
+        self.metrics.pending.decrement(state.lane.pending() as f64);
     }
 }
 

@@ -3,16 +3,24 @@
 #[cfg(feature = "webhooks")]
 mod client;
 #[cfg(feature = "webhooks")]
+mod config;
+#[cfg(feature = "webhooks")]
 mod endpoint_lane;
 #[cfg(feature = "webhooks")]
+mod handle;
+#[cfg(feature = "webhooks")]
 mod sender;
-pub mod signature;
+pub(super) mod signature;
+#[cfg(feature = "webhooks")]
+mod start;
 
 #[cfg(feature = "webhooks")]
-pub(crate) use self::sender::PreparedBroadcast;
+pub(crate) use self::start::PreparedBroadcast;
 #[cfg(feature = "webhooks")]
 pub use self::{
     client::InvalidCaFile,
+    config::{BroadcastConfig, BroadcastError},
     endpoint_lane::BroadcastSnapshot,
-    sender::{BroadcastConfig, BroadcastError, BroadcasterHandle, HttpBroadcaster},
+    handle::BroadcasterHandle,
+    sender::{FinishBroadcasts, HttpBroadcaster, ObserveBroadcasts},
 };

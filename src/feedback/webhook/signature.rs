@@ -7,8 +7,8 @@
 //! several signatures with spaces between, so that a secret can be replaced: the sender signs with both, and a receiver
 //! takes either.
 //!
-//! The crate `standardwebhooks` does the same for one secret. It takes keys of any length, the empty one too, accepts an
-//! id with a full stop, which makes the signed text ambiguous, and reads the clock itself, so that the age cannot be
+//! The crate `standardwebhooks` does the same for one secret. It takes keys of any length, the empty one too, accepts
+//! an id with a full stop, which makes the signed text ambiguous, and reads the clock itself, so that the age cannot be
 //! tested; and it would bring a second HMAC, base64 and clock. So the forty lines are here, and the tests hold them
 //! against the official Python package.
 
@@ -32,7 +32,7 @@ pub const TIMESTAMP: &str = "webhook-timestamp";
 /// The header that carries the signatures.
 pub const SIGNATURE: &str = "webhook-signature";
 
-/// How far the time in a request may be from the receiver's clock, both ways: it bounds how long a request that somebody
+/// How far the time in a request may be from the receiver's clock, both ways: it bounds how long a request that was
 /// recorded can be sent again.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
@@ -116,8 +116,8 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Returns the value of the header [`webhook-signature`](SIGNATURE): one signature a secret, in their order. It is empty
-/// without a secret: send no such header then.
+/// Returns the value of the header [`webhook-signature`](SIGNATURE): one signature a secret, in their order. It is
+/// empty without a secret: send no such header then.
 ///
 /// `id` is what the header [`webhook-id`](ID) says and holds no full stop, or [`verify`] refuses it; `timestamp`, in
 /// seconds since the Unix epoch, is what [`webhook-timestamp`](TIMESTAMP) says, in decimal.
@@ -158,7 +158,7 @@ impl<'a> SignedHeaders<'a> {
     }
 }
 
-/// Why [`verify`] refuses a request. Whoever sent it need not be told which it was.
+/// Why [`verify`] refuses a request. The sender need not be told which it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -223,7 +223,7 @@ pub fn verify(
     Err(SignatureError::NoMatch)
 }
 
-/// Reads `v1,<base64>`; none if it is of another version, which is somebody else's, or no signature at all.
+/// Reads `v1,<base64>`; none if it is of another version, or no signature at all.
 fn read_signature(text: &str) -> Option<[u8; 32]> {
     let (VERSION, encoded) = text.split_once(',')? else { return None };
     // The decoder asks for room in multiples of three.

@@ -25,7 +25,7 @@ use crate::files::{
     times::{Reading, Times, Zone},
 };
 use crate::{
-    record::timestamp::Timestamp,
+    record::Timestamp,
     record::{Bar, Record, Timeframe},
 };
 

@@ -8,7 +8,7 @@ use crate::files::{
     missing_options::{self, MissingOptions},
     times::{Order, Reading, Times},
 };
-use crate::{record::Timeframe, record::timestamp::Timestamp, text::Quoted};
+use crate::{record::Timeframe, record::Timestamp, text::Quoted};
 
 /// From so many rows a timeframe is guessed, if they are at hand.
 const ROWS_TO_GUESS: usize = 64;

@@ -74,22 +74,25 @@ fn billionths(cell: &str) -> Option<f64> {
 }
 
 /// Reads a decimal number.
+#[inline]
 pub(crate) fn number(column: &str, cell: &str) -> Result<f64, RowError> {
     // The standard parser also knows `inf`, `infinity` and `nan`, and makes infinity of what is too large.
     match cell.parse::<f64>() {
-        Ok(number) if number == 0.0 && is_other_than_0(cell) => Err(format!(
-            "{column}: expected 0 or a number that is not too close to it, at least 5e-324, got {}",
-            Quoted(cell)
-        )
-        .into()),
-        Ok(number) if number.is_finite() => Ok(number),
+        Ok(number) if number.is_finite() && number != 0.0 => Ok(number),
+        Ok(zero) if zero == 0.0 => written_as_zero(column, cell).map(|()| zero),
         _ => Err(no_number(column, cell)),
     }
 }
 
-/// Returns whether a number is written as another one than 0, such as 1e-400, which the standard parser makes 0.
-fn is_other_than_0(cell: &str) -> bool {
-    cell.bytes().take_while(|byte| !b"eE".contains(byte)).any(|byte| (b'1'..=b'9').contains(&byte))
+/// Fails for a number other than 0 that the standard parser makes 0, such as 1e-400.
+#[inline(never)]
+fn written_as_zero(column: &str, cell: &str) -> Result<(), RowError> {
+    let mut digits = cell.bytes().take_while(|byte| !b"eE".contains(byte));
+    if digits.any(|byte| (b'1'..=b'9').contains(&byte)) {
+        let expected = "expected 0 or a number that is not too close to it, at least 5e-324";
+        return Err(format!("{column}: {expected}, got {}", Quoted(cell)).into());
+    }
+    Ok(())
 }
 
 #[cold]

@@ -11,7 +11,7 @@ use crate::files::{
     times::Reading,
 };
 use crate::{
-    record::timestamp::Timestamp,
+    record::Timestamp,
     record::{Bar, Timeframe},
     text::Quoted,
 };

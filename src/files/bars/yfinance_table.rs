@@ -162,9 +162,9 @@ impl YfinanceTable {
         while let Some(Ticker { symbol, columns }) = self.tickers.get(self.next)
             && !chunk.is_full()
         {
-            let cell = |place: usize| columns[place].map(|index| fields.get(index).trim()).unwrap_or_default();
+            let cell = |place: usize| columns[place].map(|index| fields.trimmed(index)).unwrap_or_default();
             let cells = RawBar {
-                time: fields.get(0).trim(),
+                time: fields.trimmed(0),
                 open: cell(0),
                 high: cell(1),
                 low: cell(2),

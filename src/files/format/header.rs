@@ -150,7 +150,7 @@ impl Layout {
     /// Says whether a row is a header once more, as where files were put one behind the other: none if it is a row, and
     /// else whether it is the first one to the letter. One column that is another would be read as what it was.
     pub(crate) fn is_header(&self, fields: FieldsOf<'_>) -> Option<bool> {
-        let cell = |index: usize| fields.get(index).trim();
+        let cell = |index: usize| fields.trimmed(index);
         let is_price = |role: Role| {
             let name = cell(self.roles[role as usize]?);
             // Nearly all rows end here.
@@ -164,7 +164,7 @@ impl Layout {
     }
 
     pub(crate) fn cells<'a>(&self, fields: FieldsOf<'a>) -> RawBar<'a> {
-        RawBar::by_role(|role| self.roles[role as usize].map(|index| fields.get(index).trim()))
+        RawBar::by_role(|role| self.roles[role as usize].map(|index| fields.trimmed(index)))
     }
 }
 

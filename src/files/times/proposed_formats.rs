@@ -68,6 +68,7 @@ pub(crate) fn formats_of(text: &str, order: Option<Order>) -> Vec<String> {
 ///
 /// As seconds the first are moments of 2030 to 2036, one in a hundred of that time, and as milliseconds those with minutes
 /// are moments of 1976: bars of these are rare, and bars of those are common. With seconds they are no epoch.
+#[inline]
 pub(crate) fn compact_format(text: &str) -> Option<&'static str> {
     let format = match text.len() {
         10 => "%Y%m%d%H",

@@ -2,7 +2,7 @@
 
 use jiff::civil::Time;
 
-use crate::record::timestamp::Timestamp;
+use crate::record::Timestamp;
 
 /// Which number of a date such as 1/4/1999 comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

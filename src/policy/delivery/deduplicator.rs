@@ -1,21 +1,22 @@
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    collections::{HashSet, VecDeque},
     hash::Hash,
     num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
 
+use super::seq_tracker::{SeqTracker, SeqVerdict};
+
 /// Tells new events from those that a receiver has met, and from stale ones, in bounded memory.
 ///
-/// `K` is the coordinator that an event belongs to. An event is new if its `(epoch, seq)` is above every one that was
-/// admitted for its key, and its id is not remembered. Ids are forgotten with time and when there are too many, which
-/// opens nothing: an event that comes again is then stale. A key is never forgotten, or an old event of it would count
-/// as new; so there is room for a number of keys, and the next are turned away.
+/// `K` is the coordinator that an event belongs to. An event is new if a [`SeqTracker`] says so and its id is not
+/// remembered. Ids are forgotten with time and when there are too many, which opens nothing: an event that comes again
+/// is then stale. Keys are never forgotten; so there is room for a number of keys, and the next are turned away.
 #[derive(Debug)]
 pub struct Deduplicator<K> {
     limits: DeduplicatorLimits,
-    newest: HashMap<K, (u64, u64)>,
+    newest: SeqTracker<K>,
     ids: HashSet<Arc<str>>,
     /// The ids in the order of their arrival, with the time at which each is forgotten.
     forget: VecDeque<(Duration, Arc<str>)>,
@@ -47,29 +48,27 @@ pub enum Admission {
     NoRoom,
 }
 
-impl<K: Eq + Hash> Deduplicator<K> {
-    /// Makes an inbox that has met nothing.
+impl<K: Clone + Eq + Hash> Deduplicator<K> {
+    /// Makes one that has met nothing.
     pub fn new(limits: DeduplicatorLimits) -> Self {
-        Self { limits, newest: HashMap::new(), ids: HashSet::new(), forget: VecDeque::new() }
+        Self { limits, newest: SeqTracker::default(), ids: HashSet::new(), forget: VecDeque::new() }
     }
 
     /// Says what an event is that arrives `now`, and remembers a new one.
-    pub fn admit(&mut self, id: &str, key: K, (epoch, seq): (u64, u64), now: Duration) -> Admission {
+    pub fn admit(&mut self, id: &str, key: &K, number: (u64, u64), now: Duration) -> Admission {
         while self.forget.front().is_some_and(|(until, _)| *until <= now) {
             self.forget_oldest();
         }
         if self.ids.contains(id) {
             return Admission::Repeated;
         }
-        let full = self.newest.len() >= self.limits.keys.get();
-        match self.newest.entry(key) {
-            Entry::Occupied(newest) if epoch < newest.get().0 => return Admission::OlderEpoch,
-            Entry::Occupied(newest) if (epoch, seq) <= *newest.get() => return Admission::Stale,
-            Entry::Occupied(mut newest) => *newest.get_mut() = (epoch, seq),
-            Entry::Vacant(_) if full => return Admission::NoRoom,
-            Entry::Vacant(place) => {
-                place.insert((epoch, seq));
-            }
+        if self.newest.keys() >= self.limits.keys.get() && self.newest.get(key).is_none() {
+            return Admission::NoRoom;
+        }
+        match self.newest.admit(key, number, ()) {
+            SeqVerdict::New => {}
+            SeqVerdict::Stale => return Admission::Stale,
+            SeqVerdict::OlderEpoch => return Admission::OlderEpoch,
         }
         if self.ids.len() >= self.limits.ids.get() {
             self.forget_oldest();
@@ -88,10 +87,11 @@ impl<K: Eq + Hash> Deduplicator<K> {
 
     /// Returns how many keys are known.
     pub fn keys(&self) -> usize {
-        self.newest.len()
+        self.newest.keys()
     }
 
     /// Returns how many ids are remembered.
+    #[cfg(test)]
     pub fn ids(&self) -> usize {
         self.ids.len()
     }
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    fn inbox(keys: usize, ids: usize, id_for: u64) -> Deduplicator<u8> {
+    fn deduplicator(keys: usize, ids: usize, id_for: u64) -> Deduplicator<u8> {
         let count = |count| NonZeroUsize::new(count).unwrap();
         Deduplicator::new(DeduplicatorLimits {
             keys: count(keys),
@@ -112,55 +112,37 @@ mod tests {
         })
     }
 
-    // Red when a seq counts without its epoch, or a coordinator that started again is taken for an old one.
-    #[test]
-    fn only_what_is_newer_than_all_before_is_new() {
-        let mut inbox = inbox(10, 100, 600);
-        let mut id = 0;
-        let mut admit = |key, epoch, seq| {
-            id += 1;
-            inbox.admit(&id.to_string(), key, (epoch, seq), Duration::ZERO)
-        };
-        assert_eq!(admit(1, 5, 3), Admission::New);
-        assert_eq!(admit(1, 5, 3), Admission::Stale);
-        assert_eq!(admit(1, 5, 2), Admission::Stale);
-        assert_eq!(admit(1, 5, 9), Admission::New, "a gap is no reason to refuse");
-        assert_eq!(admit(1, 6, 1), Admission::New);
-        assert_eq!(admit(1, 5, 10), Admission::OlderEpoch);
-        assert_eq!(admit(2, 1, 1), Admission::New, "another coordinator");
-    }
-
     // Red when the first counts again under its id, whatever comes with it.
     #[test]
     fn an_id_counts_once() {
-        let mut inbox = inbox(10, 100, 600);
-        assert_eq!(inbox.admit("a", 1, (1, 1), Duration::ZERO), Admission::New);
-        assert_eq!(inbox.admit("a", 1, (1, 1), Duration::ZERO), Admission::Repeated);
-        assert_eq!(inbox.admit("a", 2, (9, 9), Duration::from_secs(599)), Admission::Repeated);
-        assert_eq!(inbox.keys(), 1);
-        assert_eq!(inbox.admit("a", 2, (9, 9), Duration::from_secs(600)), Admission::New, "forgotten by then");
+        let mut met = deduplicator(10, 100, 600);
+        assert_eq!(met.admit("a", &1, (1, 1), Duration::ZERO), Admission::New);
+        assert_eq!(met.admit("a", &1, (1, 1), Duration::ZERO), Admission::Repeated);
+        assert_eq!(met.admit("a", &2, (9, 9), Duration::from_secs(599)), Admission::Repeated);
+        assert_eq!(met.keys(), 1);
+        assert_eq!(met.admit("a", &2, (9, 9), Duration::from_secs(600)), Admission::New, "forgotten by then");
     }
 
     // Red when a turned-away event is remembered: its sender, which tries again, would be told that it was heard.
     #[test]
     fn what_finds_no_room_may_come_again() {
-        let mut inbox = inbox(1, 100, 600);
-        assert_eq!(inbox.admit("a", 1, (1, 1), Duration::ZERO), Admission::New);
+        let mut met = deduplicator(1, 100, 600);
+        assert_eq!(met.admit("a", &1, (1, 1), Duration::ZERO), Admission::New);
         for _ in 0..2 {
-            assert_eq!(inbox.admit("b", 2, (1, 1), Duration::ZERO), Admission::NoRoom);
+            assert_eq!(met.admit("b", &2, (1, 1), Duration::ZERO), Admission::NoRoom);
         }
-        assert_eq!(inbox.admit("c", 1, (1, 2), Duration::ZERO), Admission::New, "those known go on");
-        assert_eq!(inbox.ids(), 2);
+        assert_eq!(met.admit("c", &1, (1, 2), Duration::ZERO), Admission::New, "those known go on");
+        assert_eq!(met.ids(), 2);
     }
 
     proptest! {
-        // Against a model that keeps everything. Red when a bound is passed, when an event is new twice or after a newer
-        // one, or when one is refused that is newer than all.
+        // Against a model that keeps everything. Red when a bound is passed, when an event is new twice or after a
+        // newer one, or when one is refused that is newer than all.
         #[test]
         fn forgetting_ids_lets_nothing_through_twice(
             arrivals in prop::collection::vec((0u8..4, 0u64..3, 1u64..6, 0u64..30), 1..200),
         ) {
-            let mut inbox = inbox(3, 5, 60);
+            let mut met = deduplicator(3, 5, 60);
             let mut admitted: Vec<(u8, (u64, u64))> = Vec::new();
             let mut now = Duration::ZERO;
             for (key, epoch, seq, passed) in arrivals {
@@ -168,13 +150,13 @@ mod tests {
                 let newer = admitted.iter().all(|(known, newest)| *known != key || *newest < (epoch, seq));
                 let known: HashSet<u8> = admitted.iter().map(|(key, _)| *key).collect();
                 let room = known.contains(&key) || known.len() < 3;
-                let arrival = inbox.admit(&format!("{key}_{epoch}_{seq}"), key, (epoch, seq), now);
+                let arrival = met.admit(&format!("{key}_{epoch}_{seq}"), &key, (epoch, seq), now);
                 prop_assert_eq!(arrival == Admission::New, newer && room, "{:?}", arrival);
                 prop_assert_eq!(arrival == Admission::NoRoom, !room);
                 if arrival == Admission::New {
                     admitted.push((key, (epoch, seq)));
                 }
-                prop_assert!(inbox.keys() <= 3 && inbox.ids() <= 5 && inbox.forget.len() == inbox.ids());
+                prop_assert!(met.keys() <= 3 && met.ids() <= 5 && met.forget.len() == met.ids());
             }
         }
     }

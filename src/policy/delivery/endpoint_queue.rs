@@ -19,7 +19,7 @@ pub struct EndpointPolicy {
     pub probe_after: Duration,
 }
 
-/// What a [`EndpointQueue`] has to say of its destination.
+/// How it stands with a URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointState {
@@ -49,7 +49,8 @@ impl EndpointState {
 /// What a [`EndpointQueue`] does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<E> {
-    /// Send this, and say how it went: [`EndpointQueue::delivered`], [`EndpointQueue::failed`] or [`EndpointQueue::gone`].
+    /// Send this, and say how it went: [`EndpointQueue::delivered`], [`EndpointQueue::failed`] or
+    /// [`EndpointQueue::gone`].
     Send(E),
     /// Ask again at that time, or when an event was offered.
     Wait(Duration),
@@ -186,7 +187,7 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         (self.resume_at, self.asked_until) = (Duration::ZERO, Duration::ZERO);
     }
 
-    /// The event under way has not arrived, as far as anybody knows. `asked` is how long the destination wants to be
+    /// The event under way has not arrived, as far as is known. `asked` is how long the destination wants to be
     /// left alone; `random` is a random number in `0.0..1.0`. Returns the event if a newer one of its key waits, so
     /// that it will not be sent again.
     pub fn failed(&mut self, now: Duration, asked: Option<Duration>, random: f64) -> Option<E> {
@@ -223,8 +224,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.waiting.clear();
     }
 
-    /// Lets everything that waits go at once, whatever failed before: there will be no later. What the destination asked
-    /// for still holds.
+    /// Lets everything that waits go at once, whatever failed before: there will be no later. What the destination
+    /// asked for still holds.
     pub fn expedite(&mut self) {
         self.resume_at = Duration::ZERO;
         for waiting in self.waiting.values_mut() {

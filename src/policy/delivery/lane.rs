@@ -24,7 +24,7 @@ pub enum Offered<E> {
     Deliver(E),
     /// It waits behind the delivery under way.
     Waits,
-    /// It waits in the place of this older event of its key, which nobody will see.
+    /// It waits in the place of this older event of its key, which will not be seen.
     Replaced(E),
     /// It waits, and this oldest event fell out of the full lane.
     Lost(E),

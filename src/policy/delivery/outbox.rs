@@ -4,11 +4,11 @@ use std::{
     num::NonZeroUsize,
 };
 
-/// What one publisher has not handed over yet: bounded per key, oldest out first, with a doorbell that is wake_pending once
+/// What one publisher has not handed over yet: bounded per key, oldest out first. The collector is woken once,
 /// however many events wait.
 ///
 /// `K` is the coordinator that an event belongs to. Everything comes out in the order in which it went in. No
-/// operation costs more than the logarithm of what waits, whoever fell behind.
+/// operation costs more than the logarithm of what waits, whichever side fell behind.
 #[derive(Debug)]
 pub struct Outbox<K, E> {
     bound: NonZeroUsize,
@@ -17,7 +17,7 @@ pub struct Outbox<K, E> {
     tickets: HashMap<K, VecDeque<u64>>,
     put: u64,
     lost: u64,
-    /// A ring is under way: the collector comes, or is at it.
+    /// The collector was woken: it comes, or is at it.
     wake_pending: bool,
 }
 
@@ -28,7 +28,7 @@ impl<K: Clone + Eq + Hash, E> Outbox<K, E> {
     }
 
     /// Takes in an event; the oldest of its key is lost when there are too many. Returns true if the collector must
-    /// be wake_pending.
+    /// be woken.
     #[must_use]
     pub fn put(&mut self, key: K, event: E) -> bool {
         self.put += 1;
@@ -63,7 +63,7 @@ impl<K: Clone + Eq + Hash, E> Outbox<K, E> {
         taken
     }
 
-    /// Ends a collection. Returns true if more came in meanwhile: then the collector counts as wake_pending again, and the collector
+    /// Ends a collection. Returns true if more came in meanwhile: then the collector counts as woken again, and it
     /// must come back.
     #[must_use]
     pub fn leave(&mut self) -> bool {
@@ -77,6 +77,7 @@ impl<K: Clone + Eq + Hash, E> Outbox<K, E> {
     }
 
     /// Returns true if nothing waits.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -111,7 +112,7 @@ mod tests {
 
     proptest! {
         // Red when the newest is lost instead of the oldest, when one key pushes out another's, when the order breaks,
-        // or when an event waits and no ring is under way.
+        // or when an event waits and no collector comes.
         #[test]
         fn an_outbox_does_what_a_plain_list_does(bound in 1usize..6, steps in steps()) {
             let mut outbox = Outbox::new(NonZeroUsize::new(bound).unwrap());

@@ -36,7 +36,7 @@ impl std::fmt::Display for Level {
     }
 }
 
-/// Why an event carries the level it carries.
+/// Why an event carries the level it carries. In JSON a name that is not known is read as [`Reason::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -59,6 +59,9 @@ pub enum Reason {
     CircuitClosed,
     /// Ok: dead letters can be written again.
     DeadLettersWritable,
+    /// A reason that this version does not know, from a coordinator in another process: act on the level.
+    #[serde(other)]
+    Other,
 }
 
 impl Reason {
@@ -74,6 +77,17 @@ impl Reason {
             Self::QueueRecovered => "queue_recovered",
             Self::CircuitClosed => "circuit_closed",
             Self::DeadLettersWritable => "dead_letters_writable",
+            Self::Other => "other",
+        }
+    }
+
+    /// Returns the level that the reason goes with; none for one that is not known.
+    pub(crate) const fn level(self) -> Option<Level> {
+        match self {
+            Self::Started | Self::QueueRecovered | Self::CircuitClosed | Self::DeadLettersWritable => Some(Level::Ok),
+            Self::QueueRising => Some(Level::Soft),
+            Self::Draining | Self::DeadLettersUnwritable | Self::CircuitOpen | Self::QueueHigh => Some(Level::Hard),
+            Self::Other => None,
         }
     }
 }
@@ -87,6 +101,16 @@ impl std::fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Red when a reader refuses an event for a reason that came into the world after it, or mistakes a known one.
+    #[test]
+    fn a_reason_that_is_not_known_is_read_as_other() {
+        let read = |text: &str| serde_json::from_str::<Reason>(text).unwrap();
+        assert_eq!(read(r#""writes_recovered""#), Reason::Other);
+        assert_eq!(read(r#""queue_high""#), Reason::QueueHigh);
+        assert_eq!(serde_json::to_string(&Reason::Other).unwrap(), r#""other""#);
+        assert!(serde_json::from_str::<Reason>("7").is_err());
+    }
 
     // Red when a `Display` ignores the width that a table's column asks for.
     #[test]

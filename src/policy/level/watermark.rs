@@ -82,6 +82,7 @@ impl Watermark {
     }
 
     /// Returns the marks.
+    #[cfg(test)]
     pub const fn marks(&self) -> Watermarks {
         self.marks
     }

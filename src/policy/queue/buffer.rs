@@ -15,7 +15,7 @@ use super::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
         Outcome, Overflow, QueueEvent, Unknown, Verdict,
     },
-    credits::{Claim, Credits, Ticket},
+    credits::Credits,
     flush::{FlushBarriers, FlushId},
     partition::{BatchSlice, InFlight, NextProbe, Partition, Probe, StoreProgress},
     refusal::Refusal,
@@ -23,6 +23,7 @@ use super::{
 use crate::policy::{
     failure::CircuitBreaker,
     level::{DrainRate, Watermark},
+    wait_queue::{Claim, Ticket},
 };
 
 /// See the [module documentation](self). `W` wakes a waiter, `R` is a receipt for a record: the buffer keeps both and
@@ -279,7 +280,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         if self.breaker.is_closed() { Refusal::Full } else { Refusal::CircuitOpen }
     }
 
-    /// InFlight of credits, even a short batch is handed out at once.
+    /// Out of credits, even a short batch is handed out at once.
     fn look_out_of_credits(&mut self) {
         self.work |= self.credits.free() == 0 && self.partitions.iter().any(|p| p.asked && p.queued() > 0);
     }
@@ -891,11 +892,6 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Returns the queue size: accepted records not yet taken by a worker.
     pub const fn queued(&self) -> usize {
         self.queued
-    }
-
-    /// Returns how many records are taken and not yet settled.
-    pub const fn in_flight(&self) -> usize {
-        self.in_flight
     }
 
     /// Returns whether a worker has a batch.

@@ -238,12 +238,15 @@ pub struct Effects<T, W, R> {
     /// Waiters that have events.
     pub wake: Vec<W>,
     /// Wakers that are not needed any more, to be dropped where it harms nobody.
+    #[expect(dead_code, reason = "it is dropped with the effects")]
     pub spent: Vec<W>,
     /// Receipts whose records have met their end.
     pub outcomes: Vec<(R, Outcome)>,
     /// Receipts of records of which nobody will ever know.
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is dropped with the effects"))]
     pub lost: Vec<R>,
     /// Evicted records, to be dropped where it harms nobody.
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is dropped with the effects"))]
     pub evicted: Vec<T>,
     /// Whether whoever hands out batches has something to do and has not been told yet.
     pub wake_queue: bool,

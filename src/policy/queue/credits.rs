@@ -1,66 +1,30 @@
 //! Who may occupy a place in the queue, and who is next.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
-/// A place in the line of those who wait for credits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
-
-/// What a ticket is worth at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// So many credits, at least one; the ticket is used up.
-    Granted(usize),
-    /// Nothing yet.
-    Waiting,
-    /// Nothing any more: its deadline has passed, or it was claimed or cancelled before.
-    Expired,
-}
+use crate::policy::wait_queue::{Claim, Ticket, WaitQueue};
 
 /// A fixed number of credits, handed out first come first served.
 ///
 /// A credit is free, reserved (granted to a ticket that has not claimed it yet, or held by a
-/// [`reserve`](Self::reserve)), or in use. While anybody waits no credit is free, so nobody can jump the queue. `W`
+/// [`reserve`](Self::reserve)), or in use. While one waits no credit is free, so none can jump the queue. `W`
 /// wakes a waiter; this type only keeps it and gives it back.
 #[derive(Debug)]
 pub struct Credits<W> {
     capacity: usize,
     free: usize,
     reserved: usize,
-    line: BTreeMap<Ticket, Waiter<W>>,
-    /// Everyone in line from this ticket on still waits; whoever is before has been granted something.
-    first_waiting: Ticket,
-    deadlines: BTreeSet<(Duration, Ticket)>,
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Waiter<W> {
-    want: usize,
-    /// 0 while it waits.
-    granted: usize,
-    deadline: Option<Duration>,
-    waker: Option<W>,
+    /// Who waits for credits.
+    line: WaitQueue<W>,
 }
 
 impl<W> Credits<W> {
     /// Starts with all credits free.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            free: capacity,
-            reserved: 0,
-            line: BTreeMap::new(),
-            first_waiting: Ticket(0),
-            deadlines: BTreeSet::new(),
-            next: 0,
-        }
+        Self { capacity, free: capacity, reserved: 0, line: WaitQueue::new() }
     }
 
-    /// Returns how many credits are free. None are while anybody waits.
+    /// Returns how many credits are free. None are while one waits.
     pub const fn free(&self) -> usize {
         self.free
     }
@@ -78,7 +42,7 @@ impl<W> Credits<W> {
 
     /// Returns how many tickets wait for a credit.
     pub fn waiting(&self) -> usize {
-        self.line.range(self.first_waiting..).count()
+        self.line.waiting()
     }
 
     /// Puts up to `want` free credits to use and returns how many.
@@ -115,85 +79,53 @@ impl<W> Credits<W> {
     /// Takes a place at the end of the line for up to `want` credits, at least one.
     pub fn wait(&mut self, want: usize, deadline: Option<Duration>, waker: W) -> Ticket {
         debug_assert!(self.free == 0 && want > 0, "waits although it could take");
-        let ticket = Ticket(self.next);
-        self.next += 1;
-        if let Some(deadline) = deadline {
-            self.deadlines.insert((deadline, ticket));
-        }
-        self.line.insert(ticket, Waiter { want, granted: 0, deadline, waker: Some(waker) });
-        ticket
+        self.line.wait(want, deadline, waker)
     }
 
     /// Asks what a ticket is worth. Credits that it was granted count as in use from then on; while it waits, `waker`
     /// replaces the one kept. The one that is not needed any more goes to `spent`.
     pub fn claim(&mut self, ticket: Ticket, waker: W, spent: &mut Vec<W>) -> Claim {
-        let Some(place) = self.line.get_mut(&ticket) else {
-            spent.push(waker);
-            return Claim::Expired;
-        };
-        if place.granted == 0 {
-            spent.extend(place.waker.replace(waker));
-            return Claim::Waiting;
+        let claim = self.line.claim(ticket, waker, spent);
+        if let Claim::Granted(granted) = claim {
+            self.reserved -= granted;
         }
-        let granted = place.granted;
-        self.reserved -= granted;
-        // Its own waker was taken when it was granted something.
-        self.line.remove(&ticket);
-        spent.push(waker);
-        Claim::Granted(granted)
+        claim
     }
 
     /// Leaves the line. Credits that the ticket was granted go to the next in line; its waker goes to `spent`.
     pub fn cancel(&mut self, ticket: Ticket, wake: &mut Vec<W>, spent: &mut Vec<W>) {
-        let Some(place) = self.line.remove(&ticket) else { return };
-        if let Some(deadline) = place.deadline {
-            self.deadlines.remove(&(deadline, ticket));
-        }
-        spent.extend(place.waker);
-        self.reserved -= place.granted;
-        self.release(place.granted, wake);
+        let granted = self.line.cancel(ticket, spent);
+        self.reserved -= granted;
+        self.release(granted, wake);
     }
 
     /// Takes credits out of use and grants them to those who wait, in order. One who wants several gets what there is.
     pub fn release(&mut self, credits: usize, wake: &mut Vec<W>) {
         self.free += credits;
         debug_assert!(self.free + self.reserved <= self.capacity, "more credits than there are");
-        while self.free > 0 {
-            let Some((&ticket, place)) = self.line.range_mut(self.first_waiting..).next() else { return };
-            let granted = place.want.min(self.free);
-            place.granted = granted;
-            wake.extend(place.waker.take());
-            if let Some(deadline) = place.deadline {
-                self.deadlines.remove(&(deadline, ticket));
-            }
+        while self.free > 0
+            && let Some(want) = self.line.first_wants()
+        {
+            let granted = want.min(self.free);
             self.free -= granted;
             self.reserved += granted;
-            self.first_waiting = Ticket(ticket.0 + 1);
+            self.line.grant(granted, wake);
         }
     }
 
     /// Returns the earliest deadline of those who wait.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+        self.line.next_deadline()
     }
 
     /// Lets everyone whose deadline is not after `now` expire.
     pub fn expire(&mut self, now: Duration, wake: &mut Vec<W>) {
-        while let Some(&(deadline, ticket)) = self.deadlines.first() {
-            if deadline > now {
-                return;
-            }
-            self.deadlines.pop_first();
-            if let Some(mut place) = self.line.remove(&ticket) {
-                // A ticket out of the line is worth `Expired`, so nothing more has to be remembered.
-                wake.extend(place.waker.take());
-            }
-        }
+        self.line.expire(now, wake);
     }
 
-    /// Wakes everyone who waits, for events that is not about credits.
+    /// Wakes everyone who waits, for events that are not about credits.
     pub fn wake_all(&mut self, wake: &mut Vec<W>) {
-        wake.extend(self.line.values_mut().filter_map(|place| place.waker.take()));
+        self.line.wake_all(wake);
     }
 }
 

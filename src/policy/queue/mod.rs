@@ -10,10 +10,9 @@ mod refusal;
 pub use self::{
     buffer::BoundedBuffer,
     contract::{
-        BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Effects, Isolated, LeaseId, Leased,
-        Outcome, Overflow, QueueEvent, Unknown, Verdict,
+        BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Isolated, LeaseId, Leased, Outcome,
+        Overflow, QueueEvent, Verdict,
     },
-    credits::Ticket,
     flush::FlushId,
     refusal::{Invalid, Refusal},
 };

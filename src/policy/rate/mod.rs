@@ -4,7 +4,7 @@
 //! what comes instead of standing in line, asking for more than a burst is an error, and its futures keep a clock of
 //! their own. All four are the point here, so this is a bucket of our own.
 
-use std::{collections::BTreeMap, hash::Hash, time::Duration};
+use std::{hash::Hash, time::Duration};
 
 mod bucket;
 mod pace;
@@ -13,9 +13,12 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use self::pace::Report;
 use self::{bucket::Bucket, pace::Pace};
-pub use self::{bucket::Ticket, pace::Report};
-use crate::policy::level::Level;
+use crate::policy::{
+    level::Level,
+    wait_queue::{Ticket, WaitQueue},
+};
 
 /// By what a rate is multiplied at each level, each from 0 to 1; 0 stops.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,8 +87,9 @@ pub enum Budget {
     /// stays below that even where the store could take more.
     PerSecond(f64),
     /// As fast as the store writes: for backfills that should keep the store busy and leave room in its queue. The rate
-    /// is the newest drain rate, and grows at ok, while somebody waits, until the level changes. Of several coordinators
-    /// the slowest counts; one limiter each is faster. There is no limit before a coordinator has been heard.
+    /// is the newest drain rate, and grows at ok, while records are waited for, until the level changes. Of several
+    /// coordinators the slowest counts; one limiter each is faster. There is no limit before a coordinator's first
+    /// event.
     FollowDrainRate,
     /// No limit unless the scale is 0: for a feed that can only be paused.
     Gate,
@@ -124,35 +128,36 @@ pub struct RateState {
     pub scale: f64,
     /// Records a second; infinite where there is no limit.
     pub rate: f64,
-    /// The lowest drain rate that it heard of.
+    /// The lowest drain rate among them.
     pub drain_rate: Option<f64>,
     /// How many wait, for records or for it to open.
     pub waiting: usize,
     /// Records it has let through.
     pub granted: u64,
-    /// Nobody says anything any more.
-    pub deaf: bool,
+    /// No more levels come.
+    pub bus_closed: bool,
 }
 
 /// A rate limiter without a clock: how much was allowed by when, and whose turn it is.
 ///
 /// `K` names a coordinator, `W` wakes a waiter. Times are since an origin of the caller's choice and never go back;
-/// whoever keeps the clock calls [`tick`](Self::tick) when it is due.
+/// the keeper of the clock calls [`tick`](Self::tick) when it is due.
 #[derive(Debug)]
 pub struct RateControl<K, W> {
     pace: Pace<K>,
     bucket: Bucket<W>,
     burst: Duration,
     /// Who waits for it to open.
-    gate_waiters: BTreeMap<u64, W>,
-    next_shut_out: u64,
+    gate_waiters: WaitQueue<W>,
     /// Up to when time was counted.
     at: Duration,
     granted: u64,
     wake: Vec<W>,
+    /// Wakers that are not needed any more.
+    spent: Vec<W>,
     /// When the keeper of the clock will tick by itself.
     alarm: Option<Duration>,
-    /// The keeper of the clock was wake_pending and has not looked since.
+    /// The keeper of the clock was woken and has not looked since.
     wake_pending: bool,
     /// The keeper of the clock is gone.
     abandoned: bool,
@@ -168,11 +173,11 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
             pace: Pace::new(config.budget, config.scales, config.ramp),
             bucket: Bucket::new(),
             burst: config.burst,
-            gate_waiters: BTreeMap::new(),
-            next_shut_out: 0,
+            gate_waiters: WaitQueue::new(),
             at: Duration::ZERO,
             granted: 0,
             wake: Vec::new(),
+            spent: Vec::new(),
             alarm: None,
             wake_pending: false,
             abandoned: false,
@@ -190,9 +195,9 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.turned(now);
     }
 
-    /// Takes in that nobody will say anything any more, so that the levels heard last mean nothing.
+    /// Takes in that no more levels will come, so that the last ones mean nothing.
     ///
-    /// A producer must neither wait for ever for a word that cannot come, nor flood a store that can no longer complain:
+    /// A producer must neither wait for a level that cannot come, nor flood a store whose levels it is no longer told:
     /// so it goes on at the scale of soft, or at that of ok where soft stops. A base that followed a drain rate stays
     /// where it is.
     pub fn bus_closed(&mut self, now: Duration) {
@@ -201,17 +206,17 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.turned(now);
     }
 
-    /// Takes in that nobody keeps the clock any more: everybody is let through from now on, rather than never.
+    /// Takes in that the clock is not kept any more: all are let through from now on, rather than none.
     pub fn abandon(&mut self, now: Duration) {
         self.pass(now);
         self.abandoned = true;
         self.turned(now);
     }
 
-    /// Takes `want` records if that is possible now. It never is while anybody waits, but for none at all.
+    /// Takes `want` records if that is possible now. It never is while others wait, but for none at all.
     pub fn take(&mut self, now: Duration, want: u32) -> bool {
         self.pass(now);
-        let taken = want == 0 || self.bucket.take(want, self.size());
+        let taken = want == 0 || self.bucket.take(want as usize, self.size());
         self.granted += if taken { u64::from(want) } else { 0 };
         taken
     }
@@ -219,20 +224,20 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
     /// Takes a place at the end of the line for `want` records.
     pub fn wait(&mut self, now: Duration, want: u32, waker: W) -> Ticket {
         self.pass(now);
-        self.bucket.wait(want, waker)
+        self.bucket.wait(want as usize, waker)
     }
 
     /// Asks whether a ticket's turn has come, which uses it up; while it waits, `waker` replaces the one kept.
     pub fn claim(&mut self, now: Duration, ticket: Ticket, waker: W) -> bool {
         self.pass(now);
-        let granted = self.bucket.claim(ticket, waker);
-        self.granted += u64::from(granted.unwrap_or(0));
+        let granted = self.bucket.claim(ticket, waker, &mut self.spent);
+        self.granted += granted.unwrap_or(0) as u64;
         granted.is_some()
     }
 
     /// Leaves the line. What the ticket was granted goes to the next.
     pub fn cancel(&mut self, now: Duration, ticket: Ticket) {
-        self.bucket.cancel(ticket);
+        self.bucket.cancel(ticket, &mut self.spent);
         self.pass(now);
     }
 
@@ -241,20 +246,26 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.pace.is_open() || self.abandoned
     }
 
-    /// Waits for it to open: keeps the waker, under the number that was returned before.
-    pub fn wait_open(&mut self, number: Option<u64>, waker: W) -> u64 {
-        let number = number.unwrap_or(self.next_shut_out);
-        self.next_shut_out = self.next_shut_out.max(number + 1);
-        self.gate_waiters.insert(number, waker);
-        number
+    /// Waits for it to open, with the ticket that was returned before, if there is one: keeps the waker.
+    pub fn wait_open(&mut self, ticket: Option<Ticket>, waker: W) -> Ticket {
+        if let Some(ticket) = ticket {
+            if self.gate_waiters.waits(ticket) {
+                self.gate_waiters.claim(ticket, waker, &mut self.spent);
+                return ticket;
+            }
+            // It opened and was closed again before the one who waits has looked.
+            self.cancel_open(ticket);
+        }
+        self.gate_waiters.wait(1, None, waker)
     }
 
     /// Waits no longer for it to open.
-    pub fn cancel_open(&mut self, number: u64) {
-        self.gate_waiters.remove(&number);
+    pub fn cancel_open(&mut self, ticket: Ticket) {
+        self.gate_waiters.cancel(ticket, &mut self.spent);
     }
 
-    /// Does what is due, and returns when to tick again: the keeper of the clock calls it at that time, and when wake_pending.
+    /// Does what is due, and returns when to tick again: the keeper of the clock calls it at that time, and when it is
+    /// woken.
     pub fn tick(&mut self, now: Duration) -> Option<Duration> {
         self.pass(now);
         self.wake_pending = false;
@@ -262,7 +273,8 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.alarm
     }
 
-    /// Returns whether the keeper of the clock has to be wake_pending, because something is due before it would tick by itself.
+    /// Returns whether the keeper of the clock has to be woken, because something is due before it would tick by
+    /// itself.
     pub fn wake(&mut self) -> bool {
         let wake = !self.wake_pending
             && !self.abandoned
@@ -276,7 +288,12 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         std::mem::take(&mut self.wake)
     }
 
-    /// Returns when the first in line will have its turn; none while nobody waits, and while it is closed.
+    /// Returns the wakers that are not needed any more since the last call: to be dropped where no lock is held.
+    pub fn spent(&mut self) -> Vec<W> {
+        std::mem::take(&mut self.spent)
+    }
+
+    /// Returns when the first in line will have its turn; none while no ticket waits, and while it is closed.
     pub fn due(&self) -> Option<Duration> {
         let missing = self.bucket.missing(self.size())?;
         Some(self.at.saturating_add(self.pace.time_for(self.at, missing)?))
@@ -295,9 +312,9 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
             scale: self.pace.scale(now),
             rate: if self.abandoned { f64::INFINITY } else { self.pace.rate(now) },
             drain_rate: self.pace.drain_rate(),
-            waiting: self.bucket.waiting() + self.gate_waiters.len(),
+            waiting: self.bucket.waiting() + self.gate_waiters.waiting(),
             granted: self.granted,
-            deaf: self.pace.is_deaf(),
+            bus_closed: self.pace.is_bus_closed(),
         }
     }
 
@@ -306,13 +323,13 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         let allowed = if self.abandoned || self.pace.rate(now).is_infinite() {
             f64::INFINITY
         } else {
-            self.pace.pass(self.at, now, self.bucket.anybody_waits())
+            self.pace.pass(self.at, now, self.bucket.is_waited_for())
         };
         self.at = self.at.max(now);
         if self.is_open() {
             self.bucket.fill(allowed, self.size(), &mut self.wake);
         } else {
-            // Nothing goes out while it is closed, not even what somebody gave back, and nothing is saved for later.
+            // Nothing goes out while it is closed, not even what was given back, and nothing is saved for later.
             self.bucket.discard_surplus();
         }
     }
@@ -320,12 +337,14 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
     /// What follows when the scale has turned.
     fn turned(&mut self, now: Duration) {
         if self.is_open() {
-            self.wake.extend(std::mem::take(&mut self.gate_waiters).into_values());
+            while self.gate_waiters.first_wants().is_some() {
+                self.gate_waiters.grant(1, &mut self.wake);
+            }
         }
         self.pass(now);
     }
 
-    /// How many records the bucket holds when it is full; at least one, or nobody could be served.
+    /// How many records the bucket holds when it is full; at least one, or none could be served.
     fn size(&self) -> f64 {
         if self.abandoned {
             return f64::INFINITY;

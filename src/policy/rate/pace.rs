@@ -24,10 +24,10 @@ pub struct Report {
 ///
 /// Under [`Budget::FollowDrainRate`] each coordinator has a base of its own, and the lowest counts: whichever of them
 /// the records go to, at soft its queue falls. A base is what the store was last seen to write. Events come with level
-/// changes only, so at ok the base grows while somebody waits for more, and goes back to what is measured with the next
+/// changes only, so at ok the base grows while more is waited for, and goes back to what is measured with the next
 /// event: else a store that became faster would never be found out. Before a store has written anything the base begins
 /// with what fills a third of the queue in a second, and grows faster: a producer at full speed would fill the queue
-/// before the first word of that could reach it.
+/// before the first level could reach it.
 #[derive(Debug)]
 pub(super) struct Pace<K> {
     budget: Budget,
@@ -36,8 +36,8 @@ pub(super) struct Pace<K> {
     ramp: Duration,
     heard: HashMap<K, Heard>,
     scale: Ramp,
-    /// Nobody will say anything any more.
-    deaf: bool,
+    /// No more levels will come.
+    bus_closed: bool,
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Ramp {
     }
 }
 
-/// A base that grows doubles in this time: slowly enough that the queue is only a little further when the word of a
+/// A base that grows doubles in this time: slowly enough that the queue is only a little further when the event of a
 /// crossing arrives, fast enough that a store ten times as fast is found out in ten seconds.
 const DOUBLES_IN: f64 = 3.0;
 /// The same while the speed of the store is not known yet.
@@ -78,13 +78,13 @@ const FIRST_SHARE: f64 = 1.0 / 3.0;
 const LEAST: f64 = 1.0;
 /// Records a second: more than any store writes, and far from what would be infinite.
 const MOST: f64 = 1e12;
-/// A rise begins at this part of its end, so that whoever is let through gets something at once.
+/// A rise begins at this part of its end, so that one who is let through gets something at once.
 const STEP: f64 = 0.1;
 
 impl<K: Eq + Hash> Pace<K> {
     pub(super) fn new(budget: Budget, scales: Scales, ramp: Duration) -> Self {
         let scale = Ramp { from: scales.ok, to: scales.ok, since: Duration::ZERO, until: Duration::ZERO };
-        Self { budget, scales, ramp, heard: HashMap::new(), scale, deaf: false }
+        Self { budget, scales, ramp, heard: HashMap::new(), scale, bus_closed: false }
     }
 
     /// Takes in what a coordinator says.
@@ -114,15 +114,15 @@ impl<K: Eq + Hash> Pace<K> {
         self.turn(now, ramp);
     }
 
-    /// Takes in that nobody will say anything any more. See [`RateControl::bus_closed`](super::RateControl::bus_closed).
+    /// Takes in that no more levels will come. See [`RateControl::bus_closed`](super::RateControl::bus_closed).
     pub(super) fn bus_closed(&mut self, now: Duration) {
-        self.deaf = true;
+        self.bus_closed = true;
         self.turn(now, self.ramp.as_secs_f64());
     }
 
     /// Turns to the scale that is due now; `ramp` is how many seconds a rise from 0 to 1 takes.
     fn turn(&mut self, now: Duration, ramp: f64) {
-        let to = match self.deaf {
+        let to = match self.bus_closed {
             true if self.scales.soft > 0.0 => self.scales.soft,
             true => self.scales.ok,
             false => {
@@ -163,8 +163,8 @@ impl<K: Eq + Hash> Pace<K> {
         self.heard.values().filter_map(|heard| heard.drain_rate).reduce(f64::min)
     }
 
-    pub(super) fn is_deaf(&self) -> bool {
-        self.deaf
+    pub(super) fn is_bus_closed(&self) -> bool {
+        self.bus_closed
     }
 
     /// Returns records a second at scale 1; infinite where there is no limit.
@@ -184,7 +184,7 @@ impl<K: Eq + Hash> Pace<K> {
         if self.is_open() { self.base() * self.scale(now) } else { 0.0 }
     }
 
-    /// Lets time pass, and returns how many records it allowed. `wanted`: somebody waited for more all the time.
+    /// Lets time pass, and returns how many records it allowed. `wanted`: more was waited for all the time.
     pub(super) fn pass(&mut self, from: Duration, to: Duration, wanted: bool) -> f64 {
         if to <= from || !self.is_open() {
             return 0.0;
@@ -205,8 +205,8 @@ impl<K: Eq + Hash> Pace<K> {
         rising + level
     }
 
-    /// Returns how long from `now` it takes until so many records more are allowed, if somebody waits for them; none:
-    /// for ever.
+    /// Returns how long from `now` it takes until so many records more are allowed, if they are waited for; none:
+    /// without end.
     pub(super) fn time_for(&self, now: Duration, records: f64) -> Option<Duration> {
         let base = self.base();
         if !self.is_open() || base <= 0.0 {
@@ -227,7 +227,7 @@ impl<K: Eq + Hash> Pace<K> {
     }
 
     fn grows(&self, wanted: bool) -> bool {
-        let follows = self.budget == Budget::FollowDrainRate && !self.heard.is_empty() && !self.deaf;
+        let follows = self.budget == Budget::FollowDrainRate && !self.heard.is_empty() && !self.bus_closed;
         wanted && follows && self.heard.values().all(|heard| heard.level == Level::Ok)
     }
 

@@ -163,11 +163,28 @@ fn a_gate_is_open_unless_the_scale_is_0() {
     control.observe(s(1.0), "a", report(Level::Hard));
     let (first, second) = (control.wait(s(1.0), u32::MAX, 0), control.wait(s(1.0), 1, 1));
     assert!(!control.take(s(1.0), 1) && !control.claim(s(9.0), first, 0));
-    let number = control.wait_open(None, 2);
-    assert_eq!(control.wait_open(Some(number), 3), number, "a waker takes the place of the one before");
+    let ticket = control.wait_open(None, 2);
+    assert_eq!(control.wait_open(Some(ticket), 3), ticket, "a waker takes the place of the one before");
     control.observe(s(9.0), "a", report(Level::Ok));
     assert_eq!(control.woken(), [3, 0, 1], "those who wait for no record first, then in order");
+    assert_eq!(control.spent(), [0, 2], "the wakers that were replaced");
     assert!(control.claim(s(9.0), second, 1) && control.claim(s(9.0), first, 0));
+}
+
+/// Red when one who waits for the gate and was late to look when it opened is not woken at the next opening.
+#[test]
+fn a_gate_that_opened_and_closed_again_is_waited_for_anew() {
+    let mut control = control(Budget::Gate);
+    control.observe(s(0.0), "a", report(Level::Hard));
+    let first = control.wait_open(None, 0);
+    control.observe(s(1.0), "a", report(Level::Ok));
+    control.observe(s(2.0), "a", report(Level::Hard));
+    assert_eq!(control.woken(), [0]);
+    let again = control.wait_open(Some(first), 1);
+    control.observe(s(3.0), "a", report(Level::Ok));
+    assert_eq!(control.woken(), [1]);
+    control.cancel_open(again);
+    assert_eq!(control.state(s(3.0)).waiting, 0);
 }
 
 /// Red when the rate at ok does not grow, grows without end although nobody wants more, or is not set back by an event.
@@ -244,12 +261,12 @@ fn a_rise_takes_no_longer_than_half_of_what_is_queued_lasts() {
 fn when_nobody_speaks_any_more_it_goes_on_at_the_scale_of_soft() {
     let mut control = control(Budget::PerSecond(1_000.0));
     control.observe(s(0.0), "a", report(Level::Hard));
-    let number = control.wait_open(None, 7);
+    control.wait_open(None, 7);
     let ticket = control.wait(s(0.0), 1, 0);
     control.bus_closed(s(1.0));
-    assert_eq!((control.woken(), number), (vec![7], 0));
+    assert_eq!(control.woken(), [7]);
     assert!(control.claim(s(2.0), ticket, 0));
-    assert_eq!((control.scale(s(9.0)), control.state(s(9.0)).deaf), (0.5, true));
+    assert_eq!((control.scale(s(9.0)), control.state(s(9.0)).bus_closed), (0.5, true));
     // A followed rate stays where it is.
     let mut control = self::control(Budget::FollowDrainRate);
     control.observe(s(0.0), "a", measured(Level::Ok, 1_000.0));
@@ -277,9 +294,9 @@ fn when_nobody_keeps_the_clock_everybody_is_let_through() {
     assert!(!control.wake());
 }
 
-/// Red when the keeper of the clock is not wake_pending for what is due before its next tick, or wake_pending again and again.
+/// Red when the keeper of the clock is not woken for what is due before its next tick, or woken again and again.
 #[test]
-fn the_clock_is_rung_once_for_what_is_due_sooner() {
+fn the_clock_is_woken_once_for_what_is_due_sooner() {
     let mut control = control(Budget::PerSecond(1_000.0));
     assert_eq!(control.tick(s(1.0)), None);
     drained(&mut control, s(1.0));
@@ -308,7 +325,7 @@ struct Model {
     rate: f64,
     scales: Scales,
     levels: HashMap<u8, Level>,
-    deaf: bool,
+    bus_closed: bool,
     /// Scale, and where it goes.
     scale: f64,
     to: f64,
@@ -366,7 +383,7 @@ impl Model {
 
     fn turn(&mut self) {
         let lowest = self.levels.values().map(|level| self.scales.of(*level)).fold(self.scales.ok, f64::min);
-        let to = if self.deaf { self.scales.soft } else { lowest };
+        let to = if self.bus_closed { self.scales.soft } else { lowest };
         if to != self.to {
             self.scale = if to < self.scale { to } else { self.scale.max(to / 10.0) };
             self.to = to;
@@ -378,7 +395,7 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Act {
     Hear(u8, Level),
-    Deafen,
+    CloseBus,
     Take(u32),
     Wait(u32),
     Claim(usize),
@@ -390,7 +407,7 @@ fn act() -> impl Strategy<Value = Act> {
     let level = prop_oneof![3 => Just(Level::Ok), 2 => Just(Level::Soft), 1 => Just(Level::Hard)];
     prop_oneof![
         3 => (0u8..3, level).prop_map(|(coordinator, level)| Act::Hear(coordinator, level)),
-        1 => Just(Act::Deafen),
+        1 => Just(Act::CloseBus),
         6 => (0u32..300).prop_map(Act::Take),
         6 => (1u32..600).prop_map(Act::Wait),
         6 => (0usize..30).prop_map(Act::Claim),
@@ -411,21 +428,21 @@ proptest! {
         let mut control: RateControl<u8, usize> = RateControl::new(config(Budget::PerSecond(rate)));
         let scales = Scales::default();
         let mut model = Model {
-            rate, scales, levels: HashMap::new(), deaf: false, scale: 1.0, to: 1.0, balance: 0.0, line: Vec::new(),
+            rate, scales, levels: HashMap::new(), bus_closed: false, scale: 1.0, to: 1.0, balance: 0.0, line: Vec::new(),
             granted: 0,
         };
         let (mut now, mut tickets, mut woken) = (0, Vec::new(), Vec::new());
         for act in acts {
             match act {
-                Act::Hear(coordinator, level) if !model.deaf => {
+                Act::Hear(coordinator, level) if !model.bus_closed => {
                     control.observe(at(now), coordinator, report(level));
                     model.levels.insert(coordinator, level);
                     model.turn();
                 }
                 // Rarely, for nothing is heard after it.
-                Act::Deafen if now > 5_000 => {
+                Act::CloseBus if now > 5_000 => {
                     control.bus_closed(at(now));
-                    model.deaf = true;
+                    model.bus_closed = true;
                     model.turn();
                 }
                 Act::Take(want) => {
