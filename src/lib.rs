@@ -109,10 +109,6 @@
 
 pub use actix;
 
-/// The `mds` command line. Not for embedders: it may change in any release.
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 pub mod coordinator;
 pub mod dead_letter;
 mod fault;

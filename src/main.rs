@@ -1,7 +1,7 @@
 //! The command line: environment, settings, command, exit code.
 #![forbid(unsafe_code)]
 
-use market_data_store::cli;
+mod cli;
 
 fn main() {
     let exit = std::panic::catch_unwind(cli::run).unwrap_or(cli::Exit::Internal);

@@ -6,26 +6,25 @@
 
 mod spacing;
 
-use std::fmt::Write;
-
+use market_data_store::{
+    Bar, Record, Settings, StartError, Timeframe, Timestamp,
+    sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},
+    text::Shown,
+};
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use self::spacing::{GAPS, Spaced, Spacing};
-use super::{Exit, complain, ingest::exit_of, print};
-use crate::{
-    StartError,
-    record::Timestamp,
-    record::{Bar, Record, Timeframe},
-    settings::Settings,
-    sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},
-    text::ErrorChain,
+use super::{
+    database::Database,
+    exit::Exit,
+    output::{Text, complain},
 };
 
 /// So many invalid rows are named.
 const NAMED_ROWS: usize = 20;
 
-/// Shows what lies in the store of MDS_DATABASE_URL: per series first, last, count, gaps and invalid rows.
+/// Shows what lies in the database of MDS_DATABASE_URL or --database: per series first, last, count, gaps and invalid rows.
 ///
 /// It reads one moment of the store and changes nothing; others can write meanwhile. A gap is a distance between two
 /// bars above the most frequent one of their series; weekends are gaps, for no calendar is known. A row is invalid if
@@ -42,6 +41,8 @@ pub struct Args {
     /// Only bars of this vendor.
     #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
     vendor: Option<SmolStr>,
+    #[command(flatten)]
+    pub(super) database: Database,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -54,10 +55,15 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         .and_then(|store| Report::of(&store, |series| args.wants(series)));
     let report = match report {
         Ok(report) => report,
-        Err(error) => return failed(error),
+        Err(error) => return args.database.failed(&StartError::Sqlite(error)),
     };
-    let text = if args.json { report.json() } else { report.table() };
-    if let Err(failed) = print(&text) {
+    let mut text = Text::default();
+    if args.json {
+        text.json(&report);
+    } else {
+        report.table(&mut text);
+    }
+    if let Err(failed) = text.print() {
         return failed;
     }
     let filters = args.filters();
@@ -68,11 +74,6 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         return Exit::Usage;
     }
     if report.invalid > 0 { Exit::Rejected } else { Exit::Done }
-}
-
-fn failed(error: SqliteOpenError) -> Exit {
-    complain(format_args!("error: {}", ErrorChain(&error)));
-    exit_of(&StartError::Sqlite(error))
 }
 
 impl Args {
@@ -189,13 +190,7 @@ impl Report {
         Ok(())
     }
 
-    fn json(&self) -> String {
-        let mut text = serde_json::to_string(self).expect("numbers and texts always serialise");
-        text.push('\n');
-        text
-    }
-
-    fn table(&self) -> String {
+    fn table(&self, text: &mut Text) {
         const HEADS: [&str; 8] = ["vendor", "symbol", "timeframe", "bars", "first", "last", "spacing", "invalid"];
         let rows: Vec<[String; 8]> = self.series.iter().map(Found::cells).collect();
         let mut widths = HEADS.map(str::len);
@@ -204,12 +199,10 @@ impl Report {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let mut text = String::new();
         let mut line = |cells: [&str; 8], gaps: &[String]| {
             let cells: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-            gaps.iter().for_each(|gap| _ = writeln!(text, "  {gap}"));
+            text.line(cells.join("  ").trim_end());
+            gaps.iter().for_each(|gap| text.line(format_args!("  {gap}")));
         };
         if !rows.is_empty() {
             line(HEADS, &[]);
@@ -217,16 +210,15 @@ impl Report {
         for (found, cells) in self.series.iter().zip(&rows) {
             line(cells.each_ref().map(String::as_str), &found.gaps_as_text());
         }
-        let _ = writeln!(text, "{} bars in {} series, {} invalid", self.bars, self.series.len(), self.invalid);
+        text.line(format_args!("{} bars in {} series, {} invalid", self.bars, self.series.len(), self.invalid));
         for InvalidRow { vendor, symbol, timeframe, ts, message } in &self.errors {
             let ts = ts.map_or_else(|| "?".to_owned(), |ts| ts.to_string());
-            let _ = writeln!(text, "{vendor} {symbol} {timeframe} {ts}: {message}");
+            text.line(format_args!("{vendor} {symbol} {timeframe} {ts}: {message}"));
         }
         match self.invalid - self.errors.len() as u64 {
             0 => {}
-            more => _ = writeln!(text, "and {more} more invalid"),
+            more => text.line(format_args!("and {more} more invalid")),
         }
-        text
     }
 }
 
@@ -238,9 +230,9 @@ impl Found {
             |Spaced { usual, share, .. }| format!("{} ({:.0} %)", span(*usual), 100.0 * share),
         );
         [
-            self.vendor.clone(),
-            self.symbol.clone(),
-            self.timeframe.clone(),
+            Shown(&self.vendor).to_string(),
+            Shown(&self.symbol).to_string(),
+            Shown(&self.timeframe).to_string(),
             self.bars.to_string(),
             time(self.first),
             time(self.last),

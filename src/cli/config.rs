@@ -1,11 +1,16 @@
 //! `mds config`: the effective configuration, and where each value came from.
 
-use std::fmt::Write;
-
+use market_data_store::{
+    Bar, Record,
+    settings::{Loaded, Value},
+    text::Shown,
+};
 use serde::Serialize;
 
-use super::{Exit, print};
-use crate::settings::{Loaded, Value};
+use super::{
+    exit::Exit,
+    output::{Text, complain},
+};
 
 /// Shows every setting, its value, and whether it comes from the environment or is the default.
 #[derive(clap::Args)]
@@ -33,31 +38,37 @@ pub fn run(args: &Args, loaded: &Loaded) -> Exit {
         unit: value.unit,
     };
     let rows: Vec<Row> = loaded.settings.values().into_iter().map(row).collect();
-    let text = if args.json { json(&rows) } else { table(&rows) };
-    print(&text).map_or_else(|exit| exit, |()| Exit::Done)
+    for warning in loaded.settings.warnings() {
+        complain(format_args!("warning: {warning}"));
+    }
+    for variable in loaded.settings.unused_variables([Bar::KIND]) {
+        complain(format_args!("warning: {variable} is ignored, mds has the coordinator {} alone", Bar::KIND));
+    }
+    let mut text = Text::default();
+    if args.json {
+        text.pretty_json(&Rows(&rows));
+    } else {
+        table(&rows, &mut text);
+    }
+    text.print().map_or_else(|exit| exit, |()| Exit::Done)
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], text: &mut Text) {
+    let values: Vec<String> = rows.iter().map(|row| Shown(&row.value).to_string()).collect();
     let width = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
-    let (variable, value, unit) = (width(|r| &r.variable), width(|r| &r.value), width(|r| r.unit));
-    let mut text = String::new();
-    for row in rows {
-        let Row { variable: name, value: shown, unit: counts, from } = row;
-        // Cannot fail: the writer is a string.
-        let _ = writeln!(text, "{name:variable$}  {shown:value$}  {counts:unit$}  {from}");
+    let (variable, unit) = (width(|row| &row.variable), width(|row| row.unit));
+    let value = values.iter().map(|value| value.chars().count()).max().unwrap_or(0);
+    for (row, shown) in rows.iter().zip(&values) {
+        let Row { variable: name, unit: counts, from, .. } = row;
+        text.line(format_args!("{name:variable$}  {shown:value$}  {counts:unit$}  {from}"));
     }
-    text
 }
 
-fn json(rows: &[Row]) -> String {
-    struct Rows<'a>(&'a [Row]);
-    impl Serialize for Rows<'_> {
-        // As a map by hand, which keeps the order of the documentation.
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_map(self.0.iter().map(|row| (&row.variable, row)))
-        }
+struct Rows<'a>(&'a [Row]);
+
+impl Serialize for Rows<'_> {
+    // As a map by hand, which keeps the order of the documentation.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|row| (&row.variable, row)))
     }
-    let mut text = serde_json::to_string_pretty(&Rows(rows)).expect("strings and names always serialise");
-    text.push('\n');
-    text
 }

@@ -1,18 +1,28 @@
 //! The log of `mds`: to standard error, as MDS_LOG and MDS_LOG_FORMAT say.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fmt::Debug,
+    io::{self, IsTerminal, Write},
+};
 
-use tracing::{Level, Metadata};
+use market_data_store::{
+    settings::{LogFormat, Problem, Variable},
+    text::Shown,
+};
+use tracing::{Level, Metadata, field::Field};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
+    field::MakeExt,
     filter::{FilterExt, filter_fn},
-    fmt,
+    fmt::{
+        self,
+        format::{Writer, debug_fn},
+    },
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
-use super::progress::Stderr;
-use crate::settings::{LogFormat, Problem, Variable};
+use super::{output::escaped, progress::Stderr};
 
 /// Reads the filter in MDS_LOG.
 pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
@@ -20,17 +30,44 @@ pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
     EnvFilter::builder().parse(text.trim()).map_err(|_| variable.problem(text))
 }
 
-/// Sends the log of this process to standard error.
+/// Sends the log of this process to standard error, without characters that a terminal obeys.
 pub fn install(filter: EnvFilter, format: LogFormat) {
     let filter = filter.and(filter_fn(shows_no_secret));
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = fmt::layer::<Registry>().with_writer(|| Stderr).with_ansi(colours).log_internal_errors(false);
+    let lines = fmt::layer::<Registry>().log_internal_errors(false);
     match format {
-        LogFormat::Text => tracing_subscriber::registry().with(lines.with_filter(filter)).init(),
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_ansi(false);
+        LogFormat::Text => {
+            let lines = lines.with_writer(|| Stderr).fmt_fields(debug_fn(field).delimited(" ")).with_ansi(colours);
             tracing_subscriber::registry().with(lines.with_filter(filter)).init();
         }
+        LogFormat::Json => {
+            let lines = lines.with_writer(|| Json).json().flatten_event(true).with_ansi(false);
+            tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        }
+    }
+}
+
+/// Writes the message, or another field with its name.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        "message" => write!(writer, "{}", Shown(&value)),
+        name => write!(writer, "{name}={}", Shown(&value)),
+    }
+}
+
+/// Standard error for lines of JSON, each of which comes in one piece.
+struct Json;
+
+impl Write for Json {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        Stderr.write_all(format!("{}\n", escaped(line.trim_end_matches('\n'))).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Stderr.flush()
     }
 }
 

@@ -2,22 +2,30 @@
 
 mod check;
 mod config;
+mod database;
 mod dlq;
+mod exit;
 pub mod ingest;
 mod logging;
 mod outage;
+mod output;
 mod progress;
+mod session;
 mod signals;
 
-use std::{
-    fmt,
-    io::{self, Write},
+use clap::{
+    Parser, Subcommand,
+    error::{ContextValue, Error},
 };
-
-use clap::{Parser, Subcommand};
+use market_data_store::{
+    Bar, Record,
+    settings::{Loaded, Settings, SettingsError},
+    text::Shown,
+};
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{Loaded, Settings, SettingsError};
+pub use self::exit::Exit;
+use self::{database::Database, output::complain};
 
 /// Loads market data into a store, with back-pressure.
 ///
@@ -37,50 +45,10 @@ enum Command {
     Config(config::Args),
 }
 
-/// How the process ends. Where several apply, the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Exit {
-    /// SIGINT asked it to stop.
-    Interrupted,
-    /// SIGTERM asked it to stop.
-    Terminated,
-    /// SIGHUP asked it to stop: the terminal or the connection is gone.
-    HungUp,
-    /// Something broke that is nobody's input, or records were left unsettled.
-    Internal,
-    /// The environment is wrong.
-    Configuration,
-    /// The command line is wrong, or a file is refused whole.
-    Usage,
-    /// The store cannot be used.
-    Unavailable,
-    /// Some records were rejected or dead-lettered.
-    Rejected,
-    /// Everything was done.
-    Done,
-}
-
-impl Exit {
-    /// Returns the code for the shell, after sysexits.h where it has one.
-    pub const fn code(self) -> i32 {
-        match self {
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
-            Self::HungUp => 129,
-            Self::Internal => 70,
-            Self::Configuration => 78,
-            Self::Usage => 2,
-            Self::Unavailable => 69,
-            Self::Rejected => 65,
-            Self::Done => 0,
-        }
-    }
-}
-
 /// Runs the command that the arguments of this process name.
 pub fn run() -> Exit {
-    if let Err(error) = signals::survive_file_limits() {
-        complain(format_args!("error: cannot listen for signals: {error}"));
+    if let Err(error) = signals::prepare() {
+        complain(format_args!("error: cannot start, the system refuses a file descriptor: {error}"));
         return Exit::Internal;
     }
     let cli = Cli::try_parse();
@@ -91,7 +59,8 @@ pub fn run() -> Exit {
         let _ = help.print();
         return Exit::Done;
     }
-    let (mut loaded, filter) = match environment() {
+    let database = cli.as_ref().ok().and_then(|cli| cli.command.database());
+    let (mut loaded, filter) = match environment(database) {
         Ok(environment) => environment,
         Err(error) => {
             for problem in &error.problems {
@@ -100,13 +69,14 @@ pub fn run() -> Exit {
             for unknown in &error.unknown {
                 complain(format_args!("warning: {unknown}"));
             }
-            return Exit::Configuration;
+            let is_usage = error.problems.iter().all(|problem| database.is_some_and(|option| option.caused(problem)));
+            return if is_usage { Exit::Usage } else { Exit::Configuration };
         }
     };
     let cli = match cli {
         Ok(cli) => cli,
         Err(usage) => {
-            let _ = usage.print();
+            let _ = shown(usage).print();
             return Exit::Usage;
         }
     };
@@ -118,7 +88,7 @@ pub fn run() -> Exit {
         loaded.settings.source = Settings::source_of_command(cli.command.name());
     }
     if matches!(cli.command, Command::Ingest(_)) && !loaded.is_set("MDS_COORDINATOR_BATCH_SIZE") {
-        loaded.settings.coordinator.batch_size = ingest::batch_size(&loaded.settings.coordinator);
+        loaded.settings.coordinator.batch_size = ingest::batch_size(&loaded.settings.coordinator_settings(Bar::KIND));
     }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),
@@ -139,11 +109,36 @@ impl Command {
             Self::Config(_) => "<command>",
         }
     }
+
+    /// The option of a command that opens a database.
+    fn database(&self) -> Option<&Database> {
+        match self {
+            Self::Ingest(args) => Some(&args.database),
+            Self::Check(args) => Some(&args.database),
+            Self::Dlq(args) => args.database(),
+            Self::Config(_) => None,
+        }
+    }
+}
+
+/// Escapes what was typed and is repeated in an error of the command line.
+fn shown(mut error: Error) -> Error {
+    let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in typed {
+        let shown = |text: &String| Shown(text).to_string();
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(shown(&text)),
+            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(shown).collect()),
+            other => other,
+        };
+        error.insert(kind, value);
+    }
+    error
 }
 
 /// Reads the environment; the log filter is checked with the rest, so that everything wrong is told at once.
-fn environment() -> Result<(Loaded, EnvFilter), SettingsError> {
-    let loaded = Settings::load(std::env::vars_os());
+fn environment(database: Option<&Database>) -> Result<(Loaded, EnvFilter), SettingsError> {
+    let loaded = Database::load(database);
     let filter = match &loaded {
         Ok(loaded) => logging::filter(&loaded.settings.log),
         Err(_) => logging::filter(&std::env::var("MDS_LOG").unwrap_or_default()),
@@ -157,21 +152,4 @@ fn environment() -> Result<(Loaded, EnvFilter), SettingsError> {
             Err(error)
         }
     }
-}
-
-/// Writes a command's result to standard output. A reader that has gone away, as `head` does, is no error.
-fn print(text: &str) -> Result<(), Exit> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(format_args!("error: cannot write to standard output: {error}"));
-            Err(Exit::Internal)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes a line to standard error; where that is closed there is nobody to tell.
-fn complain(line: fmt::Arguments<'_>) {
-    let _ = progress::Stderr.write_all(format!("{line}\n").as_bytes());
 }

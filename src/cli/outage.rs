@@ -2,32 +2,35 @@
 
 use std::time::{Duration, Instant};
 
+use market_data_store::{
+    Bar, Level, WriteHandle,
+    coordinator::{Cause, CircuitState},
+    settings::parse_duration,
+};
 use tokio::time::sleep;
 
-use super::complain;
-use crate::{
-    coordinator::WriteHandle,
-    policy::{Cause, Level},
-    record::Bar,
-    settings,
-};
+use super::output::complain;
 
-/// How far apart the lines in the log are.
-const LINES: Duration = Duration::from_secs(10);
+/// The time between two lines in the log.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often one looks.
+/// The time between two looks.
 pub const REFRESH: Duration = Duration::from_millis(200);
 
-/// The most time between two looks that counts: who did not look for longer was stopped, as by Ctrl-Z or with the whole
-/// machine, and has not waited for the store meanwhile.
-const UNSEEN: Duration = Duration::from_secs(1);
+/// The most time between two looks that counts. A process that did not look for longer was stopped, as by Ctrl-Z or with
+/// the whole machine, and has not waited for the store meanwhile.
+const MAX_STEP: Duration = Duration::from_secs(1);
+
+/// How long the answer to a probe is waited for.
+const PROBE_ANSWER: Duration = Duration::from_secs(1);
 
 /// How long a command that writes waits for its store.
 #[derive(clap::Args)]
 pub struct OutageTimeout {
     /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
-    /// and the rest is left alone. 0 waits for ever.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = settings::parse_duration)]
+    /// and the rest is left alone. While the circuit is open it waits for the next probe too, so for up to
+    /// MDS_CB_HALF_OPEN_AFTER_SEC longer. With 0 it never gives up.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
 }
 
@@ -39,20 +42,19 @@ impl OutageTimeout {
         loop {
             let health = handle.health().await;
             let settled = health.stored + health.dead_lettered;
-            // What is in the queue alone may wait for its batch, which is nobody's fault.
-            let away = outage.observe(Instant::now(), settled, health.in_flight > 0);
+            // What is in the queue alone may wait for its batch, which is no outage.
+            outage.observe(Instant::now(), settled, health.in_flight > 0);
+            let away = outage.away;
             let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {
                 "dead letters cannot be written, the log says why".to_owned()
             } else {
-                health
-                    .last_error
-                    .map_or_else(|| "the store does not answer".to_owned(), |last_error| last_error.to_string())
+                health.last_error.as_deref().unwrap_or("the store does not answer").to_owned()
             };
-            if outage.is_worth_a_line(away) {
+            if outage.is_worth_a_line() {
                 let waiting = health.queue_size + health.in_flight;
                 tracing::warn!(seconds = away.as_secs(), waiting, why, "nothing is stored");
             }
-            if !self.give_up_after.is_zero() && away >= self.give_up_after {
+            if outage.is_over(self.give_up_after, health.circuit, health.probe_in) {
                 return why;
             }
             show(health.level, away, &why);
@@ -60,11 +62,11 @@ impl OutageTimeout {
         }
     }
 
-    /// Says that it is at its end, and what to do.
+    /// Says that the time is up, and what to do.
     pub fn complain(&self, why: &str) {
         let seconds = self.give_up_after.as_secs_f64();
         complain(format_args!("error: gave up, nothing was stored for {seconds} s: {why}"));
-        complain(format_args!("  run the same command again when that is over; mds dlq list shows what was kept"));
+        complain("  run the same command again when that is over; mds dlq list shows what was kept");
     }
 }
 
@@ -74,33 +76,47 @@ struct Outage {
     settled: u64,
     /// How long it has been since something was settled, or nothing waited.
     away: Duration,
+    /// Whether a batch waited at the last look.
+    waited: bool,
     looked_at: Instant,
     lines: u32,
+    /// Until when, counted as `away`, the next probe is waited for.
+    probe_until: Option<Duration>,
 }
 
 impl Outage {
     fn new(now: Instant) -> Self {
-        Self { settled: 0, away: Duration::ZERO, looked_at: now, lines: 0 }
+        Self { settled: 0, away: Duration::ZERO, waited: false, looked_at: now, lines: 0, probe_until: None }
     }
 
-    /// Takes in how many records are settled, be it as dead letters that the store refused, and whether a batch waits
-    /// for the store. Returns for how long nothing was settled although one waited.
-    fn observe(&mut self, now: Instant, settled: u64, waits: bool) -> Duration {
-        let since = now.saturating_duration_since(self.looked_at).min(UNSEEN);
+    /// Takes in how many records are settled, as dead letters too, and whether a batch waits for the store.
+    fn observe(&mut self, now: Instant, settled: u64, waits: bool) {
+        let since = now.saturating_duration_since(self.looked_at).min(MAX_STEP);
         self.looked_at = now;
         if settled != self.settled || !waits {
-            (self.settled, self.away, self.lines) = (settled, Duration::ZERO, 0);
-        } else {
+            *self = Self { settled, waited: waits, ..Self::new(now) };
+        } else if std::mem::replace(&mut self.waited, true) {
             self.away += since;
         }
-        self.away
     }
 
     /// Returns whether the log should say so now: after a while, and then not too often.
-    fn is_worth_a_line(&mut self, away: Duration) -> bool {
-        let due = away >= LINES * (self.lines + 1);
+    fn is_worth_a_line(&mut self) -> bool {
+        let due = self.away >= LOG_INTERVAL * (self.lines + 1);
         self.lines += u32::from(due);
         due
+    }
+
+    /// Returns whether the time is up. An open circuit has left the store alone for a while, so its next probe decides.
+    fn is_over(&mut self, limit: Duration, circuit: CircuitState, probe_in: Option<Duration>) -> bool {
+        if limit.is_zero() || self.away < limit {
+            return false;
+        }
+        if circuit == CircuitState::Closed {
+            return true;
+        }
+        let probed = self.away + probe_in.unwrap_or_default() + PROBE_ANSWER;
+        self.away >= *self.probe_until.get_or_insert(probed)
     }
 }
 
@@ -133,18 +149,22 @@ mod tests {
     fn look(outage: &mut Outage, seconds: std::ops::Range<u64>, settled: u64, waits: bool) -> Duration {
         let start = outage.looked_at;
         let looks = (seconds.end - seconds.start) * 5;
-        (1..=looks).map(|look| outage.observe(start + REFRESH * look as u32, settled, waits)).last().unwrap()
+        (1..=looks).for_each(|look| outage.observe(start + REFRESH * look as u32, settled, waits));
+        outage.away
     }
 
     #[test]
     fn only_time_in_which_a_batch_waits_and_none_is_settled_counts() {
         let mut outage = Outage::new(Instant::now());
         assert_eq!(look(&mut outage, 0..30, 0, false), Duration::ZERO, "nothing waits");
-        assert_eq!(look(&mut outage, 30..40, 0, true), Duration::from_secs(10));
+        // Since when it waits is known from the first look on.
+        assert_eq!(look(&mut outage, 30..40, 0, true), Duration::from_secs(10) - REFRESH);
         let now = outage.looked_at;
-        assert_eq!(outage.observe(now, 1, true), Duration::ZERO, "one was settled");
+        outage.observe(now, 1, true);
+        assert_eq!(outage.away, Duration::ZERO, "one was settled");
         assert_eq!(look(&mut outage, 40..45, 1, true), Duration::from_secs(5));
-        assert_eq!(outage.observe(now, 1, false), Duration::ZERO);
+        outage.observe(now, 1, false);
+        assert_eq!(outage.away, Duration::ZERO);
     }
 
     // Sabotage: count all that has passed between two looks: it is an hour.
@@ -153,13 +173,46 @@ mod tests {
         let mut outage = Outage::new(Instant::now());
         look(&mut outage, 0..10, 0, true);
         let later = outage.looked_at + Duration::from_secs(3_600);
-        assert_eq!(outage.observe(later, 0, true), Duration::from_secs(10) + UNSEEN);
+        outage.observe(later, 0, true);
+        assert_eq!(outage.away, Duration::from_secs(10) - REFRESH + MAX_STEP);
     }
 
     #[test]
     fn the_log_says_it_every_ten_seconds() {
         let mut outage = Outage::new(Instant::now());
-        let said = (0..35).filter(|&seconds| outage.is_worth_a_line(Duration::from_secs(seconds))).collect::<Vec<_>>();
+        let mut said = Vec::new();
+        for seconds in 0..35 {
+            outage.away = Duration::from_secs(seconds);
+            if outage.is_worth_a_line() {
+                said.push(seconds);
+            }
+        }
         assert_eq!(said, [10, 20, 30]);
+    }
+
+    // Red if an open circuit ends it before the probe has had an answer, if a closed one is waited for, if one that never
+    // answers is waited for without end, or if a time of 0 ends it.
+    #[test]
+    fn an_open_circuit_is_probed_before_the_time_is_up() {
+        use CircuitState::{Closed, HalfOpen, Open};
+        let (limit, probe_in) = (Duration::from_secs(3), Some(Duration::from_secs(8)));
+        let over_at = |limit, circuit, probe_in| {
+            let mut outage = Outage::new(Instant::now());
+            (0..60).find(|&seconds| {
+                outage.away = Duration::from_secs(seconds);
+                outage.is_over(limit, circuit, probe_in)
+            })
+        };
+        assert_eq!(over_at(limit, Closed, None), Some(3));
+        assert_eq!(over_at(limit, Open, probe_in), Some(12));
+        assert_eq!(over_at(limit, HalfOpen, None), Some(4));
+        assert_eq!(over_at(Duration::ZERO, Closed, None), None);
+        // What was settled begins a new time.
+        let mut outage = Outage::new(Instant::now());
+        outage.away = limit;
+        assert!(!outage.is_over(limit, Open, probe_in));
+        outage.observe(outage.looked_at, 1, true);
+        outage.away = limit;
+        assert!(!outage.is_over(limit, Open, probe_in));
     }
 }

@@ -2,79 +2,95 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::OnceLock,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::{policy::Level, text::quoted::Shown};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use market_data_store::{Level, text::Shown};
 
 /// The one bar of this process, if it has one.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
 /// A progress bar on standard error; where that is no terminal it shows nothing.
 #[derive(Clone)]
-pub struct Progress(Option<&'static ProgressBar>);
+pub struct Progress {
+    bar: Option<&'static ProgressBar>,
+    /// The bytes of all files, if each has a size.
+    total: Option<u64>,
+    /// The bytes that were read of all files.
+    read: Arc<AtomicU64>,
+}
 
 impl Progress {
-    /// Starts the bar, if anybody can see it.
-    pub fn start() -> Self {
-        if !io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)));
-        Self(Some(bar))
+    /// Starts the bar, if standard error is a terminal. `total` is the size of all files, if it is known.
+    pub fn start(total: Option<u64>) -> Self {
+        let new = || ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let bar = io::stderr().is_terminal().then(|| BAR.get_or_init(new));
+        Self { bar, total, read: Arc::default() }
     }
 
     /// Begins with a file; `bytes` is its size, if it has one.
     pub fn file(&self, number: usize, of: usize, name: &str, bytes: Option<u64>) {
-        let Some(bar) = self.0 else { return };
+        let Some(bar) = self.bar else { return };
         let template = match bytes {
             Some(_) => "{prefix}  {wide_bar}  {bytes} of {total_bytes}  {msg}",
             None => "{prefix}  {spinner}  {bytes}  {msg}",
         };
-        bar.reset();
         bar.set_style(ProgressStyle::with_template(template).expect("the templates above are well formed"));
         if let Some(bytes) = bytes {
             bar.set_length(bytes);
         }
+        bar.reset();
         bar.set_prefix(format!("file {number} of {of}: {}", Shown(name)));
-        // It draws from now on, and also while the reader waits.
-        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.tick();
     }
 
     /// Shows how much of the file has been read.
     pub fn bytes(&self, read: u64) {
-        if let Some(bar) = self.0 {
+        if let Some(bar) = self.bar {
+            self.read.fetch_add(read.saturating_sub(bar.position()), Ordering::Relaxed);
             bar.set_position(read);
         }
     }
 
-    /// Shows how fast records are accepted, and the level.
-    pub fn rate(&self, records_per_second: f64, level: Level) {
-        if let Some(bar) = self.0 {
-            bar.set_message(format!("{records_per_second:.0} records/s  {level}"));
+    /// Shows how fast records are accepted, the level, and how long the rest takes at this speed. Called again and again
+    /// it moves the bar while the reader waits.
+    pub fn rate(&self, records: u64, elapsed: Duration, level: Level) {
+        if let Some(bar) = self.bar {
+            let per_second = records as f64 / elapsed.as_secs_f64().max(0.001);
+            let left = self.total.and_then(|total| left(self.read.load(Ordering::Relaxed), total, elapsed));
+            let left = left.map(|left| format!(", {:#} left", HumanDuration(left))).unwrap_or_default();
+            bar.set_message(format!("{per_second:.0} records/s  {level}{left}"));
+            bar.tick();
         }
     }
 
     /// Shows why nothing is stored, and since when.
     pub fn outage(&self, since: Duration, why: &str) {
-        if let Some(bar) = self.0 {
-            bar.set_message(format!("nothing stored for {} s: {why}", since.as_secs()));
+        if let Some(bar) = self.bar {
+            bar.set_message(format!("nothing stored for {} s: {}", since.as_secs(), Shown(why)));
         }
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Some(bar) = self.0 {
+        if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
     }
 }
 
-/// Standard error, with the bar out of the way while something is written. Errors are nobody's: where it is closed there
-/// is nobody to tell.
+/// Returns how long the rest takes at the speed so far, once something was read and while something is left.
+fn left(read: u64, total: u64, elapsed: Duration) -> Option<Duration> {
+    let rest = total.checked_sub(read).filter(|rest| *rest > 0 && read > 0)?;
+    Duration::try_from_secs_f64(elapsed.as_secs_f64() * rest as f64 / read as f64).ok()
+}
+
+/// Standard error, with the bar out of the way while something is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Stderr;
 
@@ -90,5 +106,18 @@ impl Write for Stderr {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red if it is the time so far, or if nothing that was read, or nothing that is left, makes a time.
+    #[test]
+    fn the_rest_takes_as_long_as_the_beginning_did() {
+        let elapsed = Duration::from_secs(30);
+        assert_eq!(left(25, 100, elapsed), Some(Duration::from_secs(90)));
+        assert_eq!([(0, 100), (100, 100), (120, 100)].map(|(read, total)| left(read, total, elapsed)), [None; 3]);
     }
 }

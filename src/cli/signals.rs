@@ -4,7 +4,7 @@ use std::{io, sync::mpsc, thread, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{Exit, complain};
+use super::{exit::Exit, output::complain};
 
 /// How long saying something may take.
 const MOMENT: Duration = Duration::from_millis(200);
@@ -24,17 +24,15 @@ pub fn listen() -> io::Result<Stop> {
         runtime.block_on(signals.next());
         // There is no summary then.
         for_a_moment(|| {
-            complain(format_args!(
-                "error: ended at once, and what was under way may not be stored: run the same command again"
-            ));
+            complain("error: ended at once, and what was under way may not be stored: run the same command again");
         });
         std::process::exit(first.code());
     })?;
     Ok(receiver)
 }
 
-/// Says something, and waits only for a moment until it is said: whoever reads standard error may hang, and the next
-/// signal has to be heard all the same.
+/// Says something, and waits only for a moment until it is said: the reader of standard error may hang, and the next
+/// signal has to be obeyed all the same.
 fn for_a_moment(say: impl FnOnce() + Send + 'static) {
     let (done, said) = mpsc::channel();
     let _ = thread::Builder::new().spawn(move || {
@@ -53,17 +51,27 @@ pub async fn stopped(stop: &mut Stop) -> Exit {
     }
 }
 
-/// Makes a write beyond the limit of `ulimit -f` fail as on a full disk. Otherwise it brings a signal which ends the
-/// process with nothing said, unless somebody listens. Once listened to, it is caught for good.
+/// So many file descriptors are looked for at the start. With fewer no command does its work, and tokio panics where it
+/// has none for signals.
 #[cfg(unix)]
-pub fn survive_file_limits() -> io::Result<()> {
+const FILE_DESCRIPTORS: usize = 16;
+
+/// Prepares this process for limits of the operating system. A write beyond the limit of `ulimit -f` fails as on a full
+/// disk; otherwise it brings a signal which ends the process with nothing said. Once listened to, the signal is caught for
+/// good.
+///
+/// # Errors
+/// There are too few file descriptors for anything.
+#[cfg(unix)]
+pub fn prepare() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    (0..FILE_DESCRIPTORS).map(|_| std::fs::File::open("/dev/null")).collect::<io::Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async { signal(SignalKind::from_raw(libc::SIGXFSZ)) }).map(drop)
 }
 
 #[cfg(not(unix))]
-pub fn survive_file_limits() -> io::Result<()> {
+pub fn prepare() -> io::Result<()> {
     Ok(())
 }
 

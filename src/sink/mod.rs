@@ -12,10 +12,8 @@ mod sqlite;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use memory::{MemoryCounts, MemorySink};
-#[cfg(feature = "cli")]
-pub(crate) use sqlite::{Series, SqliteReader, StoredBar};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteSink, Synchronous};
+pub use sqlite::{Series, SqliteOpenError, SqliteOptions, SqliteReader, SqliteSink, StoredBar, Synchronous};
 
 pub use error::BoxError;
 // At the crate's root in the documentation.

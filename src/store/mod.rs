@@ -188,21 +188,6 @@ impl MarketDataStore {
     }
 }
 
-impl MarketDataStore {
-    /// Until the command line asks otherwise.
-    #[cfg(feature = "cli")]
-    pub(crate) fn died(&self) -> Option<StopReason> {
-        use futures_util::FutureExt;
-        self.stopped().now_or_never().filter(|reason| *reason != StopReason::ShutDown)
-    }
-
-    /// Until the command line asks otherwise.
-    #[cfg(feature = "cli")]
-    pub(crate) async fn give_up(&self, dead_letters: Duration) -> DrainReport {
-        self.abort(dead_letters).await
-    }
-}
-
 fn handle_of<T: Record>(running: &dyn RunningCoordinator) -> Option<WriteHandle<T>> {
     running.handle().downcast_ref::<WriteHandle<T>>().cloned()
 }

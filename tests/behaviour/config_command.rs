@@ -2,12 +2,15 @@
 
 use std::{
     io::Read,
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use market_data_store::settings::VARIABLES;
 
-use crate::mds::{mds, stderr, stdout};
+use crate::{
+    dlq_command::{bar, keep},
+    mds::{in_dir, mds, minutes, stderr, stdout},
+};
 
 fn config(vars: &[(&str, &str)], args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
@@ -52,6 +55,64 @@ fn json_is_one_object_keyed_by_variable_in_the_order_of_the_documentation() {
     assert!(places.is_sorted());
 }
 
+// Red if a load with such settings says nothing, or `mds config` does not.
+#[test]
+fn settings_that_do_nothing_are_told() {
+    let vars = [("MDS_FB_HTTP_ENDPOINT", "http://example.com/hook"), ("MDS_QUOTES_COORDINATOR_WORKERS", "2")];
+    for args in [&[][..], &["--json"]] {
+        let output = config(&vars, args);
+        let text = stderr(&output);
+        assert_eq!((output.status.code(), text.lines().count()), (Some(0), 2), "{text}");
+        assert!(
+            text.contains("warning: MDS_FB_HTTP_ENDPOINT is set, but MDS_FB_ENABLE_HTTP_BROADCAST is false"),
+            "{text}"
+        );
+        assert!(text.contains("warning: MDS_QUOTES_COORDINATOR_WORKERS is ignored"), "{text}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), minutes(1)).unwrap();
+    let mut load = mds(dir.path());
+    load.args(["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"]).envs(vars);
+    let output = load.output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in ["MDS_FB_HTTP_ENDPOINT is set", "MDS_QUOTES_COORDINATOR_WORKERS"] {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(part)).collect();
+        assert!(lines.len() == 1 && lines[0].contains("WARN"), "{text}");
+    }
+    // A replay sends no webhooks, whatever is set, so it has nothing to say of them.
+    keep(dir.path(), [bar("NQ", 1)]);
+    let output = mds(dir.path()).args(["dlq", "replay"]).envs(vars).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!stderr(&output).contains("MDS_FB_HTTP_ENDPOINT"), "{}", stderr(&output));
+}
+
+// Red if what a load or a replay needs of its coordinator goes before what its own variables say, or behind it where
+// records could be lost.
+#[test]
+fn the_variables_of_the_one_coordinator_count() {
+    let output = config(&[("MDS_BARS_COORDINATOR_CAPACITY", "50"), ("MDS_COORDINATOR_CAPACITY", "500")], &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let of = |name: &str| (json[name]["value"].as_str().unwrap(), json[name]["from"].as_str().unwrap());
+    assert_eq!(of("MDS_BARS_COORDINATOR_CAPACITY"), ("50", "environment"));
+    assert_eq!(of("MDS_COORDINATOR_CAPACITY"), ("500", "environment"));
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), minutes(5_000)).unwrap();
+    let mut load = mds(dir.path());
+    load.args(["ingest", "--symbol", "ES", "--timeframe", "1m", "--json", "bars.csv"]);
+    load.env("MDS_BARS_COORDINATOR_CAPACITY", "10").env("MDS_BARS_COORDINATOR_OVERFLOW_STRATEGY", "drop_oldest");
+    let summary = crate::mds::summary(&load.output().unwrap());
+    assert!(crate::mds::count(&summary, "dropped") > 0, "{summary}");
+    keep(dir.path(), (0..500).map(|minute| bar("NQ", minute)));
+    let mut replay = mds(dir.path());
+    replay.args(["dlq", "replay", "--json"]);
+    replay.env("MDS_BARS_COORDINATOR_CAPACITY", "10").env("MDS_BARS_COORDINATOR_OVERFLOW_STRATEGY", "drop_oldest");
+    let output = replay.output().unwrap();
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((output.status.code(), &report["stored"]), (Some(0), &500.into()), "{report}");
+}
+
 #[test]
 fn a_wrong_environment_ends_every_command_with_78_and_the_exact_messages() {
     let vars = [
@@ -76,6 +137,121 @@ warning: unknown variable MDS_COORDINATOR_WORKRS is ignored, the nearest known n
     let output = config(&vars, &["--help"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(stdout(&output).contains("--json"));
+}
+
+// Red if the variable is looked at where the option is given, or the option is not named where it is wrong.
+#[test]
+fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), minutes(3)).unwrap();
+    let run = |args: &[&str], url: &str| {
+        let mut command = mds(dir.path());
+        command.args(args).args(["--database", url]).env("MDS_DATABASE_URL", "postgres://ann:pa55@db/bars");
+        command.output().unwrap()
+    };
+    let ingest = ["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"];
+    keep(dir.path(), [bar("NQ", 1)]);
+    for args in [&ingest[..], &["dlq", "replay"], &["check", "--symbol", "NQ"]] {
+        let output = run(args, "sqlite://other.db");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    }
+    assert!(!dir.path().join("market_data.db").exists());
+    let output = run(&["check"], "sqlite://other.db");
+    assert!(stdout(&output).ends_with("4 bars in 2 series, 0 invalid\n"), "{}", stdout(&output));
+
+    keep(dir.path(), [bar("NQ", 1)]);
+    for args in [&ingest[..], &["dlq", "replay"], &["check"]] {
+        for (url, code, said) in [
+            (
+                "postgres://eve:s3cret@db/x",
+                2,
+                "error: --database is \"postgres://eve:***@db/x\", expected sqlite://PATH",
+            ),
+            ("sqlite://other.db?mode=ro", 2, "error: --database: the database URL "),
+            ("sqlite://no/such/directory/bars.db", 69, "error: --database: "),
+        ] {
+            let output = run(args, url);
+            let text = stderr(&output);
+            assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{args:?}: {text}");
+            assert!(text.starts_with(said) && !text.contains("MDS_DATABASE_URL"), "{args:?}: {text}");
+        }
+    }
+    // A wrong environment is told beside it, and comes first.
+    let mut command = mds(dir.path());
+    command.args(["check", "--database", "nothing"]).env("MDS_RETRY_JITTER", "2");
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(78), 2), "{}", stderr(&output));
+}
+
+/// Runs a load and a replay under limits, and returns how often one was refused. Which step fails depends on the limit, but
+/// no step fails by a panic, and what fails is told.
+#[cfg(unix)]
+fn refusals(limits: impl Iterator<Item = u32>, limited: impl Fn(u32) -> Command) -> usize {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+    let mut refused = 0;
+    for limit in limits {
+        for args in [&["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"][..], &["dlq", "replay"]] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("bars.csv"), minutes(3)).unwrap();
+            keep(dir.path(), [bar("NQ", 1)]);
+            // For another user, if the limit needs one.
+            for path in [dir.path().to_owned(), dir.path().join("dead_letters")] {
+                std::fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
+            }
+            for file in std::fs::read_dir(dir.path().join("dead_letters")).unwrap() {
+                std::fs::set_permissions(file.unwrap().path(), Permissions::from_mode(0o666)).unwrap();
+            }
+            let mut command = in_dir(limited(limit), dir.path());
+            let output = command.args(args).args(["--give-up-after", "0.3"]).output().unwrap();
+            let text = stderr(&output);
+            assert!(!text.contains("panicked"), "{args:?} with {limit}: {text}");
+            match output.status.code() {
+                Some(0) => {}
+                Some(70) => {
+                    assert!(text.contains("error: "), "{args:?} with {limit}: {text}");
+                    refused += 1;
+                }
+                // A database that cannot be opened now is an outage, and a file that cannot be opened is named.
+                Some(69 | 2) => assert!(text.contains("error: "), "{args:?} with {limit}: {text}"),
+                code => panic!("{args:?} with {limit}: {code:?}, {text}"),
+            }
+        }
+    }
+    refused
+}
+
+// Red if tokio or actix is asked for a runtime in a way that panics, or the descriptors for signals are not looked for.
+#[cfg(unix)]
+#[test]
+fn a_process_without_file_descriptors_says_so() {
+    let refused = refusals((4..=20).chain((24..=80).step_by(4)), |limit| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_mds"));
+        shell
+    });
+    assert!(refused > 20, "{refused}");
+}
+
+// Red if any thread is started in a way that panics where there is none left.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_without_threads_says_so() {
+    // Root has no such limit, so the process is another user's then. That one may not reach the binary where it is.
+    let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t");
+    let place = tempfile::tempdir().unwrap();
+    let mds = place.path().join("mds");
+    std::fs::copy(env!("CARGO_BIN_EXE_mds"), &mds).unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // A user with processes beside this one has no thread left below the number of theirs.
+    let refused = refusals(if is_root { 1..=16 } else { 1..=1 }, |limit| {
+        let mut command = Command::new(if is_root { "setpriv" } else { "prlimit" });
+        if is_root {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit"]);
+        }
+        command.arg(format!("--nproc={limit}")).arg(&mds);
+        command
+    });
+    assert!(refused >= if is_root { 10 } else { 2 }, "{refused}");
 }
 
 #[test]

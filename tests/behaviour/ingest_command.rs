@@ -183,7 +183,7 @@ fn a_store_that_cannot_be_one_ends_with_69() {
     fs::write(dir.path().join("bars.csv"), minutes(10)).unwrap();
     fs::write(dir.path().join("notes.txt"), "no database at all, but long enough to have a header of one".repeat(20))
         .unwrap();
-    // The last may not be written to, which no waiting changes; nobody makes files in /sys.
+    // The last may not be written to, which no waiting changes; no process makes files in /sys.
     let mut urls = vec!["sqlite://notes.txt", "sqlite://no/such/directory/bars.db", "sqlite://notes.txt/bars.db"];
     urls.extend(cfg!(target_os = "linux").then_some("sqlite:///sys/bars.db"));
     for url in urls {
@@ -215,15 +215,15 @@ fn a_record_that_the_store_refuses_for_good_is_a_dead_letter_and_costs_no_other(
     let settled = ["read", "stored", "dead_lettered", "unsettled"].map(|field| count(&summary, field));
     assert_eq!(settled, [1_000, 999, 1, 0], "{summary}");
     assert_eq!(rows(dir.path()), 999);
-    let letters = dead_letters(dir.path());
-    assert_eq!(letters.len(), 1);
-    assert_eq!(letters[0]["record"]["volume"], 700.0);
-    assert!(letters[0]["error"].as_str().unwrap().contains("not this one"), "{}", letters[0]);
+    let kept = dead_letters(dir.path());
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0]["record"]["volume"], 700.0);
+    assert!(kept[0]["error"].as_str().unwrap().contains("not this one"), "{}", kept[0]);
 }
 
 #[test]
 fn an_outage_is_given_up_after_a_while_and_the_same_command_finishes_the_job() {
-    // Red if it waits for ever, forgets what it had accepted, or says that all is well.
+    // Red if it never gives up, forgets what it had accepted, or says that all is well.
     let dir = tempfile::tempdir().unwrap();
     let lock = empty_store(dir.path());
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -260,7 +260,7 @@ fn time_in_which_it_was_stopped_is_no_outage() {
     let running = Running::start(command);
     running.wait_for("is tried again");
     running.signal("STOP");
-    // The time is the point: it is longer than anybody wants to wait for the store.
+    // The time is the point: it is longer than the store is waited for.
     thread::sleep(Duration::from_secs(6));
     lock.execute_batch("ROLLBACK").unwrap();
     running.signal("CONT");
@@ -322,7 +322,7 @@ fn a_signal_at_an_open_pipe_stores_what_was_accepted() {
     }
 }
 
-// Red if a terminal that goes away takes the load with it, or if words that nobody can read any more do.
+// Red if a terminal that goes away takes the load with it, or if words that no terminal shows any more do.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_load_whose_terminal_goes_away_stores_what_was_accepted() {
@@ -373,7 +373,7 @@ fn a_load_that_was_started_to_outlive_its_terminal_does() {
     assert_eq!((status.code(), count(&summary, "stored")), (Some(0), 20));
 }
 
-// Sabotage: leave the signal to the system: the process ends by it, and nobody is told what became of anything.
+// Sabotage: leave the signal to the system: the process ends by it, and does not say what became of anything.
 #[cfg(unix)]
 #[test]
 fn a_limit_of_the_size_of_files_is_like_a_full_disk() {
@@ -387,15 +387,15 @@ fn a_limit_of_the_size_of_files_is_like_a_full_disk() {
     let output = limited.output().unwrap();
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     let first = summary(&output);
-    let (stored, buried) = (count(&first, "stored"), count(&first, "dead_lettered"));
-    assert!(stored > 0 && buried > 0 && stored + buried < 20_000, "{first}");
-    assert_eq!((rows(dir.path()) as u64, dead_letters(dir.path()).len() as u64), (stored, buried));
+    let (stored, dead_lettered) = (count(&first, "stored"), count(&first, "dead_lettered"));
+    assert!(stored > 0 && dead_lettered > 0 && stored + dead_lettered < 20_000, "{first}");
+    assert_eq!((rows(dir.path()) as u64, dead_letters(dir.path()).len() as u64), (stored, dead_lettered));
 
     let output = run(dir.path(), &args);
     assert_eq!((output.status.code(), rows(dir.path())), (Some(0), 20_000), "{}", stderr(&output));
 }
 
-// Red if nothing is noticed: it exits with 0.
+// Red if nothing is said of records that went with their file, or it exits with 0.
 #[cfg(unix)]
 #[test]
 fn a_database_file_that_is_gone_is_an_error() {
@@ -423,13 +423,15 @@ fn a_database_file_that_is_gone_is_an_error() {
             eventually("it goes on in another file", || rows(dir.path()) == 50);
         }
         running.stdin.take();
+        let said = running.wait_for_line("removed or replaced while it was written, and records with it");
+        assert!(said.contains("market_data.db: the database file was"), "{said}");
         let (status, _) = running.end();
         let stored = if more { 50 } else { 0 };
         assert_eq!((status.code(), rows(dir.path())), (Some(70), stored), "{more} {replaced}");
     }
 }
 
-// Red if nothing is noticed: it exits with 65.
+// Red if nothing is said of dead letters that went with their file, or it exits with 65.
 #[cfg(unix)]
 #[test]
 fn a_dead_letter_file_that_is_gone_is_an_error() {
@@ -451,6 +453,8 @@ fn a_dead_letter_file_that_is_gone_is_an_error() {
             running.wait_for_dead_letters(2);
         }
         running.stdin.take();
+        let said = running.wait_for_line("removed or replaced while it was written, and records with it");
+        assert!(said.contains("dead_letters: a file of dead letters was"), "{said}");
         let kept = if more { 2 } else { 0 };
         let (status, _) = running.end();
         assert_eq!((status.code(), dead_letters(dir.path()).len()), (Some(70), kept), "{more}");
@@ -458,7 +462,7 @@ fn a_dead_letter_file_that_is_gone_is_an_error() {
 }
 
 #[test]
-fn a_signal_before_anything_was_read_ends_with_empty_books() {
+fn a_signal_before_anything_was_read_ends_with_counts_of_zero() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "-"]);
     command.env("MDS_LOG", "debug");
@@ -530,7 +534,7 @@ fn a_second_signal_ends_it_at_once() {
 // Sabotage: have the thread that listens write to the log itself: it hangs there, and no signal is obeyed any more.
 #[cfg(target_os = "linux")]
 #[test]
-fn signals_are_obeyed_though_nobody_reads_the_log() {
+fn signals_are_obeyed_though_the_log_is_not_read() {
     use std::sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -580,7 +584,7 @@ fn an_outage_of_the_store_is_waited_out_and_the_last_level_is_ok() {
 }
 
 #[test]
-fn every_overflow_strategy_keeps_the_books_and_only_drop_oldest_loses() {
+fn every_overflow_strategy_counts_every_record_and_only_drop_oldest_loses() {
     for strategy in ["block", "error", "drop_oldest"] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--json", SP500]);
@@ -638,7 +642,8 @@ fn a_terminal_shows_file_bytes_rate_and_level() {
         }
         if seen.contains("file 1 of 2: sp500.csv")
             && seen.contains(" of 391.08 KiB")
-            && seen.contains("records/s  hard")
+            // Red too if it does not say how long the rest takes.
+            && seen.contains("records/s  hard, ")
         {
             locked.take();
         }
@@ -705,16 +710,16 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         let _stdin = feeding.join().unwrap();
 
         assert_eq!(status.code(), Some(143), "{summary}");
-        let [read, count_stored, buried, unsettled] =
+        let [read, count_stored, dead_lettered, unsettled] =
             ["read", "stored", "dead_lettered", "unsettled"].map(|field| count(&summary, field));
         drop(lock);
         // What was accepted is what comes first, and each of it is in one place, or reported.
-        let in_letters = dead_letters(dir.path()).into_iter().map(|letter| {
+        let in_files = dead_letters(dir.path()).into_iter().map(|letter| {
             let ts: jiff::Timestamp = letter["record"]["ts"].as_str().unwrap().parse().unwrap();
             ts.as_microsecond()
         });
         let in_store = stored(dir.path()).into_keys().map(|(.., ts)| ts);
-        let mut ids: Vec<i64> = in_letters.chain(in_store).map(|ts| ts / 1_000_000 - 1_000_000_000).collect();
+        let mut ids: Vec<i64> = in_files.chain(in_store).map(|ts| ts / 1_000_000 - 1_000_000_000).collect();
         ids.sort_unstable();
         if is_kept {
             assert!(ids.into_iter().eq(0..read as i64), "{summary}");
@@ -723,7 +728,7 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
             assert_eq!((ids.len(), unsettled), (0, read), "{summary}");
         }
         assert_eq!(rows(dir.path()) as u64, count_stored, "{summary}");
-        assert_eq!(buried > 0, !is_up && is_kept && read > 0, "{summary}");
+        assert_eq!(dead_lettered > 0, !is_up && is_kept && read > 0, "{summary}");
         lives_with_records += usize::from(read > 0);
     }
     assert!(lives_with_records >= rounds / 2, "almost nothing was ever accepted");
@@ -863,7 +868,7 @@ data/b.csv
 
 #[test]
 fn control_characters_of_a_file_s_name_reach_no_terminal() {
-    // Red if a name is shown as it is anywhere: it could clear the screen, or begin a line that nobody wrote.
+    // Red if a name is shown as it is anywhere: it could clear the screen, or begin a line of its own.
     let dir = tempfile::tempdir().unwrap();
     let (good, bad, empty) = ("a\u{1b}[2J\nb.csv", "c\u{1b}[2J\nd.csv", "\u{1b}[2J\nempty");
     fs::write(dir.path().join(good), minutes(2).replace(",10,", ",x,") + &minutes(2)).unwrap();
@@ -895,13 +900,13 @@ fn control_characters_of_a_file_s_name_reach_no_terminal() {
     let command = said.trim_end().split_once("  try: mds ").unwrap().1;
     assert!(command.ends_with(r"$'a\033[2J\012b.csv'"), "{said}");
     let json: serde_json::Value = summary(&run(dir.path(), &[&options[..], &["--json", good]].concat()));
-    assert_eq!(files(&json), [good], "whoever reads JSON wants the name itself");
+    assert_eq!(files(&json), [good], "a reader of JSON gets the name itself");
 }
 
 #[cfg(unix)]
 #[test]
 fn standard_input_that_is_closed_is_an_error_and_an_empty_one_is_not() {
-    // Red if a job that nobody gave an input to says that all is well.
+    // Red if a job without an input says that all is well.
     let dir = tempfile::tempdir().unwrap();
     let load = |input: &str| {
         let mut shell = in_dir(Command::new("sh"), dir.path());

@@ -47,7 +47,7 @@ fn child(dir: &Path) {
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
     let sink = SqliteSink::open(SqliteOptions::new(dir.join("bars.db"))).unwrap();
     let mut settings = settings();
-    settings.dlq_path = dir.join("letters");
+    settings.dlq_path = dir.join("dead_letters");
     settings.coordinator.flush_interval = Duration::from_millis(1);
     settings.coordinator.batch_size = 20;
     let coordinator =
@@ -72,7 +72,7 @@ fn child(dir: &Path) {
                 for (id, receipt) in receipts {
                     let said = match block_on(receipt).unwrap() {
                         Outcome::Stored => "stored",
-                        Outcome::DeadLettered => "buried",
+                        Outcome::DeadLettered => "dead_lettered",
                         Outcome::Dropped(_) => "dropped",
                     };
                     let mut out = std::io::stdout().lock();
@@ -94,8 +94,8 @@ fn stored(dir: &Path) -> HashSet<u64> {
 }
 
 /// Ids in the dead letters. The last line of each file may be torn, no other.
-fn buried(dir: &Path) -> HashSet<u64> {
-    let Ok(files) = fs::read_dir(dir.join("letters")) else { return HashSet::new() };
+fn dead_lettered(dir: &Path) -> HashSet<u64> {
+    let Ok(files) = fs::read_dir(dir.join("dead_letters")) else { return HashSet::new() };
     let files = files.map(|file| file.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
     let lines = files.flat_map(|path| {
@@ -138,17 +138,17 @@ fn kill(test: &str, kills: usize, early: bool) -> (usize, Vec<String>) {
         }
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let is_word = |line: &String| line.starts_with("stored ") || line.starts_with("buried ");
+        let is_word = |line: &String| line.starts_with("stored ") || line.starts_with("dead_lettered ");
         let mut words: Vec<String> = lines.by_ref().filter(is_word).take(1).collect();
         thread::sleep(Duration::from_micros(fastrand::u64(..60_000)));
         child.kill().unwrap();
         child.wait().unwrap();
         words.extend(lines.filter(is_word));
-        let (stored, buried) = (stored(dir.path()), buried(dir.path()));
+        let (stored, dead_lettered) = (stored(dir.path()), dead_lettered(dir.path()));
         acknowledged += words.len();
         lies.extend(words.into_iter().filter(|word| match word.split_once(' ') {
             Some(("stored", id)) => !stored.contains(&id.parse().unwrap()),
-            Some((_, id)) => !buried.contains(&id.parse().unwrap()),
+            Some((_, id)) => !dead_lettered.contains(&id.parse().unwrap()),
             None => true,
         }));
     }

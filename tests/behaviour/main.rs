@@ -29,6 +29,8 @@ mod failure;
 mod formats;
 #[cfg(feature = "cli")]
 mod fuzz;
+#[cfg(all(unix, feature = "cli", feature = "sqlite"))]
+mod hidden_characters;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod hook;
 #[cfg(feature = "testing")]

@@ -54,7 +54,7 @@ pub fn run(dir: &Path, args: &[&str]) -> Output {
     ingest(dir, args).output().unwrap()
 }
 
-/// The one object on standard output, whose books must be right whatever happened.
+/// The one object on standard output, whose counts must add up whatever happened.
 pub fn summary(output: &Output) -> Value {
     let text = stdout(output);
     let summary: Value =
@@ -174,10 +174,15 @@ impl Running {
 
     /// Waits for a line of the log.
     pub fn wait_for(&self, part: &str) {
+        self.wait_for_line(part);
+    }
+
+    /// Waits for a line of the log, and returns it.
+    pub fn wait_for_line(&self, part: &str) -> String {
         let mut seen = Vec::new();
         loop {
             match self.log.recv_timeout(TOO_LONG) {
-                Ok(line) if line.contains(part) => return,
+                Ok(line) if line.contains(part) => return line,
                 Ok(line) => seen.push(line),
                 Err(error) => panic!("no {part:?} ({error}) in {seen:#?}"),
             }

@@ -1,4 +1,4 @@
-//! `mds ingest` while the store is away: what is waited out, what is given up, and that the books are right either way.
+//! `mds ingest` while the store is away: what is waited out, what is given up, and that the counts are right either way.
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +35,7 @@ fn locked_before_there_is_a_store(dir: &Path) -> Connection {
 }
 
 /// The times of the bars in the dead letters, sorted.
-fn buried(dir: &Path) -> Vec<String> {
+fn dead_lettered(dir: &Path) -> Vec<String> {
     let mut times: Vec<_> =
         dead_letters(dir).iter().map(|letter| letter["record"]["ts"].as_str().unwrap().to_owned()).collect();
     times.sort_unstable();
@@ -48,7 +48,7 @@ fn first_of_sp500(rows: u64) -> Vec<String> {
     times.map(|(.., ts)| jiff::Timestamp::from_microsecond(ts).unwrap().to_string()).collect()
 }
 
-fn books(summary: &Value) -> [u64; 4] {
+fn counts(summary: &Value) -> [u64; 4] {
     ["read", "stored", "dead_lettered", "unsettled"].map(|field| count(summary, field))
 }
 
@@ -94,7 +94,7 @@ fn a_database_that_another_process_locks_again_and_again_costs_nothing() {
     let ids: i64 = feeding.join().unwrap();
     let (status, summary) = running.end();
     assert_eq!((status.code(), dead_letters(dir.path()).len()), (Some(0), 0), "{summary}");
-    assert_eq!(books(&summary), [ids as u64, ids as u64, 0, 0]);
+    assert_eq!(counts(&summary), [ids as u64, ids as u64, 0, 0]);
     let times: BTreeSet<i64> = stored(dir.path()).into_keys().map(|(.., ts)| ts / 1_000_000 - 1_000_000_000).collect();
     assert!(times.into_iter().eq(0..ids), "{ids} rows");
 }
@@ -110,7 +110,7 @@ fn a_store_that_is_away_at_the_start_is_waited_for() {
         running.wait_for("is tried again");
         comes_back();
         let (status, summary) = running.end();
-        assert_eq!((status.code(), books(&summary)), (Some(0), [5031, 5031, 0, 0]), "{summary}");
+        assert_eq!((status.code(), counts(&summary)), (Some(0), [5031, 5031, 0, 0]), "{summary}");
         assert!(stored(&dir.join("place")) == expected(SP500, "SPX"));
         assert_eq!(dead_letters(dir).len(), 0);
     };
@@ -152,20 +152,20 @@ fn what_is_given_up_is_what_was_accepted_and_a_second_run_makes_the_store_whole(
         assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
         let log = stderr(&output);
         assert!(log.contains("error: gave up, nothing was stored for 0.5 s: ") && log.contains("locked"), "{log}");
-        let [read, stored_, buried_, unsettled] = books(&summary(&output));
-        assert_eq!((stored_, buried_, unsettled), (0, read, 0));
+        let [read, stored_, dead_lettered_, unsettled] = counts(&summary(&output));
+        assert_eq!((stored_, dead_lettered_, unsettled), (0, read, 0));
         assert!((300..=400).contains(&read), "{read}");
-        assert_eq!(buried(dir.path()), first_of_sp500(read));
+        assert_eq!(dead_lettered(dir.path()), first_of_sp500(read));
 
         lock.execute_batch("ROLLBACK").unwrap();
         let output = give_up(&[]);
-        assert_eq!((output.status.code(), books(&summary(&output))), (Some(0), [5031, 5031, 0, 0]));
+        assert_eq!((output.status.code(), counts(&summary(&output))), (Some(0), [5031, 5031, 0, 0]));
         assert!(stored(dir.path()) == expected(SP500, "SPX"));
 
         let mut replay = crate::mds::mds(dir.path());
         assert!(replay.args(["dlq", "replay"]).output().unwrap().status.success());
         assert_eq!(dead_letters(dir.path()).len(), 0);
-        assert!(stored(dir.path()) == expected(SP500, "SPX"), "the letters held what the store holds");
+        assert!(stored(dir.path()) == expected(SP500, "SPX"), "the dead letters held what the store holds");
     }
 }
 
@@ -190,7 +190,7 @@ fn with_the_strategy_error_an_open_circuit_is_waited_out_too() {
     thread::sleep(Duration::from_millis(500));
     lock.execute_batch("ROLLBACK").unwrap();
     let (status, summary) = running.end();
-    assert_eq!((status.code(), books(&summary)), (Some(0), [500, 500, 0, 0]));
+    assert_eq!((status.code(), counts(&summary)), (Some(0), [500, 500, 0, 0]));
 }
 
 // Red if 0 means at once. Half a second is longer than the watch needs to see it.
@@ -204,7 +204,23 @@ fn with_0_it_is_never_given_up() {
     thread::sleep(Duration::from_millis(500));
     lock.execute_batch("ROLLBACK").unwrap();
     let (status, summary) = running.end();
-    assert_eq!((status.code(), books(&summary)), (Some(0), [5031, 5031, 0, 0]));
+    assert_eq!((status.code(), counts(&summary)), (Some(0), [5031, 5031, 0, 0]));
+}
+
+// Red if the time alone ends it: the circuit has left the store alone since before the time was up, and the store is back.
+#[test]
+fn a_store_that_is_back_is_found_however_short_the_time_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = empty_store(dir.path());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut command = ingest(dir.path(), &[&SP500_ARGS[..], &["--give-up-after", "0.3"]].concat());
+    command.env("MDS_CB_FAILURE_THRESHOLD", "1").env("MDS_CB_HALF_OPEN_AFTER_SEC", "2");
+    let running = Running::start(command);
+    running.wait_for("left alone for a while");
+    lock.execute_batch("ROLLBACK").unwrap();
+    let (status, summary) = running.end();
+    assert_eq!((status.code(), counts(&summary)), (Some(0), [5031, 5031, 0, 0]));
+    assert!(summary["seconds"].as_f64().unwrap() > 1.0, "the circuit was not open: {summary}");
 }
 
 // Red if records count as kept from the store that only wait for the time of their batch.
@@ -221,7 +237,7 @@ fn a_batch_that_is_not_due_is_no_outage() {
     thread::sleep(Duration::from_millis(700));
     running.stdin.take();
     let (status, summary) = running.end();
-    assert_eq!((status.code(), books(&summary)), (Some(0), [15, 15, 0, 0]));
+    assert_eq!((status.code(), counts(&summary)), (Some(0), [15, 15, 0, 0]));
 }
 
 // Red if only what is stored counts as an answer of the store: this one answers all the time, and refuses.
@@ -239,12 +255,12 @@ fn a_store_that_refuses_every_record_is_no_outage() {
     let output =
         run(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "--json", "--give-up-after", "1", "bars.csv"]);
     let summary = summary(&output);
-    assert_eq!((output.status.code(), books(&summary)), (Some(65), [1_000, 0, 1_000, 0]), "{}", stderr(&output));
+    assert_eq!((output.status.code(), counts(&summary)), (Some(65), [1_000, 0, 1_000, 0]), "{}", stderr(&output));
     assert!(summary["seconds"].as_f64().unwrap() > 1.1, "too quick to show anything: {summary}");
 }
 
 // Red if what is given up because the store is away gets no more time for its dead letters than at a deadline that
-// somebody waits for: a disk that takes its time is likely in just this outage.
+// the end waits for: a disk that takes its time is likely in just this outage.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_is_given_up_becomes_dead_letters_though_their_disk_is_slow() {
@@ -255,8 +271,8 @@ fn what_is_given_up_becomes_dead_letters_though_their_disk_is_slow() {
     let mut command = hasty(ingest(dir.path(), &args));
     let output = command.env("LD_PRELOAD", syncs::library(dir.path())).env(syncs::SECONDS, "3").output().unwrap();
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
-    assert_eq!(books(&summary(&output)), [5031, 0, 5031, 0]);
-    assert_eq!(buried(dir.path()), first_of_sp500(5031));
+    assert_eq!(counts(&summary(&output)), [5031, 0, 5031, 0]);
+    assert_eq!(dead_lettered(dir.path()), first_of_sp500(5031));
 }
 
 // Red if records are called dead letters that could not be written as such, or the exit says that they are safe.
@@ -272,7 +288,7 @@ fn what_can_be_kept_nowhere_is_reported() {
     let output = hasty(ingest(dir.path(), &args)).output().unwrap();
     let summary = summary(&output);
     assert_eq!(output.status.code(), Some(70), "{}", stderr(&output));
-    assert_eq!(books(&summary), [5031, 0, 0, 5031], "the whole file fits into the queue");
+    assert_eq!(counts(&summary), [5031, 0, 0, 5031], "the whole file fits into the queue");
     assert!(stderr(&output).contains("neither stored nor dead letters"), "{}", stderr(&output));
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use crate::record::Timestamp;
+use market_data_store::Timestamp;
 
 /// So many different distances are counted exactly. Where there are more, one that makes up a thousandth of all is still
 /// found, and its count is a lower bound (the counters of Misra and Gries).

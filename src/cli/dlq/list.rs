@@ -1,17 +1,19 @@
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use market_data_store::{
+    Bar, Record, Settings,
+    dead_letter::{self, Entry},
+};
+use serde_json::Value;
 
 use super::{
-    failed, name_foreign,
+    failure::{failed, name_foreign},
+    listed,
     select::{Select, ago},
 };
-use crate::{
-    cli::{Exit, complain, print},
-    dead_letter::{self, Entry, ListedEntry},
-    record::{Bar, Record},
-    settings::Settings,
+use crate::cli::{
+    exit::Exit,
+    output::{Text, complain},
 };
 
 /// The most characters of a key or an error in a line.
@@ -37,7 +39,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
     };
     name_foreign(list.foreign());
     let selection = args.select.selection();
-    let (mut exit, mut listed, mut text) = (Exit::Done, 0, String::new());
+    let (mut exit, mut listed, mut text) = (Exit::Done, 0, Text::default());
     for found in list {
         if selection.is_reached(listed) {
             break;
@@ -49,45 +51,37 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
                 continue;
             }
         };
-        match &found.entry {
-            Ok(entry) if selection.selects(entry) => {
-                listed += 1;
-                if args.json {
-                    text.push_str(&json(&found, entry));
-                } else {
-                    row(&mut text, entry);
-                }
-            }
-            Ok(_) => {}
-            Err(damage) => {
+        let is_shown = match &found.entry {
+            Ok(entry) => selection.selects(entry),
+            Err(_) => {
                 exit = exit.min(Exit::Rejected);
-                if args.json {
-                    let damaged = json!({ "file": found.file, "line": found.line, "damaged": damage });
-                    text.push_str(&format!("{damaged}\n"));
-                } else {
-                    complain(format_args!("warning: {}:{}: {damage}", found.file.display(), found.line));
-                }
+                true
             }
+        };
+        listed += usize::from(is_shown && found.entry.is_ok());
+        match &found.entry {
+            _ if !is_shown => {}
+            _ if args.json => listed::json(&mut text, &found),
+            Ok(entry) => row(&mut text, entry),
+            Err(damage) => complain(format_args!("warning: {}:{}: {damage}", found.file.display(), found.line)),
         }
-        if text.len() > 1 << 16 {
-            if let Err(failed) = print(&text) {
-                return failed;
-            }
-            text.clear();
+        if text.len() > 1 << 16
+            && let Err(failed) = text.print()
+        {
+            return failed;
         }
     }
-    print(&text).map_or_else(|failed| failed, |()| exit)
+    text.print().map_or_else(|failed| failed, |()| exit)
 }
 
-fn row(text: &mut String, entry: &Entry) {
+fn row(text: &mut Text, entry: &Entry) {
     let (id, age, coordinator) = (&entry.id, ago(entry.ts), &entry.coordinator_id);
-    let (key, error) = (key(entry), entry.error.replace(char::is_control, " "));
+    let (key, error) = (key(entry), &entry.error);
     let replayed = match entry.replay_count {
         0 => String::new(),
         count => format!("  (replayed {count} times)"),
     };
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{id}  {age:>4}  {coordinator}  {}  {}{replayed}", shown(&key), shown(&error));
+    text.line(format_args!("{id}  {age:>4}  {coordinator}  {}  {}{replayed}", shown(&key), shown(error)));
 }
 
 fn shown(text: &str) -> Cow<'_, str> {
@@ -100,7 +94,7 @@ fn shown(text: &str) -> Cow<'_, str> {
 /// What tells a record from others: of a bar the fields of its key, of anything else its JSON.
 fn key(entry: &Entry) -> String {
     if let Some(unwritable) = &entry.unwritable {
-        let of = unwritable.partition_key.as_deref().unwrap_or("?").replace(char::is_control, " ");
+        let of = unwritable.partition_key.as_deref().unwrap_or("?");
         return format!("{of} (no JSON, cannot be replayed)");
     }
     let json = entry.record.get();
@@ -110,25 +104,8 @@ fn key(entry: &Entry) -> String {
     let record: Value = serde_json::from_str(json).unwrap_or_default();
     let field = |name| match &record[name] {
         Value::Null => "?".to_owned(),
-        Value::String(text) => text.replace(char::is_control, " "),
+        Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     ["vendor", "symbol", "timeframe", "ts"].map(field).join(" ")
-}
-
-/// One entry with where it is, as JSON on one line.
-fn json(found: &ListedEntry, entry: &Entry) -> String {
-    #[derive(Serialize)]
-    struct Listed<'a> {
-        file: &'a std::path::Path,
-        line: u64,
-        live: bool,
-        age_seconds: i64,
-        entry: &'a Entry,
-    }
-    let age = crate::Timestamp::now().as_micros().saturating_sub(entry.ts.as_micros()) / 1_000_000;
-    let listed = Listed { file: &found.file, line: found.line, live: found.live, age_seconds: age, entry };
-    // A path that is no text is the one thing that cannot be written.
-    let line = serde_json::to_string(&listed).unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
-    line + "\n"
 }

@@ -1,15 +1,16 @@
 //! `mds dlq`: the records that the store refused, in the directory of MDS_DLQ_PATH.
 
+mod failure;
 mod list;
+mod listed;
 mod purge;
 mod replay;
 mod select;
 mod show;
 
-use std::path::PathBuf;
+use market_data_store::Settings;
 
-use super::{Exit, complain};
-use crate::{dead_letter::FilesError, settings::Settings};
+use super::{database::Database, exit::Exit};
 
 /// Looks at dead letters, the records that the store refused, and replays or removes them.
 ///
@@ -38,18 +39,12 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
     }
 }
 
-/// Names the files that are called like ours and are not.
-fn name_foreign(files: &[PathBuf]) {
-    for file in files {
-        complain(format_args!("warning: {}: not a file of dead letters, left alone", file.display()));
-    }
-}
-
-/// Tells a failure, and returns what it means for the process.
-fn failed(error: &FilesError) -> Exit {
-    complain(format_args!("error: {error}"));
-    match error {
-        FilesError::Busy { .. } => Exit::Unavailable,
-        FilesError::Io { .. } | FilesError::Thread(_) => Exit::Internal,
+impl Args {
+    /// The option of the one command here that opens a database.
+    pub(super) fn database(&self) -> Option<&Database> {
+        match &self.command {
+            Command::Replay(args) => Some(&args.database),
+            Command::List(_) | Command::Show(_) | Command::Purge(_) => None,
+        }
     }
 }

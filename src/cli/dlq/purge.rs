@@ -1,13 +1,17 @@
-use super::{failed, name_foreign, select::Select};
-use crate::{
-    cli::{Exit, complain, print},
-    dead_letter,
-    settings::Settings,
+use market_data_store::{Settings, dead_letter};
+
+use super::{
+    failure::{failed, name_foreign},
+    select::Select,
+};
+use crate::cli::{
+    exit::Exit,
+    output::{Text, complain},
 };
 
 /// Removes dead letters for good: those that a filter names, or with --all every one and what is damaged.
 ///
-/// A file that somebody writes is never touched.
+/// A file that a process writes is never touched.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -35,17 +39,14 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         Err(error) => return failed(&error),
     };
     name_foreign(&report.foreign);
-    let text = if args.json {
-        serde_json::to_string(&report).expect("numbers and paths of names of our own serialise") + "\n"
+    let mut text = Text::default();
+    if args.json {
+        text.json(&report);
     } else {
         let name = if args.dry_run { "would be purged" } else { "purged" };
-        format!(
-            "{name:15}  {}\n{:15}  {}\nfiles in use     {}\n",
-            report.purged,
-            "damaged",
-            report.damaged,
-            report.live.len()
-        )
-    };
-    print(&text).map_or_else(|exit| exit, |()| Exit::Done)
+        text.line(format_args!("{name:15}  {}", report.purged));
+        text.line(format_args!("{:15}  {}", "damaged", report.damaged));
+        text.line(format_args!("files in use     {}", report.live.len()));
+    }
+    text.print().map_or_else(|exit| exit, |()| Exit::Done)
 }

@@ -1,37 +1,32 @@
-use std::{fmt::Write, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
-use actix::System;
+use market_data_store::{
+    Bar, Overflow, Record, Settings,
+    dead_letter::{self, ReplayOptions, ReplayReport},
+    settings::HttpSettings,
+};
 use tokio::time::timeout;
 
-use super::{failed, name_foreign, select::Select};
-use crate::{
-    Coordinator, MarketDataStore, StartError,
-    cli::{
-        Exit, complain,
-        ingest::{complain_of_lost, complain_of_lost_letters, exit_of},
-        outage::OutageTimeout,
-        print,
-        signals::{self, Stop},
-    },
-    coordinator::WriteHandle,
-    dead_letter::{self, ReplayOptions, ReplayReport},
-    policy::Overflow,
-    record::Bar,
-    settings::Settings,
-    sink::{SqliteOptions, SqliteSink},
-    text::ErrorChain,
+use super::{
+    failure::{failed, name_foreign},
+    select::Select,
+};
+use crate::cli::{
+    database::Database,
+    exit::Exit,
+    outage::OutageTimeout,
+    output::{Text, complain},
+    session::{GRACE, Session, runtime},
+    signals::{self, Stop},
 };
 
-/// What the end may take beyond MDS_SHUTDOWN_TIMEOUT, for each of its steps that could hang.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Writes dead letters to the store of MDS_DATABASE_URL, and removes each once it is stored.
+/// Writes dead letters to the database of MDS_DATABASE_URL or --database, and removes each once it is stored.
 ///
 /// A replay upserts: where the store has got a newer value of the same key since, the old one takes its place. See
 /// `mds dlq list` for the age.
 ///
 /// It writes only while the level is ok, waits while the store is away, and can be stopped or killed at any point. What
-/// the store refuses once more stays where it is, with one replay more. A file that somebody writes is left alone, and
+/// the store refuses once more stays where it is, with one replay more. A file that a process writes is left alone, and
 /// two replays of one directory exclude each other.
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,6 +35,8 @@ pub struct Args {
     /// Leave alone what was replayed so often.
     #[arg(long, value_name = "N", default_value_t = ReplayOptions::default().max_replays)]
     max_replays: u32,
+    #[command(flatten)]
+    pub(in crate::cli) database: Database,
     #[command(flatten)]
     outage_timeout: OutageTimeout,
     /// Only say what would be written.
@@ -62,41 +59,51 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
     // Without files nothing is to be stored, and a database that is not there need not be made.
     match dead_letter::list(&settings.dlq_path) {
         Ok(list) if list.is_at_end() => {
-            let nothing = ReplayReport { foreign: list.foreign().to_vec(), ..ReplayReport::default() };
+            let mut nothing = ReplayReport::default();
+            nothing.foreign = list.foreign().to_vec();
             return args.tell(&nothing, Exit::Done);
         }
         Ok(_) => {}
         Err(error) => return failed(&error),
     }
-    match signals::listen() {
-        Ok(stop) => System::new().block_on(replay(args, settings, options, stop)),
+    let stop = match signals::listen() {
+        Ok(stop) => stop,
         Err(error) => {
             complain(format_args!("error: cannot listen for signals: {error}"));
+            return Exit::Internal;
+        }
+    };
+    match runtime() {
+        Ok(runtime) => runtime.block_on(replay(args, settings, options, stop)),
+        Err(error) => {
+            complain(format_args!("error: cannot wait for the store: {error}"));
             Exit::Internal
         }
     }
 }
 
-async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut stop: Stop) -> Exit {
+async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut stop: Stop) -> Exit {
     let deadline = settings.shutdown_timeout;
-    let (store, sink, handle) = match start(settings).await {
-        Ok(started) => started,
-        Err(error) => {
-            complain(format_args!("error: {}", ErrorChain(&error)));
-            return exit_of(&error);
-        }
+    // Nothing of a replay may be dropped.
+    let coordinator = settings.coordinator_settings(Bar::KIND).overflow(Overflow::Block);
+    // It has no producers, and a `draining` of one that was stopped would never clear for those who follow every source.
+    settings.feedback.http = HttpSettings::default();
+    let session = match Session::start(settings, coordinator) {
+        Ok(session) => session,
+        Err(error) => return args.database.failed(&error),
     };
-    let mut replayed = pin!(store.replay(&handle, &options));
+    let store = &session.store;
+    let mut replayed = pin!(store.replay(&session.bars, &options));
     let (mut exit, mut result) = (Exit::Done, None);
     tokio::select! {
         biased;
         signal = signals::stopped(&mut stop) => exit = signal,
         done = &mut replayed => result = Some(done),
         reason = store.stopped() => {
-            tracing::error!("{reason}");
+            complain(format_args!("error: {reason}"));
             exit = Exit::Internal;
         }
-        why = args.outage_timeout.runs_out(&handle, |_, _, _| {}) => {
+        why = args.outage_timeout.runs_out(&session.bars, |_, _, _| {}) => {
             args.outage_timeout.complain(&why);
             exit = Exit::Unavailable;
         }
@@ -111,21 +118,19 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
     let result = match result {
         Some(done) => done,
         None => timeout(GRACE, replayed).await.unwrap_or_else(|_| {
-            let interrupted = Some("it did not end in time, so its counts are not known".to_owned());
-            Ok(ReplayReport { interrupted, ..ReplayReport::default() })
+            let mut unknown = ReplayReport::default();
+            unknown.interrupted = Some("it did not end in time, so its counts are not known".to_owned());
+            Ok(unknown)
         }),
     };
-    let letters = store.dead_letters();
-    let _ = tokio::join!(timeout(GRACE, sink.close()), timeout(GRACE, letters.release()));
-    let lost = [complain_of_lost(&sink), complain_of_lost_letters(&letters)];
-    if lost != [false, false] || !report.is_complete() {
+    if session.close().await || !report.is_complete() {
         exit = exit.min(Exit::Internal);
     }
     // A replay that is refused by what died may be told before that is.
-    if let Some(died) = store.died()
+    if let Some(died) = session.died()
         && exit != Exit::Internal
     {
-        tracing::error!("{died}");
+        complain(format_args!("error: {died}"));
         exit = exit.min(Exit::Internal);
     }
     match result {
@@ -134,32 +139,22 @@ async fn replay(args: &Args, settings: Settings, options: ReplayOptions, mut sto
     }
 }
 
-async fn start(mut settings: Settings) -> Result<(MarketDataStore, SqliteSink, WriteHandle<Bar>), StartError> {
-    // Nothing of a replay may be dropped.
-    settings.coordinator.overflow = Overflow::Block;
-    // Nobody feeds it, and a `draining` of one that was stopped would never clear for those who follow every source.
-    settings.feedback.http.enabled = false;
-    let sink = SqliteSink::open(SqliteOptions::from_url(&settings.database_url)?)?;
-    let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).start().await?;
-    let handle = store.coordinator::<Bar>().expect("the one coordinator was added above");
-    Ok((store, sink, handle))
-}
-
 impl Args {
     /// Prints the result, and returns what it means for the process.
     fn tell(&self, report: &ReplayReport, exit: Exit) -> Exit {
         name_foreign(&report.foreign);
-        let text = if self.json {
-            serde_json::to_string(report).expect("numbers, and paths of names of our own, serialise") + "\n"
+        let mut text = Text::default();
+        if self.json {
+            text.json(report);
         } else {
-            self.table(report)
-        };
-        let printed = print(&text).map_or_else(|exit| exit, |()| Exit::Done);
+            self.table(report, &mut text);
+        }
+        let printed = text.print().map_or_else(|exit| exit, |()| Exit::Done);
         let left = if report.is_complete() { Exit::Done } else { Exit::Rejected };
         exit.min(printed).min(left)
     }
 
-    fn table(&self, report: &ReplayReport) -> String {
+    fn table(&self, report: &ReplayReport, text: &mut Text) {
         let rows = [
             (if self.dry_run { "would be written" } else { "stored" }, report.stored),
             ("dead-lettered again", report.dead_lettered),
@@ -170,17 +165,14 @@ impl Args {
             ("damaged", report.damaged.len() as u64),
             ("files in use", report.live.len() as u64),
         ];
-        let mut text = String::new();
-        // Writing to a string cannot fail.
         for (name, value) in rows {
-            let _ = writeln!(text, "{name:19}  {value}");
+            text.line(format_args!("{name:19}  {value}"));
         }
         for damaged in &report.damaged {
-            let _ = writeln!(text, "{}:{}: {}", damaged.file.display(), damaged.line, damaged.message);
+            text.line(format_args!("{}:{}: {}", damaged.file.display(), damaged.line, damaged.message));
         }
         if let Some(why) = &report.interrupted {
-            let _ = writeln!(text, "interrupted: {why}");
+            text.line(format_args!("interrupted: {why}"));
         }
-        text
     }
 }

@@ -1,9 +1,6 @@
 //! `--coordinator`, `--since` and `--limit`, which mean the same to every command.
 
-use crate::{
-    dead_letter::Selection,
-    record::{InvalidTimestamp, Timestamp},
-};
+use market_data_store::{InvalidTimestamp, Timestamp, dead_letter::Selection, settings::parse_duration};
 
 #[derive(clap::Args)]
 pub struct Select {
@@ -29,18 +26,11 @@ impl Select {
 }
 
 fn since(text: &str) -> Result<Timestamp, InvalidTimestamp> {
-    match age(text) {
-        Some(age) => Ok(Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(age))),
-        None => text.parse(),
-    }
-}
-
-/// Reads an age in microseconds: a whole number and one of the units s, m, h, d.
-fn age(text: &str) -> Option<i64> {
-    let (number, seconds) = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)]
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
-    number.parse::<u32>().ok().map(|number| i64::from(number) * seconds * 1_000_000)
+    // A number alone is no age: `20240102` is a date.
+    let age = parse_duration(text).ok().filter(|_| text.ends_with(char::is_alphabetic));
+    let Some(age) = age else { return text.parse() };
+    let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    Ok(Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(micros)))
 }
 
 /// Writes how long ago a time was, in the largest unit that fits: 90 seconds are `1m`.
@@ -58,13 +48,13 @@ mod tests {
     #[test]
     fn since_is_a_time_or_an_age() {
         assert_eq!(since("2024-01-02").unwrap().to_string(), "2024-01-02T00:00:00Z");
-        for (text, seconds) in [("90s", 90), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800)] {
+        for (text, seconds) in [("90s", 90), ("30m", 1_800), ("12h", 43_200), ("1.5h", 5_400), ("7d", 604_800)] {
             // Read first: the clock moves on.
             let since = since(text).unwrap();
             let ago = Timestamp::now().as_micros() - since.as_micros();
             assert!((seconds..seconds + 5).contains(&(ago / 1_000_000)), "{text}: {ago}");
         }
-        for text in ["", "d", "-1d", "1.5h", "1w", "yesterday"] {
+        for text in ["", "d", "90", "-1d", "1e3h", "1w", "yesterday"] {
             assert!(since(text).is_err(), "{text}");
         }
         assert_eq!(ago(since("90s").unwrap()), "1m");

@@ -1,10 +1,15 @@
-use serde_json::{Map, Value, json};
+use std::fmt;
 
-use super::failed;
-use crate::{
-    cli::{Exit, complain, print},
+use market_data_store::{
+    Settings,
     dead_letter::{self, Entry},
-    settings::Settings,
+};
+use serde_json::{Value, json};
+
+use super::{failure::failed, listed};
+use crate::cli::{
+    exit::Exit,
+    output::{Text, complain},
 };
 
 /// Shows one dead letter whole, and where it is.
@@ -12,7 +17,7 @@ use crate::{
 pub struct Args {
     /// The id, as `mds dlq list` shows it.
     id: String,
-    /// Print it as one JSON object on one line.
+    /// Print it as one JSON object on one line, the one that mds dlq list --json shows.
     #[arg(long)]
     json: bool,
 }
@@ -31,38 +36,39 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         if let Ok(entry) = &found.entry
             && entry.id == args.id
         {
-            let place = format!("{}:{}", found.file.display(), found.line);
-            let text = if args.json { format!("{}\n", object(entry, &place)) } else { lines(entry, &place) };
-            return print(&text).map_or_else(|exit| exit, |()| Exit::Done);
+            let mut text = Text::default();
+            if args.json {
+                listed::json(&mut text, &found);
+            } else {
+                lines(&mut text, entry, format_args!("{}:{}", found.file.display(), found.line));
+            }
+            return text.print().map_or_else(|exit| exit, |()| Exit::Done);
         }
     }
     complain(format_args!("error: no dead letter {:?} in {}", args.id, settings.dlq_path.display()));
     Exit::Usage
 }
 
-fn object(entry: &Entry, place: &str) -> Value {
-    let mut object = Map::new();
-    object.insert("place".to_owned(), place.into());
-    if let Ok(Value::Object(fields)) = serde_json::to_value(entry) {
-        object.extend(fields);
+fn lines(text: &mut Text, entry: &Entry, place: impl fmt::Display) {
+    let Entry { id, ts, coordinator_id, kind, attempts, replay_count, error, .. } = entry;
+    text.line(format_args!("place         {place}"));
+    text.line(format_args!("id            {id}"));
+    text.line(format_args!("ts            {ts}"));
+    text.line(format_args!("coordinator   {coordinator_id}"));
+    text.line(format_args!("kind          {kind}"));
+    text.line(format_args!("attempts      {attempts}"));
+    text.line(format_args!("replay count  {replay_count}"));
+    text.line(format_args!("error         {error}"));
+    match &entry.unwritable {
+        None => {
+            text.line("record");
+            let record: Value = serde_json::from_str(entry.record.get()).unwrap_or_else(|_| json!(entry.record.get()));
+            text.pretty_json(&record);
+        }
+        Some(left) => {
+            text.line(format_args!("record        cannot be replayed: it could not be written as JSON, {}", left.why));
+            text.line(format_args!("partition     {}", left.partition_key.as_deref().unwrap_or("unknown")));
+            text.line(format_args!("it begins     {}", left.begins));
+        }
     }
-    object.into()
-}
-
-fn lines(entry: &Entry, place: &str) -> String {
-    let record: Value = serde_json::from_str(entry.record.get()).unwrap_or_else(|_| json!(entry.record.get()));
-    let record = match &entry.unwritable {
-        None => serde_json::to_string_pretty(&record).expect("a value always serialises"),
-        Some(left) => format!(
-            "cannot be replayed: it could not be written as JSON, {}\npartition     {}\nit begins     {}",
-            left.why,
-            left.partition_key.as_deref().unwrap_or("unknown"),
-            left.begins
-        ),
-    };
-    format!(
-        "place         {place}\nid            {}\nts            {}\ncoordinator   {}\nkind          {}\n\
-         attempts      {}\nreplay count  {}\nerror         {}\nrecord        {record}\n",
-        entry.id, entry.ts, entry.coordinator_id, entry.kind, entry.attempts, entry.replay_count, entry.error
-    )
 }

@@ -1,6 +1,6 @@
 //! The command line as it should have been typed.
 
-use crate::files::MissingOptions;
+use market_data_store::{files::MissingOptions, text::Shown};
 
 /// Returns the command that the user typed (`mds ingest FILE...`, as words) with what is missing put in, ready for the
 /// shell.
@@ -25,8 +25,8 @@ pub fn corrected(missing: &MissingOptions, words: &[impl AsRef<str>]) -> String 
 
 /// Quotes a word for a POSIX shell, if it needs quotes.
 fn shell_quote(word: &str) -> String {
-    if word.contains(char::is_control) {
-        // Byte by byte, since a terminal would obey what stands here.
+    if Shown(word).to_string() != word {
+        // Byte by byte, since a terminal would obey some of the characters.
         let escaped = word.bytes().map(|byte| match byte {
             b'\'' | b'\\' => format!("\\{}", char::from(byte)),
             b' '..=b'~' => char::from(byte).to_string(),
@@ -71,5 +71,6 @@ mod tests {
         assert_eq!(shell_quote(""), "''");
         assert_eq!(shell_quote("$(rm) ~"), "'$(rm) ~'");
         assert_eq!(shell_quote("it's\na\\\u{1b}ä"), r"$'it\'s\012a\\\033\303\244'");
+        assert_eq!(shell_quote("\u{202e}a"), r"$'\342\200\256a'");
     }
 }

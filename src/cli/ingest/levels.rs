@@ -1,7 +1,11 @@
-use actix::{Actor, Context, Handler, Message, MessageResult};
-use serde::Serialize;
+//! Counts the level changes of a load.
 
-use crate::{feedback::FeedbackEvent, policy::Level};
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler};
+use market_data_store::{FeedbackEvent, Level};
+use parking_lot::Mutex;
+use serde::Serialize;
 
 /// How often the level changed, by the level that it changed to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -11,14 +15,10 @@ pub struct LevelChanges {
     pub hard: u64,
 }
 
-/// Counts level changes. It has to be subscribed for every event.
-#[derive(Debug, Default)]
-pub struct LevelCounter(LevelChanges);
-
-/// Asks for the count: sent at the end; replies it.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "LevelChanges")]
-pub struct Count;
+/// Counts level changes. It has to be subscribed for every event. What it has counted outlives it, since it ends with the
+/// store.
+#[derive(Debug)]
+pub struct LevelCounter(pub Arc<Mutex<LevelChanges>>);
 
 impl Actor for LevelCounter {
     type Context = Context<Self>;
@@ -32,18 +32,11 @@ impl Handler<FeedbackEvent> for LevelCounter {
         if event.level == event.previous {
             return;
         }
+        let mut changes = self.0.lock();
         match event.level {
-            Level::Ok => self.0.ok += 1,
-            Level::Soft => self.0.soft += 1,
-            Level::Hard => self.0.hard += 1,
+            Level::Ok => changes.ok += 1,
+            Level::Soft => changes.soft += 1,
+            Level::Hard => changes.hard += 1,
         }
-    }
-}
-
-impl Handler<Count> for LevelCounter {
-    type Result = MessageResult<Count>;
-
-    fn handle(&mut self, Count: Count, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.0)
     }
 }

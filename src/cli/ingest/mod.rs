@@ -1,17 +1,22 @@
 //! `mds ingest`: reads bars from files, CSV, NDJSON and JSON arrays, and submits them.
 //!
-//! The command (`command.rs`) starts a store and a thread (`feed.rs`) that reads one chunk after the other and submits
-//! it. The thread's counts (`tally.rs`), the coordinator's, and the level changes that a subscriber saw (`levels.rs`)
-//! make the books at the end (`summary.rs`). The readers are in [`files`](crate::files).
+//! `inputs` finds the files that the command line names. The command (`command`) starts a store and a thread
+//! (`reader_thread`) that reads one chunk after the other and submits it. The thread's counts (`counters`, file by file in
+//! `report`), the coordinator's, and the level changes that a subscriber saw (`levels`) make the summary at the end
+//! (`summary`). The readers are in [`market_data_store::files`].
 
+mod args;
 mod command;
 mod corrected;
-mod feed;
+mod counters;
+mod input;
 mod inputs;
 mod levels;
+mod reader_thread;
 mod report;
 mod summary;
-mod tally;
 
-pub use self::command::{Args, batch_size, run};
-pub(super) use self::command::{complain_of_lost, complain_of_lost_letters, exit_of};
+pub use self::{
+    args::{Args, batch_size},
+    command::run,
+};

@@ -2,13 +2,13 @@
 
 use std::{fmt::Write, sync::Arc};
 
+use market_data_store::{
+    Bar, Timeframe,
+    files::{Compression, Dialect, FileInfo},
+};
 use serde::Serialize;
 
-use crate::files::{Compression, Dialect, FileInfo};
-use crate::{
-    record::{Bar, Timeframe},
-    text::quoted::Shown,
-};
+use crate::cli::output::Text;
 
 /// So many records of each file a dry run shows.
 pub const SHOWN_RECORDS: usize = 3;
@@ -96,7 +96,7 @@ impl FileReport {
     /// Returns one line: the counts, and how the file is written.
     pub fn line(&self) -> String {
         let Self { file, read, rejected, skipped, .. } = self;
-        let mut line = format!("{}: {read} read", Shown(file));
+        let mut line = format!("{file}: {read} read");
         // Writing to a string cannot fail.
         for (count, name) in [(rejected, "rejected"), (skipped, "skipped")] {
             if *count > 0 {
@@ -110,8 +110,8 @@ impl FileReport {
         line
     }
 
-    /// Returns all that is known, on several lines, for whoever wants to see whether the file was understood.
-    pub fn text(&self) -> String {
+    /// Adds all that is known, on several lines, which show whether the file was understood.
+    pub fn lines(&self, text: &mut Text) {
         let timeframes: Vec<_> = self.timeframes.iter().map(Timeframe::to_string).collect();
         let none = || "none".to_owned();
         let rows = [
@@ -120,16 +120,16 @@ impl FileReport {
             ("timeframe", if timeframes.is_empty() { none() } else { timeframes.join(", ") }),
             ("ignored columns", self.ignored_columns.clone().unwrap_or_else(none)),
         ];
-        let mut text = format!("{}\n", Shown(&self.file));
+        text.line(&self.file);
         for (name, value) in rows {
-            let _ = writeln!(text, "  {name:15}  {value}");
+            text.line(format_args!("  {name:15}  {value}"));
         }
         for bar in &self.first {
             let Bar { vendor, symbol, timeframe, ts, open, high, low, close, volume } = bar;
             let volume = volume.map_or_else(|| "-".to_owned(), |volume| volume.to_string());
-            let _ = writeln!(text, "  {vendor} {symbol} {timeframe} {ts} {open} {high} {low} {close} {volume}");
+            text.line(format_args!("  {vendor} {symbol} {timeframe} {ts} {open} {high} {low} {close} {volume}"));
         }
-        text
+        text.line("");
     }
 
     fn written(&self) -> String {

@@ -1,27 +1,19 @@
 //! What an ingest did, as a table or as JSON.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::time::Duration;
 
+use market_data_store::CoordinatorReport;
 use serde::Serialize;
 
-use super::{levels::LevelChanges, report::FileReport, tally::Counts};
-use crate::{cli::Exit, coordinator::CoordinatorReport, text::quoted::Shown};
+use super::{
+    counters::{Counts, LineError},
+    levels::LevelChanges,
+    report::FileReport,
+};
+use crate::cli::{exit::Exit, output::Text};
 
-/// How many rejected lines are named.
-pub const NAMED_ERRORS: usize = 20;
 /// How many files the table lists; the JSON has all.
 const NAMED_FILES: usize = 20;
-
-/// A line that was rejected, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LineError {
-    /// The file as it was given.
-    pub file: Arc<str>,
-    /// The physical line, from 1.
-    pub line: u64,
-    /// What is wrong and what was expected.
-    pub message: String,
-}
 
 /// What became of the records that were accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +31,7 @@ impl From<&CoordinatorReport> for Settled {
     }
 }
 
-/// The books of one ingest: `read = stored + dead_lettered + dropped + rejected + skipped + unsettled`.
+/// The counts of one load: `read = stored + dead_lettered + dropped + rejected + skipped + unsettled`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     files: usize,
@@ -58,8 +50,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Adds up. Every record that was accepted is in `settled`, so what the reader saw and nobody accepted, because of
-    /// a stop, is nowhere.
+    /// Adds up. Every record that was accepted is in `settled`. What was read and, because of a stop, not accepted is in
+    /// no count.
     pub fn new(counts: Counts, settled: Settled, elapsed: Duration, level_changes: LevelChanges) -> Self {
         let Settled { stored, dead_lettered, dropped, unsettled } = settled;
         let Counts { files, rejected, skipped, errors, .. } = counts;
@@ -93,15 +85,15 @@ impl Summary {
     }
 
     /// Returns one JSON object on one line.
-    pub fn json(&self) -> String {
-        let mut text = serde_json::to_string(self).expect("numbers and texts always serialise");
-        text.push('\n');
+    pub fn json(&self) -> Text {
+        let mut text = Text::default();
+        text.json(self);
         text
     }
 
     /// Returns a table, and below it the files, if there are several, and the rejected lines; of a dry run what the files
     /// turned out to be stands above.
-    pub fn table(&self, dry_run: bool) -> String {
+    pub fn table(&self, dry_run: bool) -> Text {
         let LevelChanges { ok, soft, hard } = self.level_changes;
         let rows = [
             ("files", self.files.to_string()),
@@ -117,27 +109,26 @@ impl Summary {
             ("level changes", format!("ok {ok}, soft {soft}, hard {hard}")),
         ];
         let names = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let mut text = String::new();
+        let mut text = Text::default();
         if dry_run {
-            self.inputs.iter().for_each(|file| _ = writeln!(text, "{}", file.text()));
+            self.inputs.iter().for_each(|file| file.lines(&mut text));
         }
-        // Writing to a string cannot fail.
         for (name, value) in &rows {
-            let _ = writeln!(text, "{name:names$}  {value}");
+            text.line(format_args!("{name:names$}  {value}"));
         }
         if self.files > 1 {
-            self.inputs.iter().take(NAMED_FILES).for_each(|file| _ = writeln!(text, "{}", file.line()));
+            self.inputs.iter().take(NAMED_FILES).for_each(|file| text.line(file.line()));
         }
         match self.files.saturating_sub(NAMED_FILES) {
             0 => {}
-            more => _ = writeln!(text, "and {more} more files"),
+            more => text.line(format_args!("and {more} more files")),
         }
         for LineError { file, line, message } in &self.errors {
-            let _ = writeln!(text, "{}:{line}: {message}", Shown(file));
+            text.line(format_args!("{file}:{line}: {message}"));
         }
         match self.rejected - self.errors.len() as u64 {
             0 => {}
-            more => _ = writeln!(text, "and {more} more rejected"),
+            more => text.line(format_args!("and {more} more rejected")),
         }
         text
     }

@@ -10,7 +10,6 @@ mod error;
 mod open;
 mod options;
 mod place;
-#[cfg(feature = "cli")]
 mod read;
 mod schema;
 mod table;
@@ -20,11 +19,10 @@ use std::{fmt, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
-#[cfg(feature = "cli")]
-pub(crate) use self::read::{Series, SqliteReader, StoredBar};
 pub use self::{
     error::SqliteOpenError,
     options::{SqliteOptions, Synchronous},
+    read::{Series, SqliteReader, StoredBar},
 };
 use self::{
     table::Row,

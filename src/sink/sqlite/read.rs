@@ -1,4 +1,4 @@
-//! Reads a store without being able to change it: for `mds check`.
+//! Reads a store without being able to change it.
 
 use std::path::PathBuf;
 
@@ -16,28 +16,35 @@ const NEXT_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars
 const BARS: &str = "SELECT ts, open, high, low, close, volume FROM bars
     WHERE vendor = ?1 AND symbol = ?2 AND timeframe = ?3 ORDER BY ts";
 
-/// One moment of a store, read-only: the file is never made, and its writers are not disturbed. What is written
-/// meanwhile is not seen, and SQLite keeps the pages of this moment for as long as the reader lives.
+/// Reads one moment of a SQLite store, series by series. It never makes the file, and disturbs no process that writes
+/// it. It does not see what is written meanwhile, and SQLite keeps the pages of this moment for as long as the reader
+/// lives. Every call blocks the thread while it reads.
 #[derive(Debug)]
 pub struct SqliteReader {
     connection: Connection,
     path: PathBuf,
 }
 
-/// What bars are of, as the store spells it.
+/// Names the bars of one vendor, symbol and timeframe, as the store spells these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
+    /// Who made the data.
     pub vendor: String,
+    /// What was traded.
     pub symbol: String,
+    /// The time that a bar covers, such as `1m`.
     pub timeframe: String,
 }
 
-/// A row, as far as its columns hold numbers. Another program may have written anything.
+/// A row of the store, as far as its columns hold numbers. Another program may have written anything: it is no
+/// [`Bar`](crate::Bar) before it is validated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StoredBar {
+    /// When the bar opens, in microseconds since 1970.
     pub ts: i64,
     /// Open, high, low, close.
     pub prices: [f64; 4],
+    /// What was traded; none where the row has none.
     pub volume: Option<f64>,
 }
 
@@ -67,6 +74,9 @@ impl SqliteReader {
 
     /// Returns the first series behind the one given, in the order of the key; with none given the first of all. It
     /// seeks, so that the rows between are not read.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn next_series(&self, behind: Option<&Series>) -> Result<Option<Series>, SqliteOpenError> {
         let series = |row: &Row<'_>| Ok(Series { vendor: row.get(0)?, symbol: row.get(1)?, timeframe: row.get(2)? });
         let found = match behind {
@@ -82,6 +92,9 @@ impl SqliteReader {
 
     /// Shows the rows of a series in the order of their times, one at a time. One whose time or prices are no numbers is
     /// shown as what is wrong with it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn bars(
         &self,
         series: &Series,

@@ -1,21 +1,30 @@
-//! What the reading thread has counted so far.
+//! What the thread that reads has counted so far.
 
 use std::{sync::Arc, time::Duration};
 
+use market_data_store::{Bar, Timeframe, files::FileInfo};
 use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
 
-use super::{
-    report::{FileReport, SHOWN_RECORDS},
-    summary::{LineError, NAMED_ERRORS},
-};
-use crate::{
-    files::FileInfo,
-    record::{Bar, Timeframe},
-};
+use super::report::{FileReport, SHOWN_RECORDS};
 
-/// Counts that the reading thread makes and others look at.
+/// How many rejected lines are named.
+pub const NAMED_ERRORS: usize = 20;
+
+/// A line that was rejected, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LineError {
+    /// The file as it was given.
+    pub file: Arc<str>,
+    /// The physical line, from 1.
+    pub line: u64,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+/// Counts that the reader thread makes and others look at.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Counters {
     state: Mutex<State>,
     counted: Condvar,
 }
@@ -31,7 +40,7 @@ struct State {
     closed: bool,
 }
 
-/// One moment of a [`Tally`].
+/// One moment of a [`Counters`].
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Files whose reading began; the last is the one that is read.
@@ -45,7 +54,7 @@ pub struct Counts {
     pub errors: Vec<LineError>,
 }
 
-impl Tally {
+impl Counters {
     /// Counts for the whole, unless that was closed.
     fn count(&self, count: impl FnOnce(&mut Counts)) {
         let mut state = self.state.lock();

@@ -1,62 +1,15 @@
-//! The reading thread: from files to the coordinator, as fast as that takes records.
+//! The thread that reads: from files to the coordinator, as fast as that takes records.
 
-use std::{
-    collections::VecDeque,
-    fs::{self, File},
-    io::{self, Read},
-    path::{Path, PathBuf},
-    sync::Arc,
+use std::{collections::VecDeque, sync::Arc};
+
+use market_data_store::{
+    Bar, Refusal, WriteHandle,
+    files::{Chunk, FileInfo, ReadError, ReadOptions},
 };
-
 use tokio::runtime::{Builder, Runtime};
 
-use super::tally::Tally;
-use crate::{
-    cli::progress::Progress,
-    coordinator::{Refusal, WriteHandle},
-    files::{BarReader, Chunk, FileInfo, ReadError, ReadOptions},
-    record::Bar,
-};
-
-const STANDARD_INPUT: &str = "-";
-
-/// A file, or standard input.
-#[derive(Clone, Debug)]
-pub struct Input {
-    /// A path, or `-`.
-    pub path: PathBuf,
-    /// The word of the command line that stands for it: its path, a directory or a pattern.
-    pub word: PathBuf,
-    /// The path as it is shown.
-    pub name: Arc<str>,
-    /// None for pipes and the like, which can be read only once.
-    pub bytes: Option<u64>,
-}
-
-impl Input {
-    pub fn new(path: &Path, word: &Path) -> Self {
-        let metadata = if path == Path::new(STANDARD_INPUT) { None } else { fs::metadata(path).ok() };
-        Self {
-            path: path.to_owned(),
-            word: word.to_owned(),
-            name: path.to_string_lossy().into(),
-            bytes: metadata.filter(fs::Metadata::is_file).map(|metadata| metadata.len()),
-        }
-    }
-
-    pub fn is_standard_input(&self) -> bool {
-        self.path == Path::new(STANDARD_INPUT)
-    }
-
-    /// Opens it and makes a reader.
-    pub fn open(&self, options: &ReadOptions) -> Result<BarReader<Box<dyn Read + Send>>, ReadError> {
-        let options = ReadOptions { name: self.name.to_string(), ..options.clone() };
-        if self.is_standard_input() {
-            return Ok(BarReader::new(Box::new(io::stdin()), options));
-        }
-        BarReader::open(File::open(&self.path)?, options)
-    }
-}
+use super::{counters::Counters, input::Input};
+use crate::cli::progress::Progress;
 
 /// Where bars go.
 pub enum Target {
@@ -66,15 +19,15 @@ pub enum Target {
 }
 
 /// Reads inputs, one after the other, and submits what is in them.
-pub struct Feed {
+pub struct ReaderThread {
     pub inputs: Vec<Input>,
     pub options: ReadOptions,
     pub target: Target,
-    pub tally: Arc<Tally>,
+    pub counters: Arc<Counters>,
     pub progress: Progress,
 }
 
-impl Feed {
+impl ReaderThread {
     /// Reads everything. Returns the inputs that could not be read, or not to their end.
     ///
     /// # Errors
@@ -85,7 +38,7 @@ impl Feed {
         let mut failed = Vec::new();
         for (index, input) in self.inputs.iter().enumerate() {
             self.progress.file(index + 1, self.inputs.len(), &input.name, input.bytes);
-            self.tally.file(&input.name);
+            self.counters.file(&input.name);
             if let Err(error) = self.read(input, &runtime)? {
                 failed.push((input.clone(), error));
             }
@@ -97,7 +50,7 @@ impl Feed {
         let mut reader = match input.open(&self.options) {
             Ok(reader) => reader,
             Err(error) => {
-                self.tally.found(FileInfo::default(), Some(error.to_string()));
+                self.counters.found(FileInfo::default(), Some(error.to_string()));
                 return Ok(Err(error));
             }
         };
@@ -109,19 +62,19 @@ impl Feed {
                 Err(error) => break Err(error),
             };
             self.progress.bytes(reader.bytes_read());
-            self.tally.skip(chunk.skipped);
+            self.counters.skip(chunk.skipped);
             for rejected in chunk.rejected.drain(..) {
-                self.tally.reject(&input.name, rejected.line, rejected.message);
+                self.counters.reject(&input.name, rejected.line, rejected.message);
             }
             if let Err(refusal) = self.submit(&mut chunk.bars, runtime) {
-                self.tally.found(reader.info(), Some(refusal.to_string()));
+                self.counters.found(reader.info(), Some(refusal.to_string()));
                 return Err(refusal);
             }
             if !more {
                 break Ok(());
             }
         };
-        self.tally.found(reader.info(), result.as_ref().err().map(ToString::to_string));
+        self.counters.found(reader.info(), result.as_ref().err().map(ToString::to_string));
         for note in reader.notes() {
             tracing::info!(file = &*input.name, "{note}");
         }
@@ -136,16 +89,16 @@ impl Feed {
         let before = bars.len();
         let mut timeframes: Vec<_> = bars.iter().map(|bar| bar.timeframe).collect();
         timeframes.dedup();
-        self.tally.submit();
+        self.counters.submit();
         let result = match &self.target {
             Target::Coordinator(handle) => runtime.block_on(submit(handle, bars)),
             Target::DryRun => {
-                self.tally.show(bars.iter());
+                self.counters.show(bars.iter());
                 bars.clear();
                 Ok(())
             }
         };
-        self.tally.accept((before - bars.len()) as u64, &timeframes);
+        self.counters.accept((before - bars.len()) as u64, &timeframes);
         result
     }
 }

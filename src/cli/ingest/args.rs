@@ -1,0 +1,116 @@
+//! The options of `mds ingest`.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use market_data_store::{
+    Bar, CoordinatorSettings, Timeframe,
+    files::{ColumnMap, ReadError, ReadOptions, TimeFormat, Zone},
+};
+use smol_str::SmolStr;
+
+use super::{corrected::corrected, input::Input};
+use crate::cli::{database::Database, outage::OutageTimeout, output::complain};
+
+/// Loads bars from CSV, NDJSON and JSON files, compressed or not, into the database of MDS_DATABASE_URL or
+/// --database.
+///
+/// A line that holds no valid bar costs only itself and is named at the end. Of two rows for the same bar the later
+/// wins. On a pipe it writes by MDS_COORDINATOR_FLUSH_INTERVAL, and the pipe fills up when the store is slow.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What was traded, where the files do not say.
+    #[arg(long, value_name = "S", value_parser = Bar::normal_symbol)]
+    symbol: Option<SmolStr>,
+    /// Take the symbol from each file's name: BRK.B.csv.gz holds BRK.B.
+    #[arg(long, conflicts_with = "symbol")]
+    symbol_from_name: bool,
+    /// The time that a bar covers, such as 1m, 4h, 1d or 1mo, where the files do not say.
+    #[arg(long, value_name = "T")]
+    timeframe: Option<Timeframe>,
+    /// Who made the data, where the files do not say.
+    #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
+    vendor: Option<SmolStr>,
+    /// The time zone of times without an offset, such as America/New_York. UTC if it is not given.
+    #[arg(long, value_name = "ZONE")]
+    tz: Option<Zone>,
+    /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
+    #[arg(long, value_name = "F")]
+    ts_format: Option<TimeFormat>,
+    /// Which column is what, by its name or its number from 1, where the names in the file do not say it or there are
+    /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume,
+    /// symbol, timeframe, vendor.
+    #[arg(long, value_name = "NAME=COLUMN,...")]
+    map: Option<ColumnMap>,
+    #[command(flatten)]
+    pub(in crate::cli) database: Database,
+    #[command(flatten)]
+    pub(super) outage_timeout: OutageTimeout,
+    /// Read and check, but store nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Files to load, directories of them, or patterns such as 'data/*.csv'; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// More in one commit gains nothing, and would be written again whole after a failure.
+const MOST_IN_A_BATCH: usize = 5_000;
+
+/// Returns the batch size of a loader where none is set: each worker's share of the queue, if that is more than the
+/// default. A file brings more than any queue holds, and each commit waits for the disk, so fewer and larger ones pay;
+/// where little comes, the flush interval ends a batch all the same.
+pub fn batch_size(settings: &CoordinatorSettings) -> usize {
+    settings.batch_size.max(MOST_IN_A_BATCH.min(settings.capacity / settings.workers))
+}
+
+impl Args {
+    pub(super) fn options(&self) -> ReadOptions {
+        ReadOptions {
+            symbol: self.symbol.clone(),
+            timeframe: self.timeframe,
+            vendor: self.vendor.clone(),
+            zone: self.tz.clone(),
+            ts_format: self.ts_format.clone(),
+            map: self.map.clone().unwrap_or_default(),
+            symbol_from_name: self.symbol_from_name,
+            name: String::new(),
+        }
+    }
+
+    /// Says what is wrong with an input, and how to say what is missing.
+    pub(super) fn complain_about(&self, input: &Input, error: &ReadError) {
+        complain(format_args!("error: {}: {error}", input.name));
+        if let ReadError::Missing(missing) = error {
+            complain(format_args!("  try: {}", corrected(missing, &self.words_for(input))));
+        }
+    }
+
+    /// The command line as it was typed, for one of its files: what is missing is missing in each of them by itself.
+    fn words_for(&self, input: &Input) -> Vec<String> {
+        let words = std::env::args_os().skip(1).filter_map(|word| {
+            if *word == *input.word.as_os_str() {
+                return Some(input.path.clone().into_os_string());
+            }
+            (!self.files.iter().any(|file| *file == word)).then_some(word)
+        });
+        [OsString::from("mds")].into_iter().chain(words).map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red if a small queue makes batches smaller than the default, or a large one without end.
+    #[test]
+    fn a_loader_s_batch_is_a_worker_s_share_of_the_queue_or_the_default() {
+        for (capacity, workers, expected) in [(10_000, 4, 2_500), (1_000, 4, 500), (100_000, 1, 5_000), (1, 1_024, 500)]
+        {
+            let settings = CoordinatorSettings::new(capacity).workers(workers);
+            assert_eq!(batch_size(&settings), expected, "{capacity} and {workers}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A store from its start to its end, as the commands that write need it.
+
+use std::{io, time::Duration};
+
+use futures_util::FutureExt;
+use market_data_store::{
+    Bar, Coordinator, CoordinatorSettings, MarketDataStore, Settings, StartError, StopReason, WriteHandle,
+    sink::{SqliteOptions, SqliteSink},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+
+use super::output::complain;
+
+/// What any step of the end may take that could hang.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// A store of bars on threads of its own.
+pub struct Session {
+    pub store: MarketDataStore,
+    pub bars: WriteHandle<Bar>,
+    sink: SqliteSink,
+}
+
+impl Session {
+    /// Starts the store. Its coordinator has these settings, whatever variables of its own say.
+    ///
+    /// # Errors
+    /// As [`Builder::spawn`](market_data_store::Builder::spawn), and as [`SqliteSink::open`].
+    pub fn start(settings: Settings, coordinator: CoordinatorSettings) -> Result<Self, StartError> {
+        // Not by `MarketDataStore::spawn`: a sink that is closed leaves one file behind, not the file and its log.
+        let sink = SqliteSink::open(SqliteOptions::from_url(&settings.database_url)?)?;
+        let coordinator = Coordinator::<Bar>::new(sink.clone()).settings(coordinator);
+        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn()?;
+        let bars = store.coordinator::<Bar>().expect("the one coordinator was added above");
+        Ok(Self { store, bars, sink })
+    }
+
+    /// Returns what has died so far, also while the store came to its end.
+    pub fn died(&self) -> Option<StopReason> {
+        self.store.stopped().now_or_never().filter(|reason| *reason != StopReason::ShutDown)
+    }
+
+    /// Closes the files of a store that has ended. Tells whether one of them was removed or replaced meanwhile: what was
+    /// in it is lost, and the command fails.
+    pub async fn close(&self) -> bool {
+        let dead_letters = self.store.dead_letters();
+        let _ = tokio::join!(timeout(GRACE, self.sink.close()), timeout(GRACE, dead_letters.release()));
+        let removed = [
+            (self.sink.path(), self.sink.file_was_removed(), "the database file was"),
+            (dead_letters.dir(), dead_letters.file_was_removed(), "a file of dead letters was"),
+        ];
+        for (path, _, what) in removed.iter().filter(|(_, is_removed, _)| *is_removed) {
+            complain(format_args!(
+                "error: {}: {what} removed or replaced while it was written, and records with it: load them again",
+                path.display()
+            ));
+        }
+        removed.iter().any(|(_, is_removed, _)| *is_removed)
+    }
+}
+
+/// Makes the runtime in which a command waits.
+///
+/// # Errors
+/// The operating system has no file descriptor left.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
