@@ -3,7 +3,7 @@
 # beside their peers. Takes about half an hour on two cores; measure only on a machine that does nothing else.
 #
 #   tests/long.sh             everything
-#   tests/long.sh bus:: books only tests whose names contain one of these, no benchmarks
+#   tests/long.sh bus:: accounting only tests whose names contain one of these, no benchmarks
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,7 @@ export MDS_TEST_RECEIVER_CASES=200000   # messages changed on their way
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle
 export MDS_TEST_RESTARTS=20             # stores killed at hard that start again, with a producer that waits
+export MDS_TEST_SERVICE_TERMS=100       # SIGTERMs to a service that embeds a store
 export MDS_TEST_SIMULATIONS=64          # simulated stores and producers of each speed: all of them
 export MDS_TEST_SMALL_DISKS=30          # full file systems; 0 where none can be mounted, not even in a user namespace
 export MDS_TEST_TERMS=50                # SIGTERMs under load

@@ -12,11 +12,12 @@ pub mod queue;
 pub mod rate;
 mod wait_queue;
 
+#[cfg(feature = "receiver")]
+pub use self::delivery::{Admission, Deduplicator, DeduplicatorLimits};
+#[cfg(feature = "webhooks")]
+pub use self::delivery::{EndpointPolicy, EndpointQueue, EndpointState, Step};
 pub use self::{
-    delivery::{
-        Admission, Deduplicator, DeduplicatorLimits, EndpointPolicy, EndpointQueue, EndpointState, Lane, Offered,
-        Outbox, SeqTracker, SeqVerdict, Step,
-    },
+    delivery::{Lane, Offered, Outbox, SeqTracker, SeqVerdict},
     failure::{BreakerConfig, CircuitState, RetryPolicy},
     level::{Cause, Change, Level, Pressure, Reason, WatermarkError, Watermarks, time_to_recover},
     queue::{

@@ -52,6 +52,7 @@ impl<K: Clone + Eq + Hash, V> SeqTracker<K, V> {
     }
 
     /// Returns how many keys are known.
+    #[cfg(any(test, feature = "receiver"))]
     pub fn keys(&self) -> usize {
         self.newest.len()
     }
