@@ -240,7 +240,9 @@ impl Written {
             let rest = &line[done..];
             // The first bytes of every line.
             let begins = |begin: &[u8]| rest.starts_with(begin) || begin.starts_with(rest);
-            let was_never_whole = !ended && begins(br#"{"id":""#) && !rest.ends_with(b"}");
+            // A brace at its end can be that of the record.
+            let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok();
+            let was_never_whole = !ended && begins(br#"{"id":""#) && !is_whole;
             damaged.extend((line.len() > done && !was_line_end && !was_never_whole).then_some(number));
         }
         (whole, damaged)
