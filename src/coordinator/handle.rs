@@ -166,8 +166,8 @@ impl<T: Record> WriteHandle<T> {
 
     /// Writes as [`submit_with_receipt`](Self::submit_with_receipt) a record that is a dead letter already, or is not.
     pub(super) async fn write_as(&self, record: T, is_replay: bool) -> Result<Receipt, SubmitError<T>> {
-        let (teller, receipt) = Receipt::new(is_replay);
-        self.submit_until(record, None, Some(teller)).await?;
+        let (sender, receipt) = Receipt::new(is_replay);
+        self.submit_until(record, None, Some(sender)).await?;
         Ok(receipt)
     }
 

@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(many.to_string(), expected);
     }
 
-    // Red when an error repeats its source, which whoever prints a chain would read twice.
+    // Red when an error repeats its source, which a printed chain would show twice.
     #[test]
     fn no_text_repeats_the_source() {
         let invalid = || Refusal::Invalid(Invalid::new("open", "expected a finite number, got NaN"));

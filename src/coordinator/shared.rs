@@ -112,7 +112,7 @@ impl<T> Shared<T> {
         result
     }
 
-    /// Wakes somebody. A waker is their code, and one that panics must not keep the others asleep.
+    /// Wakes one waiter. A waker is foreign code, and one that panics must not keep the others asleep.
     fn wake(&self, wake: impl FnOnce()) {
         if let Err(message) = panicked::catch(wake) {
             tracing::error!(
@@ -215,12 +215,12 @@ impl<T> Shared<T> {
         self.with(|buffer| buffer.replays(lease).0)
     }
 
-    /// Lets whoever replays the one record of a lease know why it is given up, if it is a dead letter already; then it
+    /// Tells the replay of the one record of a lease why it is given up, if it is a dead letter already; then it
     /// needs no other. Returns whether it is.
     pub(super) fn refuse_replay(&self, lease: LeaseId, error: &str, attempts: u32) -> bool {
         self.with(|buffer| {
             let (replays, receipt) = buffer.replays(lease);
-            // Of a lease that was taken away at the end somebody else sees to the record.
+            // Of a lease that was taken away at the deadline the coordinator sees to the record.
             let is_replay = replays != [false];
             if let Some(receipt) = receipt.filter(|_| is_replay) {
                 receipt.refusal = Some(ReplayOutcome::Refused { error: error.to_owned(), attempts });
@@ -229,7 +229,7 @@ impl<T> Shared<T> {
         })
     }
 
-    /// Lets nobody wait any longer before the next try of a write: the end may come first.
+    /// Ends every wait before the next try of a write: the deadline of a shutdown may come first.
     pub(super) fn expedite(&self) {
         self.with(|buffer| buffer.expedite());
         self.expedited.send_replace(());
@@ -247,14 +247,14 @@ impl<T> Shared<T> {
     }
 
     /// Waits until no worker has a batch any more. For a buffer that is closed while they write: nothing is handed out any
-    /// more, and nobody is told of what is settled, so this looks now and then.
+    /// more, and no waiter is told of what is settled, so this looks now and then.
     pub(super) async fn batches_are_back(&self) {
         while self.with(|buffer| buffer.is_out()) {
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Ends all movement. Whoever waits hears of it, also for the outcome of a record.
+    /// Ends all movement. What waits hears of it, for the outcome of a record too.
     pub(super) fn close(&self) {
         self.with(|buffer| {
             buffer.close();

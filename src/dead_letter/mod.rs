@@ -186,20 +186,20 @@ impl DeadLetters {
         &self.0.dir
     }
 
-    /// Appends records of one coordinator, in order, all or none; resolves when they are synced. The letters are handed
+    /// Appends records of one coordinator, in order, all or none; resolves when they are synced. The dead letters are handed
     /// over before this returns, and the future needs no particular runtime.
     ///
     /// A future that is dropped may or may not have appended them.
     ///
     /// # Errors
-    /// None of them counts as kept. It can be called again with the same letters.
+    /// None of them counts as kept. It can be called again with the same dead letters.
     pub fn append(
         &self,
         coordinator_id: &str,
         kind: &str,
-        letters: &[DeadLetter],
+        records: &[DeadLetter],
     ) -> impl Future<Output = Result<(), AppendError>> + Send + use<> {
-        let answered = self.send(coordinator_id, kind, letters);
+        let answered = self.send(coordinator_id, kind, records);
         let dir = self.0.dir.clone();
         async move { answered?.await.unwrap_or(Err(AppendError::Gone { dir })) }
     }
@@ -211,9 +211,9 @@ impl DeadLetters {
     ///
     /// # Panics
     /// Inside a future that a tokio runtime drives: there it would block others.
-    pub fn append_blocking(&self, coordinator_id: &str, kind: &str, letters: &[DeadLetter]) -> Result<(), AppendError> {
+    pub fn append_blocking(&self, coordinator_id: &str, kind: &str, records: &[DeadLetter]) -> Result<(), AppendError> {
         let gone = || AppendError::Gone { dir: self.0.dir.clone() };
-        self.send(coordinator_id, kind, letters)?.blocking_recv().unwrap_or_else(|_| Err(gone()))
+        self.send(coordinator_id, kind, records)?.blocking_recv().unwrap_or_else(|_| Err(gone()))
     }
 
     /// Makes new entries of those whose file was removed; their counts stay as they are.
@@ -255,13 +255,13 @@ impl DeadLetters {
         self.0.file_was_removed.load(Ordering::Acquire)
     }
 
-    fn send(&self, coordinator_id: &str, kind: &str, letters: &[DeadLetter]) -> Result<Answered, AppendError> {
+    fn send(&self, coordinator_id: &str, kind: &str, records: &[DeadLetter]) -> Result<Answered, AppendError> {
         let (answer, answered) = oneshot::channel();
         let ts = Timestamp::now();
         let mut lines = Vec::new();
-        for letter in letters {
+        for record in records {
             let id = format!("{:016x}-{}", self.0.run, self.0.next_id.fetch_add(1, Ordering::Relaxed));
-            entry::write(&mut lines, id, ts, coordinator_id, kind, letter)
+            entry::write(&mut lines, id, ts, coordinator_id, kind, record)
                 .map_err(|error| AppendError::Json(Arc::new(error)))?;
         }
         if lines.is_empty() {

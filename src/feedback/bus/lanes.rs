@@ -182,7 +182,7 @@ impl Lanes {
         }
     }
 
-    /// Books how a delivery ended; returns the next event of the lane.
+    /// Notes how a delivery ended; returns the next event of the lane.
     fn settle(&self, subscriber: &Subscriber, answer: Result<(), MailboxError>) -> Option<FeedbackEvent> {
         if answer.is_err() && !subscriber.target.connected() {
             self.prune(subscriber.id);

@@ -170,7 +170,7 @@ impl EndpointLane {
         }
     }
 
-    /// Waits until there is something to do beside what is under way; for ever if that takes changed.
+    /// Waits until there is something to do beside what is under way; only a change of the lane brings that where nothing is due.
     async fn due(&self) {
         let (next, is_ending) = {
             let state = self.state.lock();

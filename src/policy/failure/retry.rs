@@ -17,7 +17,7 @@ pub struct RetryPolicy {
     /// After so many transient failures, and no fewer than three, a batch is given up, if the store answers others between
     /// any two of them, so that it must be the batch. Failures with no such answer between them are one. While the store
     /// answers none it is the store, and the batch is tried on. Without a
-    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) nobody can tell, and it is given up after so
+    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) none can tell the two apart, and it is given up after so
     /// many. What a sink calls an outage does not count.
     pub max_attempts: NonZeroU32,
 }

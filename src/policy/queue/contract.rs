@@ -224,7 +224,7 @@ pub struct BufferSnapshot {
 }
 
 impl BufferSnapshot {
-    /// Returns what is missing from the books: 0, or records were lost or made up.
+    /// Returns what is missing from the accounting: 0, or records were lost or made up.
     pub fn residual(&self) -> i128 {
         let out = [self.counters.stored, self.counters.dead_lettered, self.counters.dropped];
         let here = [self.queued as u64, self.in_flight as u64];
@@ -237,17 +237,17 @@ impl BufferSnapshot {
 pub struct Effects<T, W, R> {
     /// Waiters that have events.
     pub wake: Vec<W>,
-    /// Wakers that are not needed any more, to be dropped where it harms nobody.
+    /// Wakers that are not needed any more, to be dropped where no lock is held.
     #[expect(dead_code, reason = "it is dropped with the effects")]
     pub spent: Vec<W>,
     /// Receipts whose records have met their end.
     pub outcomes: Vec<(R, Outcome)>,
-    /// Receipts of records of which nobody will ever know.
+    /// Receipts of records of which the outcome will not be known.
     #[cfg_attr(not(test), expect(dead_code, reason = "it is dropped with the effects"))]
     pub lost: Vec<R>,
-    /// Evicted records, to be dropped where it harms nobody.
+    /// Evicted records, to be dropped where no lock is held.
     #[cfg_attr(not(test), expect(dead_code, reason = "it is dropped with the effects"))]
     pub evicted: Vec<T>,
-    /// Whether whoever hands out batches has something to do and has not been told yet.
+    /// Whether the queue's actor has something to do and has not been woken yet.
     pub wake_queue: bool,
 }

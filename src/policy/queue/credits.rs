@@ -192,8 +192,8 @@ mod tests {
     }
 
     proptest! {
-        /// Red when a grant is lost on cancel, when somebody is served before one who came earlier, when an expired
-        /// ticket keeps a credit, or when `release` wakes nobody.
+        /// Red when a grant is lost on cancel, when one is served before another that came earlier, when an expired
+        /// ticket keeps a credit, or when `release` wakes none.
         #[test]
         fn agrees_with_a_line_in_which_everybody_is_asked_in_turn(
             capacity in 1usize..8, steps in prop::collection::vec(step(), 0..120)
@@ -271,10 +271,10 @@ mod tests {
                 prop_assert_eq!(credits.used(), model.used);
                 prop_assert_eq!(credits.reserved(), model.held + granted);
                 prop_assert_eq!(credits.waiting(), model.line.iter().filter(|waiting| waiting.granted == 0).count());
-                prop_assert!(credits.waiting() == 0 || credits.free() == 0, "a free credit while somebody waits");
+                prop_assert!(credits.waiting() == 0 || credits.free() == 0, "a free credit while one waits");
                 let deadline = model.line.iter().filter(|w| w.granted == 0).filter_map(|w| w.deadline).min();
                 prop_assert_eq!(credits.next_deadline(), deadline.map(Duration::from_millis));
-                // Whoever has events has been woken: granted, or out of the line by expiry.
+                // What has news has been woken: granted, or out of the line by expiry.
                 for (which, ticket) in tickets.iter().enumerate() {
                     let granted = model.line.iter().any(|w| w.ticket == *ticket && w.granted > 0);
                     prop_assert!(!granted || wake.contains(&which), "ticket {which} has credits and sleeps");

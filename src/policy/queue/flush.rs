@@ -56,7 +56,7 @@ impl<W> FlushBarriers<W> {
         spent.extend(self.waiting.remove(&id).and_then(|fence| fence.waker));
     }
 
-    /// Returns the sequence that the latest fence waits for.
+    /// Returns the sequence that the latest flush waits for.
     pub fn latest(&self) -> Option<u64> {
         self.waiting.last_key_value().map(|(_, fence)| fence.up_to)
     }
@@ -76,7 +76,7 @@ impl<W> FlushBarriers<W> {
         wake.extend(self.waiting.values_mut().filter_map(|fence| fence.waker.take()));
     }
 
-    /// Returns whether nobody waits.
+    /// Returns whether no flush waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The records of the keys that hash alike, in order: queued in blocks, then in segments that are out or parked.
+//! The records of the keys that hash alike, in order: queued in blocks, then in slices that are out or parked.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -14,7 +14,7 @@ use super::contract::LeaseId;
 pub(super) struct Partition<T> {
     blocks: VecDeque<Block<T>>,
     queued: usize,
-    /// What its worker has, at most one segment.
+    /// What its worker has, at most one slice.
     pub(super) lease: Option<InFlight<T>>,
     /// What came back, oldest first; older than anything queued.
     parked: VecDeque<BatchSlice<T>>,
@@ -27,7 +27,7 @@ pub(super) struct Partition<T> {
 #[derive(Debug)]
 pub(super) struct InFlight<T> {
     pub(super) id: LeaseId,
-    pub(super) segment: BatchSlice<T>,
+    pub(super) slice: BatchSlice<T>,
     /// When its write began.
     pub(super) began: StoreProgress,
 }
@@ -52,16 +52,16 @@ pub(super) struct BatchSlice<T> {
     pub(super) attempts: u32,
     /// Failures that were surely the store's, since those above began to be counted.
     pub(super) excused: u32,
-    /// How many strikes it failed with the store there between any two of them; so all failures of one outage are one time.
+    /// How often it failed with the store there between any two of these failures: all failures of one outage are one strike.
     /// A part begins with the last time of the whole, which may be the last that there ever is: its neighbour may be the
-    /// last that the store answers. An open circuit does not forget them: then one that fails for ever could open it for
-    /// ever.
+    /// last that the store answers. An open circuit does not forget them: then one that always fails could open it
+    /// again and again.
     pub(super) strikes: u32,
     /// The number of the failure that was the last time.
     last_strike: u64,
     /// Whether it is part of a batch that was at fault.
     pub(super) of_guilty: bool,
-    /// Whether its failures say anything about the store. Those of a segment that failed its probe do not.
+    /// Whether its failures say anything about the store. Those of a slice that failed its probe do not.
     pub(super) counts: bool,
     /// The number of its last probe, 0 if it was none yet.
     pub(super) probed: u64,
@@ -70,7 +70,7 @@ pub(super) struct BatchSlice<T> {
     keys: Keys,
 }
 
-/// What is known of the keys of a segment's records: nothing, until the choice of a probe depends on it.
+/// What is known of the keys of a slice's records: nothing, until the choice of a probe depends on it.
 #[derive(Clone, Debug)]
 enum Keys {
     NotAsked,
@@ -151,7 +151,7 @@ impl<T> BatchSlice<T> {
 /// What may be the next probe of a partition.
 #[derive(Debug)]
 pub(super) enum Probe {
-    /// The first `most` records of the parked segment at this place.
+    /// The first `most` records of the parked slice at this place.
     Parked { at: usize, most: usize },
     /// A batch from the head of the queue.
     Queued,
@@ -198,13 +198,13 @@ impl<T> Partition<T> {
     }
 
     /// Returns all that was taken and is not settled.
-    pub(super) fn segments(&self) -> impl Iterator<Item = &BatchSlice<T>> {
-        self.lease.as_ref().map(|out| &out.segment).into_iter().chain(&self.parked)
+    pub(super) fn slices(&self) -> impl Iterator<Item = &BatchSlice<T>> {
+        self.lease.as_ref().map(|out| &out.slice).into_iter().chain(&self.parked)
     }
 
     /// The same, to be changed.
-    pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut BatchSlice<T>> {
-        self.lease.as_mut().map(|out| &mut out.segment).into_iter().chain(&mut self.parked)
+    pub(super) fn slices_mut(&mut self) -> impl Iterator<Item = &mut BatchSlice<T>> {
+        self.lease.as_mut().map(|out| &mut out.slice).into_iter().chain(&mut self.parked)
     }
 
     pub(super) fn has_parked(&self) -> bool {
@@ -218,7 +218,7 @@ impl<T> Partition<T> {
 
     /// Returns until when the store wants to be left alone with what goes first, and so with all of the partition.
     pub(super) fn rests_until(&self) -> Duration {
-        self.parked.front().map_or(Duration::ZERO, |segment| segment.rests_until)
+        self.parked.front().map_or(Duration::ZERO, |slice| slice.rests_until)
     }
 
     pub(super) fn parked_records(&self) -> usize {
@@ -247,7 +247,7 @@ impl<T> Partition<T> {
     }
 
     pub(super) fn oldest_unsettled(&self) -> Option<u64> {
-        let out = self.lease.as_ref().and_then(|out| out.segment.oldest());
+        let out = self.lease.as_ref().and_then(|out| out.slice.oldest());
         let parked = self.parked.front().and_then(BatchSlice::oldest);
         // What is out or parked was taken from the front, so it is older than what is queued.
         out.into_iter().chain(parked).min().or_else(|| self.oldest_queued())
@@ -301,28 +301,28 @@ impl<T> Partition<T> {
         })
     }
 
-    /// Puts a segment back to its place.
-    pub(super) fn park(&mut self, segment: BatchSlice<T>) {
-        let at = self.parked.partition_point(|parked| parked.oldest() < segment.oldest());
-        self.parked.insert(at, segment);
+    /// Puts a slice back to its place.
+    pub(super) fn park(&mut self, slice: BatchSlice<T>) {
+        let at = self.parked.partition_point(|parked| parked.oldest() < slice.oldest());
+        self.parked.insert(at, slice);
     }
 
-    /// Takes the parked segment that goes first.
+    /// Takes the parked slice that goes first.
     pub(super) fn pop_parked(&mut self) -> Option<BatchSlice<T>> {
         self.parked.pop_front()
     }
 
-    /// Takes the first `most` records of the parked segment at `at`, as [`next_probe`](Self::next_probe) returned it; the
+    /// Takes the first `most` records of the parked slice at `at`, as [`next_probe`](Self::next_probe) returned it; the
     /// others stay in its place.
     pub(super) fn take_parked(&mut self, at: usize, most: usize) -> Option<BatchSlice<T>> {
-        let mut segment = self.parked.remove(at)?;
-        if let Some(rest) = segment.split_at(most) {
+        let mut slice = self.parked.remove(at)?;
+        if let Some(rest) = slice.split_at(most) {
             self.parked.insert(at, rest);
         }
-        Some(segment)
+        Some(slice)
     }
 
-    /// Returns what may be the next probe: the parked segment that was least recently a probe among those whose keys no
+    /// Returns what may be the next probe: the parked slice that was least recently a probe among those whose keys no
     /// older one holds, for another would overtake an update. One that was none yet goes as far as that holds.
     /// What the store wants to be left alone with is passed over, and rests with all behind it if it goes first.
     pub(super) fn next_probe(&self, batch_size: usize, now: Duration) -> NextProbe {
@@ -342,18 +342,18 @@ impl<T> Partition<T> {
         }
     }
 
-    /// Returns the parked segments whose keys the choice of a probe depends on and nobody has asked for: none where there
+    /// Returns the parked slices whose keys the choice of a probe depends on and that were not asked for: none where there
     /// is no choice.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &BatchSlice<T>> {
         let is_choice = self.parked.len() > 1;
-        self.parked.iter().filter(move |segment| is_choice && matches!(segment.keys, Keys::NotAsked))
+        self.parked.iter().filter(move |slice| is_choice && matches!(slice.keys, Keys::NotAsked))
     }
 
-    /// Takes in the keys of the parked segment of so many records that begins with this sequence, if it is still there.
+    /// Takes in the keys of the parked slice of so many records that begins with this sequence, if it is still there.
     pub(super) fn know(&mut self, first: u64, len: usize, keys: Option<Vec<u64>>) {
-        let segment = self.parked.iter_mut().find(|segment| segment.oldest() == Some(first) && segment.len() == len);
-        if let Some(segment) = segment {
-            segment.keys = keys.filter(|keys| keys.len() == len).map_or(Keys::Unknowable, Keys::Known);
+        let slice = self.parked.iter_mut().find(|slice| slice.oldest() == Some(first) && slice.len() == len);
+        if let Some(slice) = slice {
+            slice.keys = keys.filter(|keys| keys.len() == len).map_or(Keys::Unknowable, Keys::Known);
         }
     }
 
@@ -372,15 +372,15 @@ impl<T> Partition<T> {
     fn best_parked(&self, now: Duration) -> Option<(u64, Probe)> {
         let mut before = HashSet::new();
         let mut best: Option<(u64, Probe)> = None;
-        for (at, segment) in self.parked.iter().enumerate() {
+        for (at, slice) in self.parked.iter().enumerate() {
             // Nothing is older than the first.
-            let most = if at == 0 { segment.len() } else { segment.free_of(&before) };
-            let may_go = most == segment.len() || (most > 0 && segment.probed == 0);
-            let may_go = may_go && segment.rests_until <= now;
-            if may_go && best.as_ref().is_none_or(|&(probed, _)| segment.probed < probed) {
-                best = Some((segment.probed, Probe::Parked { at, most }));
+            let most = if at == 0 { slice.len() } else { slice.free_of(&before) };
+            let may_go = most == slice.len() || (most > 0 && slice.probed == 0);
+            let may_go = may_go && slice.rests_until <= now;
+            if may_go && best.as_ref().is_none_or(|&(probed, _)| slice.probed < probed) {
+                best = Some((slice.probed, Probe::Parked { at, most }));
             }
-            match &segment.keys {
+            match &slice.keys {
                 Keys::Known(keys) => before.extend(keys),
                 // It may hold any key, so nothing behind it may go before it.
                 Keys::NotAsked | Keys::Unknowable => break,

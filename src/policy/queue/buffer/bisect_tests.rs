@@ -3,6 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::*;
+use crate::policy::*;
 use crate::policy::{BreakerConfig, Watermarks};
 
 fn buffer(batch: usize) -> BoundedBuffer<usize, ()> {

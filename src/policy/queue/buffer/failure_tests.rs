@@ -10,6 +10,7 @@ use std::{
 use proptest::{prelude::*, test_runner::TestCaseError};
 
 use super::*;
+use crate::policy::*;
 use crate::policy::{BreakerConfig, CircuitState, Watermarks};
 
 /// How long an open circuit waits, in milliseconds.

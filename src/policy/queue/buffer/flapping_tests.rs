@@ -9,6 +9,9 @@ use std::{
 };
 
 use super::*;
+use std::sync::Arc;
+
+use crate::policy::*;
 use crate::policy::{BreakerConfig, CircuitState, Watermarks};
 
 /// Milliseconds in which the store comes and goes. Then it stays.
@@ -97,7 +100,7 @@ struct Record {
     /// The one that fails for ever is in that batch.
     in_bad_company: bool,
     outcome: Option<Outcome>,
-    /// In which strikes away it failed.
+    /// In which outages it failed.
     away: BTreeSet<u64>,
 }
 

@@ -3,6 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::*;
+use crate::policy::*;
 use crate::policy::{BreakerConfig, CircuitState, Watermarks};
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
@@ -261,7 +262,7 @@ fn what_the_store_asked_to_be_left_alone_with_is_no_probe_meanwhile() {
     let rested = now + rest;
     // The store answers somebody meanwhile and is away again, so the next probe is due before it has rested.
     buffer.expedite();
-    buffer.partitions[0].segments_mut().last().expect("it is parked").rests_until = rested;
+    buffer.partitions[0].slices_mut().last().expect("it is parked").rests_until = rested;
     for _ in 0..3 {
         let again = probe(&mut buffer, &mut now);
         assert!(now < rested);
@@ -275,7 +276,7 @@ fn what_the_store_asked_to_be_left_alone_with_is_no_probe_meanwhile() {
 
     // If it goes first, all behind it rests too, and the next look is when it has rested.
     let rested = now + rest;
-    buffer.partitions[0].segments_mut().next().expect("it is parked").rests_until = rested;
+    buffer.partitions[0].slices_mut().next().expect("it is parked").rests_until = rested;
     assert!(buffer.ask(0, now).is_none());
     assert_eq!(buffer.next_deadline(), Some(rested));
     assert!(buffer.hand_out(rested - at(1)).is_empty());

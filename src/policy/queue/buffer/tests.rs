@@ -9,6 +9,7 @@ use std::{
 use proptest::{prelude::*, test_runner::TestCaseError};
 
 use super::*;
+use crate::policy::*;
 use crate::policy::{BreakerConfig, Level, Watermarks};
 
 /// One thing that a handle, a worker, the queue's actor or the coordinator does.
@@ -30,7 +31,7 @@ enum Step {
     GiveBack,
     /// A worker has nothing to do, and takes what is ready.
     Ask(usize),
-    /// The queue's actor comes: wake_pending for, by its timer, or for nothing.
+    /// The queue's actor comes: woken, by its timer, or for nothing.
     Attend,
     Settle(usize),
     Park(usize),
@@ -315,7 +316,7 @@ impl Model {
         self.parked.iter().flatten().map(Vec::len).sum()
     }
 
-    /// Takes away the flush_barriers that hold nobody any more: whoever waited must have been woken.
+    /// Takes away the flushes that are done: what waited for them must have been woken.
     fn pass_flush_barriers(&mut self) -> Vec<usize> {
         let passed = self.flush_barriers.iter().map(|held| (held.waiter, self.is_unsettled_before(held.before)));
         let passed: Vec<_> = passed.filter(|&(_, holds)| !holds).map(|(waiter, _)| waiter).collect();
@@ -625,7 +626,7 @@ proptest! {
 
     /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, a flush falls early or
     /// never, a batch waits although no credit is free, `accept`, `reserve`, `park`, `settle_stored`, `flush`, `drain`
-    /// or a level change fails to wake_queue, a credit is lost on the way, or the timer is set for what can never be done.
+    /// or a level change fails to wake the queue, a credit is lost on the way, or the timer is set for what can never be done.
     #[test]
     fn agrees_with_plain_lists_on_any_history(config in config(), steps in steps()) {
         let mut pair = Pair {
