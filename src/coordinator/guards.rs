@@ -44,7 +44,7 @@ impl DeathGuard {
 impl Drop for DeathGuard {
     fn drop(&mut self) {
         // A store that ended takes its actors with it.
-        if !self.asked && !self.signal.has_ended() {
+        if !self.asked && !self.signal.is_ending() {
             tracing::error!(coordinator_id = &*self.id, "the coordinator died");
             self.signal.stop(StopReason::CoordinatorDied { coordinator_id: Arc::clone(&self.id) });
         }

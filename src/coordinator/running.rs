@@ -21,7 +21,7 @@ use super::{
     stop::StopSignal,
     supervisor::WriteCoordinator,
 };
-use crate::{dead_letter::DeadLetters, feedback::Publisher, record::Record, sink::BoxSink};
+use crate::{dead_letter::DeadLetters, feedback::Publisher, own_system::on_own_system, record::Record, sink::BoxSink};
 
 type BoxFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
@@ -114,15 +114,39 @@ impl<T: Record> Running<T> {
             dead_letters: drain.dead_letters.saturating_sub(late),
             ..drain
         };
-        let (shared, dead_letters) = (Arc::clone(self.handle.shared()), self.dead_letters.clone());
-        let (done, is_done) = oneshot::channel::<()>();
+        let settle = || {
+            let (shared, dead_letters) = (Arc::clone(self.handle.shared()), self.dead_letters.clone());
+            async move {
+                drain_orphan(&shared, &dead_letters, drain).await;
+                shared.tell_dead_letters(true);
+            }
+        };
+        let (done, is_done) = oneshot::channel();
+        let settled = settle();
         self.arbiter.spawn(async move {
-            drain_orphan(&*shared, &dead_letters, drain).await;
-            shared.tell_dead_letters(true);
-            drop(done);
+            settled.await;
+            let _ = done.send(());
         });
-        // Nothing is sent: it ends with the future, or at once with an arbiter that is gone.
-        let _ = is_done.await;
+        if is_done.await.is_err() {
+            // The arbiter is gone, and its System perhaps: on a thread that needs neither.
+            let (done, is_done) = oneshot::channel();
+            let settled = settle();
+            let started = on_own_system("mds-drain", move || {
+                let run = async move {
+                    settled.await;
+                    let _ = done.send(());
+                };
+                ((), run)
+            });
+            match started {
+                Ok(()) => _ = is_done.await,
+                Err(error) => tracing::error!(
+                    coordinator_id = self.handle.id(),
+                    %error,
+                    "no thread to make dead letters of what a dead coordinator left"
+                ),
+            }
+        }
         self.handle.report()
     }
 }

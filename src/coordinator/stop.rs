@@ -48,13 +48,13 @@ impl std::error::Error for StopReason {}
 #[derive(Clone, Debug)]
 pub(crate) struct StopSignal {
     reason: watch::Sender<Option<StopReason>>,
-    /// The actors go because the store has ended: what they leave is no death.
-    ended: Arc<AtomicBool>,
+    /// The actors go because the store ends: that is no death.
+    ending: Arc<AtomicBool>,
 }
 
 impl StopSignal {
     pub(crate) fn new() -> Self {
-        Self { reason: watch::Sender::new(None), ended: Arc::default() }
+        Self { reason: watch::Sender::new(None), ending: Arc::default() }
     }
 
     pub(crate) fn stop(&self, reason: StopReason) {
@@ -65,15 +65,14 @@ impl StopSignal {
         });
     }
 
-    /// Notes that the store has ended.
-    pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.stop(StopReason::ShutDown);
+    /// Notes that every part may end now.
+    pub(crate) fn begin_end(&self) {
+        self.ending.store(true, Ordering::Release);
     }
 
-    /// Returns whether the store has ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+    /// Returns whether every part may end now.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     pub(crate) async fn stopped(&self) -> StopReason {

@@ -261,7 +261,7 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
 
     fn handle(&mut self, gone: Gone, context: &mut Self::Context) {
         match gone.part {
-            _ if self.stopping || self.signal.has_ended() => {}
+            _ if self.stopping || self.signal.is_ending() => {}
             Part::Queue => self.queue_died(),
             Part::Worker(partition) => self.worker_died(partition, context),
         }

@@ -123,14 +123,15 @@ pub(super) fn parts(between: &[u8]) -> Vec<Part<'_>> {
 
 /// Returns where the beginning of a line stands that breaks off, in what stands behind a file's last line end. A loss of
 /// power in the middle of an append leaves that, with or without zeros behind it: the line end comes last, so its entry was
-/// never acknowledged. What has a checksum is none, nor is a whole JSON object, as a hand may have put it there.
+/// never acknowledged. What has a checksum is none, nor is what is wrong before its end or a whole JSON object, as a hand
+/// may have put it there.
 pub(super) fn torn_at(behind: &[u8]) -> Option<usize> {
     let Some(&Part::Rest(rest)) = parts(behind).last() else { return None };
     let zeros = rest.iter().rev().take_while(|byte| **byte == 0).count();
     let line = &rest[..rest.len() - zeros];
     let is_begun = line.starts_with(HEAD) || HEAD.starts_with(line);
-    let is_whole = || serde_json::from_slice::<IgnoredAny>(line).is_ok();
-    (is_begun && check(line) == Checksum::None && !is_whole()).then(|| behind.len() - rest.len())
+    let breaks_off = || serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof());
+    (is_begun && check(line) == Checksum::None && breaks_off()).then(|| behind.len() - rest.len())
 }
 
 /// Where lines can begin and end in what lies between two line ends.

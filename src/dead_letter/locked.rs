@@ -131,7 +131,10 @@ impl LockedFile {
         }
         let file = OpenOptions::new().write(true).open(&self.path)?;
         file.set_len(len)?;
-        file.sync_all()
+        file.sync_all()?;
+        let bytes = last.len() - at;
+        tracing::warn!(file = %self.path.display(), bytes, "the last line, which breaks off, was cut off");
+        Ok(())
     }
 
     /// Returns what is in the file and not settled.

@@ -95,7 +95,10 @@ impl Feedback {
     /// Makes this the bus that [`feedback_bus`] returns inside a System, and keeps nothing alive by that: for the
     /// System of a store.
     pub(crate) fn adopt_by(&self, system_id: usize) {
-        BUSES.lock().get_or_insert_default().insert(system_id, Arc::downgrade(&self.0));
+        let mut buses = BUSES.lock();
+        let buses = buses.get_or_insert_default();
+        buses.retain(|_, bus| bus.strong_count() > 0);
+        buses.insert(system_id, Arc::downgrade(&self.0));
     }
 
     /// Starts a bus on the current arbiter, without another thread: for tests with a paused clock. A subscriber that

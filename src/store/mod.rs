@@ -36,7 +36,8 @@ use crate::{
 /// End it with [`shutdown`](Self::shutdown) or [`finish`](Self::finish). The store lives as long as a clone of this value:
 /// when the last one is dropped without an end, by a `?` or a panic in `main` say, its actors stop where they are, its
 /// [`WriteHandle`]s refuse further records as closed, and one ERROR says how many accepted records were left. The drop
-/// does not block.
+/// does not block. A clone in an actor of the store or in a task that never ends keeps it from being dropped; a
+/// [`WriteHandle`] does not.
 ///
 /// ```no_run
 /// use market_data_store::{Bar, MarketDataStore, Settings};
@@ -72,12 +73,14 @@ struct Inner {
 
 impl MarketDataStore {
     /// Starts a store of [`Bar`](crate::Bar)s in the database of `settings.database_url`: on
-    /// [`feedback_bus`](crate::feedback_bus) inside an actix System, elsewhere on a bus of its own. Works on any runtime.
+    /// [`feedback_bus`](crate::feedback_bus) inside an actix System, elsewhere on a bus of its own. Works on any runtime,
+    /// and blocks it for the moment that opening the file takes.
     ///
     /// # Errors
     /// When a setting is wrong, the database cannot be used, or the operating system refuses a thread. A database that is
     /// locked or away is no error: records wait in the queue until it is there.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        settings.validate()?;
         let bars = Coordinator::bars(&settings.database_url)?;
         Self::builder(settings).coordinator(bars).start().await
     }
@@ -88,6 +91,7 @@ impl MarketDataStore {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn spawn(settings: Settings) -> Result<Self, StartError> {
+        settings.validate()?;
         let bars = Coordinator::bars(&settings.database_url)?;
         Self::builder(settings).coordinator(bars).spawn()
     }
@@ -166,7 +170,10 @@ impl MarketDataStore {
     }
 
     /// Starts an actor from any thread, on one of a few arbiters that carry no part of the store: whatever it does to
-    /// its thread, the write path does not notice. It ends with the store.
+    /// its thread, or to the System that it runs in, the write path does not notice. It ends with the store; one that is
+    /// started after that never runs.
+    ///
+    /// Such an actor holds a [`WriteHandle`], not a clone of the store: that would keep the store from being dropped.
     pub fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
     where
         A: Actor<Context = Context<A>>,
@@ -188,6 +195,14 @@ impl MarketDataStore {
     }
 }
 
+impl MarketDataStore {
+    /// Ends a store that no caller ever had.
+    fn discard(self) {
+        self.inner.signal.begin_end();
+        self.inner.threads.end();
+    }
+}
+
 fn handle_of<T: Record>(running: &dyn RunningCoordinator) -> Option<WriteHandle<T>> {
     running.handle().downcast_ref::<WriteHandle<T>>().cloned()
 }
@@ -202,19 +217,20 @@ impl fmt::Debug for MarketDataStore {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.signal.has_ended() {
+        if self.signal.is_ending() {
             return;
         }
-        self.signal.end();
+        self.signal.begin_end();
         // Parts on the current arbiter do not end with an arbiter: a closed queue at least moves nothing any more, and
         // what waits for it hears of it.
         let unsettled: usize = self.coordinators.values().map(|running| running.close()).sum();
         self.threads.end();
+        self.signal.stop(StopReason::ShutDown);
         if unsettled > 0 {
             tracing::error!(
                 unsettled,
-                "a store was dropped without an end, and accepted records with it: call MarketDataStore::shutdown, or \
-                 finish, and wait for it before the last clone of the store goes"
+                "a store was dropped without an end, and so many accepted records are not known to be stored or dead \
+                 letters: call MarketDataStore::shutdown, or finish, and wait for it before the last clone goes"
             );
         } else {
             tracing::warn!("a store was dropped without an end, call MarketDataStore::shutdown; no record was lost");

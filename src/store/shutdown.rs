@@ -132,14 +132,14 @@ impl MarketDataStore {
             if let Some(why) = died(&inner.feedback, inner.broadcaster.as_ref()).now_or_never() {
                 inner.signal.stop(why);
             }
-            // Before the bus ends, which would otherwise look like the reason.
-            inner.signal.stop(StopReason::ShutDown);
+            // From here on the end of a part, of the bus say, is no death.
+            inner.signal.begin_end();
             // A feedback bus of the store's own ends with it, after its subscribers have heard the last event.
             if inner.owns_bus {
                 inner.feedback.end(LAST_EVENTS).await;
             }
-            inner.signal.end();
             inner.threads.end();
+            inner.signal.stop(StopReason::ShutDown);
             tracing::debug!(
                 submitted = report.submitted(),
                 stored = report.stored(),

@@ -1,4 +1,4 @@
-//! How a store starts: everything is checked, then threads, bus, coordinators and webhooks, in this order.
+//! How a store starts: settings are checked, then threads, webhooks and coordinators start, in this order.
 
 use std::sync::Arc;
 
@@ -49,7 +49,9 @@ impl Builder {
         };
         let parts = Parts::check(self, bus, owns_bus)?;
         let (report, started) = oneshot::channel();
-        parts.start_in_own_system(move |result| _ = report.send(result))?;
+        // A caller that no longer waits has no store that it could end.
+        parts
+            .start_in_own_system(move |result| _ = report.send(result).map_err(|result| result.map(|s| s.discard())))?;
         started.await.unwrap_or_else(|_| Err(ended_early()))
     }
 
@@ -126,10 +128,6 @@ impl Parts {
     /// Starts everything in the current System.
     async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
         let Self { settings, plans, bus, owns_bus, current } = self;
-        if system.is_some() {
-            // For the actors that the embedder starts here.
-            bus.adopt_by(System::current().id());
-        }
         // Before the threads: those that were started would outlive an error.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
@@ -138,6 +136,9 @@ impl Parts {
             Some(system) if !current => Threads::start(plans.len(), workers, system).map_err(StartError::Thread)?,
             system => Threads::current(system),
         };
+        if let Some(guests) = threads.guest_system {
+            bus.adopt_by(guests);
+        }
         let broadcaster = prepared.map(|prepared| prepared.start(&bus, current)).transpose()?;
         let signal = StopSignal::new();
         watch_feedback(&bus, broadcaster.as_ref(), &signal);
@@ -180,7 +181,7 @@ fn watch_feedback(bus: &Feedback, broadcaster: Option<&BroadcasterHandle>, signa
     let (died, signal) = (died(bus, broadcaster), signal.clone());
     actix_rt::spawn(async move {
         tokio::select! {
-            why = died => signal.stop(why),
+            why = died => if !signal.is_ending() { signal.stop(why) },
             _ = signal.stopped() => {}
         }
     });

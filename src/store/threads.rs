@@ -1,4 +1,5 @@
-//! The threads of a store: an actix System of its own, and arbiters for the parts of each kind.
+//! The threads of a store: an actix System of its own with arbiters for the parts of each kind, and one for the actors of
+//! the embedder.
 
 use std::{
     io,
@@ -6,7 +7,7 @@ use std::{
     thread,
 };
 
-use actix::{Actor, Addr, Arbiter, Context};
+use actix::{Actor, Addr, Arbiter, Context, System};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -40,19 +41,23 @@ pub(super) fn run_system<F: Future>(
 pub(super) struct KeepAlive(#[expect(dead_code, reason = "dropping it is the message")] oneshot::Sender<()>);
 
 /// The threads that the parts of a store run on: a few for a kind of part, shared by the parts of that kind. Each kind has
-/// its own: a sink that blocks its thread must not hold up a queue, and an actor of the embedder's must not hold up either.
+/// its own: a sink that blocks its thread must not hold up a queue. The actors of the embedder have a System of their own
+/// too: what stops that System, an HTTP server of theirs say, ends them and no part of the store.
 pub(super) struct Threads {
     pub(super) control: Vec<ActorHost>,
     pub(super) workers: Vec<ActorHost>,
     /// For the actors of the embedder.
     guests: Vec<ActorHost>,
+    /// The id of their System, where they have one of their own.
+    pub(super) guest_system: Option<usize>,
     next_guest: AtomicUsize,
     arbiters: Mutex<Vec<Arbiter>>,
-    system: Mutex<Option<KeepAlive>>,
+    systems: Mutex<Vec<KeepAlive>>,
 }
 
 impl Threads {
-    /// Starts threads in the current System, for so many coordinators and workers.
+    /// Starts threads in the current System, for so many coordinators and workers, and a System for actors of the
+    /// embedder.
     ///
     /// # Errors
     /// The operating system refuses a thread. Those that were started before are ended.
@@ -61,15 +66,22 @@ impl Threads {
         let mut arbiters = Arbiters(Vec::new());
         let control = arbiters.start(coordinators.min(cores))?;
         let workers = arbiters.start(workers.min(cores.max(MIN_WORKER_THREADS)))?;
-        let guests = arbiters.start(cores.clamp(2, 8))?;
-        let arbiters = Mutex::new(std::mem::take(&mut arbiters.0));
+        let (mut of_guests, guests, guest_system, keep_alive) = on_own_system("mds-actors", move || {
+            let (alive, is_alive) = oneshot::channel();
+            let mut arbiters = Arbiters(Vec::new());
+            let guests = arbiters.start(cores.clamp(2, 8));
+            let made = guests.map(|guests| (arbiters, guests, System::current().id(), KeepAlive(alive)));
+            (made, async { _ = is_alive.await })
+        })??;
+        arbiters.0.append(&mut of_guests.0);
         Ok(Self {
             control,
             workers,
             guests,
+            guest_system: Some(guest_system),
             next_guest: AtomicUsize::new(0),
-            arbiters,
-            system: Mutex::new(Some(system)),
+            arbiters: Mutex::new(std::mem::take(&mut arbiters.0)),
+            systems: Mutex::new(vec![system, keep_alive]),
         })
     }
 
@@ -79,10 +91,12 @@ impl Threads {
         Self {
             control: here(),
             workers: here(),
-            guests: here(),
+            // They may be started from another thread.
+            guests: vec![ActorHost::Arbiter(Arbiter::current())],
+            guest_system: None,
             next_guest: AtomicUsize::new(0),
             arbiters: Mutex::default(),
-            system: Mutex::new(system),
+            systems: Mutex::new(system.into_iter().collect()),
         }
     }
 
@@ -100,7 +114,14 @@ impl Threads {
         for arbiter in self.arbiters.lock().drain(..) {
             arbiter.stop();
         }
-        self.system.lock().take();
+        self.systems.lock().clear();
+    }
+}
+
+/// A start that fails half way leaves no thread behind.
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

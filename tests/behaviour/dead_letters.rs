@@ -241,8 +241,8 @@ impl Written {
             // The first bytes of every line.
             let begins = |begin: &[u8]| rest.starts_with(begin) || begin.starts_with(rest);
             // A brace at its end can be that of the record.
-            let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok();
-            let was_never_whole = !ended && begins(br#"{"id":""#) && !is_whole;
+            let json = serde_json::from_slice::<serde::de::IgnoredAny>(rest);
+            let was_never_whole = !ended && begins(br#"{"id":""#) && json.is_err_and(|error| error.is_eof());
             damaged.extend((line.len() > done && !was_line_end && !was_never_whole).then_some(number));
         }
         (whole, damaged)

@@ -273,7 +273,10 @@ fn each_part_imports_only_those_it_may() {
         ("sink", &["metrics", "record", "text"]),
         // The coordinator and the bus meet in an event and in the outbox that carries it: see below.
         ("feedback", &["fault", "metrics", "own_system", "policy", "record", "settings", "text"]),
-        ("coordinator", &["dead_letter", "fault", "feedback", "metrics", "policy", "record", "sink", "text"]),
+        (
+            "coordinator",
+            &["dead_letter", "fault", "feedback", "metrics", "own_system", "policy", "record", "sink", "text"],
+        ),
         ("files", &["policy", "record", "text"]),
         (
             "store",
