@@ -25,7 +25,7 @@ pub(super) async fn dead_letter_rest<T: Record>(shared: &Shared<T>, dead_letters
     let last_error = shared.last_error();
     let error = last_error.as_deref().unwrap_or(NOT_IN_TIME);
     let leased = shared.with(|buffer| buffer.abandon());
-    let mut kept = 0;
+    let (mut kept, mut failed, mut why) = (0, 0, String::new());
     for group in groups(&leased, |leased| leased.range.len()) {
         let in_time = Instant::now() < until;
         let written: Vec<_> = (group.iter().filter(|_| in_time))
@@ -49,18 +49,18 @@ pub(super) async fn dead_letter_rest<T: Record>(shared: &Shared<T>, dead_letters
                     kept += leased.range.len();
                 }
                 Err(error) => {
-                    tracing::error!(
-                        coordinator_id = &*shared.config.id,
-                        records = leased.range.len(),
-                        error,
-                        "records that were accepted are neither stored nor dead letters"
-                    );
+                    failed += leased.range.len();
+                    why = error;
                 }
             }
         }
     }
+    let id = &*shared.config.id;
+    if failed > 0 {
+        let text = "records that were accepted are neither stored nor dead letters";
+        tracing::error!(coordinator_id = id, records = failed, error = why, "{text}");
+    }
     if kept > 0 {
-        let id = &*shared.config.id;
         tracing::warn!(
             coordinator_id = id,
             records = kept,

@@ -167,19 +167,22 @@ impl<T: Record> BatchWriter<T> {
                 Err(unwritable) => {
                     failures = failures.saturating_add(1);
                     let wait = config.retry.wait(failures, None, fastrand::f64());
-                    tracing::error!(
-                        coordinator_id = &*config.id,
-                        partition = lease.partition(),
-                        retry_in_ms = wait.as_millis() as u64,
-                        error = unwritable,
-                        "a dead letter cannot be written; its partition waits"
-                    );
+                    let (id, partition, retry_in_ms) = (&*config.id, lease.partition(), wait.as_millis() as u64);
+                    let text = "a dead letter cannot be written; its partition waits";
+                    // Once: until it can be written health and level say so.
+                    if failures == 1 {
+                        tracing::error!(coordinator_id = id, partition, retry_in_ms, error = unwritable, "{text}");
+                    } else {
+                        tracing::debug!(coordinator_id = id, partition, retry_in_ms, error = unwritable, "{text}");
+                    }
                     self.coordinator.do_send(DeadLetterStatus { partition: lease.partition(), writable: false });
                     rest.wait(wait).await;
                 }
             }
         }
         if failures > 0 {
+            let (id, partition) = (&*config.id, lease.partition());
+            tracing::warn!(coordinator_id = id, partition, failures, "a dead letter could be written after all");
             self.coordinator.do_send(DeadLetterStatus { partition: lease.partition(), writable: true });
         }
         lease.shared().count_dead_letter(error);

@@ -16,6 +16,7 @@ use super::{
     line,
     read::Unsettled,
 };
+use crate::text::Shown;
 
 /// The file whose lock tells a second replay or purge of a directory that there is a first.
 const LOCK: &str = "replay.lock";
@@ -133,7 +134,7 @@ impl LockedFile {
         file.set_len(len)?;
         file.sync_all()?;
         let bytes = last.len() - at;
-        tracing::warn!(file = %self.path.display(), bytes, "the last line, which breaks off, was cut off");
+        tracing::warn!(file = %Shown(&self.path.to_string_lossy()), bytes, "the last line, which breaks off, was cut off");
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::{
     journal::Journal,
     line::{self, Checksum, Part},
 };
-use crate::text::quoted::Quoted;
+use crate::text::{Quoted, Shown};
 
 /// One place in a dead-letter file, and what is there.
 #[derive(Clone, Debug)]
@@ -182,7 +182,7 @@ impl<R: Read> Lines<R> {
         let torn_at = if torn && !self.live { line::torn_at(&between) } else { None };
         if let Some(at) = torn_at {
             tracing::warn!(
-                file = %self.path.display(),
+                file = %Shown(&self.path.to_string_lossy()),
                 line = self.line,
                 bytes = between.len() - at,
                 "the last line of a file of dead letters breaks off, its entry was never acknowledged and is passed over"

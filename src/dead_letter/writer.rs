@@ -19,7 +19,7 @@ use super::{
     AppendError, Limits,
     files::{self, Locked, private},
 };
-use crate::record::Timestamp;
+use crate::{record::Timestamp, text::Shown};
 
 /// What the handles ask of the thread.
 pub(super) enum Job {
@@ -113,7 +113,7 @@ impl Writer {
         if open.len > 0 {
             self.file_was_removed.store(true, Ordering::Release);
             tracing::error!(
-                path = %open.path.display(),
+                path = %Shown(&open.path.to_string_lossy()),
                 "a file of dead letters was removed, replaced or cut off while it was written, and what it kept is gone"
             );
         }

@@ -61,7 +61,7 @@ impl Feedback {
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub(crate) fn try_private() -> io::Result<Self> {
+    pub fn try_private() -> io::Result<Self> {
         let (parts, start, end) = parts();
         let addr = on_own_system("mds-feedback", move || (FeedbackBus::new(start).start(), end.wait()))?;
         Ok(parts.handle(addr))

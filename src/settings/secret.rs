@@ -90,7 +90,7 @@ pub fn masked(url: &str) -> String {
         },
         None => url.to_owned(),
     };
-    for key in ["password", "passwd", "pwd", "secret", "token"] {
+    for key in ["password", "passwd", "pass", "pwd", "secret", "token", "key"] {
         let mut from = 0;
         while let Some(found) = shown[from..].to_ascii_lowercase().find(key) {
             from += found + key.len();
@@ -134,6 +134,7 @@ mod tests {
             ("ann:pa55@db", "ann:***@db"),
             ("a@b://c", "a@b://c"),
             ("sqlite://runs/a:b@home.db", "sqlite://runs/a:b@home.db"),
+            ("postgres://db/bars?pass=pa55&apikey=pa55", "postgres://db/bars?pass=***&apikey=***"),
             ("bars.db", "bars.db"),
             ("", ""),
         ] {

@@ -226,14 +226,17 @@ impl Drop for Inner {
         let unsettled: usize = self.coordinators.values().map(|running| running.close()).sum();
         self.threads.end();
         self.signal.stop(StopReason::ShutDown);
+        let coordinators = self.coordinators.keys().map(|id| &**id).collect::<Vec<_>>().join(", ");
         if unsettled > 0 {
             tracing::error!(
+                coordinators,
                 unsettled,
                 "a store was dropped without an end, and so many accepted records are not known to be stored or dead \
                  letters: call MarketDataStore::shutdown, or finish, and wait for it before the last clone goes"
             );
         } else {
-            tracing::warn!("a store was dropped without an end, call MarketDataStore::shutdown; no record was lost");
+            let text = "a store was dropped without an end, call MarketDataStore::shutdown; no record was lost";
+            tracing::warn!(coordinators, "{text}");
         }
     }
 }

@@ -329,6 +329,21 @@ fn what_is_damaged_is_named_by_its_line_and_its_neighbours_are_replayed() {
     assert!(named > rounds / 2 && silent >= 3);
 }
 
+// Sabotage: take for torn whatever is no JSON: the line that a hand has written last is gone without a word.
+#[test]
+fn a_last_line_with_a_slip_of_the_hand_is_damage_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..2);
+    let path = files(dir.path()).remove(0);
+    let text = fs::read_to_string(&path).unwrap();
+    let (first, second) = text.trim_end().split_once('\n').unwrap();
+    let without_crc = format!("{}}}", second.rsplit_once(",\"crc\"").unwrap().0);
+    fs::write(&path, format!("{first}\n{}", without_crc.replacen(':', ":,", 1))).unwrap();
+    let report = takes_all(dir.path()).replay();
+    assert_eq!((report.stored, report.damaged.len()), (1, 1), "{report:?}");
+    assert!(fs::read_to_string(&path).unwrap().ends_with('}'), "it is still there");
+}
+
 // Sabotage: call what breaks off damage (the replay is not complete, and the file stays), cut off what is whole, or leave
 // the half line where it is: red.
 #[test]

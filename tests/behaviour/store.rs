@@ -449,3 +449,122 @@ async fn a_store_on_the_current_arbiter_that_is_dropped_leaves_nobody_waiting() 
     drop((handle, store));
     assert_eq!(within(PATIENCE, receipt).await, Err(ReceiptLost));
 }
+
+/// Stops the System that it runs in, as an HTTP server in an actor does when the process is to end.
+struct StopsItsSystem;
+
+impl actix::Actor for StopsItsSystem {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        actix::System::current().stop();
+    }
+}
+
+/// Red when the actors of an embedder share the System of the store's parts.
+#[test]
+fn an_actor_that_stops_its_system_takes_no_part_of_the_store_with_it() {
+    let (builder, sink) = with_sink(200, 2, 10);
+    let store = builder.spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let held = block_on(occupy(&handle, &sink, 2));
+    block_on(handle.submit_many(ticks(held..held + 100))).unwrap();
+    let actor = store.start_actor(|_| StopsItsSystem);
+    while actor.connected() {
+        thread::yield_now();
+    }
+    sink.release();
+    let report = block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+    assert_eq!((report.stored(), report.unsettled()), (held + 100, 0), "{report}");
+    assert_eq!(block_on(store.stopped()), StopReason::ShutDown);
+}
+
+/// Stops the System of a store, whatever thread it is on.
+struct StopsTheStore;
+
+impl Sink<Tick> for StopsTheStore {
+    async fn write(&self, _: &Batch<Tick>) -> Result<(), SinkError> {
+        actix::System::current().stop();
+        Err(SinkError::transient("the line is down").outage())
+    }
+}
+
+/// Red when what a dead coordinator left needs an arbiter that is gone to become dead letters.
+#[test]
+fn what_a_store_leaves_whose_system_was_stopped_becomes_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = crate::support::settings();
+    settings.dlq_path = dir.path().to_owned();
+    let coordinator = Coordinator::new(StopsTheStore).settings(coordinator_settings(200, 2, 10));
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let accepted = block_on(handle.submit_many(ticks(0..100))).map_or_else(|error| error.accepted, |accepted| accepted);
+    assert!(matches!(
+        block_on(within(PATIENCE, store.stopped())),
+        StopReason::CoordinatorDied { .. } | StopReason::QueueDied { .. }
+    ));
+    let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(100))));
+    assert_eq!((report.dead_lettered(), report.unsettled()), (accepted as u64, 0), "{report}");
+    let entries = market_data_store::dead_letter::list(dir.path()).unwrap();
+    assert_eq!(entries.map(|entry| entry.unwrap().entry.unwrap()).count(), accepted);
+}
+
+/// Handles its first event for a while.
+struct Slow(Arc<AtomicBool>);
+
+impl actix::Actor for Slow {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<market_data_store::FeedbackEvent> for Slow {
+    type Result = ();
+
+    fn handle(&mut self, event: market_data_store::FeedbackEvent, _: &mut Self::Context) {
+        if event.reason == Reason::Draining {
+            // Long enough for what waits for the end to be seen before it.
+            thread::sleep(Duration::from_millis(100));
+            self.0.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Red when `stopped` tells of the end before the last event is handled: a `main` that returns then cuts it off.
+#[test]
+fn a_store_has_stopped_when_its_last_event_was_handled() {
+    let store = with_sink(10, 1, 1).0.spawn().unwrap();
+    let handled = Arc::new(AtomicBool::new(false));
+    let subscriber = store.start_actor({
+        let handled = Arc::clone(&handled);
+        move |_| Slow(handled)
+    });
+    store.feedback().subscribe(market_data_store::Subscribe::new(subscriber));
+    let stopped = thread::spawn({
+        let (store, handled) = (store.clone(), Arc::clone(&handled));
+        move || {
+            let why = block_on(store.stopped());
+            (why, handled.load(Ordering::Acquire))
+        }
+    });
+    block_on(within(PATIENCE, store.shutdown(PATIENCE)));
+    assert_eq!(stopped.join().unwrap(), (StopReason::ShutDown, true));
+}
+
+/// Red when a start that nothing waits for any more tells its caller to end a store that it never had. The control is a store
+/// that is dropped.
+#[test]
+fn a_start_that_is_dropped_says_nothing() {
+    log();
+    for _ in 0..20 {
+        let mut start = Box::pin(builder(&["started for none"]).start());
+        assert!((&mut start).now_or_never().is_none());
+        drop(start);
+    }
+    drop(builder(&["started for one"]).spawn().unwrap());
+    let said = |id: &str| log().iter().filter(|line| line.contains("no record was lost") && line.contains(id)).count();
+    let begun = Instant::now();
+    while said("started for one") == 0 {
+        assert!(begun.elapsed() < PATIENCE);
+        thread::yield_now();
+    }
+    assert_eq!(said("started for none"), 0);
+}

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use actix::Actor;
 
@@ -102,14 +102,23 @@ impl RateBuilder {
     /// # Panics
     /// When the operating system refuses a thread; [`on_current_arbiter`](Self::on_current_arbiter) outside an arbiter.
     pub fn start(self) -> RateLimiter {
+        self.try_start().unwrap_or_else(|error| panic!("cannot start a thread for the clocks of limiters: {error}"))
+    }
+
+    /// Starts the limiter as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    ///
+    /// # Panics
+    /// [`on_current_arbiter`](Self::on_current_arbiter) outside an arbiter.
+    pub fn try_start(self) -> io::Result<RateLimiter> {
         let Self { feedback, followed, config, name, current } = self;
         let by_default = || if followed.is_empty() { "all".to_owned() } else { followed.join(",") };
         let name = Arc::from(name.unwrap_or_else(by_default));
         let selectors: Vec<_> = followed.iter().map(|id| Selector::new(id)).collect();
         let (present, alive) = feedback.seen_by(&selectors);
-        let clock = (!current).then(|| {
-            Clock::get().unwrap_or_else(|error| panic!("cannot start a thread for the clocks of limiters: {error}"))
-        });
+        let clock = (!current).then(Clock::get).transpose()?;
         let shared = Arc::new(Shared::new(RateControl::new(config), name, clock.clone()));
         present.iter().for_each(|event| shared.observe(event));
         // Here, since the metrics are looked up on the caller's thread.
@@ -122,7 +131,7 @@ impl RateBuilder {
         // is told once more, for it may have changed since.
         let subscribe = Subscribe::weak(actor.downgrade().recipient()).replay(Replay::All);
         feedback.subscribe(followed.iter().fold(subscribe, |subscribe, id| subscribe.only(id)));
-        RateLimiter::new(shared, actor.recipient())
+        Ok(RateLimiter::new(shared, actor.recipient()))
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     place::{self, Identity},
     table::Rows,
 };
-use crate::sink::SinkError;
+use crate::{sink::SinkError, text::Shown};
 
 /// What the handles ask of the thread.
 pub(super) enum Job {
@@ -156,7 +156,7 @@ impl Stored {
         let there = place::look_at(path)?;
         if self.file.is_some() && self.file != there {
             tracing::error!(
-                path = %path.display(),
+                path = %Shown(&path.to_string_lossy()),
                 "the database file was removed or replaced, and what was stored in it is gone from there"
             );
             self.file_was_removed.store(true, Ordering::Release);
@@ -230,7 +230,7 @@ impl Writer {
             // It is not known how far it came. Closing the connection rolls back what was not committed.
             self.store = None;
             let path = self.options.path.clone();
-            tracing::error!(path = %path.display(), "the thread that writes the database panicked, its batches fail");
+            tracing::error!(path = %Shown(&path.to_string_lossy()), "the thread that writes the database panicked, its batches fail");
             group.iter().map(|_| Err(WriteError::Panicked { path: path.clone() })).collect()
         });
         for (write, result) in group.into_iter().zip(results) {
