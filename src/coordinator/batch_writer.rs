@@ -122,7 +122,7 @@ impl<T: Record> BatchWriter<T> {
                 }
             };
             shared.set_last_error(Some(failure.text.clone()));
-            let rest = shared.rest();
+            let delay = shared.delay();
             let now = shared.now();
             let asked = failure.retry_after;
             let verdict = shared.with(|buffer| match failure.is_outage {
@@ -136,7 +136,7 @@ impl<T: Record> BatchWriter<T> {
                 Verdict::GiveUp => {
                     // Of a batch the first half is written next.
                     let wait = asked.filter(|_| lease.batch().len() > 1).unwrap_or_default();
-                    rest.wait(wait).await;
+                    delay.wait(wait).await;
                     return Written::GivenUp { error: failure.text, answered: false };
                 }
             };
@@ -150,7 +150,7 @@ impl<T: Record> BatchWriter<T> {
                 error = failure.text,
                 "a batch was not written and is tried again"
             );
-            rest.wait(wait).await;
+            delay.wait(wait).await;
         }
     }
 
@@ -161,7 +161,7 @@ impl<T: Record> BatchWriter<T> {
         let record: Vec<_> = lease.batch().iter().collect();
         let mut failures = 0_u32;
         while !lease.shared().refuse_replay(lease.id(), error, attempts) {
-            let rest = lease.shared().rest();
+            let delay = lease.shared().delay();
             match append(&self.dead_letters, config, &record, error, attempts).await {
                 Ok(()) => break,
                 Err(unwritable) => {
@@ -176,7 +176,7 @@ impl<T: Record> BatchWriter<T> {
                         tracing::debug!(coordinator_id = id, partition, retry_in_ms, error = unwritable, "{text}");
                     }
                     self.coordinator.do_send(DeadLetterStatus { partition: lease.partition(), writable: false });
-                    rest.wait(wait).await;
+                    delay.wait(wait).await;
                 }
             }
         }

@@ -161,11 +161,11 @@ impl<T: Record> WriteHandle<T> {
     /// # Errors
     /// As [`submit`](Self::submit).
     pub async fn submit_with_receipt(&self, record: T) -> Result<Receipt, SubmitError<T>> {
-        self.write_as(record, false).await
+        self.submit_as(record, false).await
     }
 
-    /// Writes as [`submit_with_receipt`](Self::submit_with_receipt) a record that is a dead letter already, or is not.
-    pub(super) async fn write_as(&self, record: T, is_replay: bool) -> Result<Receipt, SubmitError<T>> {
+    /// Submits as [`submit_with_receipt`](Self::submit_with_receipt) a record that is a dead letter already, or is not.
+    pub(super) async fn submit_as(&self, record: T, is_replay: bool) -> Result<Receipt, SubmitError<T>> {
         let (sender, receipt) = Receipt::new(is_replay);
         self.submit_until(record, None, Some(sender)).await?;
         Ok(receipt)

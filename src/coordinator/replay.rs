@@ -20,7 +20,7 @@ impl<T: Record> WriteHandle<T> {
     /// [`Refusal::Invalid`], [`Refusal::Draining`] or [`Refusal::Closed`].
     pub(crate) async fn submit_replay(&self, mut record: T) -> Result<Receipt, Refusal> {
         loop {
-            let refused = match self.write_as(record, true).await {
+            let refused = match self.submit_as(record, true).await {
                 Ok(receipt) => return Ok(receipt),
                 Err(refused) => refused,
             };

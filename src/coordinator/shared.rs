@@ -235,9 +235,9 @@ impl<T> Shared<T> {
         self.expedited.send_replace(());
     }
 
-    /// Returns what ends a [rest](InterruptibleDelay) early. Taken before it is known that one is needed, so that no expedite falls between
-    /// the two.
-    pub(super) fn rest(&self) -> InterruptibleDelay {
+    /// Returns a delay that the beginning of a shutdown ends early. Taken before it is known that one is needed, so that no
+    /// shutdown falls between the two.
+    pub(super) fn delay(&self) -> InterruptibleDelay {
         InterruptibleDelay(self.expedited.subscribe())
     }
 

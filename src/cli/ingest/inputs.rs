@@ -23,7 +23,7 @@ const ENDINGS: [&str; 6] = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"
 const PACKED: [&str; 2] = [".gz", ".zst"];
 const ZIP: &str = ".zip";
 /// What makes a word a pattern.
-const WILDCARDS: [char; 3] = ['*', '?', '['];
+const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 
 /// A word that stands for no file.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,8 @@ fn files_of(word: &Path) -> Result<Vec<PathBuf>, NoInput> {
     }
 }
 
-/// Returns the files that a pattern matches. `*`, `?` and `[...]` stand for parts of one name, `**` for any directories.
+/// Returns the files that a pattern matches. `*`, `?`, `[...]` and `{a,b}` stand for parts of one name, `**` for any
+/// directories.
 /// As in a shell, what is hidden has to be named with its dot.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>, NoInput> {
     let parts: Vec<&str> = pattern.split('/').collect();
@@ -214,7 +215,7 @@ mod tests {
             ("*/*", &["below/z.zip"]),
             ("**/z*", &["below/z.zip"]),
             (".h*", &[".hidden.csv"]),
-            ("{a,b}.csv*", &["a.csv", "b.csv"]),
+            ("{a,b}.csv", &["a.csv", "b.csv"]),
             ("below", &["below/z.zip"]),
             ("", &["a.csv", "a10.csv", "a2.CSV", "b.csv", "c.json.gz", "x1.csv", "x[1].csv"]),
             ("gone.csv", &["gone.csv"]),

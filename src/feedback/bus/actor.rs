@@ -274,9 +274,9 @@ impl Handler<Idle> for FeedbackBus {
 
     fn handle(&mut self, _: Idle, ctx: &mut Context<Self>) -> Self::Result {
         self.catch_up(ctx);
-        let mut fence = self.lanes.fence();
+        let mut barrier = self.lanes.barrier();
         Box::pin(async move {
-            fence.recv().await;
+            barrier.recv().await;
         })
     }
 }
@@ -286,9 +286,9 @@ impl Handler<EndBus> for FeedbackBus {
 
     fn handle(&mut self, end: EndBus, context: &mut Context<Self>) -> Self::Result {
         self.catch_up(context);
-        let mut fence = self.lanes.fence();
+        let mut barrier = self.lanes.barrier();
         let idle = async move {
-            let _ = tokio::time::timeout(end.within, fence.recv()).await;
+            let _ = tokio::time::timeout(end.within, barrier.recv()).await;
         };
         Box::pin(idle.into_actor(self).map(|(), _, context| context.stop()))
     }

@@ -48,7 +48,7 @@ struct State {
     lost: u64,
 }
 
-/// Keeps an [`Lanes::fence`] up while it lives.
+/// Keeps an [`Lanes::barrier`] up while it lives.
 type Hold = mpsc::Sender<Infallible>;
 
 #[derive(Default)]
@@ -223,8 +223,8 @@ impl Lanes {
     }
 
     /// Returns a receiver that ends once every lane has handled all that it was given so far, or is closed.
-    pub(crate) fn fence(&self) -> mpsc::Receiver<Infallible> {
-        let (hold, fence) = mpsc::channel(1);
+    pub(crate) fn barrier(&self) -> mpsc::Receiver<Infallible> {
+        let (hold, barrier) = mpsc::channel(1);
         for subscriber in self.subscribers.borrow().values() {
             let mut state = subscriber.state.borrow_mut();
             if state.lane.is_busy() {
@@ -232,7 +232,7 @@ impl Lanes {
                 state.holds.push_back((mark, hold.clone()));
             }
         }
-        fence
+        barrier
     }
 
     pub(crate) fn snapshot(&self) -> Vec<LaneSnapshot> {

@@ -23,7 +23,7 @@ pub struct Publish {
 #[rtype(result = "BusSnapshot")]
 pub struct Observe;
 
-/// Waits for the subscribers: an actor that needs a fence sends it. The reply comes once every lane has handled all
+/// Waits for the subscribers: an actor that has to know sends it. The reply comes once every lane has handled all
 /// that it was given before. Lanes that were closed meanwhile do not hold it; a stuck subscriber does, without end.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

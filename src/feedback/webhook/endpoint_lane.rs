@@ -170,7 +170,7 @@ impl EndpointLane {
         }
     }
 
-    /// Waits until there is something to do beside what is under way; only a change of the lane brings that where nothing is due.
+    /// Waits until something is due; without end where nothing is, until the lane changes.
     async fn due(&self) {
         let (next, is_ending) = {
             let state = self.state.lock();

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-/// Names one who waits at a fence.
+/// Names one who waits for a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlushId(u64);
 
 /// Those who wait until every record up to a sequence is settled.
 ///
-/// Stamps only grow, so the first who came is the first who may go. `W` wakes one who waits; this type only keeps it.
+/// Sequences only grow, so the first who came is the first who may go. `W` wakes one who waits; this type only keeps it.
 #[derive(Debug)]
 pub struct FlushBarriers<W> {
     waiting: BTreeMap<FlushId, FlushBarrier<W>>,
@@ -28,7 +28,7 @@ impl<W> Default for FlushBarriers<W> {
 }
 
 impl<W> FlushBarriers<W> {
-    /// Waits for every record stamped `up_to` or earlier.
+    /// Waits for every record of the sequence `up_to` or earlier.
     pub fn wait(&mut self, up_to: u64, waker: W) -> FlushId {
         let id = FlushId(self.next);
         self.next += 1;
@@ -36,12 +36,12 @@ impl<W> FlushBarriers<W> {
         id
     }
 
-    /// Returns whether the fence still holds; then `waker` replaces the one kept. The one that is not needed any more
+    /// Returns whether the flush still waits; then `waker` replaces the one kept. The one that is not needed any more
     /// goes to `spent`.
     pub fn holds(&mut self, id: FlushId, waker: W, spent: &mut Vec<W>) -> bool {
         match self.waiting.get_mut(&id) {
-            Some(fence) => {
-                spent.extend(fence.waker.replace(waker));
+            Some(barrier) => {
+                spent.extend(barrier.waker.replace(waker));
                 true
             }
             None => {
@@ -53,12 +53,12 @@ impl<W> FlushBarriers<W> {
 
     /// Gives up waiting; the waker goes to `spent`.
     pub fn cancel(&mut self, id: FlushId, spent: &mut Vec<W>) {
-        spent.extend(self.waiting.remove(&id).and_then(|fence| fence.waker));
+        spent.extend(self.waiting.remove(&id).and_then(|barrier| barrier.waker));
     }
 
     /// Returns the sequence that the latest flush waits for.
     pub fn latest(&self) -> Option<u64> {
-        self.waiting.last_key_value().map(|(_, fence)| fence.up_to)
+        self.waiting.last_key_value().map(|(_, barrier)| barrier.up_to)
     }
 
     /// Lets everyone go whose records are all settled, given the oldest sequence that is not.
@@ -73,7 +73,7 @@ impl<W> FlushBarriers<W> {
 
     /// Wakes everyone, for events that is not about records.
     pub fn wake_all(&mut self, wake: &mut Vec<W>) {
-        wake.extend(self.waiting.values_mut().filter_map(|fence| fence.waker.take()));
+        wake.extend(self.waiting.values_mut().filter_map(|barrier| barrier.waker.take()));
     }
 
     /// Returns whether no flush waits.
