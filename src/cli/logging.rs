@@ -13,7 +13,7 @@ use tracing::{Level, Metadata, field::Field};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     field::MakeExt,
-    filter::{FilterExt, filter_fn},
+    filter::{FilterExt, LevelFilter, filter_fn},
     fmt::{
         self,
         format::{Writer, debug_fn},
@@ -27,6 +27,11 @@ use super::{output::escaped, progress::Stderr};
 /// Reads the filter in MDS_LOG.
 pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
     let variable = Variable::find("MDS_LOG").expect("the table of variables holds MDS_LOG");
+    // A lone word that is no level would be taken for the name of a target, and turn everything else off.
+    let is_level = |word: &str| word.contains(['=', '[', ':']) || word.parse::<LevelFilter>().is_ok();
+    if !text.split(',').map(str::trim).filter(|word| !word.is_empty()).all(is_level) {
+        return Err(variable.problem(text));
+    }
     EnvFilter::builder().parse(text.trim()).map_err(|_| variable.problem(text))
 }
 

@@ -27,17 +27,21 @@ const PROBE_ANSWER: Duration = Duration::from_secs(1);
 /// How long a command that writes waits for its store.
 #[derive(clap::Args)]
 pub struct OutageTimeout {
-    /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then they become dead letters
-    /// and the rest is left alone. While the circuit is open it waits for the next probe too, so for up to
+    /// How long accepted records may wait while no batch is stored, such as 90s or 10m; then the command ends, and what was
+    /// not stored is or stays a dead letter. While the circuit is open it waits for the next probe too, so for up to
     /// MDS_CB_HALF_OPEN_AFTER_SEC longer. With 0 it never gives up.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
 }
 
 impl OutageTimeout {
-    /// Looks at a coordinator until its store was away for too long, and returns what the store said. `show` is told each
-    /// time of the level, and for how long nothing was stored and why.
-    pub async fn runs_out(&self, handle: &WriteHandle<Bar>, mut show: impl FnMut(Level, Duration, &str)) -> String {
+    /// Looks at a coordinator until its store was away for too long, and returns for how long and what the store said.
+    /// `show` is told each time of the level, and for how long nothing was stored and why.
+    pub async fn runs_out(
+        &self,
+        handle: &WriteHandle<Bar>,
+        mut show: impl FnMut(Level, Duration, &str),
+    ) -> (Duration, String) {
         let mut outage = Outage::new(Instant::now());
         loop {
             let health = handle.health().await;
@@ -55,7 +59,7 @@ impl OutageTimeout {
                 tracing::warn!(seconds = away.as_secs(), waiting, why, "nothing is stored");
             }
             if outage.is_over(self.give_up_after, health.circuit, health.probe_in) {
-                return why;
+                return (away, why);
             }
             show(health.level, away, &why);
             sleep(REFRESH).await;
@@ -63,9 +67,9 @@ impl OutageTimeout {
     }
 
     /// Says that the time is up, and what to do.
-    pub fn complain(&self, why: &str) {
-        let seconds = self.give_up_after.as_secs_f64();
-        complain(format_args!("error: gave up, nothing was stored for {seconds} s: {why}"));
+    pub fn complain(&self, (away, why): &(Duration, String)) {
+        let (limit, away) = (self.give_up_after.as_secs_f64(), away.as_secs_f64());
+        complain(format_args!("error: gave up after {limit} s, nothing was stored for {away:.1} s: {why}"));
         complain("  run the same command again when that is over; mds dlq list shows what was kept");
     }
 }

@@ -169,11 +169,11 @@ impl<T: Record> BatchWriter<T> {
                     let wait = config.retry.wait(failures, None, fastrand::f64());
                     let (id, partition, retry_in_ms) = (&*config.id, lease.partition(), wait.as_millis() as u64);
                     let text = "a dead letter cannot be written; its partition waits";
-                    // Once: until it can be written health and level say so.
+                    // One ERROR for one outage; the tries after it are no further news.
                     if failures == 1 {
                         tracing::error!(coordinator_id = id, partition, retry_in_ms, error = unwritable, "{text}");
                     } else {
-                        tracing::debug!(coordinator_id = id, partition, retry_in_ms, error = unwritable, "{text}");
+                        tracing::warn!(coordinator_id = id, partition, retry_in_ms, error = unwritable, "{text}");
                     }
                     self.coordinator.do_send(DeadLetterStatus { partition: lease.partition(), writable: false });
                     delay.wait(wait).await;

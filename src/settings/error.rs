@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// Everything that is wrong with the settings, one line each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that is wrong with the settings, one line each. Its `Debug` is the same text, so that a `main` that returns it
+/// says what is wrong.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError {
     /// What is wrong; never empty.
     pub problems: Vec<Problem>,
@@ -20,6 +21,12 @@ impl fmt::Display for SettingsError {
             write!(f, "{problem}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

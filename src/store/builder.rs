@@ -2,7 +2,10 @@
 
 use std::{fmt, marker::PhantomData, num::NonZeroUsize, sync::Arc};
 
-use super::{error::StartError, registry};
+use super::{
+    error::StartError,
+    registry::{self, Close},
+};
 use crate::{
     coordinator::{self, ActorHosts, CoordinatorConfig, RunningCoordinator, StopSignal},
     dead_letter::DeadLetters,
@@ -13,7 +16,6 @@ use crate::{
 };
 
 /// One coordinator that a [`Builder`] is to start.
-#[derive(Debug)]
 pub struct Coordinator<T> {
     /// Names it in events, logs and metrics, unique in the store; none means the kind of its records.
     pub id: Option<String>,
@@ -21,13 +23,15 @@ pub struct Coordinator<T> {
     pub sink: BoxSink<T>,
     /// Its queue and workers; none means those of the store's [`Settings`].
     pub settings: Option<CoordinatorSettings>,
+    /// Closes the sink at the end, if the store opened it.
+    close: Option<Close>,
     record: PhantomData<fn(T)>,
 }
 
 impl<T: Record> Coordinator<T> {
     /// Makes a coordinator that writes to `sink`, with the kind of its records as id and the settings of the store.
     pub fn new(sink: impl Sink<T>) -> Self {
-        Self { id: None, sink: BoxSink::new(sink), settings: None, record: PhantomData }
+        Self { id: None, sink: BoxSink::new(sink), settings: None, close: None, record: PhantomData }
     }
 
     /// Sets the id.
@@ -45,13 +49,21 @@ impl<T: Record> Coordinator<T> {
     }
 }
 
+impl<T> fmt::Debug for Coordinator<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator").field("id", &self.id).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl Coordinator<Bar> {
-    /// Makes a coordinator of bars that writes to the database of a URL such as `sqlite://market_data.db`.
+    /// Makes a coordinator of bars that writes to the database of a URL such as `sqlite://market_data.db`. The end of the
+    /// store closes the database, so that all is in the one file then.
     ///
     /// # Errors
     /// When this build knows no store of that kind, or the database cannot be used.
     pub fn bars(database_url: &str) -> Result<Self, StartError> {
-        Ok(Self { id: None, sink: registry::bars(database_url)?, settings: None, record: PhantomData })
+        let (sink, close) = registry::bars(database_url)?;
+        Ok(Self { id: None, sink, settings: None, close: Some(close), record: PhantomData })
     }
 }
 
@@ -101,6 +113,9 @@ pub(super) trait Plan: Send {
     /// Returns its configuration, checked.
     fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError>;
 
+    /// Returns what closes its sink, if the store opened it.
+    fn close(&mut self) -> Option<Close>;
+
     /// Starts it.
     fn start(
         self: Box<Self>,
@@ -139,6 +154,10 @@ impl<T: Record> Plan for Coordinator<T> {
             retry: checked.retry,
             breaker: checked.circuit,
         })
+    }
+
+    fn close(&mut self) -> Option<Close> {
+        self.close.take()
     }
 
     fn start(

@@ -1,9 +1,16 @@
 //! Why a store does not start, or has no such coordinator.
 
-use crate::{dead_letter::DeadLettersError, settings::SettingsError, text::Quoted};
+use std::fmt::{self, Display};
 
-/// Why a store could not start.
-#[derive(Debug, thiserror::Error)]
+use crate::{
+    dead_letter::DeadLettersError,
+    settings::SettingsError,
+    text::{ErrorChain, Quoted},
+};
+
+/// Why a store could not start. Its `Debug` is the text with all that caused it, so that a `main` that returns it says what
+/// is wrong.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A store [on the current arbiter](crate::Builder::on_current_arbiter) needs an actix System around it.
@@ -47,6 +54,12 @@ pub enum StartError {
     /// The operating system refused a thread, or what a thread needs: a file descriptor for its events.
     #[error("cannot start a thread for the store")]
     Thread(#[source] std::io::Error),
+}
+
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&ErrorChain(self), f)
+    }
 }
 
 /// There is no such coordinator.

@@ -12,6 +12,7 @@ mod webhooks;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Context};
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 pub use self::{
@@ -19,7 +20,7 @@ pub use self::{
     error::{StartError, UnknownCoordinator},
     shutdown::DrainReport,
 };
-use self::{threads::Threads, webhooks::BroadcasterHandle};
+use self::{registry::Close, threads::Threads, webhooks::BroadcasterHandle};
 use crate::{
     coordinator::{Health, RunningCoordinator, StopReason, StopSignal, WriteHandle},
     dead_letter::DeadLetters,
@@ -65,6 +66,8 @@ struct Inner {
     dead_letters: DeadLetters,
     /// Sends level changes to URLs, if the settings say so.
     broadcaster: Option<BroadcasterHandle>,
+    /// Close the databases that the store has opened.
+    closes: Mutex<Vec<Close>>,
     signal: StopSignal,
     threads: Threads,
     shutdown_timeout: Duration,

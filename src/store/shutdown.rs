@@ -14,6 +14,10 @@ use crate::coordinator::{CoordinatorReport, Drain, StopReason};
 /// How long the end waits for subscribers to handle the last event. One that is stuck would hold it without end.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
+/// How long the end waits for databases that the store opened to be closed. Nothing is lost with one that takes longer: it
+/// leaves its `-wal` file for the next.
+const LAST_CLOSE: Duration = Duration::from_secs(1);
+
 /// How long the end waits for webhooks to deliver what was published last.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
@@ -89,6 +93,9 @@ impl MarketDataStore {
     /// A write that is still under way then may succeed all the same. Its records are in the store and in the dead
     /// letters, and a replay writes them once more.
     ///
+    /// A database that the store opened itself, by [`start`](Self::start), [`spawn`](Self::spawn) or
+    /// [`Coordinator::bars`](crate::Coordinator::bars), is closed; a sink of yours you close yourself.
+    ///
     /// Works on any runtime, and after the embedder's System has stopped. Stop the producers first: `draining` is hard and
     /// never clears, so a feed that pauses at hard until ok waits without end, unless it ends on
     /// [`Reason::Draining`](crate::Reason::Draining). A bus of the store's own ends with it and closes its [watch
@@ -127,6 +134,11 @@ impl MarketDataStore {
                 let late = drain.dead_letters.saturating_add(LAST_DELIVERIES_LATE);
                 let left = drain.deadline.saturating_add(late).saturating_sub(began.elapsed());
                 broadcaster.finish(left.min(LAST_DELIVERIES)).await;
+            }
+            let closes: Vec<_> = inner.closes.lock().drain(..).collect();
+            if !closes.is_empty() {
+                let close = async { _ = futures_util::future::join_all(closes.into_iter().map(|close| close())).await };
+                inner.threads.run_within(LAST_CLOSE, close).await;
             }
             // What died meanwhile is the reason, though the task that watches it may not have had its turn yet.
             if let Some(why) = died(&inner.feedback, inner.broadcaster.as_ref()).now_or_never() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::System;
 use futures_util::future::OptionFuture;
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot};
 
 use super::{
@@ -145,11 +146,13 @@ impl Parts {
 
         let mut next_worker = threads.workers.iter().cycle();
         let mut coordinators = std::collections::BTreeMap::new();
-        for ((config, plan), control) in plans.into_iter().zip(threads.control.iter().cycle()) {
+        let mut closes = Vec::new();
+        for ((config, mut plan), control) in plans.into_iter().zip(threads.control.iter().cycle()) {
             let id = Arc::clone(&config.id);
             let workers = next_worker.by_ref().take(config.workers.get()).cloned().collect();
             let hosts = ActorHosts { control: control.clone(), workers };
             let publisher = settings.feedback.enabled.then(|| bus.publisher());
+            closes.extend(plan.close());
             let running = plan.start(config, hosts, dead_letters.clone(), publisher, signal.clone());
             coordinators.insert(id, running);
         }
@@ -160,6 +163,7 @@ impl Parts {
                 owns_bus,
                 dead_letters,
                 broadcaster,
+                closes: Mutex::new(closes),
                 signal,
                 threads,
                 shutdown_timeout: settings.shutdown_timeout,

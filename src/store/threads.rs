@@ -5,9 +5,10 @@ use std::{
     io,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
-use actix::{Actor, Addr, Arbiter, Context, System};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context, System};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -51,6 +52,8 @@ pub(super) struct Threads {
     /// The id of their System, where they have one of their own.
     pub(super) guest_system: Option<usize>,
     next_guest: AtomicUsize,
+    /// Of the System that the store runs in.
+    home: ArbiterHandle,
     arbiters: Mutex<Vec<Arbiter>>,
     systems: Mutex<Vec<KeepAlive>>,
 }
@@ -80,6 +83,7 @@ impl Threads {
             guests,
             guest_system: Some(guest_system),
             next_guest: AtomicUsize::new(0),
+            home: Arbiter::current(),
             arbiters: Mutex::new(std::mem::take(&mut arbiters.0)),
             systems: Mutex::new(vec![system, keep_alive]),
         })
@@ -95,6 +99,7 @@ impl Threads {
             guests: vec![ActorHost::Arbiter(Arbiter::current())],
             guest_system: None,
             next_guest: AtomicUsize::new(0),
+            home: Arbiter::current(),
             arbiters: Mutex::default(),
             systems: Mutex::new(system.into_iter().collect()),
         }
@@ -107,6 +112,17 @@ impl Threads {
     {
         let next = self.next_guest.fetch_add(1, Ordering::Relaxed);
         self.guests[next % self.guests.len()].start(make)
+    }
+
+    /// Runs a future in the store's System, for so long at most, and waits for it on any runtime.
+    pub(super) async fn run_within(&self, within: Duration, future: impl Future<Output = ()> + Send + 'static) {
+        let (done, is_done) = oneshot::channel();
+        self.home.spawn(async move {
+            let _ = tokio::time::timeout(within, future).await;
+            let _ = done.send(());
+        });
+        // An error means that the System is gone.
+        let _ = is_done.await;
     }
 
     /// Ends the threads, and the actors on them, without waiting.

@@ -131,6 +131,10 @@ warning: unknown variable MDS_COORDINATOR_WORKRS is ignored, the nearest known n
     let output = config(&vars, &[]);
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(78), expected));
     assert_eq!(stdout(&output), "");
+    // A lone word that is no level would turn the log off.
+    let output = config(&[("MDS_LOG", "warn,lots")], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).starts_with("error: MDS_LOG is \"warn,lots\", expected a level"), "{}", stderr(&output));
     // It is told before a wrong command line is, but asking for help always helps.
     let output = config(&vars, &["--jsn"]);
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(78), expected));

@@ -268,7 +268,7 @@ fn a_replay_gives_up_after_a_while_and_keeps_everything() {
     let before = ids(&listed(dir.path()));
     let (code, out, err) = run(dir.path(), &["replay", "--give-up-after", "300ms", "--json"]);
     assert_eq!(code, 69, "{out}{err}");
-    assert!(err.contains("gave up, nothing was stored for 0.3 s") && err.contains("locked"), "{err}");
+    assert!(err.contains("gave up after 0.3 s, nothing was stored for ") && err.contains("locked"), "{err}");
     drop(locked);
     let found = listed(dir.path());
     assert_eq!((ids(&found), before.len()), (before.clone(), 50), "each in its place");

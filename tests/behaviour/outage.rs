@@ -151,7 +151,7 @@ fn what_is_given_up_is_what_was_accepted_and_a_second_run_makes_the_store_whole(
         let output = give_up(&["--give-up-after", "500ms"]);
         assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
         let log = stderr(&output);
-        assert!(log.contains("error: gave up, nothing was stored for 0.5 s: ") && log.contains("locked"), "{log}");
+        assert!(log.contains("error: gave up after 0.5 s, nothing was stored for ") && log.contains("locked"), "{log}");
         let [read, stored_, dead_lettered_, unsettled] = counts(&summary(&output));
         assert_eq!((stored_, dead_lettered_, unsettled), (0, read, 0));
         assert!((300..=400).contains(&read), "{read}");

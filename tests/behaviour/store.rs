@@ -569,3 +569,36 @@ fn a_start_that_is_dropped_says_nothing() {
     }
     assert_eq!(said("started for none"), 0);
 }
+
+/// Red when the end of a store leaves a database that it opened itself to a process that ends at once: what a user copies then
+/// is a file without its log.
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_end_of_a_store_closes_the_database_that_it_opened() {
+    for _ in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bars.db");
+        let settings = crate::support::settings().database_url(format!("sqlite://{}", path.display()));
+        let store = block_on(MarketDataStore::start(settings)).unwrap();
+        let ts = market_data_store::Timestamp::from_secs(60);
+        let bar = Bar::new("ES", market_data_store::Timeframe::MINUTE, ts).ohlc(1.0, 1.0, 1.0, 1.0);
+        block_on(store.coordinator::<Bar>().unwrap().submit(bar)).unwrap();
+        assert_eq!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).stored(), 1);
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["bars.db"]);
+    }
+}
+
+/// Red when a `main` that returns the error of a start shows fields and braces instead of what is wrong.
+#[test]
+fn an_error_of_a_start_says_what_is_wrong_however_it_is_shown() {
+    let error = builder(&["a", "a"]).spawn().unwrap_err();
+    assert_eq!(format!("{error:?}"), "coordinator id \"a\" is used twice");
+    let mut settings = crate::support::settings();
+    settings.coordinator.capacity = 0;
+    let error = MarketDataStore::builder(settings).spawn().unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
+    assert!(error.to_string().contains("MDS_COORDINATOR_CAPACITY"), "{error}");
+}

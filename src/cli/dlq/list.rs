@@ -81,13 +81,21 @@ fn row(text: &mut Text, entry: &Entry) {
         0 => String::new(),
         count => format!("  (replayed {count} times)"),
     };
-    text.line(format_args!("{id}  {age:>4}  {coordinator}  {}  {}{replayed}", shown(&key), shown(error)));
+    text.line(format_args!("{id}  {age:>4}  {coordinator}  {}  {}{replayed}", shown(&key), end_of(error)));
 }
 
 fn shown(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}...", &text[..at]).into(),
         None => text.into(),
+    }
+}
+
+/// Shows the end of an error: what the store said last is the cause, and it begins with where.
+fn end_of(text: &str) -> Cow<'_, str> {
+    match text.char_indices().rev().nth(SHOWN - 1) {
+        Some((at, _)) if at > 0 => format!("...{}", &text[at..]).into(),
+        _ => text.into(),
     }
 }
 

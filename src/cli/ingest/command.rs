@@ -94,7 +94,7 @@ enum End {
     /// A signal came.
     Stopped(Exit),
     /// The store was away for longer than it is waited for; this is what it said.
-    GaveUp(String),
+    GaveUp((Duration, String)),
     /// The store, or the thread that reads, broke.
     Broken(String),
 }
@@ -244,7 +244,13 @@ async fn read_and_flushed(
 }
 
 /// Shows how it goes, until the store was away for too long, with what it said.
-async fn watch(args: &Args, progress: &Progress, counters: &Counters, load: Option<&Load>, started: Instant) -> String {
+async fn watch(
+    args: &Args,
+    progress: &Progress,
+    counters: &Counters,
+    load: Option<&Load>,
+    started: Instant,
+) -> (Duration, String) {
     let rate = |level| progress.rate(counters.accepted(), started.elapsed(), level);
     let Some(load) = load else {
         loop {
