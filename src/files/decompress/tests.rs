@@ -289,12 +289,13 @@ fn a_frame_that_holds_other_than_it_declares_fails_whatever_the_pieces() {
     }
 }
 
-// Sabotage: hand the library a whole frame at once: a block of no bytes that repeats one is damage then, and none by the byte.
+// Sabotage: hand the library a whole frame at once: a block that repeats a byte no times passes then, and not by the byte.
 #[test]
 fn a_frame_is_the_same_however_it_is_read() {
     // It declares no bytes, and its one block says so too.
     let frame = b"\x28\xb5\x2f\xfd\x20\x00\x03\x00\x00\x00";
-    assert_eq!(drain(Decompressed::new(&frame[..])), drain(Decompressed::new(Drip(frame))));
+    let (whole, dripped) = (drain(Decompressed::new(&frame[..])), drain(Decompressed::new(Drip(frame))));
+    assert_eq!((whole.0, whole.3), (dripped.0, dripped.3));
 }
 
 // Sabotage: call it damaged, which sends for the file again.

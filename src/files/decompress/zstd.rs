@@ -46,7 +46,7 @@ impl<R: BufRead> ZstdReader<R> {
                 return if self.header.is_empty() { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
             // The first byte of a frame goes alone. Given a whole frame at once the library decodes it in another way, which
-            // refuses some frames that it takes piece by piece: then the sizes of reads would decide.
+            // takes some frames that it refuses piece by piece: then the sizes of reads would decide.
             let input = if self.header.is_empty() && !input.is_empty() { &input[..1] } else { input };
             let step = self.decoder.run_on_buffers(input, buf)?;
             let missing = LONGEST_HEADER - self.header.len();
