@@ -50,13 +50,13 @@ impl Sink<Bar> for Counted {
 
 /// What became of the records so far, by their receipts.
 #[derive(Default)]
-struct Books {
+struct Accounting {
     open: Vec<(u64, Receipt)>,
     stored: BTreeSet<u64>,
-    buried: BTreeSet<u64>,
+    dead_lettered: BTreeSet<u64>,
 }
 
-impl Books {
+impl Accounting {
     /// Takes in what was acknowledged, and fails for what is not where it says.
     fn check(&mut self, database: &Path, letters: &Path) {
         for (id, mut receipt) in std::mem::take(&mut self.open) {
@@ -64,7 +64,7 @@ impl Books {
             match tokio::task::unconstrained(&mut receipt).now_or_never() {
                 None => self.open.push((id, receipt)),
                 Some(Ok(Outcome::Stored)) => assert!(self.stored.insert(id)),
-                Some(Ok(Outcome::DeadLettered)) => assert!(self.buried.insert(id)),
+                Some(Ok(Outcome::DeadLettered)) => assert!(self.dead_lettered.insert(id)),
                 Some(other) => panic!("{id}: {other:?}"),
             }
         }
@@ -78,7 +78,7 @@ impl Books {
         let entries: BTreeSet<u64> = entries
             .map(|entry| serde_json::from_str::<Bar>(entry.record.get()).unwrap().ts.as_micros() as u64)
             .collect();
-        assert!(entries.is_superset(&self.buried), "acknowledged as dead letters and not there");
+        assert!(entries.is_superset(&self.dead_lettered), "acknowledged as dead letters and not there");
         assert!(entries.iter().all(|id| id % ONE_IN == 0), "given up although they are good: {entries:?}");
     }
 }
@@ -140,9 +140,9 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         let handle = running::start_actors(config, BoxSink::new(sink), dead_letters, hosts, None, signal);
         let address = handle.addr();
 
-        let mut books = Books::default();
+        let mut accounting = Accounting::default();
         for id in 0..BARS {
-            books.open.push((id, handle.submit_with_receipt(bar(id)).await.unwrap()));
+            accounting.open.push((id, handle.submit_with_receipt(bar(id)).await.unwrap()));
         }
         until(&handle, is_full_twice).await;
         // Several probes more, and several tries of the dead letter.
@@ -151,9 +151,9 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
             [&failed, &disk.tries].iter().zip(before).all(|(count, before)| count.load(Ordering::Acquire) >= before + 3)
         })
         .await;
-        books.check(&database, &letters);
-        assert_eq!(books.buried.len(), 0, "there was no room");
-        assert!(books.stored.len() < BARS as usize / 2, "the database was never full");
+        accounting.check(&database, &letters);
+        assert_eq!(accounting.dead_lettered.len(), 0, "there was no room");
+        assert!(accounting.stored.len() < BARS as usize / 2, "the database was never full");
         until(&handle, is_full_twice).await;
 
         let room = || other.execute_batch("DROP TABLE ballast").unwrap();
@@ -161,17 +161,17 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
             "the letters" => {
                 disk.is_full.store(false, Ordering::Release);
                 until(&handle, |health| !health.causes.contains(&Cause::DeadLettersUnwritable)).await;
-                books.check(&database, &letters);
+                accounting.check(&database, &letters);
                 room();
             }
             "the database" => {
                 room();
                 // What waits for no dead letter is stored.
-                let before = books.stored.len() as u64;
+                let before = accounting.stored.len() as u64;
                 until(&handle, |health| health.causes == [Cause::DeadLettersUnwritable] && health.stored > before)
                     .await;
-                books.check(&database, &letters);
-                assert_eq!(books.buried.len(), 0, "there was no room");
+                accounting.check(&database, &letters);
+                assert_eq!(accounting.dead_lettered.len(), 0, "there was no room");
                 disk.is_full.store(false, Ordering::Release);
             }
             _ => {
@@ -181,11 +181,15 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         }
         tokio::time::timeout(PATIENCE, handle.flush()).await.expect("all is settled").unwrap();
         until(&handle, |health| health.causes.is_empty()).await;
-        books.check(&database, &letters);
+        accounting.check(&database, &letters);
         let expected = |is_bad: bool| (0..BARS).filter(move |id| (id % ONE_IN == 0) == is_bad);
-        assert!(books.open.is_empty(), "{returns_first}: each has its end");
-        assert!(books.stored.iter().copied().eq(expected(false)), "{returns_first}: {}", books.stored.len());
-        assert!(books.buried.iter().copied().eq(expected(true)), "{returns_first}: {:?}", books.buried);
+        assert!(accounting.open.is_empty(), "{returns_first}: each has its end");
+        assert!(accounting.stored.iter().copied().eq(expected(false)), "{returns_first}: {}", accounting.stored.len());
+        assert!(
+            accounting.dead_lettered.iter().copied().eq(expected(true)),
+            "{returns_first}: {:?}",
+            accounting.dead_lettered
+        );
         address.send(Drain { deadline: PATIENCE, announce: true, dead_letters: PATIENCE }).await.unwrap();
     }
 }

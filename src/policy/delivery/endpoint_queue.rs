@@ -386,7 +386,7 @@ mod tests {
         Later(u64),
         Delivered,
         Failed(Option<u64>),
-        Hurry,
+        Expedite,
     }
 
     fn history() -> impl Strategy<Value = Vec<Happens>> {
@@ -395,7 +395,7 @@ mod tests {
             4 => (0..700u64).prop_map(Happens::Later),
             2 => Just(Happens::Delivered),
             4 => proptest::option::weighted(0.2, 0..3_000u64).prop_map(Happens::Failed),
-            1 => Just(Happens::Hurry),
+            1 => Just(Happens::Expedite),
         ];
         proptest::collection::vec(happens, 0..200)
     }
@@ -494,7 +494,7 @@ mod tests {
                         model.failed(now, asked);
                     }
                     Happens::Delivered | Happens::Failed(_) => {}
-                    Happens::Hurry => {
+                    Happens::Expedite => {
                         lane.expedite();
                         model.resume_at = 0;
                         model.list.iter_mut().for_each(|waiting| waiting.3 = 0);

@@ -48,7 +48,7 @@ enum Step {
     /// Too many did.
     OpenCircuit,
     /// The end comes near.
-    Hurry,
+    Expedite,
     /// From now on every write fails, or not any more.
     Outage(bool),
     Pass(u64),
@@ -64,7 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => Just(Step::Attend),
         2 => (0usize..4).prop_map(Step::Die),
         1 => Just(Step::OpenCircuit),
-        1 => Just(Step::Hurry),
+        1 => Just(Step::Expedite),
         2 => any::<bool>().prop_map(Step::Outage),
         6 => (0u64..30).prop_map(Step::Pass),
     ];
@@ -210,7 +210,7 @@ impl World {
                     self.opens(None);
                 }
             }
-            Step::Hurry => {
+            Step::Expedite => {
                 self.buffer.expedite();
                 self.records.iter_mut().for_each(|record| record.rests_until = Duration::ZERO);
                 if let Circuit::Open { until } = &mut self.circuit {
