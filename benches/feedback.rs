@@ -67,7 +67,7 @@ impl Handler<FeedbackEvent> for Subscriber {
     }
 }
 
-/// Keeps its thread for ever.
+/// Keeps its thread without end.
 struct Stuck;
 
 impl Actor for Stuck {

@@ -144,7 +144,7 @@ async fn run(seconds: f64, limited: bool) -> Result<Run> {
     producer.tell(&url)?;
 
     rt::time::sleep(Duration::from_secs_f64(seconds)).await;
-    // The store looks no more; then the producer ends, and the store when nobody asks any more.
+    // The store looks no more; then the producer ends, and the store when no one asks any more.
     store.tell("enough")?;
     let samples = serde_json::from_str(&store.line()?)?;
     producer.end()?;
@@ -273,14 +273,14 @@ async fn post_bars(handle: web::Data<WriteHandle<Bar>>, bars: web::Json<Vec<Bar>
 
 async fn producer(limited: bool) -> Result<()> {
     let feedback = Feedback::private();
-    // What the source gives is a limit too, and nobody follows anything there.
+    // What the source gives is a limit too, and no one follows anything there.
     let source = Budget::PerSecond(SOURCE_RATE);
-    let source = RateCoordinator::follow(&Feedback::private(), ["nobody"]).budget(source).start();
+    let source = RateCoordinator::follow(&Feedback::private(), ["no one"]).budget(source).start();
     let limiter = RateCoordinator::follow(&feedback, ["store/bars"]).budget(Budget::FollowDrainRate).start();
     let (url, _server) = serve(Receiver::signed(feedback.clone(), [SECRET.parse::<WebhookSecret>()?]))?;
     println!("{url}");
     let mut input = input();
-    let url = input.recv().await.ok_or("nobody said where the store is")?;
+    let url = input.recv().await.ok_or("no one said where the store is")?;
     if limited {
         // What the store said at its start is on its way.
         feedback.watch("store/bars").wait_for(|event| event.epoch > 0).await?;

@@ -71,7 +71,7 @@ fn main() {
 /// Writes the load into a new file and returns when all of it is durable.
 type Contender = fn(&Path, &Load, Synchronous);
 
-/// Bars in batches of one symbol each, as the queue would hand them out, and as somebody without this crate would.
+/// Bars in batches of one symbol each, as the queue would hand them out, and as a loop without this crate would.
 struct Load {
     batches: Vec<Batch<Bar>>,
     plain: Vec<Vec<PlainBar>>,
@@ -131,7 +131,7 @@ impl From<&Bar> for PlainBar {
     }
 }
 
-/// The loop that somebody would write: one connection, one prepared statement, one transaction a batch.
+/// The loop that one would write by hand: one connection, one prepared statement, one transaction a batch.
 fn by_hand(path: &Path, load: &Load, synchronous: Synchronous) {
     let mut connection = Connection::open(path).unwrap();
     let synchronous = match synchronous {

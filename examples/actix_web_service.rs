@@ -104,7 +104,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let accepted = drive(&url, &bars, &database, &mut open).await?;
 
-    // The order of the end: first nobody new comes in, and requests under way are answered; then the service's own
+    // The order of the end: first no one new comes in, and requests under way are answered; then the service's own
     // producers stop; then the store writes what it accepted.
     stop.stop(true).await;
     server.await??;

@@ -78,7 +78,7 @@ async fn backfill(
 ) -> Result<u32, SubmitManyError<Bar>> {
     let mut pings = interval(Duration::from_millis(10));
     for page in 0..PAGES {
-        // Made once a page, not once a ping: whoever drops the future leaves the line.
+        // Made once a page, not once a ping: a future that is dropped leaves the line.
         let mut turn = pin!(limiter.acquire(PAGE as u32));
         loop {
             tokio::select! {

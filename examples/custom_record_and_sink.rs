@@ -168,7 +168,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads the file as whoever uses it has to: the last line of a key counts.
+/// Reads the file as its users have to: the last line of a key counts.
 fn read(path: &Path) -> Result<BTreeMap<(String, u64), Trade>, Box<dyn Error>> {
     let trades = fs::read_to_string(path)?;
     let trades = trades.lines().map(serde_json::from_str).collect::<Result<Vec<Trade>, _>>()?;

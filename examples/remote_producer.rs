@@ -187,7 +187,7 @@ impl Handler<FeedbackEvent> for Listener {
 
     fn handle(&mut self, event: FeedbackEvent, _: &mut Context<Self>) {
         println!("-- {}: {}, {} of {} queued", event.level, event.reason, event.queue_size, event.capacity);
-        // Somebody reads it until the end.
+        // A thread reads it until the end.
         let _ = self.0.send(event);
     }
 }

@@ -124,6 +124,8 @@ pub mod sink;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+// What `mds` shows text with.
+#[doc(hidden)]
 pub mod text;
 
 // A store: how it starts, and how it ends.

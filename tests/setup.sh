@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gets what the tests need beside Rust: python3, and the official package of Standard Webhooks in target/python, so that
-# signatures are checked by somebody else's code. Does nothing when all is there.
+# signatures are checked by code of others. Does nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

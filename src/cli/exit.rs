@@ -71,7 +71,7 @@ mod tests {
         let no_thread = || io::Error::from(io::ErrorKind::WouldBlock);
         for error in [
             StartError::from(SqliteOpenError::Thread(no_thread())),
-            StartError::from(DeadLettersError::Thread(no_thread())),
+            StartError::from(DeadLettersError::Thread(no_thread().into())),
             StartError::from(BroadcastError::Thread(no_thread())),
         ] {
             assert_eq!(Exit::of_start(&error), Exit::Internal, "{error}");

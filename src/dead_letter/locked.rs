@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Entry, FilesError,
+    DeadLettersError, Entry,
     entry::{EntryKey, EntryStatus, JournalRecord},
     files::{self, Locked, private},
     journal::{self, Journal},
@@ -32,24 +32,26 @@ impl ReplayLock {
     ///
     /// # Errors
     /// Another holds it.
-    pub(crate) fn begin(dir: &Path) -> Result<Option<Self>, FilesError> {
-        if files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.entries.is_empty() {
+    pub(crate) fn begin(dir: &Path) -> Result<Option<Self>, DeadLettersError> {
+        if files::list(dir).map_err(|error| DeadLettersError::io(dir, "read", error))?.entries.is_empty() {
             return Ok(None);
         }
         let path = dir.join(LOCK);
         let lock = private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path);
-        let lock = lock.map_err(|error| FilesError::io(&path, "open", error))?;
+        let lock = lock.map_err(|error| DeadLettersError::io(&path, "open", error))?;
         match Locked::new(lock) {
             Ok(lock) => Ok(Some(Self { dir: dir.to_owned(), _lock: lock })),
-            Err((_, TryLockError::WouldBlock)) => Err(FilesError::Busy { dir: dir.to_owned() }),
-            Err((_, TryLockError::Error(error))) => Err(FilesError::io(&path, "lock", error)),
+            Err((_, TryLockError::WouldBlock)) => Err(DeadLettersError::Busy(dir.to_owned())),
+            Err((_, TryLockError::Error(error))) => Err(DeadLettersError::io(&path, "lock", error)),
         }
     }
 
     /// Takes the files that no process writes, the oldest first, each when its turn comes; `Err` holds one that a process
     /// writes.
-    pub(crate) fn files(&self) -> Result<impl Iterator<Item = Result<LockedFile, NotLocked>> + use<>, FilesError> {
-        let listing = files::list(&self.dir).map_err(|error| FilesError::io(&self.dir, "read", error))?;
+    pub(crate) fn files(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<LockedFile, NotLocked>> + use<>, DeadLettersError> {
+        let listing = files::list(&self.dir).map_err(|error| DeadLettersError::io(&self.dir, "read", error))?;
         Ok(listing.entries.into_iter().filter_map(|path| LockedFile::take(path).transpose()))
     }
 }
@@ -81,7 +83,7 @@ fn age(path: &Path) -> Option<Duration> {
 pub(crate) enum NotLocked {
     /// A process writes it.
     Live(PathBuf),
-    Failed(FilesError),
+    Failed(DeadLettersError),
 }
 
 /// A file whose entries can be settled: it is locked, and no process writes it any more.
@@ -95,7 +97,7 @@ pub(crate) struct LockedFile {
 
 impl LockedFile {
     fn take(path: PathBuf) -> Result<Option<Self>, NotLocked> {
-        let failed = |step, error| NotLocked::Failed(FilesError::io(&path, step, error));
+        let failed = |step, error| NotLocked::Failed(DeadLettersError::io(&path, step, error));
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -117,7 +119,7 @@ impl LockedFile {
         let mut taken = Self { path, lock, journal, output: None };
         taken
             .mend()
-            .map_err(|error| NotLocked::Failed(FilesError::io(&taken.path, "cut off the last line of", error)))?;
+            .map_err(|error| NotLocked::Failed(DeadLettersError::io(&taken.path, "cut off the last line of", error)))?;
         Ok(Some(taken))
     }
 
@@ -139,14 +141,14 @@ impl LockedFile {
     }
 
     /// Returns what is in the file and not settled.
-    pub(crate) fn unsettled(&self) -> Result<Unsettled, FilesError> {
+    pub(crate) fn unsettled(&self) -> Result<Unsettled, DeadLettersError> {
         // Not a clone of the locked one: the two would share their place in the file.
-        let file = File::open(&self.path).map_err(|error| FilesError::io(&self.path, "read", error))?;
+        let file = File::open(&self.path).map_err(|error| DeadLettersError::io(&self.path, "read", error))?;
         Ok(Unsettled::new(&self.path, file, false, self.journal.clone()))
     }
 
     /// Marks in the journal what became of entries; that holds when this returns.
-    pub(crate) fn mark(&mut self, marks: &[(Entry, EntryStatus)]) -> Result<(), FilesError> {
+    pub(crate) fn mark(&mut self, marks: &[(Entry, EntryStatus)]) -> Result<(), DeadLettersError> {
         if marks.is_empty() {
             return Ok(());
         }
@@ -157,7 +159,7 @@ impl LockedFile {
         self.append(&path, &marks).map_err(|error| {
             // It may end in half a line; the next one begins anew.
             self.output = None;
-            FilesError::io(&path, "write", error)
+            DeadLettersError::io(&path, "write", error)
         })?;
         marks.into_iter().for_each(|mark| self.journal.mark(mark));
         Ok(())
@@ -174,18 +176,18 @@ impl LockedFile {
 
     /// Removes the file if nothing is left in it. What is damaged stays until it is purged. Returns the path if something
     /// else is there by now, as when an editor saved it: that is left alone.
-    pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, FilesError> {
+    pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, DeadLettersError> {
         if self.is_at_path()? && self.unsettled()?.next().is_some() { Ok(None) } else { self.remove() }
     }
 
     /// Removes the file with all that is in it, unless something else is there by now; then returns the path.
-    pub(super) fn remove(mut self) -> Result<Option<PathBuf>, FilesError> {
+    pub(super) fn remove(mut self) -> Result<Option<PathBuf>, DeadLettersError> {
         let other = if self.is_at_path()? {
             let remove = || {
                 fs::remove_file(&self.path)?;
                 files::sync_dir(self.path.parent().unwrap_or(Path::new("")))
             };
-            remove().map_err(|error| FilesError::io(&self.path, "remove", error))?;
+            remove().map_err(|error| DeadLettersError::io(&self.path, "remove", error))?;
             None
         } else {
             self.path.exists().then(|| self.path.clone())
@@ -204,7 +206,7 @@ impl LockedFile {
         self.path.exists()
     }
 
-    pub(super) fn is_at_path(&mut self) -> Result<bool, FilesError> {
-        files::is_at(self.lock.file(), &self.path).map_err(|error| FilesError::io(&self.path, "look at", error))
+    pub(super) fn is_at_path(&mut self) -> Result<bool, DeadLettersError> {
+        files::is_at(self.lock.file(), &self.path).map_err(|error| DeadLettersError::io(&self.path, "look at", error))
     }
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{
-    FilesError, Selection,
+    DeadLettersError, Selection,
     entry::EntryStatus,
     files,
     locked::{NotLocked, ReplayLock},
@@ -31,11 +31,11 @@ pub struct PurgeReport {
 /// # Errors
 /// A replay or another purge of the directory is under way, or a file cannot be read or written; what was removed
 /// before that is gone.
-pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeReport, FilesError> {
+pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeReport, DeadLettersError> {
     if dry_run {
         return purge_dry_run(dir, selection);
     }
-    let foreign = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?.foreign;
+    let foreign = files::list(dir).map_err(|error| DeadLettersError::io(dir, "read", error))?.foreign;
     let mut report = PurgeReport { foreign, ..PurgeReport::default() };
     let Some(lock) = ReplayLock::begin(dir)? else { return Ok(report) };
     for taken in lock.files()? {
@@ -73,7 +73,7 @@ pub fn purge(dir: &Path, selection: &Selection, dry_run: bool) -> Result<PurgeRe
     Ok(report)
 }
 
-fn purge_dry_run(dir: &Path, selection: &Selection) -> Result<PurgeReport, FilesError> {
+fn purge_dry_run(dir: &Path, selection: &Selection) -> Result<PurgeReport, DeadLettersError> {
     let list = super::list(dir)?;
     let mut report = PurgeReport { foreign: list.foreign().to_vec(), ..PurgeReport::default() };
     for found in list {

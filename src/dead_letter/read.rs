@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Entry, FilesError,
+    DeadLettersError, Entry,
     entry::EntryStatus,
     files::{self, Listing},
     journal::Journal,
@@ -40,8 +40,8 @@ pub struct ListedEntry {
 ///
 /// # Errors
 /// The directory cannot be read; in the iterator, a file cannot be read.
-pub fn list(dir: &Path) -> Result<List, FilesError> {
-    let Listing { entries, foreign } = files::list(dir).map_err(|error| FilesError::io(dir, "read", error))?;
+pub fn list(dir: &Path) -> Result<List, DeadLettersError> {
+    let Listing { entries, foreign } = files::list(dir).map_err(|error| DeadLettersError::io(dir, "read", error))?;
     Ok(List { paths: entries.into_iter(), foreign, open: None })
 }
 
@@ -66,7 +66,7 @@ impl List {
 }
 
 impl Iterator for List {
-    type Item = Result<ListedEntry, FilesError>;
+    type Item = Result<ListedEntry, DeadLettersError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -74,7 +74,7 @@ impl Iterator for List {
                 let path = self.paths.next()?;
                 match self::open(&path) {
                     Ok(open) => self.open = open,
-                    Err(error) => return Some(Err(FilesError::io(&path, "read", error))),
+                    Err(error) => return Some(Err(DeadLettersError::io(&path, "read", error))),
                 }
                 continue;
             };
@@ -124,14 +124,14 @@ impl Unsettled {
 }
 
 impl Iterator for Unsettled {
-    type Item = Result<ListedEntry, FilesError>;
+    type Item = Result<ListedEntry, DeadLettersError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (lines, journal) = (&mut self.lines, &self.journal);
         let path = Arc::clone(&lines.path);
         lines
             .find_map(|found| found.map(|found| as_marked(found, journal)).transpose())
-            .map(|found| found.map_err(|error| FilesError::io(&path, "read", error)))
+            .map(|found| found.map_err(|error| DeadLettersError::io(&path, "read", error)))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Entry, FilesError, ListedEntry, Selection};
+use super::{DeadLettersError, Entry, ListedEntry, Selection};
 use crate::record::Record;
 
 /// What is replayed.
@@ -99,7 +99,7 @@ impl ReplayReport {
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<ReplayReport, FilesError> {
+pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<ReplayReport, DeadLettersError> {
     let list = super::list(dir)?;
     let mut selector = Selector::new(T::KIND, options, list.foreign().to_vec());
     for found in list {

@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AppendError, Limits,
+    error::DeadLettersError,
     files::{self, Locked, private},
 };
 use crate::{record::Timestamp, text::Shown};
@@ -29,7 +29,7 @@ pub(super) enum Job {
     Release(oneshot::Sender<()>),
 }
 
-type Answer = oneshot::Sender<Result<(), AppendError>>;
+type Answer = oneshot::Sender<Result<(), DeadLettersError>>;
 
 /// What the writer does to the disk, so that a test can make it fail.
 pub(super) trait Disk: Send + 'static {
@@ -162,7 +162,7 @@ impl Writer {
     }
 
     /// Appends and syncs all of the bytes, or leaves the file as it was.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DeadLettersError> {
         let open = match self.open.take() {
             Some(open) => open,
             None => self.create()?,
@@ -177,11 +177,11 @@ impl Writer {
             return Ok(());
         }
         let removed = io::Error::other("the file was removed, replaced or cut off while it was written");
-        Err(AppendError::new(&path, "keep", removed))
+        Err(DeadLettersError::io(&path, "keep", removed))
     }
 
     /// Appends to this file. Returns false if it went meanwhile, with what it kept.
-    fn append_to(&mut self, mut open: Open, bytes: &[u8]) -> Result<bool, AppendError> {
+    fn append_to(&mut self, mut open: Open, bytes: &[u8]) -> Result<bool, DeadLettersError> {
         let written = (open.output.write_all(bytes).map_err(|error| (error, "write")))
             .and_then(|()| open.output.sync().map_err(|error| (error, "sync")));
         let len = if written.is_ok() { open.len + bytes.len() as u64 } else { open.len };
@@ -203,7 +203,7 @@ impl Writer {
                 // What was written of it goes again. Where that fails too, readers find what is damaged, and what is
                 // whole is one entry too many and not one too few.
                 let undone = open.output.truncate(open.len).is_ok();
-                let error = AppendError::new(&open.path, step, error);
+                let error = DeadLettersError::io(&open.path, step, error);
                 tracing::debug!(%error, undone, "dead letters could not be appended");
                 if step == "look at" && undone {
                     // Whether it is still there shows later.
@@ -222,11 +222,11 @@ impl Writer {
         }
     }
 
-    fn create(&mut self) -> Result<Open, AppendError> {
-        make_dir(&self.dir).map_err(|error| AppendError::new(&self.dir, "make", error))?;
+    fn create(&mut self) -> Result<Open, DeadLettersError> {
+        make_dir(&self.dir).map_err(|error| DeadLettersError::io(&self.dir, "make", error))?;
         self.named = Timestamp::now().as_micros().max(self.named + 1);
         let path = self.dir.join(files::new_name(Timestamp::from_micros(self.named)));
-        let output = self.disk.create(&path).map_err(|error| AppendError::new(&path, "make", error))?;
+        let output = self.disk.create(&path).map_err(|error| DeadLettersError::io(&path, "make", error))?;
         Ok(Open { path, output, len: 0 })
     }
 }
@@ -297,13 +297,15 @@ impl Output for Locked {
     }
 }
 
-impl AppendError {
-    fn new(path: &Path, step: &'static str, source: io::Error) -> Self {
-        Self::Io { path: path.into(), step, source: Arc::new(source) }
-    }
+/// How the files are divided.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A file with so many bytes is not written any more.
+    pub(super) file_bytes: u64,
+    /// How long a file is held open for another append.
+    pub(super) idle: Duration,
 }
 
-/// How the files are divided.
 impl Default for Limits {
     fn default() -> Self {
         Self { file_bytes: 64 << 20, idle: Duration::from_secs(5) }

@@ -27,11 +27,11 @@ mod receiver;
 mod webhook;
 
 #[cfg(feature = "webhooks")]
-pub(crate) use self::webhook::PreparedBroadcast;
+pub use self::webhook::ObserveBroadcasts;
 #[cfg(feature = "webhooks")]
-pub use self::webhook::{FinishBroadcasts, InvalidCaFile, ObserveBroadcasts};
+pub(crate) use self::webhook::PreparedBroadcast;
 pub use self::{
-    bus::{BusSnapshot, Idle, LaneSnapshot, Observe, Publish, Publisher, Unsubscribe},
+    bus::{BusSnapshot, LaneSnapshot, Observe, Publish, Publisher, Unsubscribe},
     event_series::EventSeries,
     handle::BusStopped,
 };

@@ -5,12 +5,10 @@ use std::{collections::VecDeque, fmt, io};
 use super::missing_options::MissingOptions;
 use crate::{record::Bar, text::Shown};
 
-/// The most rows that one chunk takes.
-pub const CHUNK_ROWS: usize = 1_024;
 /// The longest line, or element of a JSON array, that is read. A longer one is rejected without being held.
-pub const MAX_LINE_BYTES: usize = 1 << 20;
+pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// A line that holds no valid bar.
+/// A line that holds no valid bar, or is longer than 1 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The physical line, from 1; of a JSON element the line on which it begins.
@@ -37,6 +35,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// The most rows that one chunk takes.
+    pub const MAX_ROWS: usize = 1_024;
+
     /// Returns whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.bars.is_empty() && self.rejected.is_empty() && self.skipped == 0
@@ -44,7 +45,7 @@ impl Chunk {
 
     /// Leaves room for one more, since the end of an array can bring two rows at once.
     pub(super) fn is_full(&self) -> bool {
-        1 + self.bars.len() + self.rejected.len() + self.skipped as usize >= CHUNK_ROWS
+        1 + self.bars.len() + self.rejected.len() + self.skipped as usize >= Self::MAX_ROWS
     }
 }
 

@@ -52,7 +52,7 @@ mod tests;
 mod times;
 
 pub use self::{
-    chunk::{CHUNK_ROWS, Chunk, MAX_LINE_BYTES, ReadError, Rejected},
+    chunk::{Chunk, ReadError, Rejected},
     columns::ColumnMap,
     decompress::Compression,
     file_info::{Dialect, FileInfo},

@@ -56,7 +56,7 @@ impl<R: Read> BarReader<R> {
         Self { input, buffer: LineBuffer::default(), format: None, rows: BarDecoder::new(options), at_end: false }
     }
 
-    /// Empties `chunk` and fills it with the next rows, at most [`CHUNK_ROWS`](super::CHUNK_ROWS). Returns whether there
+    /// Empties `chunk` and fills it with the next rows, at most [`Chunk::MAX_ROWS`]. Returns whether there
     /// may be more.
     ///
     /// Rows that are already in memory come first; only when there are none does it read, and then once, so it can

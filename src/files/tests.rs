@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{chunk::MAX_LINE_BYTES, *};
 use crate::{
     record::{Bar, Timeframe},
     text::Shown,
@@ -52,7 +52,7 @@ fn drain(mut reader: BarReader<impl Read>) -> Result<Outcome, ReadError> {
     loop {
         let more = reader.next_chunk(&mut chunk)?;
         let rows = chunk.bars.len() + chunk.rejected.len() + chunk.skipped as usize;
-        assert!(rows <= CHUNK_ROWS, "{rows} rows in a chunk");
+        assert!(rows <= Chunk::MAX_ROWS, "{rows} rows in a chunk");
         all.bars.extend(chunk.bars.drain(..));
         all.rejected.append(&mut chunk.rejected);
         all.skipped += chunk.skipped;
@@ -851,7 +851,7 @@ fn a_chunk_is_bounded_whatever_one_read_brings() {
         sizes.push(chunk.bars.len());
     }
     assert_eq!(sizes.iter().sum::<usize>() + chunk.bars.len(), 5_000);
-    assert!(sizes.iter().all(|size| *size <= CHUNK_ROWS), "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= Chunk::MAX_ROWS), "{sizes:?}");
 }
 
 // Red if a long line is collected before it is refused.

@@ -1,7 +1,8 @@
 //! Whether values are in range and fit one another.
 
 use super::{
-    CoordinatorSettings, Problem, Settings, SettingsError, VARIABLES, Variable,
+    CoordinatorSettings, Problem, Settings, SettingsError, Variable,
+    coordinator::in_variables,
     variables::{
         CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, INITIAL_BACKOFF, LOW_WATERMARK,
         MAX_BACKOFF, of_coordinator,
@@ -18,11 +19,30 @@ impl Settings {
         if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems, unknown: Vec::new() }) }
     }
 
+    /// Returns the names of the variables of single coordinators that none of these ids has: settings that no coordinator
+    /// takes up.
+    pub fn unused_variables<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let ids: Vec<String> = ids.into_iter().map(in_variables).collect();
+        let unused = self.coordinators.iter().filter(|(key, _)| !ids.contains(&in_variables(key)));
+        unused.flat_map(|(key, own)| of_coordinator(key, own)).map(|(name, _)| name).collect()
+    }
+
+    /// Returns what is allowed and hardly meant, a line each: to be logged or shown at start.
+    pub fn warnings(&self) -> Vec<String> {
+        let http = &self.feedback.http;
+        let mut warnings = Vec::new();
+        if !http.endpoints.is_empty() && !http.enabled {
+            let (url, switch) = (HTTP_ENDPOINT, ENABLE_HTTP);
+            warnings.push(format!("{url} is set, but {switch} is false: level changes are sent to no URL"));
+        }
+        warnings
+    }
+
     /// Adds everything that is wrong with the values to what is known to be wrong. `text` returns a value as the
     /// environment wrote it, if it did.
     pub(super) fn check(&self, problems: Vec<Problem>, text: impl Fn(&str) -> Option<String>) -> Vec<Problem> {
         let mut problems = Problems(problems);
-        for variable in VARIABLES.iter().filter(|variable| !variable.accepts(self)) {
+        for variable in Variable::ALL.iter().filter(|variable| !variable.accepts(self)) {
             let text = text(variable.name).unwrap_or_else(|| variable.value(self));
             problems.0.push(variable.problem(&text));
         }
@@ -58,7 +78,7 @@ impl Settings {
                 problems.compare_watermarks(&effective.coordinator, name_of);
             }
         }
-        let place = |problem: &Problem| VARIABLES.iter().position(|variable| variable.name == problem.variable);
+        let place = |problem: &Problem| Variable::ALL.iter().position(|variable| variable.name == problem.variable);
         // Those of single coordinators stand last, in the order of the ids.
         problems.0.sort_by_key(|problem| place(problem).unwrap_or(usize::MAX));
         problems.0

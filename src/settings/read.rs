@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
-    Problem, Settings, SettingsError, UnknownVariable, VARIABLES, Variable,
+    Problem, Settings, SettingsError, UnknownVariable, Variable,
     policies::{Circuit, ProducerScales, Retry},
     variables::{Group, named, of_group},
 };
@@ -35,6 +35,31 @@ impl Loaded {
 }
 
 impl Settings {
+    /// Reads the variables `MDS_*` of this process. A variable with an empty value counts as absent; an unknown one is
+    /// logged as a warning with the nearest known name.
+    ///
+    /// # Errors
+    /// Names every variable that is wrong, its value and what was expected.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        let loaded = Self::load(std::env::vars_os())?;
+        for unknown in &loaded.unknown {
+            tracing::warn!("{unknown}");
+        }
+        Ok(loaded.settings)
+    }
+
+    /// Reads variables from an iterator instead of the environment. Those that do not begin with `MDS_` are ignored.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn from_vars<K, V>(vars: impl IntoIterator<Item = (K, V)>) -> Result<Self, SettingsError>
+    where
+        K: Into<std::ffi::OsString>,
+        V: Into<std::ffi::OsString>,
+    {
+        Self::load(vars).map(|loaded| loaded.settings)
+    }
+
     /// Reads variables like [`from_vars`](Settings::from_vars), and returns with the settings which of them were set
     /// and which variables were unknown.
     ///
@@ -146,7 +171,7 @@ fn nearest(name: &str) -> String {
     // The name of a coordinator before `_COORDINATOR_` is as it is meant to be.
     let coordinator = name["MDS_".len()..].split_once("_COORDINATOR_").map(|(coordinator, _)| coordinator);
     let of_coordinator = coordinator.into_iter().flat_map(|id| of_group(Group::Coordinator, Some(id)));
-    VARIABLES
+    Variable::ALL
         .iter()
         .map(|variable| variable.name.to_owned())
         .chain(of_coordinator.map(|(name, _)| name))

@@ -8,36 +8,21 @@ use std::{
 
 use super::Settings;
 
-/// Makes the default settings with a new directory of their own, for the dead letters and the database. It is removed
-/// when they are dropped, so keep them until the store has ended.
+/// The default settings with a new directory of their own, for the dead letters and the database. It is removed when
+/// they are dropped, so keep them until the store has ended.
 ///
 /// They are used as [`Settings`] are, and a clone of them is such [`Settings`]:
 ///
 /// ```
-/// use market_data_store::{Bar, Coordinator, MarketDataStore, testing::{self, MemorySink}};
+/// use market_data_store::{Bar, Coordinator, MarketDataStore, testing::{MemorySink, TestSettings}};
 ///
-/// let mut settings = testing::settings();
+/// let mut settings = TestSettings::new();
 /// settings.coordinator.capacity = 100;
 /// let coordinator = Coordinator::new(MemorySink::<Bar>::new());
 /// let store = MarketDataStore::builder(settings.clone()).coordinator(coordinator).spawn()?;
 /// # futures::executor::block_on(store.shutdown(store.shutdown_timeout()));
 /// # Ok::<(), market_data_store::StartError>(())
 /// ```
-///
-/// # Panics
-/// When the directory cannot be made.
-pub fn settings() -> TestSettings {
-    let directory = env::temp_dir().join(format!("market-data-store-test-{:016x}", fastrand::u64(..)));
-    fs::create_dir(&directory).unwrap_or_else(|error| panic!("cannot make {}: {error}", directory.display()));
-    let mut settings = Settings::default().dlq_path(directory.join("dead_letters"));
-    // In a directory whose name is no text the database stays where it is by default.
-    if let Some(path) = directory.join("market_data.db").to_str() {
-        settings.database_url = format!("sqlite://{path}");
-    }
-    TestSettings { settings, directory }
-}
-
-/// The settings that [`settings`] makes, with the directory that is removed when they are dropped.
 #[derive(Debug)]
 pub struct TestSettings {
     settings: Settings,
@@ -45,6 +30,22 @@ pub struct TestSettings {
 }
 
 impl TestSettings {
+    /// Makes them.
+    ///
+    /// # Panics
+    /// When the directory cannot be made.
+    #[expect(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        let directory = env::temp_dir().join(format!("market-data-store-test-{:016x}", fastrand::u64(..)));
+        fs::create_dir(&directory).unwrap_or_else(|error| panic!("cannot make {}: {error}", directory.display()));
+        let mut settings = Settings::default().dlq_path(directory.join("dead_letters"));
+        // In a directory whose name is no text the database stays where it is by default.
+        if let Some(path) = directory.join("market_data.db").to_str() {
+            settings.database_url = format!("sqlite://{path}");
+        }
+        Self { settings, directory }
+    }
+
     /// Returns the directory, for more files of the test.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -79,7 +80,7 @@ mod tests {
     // Red when the directory outlives the settings, or two tests share one.
     #[test]
     fn the_directory_of_a_test_is_its_own_and_goes_with_it() {
-        let (one, other) = (settings(), settings());
+        let (one, other) = (TestSettings::new(), TestSettings::new());
         assert_ne!(one.dlq_path, other.dlq_path);
         let directory = one.directory().to_owned();
         fs::create_dir(&one.dlq_path).unwrap();

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use crate::text::ErrorChain;
 
 /// An error of any type, as a sink's driver returns it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a write failed, and whether trying again can help.
 ///

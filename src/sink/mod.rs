@@ -15,7 +15,6 @@ pub use memory::{MemoryCounts, MemorySink};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Series, SqliteOpenError, SqliteOptions, SqliteReader, SqliteSink, StoredBar, Synchronous};
 
-pub use error::BoxError;
 // At the crate's root in the documentation.
 #[doc(hidden)]
 pub use self::{

@@ -20,8 +20,8 @@ use super::MarketDataStore;
 use crate::{
     coordinator::{Refusal, ReplayOutcome, WriteHandle},
     dead_letter::{
-        self, Damaged, DeadLetters, Entry, EntryStatus, FilesError, LockedFile, NotLocked, ReplayLock, ReplayOptions,
-        ReplayReport, Selector,
+        self, Damaged, DeadLetters, DeadLettersError, Entry, EntryStatus, LockedFile, NotLocked, ReplayLock,
+        ReplayOptions, ReplayReport, Selector,
     },
     policy::Level,
     record::Record,
@@ -68,7 +68,7 @@ impl MarketDataStore {
         &self,
         coordinator: &WriteHandle<T>,
         options: &ReplayOptions,
-    ) -> Result<ReplayReport, FilesError> {
+    ) -> Result<ReplayReport, DeadLettersError> {
         self.replay_until(coordinator, options, std::future::pending()).await
     }
 
@@ -85,7 +85,7 @@ impl MarketDataStore {
         coordinator: &WriteHandle<T>,
         options: &ReplayOptions,
         stop: impl Future<Output = ()>,
-    ) -> Result<ReplayReport, FilesError> {
+    ) -> Result<ReplayReport, DeadLettersError> {
         let stopped = StopOnDrop(Arc::default());
         let (done, mut replayed) = oneshot::channel();
         let replay = {
@@ -96,7 +96,7 @@ impl MarketDataStore {
         thread::Builder::new()
             .name("mds-replay".to_owned())
             .spawn(move || _ = done.send(catch_unwind(AssertUnwindSafe(replay))))
-            .map_err(FilesError::Thread)?;
+            .map_err(DeadLettersError::thread)?;
         let mut stop = pin!(stop);
         let replayed = tokio::select! {
             replayed = &mut replayed => replayed,
@@ -127,7 +127,7 @@ fn run<T: Record>(
     coordinator: &WriteHandle<T>,
     options: &ReplayOptions,
     stopped: &AtomicBool,
-) -> Result<ReplayReport, FilesError> {
+) -> Result<ReplayReport, DeadLettersError> {
     let dir = dead_letters.dir();
     let mut selector = Selector::new(T::KIND, options, dead_letter::list(dir)?.foreign().to_vec());
     let Some(lock) = ReplayLock::begin(dir)? else { return Ok(selector.report) };
@@ -164,7 +164,7 @@ struct FileReplay<'a, T: Record> {
 type UnderWay = (Entry, Pin<Box<dyn Future<Output = ReplayOutcome>>>);
 
 impl<T: Record> FileReplay<'_, T> {
-    fn run(mut self, selector: &mut Selector<'_>) -> Result<(), FilesError> {
+    fn run(mut self, selector: &mut Selector<'_>) -> Result<(), DeadLettersError> {
         for found in self.file.unsettled()? {
             if selector.is_done() {
                 break;
@@ -191,7 +191,7 @@ impl<T: Record> FileReplay<'_, T> {
     }
 
     /// Waits until the level is `Ok`. Returns why that is not to be waited for, if so.
-    fn wait_for_ok(&mut self, report: &mut ReplayReport) -> Result<Option<String>, FilesError> {
+    fn wait_for_ok(&mut self, report: &mut ReplayReport) -> Result<Option<String>, DeadLettersError> {
         loop {
             if self.stopped.load(Ordering::Acquire) {
                 return Ok(Some("it was asked to stop".to_owned()));
@@ -210,7 +210,7 @@ impl<T: Record> FileReplay<'_, T> {
     }
 
     /// Waits until all that is under way is settled, and marks it. Returns whether anything was.
-    fn settle(&mut self, report: &mut ReplayReport) -> Result<bool, FilesError> {
+    fn settle(&mut self, report: &mut ReplayReport) -> Result<bool, DeadLettersError> {
         if self.under_way.is_empty() {
             return Ok(false);
         }

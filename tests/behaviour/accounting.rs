@@ -249,7 +249,7 @@ fn run_updates<T: Record, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: 
     let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(2_000, WORKERS, BATCH));
     let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
     let handle: WriteHandle<T> = store.coordinator().unwrap();
-    // Behind so many updates; not behind the last ones, for then there may be nobody left to be killed.
+    // Behind so many updates; not behind the last ones, for then there may be no one left to be killed.
     let mut moments: Vec<_> = (0..deaths).map(|_| fastrand::usize(..updates.len() * 4 / 5)).collect();
     moments.sort_unstable();
     thread::scope(|scope| {
@@ -265,7 +265,7 @@ fn run_updates<T: Record, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: 
                     // Whom it met may have been between two writes. Then there is time to write before the next is met.
                     let goes_on = || sink.stored.load(Ordering::Relaxed) > stored + 500;
                     while sink.cut_off.load(Ordering::Relaxed) == before && !goes_on() {
-                        assert!(begun.elapsed() < PATIENCE, "nobody dies");
+                        assert!(begun.elapsed() < PATIENCE, "no one dies");
                         thread::sleep(Duration::from_micros(100));
                     }
                 }

@@ -145,8 +145,8 @@ fn observe(handle: &WriteHandle<Tick>, stop: &AtomicBool) -> (usize, usize) {
     (looks, largest)
 }
 
-/// Runs the producers, each over the numbers `from..to`, with `meanwhile` beside them. A store in which somebody waits
-/// for ever is closed some day, which fails the producer's own assertions.
+/// Runs the producers, each over the numbers `from..to`, with `meanwhile` beside them. A store in which a producer waits
+/// without end is closed some day, which fails the producer's own assertions.
 fn run(
     store: &MarketDataStore,
     handle: &WriteHandle<Tick>,
@@ -166,7 +166,7 @@ fn run(
         let producers: Vec<_> =
             (0..PRODUCERS).map(|producer| scope.spawn(move || produce(handle, overflow, producer, from, to))).collect();
         meanwhile();
-        // First everybody ends, then it is seen how: a failure must not leave the observer running for ever.
+        // First all end, then it is seen how: a failure must not leave the observer running without end.
         let produced: Vec<_> = producers.into_iter().map(|producer| producer.join()).collect();
         stop.store(true, Ordering::Release);
         drop(all_done);

@@ -1,4 +1,4 @@
-//! The feedback bus: every subscriber at its own speed, nobody at another's cost.
+//! The feedback bus: every subscriber at its own speed, no one at another's cost.
 
 use std::{
     num::NonZeroUsize,
@@ -107,7 +107,7 @@ impl Handler<FeedbackEvent> for Gated {
     fn handle(&mut self, event: FeedbackEvent, _: &mut Context<Self>) -> Self::Result {
         let _ = self.seen.send(event);
         let gate = self.gate.clone();
-        Box::pin(async move { gate.acquire_owned().await.expect("nobody closes it").forget() })
+        Box::pin(async move { gate.acquire_owned().await.expect("no one closes it").forget() })
     }
 }
 
@@ -266,7 +266,7 @@ mod delivery {
         assert_eq!((lane.waiting, lane.lost), (1_024, 1_500 - 1 - 1_024));
     }
 
-    // Red when a lane sends again with a sender that met a full mailbox: actix refuses it, and wakes nobody.
+    // Red when a lane sends again with a sender that met a full mailbox: actix refuses it, and wakes none.
     #[actix::test]
     async fn a_subscriber_whose_mailbox_is_full_still_gets_its_events() {
         let feedback = Feedback::private();
@@ -624,7 +624,7 @@ mod watching {
         assert_eq!(shown(&feedback.watch("bars")), ("test".into(), 1, Level::Hard));
         assert_eq!(shown(&feedback.watch("test/bars")), ("test".into(), 1, Level::Hard));
         feedback.publish(hard("trades", 10));
-        assert_eq!(snapshot(&feedback).await.watchers, 1, "those that nobody holds are forgotten");
+        assert_eq!(snapshot(&feedback).await.watchers, 1, "those without a holder are forgotten");
         drop(feedback);
         assert!(tokio::time::timeout(PATIENCE, early.changed()).await.expect("an end in time").is_err());
     }
@@ -792,9 +792,9 @@ mod life {
         assert_eq!((seen.next().await.seq, seen.next().await.seq), (2, 3));
     }
 
-    // Red when nobody is told of a bus that died, or someone waits for it for ever.
+    // Red when no one is told of a bus that died, or someone waits for it without end.
     #[actix::test]
-    async fn the_death_of_a_bus_is_told_and_holds_nobody() {
+    async fn the_death_of_a_bus_is_told_and_holds_no_other() {
         let feedback = Feedback::private();
         let mut watch = feedback.watch("bars");
         let waits = actix_rt::spawn({
@@ -812,7 +812,7 @@ mod life {
         assert!(watch.changed().await.is_err());
     }
 
-    // Red when each call starts a bus, Systems share one, or a dead one is handed out for ever.
+    // Red when each call starts a bus, Systems share one, or a dead one is handed out without end.
     #[actix::test]
     async fn feedback_bus_is_one_for_a_system_and_replaced_when_it_died() {
         let feedback = feedback_bus();
@@ -861,7 +861,7 @@ mod life {
     }
 
     // Red when a bus ends with the last handle while its System runs, so that the next caller gets another without
-    // those who subscribed; and when it stays for ever.
+    // those who subscribed; and when it stays without end.
     #[actix::test]
     async fn a_system_keeps_its_bus_and_lets_it_go_at_its_end() {
         let elsewhere = std::thread::spawn(|| {

@@ -1,4 +1,4 @@
-//! Futures may be dropped at any moment: no credit leaks, no accepted record is lost, and nobody jumps the line.
+//! Futures may be dropped at any moment: no credit leaks, no accepted record is lost, and no one jumps the line.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -151,10 +151,10 @@ fn dropping_submits_at_random_moments_leaks_no_credit_and_loses_no_record() {
     block_on(store.shutdown(PATIENCE));
 }
 
-/// Red when a newcomer takes a credit that somebody waits for, or when waiters are served in another order than that of
+/// Red when a newcomer takes a credit that a producer waits for, or when waiters are served in another order than that of
 /// their arrival.
 #[test]
-fn who_waits_longest_is_served_first_and_nobody_jumps_the_line() {
+fn who_waits_longest_is_served_first_and_none_jumps_the_line() {
     let (store, handle, sink) = start(4, 1, 1);
     block_on(occupy(&handle, &sink, 1));
     assert_eq!(fill(&handle, 100), 4);
@@ -167,9 +167,9 @@ fn who_waits_longest_is_served_first_and_nobody_jumps_the_line() {
     for turn in 0..20 {
         assert!(sink.release_one());
         block_on(within(PATIENCE, sink.wait_held(1)));
-        let newcomer = handle.try_submit(tick("newcomer", 900)).expect_err("the credit is somebody's");
+        let newcomer = handle.try_submit(tick("newcomer", 900)).expect_err("the credit is promised");
         assert_eq!(*newcomer.refusal(), Refusal::Full);
-        // Whoever asks first: the credit is for the one who came first.
+        // The order of asking does not count: the credit is for the one who came first.
         waiting.shuffle(&mut random);
         let mut ready = Vec::new();
         waiting.retain_mut(|(n, submit)| match poll(submit.as_mut()) {
@@ -211,7 +211,7 @@ fn submit_from_keeps_what_was_not_accepted_when_it_is_dropped() {
     block_on(store.shutdown(PATIENCE));
 }
 
-/// The test's thread has no runtime; the queue's actor keeps the clock. Red when a deadline rings nobody, or counts
+/// The test's thread has no runtime; the queue's actor keeps the clock. Red when a deadline rings no one, or counts
 /// from anything but the call.
 #[test]
 fn submit_timeout_expires_as_full_without_a_runtime_of_the_callers() {
@@ -219,7 +219,7 @@ fn submit_timeout_expires_as_full_without_a_runtime_of_the_callers() {
     block_on(occupy(&handle, &sink, 1));
     assert_eq!(fill(&handle, 100), 2);
     let wait = Duration::from_millis(50);
-    // One who waits longer stands before, and one who waits for ever.
+    // One who waits longer stands before, and one who waits without end.
     let mut long = pin!(handle.submit_timeout(tick("ES", 1), Duration::from_secs(3600)));
     let mut ever = pin!(handle.submit(tick("ES", 2)));
     assert!(poll(long.as_mut()).is_pending() && poll(ever.as_mut()).is_pending());
@@ -238,7 +238,7 @@ fn submit_timeout_expires_as_full_without_a_runtime_of_the_callers() {
 
 /// Red when a fence stays after its future is gone: later batches would not wait to become full.
 #[test]
-fn a_flush_that_is_dropped_holds_and_hurries_nobody() {
+fn a_flush_that_is_dropped_holds_and_hurries_no_other() {
     let (store, handle, sink) = start(100, 1, 10);
     block_on(occupy(&handle, &sink, 1));
     handle.try_submit(tick("ES", 100)).unwrap();
@@ -295,7 +295,7 @@ async fn start_paused(capacity: usize, batch_size: usize) -> (MarketDataStore, W
     (store, handle, sink)
 }
 
-/// Red when nobody rings for a credit that is only held: the two records would wait for the queue's next look around.
+/// Red when no one rings for a credit that is only held: the two records would wait for the queue's next look around.
 #[actix::test]
 async fn a_credit_that_is_held_for_a_record_to_come_counts_as_taken() {
     let (store, handle, sink) = start_paused(3, 10).await;
@@ -310,7 +310,7 @@ async fn a_credit_that_is_held_for_a_record_to_come_counts_as_taken() {
     store.shutdown(PATIENCE).await;
 }
 
-/// Red when nobody rings for a deadline: it would be found at the queue's next look around.
+/// Red when no one rings for a deadline: it would be found at the queue's next look around.
 #[actix::test]
 async fn submit_timeout_expires_when_its_time_is_up() {
     let (store, handle, sink) = start_paused(1, 1).await;

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use market_data_store::settings::VARIABLES;
+use market_data_store::settings::Variable;
 
 use crate::{
     dlq_command::{bar, keep},
@@ -27,7 +27,7 @@ fn the_table_shows_every_value_and_where_it_came_from() {
         let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
         line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(text.lines().count(), VARIABLES.len());
+    assert_eq!(text.lines().count(), Variable::ALL.len());
     assert_eq!(row("MDS_COORDINATOR_CAPACITY"), "500 records environment");
     assert_eq!(row("MDS_COORDINATOR_HIGH_WATERMARK"), "400 records default");
     assert_eq!(row("MDS_SOURCE"), "db1:loader environment");
@@ -50,8 +50,8 @@ fn json_is_one_object_keyed_by_variable_in_the_order_of_the_documentation() {
         serde_json::json!({"value": "0.25", "unit": "seconds", "from": "environment"})
     );
     assert_eq!(json["MDS_LOG"], serde_json::json!({"value": "info", "unit": "", "from": "default"}));
-    assert_eq!(json.as_object().unwrap().len(), VARIABLES.len());
-    let places: Vec<usize> = VARIABLES.iter().map(|v| text.find(&format!("\"{}\"", v.name)).unwrap()).collect();
+    assert_eq!(json.as_object().unwrap().len(), Variable::ALL.len());
+    let places: Vec<usize> = Variable::ALL.iter().map(|v| text.find(&format!("\"{}\"", v.name)).unwrap()).collect();
     assert!(places.is_sorted());
 }
 

@@ -18,7 +18,7 @@ use futures::executor::block_on;
 use market_data_store::{
     Batch, Coordinator, DeadLetter, DeadLetters, Invalid, Level, MarketDataStore, Record, Settings, Sink, SinkError,
     WriteHandle,
-    dead_letter::{self, Entry, FilesError, ReplayOptions, ReplayReport, Selection},
+    dead_letter::{self, DeadLettersError, Entry, ReplayOptions, ReplayReport, Selection},
     settings::CoordinatorSettings,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -321,11 +321,11 @@ fn what_is_damaged_is_named_by_its_line_and_its_neighbours_are_replayed() {
         assert_eq!(path.exists(), !damaged.is_empty(), "{context}: what is damaged stays");
         named += damaged.len();
         rounds += 1;
-        // A cut at the end of a line takes whole lines with it. Nothing that is left could tell, and nobody is told.
+        // A cut at the end of a line takes whole lines with it. Nothing that is left could tell, and no one is told.
         silent += usize::from(damaged.is_empty() && whole.len() < ENTRIES);
         let _ = fs::remove_file(path.with_extension("settled"));
     }
-    println!("{named} places in {rounds} rounds; {silent} cuts that nobody can see");
+    println!("{named} places in {rounds} rounds; {silent} cuts that no one can see");
     assert!(named > rounds / 2 && silent >= 3);
 }
 
@@ -742,7 +742,7 @@ fn a_replay_whose_future_is_dropped_stops() {
             purged = report.purged as usize;
             true
         }
-        Err(FilesError::Busy { .. }) => false,
+        Err(DeadLettersError::Busy(_)) => false,
         Err(error) => panic!("{error}"),
     });
     let stored = target.stored().len();
@@ -762,7 +762,7 @@ fn a_second_replay_or_a_purge_at_the_same_time_is_refused() {
         let tried = Arc::clone(&tried);
         move |_: &Note| {
             let refused = block_on(second.store.replay(&second.handle, &ReplayOptions::default()));
-            assert!(matches!(refused, Err(FilesError::Busy { .. })), "{refused:?}");
+            assert!(matches!(refused, Err(DeadLettersError::Busy(_))), "{refused:?}");
             let refused = dead_letter::purge(&place, &Selection::default(), false).unwrap_err().to_string();
             assert_eq!(refused, format!("{}: a replay or a purge of this directory is under way", place.display()));
             tried.fetch_add(1, Ordering::SeqCst);
@@ -775,7 +775,7 @@ fn a_second_replay_or_a_purge_at_the_same_time_is_refused() {
 
 // Sabotage: take a file without asking for its lock: what is appended afterwards is lost with it.
 #[test]
-fn a_file_that_somebody_writes_is_read_and_otherwise_left_alone() {
+fn a_file_that_a_process_writes_is_read_and_otherwise_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let writing = DeadLetters::open(dir.path()).unwrap();
     writing.append_blocking("notes", "notes", &letters(0..2)).unwrap();
@@ -959,7 +959,7 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
                 found.unwrap().entry.unwrap();
             }
         }
-        assert!(live > 1, "the replays met {live} files that somebody wrote");
+        assert!(live > 1, "the replays met {live} files that a process wrote");
     });
     // The last file is let go when the thread behind it ends.
     let mut last = 0;

@@ -1,4 +1,4 @@
-//! Actors that panic inside a handler, with their work half done: it is seen, nobody hangs, and what was acknowledged is
+//! Actors that panic inside a handler, with their work half done: it is seen, no one hangs, and what was acknowledged is
 //! where it was said to be.
 
 use std::{
@@ -158,7 +158,7 @@ impl Round {
         }
     }
 
-    /// Has four producers write, and somebody flush, until `watch` is through with looking at it; then for some records
+    /// Has four producers write, and another flush, until `watch` is through with looking at it; then for some records
     /// more, if that is possible. `watch` is given how many records were accepted so far.
     fn under_load(&mut self, watch: impl FnOnce(&Self, &AtomicUsize) -> Option<Fired>) {
         let (accepted, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -292,11 +292,11 @@ async fn produce(
     Ok(())
 }
 
-/// Red when a death is not seen within a second, or a worker not replaced within 200 ms; when somebody waits for ever, or
+/// Red when a death is not seen within a second, or a worker not replaced within 200 ms; when a producer waits without end, or
 /// a shutdown for a lease that went with the queue; when a receipt says that a record is stored which is not; when a
 /// record is neither stored nor kept nor reported; or when a death that costs nothing stops the store.
 #[test]
-fn whatever_actor_panics_wherever_in_its_work_nobody_hangs_and_no_receipt_lies() {
+fn whatever_actor_panics_wherever_in_its_work_nothing_hangs_and_no_receipt_lies() {
     let rounds = size_of_test("MDS_TEST_DEATHS", 20);
     let hook = Hook::start(|_| ok());
     let mut points = BTreeMap::<_, usize>::new();

@@ -221,7 +221,7 @@ impl Store {
         assert_eq!(before, None, "{line}, for the second time");
     }
 
-    /// Fails for an acknowledgement so far that is not true, and for a good record that is given up. Whoever has no room
+    /// Fails for an acknowledgement so far that is not true, and for a good record that is given up. One that has no room
     /// left can still be asked.
     fn check(&mut self) {
         while let Ok(line) = self.lines.try_recv() {
@@ -370,7 +370,7 @@ fn a_disk_that_is_full_for_both_loses_nothing() {
 /// Set in the process that may mount file systems for itself alone.
 const MOUNTS: &str = "MDS_TEST_MOUNTS";
 
-/// Runs a test again in a process that may mount file systems, which nobody else sees and which go with it: as root, or
+/// Runs a test again in a process that may mount file systems, which no other sees and which go with it: as root, or
 /// as an ordinary user who is root in a namespace of his own.
 fn again_where_it_can_mount(test: &str) {
     let dir = tempfile::tempdir().unwrap();

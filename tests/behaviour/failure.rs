@@ -168,7 +168,7 @@ async fn until(handle: &WriteHandle<Tick>, mut reached: impl FnMut(&Health) -> b
 }
 
 /// Red when an outage makes a dead letter, loses or repeats a record for good, when two probes go out at once, when the
-/// store is tried more often than the probes allow, when nobody is told that it is away and back, or when it is not
+/// store is tried more often than the probes allow, when no one is told that it is away and back, or when it is not
 /// noticed that it is back.
 #[test]
 fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
@@ -248,7 +248,7 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
 }
 
 /// Is away but for moments in which it answers a few writes, and counts the writes that failed since the last one that did
-/// not. It decides at the end of a write: on one thread nobody hears of an answer later than of a failure behind it.
+/// not. It decides at the end of a write: on one thread no one hears of an answer later than of a failure behind it.
 #[derive(Clone, Default)]
 struct Flickers(Arc<parking_lot::Mutex<Flickering>>);
 
@@ -481,9 +481,9 @@ async fn a_record_that_fails_transiently_for_ever_is_given_up_wherever_it_stands
     }
 }
 
-/// Red when the good records of the batch, of the partition or of the others wait for ever, or are given up with it.
+/// Red when the good records of the batch, of the partition or of the others wait without end, or are given up with it.
 #[actix::test]
-async fn a_record_that_fails_transiently_for_ever_keeps_nobody_else_from_being_stored() {
+async fn a_record_that_fails_transiently_for_ever_keeps_no_other_from_being_stored() {
     tokio::time::pause();
     for (workers, case) in [(1, "among others in its batch"), (4, "with other partitions"), (1, "alone in its batch")] {
         let dir = tempfile::tempdir().unwrap();
@@ -508,7 +508,7 @@ async fn a_record_that_fails_transiently_for_ever_keeps_nobody_else_from_being_s
     }
 }
 
-/// Nobody can tell it from an outage. Red when it is given up although nothing else was ever written, or when it is not
+/// It cannot be told from an outage. Red when it is given up although nothing else was ever written, or when it is not
 /// given up once something else was.
 #[actix::test]
 async fn a_record_that_fails_for_ever_is_given_up_only_once_something_else_is_stored() {
@@ -607,7 +607,7 @@ async fn a_store_is_left_alone_for_as_long_as_it_asked_though_the_circuit_closes
         for id in 0..9 {
             handle.try_submit(tick(format!("K{id}"), id)).unwrap();
         }
-        // Somebody has failed while the first is under way.
+        // Another has failed while the first is under way.
         until(&handle, |_| writes.lock().len() > 1).await;
         if dies {
             for worker in 0..2 {
@@ -710,7 +710,7 @@ fn what_can_be_put_nowhere_at_the_end_is_reported_as_unsettled() {
     assert_eq!((residual(&health), health.alive), (0, false));
 }
 
-/// Red when a shutdown that nobody waits for any more cuts off the next one while it writes dead letters.
+/// Red when a shutdown that no one waits for any more cuts off the next one while it writes dead letters.
 #[test]
 fn a_shutdown_that_was_given_up_does_not_spoil_the_next() {
     let dir = tempfile::tempdir().unwrap();
@@ -829,7 +829,7 @@ fn unblock_letters(dir: &TempDir) {
 }
 
 /// Red when a record is given up although its letter cannot be written, when the level does not say so or stays up
-/// afterwards, when other partitions wait with it, or when a worker that died meanwhile leaves the level up for ever.
+/// afterwards, when other partitions wait with it, or when a worker that died meanwhile leaves the level up without end.
 #[test]
 fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_so() {
     for dies in [false, true] {
@@ -861,7 +861,7 @@ fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_s
         // At least one symbol in thirty shares no worker with the bad one.
         block_on(within(PATIENCE, sink.wait_stored(1)));
         if dies {
-            // The store takes the records back: whoever comes next has no letter to write.
+            // The store takes the records back: the next batch has no letter to write.
             sink.heal();
             (0..4).for_each(|worker| handle.fault(FaultyActor::Worker(worker)).strike());
             block_on(until(&handle, |health| health.workers_alive == 4 && health.stored == 32));

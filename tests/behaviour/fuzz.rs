@@ -1,7 +1,7 @@
 //! The readers under damaged files: what a disk, a vendor or an editor can do to the files in tests/data and more.
 //!
 //! Each case takes a file, cuts a piece out of it, damages it in up to 16 places, and reads it twice, with reads of
-//! different sizes. No case may panic or go on for ever, none may take a lot of memory, no chunk may be larger than it
+//! different sizes. No case may panic or go on without end, none may take a lot of memory, no chunk may be larger than it
 //! may be, no row may be lost or counted twice, and the sizes of the reads may not show in what comes out. A zip is read
 //! as a file alone, and what comes out is what another reader of zips finds in it.
 //! `MDS_TEST_FUZZ_SECONDS` (default 1) is the
@@ -23,12 +23,12 @@ use std::{
 
 use market_data_store::{
     Bar, Timeframe,
-    files::{BarReader, CHUNK_ROWS, Chunk, Dialect, FileInfo, ReadOptions, Rejected},
+    files::{BarReader, Chunk, Dialect, FileInfo, ReadOptions, Rejected},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-/// A case that takes longer than this goes on for ever.
+/// A case that takes longer than this goes on without end.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 /// The most calls for one input: each reads once or hands over rows, and a packed one unpacks to far less than this.
 const MOST_CALLS: usize = 1_000_000;
@@ -218,7 +218,7 @@ fn drain(mut reader: BarReader<impl Read>, bytes: &[u8]) -> Result<Outcome, Stri
     for _ in 0..MOST_CALLS {
         let more = reader.next_chunk(&mut chunk).map_err(|error| error.to_string())?;
         let rows = chunk.bars.len() + chunk.rejected.len() + chunk.skipped as usize;
-        assert!(rows <= CHUNK_ROWS, "{rows} rows in a chunk");
+        assert!(rows <= Chunk::MAX_ROWS, "{rows} rows in a chunk");
         all.bars.extend(chunk.bars.drain(..));
         all.rejected.append(&mut chunk.rejected);
         all.skipped += chunk.skipped;
@@ -475,7 +475,7 @@ fn number(name: &str) -> Option<f64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
 }
 
-/// Ends the process when a case goes on for ever or takes all memory, since nothing else could: with the seed, which
+/// Ends the process when a case goes on without end or takes all memory, since nothing else could: with the seed, which
 /// would be lost.
 struct Watch {
     name: &'static str,

@@ -200,7 +200,7 @@ fn converse(
             let mut body = vec![0; length - usize::from(matches!(reply, Reply::Reset))];
             stream.read_exact(&mut body)?;
             let asked = Asked { at: Instant::now(), clock: SystemTime::now(), connection, line, headers, body };
-            // Before the answer, so that whoever sees what follows from it finds the request.
+            // Before the answer, so that a test that sees what follows from it finds the request.
             write.send_modify(|all| all.push(asked));
             reply
         };

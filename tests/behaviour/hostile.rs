@@ -1,4 +1,4 @@
-//! Records whose own code fails or calls back, and wakers that do: it costs them, and nobody else.
+//! Records whose own code fails or calls back, and wakers that do: it costs them, and no other.
 
 use std::{
     collections::BTreeSet,
@@ -96,10 +96,10 @@ fn letters(dir: &TempDir) -> Vec<Value> {
     list.map(|found| serde_json::to_value(found.unwrap().entry.unwrap()).unwrap()).collect()
 }
 
-/// Red when the worker tries for ever or dies of it, when a neighbour is not stored, or when what is left of the record
+/// Red when the worker tries without end or dies of it, when a neighbour is not stored, or when what is left of the record
 /// and why is not in the letter.
 #[test]
-fn a_record_that_cannot_be_written_as_json_is_a_dead_letter_and_costs_nobody_else() {
+fn a_record_that_cannot_be_written_as_json_is_a_dead_letter_and_costs_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let sink = MemorySink::<Odd>::new();
     sink.fail_when(|batch| {
@@ -145,7 +145,7 @@ fn a_record_that_cannot_be_written_as_json_is_a_dead_letter_and_costs_nobody_els
 
 /// Red when the records beside it in its batch are unsettled with it.
 #[test]
-fn at_a_deadline_a_record_that_is_no_json_takes_nobody_along() {
+fn at_a_deadline_a_record_that_is_no_json_takes_no_other_along() {
     for extra in [Extra::MapOfPairs, Extra::Panics] {
         let dir = tempfile::tempdir().unwrap();
         let sink = MemorySink::<Odd>::new();
@@ -163,7 +163,7 @@ fn at_a_deadline_a_record_that_is_no_json_takes_nobody_along() {
 
 /// Red when a key is asked for under the buffer's lock (it hangs), or when one that panics ends the queue.
 #[test]
-fn a_key_that_calls_back_or_panics_harms_nobody() {
+fn a_key_that_calls_back_or_panics_harms_no_other() {
     for panics in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let sink = MemorySink::<Odd>::new();
@@ -232,7 +232,7 @@ impl market_data_store::Sink<Bomb> for Nowhere {
     }
 }
 
-/// Red when the batch that a worker took in the same breath is lost with the worker: its partition waits for ever.
+/// Red when the batch that a worker took in the same breath is lost with the worker: its partition waits without end.
 #[test]
 fn a_destructor_that_panics_costs_its_worker_and_no_other_batch() {
     let dir = tempfile::tempdir().unwrap();
@@ -250,7 +250,7 @@ fn a_destructor_that_panics_costs_its_worker_and_no_other_batch() {
     assert!(block_on(within(PATIENCE, store.shutdown(PATIENCE))).is_complete());
 }
 
-/// Wakes nobody, and asks the handle when it is dropped.
+/// Wakes none, and asks the handle when it is dropped.
 struct Waking {
     handle: WriteHandle<crate::support::Tick>,
     dropped: Arc<AtomicUsize>,
@@ -269,7 +269,7 @@ impl Drop for Waking {
 
 /// Red when a waker is dropped under the buffer's lock, be it replaced, not needed or given up: it hangs.
 #[test]
-fn a_waker_that_calls_back_when_it_is_dropped_harms_nobody() {
+fn a_waker_that_calls_back_when_it_is_dropped_harms_no_other() {
     let sink = MemorySink::<crate::support::Tick>::new();
     let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(1, 1, 1));
     let store = MarketDataStore::builder(crate::support::settings()).coordinator(coordinator).spawn().unwrap();
@@ -337,9 +337,9 @@ impl Wake for Rousing {
     }
 }
 
-/// Red when a waker that panics ends the round: who waits behind it sleeps for ever.
+/// Red when a waker that panics ends the round: who waits behind it sleeps without end.
 #[test]
-fn a_waker_that_panics_keeps_nobody_else_asleep() {
+fn a_waker_that_panics_keeps_no_other_asleep() {
     let sink = MemorySink::<crate::support::Tick>::new();
     let coordinator = Coordinator::new(sink.clone()).settings(coordinator_settings(10, 1, 1));
     let store = MarketDataStore::builder(crate::support::settings()).coordinator(coordinator).spawn().unwrap();

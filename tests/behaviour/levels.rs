@@ -216,7 +216,7 @@ async fn random_square_waves_miss_nothing_and_add_nothing() {
         id += (up - size) as u64;
         size = random.random_range(0..=up);
         for size in (size..up).rev() {
-            // Whoever is held has taken its record before, so the size is known when this returns.
+            // A submitter that is held has taken its record before, so the size is known when this returns.
             within_the_test(scene.sink.wait_held(1)).await;
             assert!(scene.sink.release_one());
             observe(size);

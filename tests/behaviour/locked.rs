@@ -74,7 +74,7 @@ struct Counted {
     sink: SqliteSink,
     begun: Arc<AtomicUsize>,
     now: Arc<AtomicUsize>,
-    /// The most at once while somebody watched.
+    /// The most at once while it was watched.
     watched: Arc<AtomicBool>,
     most: Arc<AtomicUsize>,
 }

@@ -35,7 +35,7 @@ fn follow(feedback: &Feedback, budget: Budget) -> RateBuilder {
     RateCoordinator::follow(feedback, ["bars"]).budget(budget).on_current_arbiter()
 }
 
-/// Publishes a level and waits until everybody has heard it.
+/// Publishes a level and waits until all have heard it.
 async fn say(feedback: &Feedback, series: &mut EventSeries, level: Level) {
     feedback.publish(series.next(level));
     within(PATIENCE, feedback.idle()).await;
@@ -85,7 +85,7 @@ async fn the_scale_follows_the_level_at_once_downwards_and_gradually_upwards() {
     assert_eq!(limiter.scale(), 1.0);
 }
 
-/// Red when an acquire gets something at scale 0, when nobody rings for it afterwards, or when it wakes out of turn.
+/// Red when an acquire gets something at scale 0, when no one rings for it afterwards, or when it wakes out of turn.
 #[actix::test]
 async fn who_waits_through_hard_goes_on_in_order() {
     let (feedback, mut bars) = (paused(), EventSeries::new("bars"));
@@ -112,7 +112,7 @@ async fn who_waits_through_hard_goes_on_in_order() {
     assert_eq!(limiter.snapshot().waiting, 0);
 }
 
-/// Red when a newcomer takes what somebody waits for, or waiters are served in another order than that of arrival.
+/// Red when a newcomer takes what a producer waits for, or waiters are served in another order than that of arrival.
 #[actix::test]
 async fn nobody_jumps_the_line_whoever_asks_first() {
     let feedback = paused();
@@ -124,7 +124,7 @@ async fn nobody_jumps_the_line_whoever_asks_first() {
     let mut random = StdRng::seed_from_u64(1);
     for turn in 0..20 {
         pass(200).await;
-        assert!(!limiter.try_acquire(1), "there are some, and they are somebody's");
+        assert!(!limiter.try_acquire(1), "there are some, and they are promised");
         pass(200).await;
         waiting.shuffle(&mut random);
         let mut ready = Vec::new();
@@ -247,7 +247,7 @@ async fn after_a_restart_of_the_store_it_goes_on_by_itself() {
     assert!(limiter.scale() > 0.0);
 }
 
-/// Red when a bus that dies stops a producer for ever, or opens it altogether.
+/// Red when a bus that dies stops a producer without end, or opens it altogether.
 #[test]
 fn when_the_bus_dies_a_producer_goes_on_at_the_scale_of_soft() {
     let feedback = Feedback::private();
@@ -302,7 +302,7 @@ fn a_limiter_ends_with_its_last_handle_and_keeps_no_bus_alive() {
 
 /// Red when those who wait are left behind by the end of the thread that keeps their clock.
 #[test]
-fn when_the_clock_is_gone_nobody_waits_for_ever() {
+fn when_the_clock_is_gone_no_one_waits_without_end() {
     let system = actix::System::new();
     let feedback = Feedback::private();
     let limiter = system.block_on(async {
@@ -316,9 +316,9 @@ fn when_the_clock_is_gone_nobody_waits_for_ever() {
     block_on(within(PATIENCE, waits));
 }
 
-/// Red when a limiter whose own actor dies, with an event half heard, holds a producer for ever.
+/// Red when a limiter whose own actor dies, with an event half heard, holds a producer without end.
 #[test]
-fn when_the_actor_of_a_limiter_dies_nobody_waits_for_ever() {
+fn when_the_actor_of_a_limiter_dies_no_one_waits_without_end() {
     log();
     for (pass, point) in [(1, "an event came and is not taken in"), (2, "a level is taken in and the clock is not set")]
     {
@@ -339,7 +339,7 @@ fn when_the_actor_of_a_limiter_dies_nobody_waits_for_ever() {
         block_on(within(PATIENCE, feedback.idle()));
         assert_eq!(block_on(feedback.snapshot()).unwrap().present[0].level, Level::Hard);
         let told = |line: &String| line.starts_with("ERROR") && line.contains(&name);
-        assert!(log().iter().any(told), "nobody was told of {point:?}");
+        assert!(log().iter().any(told), "no one was told of {point:?}");
     }
 }
 
@@ -352,8 +352,8 @@ impl Wake for Bell {
     }
 }
 
-/// Nothing polls these futures but their own wake-ups, from a thread without a runtime. Red when nobody rings for one who
-/// waits, or the actor serves somebody and wakes nobody.
+/// Nothing polls these futures but their own wake-ups, from a thread without a runtime. Red when no one rings for one who
+/// waits, or the actor serves one and wakes none.
 #[test]
 fn who_waits_is_woken_when_its_turn_has_come() {
     let feedback = Feedback::private();

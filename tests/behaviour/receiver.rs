@@ -26,7 +26,7 @@ use market_data_store::{
         ReceiverSnapshot,
         signature::{ID, SIGNATURE, TIMESTAMP, sign, unix_now},
     },
-    testing::{Webhook, webhook},
+    testing::Webhook,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
@@ -106,7 +106,7 @@ fn with_header(message: &Webhook, name: &str, value: Option<&str>) -> Webhook {
 
 /// A message that was signed for another time.
 fn signed_at(event: &FeedbackEvent, timestamp: u64) -> Webhook {
-    let message = webhook(&secrets(&[SECRET]), event);
+    let message = Webhook::new(&secrets(&[SECRET]), event);
     let signature = sign(&secrets(&[SECRET]), &event.id, timestamp, message.body.as_bytes());
     let message = with_header(&message, TIMESTAMP, Some(&timestamp.to_string()));
     with_header(&message, SIGNATURE, Some(&signature))
@@ -137,17 +137,17 @@ async fn only_what_is_signed_young_whole_and_new_is_published() {
     let (older, first, second) = (bars.next(Level::Ok), bars.next(Level::Soft), bars.next(Level::Hard));
     let mut expected = ReceiverSnapshot::default();
 
-    let good = webhook(&known, &first);
+    let good = Webhook::new(&known, &first);
     assert_eq!(served.post(&good).await, (204, String::new()));
     expected.accepted += 1;
     assert_eq!(served.post(&good).await, (200, "repeated".into()));
     expected.repeated += 1;
-    assert_eq!(served.post(&webhook(&known, &older)).await, (200, "stale".into()));
+    assert_eq!(served.post(&Webhook::new(&known, &older)).await, (200, "stale".into()));
     expected.stale += 1;
 
     // None of these may pass, though the event in them is new.
-    let new = webhook(&known, &second);
-    assert_eq!(served.post(&webhook(&secrets(&[OTHER]), &second)).await.0, 401);
+    let new = Webhook::new(&known, &second);
+    assert_eq!(served.post(&Webhook::new(&secrets(&[OTHER]), &second)).await.0, 401);
     assert_eq!(served.post(&with_header(&new, ID, Some("evt_other"))).await.0, 401);
     assert_eq!(served.post(&signed_body("evt.other", new.body.clone())).await.0, 401);
     assert_eq!(served.post(&with_header(&new, SIGNATURE, Some("v1,CANARY"))).await.0, 401);
@@ -180,7 +180,7 @@ async fn only_what_is_signed_young_whole_and_new_is_published() {
     assert_eq!(served.post(&signed_body(&second.id, padded(64 * 1024))).await.0, 204);
     expected.accepted += 1;
     let older_epoch = EventBody { epoch: first.epoch - 1, seq: 99, id: "evt_99".into(), ..EventBody::clone(&second) };
-    assert_eq!(served.post(&webhook(&known, &older_epoch.into())).await, (200, "stale".into()));
+    assert_eq!(served.post(&Webhook::new(&known, &older_epoch.into())).await, (200, "stale".into()));
     expected.stale += 1;
 
     within(PATIENCE, served.feedback.idle()).await;
@@ -208,7 +208,7 @@ async fn a_hundred_posts_of_one_message_at_once_are_published_once() {
     let served = Served::signed().await;
     let events = record(&served.feedback, None);
     let event = EventSeries::new("bars").next(Level::Hard);
-    let message = webhook(&secrets(&[SECRET]), &event);
+    let message = Webhook::new(&secrets(&[SECRET]), &event);
     let posts = (0..100).map(|_| served.post(&message));
     let mut answers: BTreeMap<u16, usize> = BTreeMap::new();
     for (status, _) in within(PATIENCE, futures::future::join_all(posts)).await {
@@ -229,7 +229,7 @@ async fn what_is_accepted_reaches_the_bus() {
     let (of_all, of_another) = (served.feedback.watch("bars"), served.feedback.watch("db2/bars"));
     let mut bars = EventSeries::new("bars").source("db1:mds-ingest");
     let known = secrets(&[SECRET]);
-    let messages: Vec<_> = (0..200).map(|_| webhook(&known, &bars.next(Level::Hard))).collect();
+    let messages: Vec<_> = (0..200).map(|_| Webhook::new(&known, &bars.next(Level::Hard))).collect();
     let answers =
         within(PATIENCE, futures::future::join_all(messages.iter().map(|message| served.post(message)))).await;
     let accepted = answers.iter().filter(|(status, _)| *status == 204).count();
@@ -248,15 +248,15 @@ async fn a_secret_is_replaced_without_a_gap() {
     let served = Served::start(Receiver::signed(Feedback::private(), secrets(&[OTHER, SECRET]))).await;
     let mut bars = EventSeries::new("bars");
     for sender in [&[SECRET][..], &[SECRET, OTHER], &[OTHER, SECRET], &[OTHER]] {
-        assert_eq!(served.post(&webhook(&secrets(sender), &bars.next(Level::Hard))).await.0, 204, "{sender:?}");
+        assert_eq!(served.post(&Webhook::new(&secrets(sender), &bars.next(Level::Hard))).await.0, 204, "{sender:?}");
     }
     served.stop().await;
 }
 
-/// Red when a receiver that was given no secret, as by a variable that is not set, lets everybody in.
+/// Red when a receiver that was given no secret, as by a variable that is not set, lets all in.
 #[actix::test]
-async fn without_secrets_nobody_is_let_in_unless_it_says_so() {
-    let message = webhook(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
+async fn without_secrets_none_is_let_in_unless_it_says_so() {
+    let message = Webhook::new(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
     let unsigned = [ID, TIMESTAMP, SIGNATURE].iter().fold(message.clone(), |m, name| with_header(&m, name, None));
 
     let closed = Served::start(Receiver::signed(Feedback::private(), [])).await;
@@ -273,13 +273,13 @@ async fn without_secrets_nobody_is_let_in_unless_it_says_so() {
     open.stop().await;
 }
 
-/// Red when a sender can hold a request open for ever, for so many would hold all that the server has, or when a body is
+/// Red when a sender can hold a request open without end, for so many would hold all that the server has, or when a body is
 /// waited for though it is known already that the request will be refused.
 #[actix::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let receiver = Receiver::signed(Feedback::private(), secrets(&[SECRET]));
     let app = service::init_service(App::new().service(receiver.at("/feedback"))).await;
-    let message = webhook(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
+    let message = Webhook::new(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
     tokio::time::pause();
     let post = async |message: &Webhook, length: &str, end: LocalBoxStream<'static, _>| {
         let headers = message.headers.iter();
@@ -308,7 +308,7 @@ async fn a_recorder_sees_what_became_of_requests() {
         Receiver::signed(Feedback::private(), secrets(&[SECRET]))
     };
     let served = Served::start(receiver).await;
-    let message = webhook(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
+    let message = Webhook::new(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
     for (sent, status) in [(&message, 204), (&message, 200), (&with_header(&message, SIGNATURE, Some("v1,")), 401)] {
         assert_eq!(served.post(sent).await.0, status);
     }
@@ -329,7 +329,7 @@ async fn a_recorder_sees_what_became_of_requests() {
     served.stop().await;
 }
 
-/// Somebody else's code, asked line by line: a child that answers on its standard output.
+/// Code of others, asked line by line: a child that answers on its standard output.
 struct Python {
     child: Child,
     questions: ChildStdin,
@@ -392,7 +392,7 @@ fn the_official_package_verifies_what_we_sign() {
     let mut bars = EventSeries::new("bars").source("büro-1:mds-ingest");
     let unpadded = "whsec_".to_owned() + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI";
     for sender in [&[SECRET][..], &[OTHER, SECRET], &[unpadded.as_str()]] {
-        let message = webhook(&secrets(sender), &bars.next(Level::Hard));
+        let message = Webhook::new(&secrets(sender), &bars.next(Level::Hard));
         for secret in [SECRET, OTHER, unpadded.as_str()] {
             assert_eq!(official.verified(secret, &message), sender.contains(&secret), "{secret} of {sender:?}");
         }
@@ -453,13 +453,13 @@ async fn the_receiver_in_python_does_as_the_page_says() {
     bars.restart();
     let ok = bars.next(Level::Ok);
     let known = secrets(&[SECRET]);
-    assert_eq!(post(&webhook(&known, &soft)).await, 204);
+    assert_eq!(post(&Webhook::new(&known, &soft)).await, 204);
     assert_eq!(python.line(), "db1:mds-ingest/bars: soft, queue_rising");
     for known_already in [&soft, &older] {
-        assert_eq!(post(&webhook(&known, known_already)).await, 204);
+        assert_eq!(post(&Webhook::new(&known, known_already)).await, 204);
     }
-    let new = webhook(&known, &hard);
-    let stranger = webhook(&secrets(&["whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"]), &hard);
+    let new = Webhook::new(&known, &hard);
+    let stranger = Webhook::new(&secrets(&["whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"]), &hard);
     let now = unix_now();
     let mut refused = vec![
         stranger,
@@ -476,8 +476,8 @@ async fn the_receiver_in_python_does_as_the_page_says() {
     }
     assert_eq!(post(&signed_body("evt_1", " ".repeat(65537))).await, 413);
     // With either secret, and after a restart of the sender.
-    assert_eq!(post(&webhook(&secrets(&[OTHER]), &hard)).await, 204);
+    assert_eq!(post(&Webhook::new(&secrets(&[OTHER]), &hard)).await, 204);
     assert_eq!(python.line(), "db1:mds-ingest/bars: hard, queue_high");
-    assert_eq!(post(&webhook(&known, &ok)).await, 204);
+    assert_eq!(post(&Webhook::new(&known, &ok)).await, 204);
     assert_eq!(python.line(), "db1:mds-ingest/bars: ok, started");
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, num::NonZeroU32, os::unix::ffi::OsStringExt, time::Dura
 use market_data_store::{
     CoordinatorSettings, Overflow, Scales, Settings,
     settings::{BreakerConfig, RetryPolicy},
-    settings::{FeedbackSettings, HttpSettings, LogFormat, VARIABLES, Variable},
+    settings::{FeedbackSettings, HttpSettings, LogFormat, Variable},
 };
 
 fn load(vars: &[(&str, &str)]) -> Result<Settings, String> {
@@ -382,7 +382,7 @@ fn values_in_effect_are_listed_with_those_of_single_coordinators() {
     let listed: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
     let last_of_all = listed.iter().position(|name| *name == "MDS_COORDINATOR_OVERFLOW_STRATEGY").unwrap();
     assert_eq!(&listed[last_of_all + 1..][..2], ["MDS_BARS_EU_1_COORDINATOR_WORKERS", OWN[2].0]);
-    assert_eq!(values.len(), VARIABLES.len() + 7);
+    assert_eq!(values.len(), Variable::ALL.len() + 7);
     for (name, value) in OWN {
         let value = value.replace("20ms", "0.02");
         assert_eq!(values.iter().find(|row| row.name == name).map(|row| &row.value), Some(&value), "{name}");
@@ -504,7 +504,7 @@ fn settings_show_no_secret() {
 }
 
 fn names() -> Vec<&'static str> {
-    VARIABLES.iter().map(|variable| variable.name).collect()
+    Variable::ALL.iter().map(|variable| variable.name).collect()
 }
 
 /// What config.example.env says of a variable.
@@ -531,14 +531,14 @@ fn config_example_env_holds_every_variable_with_its_default() {
 
     let from_file = load(&vars).unwrap();
     let default = Settings::default();
-    for variable in VARIABLES {
+    for variable in Variable::ALL {
         assert_eq!(variable.value(&from_file), variable.value(&default), "{}", variable.name);
     }
     let comments = text.split("\n\n").filter_map(|block| block.split_once("\n#MDS_")).map(|(comment, _)| comment);
     let comments: Vec<String> = comments
         .map(|comment| comment.lines().map(|line| line.trim_start_matches(['#', ' '])).collect::<Vec<_>>().join(" "))
         .collect();
-    let expected: Vec<String> = VARIABLES.iter().map(comment_on).collect();
+    let expected: Vec<String> = Variable::ALL.iter().map(comment_on).collect();
     assert_eq!(comments, expected);
     let others = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     assert_eq!(others.collect::<Vec<_>>(), [""; 0], "every line is a comment, so the file can be sourced as it is");

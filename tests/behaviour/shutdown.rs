@@ -74,7 +74,7 @@ impl<T: Record> Sink<T> for Hangs {
     }
 }
 
-/// Red when whoever ends a store for its dead coordinator begins the deadline anew.
+/// Red when a task that ends a store for its dead coordinator begins the deadline anew.
 #[test]
 fn a_death_in_the_middle_of_a_shutdown_keeps_the_deadline() {
     let dir = tempfile::tempdir().unwrap();
@@ -114,7 +114,7 @@ fn behind_a_dead_coordinator_a_store_that_is_back_is_asked_at_once() {
     assert_eq!((report.stored(), report.dead_lettered()), (1, 0), "{report:?}");
 }
 
-/// Red when what a dead coordinator left is ended on the thread of whoever asks, which may drive no futures of that kind.
+/// Red when what a dead coordinator left is ended on the thread of the caller, which may drive no futures of that kind.
 #[test]
 fn a_store_on_one_thread_is_ended_from_another_though_its_coordinator_is_dead() {
     let dir = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn a_store_on_one_thread_is_ended_from_another_though_its_coordinator_is_dead() 
     assert_eq!(entries(&dir).len(), 7);
 }
 
-/// Fails once; from then on its driver goes on although nobody waits for it any more, as a thread does.
+/// Fails once; from then on its driver goes on although no one waits for it any more, as a thread does.
 #[derive(Clone, Default)]
 struct Driver {
     writes: Arc<AtomicUsize>,
@@ -244,7 +244,7 @@ impl Record for Gated {
     }
 }
 
-/// The first end is dropped, or its coordinator dies, while it makes dead letters. Red when nobody makes the rest, when two
+/// The first end is dropped, or its coordinator dies, while it makes dead letters. Red when no one makes the rest, when two
 /// make the same at once, or when the second end does not wait for the first.
 #[test]
 fn an_end_that_is_cut_off_while_it_makes_dead_letters_is_ended_by_the_next() {

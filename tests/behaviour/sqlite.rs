@@ -357,7 +357,7 @@ fn what_is_no_store_is_refused_by_name() {
     for text in ["hello", &"something longer than any header of a database file\n".repeat(100)] {
         fs::write(&path, text).unwrap();
         assert_eq!(refused(&path), format!("{shown}: not a SQLite database: expected one, or an empty or new file"));
-        assert_eq!(fs::read_to_string(&path).unwrap(), text, "somebody's file must stay as it is");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "another program's file must stay as it is");
         fs::remove_file(&path).unwrap();
     }
 
@@ -366,7 +366,7 @@ fn what_is_no_store_is_refused_by_name() {
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let before = fs::read(&path).unwrap();
         let message = refused(&path);
-        assert_eq!(fs::read(&path).unwrap(), before, "somebody's database must stay as it is");
+        assert_eq!(fs::read(&path).unwrap(), before, "another program's database must stay as it is");
         fs::remove_file(&path).unwrap();
         message.strip_prefix(&format!("{}: ", path.display())).unwrap().to_owned()
     };

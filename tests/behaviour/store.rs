@@ -191,7 +191,7 @@ fn shutdown_under_load_settles_what_it_accepted_and_adds_up() {
     assert!(!health.alive && residual(&health) == 0, "{health:?}");
 }
 
-/// The end of input: nothing is announced, and whoever still submits meanwhile is not cheated. Red when a record that
+/// The end of input: nothing is announced, and a producer that still submits meanwhile is not cheated. Red when a record that
 /// was accepted while the others were being settled is left behind.
 #[test]
 fn finish_settles_what_is_accepted_meanwhile() {
@@ -284,7 +284,7 @@ impl Sink<Tick> for Hangs {
     }
 }
 
-/// Red when the end waits for a write for ever, or what it leaves behind becomes no dead letter.
+/// Red when the end waits for a write without end, or what it leaves behind becomes no dead letter.
 #[test]
 fn a_stuck_sink_holds_the_end_no_longer_than_the_deadline_and_a_little() {
     let deadline = Duration::from_millis(100);
@@ -297,7 +297,7 @@ fn a_stuck_sink_holds_the_end_no_longer_than_the_deadline_and_a_little() {
         assert!(elapsed >= deadline && elapsed < deadline + allowed, "{elapsed:?}");
         assert_eq!((report.submitted(), report.stored(), report.dead_lettered(), report.unsettled()), (3, 0, 3, 0));
     };
-    // One that waits for ever can be left at once.
+    // One that waits without end can be left at once.
     let (builder, sink) = with_sink(10, 1, 2);
     let store = builder.spawn().unwrap();
     sink.hold();
@@ -429,7 +429,7 @@ fn a_shutdown_that_was_given_up_and_asked_for_again_leaves_nothing_unsettled() {
     block_on(handle.submit_many(ticks(100..1_000))).unwrap();
     let receipt = block_on(handle.submit_with_receipt(tick("last", 1_000))).unwrap();
 
-    // Polled once, so the coordinator has been asked; then nobody waits for it.
+    // Polled once, so the coordinator has been asked; then no one waits for it.
     assert!(store.shutdown(PATIENCE).now_or_never().is_none());
     let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(10))));
 
@@ -438,10 +438,10 @@ fn a_shutdown_that_was_given_up_and_asked_for_again_leaves_nothing_unsettled() {
     assert_eq!(block_on(within(PATIENCE, receipt)), Ok(Outcome::DeadLettered));
 }
 
-/// Red when a store that is dropped goes on behind everybody's back where no thread of its own ends with it: the receipt
+/// Red when a store that is dropped goes on unseen where no thread of its own ends with it: the receipt
 /// then waits for as long as the System runs.
 #[actix::test]
-async fn a_store_on_the_current_arbiter_that_is_dropped_leaves_nobody_waiting() {
+async fn a_store_on_the_current_arbiter_that_is_dropped_leaves_no_one_waiting() {
     let (builder, _sink) = with_sink(10, 1, 10);
     let store = builder.on_current_arbiter().start().await.unwrap();
     let handle = store.coordinator::<Tick>().unwrap();
@@ -605,4 +605,24 @@ fn an_error_of_a_start_says_what_is_wrong_however_it_is_shown() {
     let error = MarketDataStore::builder(settings).spawn().unwrap_err();
     assert_eq!(format!("{error:?}"), error.to_string());
     assert!(error.to_string().contains("MDS_COORDINATOR_CAPACITY"), "{error}");
+}
+
+/// Red when a setting that has no effect is taken in silence, or one that has an effect is warned of.
+#[test]
+fn a_start_warns_of_settings_that_have_no_effect() {
+    log();
+    let vars = [
+        ("MDS_NOT_STARTED_COORDINATOR_WORKERS", "2"),
+        ("MDS_IN_EFFECT_COORDINATOR_WORKERS", "2"),
+        ("MDS_FB_HTTP_ENDPOINT", "http://ann:pa55@127.0.0.1:9/T0KEN"),
+    ];
+    let settings = market_data_store::Settings::from_vars(vars).unwrap().dlq_path(crate::support::settings().dlq_path);
+    let coordinator = Coordinator::new(MemorySink::<Tick>::new()).id("in-effect");
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let said = |what: &str| log().iter().filter(|line| line.starts_with("WARN") && line.contains(what)).count();
+    assert_eq!(said("MDS_NOT_STARTED_COORDINATOR_WORKERS"), 1);
+    assert_eq!(said("MDS_IN_EFFECT"), 0);
+    assert_eq!(said("MDS_FB_ENABLE_HTTP_BROADCAST is false: level changes are sent to no URL"), 1);
+    assert!(!log().iter().any(|line| line.contains("T0KEN") || line.contains("pa55")));
+    block_on(within(PATIENCE, store.finish(PATIENCE)));
 }

@@ -41,7 +41,7 @@ pub fn tick(symbol: impl ToString, id: u64) -> Tick {
     Tick { symbol: symbol.to_string(), id }
 }
 
-/// Makes the settings of a store under test: the defaults, but for dead letters, which nobody wants in the repository.
+/// Makes the settings of a store under test: the defaults, but for dead letters, which no one wants in the repository.
 pub fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.dlq_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dead_letters");
@@ -179,7 +179,7 @@ pub fn log() -> Vec<String> {
     LINES.lock().clone()
 }
 
-/// Has each such line told as it is logged; for a process in which nobody else hears.
+/// Has each such line told as it is logged; for a process in which no other hears.
 pub fn on_log(hear: fn(String)) {
     struct Log(fn(String));
 

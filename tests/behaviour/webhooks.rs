@@ -11,7 +11,7 @@ use market_data_store::{
     BroadcastConfig, BroadcastSnapshot, BroadcasterHandle, Coordinator, Endpoint, EndpointState, Feedback,
     HttpBroadcaster, Level, MarketDataStore, Reason, Settings, WebhookSecret,
     feedback::{
-        EventSeries, FinishBroadcasts, ObserveBroadcasts, feedback_bus,
+        EventSeries, ObserveBroadcasts, feedback_bus,
         signature::{SignedHeaders, unix_now, verify},
     },
     sink::MemorySink,
@@ -172,7 +172,7 @@ async fn an_actor_can_talk_to_the_broadcaster_by_messages() {
     let event = EventSeries::new("bars").next(Level::Hard);
     broadcaster.send(event.clone()).await.unwrap();
     hook.wait(1).await;
-    within(PATIENCE, broadcaster.send(FinishBroadcasts { within: PATIENCE })).await.unwrap();
+    within(PATIENCE, sender.broadcasts.finish(PATIENCE)).await;
     assert_eq!(ids(&hook.asked()), [event.id.as_str()]);
 
     let sender = Sender::start(config([hook.url("")]));
@@ -345,7 +345,7 @@ async fn a_body_is_read_to_a_bound_and_holds_nothing_up() {
     assert_eq!((after.attempts, after.failed), (3, 0));
 }
 
-/// Red when the event of another coordinator, or the end, waits for a body that nobody wants: for as long as an attempt
+/// Red when the event of another coordinator, or the end, waits for a body that no one wants: for as long as an attempt
 /// may take.
 #[actix::test]
 async fn a_body_holds_up_nothing_that_waits_already() {
@@ -472,7 +472,7 @@ async fn coordinators_that_share_a_url_take_turns() {
     assert_eq!(ids(&hook.wait(5).await), expected);
 }
 
-/// Red when what a receiver published on a shared bus is sent on, which would send it round for ever, or when the state
+/// Red when what a receiver published on a shared bus is sent on, which would send it round without end, or when the state
 /// of another store is told.
 #[actix::test]
 async fn a_store_sends_the_events_of_its_own_coordinators_alone() {
@@ -515,7 +515,7 @@ async fn after_a_restart_the_present_state_is_told_again() {
     assert!(epochs.is_sorted() && epochs[0] < epochs[2], "{epochs:?}");
 }
 
-/// Red when `finish` says `draining`, after which a producer would wait for ever.
+/// Red when `finish` says `draining`, after which a producer would wait without end.
 #[actix::test]
 async fn the_last_event_of_a_finish_is_ok() {
     // The first answer is slow, so that the last event has to wait for it.
@@ -734,7 +734,7 @@ async fn what_is_secret_shows_nowhere() {
     let mut sender = Sender::start(config);
     sender.publish(Level::Hard);
     let failed = sender.until("failed", |url| url.failed > 0).await;
-    let values = market_data_store::settings::VARIABLES.iter().map(|variable| variable.value(&loaded.settings));
+    let values = market_data_store::settings::Variable::ALL.iter().map(|variable| variable.value(&loaded.settings));
     let shown = [
         problems.to_string(),
         format!("{problems:?}"),

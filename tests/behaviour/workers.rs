@@ -301,7 +301,7 @@ async fn a_worker_that_dies_is_replaced_and_its_batch_goes_out_first() {
 }
 
 /// Nothing is there that could be the probe which closes a circuit again. Red when it opens all the same: producers that
-/// wait for level ok would wait for ever.
+/// wait for level ok would wait without end.
 #[actix::test]
 async fn workers_that_die_with_nothing_to_do_open_no_circuit() {
     tokio::time::pause();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use market_data_store::dead_letter::FilesError;
+use market_data_store::dead_letter::DeadLettersError;
 
 use crate::cli::{exit::Exit, output::complain};
 
@@ -14,10 +14,10 @@ pub fn name_foreign(files: &[PathBuf]) {
 }
 
 /// Tells a failure, and returns what it means for the process.
-pub fn failed(error: &FilesError) -> Exit {
+pub fn failed(error: &DeadLettersError) -> Exit {
     complain(format_args!("error: {error}"));
     match error {
-        FilesError::Busy { .. } => Exit::Unavailable,
+        DeadLettersError::Busy(_) => Exit::Unavailable,
         _ => Exit::Internal,
     }
 }

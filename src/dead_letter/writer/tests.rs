@@ -181,7 +181,7 @@ impl Rig {
         queue(&mut self.script.0.lock()).push_back(step);
     }
 
-    fn append(&self, numbers: std::ops::Range<u64>) -> Result<(), AppendError> {
+    fn append(&self, numbers: std::ops::Range<u64>) -> Result<(), DeadLettersError> {
         self.letters.append_blocking("ticks", "ticks", &letters(numbers))
     }
 
@@ -338,7 +338,7 @@ fn a_full_device_keeps_nothing_and_says_so_until_there_is_space() {
 }
 
 // Sabotage: leave out the look, or its length: acknowledged, and gone. Or refuse what could go to a new file: at the end of
-// a process nobody tries again.
+// a process no one tries again.
 #[cfg(unix)]
 #[test]
 fn what_comes_behind_a_file_that_was_removed_or_cut_off_goes_to_a_new_one() {
@@ -503,7 +503,7 @@ fn files_end_at_their_limit_and_their_names_sort_by_age() {
 
 // Sabotage: wait without a limit while a file is open: it hangs.
 #[test]
-fn a_file_that_nobody_appends_to_is_let_go() {
+fn a_file_that_no_process_appends_to_is_let_go() {
     let rig = Rig::with(Limits { idle: Duration::from_millis(1), ..Limits::default() });
     rig.append(0..1).unwrap();
     File::open(&rig.files()[0]).unwrap().lock().unwrap();
@@ -529,5 +529,5 @@ fn what_cannot_be_a_directory_is_refused_at_once() {
     let error = DeadLetters::open(&file).unwrap_err().to_string();
     assert_eq!(error, format!("{}: expected a directory for dead letters, got something else", file.display()));
     let error = DeadLetters::open(&file.join("below")).unwrap_err().to_string();
-    assert!(error.contains("below: cannot be used for dead letters: Not a directory"), "{error}");
+    assert!(error.contains("below: cannot keep dead letters in it: Not a directory"), "{error}");
 }

@@ -27,7 +27,7 @@ pub struct Observe;
 /// that it was given before. Lanes that were closed meanwhile do not hold it; a stuck subscriber does, without end.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Idle;
+pub(crate) struct Idle;
 
 /// Ends the bus once every lane has handled all that it was given before, or the time is up: a store sends it to the
 /// bus that was made for it; the reply comes at the end.

@@ -11,7 +11,7 @@ mod subscribe;
 pub use self::{
     actor::FeedbackBus,
     lanes::LaneSnapshot,
-    messages::{BusSnapshot, Idle, Observe, Publish},
+    messages::{BusSnapshot, Observe, Publish},
     publisher::{Collect, Publisher},
     subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe},
 };
@@ -19,6 +19,6 @@ pub(super) use self::{
     actor::Start,
     barrier::{Barrier, Barriers},
     latest_events::LatestEvents,
-    messages::{EndBus, Watch},
+    messages::{EndBus, Idle, Watch},
     subscribe::Selector,
 };

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -24,7 +24,10 @@ use rustls::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::signature::{self, WebhookSecret};
+use super::{
+    config::BroadcastError,
+    signature::{self, WebhookSecret},
+};
 use crate::{
     feedback::event::FeedbackEvent,
     settings::{Endpoint, InvalidEndpoint},
@@ -256,22 +259,13 @@ fn decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Why certificates cannot be checked against a file.
-#[derive(Debug, thiserror::Error)]
-#[error("MDS_FB_HTTP_CA_FILE is {path:?}, expected a file of certificates in PEM: {problem}")]
-pub struct InvalidCaFile {
-    /// The file.
-    pub path: PathBuf,
-    problem: String,
-}
-
 /// How certificates are checked: against the roots in the file, or those that browsers trust. HTTP/1.1 alone, since a
 /// lane sends one request at a time, and since the HTTP/2 code writes whole heads to its log.
-pub(crate) fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, InvalidCaFile> {
+pub(crate) fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, BroadcastError> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(path) => {
-            let invalid = |problem: String| InvalidCaFile { path: path.to_owned(), problem };
+            let invalid = |problem: String| BroadcastError::CaFile { path: path.to_owned(), problem };
             let certificates = CertificateDer::pem_file_iter(path).map_err(|error| invalid(error.to_string()))?;
             for certificate in certificates {
                 let certificate = certificate.map_err(|error| invalid(error.to_string()))?;

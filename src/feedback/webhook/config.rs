@@ -1,9 +1,6 @@
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use super::{
-    client::InvalidCaFile,
-    signature::{InvalidSecret, WebhookSecret},
-};
+use super::signature::{InvalidSecret, WebhookSecret};
 use crate::{
     policy::RetryPolicy,
     settings::endpoint::{Endpoint, InvalidEndpoint},
@@ -72,8 +69,13 @@ pub enum BroadcastError {
     #[error("a secret of webhooks is wrong: {0}")]
     Secret(#[from] InvalidSecret),
     /// The file of certificates cannot be used.
-    #[error(transparent)]
-    CaFile(#[from] InvalidCaFile),
+    #[error("MDS_FB_HTTP_CA_FILE is {path:?}, expected a file of certificates in PEM: {problem}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The operating system refused a thread.
     #[error("cannot start a thread for webhooks")]
     Thread(#[source] std::io::Error),

@@ -40,7 +40,7 @@ impl BroadcasterHandle {
         self.feedback.subscribe(subscribe);
     }
 
-    /// Returns the address of the broadcaster, for actors that talk to actors: it takes [`FinishBroadcasts`],
+    /// Returns the address of the broadcaster, for actors that talk to actors: it takes
     /// [`ObserveBroadcasts`](super::ObserveBroadcasts), and a [`FeedbackEvent`](crate::FeedbackEvent) to send. It keeps
     /// the broadcaster alive.
     pub fn addr(&self) -> Addr<HttpBroadcaster> {

@@ -18,9 +18,8 @@ mod start;
 pub(crate) use self::start::PreparedBroadcast;
 #[cfg(feature = "webhooks")]
 pub use self::{
-    client::InvalidCaFile,
     config::{BroadcastConfig, BroadcastError},
     endpoint_lane::BroadcastSnapshot,
     handle::BroadcasterHandle,
-    sender::{FinishBroadcasts, HttpBroadcaster, ObserveBroadcasts},
+    sender::{HttpBroadcaster, ObserveBroadcasts},
 };

@@ -103,12 +103,12 @@ impl Drop for TellOfPanic {
 }
 
 /// Ends the broadcaster once each URL has what was published before, or the time is up: the handle's
-/// [`finish`](super::BroadcasterHandle::finish) sends it, or an actor. The reply comes at the end.
+/// `finish` sends it. The reply comes at the end.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct FinishBroadcasts {
+pub(super) struct FinishBroadcasts {
     /// How long a URL that does not answer may hold the end.
-    pub within: Duration,
+    pub(super) within: Duration,
 }
 
 /// Asks how it stands with each URL: status pages and other actors send it. The reply is a [`BroadcastSnapshot`] a URL,

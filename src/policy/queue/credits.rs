@@ -164,7 +164,7 @@ mod tests {
         ]
     }
 
-    /// The naive model: a line in which everybody is asked in turn, and no cleverness about who was asked before.
+    /// The naive model: a line in which all are asked in turn, and no cleverness about who was asked before.
     #[derive(Default)]
     struct Model {
         free: usize,

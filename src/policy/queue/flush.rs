@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_gives_up_holds_nobody() {
+    fn a_flush_that_is_dropped_holds_no_other() {
         let mut flush_barriers = FlushBarriers::default();
         let mut spent = Vec::new();
         let first = flush_barriers.wait(5, "first");

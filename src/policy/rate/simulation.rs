@@ -234,7 +234,7 @@ fn a_producer_that_follows_keeps_the_store_busy_and_its_queue_below_the_high_mar
     assert_each(&steady, |outcome| outcome.below_high() >= 0.95 && outcome.throughput() >= 0.95);
 }
 
-/// Red when the rate at ok stays at what was measured last: nobody would find out that the store has become faster.
+/// Red when the rate at ok stays at what was measured last: a store that has become faster would go unnoticed.
 #[test]
 fn a_store_that_becomes_faster_is_found_out() {
     let faster = [(0.01, 10.0), (0.1, 4.0), (0.3, 10.0)];

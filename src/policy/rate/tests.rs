@@ -90,9 +90,9 @@ fn a_rise_is_gradual_and_monotone_and_a_fall_immediate() {
     assert_eq!(control.scale(at(500)), before.min(0.5));
 }
 
-/// Red when what was saved before, or what somebody gives back, goes out at scale 0.
+/// Red when what was saved before, or what a producer gives back, goes out at scale 0.
 #[test]
-fn at_scale_0_nobody_gets_anything() {
+fn at_scale_0_nothing_goes_out() {
     let mut control = control(Budget::PerSecond(1_000.0));
     let waits = control.wait(s(10.0), 10, 0);
     assert!(control.claim(s(20.0), waits, 0));
@@ -123,14 +123,14 @@ fn more_than_a_burst_is_granted_and_paid_for_afterwards() {
     assert_eq!(takes(&mut control, s(60.0)), 50, "an hour of rest is worth no more than a full bucket");
 }
 
-/// Red when somebody who comes later is served first, or one who waits is overtaken without waiting.
+/// Red when a later request is served first, or one that waits is overtaken without waiting.
 #[test]
-fn nobody_overtakes_one_who_waits() {
+fn no_request_overtakes_one_that_waits() {
     let mut control = control(Budget::PerSecond(1_000.0));
     drained(&mut control, s(1.0));
     let large = control.wait(s(1.0), 40, 0);
     let small = control.wait(s(1.0), 1, 1);
-    assert!(!control.take(s(1.03), 1), "there are 30, and somebody waits for 40");
+    assert!(!control.take(s(1.03), 1), "there are 30, and a request waits for 40");
     assert!(!control.claim(s(1.03), small, 1));
     control.tick(s(1.042));
     assert_eq!(control.woken(), [0, 1]);
@@ -187,14 +187,14 @@ fn a_gate_that_opened_and_closed_again_is_waited_for_anew() {
     assert_eq!(control.state(s(3.0)).waiting, 0);
 }
 
-/// Red when the rate at ok does not grow, grows without end although nobody wants more, or is not set back by an event.
+/// Red when the rate at ok does not grow, grows without end without demand, or is not set back by an event.
 #[test]
-fn a_followed_rate_grows_at_ok_while_somebody_waits() {
+fn a_followed_rate_grows_at_ok_while_a_request_waits() {
     let mut control = control(Budget::FollowDrainRate);
     assert_eq!(control.state(s(0.0)).rate, f64::INFINITY, "nothing is known");
     control.observe(s(0.0), "a", measured(Level::Ok, 1_000.0));
     assert_eq!(control.state(s(0.0)).rate, 1_000.0);
-    assert_eq!(control.state(s(3_600.0)).rate, 1_000.0, "nobody wants more");
+    assert_eq!(control.state(s(3_600.0)).rate, 1_000.0, "there is no demand");
     let ticket = control.wait(s(3_600.0), 100_000, 0);
     assert!((control.state(s(3_603.0)).rate - 2_000.0).abs() < 1.0, "twice as much after three seconds");
     control.cancel(s(3_603.0), ticket);
@@ -243,7 +243,7 @@ fn a_restart_and_an_outage_leave_the_rate_where_it_was() {
     control.observe(s(100.0), "a", Report { reason: Reason::QueueRecovered, ..measured(Level::Ok, 3.0) });
     assert_eq!(control.state(s(100.0)).rate, 3.0);
     control.observe(s(100.0), "a", measured(Level::Ok, 1e-300));
-    assert_eq!(control.state(s(100.0)).rate, 1.0, "never so slow that nobody could wait for it");
+    assert_eq!(control.state(s(100.0)).rate, 1.0, "never so slow that a wait has no end");
 }
 
 /// Red when a rise under a followed rate outlasts the queue.
@@ -256,9 +256,9 @@ fn a_rise_takes_no_longer_than_half_of_what_is_queued_lasts() {
     assert_eq!(control.scale(s(0.09)), 1.0);
 }
 
-/// Red when the end of the bus stops a producer for ever, or lets it flood.
+/// Red when the end of the bus stops a producer without end, or lets it flood.
 #[test]
-fn when_nobody_speaks_any_more_it_goes_on_at_the_scale_of_soft() {
+fn without_a_bus_it_goes_on_at_the_scale_of_soft() {
     let mut control = control(Budget::PerSecond(1_000.0));
     control.observe(s(0.0), "a", report(Level::Hard));
     control.wait_open(None, 7);
@@ -283,7 +283,7 @@ fn when_nobody_speaks_any_more_it_goes_on_at_the_scale_of_soft() {
 }
 
 #[test]
-fn when_nobody_keeps_the_clock_everybody_is_let_through() {
+fn without_a_clock_every_request_is_let_through() {
     let mut control = control(Budget::PerSecond(1.0));
     control.observe(s(0.0), "a", report(Level::Hard));
     let ticket = control.wait(s(0.0), 1_000, 0);
@@ -300,7 +300,7 @@ fn the_clock_is_woken_once_for_what_is_due_sooner() {
     let mut control = control(Budget::PerSecond(1_000.0));
     assert_eq!(control.tick(s(1.0)), None);
     drained(&mut control, s(1.0));
-    assert!(!control.wake(), "nobody waits");
+    assert!(!control.wake(), "no request waits");
     let first = control.wait(s(1.0), 40, 0);
     assert!(control.wake() && !control.wake());
     let alarm = control.tick(s(1.0)).unwrap();
@@ -320,7 +320,7 @@ fn the_clock_is_woken_once_for_what_is_due_sooner() {
     assert_eq!(control.tick(s(3.5)), Some(s(3.0) + at(RAMP * 9 / 10)));
 }
 
-/// The limiter as one would explain it: every step of time by itself, everybody in a list.
+/// The limiter as one would explain it: every step of time by itself, all in a list.
 struct Model {
     rate: f64,
     scales: Scales,
@@ -417,7 +417,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Red when a grant is lost on cancel, somebody is served out of turn or before it was paid for, a rise is added up
+    /// Red when a grant is lost on cancel, a request is served out of turn or before it was paid for, a rise is added up
     /// wrongly, a saved record goes out at scale 0, the wrong task is woken, or `due` is not when the first in line has
     /// its turn.
     #[test]
@@ -458,7 +458,7 @@ proptest! {
                     let number = tickets.len();
                     tickets.push(control.wait(at(now), want, number));
                     model.line.push(Waiter { number, want, granted: false });
-                    // Somebody who could have taken at once does not wait; the line takes it as it comes.
+                    // A request that could have been taken at once does not wait; the line takes it as it comes.
                     control.tick(at(now));
                     model.serve();
                 }
@@ -470,7 +470,7 @@ proptest! {
                             prop_assert!(claimed);
                         }
                         Some(_) => prop_assert!(!claimed),
-                        // It was used up before: what that is worth is nobody's business.
+                        // It was used up before: what that is worth does not matter.
                         None => {}
                     }
                 }

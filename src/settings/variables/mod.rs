@@ -1,10 +1,10 @@
-//! What a variable is: how it is named, shown and checked. The [table](VARIABLES) holds one row for each.
+//! What a variable is: how it is named, shown and checked. [`Variable::ALL`] holds one row for each.
 
 mod table;
 
 use std::{ops::RangeInclusive, time::Duration};
 
-pub use self::table::VARIABLES;
+pub(super) use self::table::VARIABLES;
 pub(super) use self::table::{
     CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, INITIAL_BACKOFF, LOW_WATERMARK, MAX_BACKOFF,
 };
@@ -65,6 +65,9 @@ enum Kind {
 }
 
 impl Variable {
+    /// Every variable that is read, in the order in which they are documented.
+    pub const ALL: &[Self] = VARIABLES;
+
     /// Returns the table's entry of that name.
     pub fn find(name: &str) -> Option<&'static Self> {
         VARIABLES.iter().find(|variable| variable.name == name)

@@ -23,7 +23,7 @@ pub(in crate::settings) const HTTP_ENDPOINT: &str = "MDS_FB_HTTP_ENDPOINT";
 const MOST: usize = 100_000_000;
 
 /// Every variable that is read, in the order in which they are documented.
-pub const VARIABLES: &[Variable] = &[
+pub(in crate::settings) const VARIABLES: &[Variable] = &[
     Variable {
         name: "MDS_DATABASE_URL",
         field: (Group::Store, "database_url"),

@@ -86,7 +86,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.lost.extend(self.receipts.drain().map(|(_, receipt)| receipt));
     }
 
-    /// Takes back everything unsettled from everybody, after [`close`](Self::close), as leases of the caller's: oldest
+    /// Takes back everything unsettled from all, after [`close`](Self::close), as leases of the caller's: oldest
     /// first in each partition. Who held one before can settle it no more, a caller of this included that was cut off.
     pub fn abandon(&mut self) -> Vec<Leased<T>> {
         debug_assert_eq!(self.state, BufferState::Closed, "abandons while workers work");

@@ -16,8 +16,8 @@ use crate::policy::{BreakerConfig, CircuitState, Watermarks};
 /// How long an open circuit waits, in milliseconds.
 const HALF_OPEN_AFTER: u64 = 40;
 
-/// The key of a record whose writes fail transiently for ever.
-const FOREVER: u32 = 99;
+/// The key of a record whose writes always fail transiently.
+const ALWAYS_FAILS: u32 = 99;
 /// Keys from here on are refused for good.
 const REFUSED: u32 = 100;
 
@@ -55,7 +55,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let key = prop_oneof![40 => 0u32..9, 1 => Just(FOREVER), 2 => REFUSED..REFUSED + 4];
+    let key = prop_oneof![40 => 0u32..9, 1 => Just(ALWAYS_FAILS), 2 => REFUSED..REFUSED + 4];
     let asked = prop_oneof![9 => Just(None), 1 => (0u64..200).prop_map(Some)];
     let step = prop_oneof![
         12 => (key, any::<bool>()).prop_map(|(key, receipt)| Step::Offer { key, receipt }),
@@ -146,7 +146,7 @@ struct World {
     wake_pending: bool,
     timer: Option<Duration>,
     given_up: usize,
-    /// Nobody can say what the key of a record is.
+    /// The key of no record is known.
     is_secretive: bool,
 }
 
@@ -181,7 +181,7 @@ impl World {
         match *step {
             Step::Offer { key, receipt } => {
                 // One such record is enough: a later update of its key has to wait behind it, whatever comes.
-                if key == FOREVER && self.records.iter().any(|record| record.key == FOREVER) {
+                if key == ALWAYS_FAILS && self.records.iter().any(|record| record.key == ALWAYS_FAILS) {
                     return Ok(());
                 }
                 let id = self.records.len() as u64;
@@ -306,7 +306,7 @@ impl World {
             }
             Worker::Writes(out, began, seen) => {
                 let key_of = |&id: &u64| self.records[id as usize].key;
-                if self.outage || fails || out.ids.iter().any(|id| key_of(id) == FOREVER) {
+                if self.outage || fails || out.ids.iter().any(|id| key_of(id) == ALWAYS_FAILS) {
                     self.write_failed(partition, out, (began, seen), asked.map(Duration::from_millis))?;
                 } else if out.ids.iter().any(|id| key_of(id) >= REFUSED) {
                     self.answers(seen);
@@ -541,7 +541,7 @@ impl World {
                 QueueEvent::Level(_) => {}
             }
         }
-        prop_assert_eq!((self.opened, self.closed), (0, 0), "circuits that opened or closed and nobody heard of it");
+        prop_assert_eq!((self.opened, self.closed), (0, 0), "circuits that opened or closed untold");
         self.wake_pending = false;
         self.timer = self.buffer.next_deadline();
         Ok(())
@@ -582,7 +582,7 @@ impl World {
         };
         prop_assert_eq!(snapshot.circuit, circuit);
 
-        // Whoever hands out is told, or comes by itself in time.
+        // The queue actor is told, or comes by itself in time.
         let comes = |due: Duration| self.wake_pending || self.timer.is_some_and(|timer| timer <= due);
         let waits = |at: usize| matches!(self.workers[at], Worker::Asked);
         let partitions = self.workers.len();
@@ -597,21 +597,21 @@ impl World {
             Circuit::Closed => {
                 let comes_to = |at: usize| comes(self.now.max(rests_until(at)));
                 let forgotten = (0..self.workers.len()).find(|&at| waits(at) && parked(at) && !comes_to(at));
-                prop_assert_eq!(forgotten, None, "it has something parked, and nobody knows");
+                prop_assert_eq!(forgotten, None, "it has something parked, untold");
             }
             Circuit::Open { until } => {
                 let work = (0..self.workers.len()).filter(|&at| waits(at) && unsettled(at));
                 let due = work.map(|at| until.max(rests_until(at))).min();
-                prop_assert!(due.is_none_or(comes), "a probe is due and nobody knows");
+                prop_assert!(due.is_none_or(comes), "a probe is due, untold");
             }
             Circuit::HalfOpen(_) => {}
         }
-        prop_assert!((self.opened, self.closed) == (0, 0) || self.wake_pending, "events, and nobody knows");
+        prop_assert!((self.opened, self.closed) == (0, 0) || self.wake_pending, "events, untold");
         Ok(())
     }
 
-    /// The store is back, nobody dies any more, and nobody comes who is not called: still everything meets its end, but
-    /// for what nobody can tell from an outage.
+    /// The store is back, no worker dies any more, and no worker comes uncalled: still everything meets its end, but
+    /// for what cannot be told from an outage.
     fn finish(&mut self) -> Result<(), TestCaseError> {
         self.outage = false;
         for _ in 0..20_000 {
@@ -622,7 +622,7 @@ impl World {
                 self.work(partition, false, None)?;
             }
             self.check()?;
-            let undone = self.records.iter().filter(|r| r.outcome.is_none() && r.key != FOREVER).count();
+            let undone = self.records.iter().filter(|r| r.outcome.is_none() && r.key != ALWAYS_FAILS).count();
             if undone == 0 {
                 break;
             }
@@ -633,7 +633,7 @@ impl World {
         }
         for (id, record) in self.records.iter().enumerate() {
             let allowed: &[_] = match record.key {
-                FOREVER => &[None, Some(Outcome::DeadLettered)],
+                ALWAYS_FAILS => &[None, Some(Outcome::DeadLettered)],
                 REFUSED.. => &[Some(Outcome::DeadLettered)],
                 _ if self.given_up > 0 => &[Some(Outcome::Stored), Some(Outcome::DeadLettered)],
                 _ => &[Some(Outcome::Stored)],
@@ -644,7 +644,7 @@ impl World {
         Ok(())
     }
 
-    /// The end comes now: what is left is given up or lost, once each, and whoever still holds something settles nothing.
+    /// The end comes now: what is left is given up or lost, once each, and a worker that still holds something settles nothing.
     fn end(&mut self) -> Result<(), TestCaseError> {
         self.buffer.close();
         let held: Vec<_> = std::mem::take(&mut self.workers);
@@ -729,8 +729,8 @@ proptest! {
 
     /// Red when a probe overtakes an update of its key or a second one goes out; when a failure is counted twice or held
     /// against a batch after the circuit opened; when an outage alone makes a batch be given up; when a probe that
-    /// vanished is waited for; when the store is not left alone for as long as it asked; when whoever hands out is not told of a parked batch, a due probe or a circuit that
-    /// closed; when one record that fails for ever keeps another from being stored; when a receipt is resolved twice,
+    /// vanished is waited for; when the store is not left alone for as long as it asked; when the queue actor is not told of a parked batch, a due probe or a circuit that
+    /// closed; when one record that always fails keeps another from being stored; when a receipt is resolved twice,
     /// wrongly or never.
     #[test]
     fn failures_cost_only_what_they_must(config in config(), steps in steps()) {
@@ -760,7 +760,7 @@ proptest! {
         let mut world = World::new(config);
         for step in &steps {
             match step {
-                Step::Outage(_) | Step::Offer { key: FOREVER.., .. } => continue,
+                Step::Outage(_) | Step::Offer { key: ALWAYS_FAILS.., .. } => continue,
                 step => world.step(step)?,
             }
             world.outage = true;

@@ -36,7 +36,7 @@ struct Scene {
     /// How long the store is there, and how long it is away.
     up: RangeInclusive<u64>,
     down: RangeInclusive<u64>,
-    /// When the one record comes that fails for ever, and to which partition.
+    /// When the one record comes that always fails, and to which partition.
     poison: Option<(u64, usize)>,
 }
 
@@ -97,7 +97,7 @@ struct Record {
     came: u64,
     /// What holds its batch, once it is in one.
     batch: Option<*const Vec<Item>>,
-    /// The one that fails for ever is in that batch.
+    /// The one that always fails is in that batch.
     in_bad_company: bool,
     outcome: Option<Outcome>,
     /// In which outages it failed.
@@ -118,7 +118,7 @@ struct World<'a> {
     /// The last that was stored of each key.
     stored: BTreeMap<(usize, u64), usize>,
     given_up: usize,
-    /// When the circuit opened, and when what fails for ever was written.
+    /// When the circuit opened, and when what always fails was written.
     opened: Vec<u64>,
     wasted: Vec<u64>,
     wake_pending: bool,
@@ -361,13 +361,13 @@ impl<'a> World<'a> {
         assert!(opened <= 2 * strikes as usize, "the circuit opened {opened} strikes");
         assert!(wasted <= (strikes * failures) as usize, "written {wasted} strikes");
         let poison = self.poison.map(|id| self.records[id].outcome);
-        assert!(poison.is_none_or(|outcome| outcome == Some(Outcome::DeadLettered)), "it is tried for ever");
+        assert!(poison.is_none_or(|outcome| outcome == Some(Outcome::DeadLettered)), "it is tried without end");
         let waits = self.records.iter().find(|record| record.outcome.is_none());
         assert!(waits.is_none_or(|record| record.came > FLAPS + CALM / 2), "{waits:?} waits");
     }
 }
 
-/// Red when a good batch is given up after fewer outages than it has attempts; when one that fails for ever is not given
+/// Red when a good batch is given up after fewer outages than it has attempts; when one that always fails is not given
 /// up, opens the circuit again and again, or is written too often; when the circuit stays open, a second probe goes out,
 /// or an update overtakes another.
 ///

@@ -114,7 +114,7 @@ fn probe(buffer: &mut BoundedBuffer<u64, ()>, now: &mut Duration) -> Leased<u64>
 }
 
 /// An outage ends with a probe of the other partition, and the next begins before the one that failed is written. Red
-/// when that is given up in it, or when one that fails for ever, with nothing written beside it but probes, is never.
+/// when that is given up in it, or when one that always fails, with nothing written beside it but probes, is never.
 ///
 /// Sabotage: let the second time do, or forget the strikes when the circuit opens.
 #[test]
@@ -185,7 +185,7 @@ fn where_two_batches_are_left_the_second_time_is_not() {
     assert_eq!(buffer.snapshot(now).circuit, CircuitState::Open);
 }
 
-/// The circuit opens at each failure, and a write that began before closes it at once. Red when that goes on for ever: no
+/// The circuit opens at each failure, and a write that began before closes it at once. Red when that goes on without end: no
 /// probe ever goes out, and no write that began after the last failure is ever answered.
 ///
 /// Sabotage: go by the last failure instead of the last that was counted. Red too, for then it is every time, when any
@@ -232,7 +232,7 @@ fn what_opens_the_circuit_again_is_probed_before_what_came_later() {
 }
 
 /// Its worker buries the last record when the circuit opens. Red when it stays open: nothing is left that could be a probe,
-/// and producers that wait for it to close would wait for ever.
+/// and producers that wait for it to close would wait without end.
 #[test]
 fn a_circuit_closes_when_nothing_is_left_to_ask_the_store_with() {
     let (mut buffer, [buried, other]) = buffer(BreakerConfig::default());
@@ -260,7 +260,7 @@ fn what_the_store_asked_to_be_left_alone_with_is_no_probe_meanwhile() {
     let rest = Duration::from_secs(60);
     assert_eq!(buffer.write_failed(second.id, now, now, Some(rest)), Verdict::Parked);
     let rested = now + rest;
-    // The store answers somebody meanwhile and is away again, so the next probe is due before it has rested.
+    // The store answers a write meanwhile and is away again, so the next probe is due before it has rested.
     buffer.expedite();
     buffer.partitions[0].slices_mut().last().expect("it is parked").rests_until = rested;
     for _ in 0..3 {

@@ -186,7 +186,7 @@ impl Model {
         self.capacity - self.queue.len() - self.held - self.granted()
     }
 
-    /// Asks everybody in line in turn.
+    /// Asks all in line in turn.
     fn share(&mut self) {
         for at in 0..self.line.len() {
             let free = self.free();
@@ -373,7 +373,7 @@ impl Pair {
                 prop_assert!(records.into_iter().eq(ids.skip(fits)), "what does not fit stays with the caller");
                 model.accept(&wanted[..fits]);
             }
-            // As the handles do: nobody waits who could take, and nobody who may evict.
+            // As the handles do: a submitter that could take does not wait, nor does one that may evict.
             Step::Wait { want, within }
                 if model.free() == 0 && model.refused().is_none() && model.overflow != Overflow::DropOldest =>
             {
@@ -540,7 +540,7 @@ impl Pair {
         model.wake_pending = false;
         model.timer = buffer.next_deadline().map(|deadline| deadline.as_millis() as u64);
         prop_assert_eq!(model.timer, model.next_deadline());
-        prop_assert!(model.timer.is_none_or(|timer| timer > model.now), "the timer would fire for ever");
+        prop_assert!(model.timer.is_none_or(|timer| timer > model.now), "the timer would fire without end");
         Ok(())
     }
 
@@ -574,27 +574,27 @@ impl Pair {
         let seen = snapshot.oldest_age.map(|age| (age + Duration::from_micros(500)).as_millis() as u64);
         prop_assert_eq!(seen, age);
 
-        // Nobody who has events sleeps.
+        // A waiter that has events does not sleep.
         for waiting in &model.line {
             let events = waiting.granted > 0 || waiting.expired || model.state != BufferState::Open;
-            prop_assert!(!events || model.woken.contains(&waiting.waiter), "nobody woke {waiting:?}");
+            prop_assert!(!events || model.woken.contains(&waiting.waiter), "{waiting:?} was not woken");
         }
         for waiter in self.passed.drain(..) {
             prop_assert!(model.woken.contains(&waiter), "waiter {waiter} sleeps before a flush that has fallen");
         }
         for held in &model.flush_barriers {
             let events = model.state == BufferState::Closed;
-            prop_assert!(!events || model.woken.contains(&held.waiter), "nobody woke {held:?} at the end");
+            prop_assert!(!events || model.woken.contains(&held.waiter), "{held:?} was not woken at the end");
         }
-        // Whoever hands out is told, or comes by itself in time.
+        // The queue actor is told, or comes by itself in time.
         if !model.wake_pending {
-            prop_assert!(model.crossings.is_empty(), "a level change waits and nobody was told");
+            prop_assert!(model.crossings.is_empty(), "a level change waits untold");
             let comes = |due: u64| model.timer.is_some_and(|timer| timer <= due);
             if let Some(due) = model.next_deadline() {
                 prop_assert!(comes(due), "something is due at {due} ms, the timer is set for {:?}", model.timer);
             }
             let ready = (0..model.asked.len()).find(|&partition| model.is_ready(partition));
-            prop_assert!(ready.is_none() || comes(model.now), "partition {ready:?} is ready and nobody was told");
+            prop_assert!(ready.is_none() || comes(model.now), "partition {ready:?} is ready untold");
         }
         Ok(())
     }
