@@ -34,12 +34,6 @@ const SYMBOLS: [&str; 8] = ["AAPL", "MSFT", "ES", "NQ", "EURUSD", "BTC-USD", "CL
 impl Record for Quote {
     const KIND: &'static str = "quotes";
 
-    type Key = (u64, u64);
-
-    fn key(&self) -> Self::Key {
-        (self.symbol, self.ts)
-    }
-
     fn partition_key(&self) -> &str {
         SYMBOLS[self.symbol as usize % SYMBOLS.len()]
     }

@@ -44,13 +44,6 @@ struct Trade {
 impl Record for Trade {
     const KIND: &'static str = "trades";
 
-    /// What makes two trades the same one.
-    type Key = (String, u64);
-
-    fn key(&self) -> Self::Key {
-        (self.symbol.clone(), self.id)
-    }
-
     /// Trades of one symbol are written in the order in which they were submitted; those of others may overtake them.
     fn partition_key(&self) -> &str {
         &self.symbol
@@ -172,7 +165,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn read(path: &Path) -> Result<BTreeMap<(String, u64), Trade>, Box<dyn Error>> {
     let trades = fs::read_to_string(path)?;
     let trades = trades.lines().map(serde_json::from_str).collect::<Result<Vec<Trade>, _>>()?;
-    Ok(trades.into_iter().map(|trade| (trade.key(), trade)).collect())
+    Ok(trades.into_iter().map(|trade| ((trade.symbol.clone(), trade.id), trade)).collect())
 }
 
 fn trade(id: u64, price: f64) -> Trade {

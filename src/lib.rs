@@ -76,7 +76,7 @@
 //! - The queue is in memory. A process that is killed loses what was accepted and not stored: with defaults at most
 //!   12,000 records a coordinator. [`WriteHandle::flush`] and a [`Receipt`] say when records are settled.
 //! - At least once: a batch can be written twice, so a sink has to be idempotent, as an upsert by key is.
-//! - A write that hangs is not timed out: a [`Sink`] needs a timeout of its own.
+//! - A write that hangs is told of, and cut off only after [`Settings::sink_timeout`], which is off unless it is set.
 //! - A write that is under way at the deadline of a shutdown may be stored and a [dead letter](dead_letter) too.
 //! - A [replay](MarketDataStore::replay) upserts: it can overwrite a newer value of the same key.
 //!
@@ -130,7 +130,7 @@ pub mod text;
 
 // A store: how it starts, and how it ends.
 #[doc(inline)]
-pub use coordinator::{CoordinatorReport, Health, StopReason};
+pub use coordinator::{CoordinatorReport, Health, PartitionHealth, StopReason};
 #[doc(inline)]
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 #[doc(inline)]

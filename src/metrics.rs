@@ -20,6 +20,10 @@ pub(crate) const QUEUE_DEPTH: &str = "mds_coord_queue_depth";
 pub(crate) const QUEUE_CAPACITY: &str = "mds_coord_queue_capacity";
 /// Records that a worker has taken and not yet settled. Label `coordinator_id`.
 pub(crate) const IN_FLIGHT: &str = "mds_coord_in_flight";
+/// How long the oldest record that is accepted and not settled has been waiting, in seconds. Label `coordinator_id`.
+pub(crate) const OLDEST_AGE: &str = "mds_coord_oldest_age_seconds";
+/// Partitions that have due work and settle nothing for too long. Label `coordinator_id`.
+pub(crate) const WRITES_OVERDUE: &str = "mds_coord_writes_overdue";
 /// Workers running. Label `coordinator_id`.
 pub(crate) const WORKERS_ALIVE: &str = "mds_coord_workers_alive";
 /// The circuit: 0 closed, 1 open, 2 half-open. Label `coordinator_id`.
@@ -44,11 +48,11 @@ pub(crate) const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
 pub(crate) const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
 /// Attempts to deliver an event to a URL, and events that newer ones took the place of. Labels `endpoint` (host and port),
 /// `outcome` (`delivered`, `refused`, `timeout`, `unreachable`, `superseded`).
-pub(crate) const HTTP_DELIVERIES: &str = "mds_feedback_http_deliveries_total";
+pub(crate) const HTTP_DELIVERIES: &str = "mds_webhook_deliveries_total";
 /// Events still to be delivered to a URL. Label `endpoint`.
-pub(crate) const HTTP_PENDING: &str = "mds_feedback_http_pending";
+pub(crate) const HTTP_PENDING: &str = "mds_webhook_pending";
 /// URLs by state. Labels `endpoint`, `state` (`closed`, `open`, `half_open`, `switched_off`).
-pub(crate) const HTTP_LANES: &str = "mds_feedback_http_lanes";
+pub(crate) const HTTP_LANES: &str = "mds_webhook_lanes";
 /// By what a limiter multiplies its budget, 0 to 1. Label `limiter`.
 pub(crate) const RATE_SCALE: &str = "mds_rate_scale";
 /// The highest level that a limiter follows: 0 ok, 1 soft, 2 hard. Label `limiter`.
@@ -69,6 +73,8 @@ pub fn describe() {
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "accepted records not yet taken by a worker");
     describe_gauge!(QUEUE_CAPACITY, Unit::Count, "the most records that the queue takes");
     describe_gauge!(IN_FLIGHT, Unit::Count, "records taken by a worker and not yet settled");
+    describe_gauge!(OLDEST_AGE, Unit::Seconds, "age of the oldest record that is accepted and not settled");
+    describe_gauge!(WRITES_OVERDUE, Unit::Count, "partitions that have due work and settle nothing for too long");
     describe_gauge!(WORKERS_ALIVE, Unit::Count, "workers running");
     describe_gauge!(CIRCUIT_STATE, Unit::Count, "0 closed, 1 open, 2 half-open");
     describe_gauge!(LEVEL, Unit::Count, "0 ok, 1 soft, 2 hard");

@@ -1,6 +1,6 @@
 //! `--database`, which means the same to every command that opens a database.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 use market_data_store::{
     StartError,
@@ -12,6 +12,9 @@ use market_data_store::{
 use super::{exit::Exit, output::complain};
 
 const VARIABLE: &str = "MDS_DATABASE_URL";
+const SINK_TIMEOUT: &str = "MDS_SINK_TIMEOUT";
+/// What that is in `mds`, unless it is set. The library leaves it to the sink.
+const LONGEST_WRITE: Duration = Duration::from_secs(30);
 const OPTION: &str = "--database";
 
 /// Where records are stored, if the command line says so.
@@ -28,6 +31,14 @@ impl Database {
     /// # Errors
     /// As [`Settings::load`]; what is wrong with the URL names the option.
     pub fn load(option: Option<&Self>) -> Result<Loaded, SettingsError> {
+        let mut loaded = Self::read(option)?;
+        if !loaded.is_set(SINK_TIMEOUT) {
+            loaded.settings.sink_timeout = LONGEST_WRITE;
+        }
+        Ok(loaded)
+    }
+
+    fn read(option: Option<&Self>) -> Result<Loaded, SettingsError> {
         let Some(url) = option.and_then(|option| option.url.as_ref()) else {
             return Settings::load(std::env::vars_os());
         };

@@ -51,7 +51,8 @@ impl Exit {
             StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => {
                 Self::Configuration
             }
-            StartError::Sqlite(SqliteOpenError::Url { .. }) | StartError::DeadLetters(_) => Self::Configuration,
+            StartError::Sqlite(SqliteOpenError::Url { .. } | SqliteOpenError::InMemory { .. }) => Self::Configuration,
+            StartError::DeadLetters(_) => Self::Configuration,
             StartError::Webhooks(_) => Self::Configuration,
             StartError::Sqlite(_) => Self::Unavailable,
             _ => Self::Internal,
@@ -78,6 +79,8 @@ mod tests {
         }
         let path = PathBuf::from("dead_letters");
         assert_eq!(Exit::of_start(&DeadLettersError::NotADirectory(path.clone()).into()), Exit::Configuration);
+        let in_memory = SqliteOpenError::InMemory { path: ":memory:".into() };
+        assert_eq!(Exit::of_start(&in_memory.into()), Exit::Configuration);
         assert_eq!(Exit::of_start(&SqliteOpenError::NotADatabase { path }.into()), Exit::Unavailable);
     }
 }

@@ -21,9 +21,6 @@ const NOT_IN_TIME: &str = "not stored before the deadline of the shutdown";
 pub(super) async fn dead_letter_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters, within: Duration) {
     let _one_at_a_time = shared.aborting.lock().await;
     let until = Instant::now() + within.min(NO_DEADLINE);
-    // The deadline explains nothing; what the store said last does.
-    let last_error = shared.last_error();
-    let error = last_error.as_deref().unwrap_or(NOT_IN_TIME);
     let leased = shared.with(|buffer| buffer.abandon());
     let (mut kept, mut failed, mut why) = (0, 0, String::new());
     for group in groups(&leased, |leased| leased.range.len()) {
@@ -33,7 +30,9 @@ pub(super) async fn dead_letter_rest<T: Record>(shared: &Shared<T>, dead_letters
                 let batch = leased.records[leased.range.clone()].iter().zip(shared.replays(leased.id));
                 // One that is replayed stays the dead letter that it is.
                 let batch: Vec<_> = batch.filter(|(_, is_replay)| !is_replay).map(|(record, _)| record).collect();
-                append(dead_letters, &shared.config, &batch, error, 0)
+                // The deadline explains nothing; what the store said last does.
+                let last_error = shared.last_error_of(leased.partition).or_else(|| shared.last_error());
+                append(dead_letters, &shared.config, &batch, last_error.as_deref().unwrap_or(NOT_IN_TIME), 0)
             })
             .collect();
         let written = futures_util::future::join_all(written.into_iter().map(|written| {
@@ -64,7 +63,7 @@ pub(super) async fn dead_letter_rest<T: Record>(shared: &Shared<T>, dead_letters
         tracing::warn!(
             coordinator_id = id,
             records = kept,
-            error,
+            error = shared.last_error().as_deref().unwrap_or(NOT_IN_TIME),
             "what was unsettled at the deadline is dead letters"
         );
     }

@@ -47,10 +47,6 @@ impl Serialize for Counted {
 impl Record for Counted {
     const KIND: &'static str = "counted";
 
-    type Key = ();
-
-    fn key(&self) {}
-
     fn partition_key(&self) -> &'static str {
         ""
     }
@@ -82,6 +78,8 @@ async fn the_last_batches_become_dead_letters_with_shared_syncs() {
         flush_interval: Duration::from_millis(1),
         overflow: Overflow::Block,
         retry: RetryPolicy::default(),
+        sink_timeout: Duration::ZERO,
+        slow_after: Duration::from_secs(5),
         breaker: BreakerConfig::default(),
     };
     let hosts = ActorHosts { control: ActorHost::Current, workers: vec![ActorHost::Current] };

@@ -9,7 +9,7 @@ use crate::{
     feedback::{EventBody, FeedbackEvent, Publisher},
     metrics as names,
     policy::{Cause, Change, Level, Pressure, Reason, time_to_recover},
-    record::Timestamp,
+    record::{Record, Timestamp},
 };
 
 /// Keeps a coordinator's level, and publishes each change of it or of its reason, numbered.
@@ -50,6 +50,12 @@ impl<T> Announcer<T> {
         self.announce_if(change, at);
     }
 
+    /// Takes in how far writes are overdue.
+    pub(super) fn overdue_is(&mut self, level: Level, at: QueueState) {
+        let change = self.pressure.overdue_is(level);
+        self.announce_if(change, at);
+    }
+
     /// Takes in a cause that holds the level up from now on.
     pub(super) fn raise(&mut self, cause: Cause, at: QueueState) {
         let change = self.pressure.raise(cause);
@@ -72,21 +78,6 @@ impl<T> Announcer<T> {
     pub(super) fn queue_at(&self, size: usize, drain_rate: Option<f64>) -> QueueState {
         let retry_after = time_to_recover(size, self.shared.config.watermarks.low(), drain_rate);
         QueueState { size, drain_rate, retry_after }
-    }
-
-    /// Returns how the coordinator is.
-    pub(super) fn health(&self, workers_alive: usize) -> Health {
-        Health {
-            bus_alive: self.publisher.as_ref().is_some_and(Publisher::reaches_its_bus),
-            level: self.pressure.level(),
-            reason: self.pressure.reason(),
-            causes: self.pressure.causes(),
-            workers_alive,
-            last_error: self.shared.last_error(),
-            epoch: self.epoch,
-            seq: self.seq,
-            ..Health::of_buffer(&self.shared.config.id, self.shared.snapshot())
-        }
     }
 
     fn announce_if(&mut self, change: Option<Change>, at: QueueState) {
@@ -129,5 +120,21 @@ impl<T> Announcer<T> {
             drain_rate: at.drain_rate,
             retry_after: at.retry_after.filter(|_| recovers),
         }));
+    }
+}
+
+impl<T: Record> Announcer<T> {
+    /// Returns how the coordinator is.
+    pub(super) fn health(&self, workers_alive: usize) -> Health {
+        Health {
+            bus_alive: self.publisher.as_ref().is_some_and(Publisher::reaches_its_bus),
+            level: self.pressure.level(),
+            reason: self.pressure.reason(),
+            causes: self.pressure.causes(),
+            workers_alive,
+            epoch: self.epoch,
+            seq: self.seq,
+            ..self.shared.health()
+        }
     }
 }

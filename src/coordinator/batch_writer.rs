@@ -5,13 +5,13 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use actix::Recipient;
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{dead_lettering::append, lease::Lease, messages::DeadLetterStatus};
+use super::{dead_lettering::append, lease::Lease, messages::DeadLetterStatus, shared::Shared};
 use crate::{
     dead_letter::DeadLetters,
     metrics as names,
-    policy::{Outcome, Verdict},
+    policy::{Outcome, Verdict, WriteFault},
     record::Record,
     sink::{BoxSink, Sink, SinkError, SinkErrorKind},
     text::panicked,
@@ -37,18 +37,20 @@ enum Written {
     },
 }
 
+/// How long the store may take to answer a ping, at least.
+const PING: Duration = Duration::from_secs(1);
+
 /// What a write that failed says of itself.
 struct Failure {
     text: String,
-    kind: SinkErrorKind,
-    is_outage: bool,
+    fault: WriteFault,
     retry_after: Option<Duration>,
 }
 
 impl From<SinkError> for Failure {
     fn from(error: SinkError) -> Self {
-        let (kind, is_outage, retry_after) = (error.kind(), error.is_outage(), error.retry_after_hint());
-        Self { text: format!("{error:#}"), kind, is_outage, retry_after }
+        let fault = if error.is_outage() { WriteFault::Outage } else { WriteFault::Transient };
+        Self { text: format!("{error:#}"), fault, retry_after: error.retry_after_hint() }
     }
 }
 
@@ -97,42 +99,48 @@ impl<T: Record> BatchWriter<T> {
             let (began, started) = (shared.now(), Instant::now());
             // In a block of its own, so that a panic on the way to the future is caught like one inside it.
             let write = AssertUnwindSafe(async { self.sink.write(lease.batch()).await }).catch_unwind();
-            let written = write.await;
+            let written = match shared.config.sink_timeout {
+                Duration::ZERO => write.await,
+                limit => timeout(limit, write).await.unwrap_or_else(|_| Ok(Err(cut_off(limit)))),
+            };
             lease.point("a write was answered and the buffer does not know");
             self.metrics.latency.record(started.elapsed().as_secs_f64());
             let failure = match written {
                 Ok(Ok(())) => {
-                    shared.set_last_error(None);
+                    shared.set_last_error(lease.partition(), None);
                     self.metrics.written.increment(1);
                     return Written::Stored;
                 }
                 Ok(Err(error)) => {
-                    let failure = Failure::from(error);
-                    if failure.kind == SinkErrorKind::Permanent {
+                    if error.kind() == SinkErrorKind::Permanent {
                         self.metrics.permanent.increment(1);
-                        return Written::GivenUp { error: failure.text, answered: true };
+                        return Written::GivenUp { error: format!("{error:#}"), answered: true };
                     }
                     self.metrics.transient.increment(1);
-                    failure
+                    Failure::from(error)
                 }
                 Err(panic) => {
                     self.metrics.panics.increment(1);
-                    let error = format!("the sink panicked: {}", panicked::message_of(&*panic));
-                    Failure::from(SinkError::transient(error))
+                    let text = format!("the sink panicked: {}", panicked::message_of(&*panic));
+                    Failure { text, fault: WriteFault::Panic, retry_after: None }
                 }
             };
-            shared.set_last_error(Some(failure.text.clone()));
+            shared.set_last_error(lease.partition(), Some(failure.text.clone()));
             let delay = shared.delay();
             let now = shared.now();
             let asked = failure.retry_after;
-            let verdict = shared.with(|buffer| match failure.is_outage {
-                true => buffer.store_failed(lease.id(), began, now, asked),
-                false => buffer.write_failed(lease.id(), began, now, asked),
+            let (verdict, ping) = shared.with(|buffer| {
+                let verdict = buffer.write_failed(lease.id(), failure.fault, began, now, asked);
+                let is_asked = verdict != Verdict::GiveUp && failure.fault != WriteFault::Outage;
+                (verdict, if is_asked { buffer.begin_ping(lease.partition(), now) } else { None })
             });
             lease.point("a write has failed and only the buffer knows");
             let failures = match verdict {
                 Verdict::Retry { failures } => failures,
-                Verdict::Parked => return Written::Parked,
+                Verdict::Parked => {
+                    self.ping(shared, ping, PING).await;
+                    return Written::Parked;
+                }
                 Verdict::GiveUp => {
                     // Of a batch the first half is written next.
                     let wait = asked.filter(|_| lease.batch().len() > 1).unwrap_or_default();
@@ -150,7 +158,16 @@ impl<T: Record> BatchWriter<T> {
                 error = failure.text,
                 "a batch was not written and is tried again"
             );
-            delay.wait(wait).await;
+            futures_util::future::join(delay.wait(wait), self.ping(shared, ping, wait.max(PING))).await;
+        }
+    }
+
+    /// Asks whether the store is there, if that is worth asking, and tells the buffer if it is.
+    async fn ping(&self, shared: &Shared<T>, began: Option<u64>, within: Duration) {
+        let Some(began) = began else { return };
+        let ping = AssertUnwindSafe(async { self.sink.ping().await }).catch_unwind();
+        if let Ok(Ok(Some(Ok(())))) = timeout(within, ping).await {
+            shared.with(|buffer| buffer.ping_answered(began));
         }
     }
 
@@ -187,6 +204,12 @@ impl<T: Record> BatchWriter<T> {
         }
         lease.shared().count_dead_letter(error);
     }
+}
+
+/// What a write that takes too long is taken for.
+fn cut_off(limit: Duration) -> SinkError {
+    let text = format!("the write took longer than {} s (MDS_SINK_TIMEOUT) and was cut off", limit.as_secs_f64());
+    SinkError::transient(text).outage()
 }
 
 /// What is measured of one worker.

@@ -25,4 +25,8 @@ pub struct CoordinatorConfig {
     pub retry: RetryPolicy,
     /// When the circuit opens, and for how long.
     pub breaker: BreakerConfig,
+    /// How long a write may take before it is cut off; zero: as long as it takes.
+    pub sink_timeout: Duration,
+    /// How long a partition may settle nothing before it is overdue.
+    pub slow_after: Duration,
 }

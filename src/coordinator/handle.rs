@@ -279,7 +279,7 @@ impl<T: Record> WriteHandle<T> {
         match self.coordinator.send(Observe).await {
             Ok(health) => health,
             // Of a coordinator that is gone the buffer still knows.
-            Err(_) => Health::without_coordinator(&self.shared.config.id, self.shared.snapshot()),
+            Err(_) => self.shared.health().without_coordinator(),
         }
     }
 

@@ -2,7 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use crate::policy::{BufferSnapshot, BufferState, Cause, CircuitState, Counters, Level, Reason};
+use crate::{
+    policy::{BufferSnapshot, BufferState, Cause, CircuitState, Counters, Level, Reason},
+    record::Timestamp,
+    text::Quoted,
+};
 
 /// One moment of a coordinator. The counts are taken under one lock and add up:
 /// `submitted = stored + dead_lettered + dropped + queue_size + in_flight`.
@@ -61,8 +65,14 @@ pub struct Health {
     /// Records a second that went to the store of late, while there was something to write; none when nothing was
     /// written yet.
     pub drain_rate: Option<f64>,
-    /// What the sink said when a write failed transiently, until one succeeds.
+    /// What the sink said last when a write failed transiently, until one of the same partition succeeds. While a write is
+    /// overdue of which the sink has said nothing: which partition it is, and since when.
     pub last_error: Option<Arc<str>>,
+    /// Partitions whose writes are overdue: they have due work and settled nothing for
+    /// [`sink_slow_after`](crate::Settings::sink_slow_after).
+    pub writes_overdue: usize,
+    /// Each partition, in order.
+    pub partitions: Vec<PartitionHealth>,
     /// How long the oldest record that is accepted and not settled has been waiting, in seconds, be it queued, parked or
     /// under way.
     #[serde(serialize_with = "as_seconds")]
@@ -71,6 +81,37 @@ pub struct Health {
     pub epoch: u64,
     /// The `seq` of its last event.
     pub seq: u64,
+}
+
+/// One moment of a partition: the records whose partition keys hash alike, and the worker that writes them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PartitionHealth {
+    /// Accepted records not yet taken by its worker.
+    pub queue_size: usize,
+    /// Records taken by its worker, or parked, and not yet settled.
+    pub in_flight: usize,
+    /// How long its oldest unsettled record has been waiting, in seconds.
+    #[serde(serialize_with = "as_seconds")]
+    pub oldest_age: Option<Duration>,
+    /// The partition key of the oldest record that its worker has or is to take again: the key that is stuck, if one is.
+    pub oldest_key: Option<String>,
+    /// How long it has had due work and settled nothing, in seconds; none while it is not overdue.
+    #[serde(serialize_with = "as_seconds")]
+    pub overdue_for: Option<Duration>,
+    /// What the sink said last when a write of it failed transiently, until one succeeds.
+    pub last_error: Option<Arc<str>>,
+}
+
+impl PartitionHealth {
+    /// Says of a partition that is overdue since when it has settled nothing.
+    pub(super) fn silence(&self, index: usize) -> Option<Arc<str>> {
+        let silent = self.overdue_for?;
+        let micros = i64::try_from(silent.as_micros()).unwrap_or(i64::MAX);
+        let since = Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(micros));
+        let key = self.oldest_key.as_ref().map(|key| format!(" (key {})", Quoted(key))).unwrap_or_default();
+        Some(format!("partition {index}{key} has due work and settled nothing since {since}").into())
+    }
 }
 
 fn as_seconds<S: serde::Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -106,6 +147,8 @@ impl Health {
             rejected_invalid: counters.rejected_invalid,
             drain_rate: buffer.drain_rate,
             last_error: None,
+            writes_overdue: buffer.overdue,
+            partitions: Vec::new(),
             oldest_age: buffer.oldest_age,
             epoch: 0,
             seq: 0,
@@ -113,9 +156,9 @@ impl Health {
     }
 
     /// The health of a coordinator whose actor is gone: nothing is written any more.
-    pub(super) fn without_coordinator(id: &Arc<str>, buffer: BufferSnapshot) -> Self {
+    pub(super) fn without_coordinator(self) -> Self {
         let (level, reason) = (Level::Hard, Reason::Draining);
-        Self { alive: false, bus_alive: false, level, reason, ..Self::of_buffer(id, buffer) }
+        Self { alive: false, bus_alive: false, level, reason, ..self }
     }
 }
 
@@ -162,6 +205,7 @@ mod tests {
             parked: 4,
             waiting: 5,
             oldest_age: Some(Duration::from_millis(6_500)),
+            overdue: 19,
             drain_rate: Some(7.5),
             level: Level::Soft,
             circuit: CircuitState::Open,
@@ -181,6 +225,14 @@ mod tests {
             causes: vec![Cause::CircuitOpen, Cause::QueueHigh],
             workers_alive: 16,
             last_error: Some("disk full".into()),
+            partitions: vec![PartitionHealth {
+                queue_size: 20,
+                in_flight: 21,
+                oldest_age: Some(Duration::from_millis(22_500)),
+                oldest_key: Some("ES".to_owned()),
+                overdue_for: Some(Duration::from_millis(23_500)),
+                last_error: None,
+            }],
             epoch: 17,
             seq: 18,
             ..Health::of_buffer(&"bars".into(), buffer)
@@ -211,6 +263,15 @@ mod tests {
             "rejected_invalid": 15,
             "drain_rate": 7.5,
             "last_error": "disk full",
+            "writes_overdue": 19,
+            "partitions": [{
+                "queue_size": 20,
+                "in_flight": 21,
+                "oldest_age": 22.5,
+                "oldest_key": "ES",
+                "overdue_for": 23.5,
+                "last_error": null,
+            }],
             "oldest_age": 6.5,
             "epoch": 17,
             "seq": 18,

@@ -91,7 +91,8 @@ impl<T> Lease<T> {
 
     /// Narrows a batch that is given up down to its first half; of a single record it returns the attempts.
     pub(super) fn isolate(&mut self, answered: bool) -> Option<u32> {
-        match self.shared.with(|buffer| buffer.isolate(self.id, answered)) {
+        let now = self.shared.now();
+        match self.shared.with(|buffer| buffer.isolate(self.id, answered, now)) {
             Some(Isolated::Half(half)) => {
                 self.point("half of a batch is parked and the worker does not know");
                 self.batch = Batch::from(half.records).slice(half.range);

@@ -53,7 +53,7 @@ pub use self::{messages::Observe, supervisor::WriteCoordinator};
 pub use self::{
     futures_sink::WriteSink,
     handle::WriteHandle,
-    health::{CoordinatorReport, Health},
+    health::{CoordinatorReport, Health, PartitionHealth},
     receipt::{Receipt, ReceiptLost},
     refusal::{SubmitError, SubmitManyError},
     stop::StopReason,

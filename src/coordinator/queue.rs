@@ -1,6 +1,6 @@
 //! The actor of the queue: it hands batches out and keeps the clock.
 
-use std::{hash::BuildHasher, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use metrics::{Counter, Gauge, counter, gauge};
@@ -11,7 +11,7 @@ use super::{
     messages::{ObserveQueue, QueueEvents, Stop, Wake},
     shared::Shared,
 };
-use crate::{metrics as names, policy::BufferSnapshot, record::Record, text::panicked};
+use crate::{metrics as names, policy::BufferSnapshot, record::Record};
 
 /// How often the metrics are brought up to date while nothing else happens.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,32 +50,23 @@ impl<T: Record> BoundedQueue<T> {
     fn process_due(&mut self, context: &mut Context<Self>) {
         let now = self.shared.now();
         self.shared.faults.queue.point("it has not looked yet");
-        loop {
-            let (leased, unknown, events, deadline) = self.shared.with(|buffer| {
-                buffer.expire(now);
-                let leased = buffer.hand_out(now);
-                (leased, buffer.unknown(now), buffer.events(), buffer.next_deadline())
-            });
-            // At once: from here on they come back whatever happens to this actor.
-            let leases: Vec<_> =
-                leased.into_iter().map(|leased| Lease::new(Arc::clone(&self.shared), leased)).collect();
-            if !events.is_empty() {
-                self.shared.faults.queue.point("events were taken and are not told");
-                self.coordinator.do_send(QueueEvents { events });
-            }
-            for lease in leases {
-                self.shared.faults.queue.point("a lease was taken and is not sent");
-                self.send_work(lease);
-            }
-            if unknown.is_empty() {
-                self.shared.faults.queue.point("all is handed out, the timer is not set");
-                return self.set_timer(context, now, deadline);
-            }
-            for unknown in unknown {
-                let keys = keys_of(&unknown.records[unknown.range.clone()]);
-                self.shared.with(|buffer| buffer.know(&unknown, keys));
-            }
+        let (leased, events, deadline) = self.shared.with(|buffer| {
+            buffer.expire(now);
+            let leased = buffer.hand_out(now);
+            (leased, buffer.events(), buffer.next_deadline(now))
+        });
+        // At once: from here on they come back whatever happens to this actor.
+        let leases: Vec<_> = leased.into_iter().map(|leased| Lease::new(Arc::clone(&self.shared), leased)).collect();
+        if !events.is_empty() {
+            self.shared.faults.queue.point("events were taken and are not told");
+            self.coordinator.do_send(QueueEvents { events });
         }
+        for lease in leases {
+            self.shared.faults.queue.point("a lease was taken and is not sent");
+            self.send_work(lease);
+        }
+        self.shared.faults.queue.point("all is handed out, the timer is not set");
+        self.set_timer(context, now, deadline);
     }
 
     fn send_work(&self, lease: Lease<T>) {
@@ -103,13 +94,6 @@ impl<T: Record> BoundedQueue<T> {
             self.timer = Some((deadline, timer));
         }
     }
-}
-
-/// Hashes the keys of records, for the choice of a probe. A key is the embedder's code: it runs outside the lock, and
-/// one that panics is none, so that its record goes where no key is asked for.
-fn keys_of<T: Record>(records: &[T]) -> Option<Vec<u64>> {
-    let hash = |record: &T| foldhash::fast::FixedState::default().hash_one(record.key());
-    panicked::catch(|| records.iter().map(hash).collect()).ok()
 }
 
 impl<T: Record> Actor for BoundedQueue<T> {
@@ -185,6 +169,8 @@ struct Metrics {
     queue_depth: Gauge,
     in_flight: Gauge,
     circuit: Gauge,
+    oldest_age: Gauge,
+    writes_overdue: Gauge,
 }
 
 impl Metrics {
@@ -201,6 +187,8 @@ impl Metrics {
             queue_depth: gauge!(names::QUEUE_DEPTH, "coordinator_id" => Arc::clone(id)),
             circuit: gauge!(names::CIRCUIT_STATE, "coordinator_id" => Arc::clone(id)),
             in_flight: gauge!(names::IN_FLIGHT, "coordinator_id" => Arc::clone(id)),
+            oldest_age: gauge!(names::OLDEST_AGE, "coordinator_id" => Arc::clone(id)),
+            writes_overdue: gauge!(names::WRITES_OVERDUE, "coordinator_id" => Arc::clone(id)),
         }
     }
 
@@ -218,5 +206,7 @@ impl Metrics {
         self.queue_depth.set(snapshot.queued as f64);
         self.circuit.set(f64::from(snapshot.circuit.as_number()));
         self.in_flight.set(snapshot.in_flight as f64);
+        self.oldest_age.set(snapshot.oldest_age.unwrap_or_default().as_secs_f64());
+        self.writes_overdue.set(snapshot.overdue as f64);
     }
 }

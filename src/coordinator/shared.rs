@@ -21,11 +21,14 @@ use super::{
     config::CoordinatorConfig,
     dead_lettering::DeadLetterNotice,
     fault::Faults,
+    health::{Health, PartitionHealth},
     messages::Wake,
     receipt::{ReceiptSender, ReplayOutcome},
 };
 use crate::{
-    policy::{BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Level, Refusal, time_to_recover},
+    policy::{
+        BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Level, PartitionSnapshot, Refusal, time_to_recover,
+    },
     record::Record,
     text::panicked,
 };
@@ -44,9 +47,8 @@ pub(super) struct Shared<T> {
     /// The queue's actor. Before it has started it need not be woken: it begins with a look at the buffer.
     queue: OnceLock<Recipient<Wake>>,
     level: AtomicU8,
-    /// What the store said last, unless it has stored something since.
-    last_error: Mutex<Option<Arc<str>>>,
-    has_last_error: AtomicBool,
+    /// What the store said last in each partition, unless it has stored something of it since.
+    last_errors: Vec<LastError>,
     dead_letter_notice: Mutex<DeadLetterNotice>,
     /// Changes when a shutdown begins.
     expedited: watch::Sender<()>,
@@ -65,8 +67,10 @@ impl<T: Record> Shared<T> {
             overflow: config.overflow,
             watermarks: config.watermarks,
             breaker: config.breaker,
-            max_attempts: config.retry.max_attempts,
+            slow_after: config.slow_after,
+            max_strikes: config.retry.max_attempts,
         };
+        let last_errors = (0..config.workers.get()).map(|_| LastError::default()).collect();
         let faults = Faults::new(config.workers.get());
         Self {
             config,
@@ -74,13 +78,37 @@ impl<T: Record> Shared<T> {
             origin: Instant::now(),
             queue: OnceLock::new(),
             level: AtomicU8::new(Level::Ok.as_number()),
-            last_error: Mutex::new(None),
-            has_last_error: AtomicBool::new(false),
+            last_errors,
             dead_letter_notice: Mutex::default(),
             expedited: watch::Sender::new(()),
             aborting: sync::Mutex::new(()),
             faults,
         }
+    }
+}
+
+impl<T: Record> Shared<T> {
+    /// Returns how the buffer is, and each partition. Level, reason and numbers of events are the coordinator's to fill in.
+    pub(super) fn health(&self) -> Health {
+        let now = self.now();
+        let (snapshot, partitions) = self.with(|buffer| (buffer.snapshot(now), buffer.partitions(now)));
+        let mut health = Health::of_buffer(&self.config.id, snapshot);
+        // Outside the lock: a partition key is the embedder's code.
+        let key = |(records, at): (Arc<Vec<T>>, usize)| {
+            panicked::catch(|| records.get(at).map(|record| record.partition_key().to_owned())).ok().flatten()
+        };
+        let of = |(index, partition): (usize, PartitionSnapshot<T>)| PartitionHealth {
+            queue_size: partition.queued,
+            in_flight: partition.in_flight,
+            oldest_age: partition.oldest_age,
+            oldest_key: partition.oldest.and_then(key),
+            overdue_for: partition.overdue_since.map(|since| now.saturating_sub(since)),
+            last_error: self.last_error_of(index),
+        };
+        health.partitions = partitions.into_iter().enumerate().map(of).collect();
+        let longest = health.partitions.iter().enumerate().max_by_key(|(_, partition)| partition.overdue_for);
+        health.last_error = self.last_error().or_else(|| longest.and_then(|(index, longest)| longest.silence(index)));
+        health
     }
 }
 
@@ -150,19 +178,25 @@ impl<T> Shared<T> {
         self.level.store(level.as_number(), Ordering::Release);
     }
 
-    /// Notes what the store says while it does not take a batch, or that it took one.
-    pub(super) fn set_last_error(&self, error: Option<String>) {
-        // Looked at with every batch that is stored, so without the lock.
-        if error.is_some() || self.has_last_error.load(Ordering::Acquire) {
-            let mut last_error = self.last_error.lock();
-            // Together: between the two a success of another worker would leave an error that nothing clears.
-            self.has_last_error.store(error.is_some(), Ordering::Release);
-            *last_error = error.map(Arc::from);
+    /// Notes what the store says while it does not take a batch of a partition, or that it took one.
+    pub(super) fn set_last_error(&self, partition: usize, error: Option<String>) {
+        let last = &self.last_errors[partition];
+        // Looked at with every batch that is stored, so without the lock. Only the partition's one worker changes it.
+        if error.is_some() || last.is_some.load(Ordering::Acquire) {
+            last.is_some.store(error.is_some(), Ordering::Release);
+            *last.error.lock() = error.map(|error| (self.now(), Arc::from(error)));
         }
     }
 
+    /// Returns what the store said last in a partition, unless it has stored something of it since.
+    pub(super) fn last_error_of(&self, partition: usize) -> Option<Arc<str>> {
+        self.last_errors[partition].error.lock().as_ref().map(|(_, error)| Arc::clone(error))
+    }
+
+    /// Returns the newest of what the store said last in each partition.
     pub(super) fn last_error(&self) -> Option<Arc<str>> {
-        self.last_error.lock().clone()
+        let errors = self.last_errors.iter().filter_map(|last| last.error.lock().clone());
+        errors.max_by_key(|(at, _)| *at).map(|(_, error)| error)
     }
 
     /// Takes in that one more record is a dead letter, for the next line of the log.
@@ -261,6 +295,13 @@ impl<T> Shared<T> {
             buffer.lose_receipts();
         });
     }
+}
+
+/// What the store said last in one partition.
+#[derive(Default)]
+struct LastError {
+    is_some: AtomicBool,
+    error: Mutex<Option<(Duration, Arc<str>)>>,
 }
 
 /// A wait before the next try.

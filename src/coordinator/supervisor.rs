@@ -24,7 +24,7 @@ use crate::{
     dead_letter::DeadLetters,
     feedback::Publisher,
     metrics as names,
-    policy::{Cause, Crossing, QueueEvent},
+    policy::{Cause, Crossing, Overdue, QueueEvent},
     record::Record,
     sink::BoxSink,
 };
@@ -146,6 +146,22 @@ impl<T: Record> WriteCoordinator<T> {
         }
     }
 
+    fn tell_overdue(&self, overdue: &Overdue) {
+        let id = &*self.shared.config.id;
+        let Some((partition, since)) = overdue.longest else {
+            return tracing::warn!(coordinator_id = id, "writes are overdue no more");
+        };
+        let seconds = self.shared.now().saturating_sub(since).as_secs_f64();
+        let level = overdue.level.as_str();
+        tracing::warn!(
+            coordinator_id = id,
+            partition,
+            seconds,
+            level,
+            "writes are overdue: a partition settles nothing"
+        );
+    }
+
     fn queue_died(&mut self) {
         let id = Arc::clone(&self.shared.config.id);
         tracing::error!(coordinator_id = &*id, "the queue died; the coordinator takes no more records");
@@ -228,6 +244,11 @@ impl<T: Record> Handler<QueueEvents> for WriteCoordinator<T> {
                 QueueEvent::Level(Crossing { level, size, drain_rate }) => {
                     let at = self.announcer.queue_at(size, drain_rate);
                     self.announcer.queue_is(level, at);
+                }
+                QueueEvent::Overdue(overdue) => {
+                    self.tell_overdue(&overdue);
+                    let at = self.announcer.queue_at(overdue.size, overdue.drain_rate);
+                    self.announcer.overdue_is(overdue.level, at);
                 }
                 QueueEvent::CircuitOpened { size, drain_rate, probe_in } => {
                     tracing::error!(

@@ -68,12 +68,17 @@ impl EventSeries {
     }
 
     /// Returns the next event, for this reason, at the level that it goes with. [`Reason::Started`] begins a new epoch,
-    /// unless it comes first; [`Reason::Other`] leaves the level as it is.
+    /// unless it comes first; [`Reason::WriteOverdue`] leaves hard as it is and makes soft of
+    /// ok; [`Reason::Other`] leaves the level as it is.
     pub fn next_because(&mut self, reason: Reason) -> FeedbackEvent {
         if reason == Reason::Started && self.seq > 0 {
             self.restart();
         }
-        self.event(reason.level().unwrap_or(self.level), reason)
+        let level = match reason {
+            Reason::WriteOverdue => self.level.max(Level::Soft),
+            reason => reason.level().unwrap_or(self.level),
+        };
+        self.event(level, reason)
     }
 
     fn event(&mut self, level: Level, reason: Reason) -> FeedbackEvent {

@@ -58,7 +58,9 @@ pub use self::{
 /// The signature of a webhook, for a receiver of your own: the scheme of Standard Webhooks.
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub mod signature {
+    #[cfg(feature = "testing")]
+    pub(crate) use super::webhook::signature::{ID, SIGNATURE, TIMESTAMP};
     #[doc(hidden)]
-    pub use super::webhook::signature::{ID, InvalidSecret, SIGNATURE, TIMESTAMP, TOLERANCE, WebhookSecret, unix_now};
+    pub use super::webhook::signature::{InvalidSecret, WebhookSecret, unix_now};
     pub use super::webhook::signature::{SignatureError, SignedHeaders, sign, verify};
 }

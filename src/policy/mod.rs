@@ -22,7 +22,8 @@ pub use self::{
     level::{Cause, Change, Level, Pressure, Reason, WatermarkError, Watermarks, time_to_recover},
     queue::{
         BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, FlushId, Invalid,
-        Isolated, LeaseId, Leased, Outcome, Overflow, QueueEvent, Refusal, Verdict,
+        Isolated, LeaseId, Leased, Outcome, Overdue, Overflow, PartitionSnapshot, QueueEvent, Refusal, Verdict,
+        WriteFault,
     },
     rate::{Budget, ScaleError, Scales},
     wait_queue::Ticket,

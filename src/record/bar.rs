@@ -146,12 +146,6 @@ impl Bar {
 impl Record for Bar {
     const KIND: &'static str = "bars";
 
-    type Key = (SmolStr, SmolStr, Timeframe, Timestamp);
-
-    fn key(&self) -> Self::Key {
-        (self.vendor.clone(), self.symbol.clone(), self.timeframe, self.ts)
-    }
-
     fn partition_key(&self) -> &str {
         &self.symbol
     }
@@ -422,16 +416,6 @@ mod tests {
         assert!(serde_json::from_str::<Bar>(&json.replace("2.0", "1e999")).is_err());
         // The limit that the docs of `Bar` tell. Red when serde_json learns to refuse it: then they can say so.
         assert_eq!(serde_json::from_str::<Bar>(&json.replace("2.0", "1e-400")).unwrap().open, 0.0);
-    }
-
-    #[test]
-    fn identity_is_vendor_symbol_timeframe_and_time() {
-        let other = with(|bar| (bar.close, bar.volume) = (2.0, None)).unwrap();
-        assert_eq!(bar().key(), other.key());
-        assert_eq!(bar().partition_key(), "ES");
-        assert_eq!(Bar::KIND, "bars");
-        assert_ne!(bar().key(), with(|bar| bar.vendor = "b".into()).unwrap().key());
-        assert_ne!(bar().key(), with(|bar| bar.timeframe = "60m".parse().unwrap()).unwrap().key());
     }
 
     proptest! {

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::policy::{BreakerConfig, RetryPolicy};
 
-/// Everything that a store can be told, as the environment tells it. All fields can be assigned, or set in a row; what is
-/// set is checked by [`validate`](Settings::validate) when a store starts.
+/// Everything that a store can be told, as the environment tells it. All fields can be assigned, and most set in a row; what
+/// is set is checked by [`validate`](Settings::validate) when a store starts.
 ///
 /// ```
 /// use market_data_store::{CoordinatorSettings, Settings};
@@ -44,6 +44,12 @@ pub struct Settings {
     /// When the store is left alone for a while.
     #[serde(with = "CircuitFields")]
     pub circuit: BreakerConfig,
+    /// How long a write may take before it is cut off and counts as an outage; zero: as long as it takes.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub sink_timeout: Duration,
+    /// How long a partition may have due work and settle nothing before it is overdue.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub sink_slow_after: Duration,
     /// The directory for records that could not be stored.
     pub dlq_path: PathBuf,
     /// How long a shutdown may take to store what was accepted.
@@ -67,6 +73,8 @@ impl Default for Settings {
             coordinators: BTreeMap::new(),
             retry: RetryPolicy::default(),
             circuit: BreakerConfig::default(),
+            sink_timeout: Duration::ZERO,
+            sink_slow_after: Duration::from_secs(5),
             dlq_path: PathBuf::from("dead_letters"),
             shutdown_timeout: Duration::from_secs(30),
             log: "info".to_owned(),
@@ -86,6 +94,8 @@ impl fmt::Debug for Settings {
             .field("coordinators", &self.coordinators)
             .field("retry", &self.retry)
             .field("circuit", &self.circuit)
+            .field("sink_timeout", &self.sink_timeout)
+            .field("sink_slow_after", &self.sink_slow_after)
             .field("dlq_path", &self.dlq_path)
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("log", &self.log)
@@ -129,6 +139,20 @@ impl Settings {
     #[must_use]
     pub fn circuit(mut self, config: BreakerConfig) -> Self {
         self.circuit = config;
+        self
+    }
+
+    /// Sets how long a write may take before it is cut off; zero: as long as it takes.
+    #[must_use]
+    pub fn sink_timeout(mut self, timeout: Duration) -> Self {
+        self.sink_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a partition may settle nothing before it is overdue.
+    #[must_use]
+    pub fn sink_slow_after(mut self, time: Duration) -> Self {
+        self.sink_slow_after = time;
         self
     }
 

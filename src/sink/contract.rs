@@ -34,8 +34,9 @@ use crate::record::Record;
 /// succeeds all the same, in a thread or a server of its own, is there beside the dead letter, or twice. A write that blocks
 /// its thread cannot be cancelled; the store ends without it.
 ///
-/// A write that hangs is not timed out: its partition waits for it, and if it is the probe of an open circuit, everything
-/// does. A sink needs a timeout of its own, as a transient error.
+/// A write that hangs holds up its partition, and if it is the probe of an open circuit, everything. It is cut off after
+/// [`sink_timeout`](crate::Settings::sink_timeout), if that is set, and then counts as an outage. A sink should have a timeout
+/// of its own, as a transient error, and see to it that a write which was cut off never commits behind a later one.
 ///
 /// A plain `async fn write` is enough in an implementation.
 pub trait Sink<T: Record>: Send + Sync + 'static {
@@ -43,8 +44,19 @@ pub trait Sink<T: Record>: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SinkError::transient`] when trying again can help, [`SinkError::permanent`] when it cannot. A panic counts as
-    /// transient.
+    /// transient, and as the fault of the batch.
     fn write(&self, batch: &Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Says whether the store is there and takes writes: `Some(Ok(()))` that it does, `Some(Err(_))` that it does not, `None`
+    /// that this sink cannot say.
+    ///
+    /// It is asked after a write that failed, when no other partition has anything to write that would show the same, and has
+    /// a second to answer. Its answer tells a batch at fault from a store that is away: with it a batch that fails alone is
+    /// narrowed down to the records at fault; without, such a batch is tried until the store has answered another one. So it
+    /// has to try what a write needs, such as a connection and a lock, and must not say `Ok` while the store takes no writes.
+    fn ping(&self) -> impl Future<Output = Option<Result<(), SinkError>>> + Send {
+        async { None }
+    }
 }
 
 /// A sink whose type is chosen at run time. Cheap to clone; clones share the sink.
@@ -73,23 +85,37 @@ impl<T: Record> Sink<T> for BoxSink<T> {
     async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         self.0.write_boxed(batch).await
     }
+
+    async fn ping(&self) -> Option<Result<(), SinkError>> {
+        self.0.ping_boxed().await
+    }
 }
 
 impl<T: Record, S: Sink<T>> Sink<T> for Arc<S> {
     async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         S::write(self, batch).await
     }
+
+    async fn ping(&self) -> Option<Result<(), SinkError>> {
+        S::ping(self).await
+    }
 }
 
-type WriteFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + 'a>>;
+type BoxFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 /// [`Sink`] in a form that can be a trait object: its future is boxed, once a batch.
 trait ErasedSink<T>: Send + Sync + 'static {
-    fn write_boxed<'a>(&'a self, batch: &'a Batch<T>) -> WriteFuture<'a>;
+    fn write_boxed<'a>(&'a self, batch: &'a Batch<T>) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    fn ping_boxed(&self) -> BoxFuture<'_, Option<Result<(), SinkError>>>;
 }
 
 impl<T: Record, S: Sink<T>> ErasedSink<T> for S {
-    fn write_boxed<'a>(&'a self, batch: &'a Batch<T>) -> WriteFuture<'a> {
+    fn write_boxed<'a>(&'a self, batch: &'a Batch<T>) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(self.write(batch))
+    }
+
+    fn ping_boxed(&self) -> BoxFuture<'_, Option<Result<(), SinkError>>> {
+        Box::pin(self.ping())
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    hash::Hash,
     sync::Arc,
     time::Duration,
 };
@@ -26,8 +27,6 @@ use crate::record::Record;
 /// # struct Tick { symbol: String }
 /// # impl Record for Tick {
 /// #     const KIND: &'static str = "ticks";
-/// #     type Key = String;
-/// #     fn key(&self) -> String { self.symbol.clone() }
 /// #     fn partition_key(&self) -> &str { &self.symbol }
 /// # }
 /// # futures::executor::block_on(async {
@@ -80,6 +79,7 @@ struct State<T> {
     delay: Duration,
     plan: VecDeque<Planned>,
     hook: Option<Hook<T>>,
+    ping: Option<Ping>,
 }
 
 struct Held {
@@ -91,6 +91,8 @@ enum Planned {
     Fail(SinkError),
     Panic,
 }
+
+type Ping = Arc<dyn Fn() -> Option<Result<(), SinkError>> + Send + Sync>;
 
 type Hook<T> = Arc<dyn Fn(&Batch<T>) -> Option<SinkError> + Send + Sync>;
 
@@ -107,6 +109,7 @@ impl<T: Record> MemorySink<T> {
                 delay: Duration::ZERO,
                 plan: VecDeque::new(),
                 hook: None,
+                ping: None,
             }),
             counts: watch::Sender::default(),
         }))
@@ -153,6 +156,11 @@ impl<T: Record> MemorySink<T> {
         self.0.state.lock().hook = Some(Arc::new(hook));
     }
 
+    /// Asks `answer` what a [ping](Sink::ping) answers. Without it this sink cannot say whether it is there.
+    pub fn answer_pings(&self, answer: impl Fn() -> Option<Result<(), SinkError>> + Send + Sync + 'static) {
+        self.0.state.lock().ping = Some(Arc::new(answer));
+    }
+
     /// Forgets every planned failure and the hook. What is held stays held.
     pub fn heal(&self) {
         let (_plan, _hook) = {
@@ -186,11 +194,11 @@ impl<T: Record> MemorySink<T> {
     }
 
     /// Returns what a store that upserts would hold: the last stored record of each key.
-    pub fn by_key(&self) -> HashMap<T::Key, T>
+    pub fn by_key<K: Eq + Hash>(&self, key: impl Fn(&T) -> K) -> HashMap<K, T>
     where
         T: Clone,
     {
-        self.records().into_iter().map(|record| (record.key(), record)).collect()
+        self.records().into_iter().map(|record| (key(&record), record)).collect()
     }
 
     /// Returns the stored batches in the order of success.
@@ -252,6 +260,11 @@ impl<T: Record> MemorySink<T> {
 }
 
 impl<T: Record> Sink<T> for MemorySink<T> {
+    async fn ping(&self) -> Option<Result<(), SinkError>> {
+        let ping = self.0.state.lock().ping.clone();
+        ping.and_then(|answer| answer())
+    }
+
     async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         self.pass_gate().await;
 
@@ -374,12 +387,6 @@ mod tests {
 
     impl Record for Tick {
         const KIND: &'static str = "ticks";
-        type Key = String;
-
-        fn key(&self) -> String {
-            self.symbol.clone()
-        }
-
         fn partition_key(&self) -> &str {
             &self.symbol
         }
@@ -420,7 +427,7 @@ mod tests {
         assert_eq!(sink.stored(), 3);
         assert!(!sink.release_one());
         assert!(sink.write(&one(3)).now_or_never().is_some(), "a write after the release must not wait");
-        assert_eq!(sink.by_key(), HashMap::from([("ES".to_owned(), tick(3))]));
+        assert_eq!(sink.by_key(|tick| tick.symbol.clone()), HashMap::from([("ES".to_owned(), tick(3))]));
     }
 
     // Sabotage: remove `WaitingWrite`: `held` stays at 2, and the release goes to the write that is no more.

@@ -152,6 +152,8 @@ impl<T: Record> Plan for Coordinator<T> {
             flush_interval: own.flush_interval,
             overflow: own.overflow,
             retry: checked.retry,
+            sink_timeout: settings.sink_timeout,
+            slow_after: settings.sink_slow_after,
             breaker: checked.circuit,
         })
     }

@@ -130,12 +130,6 @@ struct Update {
 impl Record for Update {
     const KIND: &'static str = "updates";
 
-    type Key = u32;
-
-    fn key(&self) -> u32 {
-        self.key
-    }
-
     fn partition_key(&self) -> &str {
         &self.partition
     }
@@ -210,7 +204,24 @@ impl Drop for CutOff<'_> {
     }
 }
 
-impl<T: Record, S: Sink<T>> Sink<T> for Rough<S> {
+/// What a record is an update of.
+trait Keyed {
+    fn key(&self) -> (String, i64);
+}
+
+impl Keyed for Update {
+    fn key(&self) -> (String, i64) {
+        (String::new(), self.key.into())
+    }
+}
+
+impl Keyed for Bar {
+    fn key(&self) -> (String, i64) {
+        (self.symbol.to_string(), self.ts.as_micros())
+    }
+}
+
+impl<T: Record + Keyed, S: Sink<T>> Sink<T> for Rough<S> {
     async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         if fastrand::u8(..10) == 0 {
             self.failed.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +231,7 @@ impl<T: Record, S: Sink<T>> Sink<T> for Rough<S> {
             self.killed.fetch_add(1, Ordering::Relaxed);
             std::panic::panic_any(Deadly);
         }
-        let keys: HashSet<_> = batch.iter().map(Record::key).collect();
+        let keys: HashSet<_> = batch.iter().map(Keyed::key).collect();
         self.crowded.fetch_add(usize::from(keys.len() < batch.len()), Ordering::Relaxed);
         let cut_off = CutOff(&self.cut_off);
         let written = self.sink.write(batch).await;
@@ -239,7 +250,7 @@ const WORKERS: usize = 4;
 const BATCH: usize = 200;
 
 /// Submits updates to a sink, at the fastest, and kills a worker in the middle of a write at so many random moments.
-fn run_updates<T: Record, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: usize) -> Rough<S> {
+fn run_updates<T: Record + Keyed, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: usize) -> Rough<S> {
     let sink = Rough::new(sink);
     let mut settings = settings();
     settings.retry.initial_backoff = Duration::from_millis(1);

@@ -37,12 +37,6 @@ struct Note {
 impl Record for Note {
     const KIND: &'static str = "notes";
 
-    type Key = String;
-
-    fn key(&self) -> String {
-        self.id.clone()
-    }
-
     fn partition_key(&self) -> &str {
         &self.id
     }

@@ -120,7 +120,8 @@ fn rust_files(path: &Path) -> Vec<PathBuf> {
 /// A file's code without comments and without its tests, which stand last.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let end = text.find("#[cfg(test)]\nmod tests").or_else(|| text.find("\nmod tests {")).unwrap_or(text.len());
+    // A module of tests in the file itself stands last; one in a file of its own is no code here, wherever it is named.
+    let end = text.find("#[cfg(test)]\nmod tests {").or_else(|| text.find("\nmod tests {")).unwrap_or(text.len());
     let lines = text[..end].lines().map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
 }

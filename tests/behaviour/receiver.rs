@@ -24,7 +24,7 @@ use market_data_store::{
     feedback::EventSeries,
     feedback::{
         ReceiverSnapshot,
-        signature::{ID, SIGNATURE, TIMESTAMP, sign, unix_now},
+        signature::{SignedHeaders, sign, unix_now},
     },
     testing::Webhook,
 };
@@ -108,8 +108,8 @@ fn with_header(message: &Webhook, name: &str, value: Option<&str>) -> Webhook {
 fn signed_at(event: &FeedbackEvent, timestamp: u64) -> Webhook {
     let message = Webhook::new(&secrets(&[SECRET]), event);
     let signature = sign(&secrets(&[SECRET]), &event.id, timestamp, message.body.as_bytes());
-    let message = with_header(&message, TIMESTAMP, Some(&timestamp.to_string()));
-    with_header(&message, SIGNATURE, Some(&signature))
+    let message = with_header(&message, SignedHeaders::TIMESTAMP, Some(&timestamp.to_string()));
+    with_header(&message, SignedHeaders::SIGNATURE, Some(&signature))
 }
 
 /// A message of any body.
@@ -118,9 +118,9 @@ fn signed_body(id: &str, body: String) -> Webhook {
     let signature = sign(&secrets(&[SECRET]), id, now, body.as_bytes());
     let headers = [
         ("content-type", "application/json".into()),
-        (ID, id.into()),
-        (TIMESTAMP, now.to_string()),
-        (SIGNATURE, signature),
+        (SignedHeaders::ID, id.into()),
+        (SignedHeaders::TIMESTAMP, now.to_string()),
+        (SignedHeaders::SIGNATURE, signature),
     ];
     Webhook { headers, body }
 }
@@ -148,11 +148,11 @@ async fn only_what_is_signed_young_whole_and_new_is_published() {
     // None of these may pass, though the event in them is new.
     let new = Webhook::new(&known, &second);
     assert_eq!(served.post(&Webhook::new(&secrets(&[OTHER]), &second)).await.0, 401);
-    assert_eq!(served.post(&with_header(&new, ID, Some("evt_other"))).await.0, 401);
+    assert_eq!(served.post(&with_header(&new, SignedHeaders::ID, Some("evt_other"))).await.0, 401);
     assert_eq!(served.post(&signed_body("evt.other", new.body.clone())).await.0, 401);
-    assert_eq!(served.post(&with_header(&new, SIGNATURE, Some("v1,CANARY"))).await.0, 401);
+    assert_eq!(served.post(&with_header(&new, SignedHeaders::SIGNATURE, Some("v1,CANARY"))).await.0, 401);
     assert_eq!(served.post(&Webhook { body: new.body.replace("hard", "soft"), ..new.clone() }).await.0, 401);
-    for name in [ID, TIMESTAMP, SIGNATURE] {
+    for name in [SignedHeaders::ID, SignedHeaders::TIMESTAMP, SignedHeaders::SIGNATURE] {
         let (status, text) = served.post(&with_header(&new, name, None)).await;
         assert!(status == 401 && text.contains(name), "{status} {text}");
     }
@@ -160,7 +160,7 @@ async fn only_what_is_signed_young_whole_and_new_is_published() {
     let now = unix_now();
     assert_eq!(served.post(&signed_at(&second, now - 310)).await.0, 401);
     assert_eq!(served.post(&signed_at(&second, now + 330)).await.0, 401);
-    assert_eq!(served.post(&with_header(&new, TIMESTAMP, Some("soon"))).await.0, 401);
+    assert_eq!(served.post(&with_header(&new, SignedHeaders::TIMESTAMP, Some("soon"))).await.0, 401);
     expected.bad_timestamp += 3;
     for wrong in ["", "{", "[]", "{}", r#"{"level":"CANARY"}"#] {
         let (status, text) = served.post(&signed_body("evt_json", wrong.to_owned())).await;
@@ -257,7 +257,9 @@ async fn a_secret_is_replaced_without_a_gap() {
 #[actix::test]
 async fn without_secrets_none_is_let_in_unless_it_says_so() {
     let message = Webhook::new(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
-    let unsigned = [ID, TIMESTAMP, SIGNATURE].iter().fold(message.clone(), |m, name| with_header(&m, name, None));
+    let unsigned = [SignedHeaders::ID, SignedHeaders::TIMESTAMP, SignedHeaders::SIGNATURE]
+        .iter()
+        .fold(message.clone(), |m, name| with_header(&m, name, None));
 
     let closed = Served::start(Receiver::signed(Feedback::private(), [])).await;
     assert_eq!(closed.post(&message).await.0, 401);
@@ -295,7 +297,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let broken = stream::iter([Err(PayloadError::Incomplete(None))]).boxed_local();
     assert_eq!(post(&message, "100", broken).await, (400, 0));
     assert_eq!(post(&message, "65537", never()).await, (413, 0));
-    assert_eq!(post(&with_header(&message, ID, None), "100", never()).await, (401, 0));
+    assert_eq!(post(&with_header(&message, SignedHeaders::ID, None), "100", never()).await, (401, 0));
     assert_eq!(receiver.snapshot().cut_off, 2);
 }
 
@@ -309,7 +311,9 @@ async fn a_recorder_sees_what_became_of_requests() {
     };
     let served = Served::start(receiver).await;
     let message = Webhook::new(&secrets(&[SECRET]), &EventSeries::new("bars").next(Level::Hard));
-    for (sent, status) in [(&message, 204), (&message, 200), (&with_header(&message, SIGNATURE, Some("v1,")), 401)] {
+    for (sent, status) in
+        [(&message, 204), (&message, 200), (&with_header(&message, SignedHeaders::SIGNATURE, Some("v1,")), 401)]
+    {
         assert_eq!(served.post(sent).await.0, status);
     }
     let mut seen = BTreeMap::new();
@@ -423,8 +427,8 @@ async fn the_receiver_accepts_what_the_official_package_signs() {
         let by = |official: &mut Python, secret| {
             let now = unix_now();
             let ask = json!({"ask": "sign", "secret": secret, "id": id, "timestamp": now, "body": message.body});
-            let signed = with_header(&message, SIGNATURE, Some(&official.ask(&ask)));
-            with_header(&signed, TIMESTAMP, Some(&now.to_string()))
+            let signed = with_header(&message, SignedHeaders::SIGNATURE, Some(&official.ask(&ask)));
+            with_header(&signed, SignedHeaders::TIMESTAMP, Some(&now.to_string()))
         };
         assert_eq!(served.post(&by(&mut official, OTHER)).await.0, 401);
         assert_eq!(served.post(&by(&mut official, SECRET)).await.0, 204);
@@ -466,11 +470,14 @@ async fn the_receiver_in_python_does_as_the_page_says() {
         Webhook { body: new.body.replace("hard", "soft"), ..new.clone() },
         signed_at(&hard, now - 310),
         signed_at(&hard, now + 330),
-        with_header(&new, TIMESTAMP, Some("soon")),
+        with_header(&new, SignedHeaders::TIMESTAMP, Some("soon")),
         signed_body("evt.other", new.body.clone()),
-        with_header(&new, SIGNATURE, Some("v1, v2,x \u{e4}")),
+        with_header(&new, SignedHeaders::SIGNATURE, Some("v1, v2,x \u{e4}")),
     ];
-    refused.extend([ID, TIMESTAMP, SIGNATURE].map(|name| with_header(&new, name, None)));
+    refused.extend(
+        [SignedHeaders::ID, SignedHeaders::TIMESTAMP, SignedHeaders::SIGNATURE]
+            .map(|name| with_header(&new, name, None)),
+    );
     for refused in &refused {
         assert_eq!(post(refused).await, 401, "{refused:?}");
     }

@@ -242,7 +242,7 @@ async fn no_secret_shows_in_what_the_library_hands_out() {
     for (key, ..) in recorder.snapshotter().snapshot().into_vec() {
         said += &format!("{key:?}");
     }
-    assert!(said.contains("mds_feedback_http_deliveries_total"), "{said}");
+    assert!(said.contains("mds_webhook_deliveries_total"), "{said}");
     assert!(said.contains(&hook.address.to_string()), "{said}");
     within(PATIENCE, store.shutdown(Duration::ZERO)).await;
     assert_eq!(found("the library", said.as_bytes()), Vec::<String>::new());

@@ -233,12 +233,6 @@ impl Serialize for Gated {
 impl Record for Gated {
     const KIND: &'static str = "gated";
 
-    type Key = u64;
-
-    fn key(&self) -> u64 {
-        self.id
-    }
-
     fn partition_key(&self) -> &'static str {
         "one"
     }

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use futures::executor::block_on;
@@ -575,4 +576,23 @@ fn a_record_that_the_table_refuses_is_permanent() {
     assert!(stored(&path).is_empty(), "a batch is stored whole or not at all");
     write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
     assert_eq!(stored(&path).len(), 1);
+}
+
+/// Red when a ping says that a store is there which takes no writes now, or the other way round, or changes anything in it.
+#[actix::test]
+async fn a_ping_says_whether_a_write_could_begin_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bars.db");
+    let mut options = SqliteOptions::new(&path);
+    options.busy_timeout = Duration::from_millis(1);
+    let sink = SqliteSink::open(options).unwrap();
+    assert!(matches!(Sink::<Bar>::ping(&sink).await, Some(Ok(()))));
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let Some(Err(error)) = Sink::<Bar>::ping(&sink).await else { panic!("it is locked") };
+    assert!(error.is_outage(), "{error:#}");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(matches!(Sink::<Bar>::ping(&sink).await, Some(Ok(()))));
+    // It left no transaction behind.
+    other.execute_batch("BEGIN EXCLUSIVE; ROLLBACK").unwrap();
 }

@@ -20,12 +20,6 @@ pub struct Tick {
 impl Record for Tick {
     const KIND: &'static str = "ticks";
 
-    type Key = u64;
-
-    fn key(&self) -> u64 {
-        self.id
-    }
-
     fn partition_key(&self) -> &str {
         &self.symbol
     }

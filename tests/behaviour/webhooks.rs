@@ -778,18 +778,18 @@ async fn outcomes_and_states_are_measured_by_host_and_port() {
     let e = format!("endpoint={}", hook.address);
     let now = crate::metrics::seen(&recorder);
     let get = |name: String| now.get(&name).copied().unwrap_or_else(|| panic!("{name} is not among {now:#?}"));
-    let outcome = |outcome: &str| get(format!("mds_feedback_http_deliveries_total{{{e},outcome={outcome}}}"));
+    let outcome = |outcome: &str| get(format!("mds_webhook_deliveries_total{{{e},outcome={outcome}}}"));
     let outcomes = ["delivered", "refused", "timeout", "unreachable", "superseded"].map(outcome);
     assert_eq!(outcomes, [1.0; 5]);
-    let lanes = |state: &str| get(format!("mds_feedback_http_lanes{{{e},state={state}}}"));
+    let lanes = |state: &str| get(format!("mds_webhook_lanes{{{e},state={state}}}"));
     assert_eq!(["closed", "open", "half_open", "switched_off"].map(lanes), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(get(format!("mds_feedback_http_pending{{{e}}}")), 0.0);
+    assert_eq!(get(format!("mds_webhook_pending{{{e}}}")), 0.0);
     assert!(!now.keys().any(|name| name.contains("S3CRET")), "{now:#?}");
     sender.publish(Level::Ok);
     sender.until("switched off", |url| url.state == EndpointState::SwitchedOff).await;
     let Sender { broadcasts, .. } = sender;
     let now = crate::metrics::seen(&recorder);
-    assert_eq!(now[&format!("mds_feedback_http_lanes{{{e},state=switched_off}}")], 1.0);
+    assert_eq!(now[&format!("mds_webhook_lanes{{{e},state=switched_off}}")], 1.0);
     within(PATIENCE, broadcasts.finish(PATIENCE)).await;
     drop(broadcasts);
 }

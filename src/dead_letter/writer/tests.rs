@@ -220,12 +220,6 @@ struct Raw(Box<RawValue>);
 impl Record for Raw {
     const KIND: &'static str = "ticks";
 
-    type Key = String;
-
-    fn key(&self) -> String {
-        self.0.get().to_owned()
-    }
-
     fn partition_key(&self) -> &str {
         self.0.get()
     }

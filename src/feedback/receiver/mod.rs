@@ -395,7 +395,7 @@ mod tests {
         let level = receiver.feedback().watch("db1/bars");
         let event = event("db1", 7, 3);
         let text = serde_json::to_string(&event).unwrap();
-        let text = text.replace(r#""queue_high""#, r#""write_overdue""#).replacen('{', r#"{"refresh":30,"#, 1);
+        let text = text.replace(r#""queue_high""#, r#""a_later_one""#).replacen('{', r#"{"refresh":30,"#, 1);
         assert_eq!(Message::new(&event.id, text.into_bytes()).sent_to(&receiver), Ok(Outcome::Accepted));
         futures::executor::block_on(receiver.feedback().idle());
         assert_eq!((level.borrow().level, level.borrow().reason), (Level::Hard, Reason::Other));

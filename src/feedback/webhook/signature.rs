@@ -1,9 +1,9 @@
 //! The signatures of webhooks, by the scheme of Standard Webhooks: what one side [signs](sign), the other
 //! [verifies](verify).
 //!
-//! A request carries three headers: [`webhook-id`](ID), which is the same whenever the message is sent again,
-//! [`webhook-timestamp`](TIMESTAMP), the seconds from the Unix epoch to this attempt, and
-//! [`webhook-signature`](SIGNATURE): `v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`. There may be
+//! A request carries three headers: [`webhook-id`](SignedHeaders::ID), which is the same whenever the message is sent again,
+//! [`webhook-timestamp`](SignedHeaders::TIMESTAMP), the seconds from the Unix epoch to this attempt, and
+//! [`webhook-signature`](SignedHeaders::SIGNATURE): `v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`. There may be
 //! several signatures with spaces between, so that a secret can be replaced: the sender signs with both, and a receiver
 //! takes either.
 //!
@@ -25,16 +25,10 @@ use base64::{
 use hmac::{Hmac, KeyInit, Mac, digest::CtOutput};
 use sha2::Sha256;
 
-/// The header that names the message.
-pub const ID: &str = "webhook-id";
-/// The header that says when the message was sent, in whole seconds since the Unix epoch.
-pub const TIMESTAMP: &str = "webhook-timestamp";
-/// The header that carries the signatures.
-pub const SIGNATURE: &str = "webhook-signature";
-
-/// How far the time in a request may be from the receiver's clock, both ways: it bounds how long a request that was
-/// recorded can be sent again.
-pub const TOLERANCE: Duration = Duration::from_secs(300);
+pub(crate) const ID: &str = SignedHeaders::ID;
+pub(crate) const TIMESTAMP: &str = SignedHeaders::TIMESTAMP;
+pub(crate) const SIGNATURE: &str = SignedHeaders::SIGNATURE;
+pub(crate) const TOLERANCE: Duration = SignedHeaders::TOLERANCE;
 
 const PREFIX: &str = "whsec_";
 const VERSION: &str = "v1";
@@ -116,11 +110,11 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Returns the value of the header [`webhook-signature`](SIGNATURE): one signature a secret, in their order. It is
+/// Returns the value of the header [`webhook-signature`](SignedHeaders::SIGNATURE): one signature a secret, in their order. It is
 /// empty without a secret: send no such header then.
 ///
-/// `id` is what the header [`webhook-id`](ID) says and holds no full stop, or [`verify`] refuses it; `timestamp`, in
-/// seconds since the Unix epoch, is what [`webhook-timestamp`](TIMESTAMP) says, in decimal.
+/// `id` is what the header [`webhook-id`](SignedHeaders::ID) says and holds no full stop, or [`verify`] refuses it; `timestamp`, in
+/// seconds since the Unix epoch, is what [`webhook-timestamp`](SignedHeaders::TIMESTAMP) says, in decimal.
 pub fn sign(secrets: &[WebhookSecret], id: &str, timestamp: u64, body: &[u8]) -> String {
     let timestamp = timestamp.to_string();
     let mut signatures = String::new();
@@ -138,12 +132,24 @@ pub fn sign(secrets: &[WebhookSecret], id: &str, timestamp: u64, body: &[u8]) ->
 /// The three headers of a signed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedHeaders<'a> {
-    /// The value of [`webhook-id`](ID).
+    /// The value of [`webhook-id`](SignedHeaders::ID).
     pub id: &'a str,
-    /// The value of [`webhook-timestamp`](TIMESTAMP).
+    /// The value of [`webhook-timestamp`](SignedHeaders::TIMESTAMP).
     pub timestamp: &'a str,
-    /// The value of [`webhook-signature`](SIGNATURE).
+    /// The value of [`webhook-signature`](SignedHeaders::SIGNATURE).
     pub signature: &'a str,
+}
+
+impl SignedHeaders<'_> {
+    /// The header that names the message.
+    pub const ID: &'static str = "webhook-id";
+    /// The header that says when the message was sent, in whole seconds since the Unix epoch.
+    pub const TIMESTAMP: &'static str = "webhook-timestamp";
+    /// The header that carries the signatures.
+    pub const SIGNATURE: &'static str = "webhook-signature";
+    /// How far the time in a request may be from the receiver's clock, both ways: it bounds how long a request that was
+    /// recorded can be sent again.
+    pub const TOLERANCE: Duration = Duration::from_secs(300);
 }
 
 impl<'a> SignedHeaders<'a> {
@@ -171,10 +177,10 @@ pub enum SignatureError {
     /// The timestamp is not a number.
     #[error("expected whole seconds since the Unix epoch in {TIMESTAMP}")]
     InvalidTimestamp,
-    /// The request was sent longer than [`TOLERANCE`] ago: it may have been recorded and sent again.
+    /// The request was sent longer than [`SignedHeaders::TOLERANCE`] ago: it may have been recorded and sent again.
     #[error("{TIMESTAMP} is {0} s old, more than 300 s")]
     TooOld(u64),
-    /// The request comes from the future: one of the clocks is wrong by more than [`TOLERANCE`].
+    /// The request comes from the future: one of the clocks is wrong by more than [`SignedHeaders::TOLERANCE`].
     #[error("{TIMESTAMP} is {0} s in the future, more than 300 s")]
     TooNew(u64),
     /// No signature is one that a secret makes of this id, timestamp and body.
@@ -182,8 +188,8 @@ pub enum SignatureError {
     NoMatch,
 }
 
-/// Checks that one who knows one of the secrets sent this body, with this id, within [`TOLERANCE`] of `now` (see
-/// [`unix_now`]).
+/// Checks that one who knows one of the secrets sent this body, with this id, within
+/// [`SignedHeaders::TOLERANCE`] of `now`, which is in seconds since the Unix epoch.
 ///
 /// A signature says nothing of repeats: a request can be sent again within the tolerance, so remember the ids.
 /// The comparison takes as long for any wrong signature.

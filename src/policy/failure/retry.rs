@@ -14,11 +14,11 @@ pub struct RetryPolicy {
     /// Whether each wait is shortened to a random 50 to 100 % of itself, so that clients of one store do not come back
     /// all at once.
     pub jitter: bool,
-    /// After so many transient failures, and no fewer than three, a batch is given up, if the store answers others between
-    /// any two of them, so that it must be the batch. Failures with no such answer between them are one. While the store
-    /// answers none it is the store, and the batch is tried on. Without a
-    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) none can tell the two apart, and it is given up after so
-    /// many. What a sink calls an outage does not count.
+    /// At so many strikes a batch is at fault, and is halved down to the records at fault; 1 is taken as 2. The first
+    /// failure is a strike. A further one is a strike if the store has answered since the last: it stored or refused another
+    /// batch, or a [ping](crate::Sink::ping). So an outage costs a batch one strike. A panic always is one, and what a sink
+    /// calls an outage never is. Without a
+    /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) every other failure is one.
     pub max_attempts: NonZeroU32,
 }
 

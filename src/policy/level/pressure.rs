@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::reason::{Level, Reason};
 
-/// Something that holds a coordinator's level up. Declared by precedence: the first that is raised speaks.
+/// Something that holds a coordinator's level up. Declared by precedence: of those that hold it highest the first speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -14,6 +14,8 @@ pub enum Cause {
     DeadLettersUnwritable,
     /// The store failed too often in a row. Hard.
     CircuitOpen,
+    /// Work is due and is not written. Soft while some partitions settle nothing, hard while none does.
+    WriteOverdue,
     /// The queue reached its high watermark and has not fallen to the low one. Hard.
     QueueHigh,
     /// The queue rose above its low watermark. Soft.
@@ -21,16 +23,14 @@ pub enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 5] =
-        [Self::Draining, Self::DeadLettersUnwritable, Self::CircuitOpen, Self::QueueHigh, Self::QueueRising];
-
-    /// Returns the level that this cause holds up.
-    pub const fn level(self) -> Level {
-        match self {
-            Self::Draining | Self::DeadLettersUnwritable | Self::CircuitOpen | Self::QueueHigh => Level::Hard,
-            Self::QueueRising => Level::Soft,
-        }
-    }
+    const ALL: [Self; 6] = [
+        Self::Draining,
+        Self::DeadLettersUnwritable,
+        Self::CircuitOpen,
+        Self::WriteOverdue,
+        Self::QueueHigh,
+        Self::QueueRising,
+    ];
 
     /// Returns the reason given while this cause speaks.
     pub const fn reason(self) -> Reason {
@@ -38,6 +38,7 @@ impl Cause {
             Self::Draining => Reason::Draining,
             Self::DeadLettersUnwritable => Reason::DeadLettersUnwritable,
             Self::CircuitOpen => Reason::CircuitOpen,
+            Self::WriteOverdue => Reason::WriteOverdue,
             Self::QueueHigh => Reason::QueueHigh,
             Self::QueueRising => Reason::QueueRising,
         }
@@ -49,6 +50,7 @@ impl Cause {
             Self::Draining => None,
             Self::DeadLettersUnwritable => Some(Reason::DeadLettersWritable),
             Self::CircuitOpen => Some(Reason::CircuitClosed),
+            Self::WriteOverdue => Some(Reason::WritesRecovered),
             Self::QueueHigh | Self::QueueRising => Some(Reason::QueueRecovered),
         }
     }
@@ -68,7 +70,8 @@ pub struct Change {
 /// The causes raised at present. The level is the highest that any of them holds up.
 #[derive(Clone, Debug)]
 pub struct Pressure {
-    raised: [bool; Cause::ALL.len()],
+    /// The level that each holds up; ok where it is not raised.
+    raised: [Level; Cause::ALL.len()],
     level: Level,
     reason: Reason,
 }
@@ -92,25 +95,32 @@ impl Pressure {
 
     /// Returns the causes raised at present, by precedence.
     pub fn causes(&self) -> Vec<Cause> {
-        Cause::ALL.into_iter().filter(|&cause| self.raised[cause as usize]).collect()
+        Cause::ALL.into_iter().filter(|&cause| self.raised[cause as usize] > Level::Ok).collect()
     }
 
     /// Takes in what the queue's watermark says: its three levels are two causes, of which at most one is raised.
     pub fn queue_is(&mut self, level: Level) -> Option<Change> {
-        self.raised[Cause::QueueHigh as usize] = level == Level::Hard;
-        self.raised[Cause::QueueRising as usize] = level == Level::Soft;
+        let if_it_is = |cause: Level| if level == cause { level } else { Level::Ok };
+        self.raised[Cause::QueueHigh as usize] = if_it_is(Level::Hard);
+        self.raised[Cause::QueueRising as usize] = if_it_is(Level::Soft);
         self.settle(Cause::QueueRising)
     }
 
-    /// Raises a cause.
+    /// Takes in how far writes are overdue.
+    pub fn overdue_is(&mut self, level: Level) -> Option<Change> {
+        self.raised[Cause::WriteOverdue as usize] = level;
+        self.settle(Cause::WriteOverdue)
+    }
+
+    /// Raises a cause that is always hard.
     pub fn raise(&mut self, cause: Cause) -> Option<Change> {
-        self.raised[cause as usize] = true;
+        self.raised[cause as usize] = Level::Hard;
         self.settle(cause)
     }
 
     /// Clears a cause.
     pub fn clear(&mut self, cause: Cause) -> Option<Change> {
-        if !std::mem::take(&mut self.raised[cause as usize]) {
+        if std::mem::take(&mut self.raised[cause as usize]) == Level::Ok {
             return None;
         }
         self.settle(cause)
@@ -118,11 +128,11 @@ impl Pressure {
 
     /// Works out level and reason anew after `touched` was raised or cleared.
     fn settle(&mut self, touched: Cause) -> Option<Change> {
-        let speaks = Cause::ALL.into_iter().find(|&cause| self.raised[cause as usize]);
-        let (level, reason) = match speaks {
-            Some(cause) => (cause.level(), cause.reason()),
-            None if self.level == Level::Ok => return None,
-            None => (Level::Ok, touched.cleared()?),
+        let level = self.raised.into_iter().max().unwrap_or_default();
+        let reason = match Cause::ALL.into_iter().find(|&cause| self.raised[cause as usize] == level) {
+            Some(cause) if level > Level::Ok => cause.reason(),
+            _ if self.level == Level::Ok => return None,
+            _ => touched.cleared()?,
         };
         let change = Change { level, previous: self.level, reason };
         let changed = level != self.level || reason != self.reason;
@@ -167,6 +177,7 @@ mod tests {
         Queue(Level),
         Circuit(bool),
         Letters(bool),
+        Overdue(Level),
         Drain,
     }
 
@@ -177,6 +188,9 @@ mod tests {
             4 => Just(Step::Queue(Level::Hard)),
             4 => any::<bool>().prop_map(Step::Circuit),
             4 => any::<bool>().prop_map(Step::Letters),
+            2 => Just(Step::Overdue(Level::Ok)),
+            2 => Just(Step::Overdue(Level::Soft)),
+            2 => Just(Step::Overdue(Level::Hard)),
             1 => Just(Step::Drain),
         ]
     }
@@ -187,6 +201,7 @@ mod tests {
         fn the_level_is_the_highest_cause_and_every_change_is_told_once(steps in prop::collection::vec(step(), 0..60)) {
             let mut pressure = Pressure::default();
             let (mut queue, mut draining, mut circuit, mut letters) = (Level::Ok, false, false, false);
+            let mut overdue = Level::Ok;
             let mut last_cleared = Reason::Started;
             let mut told = (Level::Ok, Reason::Started);
             for step in steps {
@@ -207,16 +222,23 @@ mod tests {
                         let cause = Cause::DeadLettersUnwritable;
                         if bad { pressure.raise(cause) } else { pressure.clear(cause) }
                     }
+                    Step::Overdue(level) => {
+                        if overdue != Level::Ok && level == Level::Ok { last_cleared = Reason::WritesRecovered; }
+                        overdue = level;
+                        pressure.overdue_is(level)
+                    }
                     Step::Drain => { draining = true; pressure.raise(Cause::Draining) }
                 };
-                let level = if draining || circuit || letters { Level::Hard } else { queue };
-                let reason = match (draining, letters, circuit, queue) {
+                let level = if draining || circuit || letters { Level::Hard } else { queue.max(overdue) };
+                let reason = match (draining, letters, circuit, overdue, queue) {
                     (true, ..) => Reason::Draining,
                     (_, true, ..) => Reason::DeadLettersUnwritable,
-                    (_, _, true, _) => Reason::CircuitOpen,
+                    (_, _, true, ..) => Reason::CircuitOpen,
+                    (.., Level::Hard, _) => Reason::WriteOverdue,
                     (.., Level::Hard) => Reason::QueueHigh,
+                    (.., Level::Soft, _) => Reason::WriteOverdue,
                     (.., Level::Soft) => Reason::QueueRising,
-                    (.., Level::Ok) => last_cleared,
+                    _ => last_cleared,
                 };
                 match change {
                     Some(change) => {

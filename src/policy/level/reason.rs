@@ -49,6 +49,8 @@ pub enum Reason {
     DeadLettersUnwritable,
     /// Hard: the store failed too often in a row and is left alone for a while.
     CircuitOpen,
+    /// Work is due and is not written. Soft: some partitions settle nothing. Hard: none does.
+    WriteOverdue,
     /// Hard: the queue reached its high watermark.
     QueueHigh,
     /// Soft: the queue rose above its low watermark.
@@ -57,6 +59,8 @@ pub enum Reason {
     QueueRecovered,
     /// Ok: the store is back.
     CircuitClosed,
+    /// Ok: what was overdue is settled.
+    WritesRecovered,
     /// Ok: dead letters can be written again.
     DeadLettersWritable,
     /// A reason that this version does not know, from a coordinator in another process: act on the level.
@@ -72,22 +76,28 @@ impl Reason {
             Self::Draining => "draining",
             Self::DeadLettersUnwritable => "dead_letters_unwritable",
             Self::CircuitOpen => "circuit_open",
+            Self::WriteOverdue => "write_overdue",
             Self::QueueHigh => "queue_high",
             Self::QueueRising => "queue_rising",
             Self::QueueRecovered => "queue_recovered",
             Self::CircuitClosed => "circuit_closed",
+            Self::WritesRecovered => "writes_recovered",
             Self::DeadLettersWritable => "dead_letters_writable",
             Self::Other => "other",
         }
     }
 
-    /// Returns the level that the reason goes with; none for one that is not known.
+    /// Returns the level that the reason goes with; none for one that goes with several, or is not known.
     pub(crate) const fn level(self) -> Option<Level> {
         match self {
-            Self::Started | Self::QueueRecovered | Self::CircuitClosed | Self::DeadLettersWritable => Some(Level::Ok),
+            Self::Started
+            | Self::QueueRecovered
+            | Self::CircuitClosed
+            | Self::WritesRecovered
+            | Self::DeadLettersWritable => Some(Level::Ok),
             Self::QueueRising => Some(Level::Soft),
             Self::Draining | Self::DeadLettersUnwritable | Self::CircuitOpen | Self::QueueHigh => Some(Level::Hard),
-            Self::Other => None,
+            Self::WriteOverdue | Self::Other => None,
         }
     }
 }
@@ -106,7 +116,7 @@ mod tests {
     #[test]
     fn a_reason_that_is_not_known_is_read_as_other() {
         let read = |text: &str| serde_json::from_str::<Reason>(text).unwrap();
-        assert_eq!(read(r#""writes_recovered""#), Reason::Other);
+        assert_eq!(read(r#""journal_high""#), Reason::Other);
         assert_eq!(read(r#""queue_high""#), Reason::QueueHigh);
         assert_eq!(serde_json::to_string(&Reason::Other).unwrap(), r#""other""#);
         assert!(serde_json::from_str::<Reason>("7").is_err());

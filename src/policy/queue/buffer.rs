@@ -7,6 +7,7 @@
 mod accept;
 mod drain;
 mod hand_out;
+mod overdue;
 mod settle;
 
 use std::{
@@ -18,12 +19,15 @@ use super::{
     contract::{BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, Effects, LeaseId, Outcome, QueueEvent},
     credits::Credits,
     flush::FlushBarriers,
-    partition::{InFlight, Partition, StoreProgress},
+    partition::{InFlight, Partition},
 };
 use crate::policy::{
     failure::CircuitBreaker,
-    level::{DrainRate, Watermark},
+    level::{DrainRate, Level, Watermark},
 };
+
+/// A part of a batch that was at fault is at fault itself at so many strikes: one of the parts must be.
+const PART_STRIKES: u32 = 2;
 
 /// See the [module documentation](self). `W` wakes a waiter, `R` is a receipt for a record: the buffer keeps both and
 /// gives them back.
@@ -41,8 +45,16 @@ pub struct BoundedBuffer<T, W, R = ()> {
     /// The lease that is the probe.
     probe: Option<LeaseId>,
     probes: u64,
-    /// What has been seen of the store so far.
-    seen: StoreProgress,
+    /// When the circuit closed last.
+    closed_at: Duration,
+    /// When anything was settled last.
+    settled_at: Duration,
+    /// How far writes are overdue, as it was told last.
+    overdue: Level,
+    /// Counts the beginnings of writes and the strikes, so that it is exact which of two came first.
+    moment: u64,
+    /// When the newest write began that the store answered: stored, or refused for good.
+    answered: u64,
     events: Vec<QueueEvent>,
     counters: Counters,
     drain_rate: DrainRate,
@@ -83,7 +95,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             breaker: CircuitBreaker::new(config.breaker),
             probe: None,
             probes: 0,
-            seen: StoreProgress::default(),
+            closed_at: Duration::ZERO,
+            settled_at: Duration::ZERO,
+            overdue: Level::Ok,
+            moment: 0,
+            answered: 0,
             events: Vec::new(),
             counters: Counters::default(),
             drain_rate: DrainRate::default(),
@@ -176,6 +192,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             parked: self.partitions.iter().map(Partition::parked_records).sum(),
             waiting: self.credits.waiting(),
             oldest_age: oldest.map(|oldest| now.saturating_sub(Duration::from_nanos(oldest))),
+            overdue: self.overdue_partitions(now).count(),
             drain_rate: self.drain_rate(now),
             level: self.watermark.level(),
             circuit: self.breaker.state(),
@@ -195,5 +212,7 @@ mod failure_tests;
 mod flapping_tests;
 #[cfg(test)]
 mod outage_tests;
+#[cfg(test)]
+mod overdue_tests;
 #[cfg(test)]
 mod tests;

@@ -47,8 +47,10 @@ pub struct BufferConfig {
     pub watermarks: Watermarks,
     /// When the circuit opens.
     pub breaker: BreakerConfig,
-    /// After so many transient failures, and no fewer than three, a batch is given up, if it is the batch that is at fault.
-    pub max_attempts: NonZeroU32,
+    /// A partition that has due work and settles nothing for so long is overdue.
+    pub slow_after: Duration,
+    /// At so many strikes a batch is at fault, and at no fewer than two.
+    pub max_strikes: NonZeroU32,
 }
 
 /// Whether records go in and out.
@@ -80,16 +82,15 @@ pub struct Leased<T> {
     pub range: Range<usize>,
 }
 
-/// Records whose keys have to be known before a probe can be chosen.
-#[derive(Debug)]
-pub struct Unknown<T> {
-    pub(super) partition: usize,
-    /// The sequence of the first of them.
-    pub(super) first: u64,
-    /// What holds the records.
-    pub records: Arc<Vec<T>>,
-    /// Where in `records` they are.
-    pub range: Range<usize>,
+/// What a write that was not stored says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteFault {
+    /// Trying again can help. Batch or store may be at fault.
+    Transient,
+    /// The sink panicked.
+    Panic,
+    /// The sink says that the store is at fault.
+    Outage,
 }
 
 /// What to do after a transient failure.
@@ -111,9 +112,9 @@ pub enum Verdict {
 pub enum Isolated<T> {
     /// Write this half of it, under the same lease. The other half comes next.
     Half(Leased<T>),
-    /// It is a single record, and this was its last attempt of so many.
+    /// It is a single record, and this was its last write.
     Alone {
-        /// Writes that held it and failed, as far as they were counted.
+        /// Writes that held it and failed.
         attempts: u32,
     },
 }
@@ -144,6 +145,8 @@ pub enum DropReason {
 pub enum QueueEvent {
     /// The queue size crossed a mark.
     Level(Crossing),
+    /// Writes are overdue, more of them or fewer than before, or none any more.
+    Overdue(Overdue),
     /// The circuit opened.
     CircuitOpened {
         /// The queue size then.
@@ -170,6 +173,19 @@ pub struct Crossing {
     /// The queue size that made the change.
     pub size: usize,
     /// Records a second at that moment; none when nothing was written yet.
+    pub drain_rate: Option<f64>,
+}
+
+/// How far writes are overdue from now on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Overdue {
+    /// Ok: none is. Soft: some are. Hard: no partition settles anything.
+    pub level: Level,
+    /// The partition that is overdue longest, and since when it has settled nothing; none at ok.
+    pub longest: Option<(usize, Duration)>,
+    /// The queue size then.
+    pub size: usize,
+    /// Records a second then; none when nothing was written yet.
     pub drain_rate: Option<f64>,
 }
 
@@ -211,6 +227,8 @@ pub struct BufferSnapshot {
     pub waiting: usize,
     /// How long the oldest record that is accepted and not settled has been waiting, be it queued, parked or under way.
     pub oldest_age: Option<Duration>,
+    /// Partitions whose writes are overdue.
+    pub overdue: usize,
     /// Records a second that were settled of late; none when nothing was written yet.
     pub drain_rate: Option<f64>,
     /// The level that the queue size alone demands.
@@ -230,6 +248,21 @@ impl BufferSnapshot {
         let here = [self.queued as u64, self.in_flight as u64];
         i128::from(self.counters.submitted) - out.into_iter().chain(here).map(i128::from).sum::<i128>()
     }
+}
+
+/// One partition at one moment.
+#[derive(Debug)]
+pub struct PartitionSnapshot<T> {
+    /// Accepted records that no worker has taken yet.
+    pub queued: usize,
+    /// Records taken by its worker, or parked, and not yet settled.
+    pub in_flight: usize,
+    /// How long its oldest unsettled record has been waiting.
+    pub oldest_age: Option<Duration>,
+    /// Since when it settles nothing, if it is overdue.
+    pub overdue_since: Option<Duration>,
+    /// What its worker has, or would take first of what came back: the records, and where the oldest of them is.
+    pub oldest: Option<(Arc<Vec<T>>, usize)>,
 }
 
 /// What the caller has to do once it has let go of its lock.

@@ -11,7 +11,7 @@ pub use self::{
     buffer::BoundedBuffer,
     contract::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Isolated, LeaseId, Leased, Outcome,
-        Overflow, QueueEvent, Verdict,
+        Overdue, Overflow, PartitionSnapshot, QueueEvent, Verdict, WriteFault,
     },
     flush::FlushId,
     refusal::{Invalid, Refusal},

@@ -1,12 +1,6 @@
 //! The records of the keys that hash alike, in order: queued in blocks, then in slices that are out or parked.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    num::NonZeroUsize,
-    ops::Range,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
 use super::contract::LeaseId;
 
@@ -20,6 +14,12 @@ pub(super) struct Partition<T> {
     parked: VecDeque<BatchSlice<T>>,
     /// A worker asked and was given nothing yet.
     pub(super) asked: bool,
+    /// When its worker took something while nothing of it was in flight, or settled something, whichever was later.
+    pub(super) since: Duration,
+    /// Until when the store asked to be left alone with what goes first.
+    pub(super) rests_until: Duration,
+    /// The number of its last probe, 0 if it was none yet.
+    pub(super) probed: u64,
     /// How many records the last batch had: a guess at the next one's size.
     last_batch: usize,
 }
@@ -28,18 +28,10 @@ pub(super) struct Partition<T> {
 pub(super) struct InFlight<T> {
     pub(super) id: LeaseId,
     pub(super) slice: BatchSlice<T>,
-    /// When its write began.
-    pub(super) began: StoreProgress,
-}
-
-/// What had been seen of the store at a moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StoreProgress {
-    /// How many writes had failed for what may be the batch's fault, ever.
-    pub(super) failures: u64,
-    /// How many of these failures the store had outlived: it took a batch, or refused one for good, whose write began
-    /// after they were seen.
-    pub(super) outlived: u64,
+    /// When its write began, on the buffer's count of moments.
+    pub(super) began: u64,
+    /// Whether the store had answered by then, since the last strike.
+    pub(super) answered_before: bool,
 }
 
 /// Records that are written together: a batch, or the part of one that is left of it.
@@ -48,36 +40,12 @@ pub(super) struct BatchSlice<T> {
     pub(super) records: Arc<Vec<T>>,
     sequences: Arc<Vec<u64>>,
     pub(super) range: Range<usize>,
-    /// Transient failures that were not forgotten.
-    pub(super) attempts: u32,
-    /// Failures that were surely the store's, since those above began to be counted.
-    pub(super) excused: u32,
-    /// How often it failed with the store there between any two of these failures: all failures of one outage are one strike.
-    /// A part begins with the last time of the whole, which may be the last that there ever is: its neighbour may be the
-    /// last that the store answers. An open circuit does not forget them: then one that always fails could open it
-    /// again and again.
-    pub(super) strikes: u32,
-    /// The number of the failure that was the last time.
-    last_strike: u64,
-    /// Whether it is part of a batch that was at fault.
-    pub(super) of_guilty: bool,
-    /// Whether its failures say anything about the store. Those of a slice that failed its probe do not.
-    pub(super) counts: bool,
-    /// The number of its last probe, 0 if it was none yet.
-    pub(super) probed: u64,
-    /// Until when the store asked to be left alone with it.
-    pub(super) rests_until: Duration,
-    keys: Keys,
-}
-
-/// What is known of the keys of a slice's records: nothing, until the choice of a probe depends on it.
-#[derive(Clone, Debug)]
-enum Keys {
-    NotAsked,
-    /// Their hashes, in order.
-    Known(Vec<u64>),
-    /// They may be any.
-    Unknowable,
+    /// Writes that held its records and failed.
+    pub(super) failures: u32,
+    /// Strikes until it is at fault.
+    pub(super) strikes_left: u32,
+    /// The moment of its last strike, 0 if it has none.
+    pub(super) struck_at: u64,
 }
 
 impl<T> BatchSlice<T> {
@@ -93,79 +61,22 @@ impl<T> BatchSlice<T> {
         &self.sequences[self.range.clone()]
     }
 
-    /// Takes in the failure of this number, of a write that began then.
-    pub(super) fn failed(&mut self, number: u64, began: StoreProgress) {
-        self.attempts = self.attempts.saturating_add(1);
-        if began.outlived >= self.last_strike {
-            self.strikes = self.strikes.saturating_add(1);
-            self.last_strike = number;
-        }
-    }
-
-    /// Starts counting attempts anew.
-    pub(super) fn forget_attempts(&mut self) {
-        self.attempts = 0;
-        self.excused = 0;
-    }
-
-    /// Splits off the second half; a single record has none.
-    pub(super) fn split(&mut self) -> Option<Self> {
+    /// Splits off the second half; a single record has none. Each part begins without a strike, and is at fault at so many.
+    pub(super) fn split(&mut self, strikes: u32) -> Option<Self> {
         if self.len() < 2 {
             return None;
         }
-        self.split_at(self.len() / 2)
-    }
-
-    /// Splits off what is behind the first so many records; nothing if that is all.
-    fn split_at(&mut self, first: usize) -> Option<Self> {
-        if first >= self.len() {
-            return None;
-        }
-        // Each part has to prove its own guilt; the whole's is no more than one time of it.
-        self.strikes = self.strikes.min(1);
-        let middle = self.range.start + first;
-        let keys = match &mut self.keys {
-            Keys::Known(keys) => Keys::Known(keys.split_off(first)),
-            other => other.clone(),
-        };
+        (self.strikes_left, self.struck_at) = (strikes, 0);
+        let middle = self.range.start + self.len() / 2;
         let second = Self {
             records: Arc::clone(&self.records),
             sequences: Arc::clone(&self.sequences),
             range: middle..self.range.end,
-            keys,
             ..*self
         };
         self.range.end = middle;
         Some(second)
     }
-
-    /// Returns how many records from its first on have keys of which none is among these.
-    fn free_of(&self, keys: &HashSet<u64>) -> usize {
-        match &self.keys {
-            Keys::Known(mine) => mine.iter().take_while(|key| !keys.contains(key)).count(),
-            Keys::NotAsked | Keys::Unknowable => 0,
-        }
-    }
-}
-
-/// What may be the next probe of a partition.
-#[derive(Debug)]
-pub(super) enum Probe {
-    /// The first `most` records of the parked slice at this place.
-    Parked { at: usize, most: usize },
-    /// A batch from the head of the queue.
-    Queued,
-}
-
-/// What is known of the next probe of a partition.
-#[derive(Debug)]
-pub(super) enum NextProbe {
-    /// There is nothing to write.
-    None,
-    /// It depends on keys that are not known yet.
-    Unknown,
-    /// It is this one, and the number of its last probe.
-    Is { probed: u64, probe: Probe },
 }
 
 /// Up to one batch of records, so that handing one out moves a pointer and no record, and no growth copies a long
@@ -184,7 +95,17 @@ impl<T> Block<T> {
 
 impl<T> Partition<T> {
     pub(super) fn new() -> Self {
-        Self { blocks: VecDeque::new(), queued: 0, lease: None, parked: VecDeque::new(), asked: false, last_batch: 0 }
+        Self {
+            blocks: VecDeque::new(),
+            queued: 0,
+            lease: None,
+            parked: VecDeque::new(),
+            asked: false,
+            since: Duration::ZERO,
+            rests_until: Duration::ZERO,
+            probed: 0,
+            last_batch: 0,
+        }
     }
 
     /// Returns how many records no worker has taken yet.
@@ -197,14 +118,19 @@ impl<T> Partition<T> {
         self.asked && self.lease.is_none()
     }
 
-    /// Returns all that was taken and is not settled.
-    pub(super) fn slices(&self) -> impl Iterator<Item = &BatchSlice<T>> {
-        self.lease.as_ref().map(|out| &out.slice).into_iter().chain(&self.parked)
+    /// Returns the slice whose records are the oldest, if any is out or parked.
+    pub(super) fn head(&self) -> Option<&BatchSlice<T>> {
+        self.lease
+            .as_ref()
+            .map(|out| &out.slice)
+            .into_iter()
+            .chain(self.parked.front())
+            .min_by_key(|slice| slice.oldest())
     }
 
-    /// The same, to be changed.
-    pub(super) fn slices_mut(&mut self) -> impl Iterator<Item = &mut BatchSlice<T>> {
-        self.lease.as_mut().map(|out| &mut out.slice).into_iter().chain(&mut self.parked)
+    /// Returns how many of its records are in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.lease.as_ref().map_or(0, |out| out.slice.len()) + self.parked_records()
     }
 
     pub(super) fn has_parked(&self) -> bool {
@@ -214,11 +140,6 @@ impl<T> Partition<T> {
     /// Returns whether there is anything that a worker could take.
     pub(super) fn has_work(&self) -> bool {
         self.queued > 0 || self.has_parked()
-    }
-
-    /// Returns until when the store wants to be left alone with what goes first, and so with all of the partition.
-    pub(super) fn rests_until(&self) -> Duration {
-        self.parked.front().map_or(Duration::ZERO, |slice| slice.rests_until)
     }
 
     pub(super) fn parked_records(&self) -> usize {
@@ -264,8 +185,8 @@ impl<T> Partition<T> {
         Some((sequence, record))
     }
 
-    /// Takes the oldest queued records, at most so many.
-    pub(super) fn pop_batch(&mut self, most: usize) -> Option<BatchSlice<T>> {
+    /// Takes the oldest queued records, at most so many. They are at fault at so many strikes.
+    pub(super) fn pop_batch(&mut self, most: usize, strikes: u32) -> Option<BatchSlice<T>> {
         let mut block = self.blocks.pop_front()?;
         if block.records.len() > most {
             let (records, sequences) = (block.records.split_off(most), block.sequences.split_off(most));
@@ -289,15 +210,9 @@ impl<T> Partition<T> {
             records: Arc::new(Vec::from(block.records)),
             sequences: Arc::new(Vec::from(block.sequences)),
             range: 0..len,
-            attempts: 0,
-            excused: 0,
-            strikes: 0,
-            last_strike: 0,
-            of_guilty: false,
-            counts: true,
-            probed: 0,
-            rests_until: Duration::ZERO,
-            keys: Keys::NotAsked,
+            failures: 0,
+            strikes_left: strikes,
+            struck_at: 0,
         })
     }
 
@@ -310,82 +225,5 @@ impl<T> Partition<T> {
     /// Takes the parked slice that goes first.
     pub(super) fn pop_parked(&mut self) -> Option<BatchSlice<T>> {
         self.parked.pop_front()
-    }
-
-    /// Takes the first `most` records of the parked slice at `at`, as [`next_probe`](Self::next_probe) returned it; the
-    /// others stay in its place.
-    pub(super) fn take_parked(&mut self, at: usize, most: usize) -> Option<BatchSlice<T>> {
-        let mut slice = self.parked.remove(at)?;
-        if let Some(rest) = slice.split_at(most) {
-            self.parked.insert(at, rest);
-        }
-        Some(slice)
-    }
-
-    /// Returns what may be the next probe: the parked slice that was least recently a probe among those whose keys no
-    /// older one holds, for another would overtake an update. One that was none yet goes as far as that holds.
-    /// What the store wants to be left alone with is passed over, and rests with all behind it if it goes first.
-    pub(super) fn next_probe(&self, batch_size: usize, now: Duration) -> NextProbe {
-        if !self.has_parked() {
-            let queued = NextProbe::Is { probed: 0, probe: Probe::Queued };
-            return if self.queued > 0 { queued } else { NextProbe::None };
-        }
-        if self.rests_until() > now {
-            return NextProbe::None;
-        }
-        if self.unknown().next().is_some() || self.room_for_head(batch_size, now).is_some() {
-            return NextProbe::Unknown;
-        }
-        match self.best_parked(now) {
-            Some((probed, probe)) => NextProbe::Is { probed, probe },
-            None => NextProbe::None,
-        }
-    }
-
-    /// Returns the parked slices whose keys the choice of a probe depends on and that were not asked for: none where there
-    /// is no choice.
-    pub(super) fn unknown(&self) -> impl Iterator<Item = &BatchSlice<T>> {
-        let is_choice = self.parked.len() > 1;
-        self.parked.iter().filter(move |slice| is_choice && matches!(slice.keys, Keys::NotAsked))
-    }
-
-    /// Takes in the keys of the parked slice of so many records that begins with this sequence, if it is still there.
-    pub(super) fn know(&mut self, first: u64, len: usize, keys: Option<Vec<u64>>) {
-        let slice = self.parked.iter_mut().find(|slice| slice.oldest() == Some(first) && slice.len() == len);
-        if let Some(slice) = slice {
-            slice.keys = keys.filter(|keys| keys.len() == len).map_or(Keys::Unknowable, Keys::Known);
-        }
-    }
-
-    /// Returns how many records of the queue may be parked behind what is parked already, so that they can be a probe
-    /// too: when all keys are known, all that may be a probe was one, and with them no more than a batch is in flight.
-    pub(super) fn room_for_head(&self, batch_size: usize, now: Duration) -> Option<NonZeroUsize> {
-        if self.queued == 0
-            || self.unknown().next().is_some()
-            || self.best_parked(now).is_none_or(|(probed, _)| probed == 0)
-        {
-            return None;
-        }
-        NonZeroUsize::new(batch_size.saturating_sub(self.parked_records()))
-    }
-
-    fn best_parked(&self, now: Duration) -> Option<(u64, Probe)> {
-        let mut before = HashSet::new();
-        let mut best: Option<(u64, Probe)> = None;
-        for (at, slice) in self.parked.iter().enumerate() {
-            // Nothing is older than the first.
-            let most = if at == 0 { slice.len() } else { slice.free_of(&before) };
-            let may_go = most == slice.len() || (most > 0 && slice.probed == 0);
-            let may_go = may_go && slice.rests_until <= now;
-            if may_go && best.as_ref().is_none_or(|&(probed, _)| slice.probed < probed) {
-                best = Some((slice.probed, Probe::Parked { at, most }));
-            }
-            match &slice.keys {
-                Keys::Known(keys) => before.extend(keys),
-                // It may hold any key, so nothing behind it may go before it.
-                Keys::NotAsked | Keys::Unknowable => break,
-            }
-        }
-        best
     }
 }

@@ -138,10 +138,10 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         name: "MDS_RETRY_MAX_ATTEMPTS",
         field: (Group::Retry, "max_attempts"),
         default: "5",
-        unit: "attempts",
-        about: "a batch that failed transiently so many times, three at least, is given up; all failures between which \
-                the store answered no whole write of another batch are one time; without a circuit so many failures are enough",
-        kind: Kind::Count(1, 1_000_000, |s| s.retry.max_attempts.get() as usize),
+        unit: "strikes",
+        about: "a batch with so many strikes, two at least, is at fault and is halved; all failures of one outage are one \
+                strike; without a circuit every failure is one",
+        kind: Kind::Count(1, 1_000_000, |s| s.retry.max_attempts.get().max(2) as usize),
     },
     Variable {
         name: "MDS_CB_FAILURE_THRESHOLD",
@@ -161,6 +161,22 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         unit: "seconds",
         about: "how long an open circuit leaves the store alone before it tries one batch",
         kind: Kind::WholeSeconds(0, 86_400, |s| s.circuit.half_open_after),
+    },
+    Variable {
+        name: "MDS_SINK_TIMEOUT",
+        field: (Group::Store, "sink_timeout"),
+        default: "0",
+        unit: "seconds",
+        about: "a write that takes longer is cut off and counts as an outage; 0: none is (30 in `mds`, unless it is set)",
+        kind: Kind::Seconds(0.0, 86_400.0, |s| s.sink_timeout),
+    },
+    Variable {
+        name: "MDS_SINK_SLOW_AFTER",
+        field: (Group::Store, "sink_slow_after"),
+        default: "5",
+        unit: "seconds",
+        about: "a partition that has due work and settles nothing for so long is overdue: the level goes up",
+        kind: Kind::Seconds(0.001, 86_400.0, |s| s.sink_slow_after),
     },
     Variable {
         name: "MDS_DLQ_PATH",

@@ -115,11 +115,22 @@ impl SqliteSink {
         self.0.send(Job::Write(Write { rows: Box::new(batch.clone()), answer })).map_err(|_| lost())?;
         answered.await.unwrap_or_else(|_| Err(lost()))
     }
+
+    async fn ping_file(&self) -> Result<(), SinkError> {
+        let (answer, answered) = oneshot::channel();
+        let lost = || SinkError::transient(WriteError::Gone { path: self.0.path().into() });
+        self.0.send(Job::Ping(answer)).map_err(|_| lost())?;
+        answered.await.unwrap_or_else(|_| Err(lost()))
+    }
 }
 
 impl Sink<Bar> for SqliteSink {
     async fn write(&self, batch: &Batch<Bar>) -> Result<(), SinkError> {
         self.write_rows(batch).await
+    }
+
+    async fn ping(&self) -> Option<Result<(), SinkError>> {
+        Some(self.ping_file().await)
     }
 }
 

@@ -27,7 +27,15 @@ use crate::{sink::SinkError, text::Shown};
 pub(super) enum Job {
     /// Store rows.
     Write(Write),
+    /// Say whether a write could begin now.
+    Ping(oneshot::Sender<Result<(), SinkError>>),
     /// Do what was asked before, close the file, and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// What ends a group of writes.
+enum Last {
+    Ping(oneshot::Sender<Result<(), SinkError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -191,12 +199,19 @@ impl Writer {
     fn run(mut self) {
         // Idle means asleep in `recv`: no timer, no lock on the file.
         while let Ok(job) = self.jobs.recv() {
-            let (group, close) = self.collect(job);
+            let (group, last) = self.collect(job);
             self.serve(group);
-            if let Some(closed) = close {
-                self.end();
-                let _ = closed.send(());
-                return;
+            match last {
+                None => {}
+                Some(Last::Ping(answer)) => {
+                    let pinged = self.guarded(Self::ping);
+                    let _ = answer.send(pinged.map_err(WriteError::into_sink_error));
+                }
+                Some(Last::Close(closed)) => {
+                    self.end();
+                    let _ = closed.send(());
+                    return;
+                }
             }
         }
         self.end();
@@ -209,8 +224,8 @@ impl Writer {
         self.store = None;
     }
 
-    /// Takes the job and all that wait behind it, up to the limit or to the one that closes.
-    fn collect(&self, first: Job) -> (Vec<Write>, Option<oneshot::Sender<()>>) {
+    /// Takes the job and all that wait behind it, up to the limit or to one that is no write.
+    fn collect(&self, first: Job) -> (Vec<Write>, Option<Last>) {
         let mut group = Vec::new();
         let mut next = Some(first);
         while let Some(job) = next {
@@ -218,7 +233,8 @@ impl Writer {
                 // A write that was cancelled before its turn has no reader.
                 Job::Write(write) if write.answer.is_closed() => {}
                 Job::Write(write) => group.push(write),
-                Job::Close(closed) => return (group, Some(closed)),
+                Job::Ping(answer) => return (group, Some(Last::Ping(answer))),
+                Job::Close(closed) => return (group, Some(Last::Close(closed))),
             }
             next = if group.len() < self.options.group_limit.get() { self.jobs.try_recv().ok() } else { None };
         }
@@ -226,17 +242,35 @@ impl Writer {
     }
 
     fn serve(&mut self, group: Vec<Write>) {
-        let results = catch_unwind(AssertUnwindSafe(|| self.write(&group))).unwrap_or_else(|_| {
-            // It is not known how far it came. Closing the connection rolls back what was not committed.
-            self.store = None;
-            let path = self.options.path.clone();
-            tracing::error!(path = %Shown(&path.to_string_lossy()), "the thread that writes the database panicked, its batches fail");
-            group.iter().map(|_| Err(WriteError::Panicked { path: path.clone() })).collect()
-        });
+        let results = self.guarded(|writer| Ok(writer.write(&group)));
+        let results = results.unwrap_or_else(|error| group.iter().map(|_| Err(error.clone())).collect());
         for (write, result) in group.into_iter().zip(results) {
             // An error means that the write was cancelled meanwhile.
             let _ = write.answer.send(result.map_err(WriteError::into_sink_error));
         }
+    }
+
+    /// Does something that may panic.
+    fn guarded<R>(&mut self, act: impl FnOnce(&mut Self) -> Result<R, WriteError>) -> Result<R, WriteError> {
+        catch_unwind(AssertUnwindSafe(|| act(self))).unwrap_or_else(|_| {
+            // It is not known how far it came. Closing the connection rolls back what was not committed.
+            self.store = None;
+            let path = self.options.path.clone();
+            tracing::error!(path = %Shown(&path.to_string_lossy()), "the thread that writes the database panicked, its batches fail");
+            Err(WriteError::Panicked { path })
+        })
+    }
+
+    /// Reads from the file, and takes the lock that a write takes.
+    fn ping(&mut self) -> Result<(), WriteError> {
+        let store = opened(&mut self.store, &self.options)?;
+        let path = store.path.clone();
+        let at = |step| move |source| WriteError::Sqlite { path, step, source: Arc::new(source) };
+        let pinged = store.connection.execute_batch("BEGIN IMMEDIATE; SELECT count(*) FROM sqlite_schema; ROLLBACK");
+        if pinged.is_err() && !store.connection.is_autocommit() && store.connection.execute_batch("ROLLBACK").is_err() {
+            self.store = None;
+        }
+        pinged.map_err(at("begin a transaction"))
     }
 
     /// Writes every batch and returns each one's result, in order; after `Ok` the batch is committed.
@@ -256,13 +290,7 @@ impl Writer {
         if group.is_empty() {
             return Ok(Vec::new());
         }
-        let store = match &mut self.store {
-            Some(store) => store,
-            none => {
-                let store = open::connect(&self.options).map_err(|error| WriteError::Open(Arc::new(error)))?;
-                none.insert(store)
-            }
-        };
+        let store = opened(&mut self.store, &self.options)?;
         let result = transaction(store, group);
         if let Err(error) = &result {
             // SQLite may have rolled back by itself (full, I/O error, out of memory), or not.
@@ -286,6 +314,14 @@ impl Writer {
             self.stored.file = store.identity;
         }
         result
+    }
+}
+
+/// Returns the open store, and opens it if it is not.
+fn opened<'a>(store: &'a mut Option<Store>, options: &SqliteOptions) -> Result<&'a mut Store, WriteError> {
+    match store {
+        Some(store) => Ok(store),
+        none => Ok(none.insert(open::connect(options).map_err(|error| WriteError::Open(Arc::new(error)))?)),
     }
 }
 

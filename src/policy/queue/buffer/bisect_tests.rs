@@ -16,13 +16,14 @@ fn buffer(batch: usize) -> BoundedBuffer<usize, ()> {
         overflow: Overflow::Error,
         watermarks: Watermarks::for_capacity(batch.get()),
         breaker: BreakerConfig::default(),
-        max_attempts: NonZeroU32::MIN,
+        slow_after: Duration::MAX,
+        max_strikes: NonZeroU32::MIN,
     })
 }
 
 /// Writes a batch of which one record is refused, as a worker does. Returns the writes, and who was given up.
 fn write_all(buffer: &mut BoundedBuffer<usize, ()>, offender: usize) -> (usize, Vec<usize>) {
-    let (mut writes, mut given_up) = (0, Vec::new());
+    let (mut writes, mut refused, mut given_up) = (0, 0, Vec::new());
     let mut next = buffer.ask(0, Duration::ZERO);
     while let Some(leased) = next.take() {
         assert!(buffer.may_write(leased.id));
@@ -32,10 +33,11 @@ fn write_all(buffer: &mut BoundedBuffer<usize, ()>, offender: usize) -> (usize, 
             next = buffer.ask(0, Duration::ZERO);
             continue;
         }
-        match buffer.isolate(leased.id, true) {
+        refused += 1;
+        match buffer.isolate(leased.id, true, Duration::ZERO) {
             Some(Isolated::Half(half)) => next = Some(half),
             Some(Isolated::Alone { attempts }) => {
-                assert_eq!(attempts, 1);
+                assert_eq!(attempts, refused, "each write that held it");
                 given_up.extend(leased.records[leased.range].iter().copied());
                 assert!(buffer.settle_dead_lettered(leased.id, Duration::ZERO).is_some());
                 next = buffer.ask(0, Duration::ZERO);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::BoundedBuffer;
+use super::{BoundedBuffer, PART_STRIKES};
 use crate::policy::queue::{
     contract::{BufferState, LeaseId, Leased},
     flush::FlushId,
@@ -58,9 +58,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// to be left alone with. For an end that may come before.
     pub fn expedite(&mut self) {
         self.breaker.expedite();
-        for slice in self.partitions.iter_mut().flat_map(Partition::slices_mut) {
-            slice.rests_until = Duration::ZERO;
-        }
+        self.partitions.iter_mut().for_each(|partition| partition.rests_until = Duration::ZERO);
         self.work = true;
     }
 
@@ -98,7 +96,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             if let Some(out) = self.partitions[index].lease.take() {
                 self.partitions[index].park(out.slice);
             }
-            while let Some(batch) = self.partitions[index].pop_batch(self.config.batch_size.get()) {
+            while let Some(batch) = self.partitions[index].pop_batch(self.config.batch_size.get(), PART_STRIKES) {
                 self.queued -= batch.len();
                 self.in_flight += batch.len();
                 self.partitions[index].park(batch);
@@ -108,7 +106,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
                 self.next_lease += 1;
                 let (records, range) = (Arc::clone(&slice.records), slice.range.clone());
                 leased.push(Leased { id, partition: index, records, range });
-                self.abandoned.insert(id, (index, InFlight { id, slice, began: self.seen }));
+                self.abandoned.insert(id, (index, InFlight { id, slice, began: self.moment, answered_before: false }));
             }
         }
         leased

@@ -9,7 +9,6 @@ use std::{
 };
 
 use super::*;
-use std::sync::Arc;
 
 use crate::policy::*;
 use crate::policy::{BreakerConfig, CircuitState, Watermarks};
@@ -22,7 +21,6 @@ const CALM: u64 = 6_000;
 #[derive(Clone, Copy, Debug)]
 struct Item {
     id: usize,
-    key: u64,
 }
 
 type Buffer = BoundedBuffer<Item, ()>;
@@ -38,6 +36,8 @@ struct Scene {
     down: RangeInclusive<u64>,
     /// When the one record comes that always fails, and to which partition.
     poison: Option<(u64, usize)>,
+    /// Whether the sink can say if the store is there.
+    has_ping: bool,
 }
 
 impl Scene {
@@ -46,7 +46,7 @@ impl Scene {
         let some = |random: &mut fastrand::Rng| NonZeroU32::new(random.u32(1..7)).expect("not zero");
         let size = |random: &mut fastrand::Rng, sizes| NonZeroUsize::new(random.usize(sizes)).expect("not zero");
         let config = BufferConfig {
-            capacity: size(random, 20..60),
+            capacity: size(random, 2_000..6_000),
             partitions: NonZeroUsize::new(partitions).expect("at least one"),
             batch_size: size(random, 2..9),
             flush_interval: Duration::from_millis(random.u64(0..5)),
@@ -56,13 +56,25 @@ impl Scene {
                 failure_threshold: Some(some(random)),
                 half_open_after: Duration::from_millis(40),
             },
-            max_attempts: some(random),
+            slow_after: Duration::MAX,
+            max_strikes: some(random),
         };
-        let mut traffic: Vec<_> = (0..partitions).map(|_| random.bool().then(|| random.u64(1..150))).collect();
-        traffic[random.usize(0..partitions)] = Some(random.u64(1..150));
+        let mut traffic: Vec<_> = (0..partitions).map(|_| random.bool().then(|| random.u64(4..150))).collect();
+        traffic[random.usize(0..partitions)] = Some(random.u64(4..150));
         let [up, down] = [(); 2].map(|()| [1..=6, 1..=60, 20..=400][random.usize(0..3)].clone());
         let poison = random.bool().then(|| (random.u64(0..FLAPS + 100), random.usize(0..partitions)));
-        Self { config, traffic, up, down, poison }
+        Self { config, traffic, up, down, poison, has_ping: random.bool() }
+    }
+
+    /// Returns whether something can prove that it is not the store that fails: a ping, or writes of another partition.
+    fn has_proof(&self) -> bool {
+        let (_, of) = self.poison.unwrap_or_default();
+        self.has_ping || self.traffic.iter().enumerate().any(|(partition, every)| partition != of && every.is_some())
+    }
+
+    /// The strikes of a whole batch.
+    fn strikes(&self) -> u32 {
+        self.config.max_strikes.get().max(2)
     }
 }
 
@@ -70,6 +82,7 @@ impl Scene {
 struct InFlight {
     lease: LeaseId,
     ids: Vec<usize>,
+    is_whole: bool,
 }
 
 #[derive(Debug)]
@@ -95,8 +108,6 @@ struct Record {
     key: u64,
     is_poison: bool,
     came: u64,
-    /// What holds its batch, once it is in one.
-    batch: Option<*const Vec<Item>>,
     /// The one that always fails is in that batch.
     in_bad_company: bool,
     outcome: Option<Outcome>,
@@ -199,10 +210,10 @@ impl<'a> World<'a> {
 
     fn offer(&mut self, partition: usize, key: u64) -> Option<usize> {
         let id = self.records.len();
-        self.buffer.offer(self.at(), partition, Item { id, key }).ok()?;
+        self.buffer.offer(self.at(), partition, Item { id }).ok()?;
         let (is_poison, came) = (key == 99, self.now);
-        let (batch, in_bad_company, outcome, away) = (None, false, None, BTreeSet::new());
-        self.records.push(Record { partition, key, is_poison, came, batch, in_bad_company, outcome, away });
+        let (in_bad_company, outcome, away) = (false, None, BTreeSet::new());
+        self.records.push(Record { partition, key, is_poison, came, in_bad_company, outcome, away });
         Some(id)
     }
 
@@ -226,16 +237,10 @@ impl<'a> World<'a> {
     fn take(&mut self, leased: Leased<Item>) {
         assert!(matches!(self.workers[leased.partition], Worker::Asked), "two batches at once");
         let ids: Vec<_> = leased.records[leased.range.clone()].iter().map(|item| item.id).collect();
-        self.is_batch(&leased.records);
-        self.begin(leased.partition, InFlight { lease: leased.id, ids });
-    }
-
-    fn is_batch(&mut self, records: &Arc<Vec<Item>>) {
-        let is_bad = records.iter().any(|item| self.records[item.id].is_poison);
-        for item in &**records {
-            let record = &mut self.records[item.id];
-            (record.batch, record.in_bad_company) = (Some(Arc::as_ptr(records)), is_bad);
-        }
+        let is_bad = leased.records.iter().any(|item| self.records[item.id].is_poison);
+        ids.iter().for_each(|&id| self.records[id].in_bad_company = is_bad);
+        let is_whole = leased.range.len() == leased.records.len();
+        self.begin(leased.partition, InFlight { lease: leased.id, ids, is_whole });
     }
 
     fn begin(&mut self, partition: usize, out: InFlight) {
@@ -269,7 +274,16 @@ impl<'a> World<'a> {
         for &id in &out.ids {
             self.records[id].away.extend(away);
         }
-        match self.buffer.write_failed(out.lease, Duration::from_millis(began), self.at(), None) {
+        let began = Duration::from_millis(began);
+        let verdict = self.buffer.write_failed(out.lease, WriteFault::Transient, began, self.at(), None);
+        if self.scene.has_ping
+            && verdict != Verdict::GiveUp
+            && let Some(began) = self.buffer.begin_ping(partition, self.at())
+            && self.is_up
+        {
+            self.buffer.ping_answered(began);
+        }
+        match verdict {
             Verdict::Retry { failures } => {
                 let until = self.now + self.random.u64(1..=1 << failures.min(5));
                 self.workers[partition] = Worker::Sleeps { out, until };
@@ -280,12 +294,11 @@ impl<'a> World<'a> {
     }
 
     fn give_up(&mut self, partition: usize, mut out: InFlight) {
-        let first = &self.records[out.ids[0]];
-        let is_last = self.records.iter().all(|record| record.outcome.is_some() || record.batch == first.batch);
-        let enough = match (is_last, first.in_bad_company) {
-            (false, false) => self.scene.config.max_attempts.get().max(3) as usize,
-            (true, false) | (false, true) => 2,
-            (true, true) => 1,
+        let strikes = self.scene.strikes() as usize;
+        let enough = match (out.is_whole, self.records[out.ids[0]].in_bad_company) {
+            (true, _) => strikes,
+            (false, false) => strikes + 1,
+            (false, true) => 2,
         };
         for &id in &out.ids {
             let outages = self.records[id].away.len();
@@ -294,9 +307,10 @@ impl<'a> World<'a> {
                 "{id} of {out:?} is given up after {outages} outages, expected {enough}"
             );
         }
-        match self.buffer.isolate(out.lease, false).expect("it is out") {
+        match self.buffer.isolate(out.lease, false, self.at()).expect("it is out") {
             Isolated::Half(half) => {
                 out.ids = half.records[half.range].iter().map(|item| item.id).collect();
+                out.is_whole = false;
                 self.begin(partition, out);
             }
             Isolated::Alone { .. } => {
@@ -325,25 +339,13 @@ impl<'a> World<'a> {
             return;
         }
         self.wake_pending = false;
-        loop {
-            for leased in self.buffer.hand_out(self.at()) {
-                self.take(leased);
-            }
-            let unknown = self.buffer.unknown(self.at());
-            if unknown.is_empty() {
-                break;
-            }
-            for unknown in unknown {
-                let items = &unknown.records[unknown.range.clone()];
-                let keys = items.iter().map(|item| item.key).collect();
-                self.is_batch(&unknown.records);
-                self.buffer.know(&unknown, Some(keys));
-            }
+        for leased in self.buffer.hand_out(self.at()) {
+            self.take(leased);
         }
         let opened =
             self.buffer.events().iter().filter(|events| matches!(events, QueueEvent::CircuitOpened { .. })).count();
         self.opened.resize(self.opened.len() + opened, self.now);
-        self.timer = self.buffer.next_deadline();
+        self.timer = self.buffer.next_deadline(self.at());
     }
 
     /// The store is there for good, and records went on coming: all is as if nothing had been.
@@ -351,15 +353,12 @@ impl<'a> World<'a> {
         let since = |strikes: &[u64]| strikes.iter().filter(|&&at| at > FLAPS).count();
         assert_eq!(self.buffer.snapshot(self.at()).circuit, CircuitState::Closed);
         assert!(self.opened.last().is_none_or(|&last| last < FLAPS + CALM / 2), "opened at {:?}", self.opened);
-        // What opens the circuit is halved, or failed one time more; every second opening, where another closed it with a
-        // write that was under way already.
-        let Scene { config, .. } = self.scene;
-        let parts = config.batch_size.get().next_power_of_two().ilog2() + 1;
-        let strikes = parts * config.max_attempts.get().max(3);
-        let failures = config.max_attempts.get() + config.breaker.failure_threshold.map_or(0, NonZeroU32::get);
+        // What closes the circuit is an answer, so the next failure is a strike: it opens no more often than there are strikes.
+        let parts = self.scene.config.batch_size.get().next_power_of_two().ilog2() + 1;
+        let strikes = (self.scene.strikes() + 2 * parts) as usize;
         let (opened, wasted) = (since(&self.opened), since(&self.wasted));
-        assert!(opened <= 2 * strikes as usize, "the circuit opened {opened} strikes");
-        assert!(wasted <= (strikes * failures) as usize, "written {wasted} strikes");
+        assert!(opened <= strikes, "the circuit opened {opened} times");
+        assert!(wasted <= 60 * strikes, "written {wasted} times");
         let poison = self.poison.map(|id| self.records[id].outcome);
         assert!(poison.is_none_or(|outcome| outcome == Some(Outcome::DeadLettered)), "it is tried without end");
         let waits = self.records.iter().find(|record| record.outcome.is_none());
@@ -367,11 +366,12 @@ impl<'a> World<'a> {
     }
 }
 
-/// Red when a good batch is given up after fewer outages than it has attempts; when one that always fails is not given
+/// Red when a good batch is given up after fewer outages than it has strikes; when one that always fails is not given
 /// up, opens the circuit again and again, or is written too often; when the circuit stays open, a second probe goes out,
 /// or an update overtakes another.
 ///
-/// Sabotage: let the second time do; let a part inherit the strikes of the whole; forget them when the circuit opens.
+/// Sabotage: let any answer be proof, of a write that began before the strike too; let a part
+/// keep the strikes of the whole.
 #[test]
 fn a_store_that_comes_and_goes_costs_no_batch_that_is_written_in_time() {
     let (mut records, mut given_up, mut outages) = (0, 0, 0);
@@ -381,7 +381,9 @@ fn a_store_that_comes_and_goes_costs_no_batch_that_is_written_in_time() {
         let mut world = World::new(&scene, random);
         let ran = catch_unwind(AssertUnwindSafe(|| {
             world.run();
-            world.check_calm();
+            if world.poison.is_none() || scene.has_proof() {
+                world.check_calm();
+            }
         }));
         if let Err(panic) = ran {
             println!("seed {seed}, at {} ms: {scene:?}", world.now);
@@ -391,6 +393,6 @@ fn a_store_that_comes_and_goes_costs_no_batch_that_is_written_in_time() {
         given_up += world.given_up;
         outages += world.opened.len();
     }
-    println!("{given_up} of {records} records were unlucky each time, the circuit opened {outages} strikes");
+    println!("{given_up} of {records} records were unlucky each time, the circuit opened {outages} times");
     assert!(outages > 0, "no outage was seen");
 }

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::BoundedBuffer;
+use super::{BoundedBuffer, PART_STRIKES};
 use crate::policy::queue::{
-    contract::{BufferState, LeaseId, Leased, Unknown},
-    partition::{BatchSlice, InFlight, NextProbe, Probe},
+    contract::{BufferConfig, BufferState, LeaseId, Leased},
+    partition::{BatchSlice, InFlight},
 };
 
 impl<T, W, R> BoundedBuffer<T, W, R> {
@@ -33,6 +33,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             leased.extend(self.hand_out_one(index, now));
         }
         leased.extend(self.hand_out_probe(now));
+        self.look_for_overdue(now);
         self.first = (self.first + 1) % count;
         leased
     }
@@ -42,10 +43,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         if !self.breaker.is_closed() || !partition.waits_for_batch() || !self.is_ready(index, now) {
             return None;
         }
-        let slice = match self.partitions[index].pop_parked() {
-            Some(parked) => parked,
-            None => self.take_batch(index, self.config.batch_size.get(), now)?,
-        };
+        let slice = self.take_head(index, now)?;
         Some(self.lease(index, slice, now))
     }
 
@@ -54,79 +52,39 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.state != BufferState::Closed && self.breaker.probe_at().is_some_and(|at| now >= at)
     }
 
-    /// Hands out the one probe of an open circuit, when it is due and [nothing is unknown](Self::unknown) that has a say
-    /// in it. Probes rotate over whatever may go without overtaking an update: what was never one first, then what was
-    /// one longest ago.
+    /// Hands out the one probe of an open circuit, when it is due: the head of the partition that was a probe longest ago.
     pub(super) fn hand_out_probe(&mut self, now: Duration) -> Option<Leased<T>> {
         if !self.probe_is_due(now) {
             return None;
         }
         let count = self.partitions.len();
-        let mut best: Option<(u64, usize, Probe)> = None;
-        for index in (self.first..count).chain(0..self.first) {
-            if !self.partitions[index].waits_for_batch() {
-                continue;
-            }
-            match self.partitions[index].next_probe(self.config.batch_size.get(), now) {
-                NextProbe::None => {}
-                NextProbe::Unknown => return None,
-                NextProbe::Is { probed, .. } if best.as_ref().is_some_and(|&(least, ..)| least <= probed) => {}
-                NextProbe::Is { probed, probe } => best = Some((probed, index, probe)),
-            }
-        }
-        let (_, index, probe) = best?;
-        let mut slice = match probe {
-            Probe::Parked { at, most } => self.partitions[index].take_parked(at, most)?,
-            Probe::Queued => self.take_batch(index, self.config.batch_size.get(), now)?,
+        let may_go = |index: &usize| {
+            let partition = &self.partitions[*index];
+            partition.waits_for_batch() && partition.has_work() && partition.rests_until <= now
         };
+        let order = (self.first..count).chain(0..self.first);
+        let index = order.filter(may_go).min_by_key(|&index| self.partitions[index].probed)?;
+        let slice = self.take_head(index, now)?;
         self.probes += 1;
-        slice.probed = self.probes;
+        self.partitions[index].probed = self.probes;
         let leased = self.lease(index, slice, now);
         self.breaker.probe();
         self.probe = Some(leased.id);
         Some(leased)
     }
 
-    /// Returns the records whose keys have to be known before the probe that is due can be chosen; none when it can.
-    /// For this the head of a queue is parked where everything parked before it was a probe already.
-    ///
-    /// A key is the caller's code, and runs where no lock is held: then the caller [tells](Self::know) and hands out
-    /// again.
-    pub fn unknown(&mut self, now: Duration) -> Vec<Unknown<T>> {
-        let mut unknown = Vec::new();
-        if !self.probe_is_due(now) {
-            return unknown;
-        }
-        for index in 0..self.partitions.len() {
-            if !self.partitions[index].waits_for_batch() || self.partitions[index].rests_until() > now {
-                continue;
-            }
-            let room = self.partitions[index].room_for_head(self.config.batch_size.get(), now);
-            if let Some(head) = room.and_then(|room| self.take_batch(index, room.get(), now)) {
-                self.put_back(index, head);
-                self.observe(now);
-            }
-            unknown.extend(self.partitions[index].unknown().map(|slice| Unknown {
-                partition: index,
-                first: slice.sequences()[0],
-                records: Arc::clone(&slice.records),
-                range: slice.range.clone(),
-            }));
-        }
-        unknown
+    /// Takes what goes first of a partition: what came back, else a batch out of the queue.
+    fn take_head(&mut self, index: usize, now: Duration) -> Option<BatchSlice<T>> {
+        self.partitions[index].pop_parked().or_else(|| self.take_batch(index, now))
     }
 
-    /// Takes in the hashed keys of records that were [unknown](Self::unknown), in their order; none if they cannot be
-    /// known, for then what is at stake is only which of them may be a probe.
-    pub fn know(&mut self, unknown: &Unknown<T>, keys: Option<Vec<u64>>) {
-        self.partitions[unknown.partition].know(unknown.first, unknown.range.len(), keys);
-    }
-
-    /// Takes a batch of at most so many records out of the queue.
-    pub(super) fn take_batch(&mut self, index: usize, most: usize, now: Duration) -> Option<BatchSlice<T>> {
-        let batch = self.partitions[index].pop_batch(most)?;
+    /// Takes a batch out of the queue.
+    fn take_batch(&mut self, index: usize, now: Duration) -> Option<BatchSlice<T>> {
+        let BufferConfig { batch_size, max_strikes, .. } = self.config;
+        let batch = self.partitions[index].pop_batch(batch_size.get(), max_strikes.get().max(PART_STRIKES))?;
         // Time that passed with nothing taken was idle.
         self.drain_rate.pass(now, self.in_flight > 0);
+        self.partitions[index].since = now;
         self.queued -= batch.len();
         self.in_flight += batch.len();
         self.credits.release(batch.len(), &mut self.wake);
@@ -138,7 +96,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.next_lease += 1;
         let leased = Leased { id, partition: index, records: Arc::clone(&slice.records), range: slice.range.clone() };
         let partition = &mut self.partitions[index];
-        partition.lease = Some(InFlight { id, slice, began: self.seen });
+        partition.lease = Some(InFlight { id, slice, began: self.moment, answered_before: false });
         partition.asked = false;
         self.observe(now);
         leased
@@ -150,7 +108,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             return false;
         }
         if partition.has_parked() {
-            return partition.rests_until() <= now;
+            return partition.rests_until <= now;
         }
         let Some(oldest) = partition.oldest_queued() else { return false };
         partition.queued() >= self.config.batch_size.get()

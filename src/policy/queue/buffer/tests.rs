@@ -538,7 +538,7 @@ impl Pair {
         });
         prop_assert_eq!(crossings.collect::<Vec<_>>(), std::mem::take(&mut model.crossings));
         model.wake_pending = false;
-        model.timer = buffer.next_deadline().map(|deadline| deadline.as_millis() as u64);
+        model.timer = buffer.next_deadline(now).map(|deadline| deadline.as_millis() as u64);
         prop_assert_eq!(model.timer, model.next_deadline());
         prop_assert!(model.timer.is_none_or(|timer| timer > model.now), "the timer would fire without end");
         Ok(())
@@ -615,7 +615,8 @@ fn config() -> impl Strategy<Value = BufferConfig> {
                 overflow,
                 watermarks: Watermarks::new(low, high, capacity.get()).unwrap(),
                 breaker: BreakerConfig::default(),
-                max_attempts: NonZeroU32::MIN,
+                slow_after: Duration::MAX,
+                max_strikes: NonZeroU32::MIN,
             }
         },
     )
@@ -659,7 +660,8 @@ fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
         overflow: Overflow::Error,
         watermarks: Watermarks::new(1, 8, 10).unwrap(),
         breaker: BreakerConfig::default(),
-        max_attempts: NonZeroU32::MIN,
+        slow_after: Duration::MAX,
+        max_strikes: NonZeroU32::MIN,
     };
     let mut buffer = BoundedBuffer::<u64, ()>::new(config);
     let second = Duration::from_secs;
