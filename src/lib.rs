@@ -138,7 +138,7 @@ pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, 
 
 // Records, and how they go in.
 #[doc(inline)]
-pub use coordinator::{Receipt, ReceiptLost, SubmitError, SubmitManyError, WriteHandle, WriteSink};
+pub use coordinator::{Permit, Receipt, ReceiptLost, SubmitError, SubmitManyError, WriteHandle, WriteSink};
 #[doc(inline)]
 pub use policy::{DropReason, Invalid, Outcome, Overflow, Refusal};
 #[doc(inline)]

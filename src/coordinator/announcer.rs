@@ -71,7 +71,7 @@ impl<T> Announcer<T> {
     /// Returns the queue as it is now.
     pub(super) fn queue_now(&self) -> QueueState {
         let snapshot = self.shared.snapshot();
-        self.queue_at(snapshot.queued, snapshot.drain_rate)
+        self.queue_at(snapshot.size(), snapshot.drain_rate)
     }
 
     /// Returns the queue at a size, with the time that it needs to recover.

@@ -8,7 +8,7 @@ use futures_sink::Sink;
 
 use super::{handle::WriteHandle, refusal::SubmitError};
 use crate::{
-    policy::{Overflow, Refusal, Ticket},
+    policy::{CreditTicket, Overflow, Refusal},
     record::Record,
 };
 
@@ -24,7 +24,7 @@ pub struct WriteSink<T: Record> {
 
 enum State {
     Idle,
-    Waiting(Ticket),
+    Waiting(CreditTicket),
     Ready,
 }
 
@@ -49,18 +49,20 @@ impl<T: Record> Sink<T> for WriteSink<T> {
             return Poll::Ready(Ok(()));
         }
         let waker = context.waker().clone();
+        let now = shared.now();
         shared.with(|buffer| {
             let ready = match state {
-                State::Waiting(ticket) => buffer.claim(*ticket, waker).map(|credits| {
+                State::Waiting(ticket) => buffer.claim(now, *ticket, waker).map(|credits| {
                     let granted = credits.is_some();
                     if granted {
                         buffer.keep_claimed();
                     }
                     granted
                 }),
-                _ => match buffer.reserve() {
+                // Of what partition the item is, it does not say yet.
+                _ => match buffer.reserve(now, buffer.any_line()) {
                     Ok(false) => {
-                        *state = State::Waiting(buffer.wait(1, None, waker));
+                        *state = State::Waiting(buffer.wait(buffer.any_line(), 1, None, waker));
                         Ok(false)
                     }
                     reserved => {
@@ -93,7 +95,11 @@ impl<T: Record> Sink<T> for WriteSink<T> {
         let now = shared.now();
         let ready = matches!(self.state, State::Ready);
         let sent: Result<(), (Refusal, T)> = shared.with(|buffer| {
-            if ready { buffer.offer_reserved(now, partition, item) } else { buffer.offer(now, partition, item) }
+            if ready {
+                buffer.offer_reserved(now, buffer.any_line(), partition, item)
+            } else {
+                buffer.offer(now, partition, item)
+            }
         });
         if ready {
             self.state = State::Idle;
@@ -115,8 +121,8 @@ impl<T: Record> Drop for WriteSink<T> {
         let shared = self.handle.shared();
         match self.state {
             State::Idle => {}
-            State::Waiting(ticket) => shared.with(|buffer| buffer.cancel(ticket)),
-            State::Ready => shared.with(|buffer| buffer.give_back()),
+            State::Waiting(ticket) => shared.with(|buffer| buffer.cancel(shared.now(), ticket)),
+            State::Ready => shared.with(|buffer| buffer.give_back(shared.now(), buffer.any_line())),
         }
     }
 }

@@ -73,10 +73,10 @@ impl<T: Record> WriteHandle<T> {
             return snapshot.probe_in;
         }
         let low = self.shared.config.watermarks.low();
-        if snapshot.queued <= low {
+        if snapshot.size() <= low {
             return Some(Duration::ZERO);
         }
-        time_to_recover(snapshot.queued, low, snapshot.drain_rate)
+        time_to_recover(snapshot.size(), low, snapshot.drain_rate)
     }
 
     /// Submits a record if it can be accepted at once.
@@ -191,7 +191,9 @@ impl<T: Record> WriteHandle<T> {
         });
         let record = match offered {
             Ok(()) => return Ok(()),
-            Err((Refusal::Full | Refusal::CircuitOpen, record)) if self.shared.config.overflow == Overflow::Block => {
+            Err((Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen, record))
+                if self.shared.config.overflow == Overflow::Block =>
+            {
                 record
             }
             Err((refused, record)) => return Err(self.refused(record, refused)),
@@ -330,7 +332,9 @@ impl<T: Record> WriteHandle<T> {
             placed += taken;
             if placed < partitions.len() && taken == 0 {
                 if self.shared.config.overflow != Overflow::Block {
-                    return Err(self.shared.with(|buffer| buffer.full()));
+                    let full = self.shared.with(|buffer| buffer.full(partitions[placed]));
+                    let key = records.front().map(Record::partition_key).unwrap_or_default();
+                    return Err(full.of_key(key));
                 }
                 placed += wait_and_accept(&self.shared, records, &partitions[placed..], None, None).await?;
             }
@@ -347,6 +351,7 @@ impl<T: Record> WriteHandle<T> {
 
     pub(super) fn refused(&self, record: T, refusal: Refusal) -> SubmitError<T> {
         let retry_after = self.shared.reject(&refusal, 1);
+        let refusal = refusal.of_key(record.partition_key());
         SubmitError::new(record, &self.shared.config, refusal, retry_after)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// One moment of a coordinator. The counts are taken under one lock and add up:
-/// `submitted = stored + dead_lettered + dropped + queue_size + in_flight`.
+/// `submitted = stored + dead_lettered + dropped + queued + in_flight`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
@@ -28,8 +28,12 @@ pub struct Health {
     pub reason: Reason,
     /// Everything that holds the level up, by precedence.
     pub causes: Vec<Cause>,
-    /// Accepted records not yet taken by a worker.
+    /// Places in use or reserved: what the watermarks and the events go by.
     pub queue_size: usize,
+    /// Accepted records not yet taken by a worker.
+    pub queued: usize,
+    /// Places held by permits, or granted to submitters that have not come for them yet.
+    pub reserved: usize,
     /// The most records that the queue takes.
     pub capacity: usize,
     /// Records taken by a worker, or parked, and not yet settled.
@@ -88,9 +92,11 @@ pub struct Health {
 #[non_exhaustive]
 pub struct PartitionHealth {
     /// Accepted records not yet taken by its worker.
-    pub queue_size: usize,
+    pub queued: usize,
     /// Records taken by its worker, or parked, and not yet settled.
     pub in_flight: usize,
+    /// Submitters that wait for a place for one of its records.
+    pub waiting: usize,
     /// How long its oldest unsettled record has been waiting, in seconds.
     #[serde(serialize_with = "as_seconds")]
     pub oldest_age: Option<Duration>,
@@ -129,7 +135,9 @@ impl Health {
             level: buffer.level,
             reason: Reason::Started,
             causes: Vec::new(),
-            queue_size: buffer.queued,
+            queue_size: buffer.size(),
+            queued: buffer.queued,
+            reserved: buffer.reserved,
             capacity: buffer.capacity,
             in_flight: buffer.in_flight,
             parked: buffer.parked,
@@ -201,6 +209,7 @@ mod tests {
             state: BufferState::Draining,
             capacity: 1,
             queued: 2,
+            reserved: 24,
             in_flight: 3,
             parked: 4,
             waiting: 5,
@@ -226,8 +235,9 @@ mod tests {
             workers_alive: 16,
             last_error: Some("disk full".into()),
             partitions: vec![PartitionHealth {
-                queue_size: 20,
+                queued: 20,
                 in_flight: 21,
+                waiting: 25,
                 oldest_age: Some(Duration::from_millis(22_500)),
                 oldest_key: Some("ES".to_owned()),
                 overdue_for: Some(Duration::from_millis(23_500)),
@@ -245,7 +255,9 @@ mod tests {
             "level": "soft",
             "reason": "started",
             "causes": ["circuit_open", "queue_high"],
-            "queue_size": 2,
+            "queue_size": 26,
+            "queued": 2,
+            "reserved": 24,
             "capacity": 1,
             "in_flight": 3,
             "parked": 4,
@@ -265,8 +277,9 @@ mod tests {
             "last_error": "disk full",
             "writes_overdue": 19,
             "partitions": [{
-                "queue_size": 20,
+                "queued": 20,
                 "in_flight": 21,
+                "waiting": 25,
                 "oldest_age": 22.5,
                 "oldest_key": "ES",
                 "overdue_for": 23.5,

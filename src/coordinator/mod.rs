@@ -23,6 +23,7 @@ mod handle;
 mod health;
 mod lease;
 mod messages;
+mod permit;
 mod queue;
 mod receipt;
 mod refusal;
@@ -54,6 +55,7 @@ pub use self::{
     futures_sink::WriteSink,
     handle::WriteHandle,
     health::{CoordinatorReport, Health, PartitionHealth},
+    permit::Permit,
     receipt::{Receipt, ReceiptLost},
     refusal::{SubmitError, SubmitManyError},
     stop::StopReason,

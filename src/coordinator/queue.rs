@@ -203,7 +203,7 @@ impl Metrics {
         for (counter, value) in self.rejected.iter().zip(rejected) {
             counter.absolute(value);
         }
-        self.queue_depth.set(snapshot.queued as f64);
+        self.queue_depth.set(snapshot.size() as f64);
         self.circuit.set(f64::from(snapshot.circuit.as_number()));
         self.in_flight.set(snapshot.in_flight as f64);
         self.oldest_age.set(snapshot.oldest_age.unwrap_or_default().as_secs_f64());

@@ -26,7 +26,7 @@ impl<T: Record> WriteHandle<T> {
             };
             match refused.refusal() {
                 // With the strategy `error` the coordinator leaves it to its producer to wait.
-                Refusal::Full | Refusal::CircuitOpen => {
+                Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen => {
                     record = refused.into_record();
                     let _ = self.flush().await;
                 }

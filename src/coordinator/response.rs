@@ -18,8 +18,8 @@ use crate::policy::Refusal;
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Full => StatusCode::TOO_MANY_REQUESTS,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Full | Self::PartitionFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::OtherPartition { .. } | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::CircuitOpen | Self::Draining | Self::Closed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

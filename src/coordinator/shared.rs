@@ -98,8 +98,9 @@ impl<T: Record> Shared<T> {
             panicked::catch(|| records.get(at).map(|record| record.partition_key().to_owned())).ok().flatten()
         };
         let of = |(index, partition): (usize, PartitionSnapshot<T>)| PartitionHealth {
-            queue_size: partition.queued,
+            queued: partition.queued,
             in_flight: partition.in_flight,
+            waiting: partition.waiting,
             oldest_age: partition.oldest_age,
             oldest_key: partition.oldest.and_then(key),
             overdue_for: partition.overdue_since.map(|since| now.saturating_sub(since)),
@@ -227,11 +228,11 @@ impl<T> Shared<T> {
         self.with(|buffer| {
             buffer.count_rejected(refusal, records);
             let low = buffer.config().watermarks.low();
-            let wait = || time_to_recover(buffer.queued(), low, buffer.drain_rate(now));
+            let wait = || time_to_recover(buffer.size(), low, buffer.drain_rate(now));
             match refusal {
-                Refusal::Full => wait(),
+                Refusal::Full | Refusal::PartitionFull { .. } => wait(),
                 Refusal::CircuitOpen => buffer.probe_in(now),
-                Refusal::Draining | Refusal::Closed | Refusal::Invalid(_) => None,
+                Refusal::Draining | Refusal::Closed | Refusal::OtherPartition { .. } | Refusal::Invalid(_) => None,
             }
         })
     }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
 
 use super::{receipt::ReceiptSender, shared::Shared};
-use crate::policy::{FlushId, Refusal, Ticket};
+use crate::policy::{CreditTicket, FlushId, Refusal};
 
 /// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
 /// between grant and acceptance there is nothing to be lost.
@@ -23,7 +23,9 @@ pub(super) async fn wait_and_accept<T>(
                 // Between the refusal and now a credit may have become free.
                 return match buffer.offer_many(now, records, partitions) {
                     Ok(0) => {
-                        line.ticket = Some(buffer.wait(partitions.len(), deadline, waker));
+                        // What stands behind the first of another partition waits in another line.
+                        let alike = partitions.iter().take_while(|&&partition| partition == partitions[0]).count();
+                        line.ticket = Some(buffer.wait(partitions[0], alike, deadline, waker));
                         Poll::Pending
                     }
                     Ok(accepted) => {
@@ -37,7 +39,7 @@ pub(super) async fn wait_and_accept<T>(
                     }
                 };
             };
-            match buffer.claim(ticket, waker) {
+            match buffer.claim(now, ticket, waker) {
                 Ok(None) => Poll::Pending,
                 Ok(Some(credits)) => {
                     line.ticket = None;
@@ -55,16 +57,48 @@ pub(super) async fn wait_and_accept<T>(
     .await
 }
 
+/// Waits in line for a credit of a partition, and holds it for a record to come.
+pub(super) async fn wait_for_place<T>(shared: &Shared<T>, partition: usize) -> Result<(), Refusal> {
+    let mut line = LineGuard { shared, ticket: None };
+    poll_fn(|context| {
+        let waker = context.waker().clone();
+        let now = shared.now();
+        shared.with(|buffer| {
+            let Some(ticket) = line.ticket else {
+                return match buffer.reserve(now, partition) {
+                    Ok(false) => {
+                        line.ticket = Some(buffer.wait(partition, 1, None, waker));
+                        Poll::Pending
+                    }
+                    reserved => {
+                        buffer.discard(waker);
+                        Poll::Ready(reserved.map(|_| ()))
+                    }
+                };
+            };
+            match buffer.claim(now, ticket, waker) {
+                Ok(None) => Poll::Pending,
+                claimed => {
+                    line.ticket = None;
+                    Poll::Ready(claimed.map(|_| buffer.keep_claimed()))
+                }
+            }
+        })
+    })
+    .await
+}
+
 /// Leaves the line when the future that waits in it is dropped.
 struct LineGuard<'a, T> {
     shared: &'a Shared<T>,
-    ticket: Option<Ticket>,
+    ticket: Option<CreditTicket>,
 }
 
 impl<T> Drop for LineGuard<'_, T> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.shared.with(|buffer| buffer.cancel(ticket));
+            let now = self.shared.now();
+            self.shared.with(|buffer| buffer.cancel(now, ticket));
         }
     }
 }

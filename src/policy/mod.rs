@@ -21,9 +21,9 @@ pub use self::{
     failure::{BreakerConfig, CircuitState, RetryPolicy},
     level::{Cause, Change, Level, Pressure, Reason, WatermarkError, Watermarks, time_to_recover},
     queue::{
-        BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, FlushId, Invalid,
-        Isolated, LeaseId, Leased, Outcome, Overdue, Overflow, PartitionSnapshot, QueueEvent, Refusal, Verdict,
-        WriteFault,
+        BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, CreditTicket, Crossing, DropReason,
+        FlushId, Invalid, Isolated, LeaseId, Leased, Outcome, Overdue, Overflow, PartitionSnapshot, QueueEvent,
+        Refusal, Verdict, WriteFault, most_of_a_partition,
     },
     rate::{Budget, ScaleError, Scales},
     wait_queue::Ticket,

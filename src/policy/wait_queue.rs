@@ -56,7 +56,12 @@ impl<W> WaitQueue<W> {
 
     /// Returns how much the first in line wants; none while no ticket waits.
     pub fn first_wants(&self) -> Option<usize> {
-        self.line.range(self.first_waiting..).next().map(|(_, waiter)| waiter.amount)
+        self.first().map(|(_, amount)| amount)
+    }
+
+    /// Returns the first in line and how much it wants; none while no ticket waits.
+    pub fn first(&self) -> Option<(Ticket, usize)> {
+        self.line.range(self.first_waiting..).next().map(|(&ticket, waiter)| (ticket, waiter.amount))
     }
 
     /// Returns whether a ticket still waits.
@@ -66,8 +71,15 @@ impl<W> WaitQueue<W> {
 
     /// Takes a place at the end of the line for `want`, until `deadline`.
     pub fn wait(&mut self, want: usize, deadline: Option<Duration>, waker: W) -> Ticket {
-        let ticket = Ticket(self.next);
-        self.next += 1;
+        self.wait_as(self.next, want, deadline, waker)
+    }
+
+    /// Takes a place at the end of the line as a ticket of this number, which is higher than that of any before: so tickets
+    /// of several lines have an order.
+    pub fn wait_as(&mut self, number: u64, want: usize, deadline: Option<Duration>, waker: W) -> Ticket {
+        debug_assert!(number >= self.next, "a ticket in front of others");
+        let ticket = Ticket(number);
+        self.next = number + 1;
         self.deadlines.extend(deadline.map(|deadline| (deadline, ticket)));
         self.line.insert(ticket, Waiter { amount: want, deadline, waker: Some(waker) });
         ticket

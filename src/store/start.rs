@@ -112,6 +112,11 @@ impl Parts {
                 "a variable is ignored: no coordinator of its id is started"
             );
         }
+        for (config, _) in &plans {
+            for warning in config.warnings() {
+                tracing::warn!(coordinator_id = &*config.id, "{warning}");
+            }
+        }
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }

@@ -145,7 +145,7 @@ pub async fn caught_up(handle: &WriteHandle<Tick>, feedback: &Feedback) -> Healt
 pub fn residual(health: &Health) -> i128 {
     let counters = health;
     let settled = counters.stored + counters.dead_lettered + counters.dropped;
-    i128::from(counters.submitted) - i128::from(settled) - (health.queue_size + health.in_flight) as i128
+    i128::from(counters.submitted) - i128::from(settled) - (health.queued + health.in_flight) as i128
 }
 
 /// The ids of the ticks in the dead letters of a directory, file after file.

@@ -59,11 +59,13 @@ pub struct Args {
 /// More in one commit gains nothing, and would be written again whole after a failure.
 const MOST_IN_A_BATCH: usize = 5_000;
 
-/// Returns the batch size of a loader where none is set: each worker's share of the queue, if that is more than the
-/// default. A file brings more than any queue holds, and each commit waits for the disk, so fewer and larger ones pay;
-/// where little comes, the flush interval ends a batch all the same.
+/// Returns the batch size of a loader where none is set: the largest with which the workers do not take a full queue down
+/// to its low watermark at once. A file brings more than any queue holds, and each commit waits for the disk, so fewer and
+/// larger ones pay; where little comes, the flush interval ends a batch all the same.
 pub fn batch_size(settings: &CoordinatorSettings) -> usize {
-    settings.batch_size.max(MOST_IN_A_BATCH.min(settings.capacity / settings.workers))
+    // Watermarks that are out of order are an error of their own.
+    let low = settings.checked_watermarks().map_or(0, |marks| marks.low());
+    ((settings.capacity - low).saturating_sub(1) / settings.workers).clamp(1, MOST_IN_A_BATCH)
 }
 
 impl Args {
@@ -104,11 +106,10 @@ impl Args {
 mod tests {
     use super::*;
 
-    // Red if a small queue makes batches smaller than the default, or a large one without end.
+    // Red if the workers can take a full queue down to its low watermark at once, or a large queue makes batches without end.
     #[test]
-    fn a_loader_s_batch_is_a_worker_s_share_of_the_queue_or_the_default() {
-        for (capacity, workers, expected) in [(10_000, 4, 2_500), (1_000, 4, 500), (100_000, 1, 5_000), (1, 1_024, 500)]
-        {
+    fn a_loader_s_batches_leave_the_queue_above_its_low_watermark() {
+        for (capacity, workers, expected) in [(10_000, 4, 1_249), (1_000, 4, 124), (100_000, 1, 5_000), (1, 1_024, 1)] {
             let settings = CoordinatorSettings::new(capacity).workers(workers);
             assert_eq!(batch_size(&settings), expected, "{capacity} and {workers}");
         }

@@ -107,7 +107,7 @@ async fn submit(handle: &WriteHandle<Bar>, bars: &mut VecDeque<Bar>) -> Result<(
     loop {
         match handle.submit_from(bars).await {
             // With the strategy `error` the coordinator leaves it to its producer to wait. A loader can.
-            Err(Refusal::Full | Refusal::CircuitOpen) => handle.flush().await?,
+            Err(Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen) => handle.flush().await?,
             result => return result,
         }
     }

@@ -87,12 +87,15 @@ impl Watermark {
         self.marks
     }
 
-    /// Takes in a queue size and returns the new level if it differs from the one before.
-    pub fn observe(&mut self, size: usize) -> Option<Level> {
+    /// Takes in a queue size and returns the new level if it differs from the one before. While more is waiting to come in
+    /// the level does not fall to ok.
+    pub fn observe(&mut self, size: usize, is_wanted: impl FnOnce() -> bool) -> Option<Level> {
         let next = if size >= self.marks.high {
             Level::Hard
-        } else if size <= self.marks.low {
+        } else if size <= self.marks.low && (self.level == Level::Ok || !is_wanted()) {
             Level::Ok
+        } else if size <= self.marks.low {
+            self.level
         } else {
             // In the middle: a rise from `Ok` is worth a warning, a fall from `Hard` is not over yet.
             self.level.max(Level::Soft)
@@ -136,7 +139,7 @@ mod tests {
         ];
         for (before, size, after) in table {
             let mut watermark = Watermark { marks, level: before };
-            assert_eq!(watermark.observe(size), (before != after).then_some(after), "{before} at {size}");
+            assert_eq!(watermark.observe(size, || false), (before != after).then_some(after), "{before} at {size}");
             assert_eq!(watermark.level(), after, "{before} at {size}");
         }
     }
@@ -177,7 +180,7 @@ mod tests {
                     Level::Soft | Level::Hard if size <= low => Some(Level::Ok),
                     _ => None,
                 };
-                prop_assert_eq!(watermark.observe(size), expected);
+                prop_assert_eq!(watermark.observe(size, || false), expected);
                 level = expected.unwrap_or(level);
             }
         }

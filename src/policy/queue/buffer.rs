@@ -89,7 +89,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             partitions: (0..config.partitions.get()).map(|_| Partition::new()).collect(),
             queued: 0,
             in_flight: 0,
-            credits: Credits::new(config.capacity.get()),
+            credits: Credits::new(config.capacity.get(), config.partitions.get()),
             flush_barriers: FlushBarriers::default(),
             watermark: Watermark::new(config.watermarks),
             breaker: CircuitBreaker::new(config.breaker),
@@ -148,8 +148,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     fn observe(&mut self, now: Duration) {
-        if let Some(level) = self.watermark.observe(self.queued) {
-            let crossing = Crossing { level, size: self.queued, drain_rate: self.drain_rate(now) };
+        let size = self.credits.held();
+        if let Some(level) = self.watermark.observe(size, || self.credits.is_wanted()) {
+            let crossing = Crossing { level, size, drain_rate: self.drain_rate(now) };
             self.events.push(QueueEvent::Level(crossing));
             self.work = true;
         }
@@ -165,9 +166,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.breaker.probe_at().map(|at| at.saturating_sub(now))
     }
 
-    /// Returns the queue size: accepted records not yet taken by a worker.
-    pub const fn queued(&self) -> usize {
-        self.queued
+    /// Returns the queue size: accepted records not yet taken by a worker, and places that are reserved.
+    pub const fn size(&self) -> usize {
+        self.credits.held()
     }
 
     /// Returns whether a worker has a batch.
@@ -188,6 +189,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             state: self.state,
             capacity: self.config.capacity.get(),
             queued: self.queued,
+            reserved: self.credits.reserved(),
             in_flight: self.in_flight,
             parked: self.partitions.iter().map(Partition::parked_records).sum(),
             waiting: self.credits.waiting(),

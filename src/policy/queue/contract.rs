@@ -219,6 +219,8 @@ pub struct BufferSnapshot {
     pub capacity: usize,
     /// Accepted records not yet taken by a worker.
     pub queued: usize,
+    /// Places held by permits, or granted to submitters that have not come for them yet.
+    pub reserved: usize,
     /// Records taken by a worker, or parked, and not yet settled.
     pub in_flight: usize,
     /// Those of `in_flight` whose lease came back and waits for a worker.
@@ -242,6 +244,11 @@ pub struct BufferSnapshot {
 }
 
 impl BufferSnapshot {
+    /// Returns the queue size: places in use or reserved.
+    pub const fn size(&self) -> usize {
+        self.queued + self.reserved
+    }
+
     /// Returns what is missing from the accounting: 0, or records were lost or made up.
     pub fn residual(&self) -> i128 {
         let out = [self.counters.stored, self.counters.dead_lettered, self.counters.dropped];
@@ -257,6 +264,8 @@ pub struct PartitionSnapshot<T> {
     pub queued: usize,
     /// Records taken by its worker, or parked, and not yet settled.
     pub in_flight: usize,
+    /// Submitters that wait for a place of its.
+    pub waiting: usize,
     /// How long its oldest unsettled record has been waiting.
     pub oldest_age: Option<Duration>,
     /// Since when it settles nothing, if it is overdue.

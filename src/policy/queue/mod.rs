@@ -6,6 +6,7 @@ mod credits;
 mod flush;
 mod partition;
 mod refusal;
+mod shares;
 
 pub use self::{
     buffer::BoundedBuffer,
@@ -13,6 +14,8 @@ pub use self::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Isolated, LeaseId, Leased, Outcome,
         Overdue, Overflow, PartitionSnapshot, QueueEvent, Verdict, WriteFault,
     },
+    credits::CreditTicket,
     flush::FlushId,
     refusal::{Invalid, Refusal},
+    shares::most_of_a_partition,
 };

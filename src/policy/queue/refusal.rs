@@ -7,6 +7,13 @@ pub enum Refusal {
     /// No credit was free, or none became free in time.
     #[error("the queue is full")]
     Full,
+    /// The records of this partition key and of those that hash alike hold all places that the shares of the others leave,
+    /// as where the store hangs for one of them. Records of other keys may be accepted.
+    #[error("the queue has no room left for records of {partition_key:?}")]
+    PartitionFull {
+        /// The partition key of the record that was refused.
+        partition_key: String,
+    },
     /// No credit was free, or none became free in time, and the circuit is open: the store is away.
     #[error("the queue is full and the store is away")]
     CircuitOpen,
@@ -16,6 +23,12 @@ pub enum Refusal {
     /// The coordinator has come to its end, by a shutdown or because it or its queue died. Trying again does not help.
     #[error("the coordinator is closed")]
     Closed,
+    /// A permit is for records of another partition.
+    #[error("the permit is for records of the partition of {partition_key:?}")]
+    OtherPartition {
+        /// The partition key that the permit was reserved for.
+        partition_key: String,
+    },
     /// The record itself is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -27,14 +40,25 @@ impl Refusal {
         self
     }
 
-    /// Returns the reason's name: `full`, `circuit_open`, `draining`, `closed` or `invalid`. The metric of refusals
-    /// counts `circuit_open` as `full`, since a free credit is never refused for an open circuit.
+    /// Fills in the partition key of the record that was refused, where it is part of the reason.
+    pub(crate) fn of_key(self, key: &str) -> Self {
+        match self {
+            Self::PartitionFull { .. } => Self::PartitionFull { partition_key: key.to_owned() },
+            other => other,
+        }
+    }
+
+    /// Returns the reason's name: `full`, `partition_full`, `circuit_open`, `draining`, `closed`, `other_partition` or
+    /// `invalid`. The metric of refusals counts `partition_full` and `circuit_open` as `full`, since a free credit is never
+    /// refused for an open circuit, and `other_partition` as `invalid`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::PartitionFull { .. } => "partition_full",
             Self::CircuitOpen => "circuit_open",
             Self::Draining => "draining",
             Self::Closed => "closed",
+            Self::OtherPartition { .. } => "other_partition",
             Self::Invalid(_) => "invalid",
         }
     }

@@ -155,7 +155,7 @@ fn run(scene: Scene, config: RateConfig) -> Outcome {
             holds = scene.chunk as usize;
         }
         for size in sizes {
-            let Some(level) = watermark.observe(size) else { continue };
+            let Some(level) = watermark.observe(size, || false) else { continue };
             let reason = match level {
                 Level::Ok => Reason::QueueRecovered,
                 Level::Soft => Reason::QueueRising,

@@ -6,9 +6,10 @@ use super::BoundedBuffer;
 use crate::policy::{
     queue::{
         contract::{BufferState, DropReason, LeaseId, Outcome, Overflow},
+        credits::CreditTicket,
         refusal::Refusal,
     },
-    wait_queue::{Claim, Ticket},
+    wait_queue::Claim,
 };
 
 impl<T, W, R> BoundedBuffer<T, W, R> {
@@ -17,12 +18,12 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// # Errors
     /// The record, and why it was refused.
     pub fn offer(&mut self, now: Duration, partition: usize, record: T) -> Result<(), (Refusal, T)> {
-        match self.credits_for(1) {
+        match self.credits_for(&[partition]) {
             Ok(1..) => {
                 self.accept(now, [(partition, record)]);
                 Ok(())
             }
-            Ok(0) => Err((self.full(), record)),
+            Ok(0) => Err((self.full(partition), record)),
             Err(refused) => Err((refused, record)),
         }
     }
@@ -38,39 +39,45 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         records: &mut VecDeque<T>,
         partitions: &[usize],
     ) -> Result<usize, Refusal> {
-        let count = self.credits_for(partitions.len())?;
+        let count = self.credits_for(partitions)?;
         self.accept(now, partitions[..count].iter().copied().zip(records.drain(..count)));
         Ok(count)
     }
 
-    /// Takes a place in line for up to `want` credits, until `deadline`.
-    pub fn wait(&mut self, want: usize, deadline: Option<Duration>, waker: W) -> Ticket {
+    /// Takes a place in the line of a partition for up to `want` credits, until `deadline`.
+    pub fn wait(&mut self, line: usize, want: usize, deadline: Option<Duration>, waker: W) -> CreditTicket {
         // The queue's actor keeps the clock: this deadline may be earlier than what it waits for.
         self.work |= deadline.is_some();
-        self.credits.wait(want, deadline, waker)
+        self.credits.wait(line, want, deadline, waker)
+    }
+
+    /// Returns the line of those that do not know their partition yet.
+    pub const fn any_line(&self) -> usize {
+        self.credits.any()
     }
 
     /// Asks what a ticket is worth. Credits that it was granted must be used in the same breath, by
-    /// [`accept`](Self::accept).
+    /// [`accept`](Self::accept) or [`keep_claimed`](Self::keep_claimed).
     ///
     /// # Errors
     /// Why the ticket is worth nothing now: it expired, or the buffer takes no more records.
-    pub fn claim(&mut self, ticket: Ticket, waker: W) -> Result<Option<usize>, Refusal> {
+    pub fn claim(&mut self, now: Duration, ticket: CreditTicket, waker: W) -> Result<Option<usize>, Refusal> {
         if let Err(refused) = self.check_open() {
-            self.cancel(ticket);
+            self.cancel(now, ticket);
             self.discard(waker);
             return Err(refused);
         }
         match self.credits.claim(ticket, waker, &mut self.spent) {
             Claim::Granted(credits) => Ok(Some(credits)),
             Claim::Waiting => Ok(None),
-            Claim::Expired => Err(self.full()),
+            Claim::Expired => Err(self.full(ticket.line())),
         }
     }
 
     /// Leaves the line; credits that were granted go to the next.
-    pub fn cancel(&mut self, ticket: Ticket) {
+    pub fn cancel(&mut self, now: Duration, ticket: CreditTicket) {
         self.credits.cancel(ticket, &mut self.wake, &mut self.spent);
+        self.observe(now);
     }
 
     /// Gives back a waker that is not needed, to be dropped where no lock is held.
@@ -78,15 +85,18 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.spent.push(waker);
     }
 
-    /// Holds one credit for a record to come, if one is free.
+    /// Holds one credit of a line for a record to come, if one is free or can be made so.
     ///
     /// # Errors
     /// If the buffer takes no more records.
-    pub fn reserve(&mut self) -> Result<bool, Refusal> {
-        self.check_open()?;
-        let reserved = self.credits.reserve();
+    pub fn reserve(&mut self, now: Duration, line: usize) -> Result<bool, Refusal> {
+        let is_reserved = self.credits_for(&[line])? == 1;
+        if is_reserved {
+            self.credits.keep();
+        }
         self.look_out_of_credits();
-        Ok(reserved)
+        self.observe(now);
+        Ok(is_reserved)
     }
 
     /// Turns a claimed credit back into one that is held for a record to come.
@@ -94,26 +104,33 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.credits.keep();
     }
 
-    /// Accepts a record on the credit that was held for it.
+    /// Accepts a record on the credit of a line that was held for it.
     ///
     /// # Errors
     /// The record, and why it was refused; the credit is held no more.
-    pub fn offer_reserved(&mut self, now: Duration, partition: usize, record: T) -> Result<(), (Refusal, T)> {
+    pub fn offer_reserved(
+        &mut self,
+        now: Duration,
+        line: usize,
+        partition: usize,
+        record: T,
+    ) -> Result<(), (Refusal, T)> {
         if let Err(refused) = self.check_open() {
-            self.give_back();
+            self.give_back(now, line);
             return Err((refused, record));
         }
-        self.credits.use_reserved();
+        self.credits.use_reserved(line, partition, &mut self.wake);
         self.accept(now, [(partition, record)]);
         Ok(())
     }
 
-    /// Gives back a credit that was held for a record.
-    pub fn give_back(&mut self) {
-        self.credits.give_back(&mut self.wake);
+    /// Gives back a credit of a line that was held for a record.
+    pub fn give_back(&mut self, now: Duration, line: usize) {
+        self.credits.give_back(line, &mut self.wake);
+        self.observe(now);
     }
 
-    /// Puts records into the queue, each on a credit that the caller claimed just before.
+    /// Puts records into the queue, each on a credit of its partition that the caller claimed just before.
     pub fn accept(&mut self, now: Duration, records: impl IntoIterator<Item = (usize, T)>) {
         let batch_size = self.config.batch_size.get();
         let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
@@ -128,7 +145,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
         self.counters.submitted += (self.queued - before) as u64;
         self.look_out_of_credits();
-        debug_assert_eq!(self.queued, self.credits.used(), "a record without a credit, or a credit without a record");
+        debug_assert_eq!(
+            self.queued + self.credits.reserved(),
+            self.credits.held(),
+            "a record without a credit, or a credit without a record"
+        );
         self.observe(now);
     }
 
@@ -153,24 +174,32 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         (replays, sequences.first().and_then(|first| self.receipts.get_mut(first)))
     }
 
-    /// Returns why a record finds no credit.
-    pub const fn full(&self) -> Refusal {
-        if self.breaker.is_closed() { Refusal::Full } else { Refusal::CircuitOpen }
+    /// Returns why a record of a partition finds no credit. The partition key is the caller's to fill in.
+    pub fn full(&self, partition: usize) -> Refusal {
+        if !self.breaker.is_closed() {
+            return Refusal::CircuitOpen;
+        }
+        let leaves_room = self.credits.held() < self.config.capacity.get() && self.credits.is_at_limit(partition);
+        if leaves_room { Refusal::PartitionFull { partition_key: String::new() } } else { Refusal::Full }
     }
 
-    /// Out of credits, even a short batch is handed out at once.
+    /// A partition without a credit left hands out even a short batch at once.
     pub(super) fn look_out_of_credits(&mut self) {
-        self.work |= self.credits.free() == 0 && self.partitions.iter().any(|p| p.asked && p.queued() > 0);
+        let is_out = |index: usize| {
+            let partition = &self.partitions[index];
+            partition.asked && partition.queued() > 0 && self.credits.is_out(index)
+        };
+        self.work = self.work || (!self.credits.has_common() && (0..self.partitions.len()).any(is_out));
     }
 
     /// Counts records that were handed back.
     pub fn count_rejected(&mut self, refusal: &Refusal, records: usize) {
         let counter = match refusal {
-            Refusal::Full | Refusal::CircuitOpen => &mut self.counters.rejected_full,
+            Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen => &mut self.counters.rejected_full,
             Refusal::Draining => &mut self.counters.rejected_draining,
             Refusal::Closed => &mut self.counters.rejected_closed,
             // What stands behind an invalid record was not tried.
-            Refusal::Invalid(_) => {
+            Refusal::Invalid(_) | Refusal::OtherPartition { .. } => {
                 self.counters.rejected_invalid += 1;
                 return;
             }
@@ -186,36 +215,34 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
     }
 
-    /// Takes up to `want` credits, by eviction if need be.
-    pub(super) fn credits_for(&mut self, want: usize) -> Result<usize, Refusal> {
+    /// Takes credits for records of these partitions, from the front, by eviction if need be. Returns for how many.
+    fn credits_for(&mut self, partitions: &[usize]) -> Result<usize, Refusal> {
         self.check_open()?;
-        let free = self.credits.take(want);
-        let missing = want - free;
-        if missing == 0 || self.config.overflow != Overflow::DropOldest {
-            return Ok(free);
+        let mut taken = self.credits.take_many(partitions);
+        if self.config.overflow == Overflow::DropOldest {
+            while taken < partitions.len() && self.evict_for(partitions[taken]) {
+                taken += self.credits.take_many(&partitions[taken..]);
+            }
+            self.pass_flush_barriers();
         }
-        let evicted = self.evict(missing);
-        self.credits.release(evicted, &mut self.wake);
-        Ok(free + self.credits.take(evicted))
+        Ok(taken)
     }
 
-    /// Evicts the oldest records of all partitions, up to `count`, and returns how many.
-    pub(super) fn evict(&mut self, count: usize) -> usize {
-        let before = self.queued;
-        while before - self.queued < count {
-            let oldest = (self.partitions.iter_mut())
-                .filter_map(|partition| Some((partition.oldest_queued()?, partition)))
-                .min_by_key(|&(sequence, _)| sequence);
-            let Some((sequence, record)) = oldest.and_then(|(_, partition)| partition.pop_oldest()) else { break };
-            let receipt = self.receipts.remove(&sequence);
-            self.replays.remove(&sequence);
-            self.outcomes.extend(receipt.map(|receipt| (receipt, Outcome::Dropped(DropReason::DropOldest))));
-            self.evicted.push(record);
-            self.queued -= 1;
-        }
-        let evicted = before - self.queued;
-        self.counters.dropped += evicted as u64;
-        self.pass_flush_barriers();
-        evicted
+    /// Evicts the oldest record of the partitions that use common credits, so that one of this partition has room. Where
+    /// none does, that is the oldest of its own. Returns whether there was one.
+    fn evict_for(&mut self, partition: usize) -> bool {
+        let oldest_of = |index: usize| Some((self.partitions[index].oldest_queued()?, index));
+        let common = (0..self.partitions.len()).filter(|&index| self.credits.uses_common(index));
+        let own = || self.partitions.get(partition).and_then(|_| oldest_of(partition));
+        let Some((sequence, index)) = common.filter_map(oldest_of).min().or_else(own) else { return false };
+        let Some((_, record)) = self.partitions[index].pop_oldest() else { return false };
+        let receipt = self.receipts.remove(&sequence);
+        self.replays.remove(&sequence);
+        self.outcomes.extend(receipt.map(|receipt| (receipt, Outcome::Dropped(DropReason::DropOldest))));
+        self.evicted.push(record);
+        self.queued -= 1;
+        self.counters.dropped += 1;
+        self.credits.release(index, 1, &mut self.wake);
+        true
     }
 }

@@ -21,7 +21,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Hands out a batch to every worker that asked and whose partition is ready: parked, full, waiting for
-    /// [`flush_interval`](BufferConfig::flush_interval), out of credits, before a flush, or draining. While the circuit
+    /// [`flush_interval`](BufferConfig::flush_interval), without a credit left, before a flush, or draining. While the circuit
     /// is open nothing is, but for one probe when it is due.
     ///
     /// The queue's actor calls this when it is woken; from then on it is woken again.
@@ -87,7 +87,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.partitions[index].since = now;
         self.queued -= batch.len();
         self.in_flight += batch.len();
-        self.credits.release(batch.len(), &mut self.wake);
+        self.credits.release(index, batch.len(), &mut self.wake);
         Some(batch)
     }
 
@@ -113,7 +113,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let Some(oldest) = partition.oldest_queued() else { return false };
         partition.queued() >= self.config.batch_size.get()
             || self.state == BufferState::Draining
-            || self.credits.free() == 0
+            || self.credits.is_out(index)
             || self.flush_barriers.latest().is_some_and(|last| oldest <= last)
             || Duration::from_nanos(oldest) + self.config.flush_interval <= now
     }

@@ -50,7 +50,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         };
         if level != self.overdue {
             self.overdue = level;
-            let (size, drain_rate) = (self.queued, self.drain_rate(now));
+            let (size, drain_rate) = (self.size(), self.drain_rate(now));
             self.events.push(QueueEvent::Overdue(Overdue { level, longest, size, drain_rate }));
             self.work = true;
         }
@@ -73,6 +73,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let snapshot = |(index, partition): (usize, &super::Partition<T>)| PartitionSnapshot {
             queued: partition.queued(),
             in_flight: partition.in_flight(),
+            waiting: self.credits.waiting_for(index),
             oldest_age: partition.oldest_unsettled().map(|oldest| now.saturating_sub(Duration::from_nanos(oldest))),
             overdue_since: overdue.iter().find(|(other, _)| *other == index).map(|&(_, since)| since),
             oldest: partition.head().map(|slice| (Arc::clone(&slice.records), slice.range.start)),

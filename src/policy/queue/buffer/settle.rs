@@ -206,14 +206,14 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.closed_at = now;
         self.breaker.succeeded();
         self.probe = None;
-        self.events.push(QueueEvent::CircuitClosed { size: self.queued, drain_rate: self.drain_rate.per_second() });
+        self.events.push(QueueEvent::CircuitClosed { size: self.size(), drain_rate: self.drain_rate.per_second() });
         self.work = true;
     }
 
     fn tell_if_opened(&mut self, now: Duration) {
         if let Some(at) = self.breaker.probe_at() {
             self.events.push(QueueEvent::CircuitOpened {
-                size: self.queued,
+                size: self.size(),
                 drain_rate: self.drain_rate(now),
                 probe_in: at.saturating_sub(now),
             });
@@ -262,6 +262,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     /// Lets every waiter expire whose deadline is not after `now`.
     pub fn expire(&mut self, now: Duration) {
-        self.credits.expire(now, &mut self.wake);
+        if self.credits.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.credits.expire(now, &mut self.wake);
+            self.observe(now);
+        }
     }
 }

@@ -17,7 +17,9 @@ use crate::policy::{BreakerConfig, Level, Watermarks};
 enum Step {
     Offer(usize),
     OfferMany(Vec<usize>),
+    /// In the line of a partition, or behind them of those that do not know theirs.
     Wait {
+        line: usize,
         want: usize,
         within: Option<u64>,
     },
@@ -26,9 +28,9 @@ enum Step {
         keep: bool,
     },
     Cancel(usize),
-    Reserve,
-    OfferReserved(usize),
-    GiveBack,
+    Reserve(usize),
+    OfferReserved(usize, usize),
+    GiveBack(usize),
     /// A worker has nothing to do, and takes what is ready.
     Ask(usize),
     /// The queue's actor comes: woken, by its timer, or for nothing.
@@ -47,12 +49,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         20 => (0usize..4).prop_map(Step::Offer),
         8 => prop::collection::vec(0usize..4, 1..9).prop_map(Step::OfferMany),
-        8 => (1usize..5, prop::option::of(0u64..40)).prop_map(|(want, within)| Step::Wait { want, within }),
+        8 => (0usize..5, 1usize..5, prop::option::of(0u64..40))
+            .prop_map(|(line, want, within)| Step::Wait { line, want, within }),
         8 => (0usize..6, any::<bool>()).prop_map(|(which, keep)| Step::Claim { which, keep }),
         3 => (0usize..6).prop_map(Step::Cancel),
-        4 => Just(Step::Reserve),
-        4 => (0usize..4).prop_map(Step::OfferReserved),
-        2 => Just(Step::GiveBack),
+        4 => (0usize..5).prop_map(Step::Reserve),
+        4 => (0usize..4, 0usize..4).prop_map(|(which, partition)| Step::OfferReserved(which, partition)),
+        2 => (0usize..4).prop_map(Step::GiveBack),
         20 => (0usize..4).prop_map(Step::Ask),
         12 => Just(Step::Attend),
         12 => (0usize..5).prop_map(Step::Settle),
@@ -84,7 +87,8 @@ struct Item {
 
 #[derive(Debug)]
 struct Waiting {
-    ticket: Ticket,
+    ticket: CreditTicket,
+    line: usize,
     waiter: usize,
     want: usize,
     deadline: Option<u64>,
@@ -119,8 +123,9 @@ struct Model {
     out: Vec<Option<InFlight>>,
     parked: Vec<Option<Vec<Item>>>,
     asked: Vec<bool>,
-    /// Credits held for records to come, granted ones not counted.
-    held: usize,
+    share: usize,
+    /// The lines whose credits are held for records to come, granted ones not counted.
+    held: Vec<usize>,
     line: Vec<Waiting>,
     flush_barriers: Vec<Held>,
     level: Level,
@@ -154,7 +159,11 @@ impl Model {
             out: (0..partitions).map(|_| None).collect(),
             parked: vec![None; partitions],
             asked: vec![false; partitions],
-            held: 0,
+            share: match (config.capacity.get(), partitions) {
+                (capacity, partitions) if partitions == 1 || capacity < 2 * partitions => 0,
+                (capacity, partitions) => (capacity / (8 * partitions)).max(1),
+            },
+            held: Vec::new(),
             line: Vec::new(),
             flush_barriers: Vec::new(),
             level: Level::Ok,
@@ -182,19 +191,47 @@ impl Model {
         self.line.iter().map(|waiting| waiting.granted).sum()
     }
 
-    fn free(&self) -> usize {
-        self.capacity - self.queue.len() - self.held - self.granted()
+    /// Places in use or reserved.
+    fn size(&self) -> usize {
+        self.queue.len() + self.held.len() + self.granted()
+    }
+
+    fn share_of(&self, line: usize) -> usize {
+        if line < self.asked.len() { self.share } else { 0 }
+    }
+
+    fn held_by(&self, line: usize) -> usize {
+        let granted = self.line.iter().filter(|waiting| waiting.line == line).map(|waiting| waiting.granted);
+        let queued = self.queue.iter().filter(|item| item.partition == line).count();
+        queued + self.held.iter().filter(|&&held| held == line).count() + granted.sum::<usize>()
+    }
+
+    fn free_for(&self, line: usize) -> usize {
+        let beyond = |line: usize| self.held_by(line).saturating_sub(self.share_of(line));
+        let common = self.capacity - self.share * self.asked.len();
+        let in_common = common - (0..=self.asked.len()).map(beyond).sum::<usize>();
+        self.share_of(line).saturating_sub(self.held_by(line)) + in_common
+    }
+
+    fn is_at_limit(&self, line: usize) -> bool {
+        line < self.asked.len() && self.held_by(line) == self.capacity - self.share * (self.asked.len() - 1)
     }
 
     /// Asks all in line in turn.
-    fn share(&mut self) {
+    fn grant(&mut self) {
         for at in 0..self.line.len() {
-            let free = self.free();
+            let free = self.free_for(self.line[at].line);
             let waiting = &mut self.line[at];
             if waiting.granted == 0 && !waiting.expired {
                 waiting.granted = waiting.want.min(free);
             }
         }
+    }
+
+    /// Why a record of this line finds no credit.
+    fn full(&self, line: usize) -> Refusal {
+        let has_room = self.size() < self.capacity && self.is_at_limit(line);
+        if has_room { Refusal::PartitionFull { partition_key: String::new() } } else { Refusal::Full }
     }
 
     fn refused(&self) -> Option<Refusal> {
@@ -207,12 +244,14 @@ impl Model {
 
     /// The contract of the watermark, one clause a line.
     fn observe(&mut self) {
-        let (size, low, high) = (self.queue.len(), self.marks.low(), self.marks.high());
+        let (size, low, high) = (self.size(), self.marks.low(), self.marks.high());
+        let waits = |waiting: &&Waiting| waiting.granted == 0 && !waiting.expired;
+        let is_wanted = self.line.iter().filter(waits).any(|waiting| !self.is_at_limit(waiting.line));
         let next = match self.level {
             Level::Ok if size >= high => Some(Level::Hard),
             Level::Ok if size > low => Some(Level::Soft),
             Level::Soft if size >= high => Some(Level::Hard),
-            Level::Soft | Level::Hard if size <= low => Some(Level::Ok),
+            Level::Soft | Level::Hard if size <= low && !is_wanted => Some(Level::Ok),
             _ => None,
         };
         if let Some(level) = next {
@@ -230,15 +269,29 @@ impl Model {
         self.observe();
     }
 
-    /// Makes room for `want` records if the strategy allows it, and returns how many fit and who had to go.
-    fn make_room(&mut self, want: usize) -> (usize, Vec<u64>) {
-        let mut evicted = Vec::new();
-        while self.overflow == Overflow::DropOldest && self.free() < want && !self.queue.is_empty() {
-            evicted.push(self.queue.remove(0).id);
-            self.counters.dropped += 1;
+    /// Makes room for records of these lines if the strategy allows it, and returns how many fit and who had to go.
+    fn make_room(&mut self, lines: &[usize]) -> (usize, Vec<u64>) {
+        let (mut evicted, before) = (Vec::new(), self.held.len());
+        for &line in lines {
+            while self.overflow == Overflow::DropOldest && self.free_for(line) == 0 {
+                let beyond = |item: &&Item| self.held_by(item.partition) > self.share;
+                let own = |item: &&Item| item.partition == line;
+                let oldest = self.queue.iter().find(beyond).or_else(|| self.queue.iter().find(own)).copied();
+                let Some(oldest) = oldest else { break };
+                self.queue.retain(|item| *item != oldest);
+                evicted.push(oldest.id);
+                self.counters.dropped += 1;
+            }
+            if self.free_for(line) == 0 {
+                break;
+            }
+            // As if it were there already, until all are counted.
+            self.held.push(line);
         }
+        let fits = self.held.len() - before;
+        self.held.truncate(before);
         self.pass_flush_barriers();
-        (want.min(self.free()), evicted)
+        (fits, evicted)
     }
 
     fn oldest_of(&self, partition: usize) -> Option<Item> {
@@ -261,7 +314,7 @@ impl Model {
         let Some(oldest) = self.oldest_of(partition) else { return false };
         self.next_batch(partition).len() == self.batch_size
             || oldest.arrived + self.flush_interval <= self.now
-            || self.free() == 0
+            || self.free_for(partition) == 0
             || self.flush_barriers.iter().any(|held| oldest.id < held.before)
             || self.state == BufferState::Draining
     }
@@ -278,7 +331,7 @@ impl Model {
         );
         if self.parked[partition].take().is_none() {
             self.queue.retain(|item| !items.contains(item));
-            self.share();
+            self.grant();
         }
         self.out[partition] = Some(InFlight { lease: leased.id, items });
         self.asked[partition] = false;
@@ -348,9 +401,9 @@ impl Pair {
                     prop_assert_eq!(offered, Err((refused, record)));
                     return Ok(());
                 }
-                let (fits, evicted) = model.make_room(1);
+                let (fits, evicted) = model.make_room(&[partition]);
                 self.evicted = evicted;
-                prop_assert_eq!(offered, if fits == 1 { Ok(()) } else { Err((Refusal::Full, record)) });
+                prop_assert_eq!(offered, if fits == 1 { Ok(()) } else { Err((model.full(partition), record)) });
                 if fits == 1 {
                     model.accept(&[partition]);
                 }
@@ -367,31 +420,37 @@ impl Pair {
                     prop_assert!(records.into_iter().eq(ids), "what is refused stays with the caller");
                     return Ok(());
                 }
-                let (fits, evicted) = model.make_room(wanted.len());
+                let (fits, evicted) = model.make_room(&wanted);
                 self.evicted = evicted;
                 prop_assert_eq!(offered, Ok(fits));
                 prop_assert!(records.into_iter().eq(ids.skip(fits)), "what does not fit stays with the caller");
                 model.accept(&wanted[..fits]);
             }
             // As the handles do: a submitter that could take does not wait, nor does one that may evict.
-            Step::Wait { want, within }
-                if model.free() == 0 && model.refused().is_none() && model.overflow != Overflow::DropOldest =>
+            Step::Wait { line, want, within }
+                if model.free_for(line % (partitions + 1)) == 0
+                    && model.refused().is_none()
+                    && model.overflow != Overflow::DropOldest =>
             {
+                let line = line % (partitions + 1);
+                let want = if line == partitions { 1 } else { want };
                 let deadline = within.map(|within| model.now + within);
-                let ticket = buffer.wait(want, deadline.map(Duration::from_millis), model.waiters);
+                let ticket = buffer.wait(line, want, deadline.map(Duration::from_millis), model.waiters);
                 let waiter = model.waiters;
                 model.waiters += 1;
-                model.line.push(Waiting { ticket, waiter, want, deadline, granted: 0, expired: false });
+                model.line.push(Waiting { ticket, line, waiter, want, deadline, granted: 0, expired: false });
             }
             Step::Claim { which, keep } if which < model.line.len() => {
                 let waiting = &model.line[which];
-                let claimed = buffer.claim(waiting.ticket, waiting.waiter);
+                let (line, now) = (waiting.line, model.time());
+                let claimed = buffer.claim(now, waiting.ticket, waiting.waiter);
                 if let Some(refused) = model.refused() {
                     prop_assert_eq!(claimed, Err(refused));
                     model.line.remove(which);
-                    model.share();
+                    model.grant();
+                    model.observe();
                 } else if waiting.expired {
-                    prop_assert_eq!(claimed, Err(Refusal::Full));
+                    prop_assert_eq!(claimed, Err(model.full(line)));
                     model.line.remove(which);
                 } else if waiting.granted == 0 {
                     prop_assert_eq!(claimed, Ok(None));
@@ -399,48 +458,60 @@ impl Pair {
                 } else {
                     let granted = model.line.remove(which).granted;
                     prop_assert_eq!(claimed, Ok(Some(granted)));
-                    if keep && granted == 1 {
+                    if line == partitions || (keep && granted == 1) {
                         buffer.keep_claimed();
-                        model.held += 1;
+                        model.held.push(line);
                     } else {
                         let first = model.counters.submitted;
-                        let wanted: Vec<_> = (0..granted).map(|at| (first as usize + at) % partitions).collect();
+                        let wanted = vec![line; granted];
                         buffer.accept(model.time(), wanted.iter().copied().zip(first..));
                         model.accept(&wanted);
                     }
                 }
             }
             Step::Cancel(which) if which < model.line.len() => {
-                buffer.cancel(model.line.remove(which).ticket);
-                model.share();
+                buffer.cancel(model.time(), model.line.remove(which).ticket);
+                model.grant();
+                model.observe();
             }
-            Step::Reserve => {
-                let expected = match model.refused() {
-                    Some(refused) => Err(refused),
-                    None => Ok(model.free() > 0),
-                };
-                prop_assert_eq!(&buffer.reserve(), &expected);
-                model.held += usize::from(expected == Ok(true));
+            Step::Reserve(line) => {
+                let line = line % (partitions + 1);
+                let reserved = buffer.reserve(model.time(), line);
+                if let Some(refused) = model.refused() {
+                    prop_assert_eq!(reserved, Err(refused));
+                    return Ok(());
+                }
+                let (fits, evicted) = model.make_room(&[line]);
+                self.evicted = evicted;
+                prop_assert_eq!(reserved, Ok(fits == 1));
+                model.held.extend((fits == 1).then_some(line));
+                model.observe();
             }
-            Step::OfferReserved(partition) if model.held > 0 => {
-                let (partition, record) = (partition % partitions, model.counters.submitted);
-                let offered = buffer.offer_reserved(model.time(), partition, record);
-                model.held -= 1;
+            Step::OfferReserved(which, partition) if which < model.held.len() => {
+                let line = model.held.remove(which);
+                let partition = if line < partitions { line } else { partition % partitions };
+                let record = model.counters.submitted;
+                let offered = buffer.offer_reserved(model.time(), line, partition, record);
                 match model.refused() {
                     Some(refused) => {
                         prop_assert_eq!(offered, Err((refused, record)));
-                        model.share();
+                        model.grant();
+                        model.observe();
                     }
                     None => {
                         prop_assert_eq!(offered, Ok(()));
+                        // What goes into the partition's own share leaves a common place.
+                        model.held.push(partition);
+                        model.grant();
+                        model.held.pop();
                         model.accept(&[partition]);
                     }
                 }
             }
-            Step::GiveBack if model.held > 0 => {
-                buffer.give_back();
-                model.held -= 1;
-                model.share();
+            Step::GiveBack(which) if which < model.held.len() => {
+                buffer.give_back(model.time(), model.held.remove(which));
+                model.grant();
+                model.observe();
             }
             Step::Ask(partition) => {
                 let partition = partition % partitions;
@@ -527,6 +598,8 @@ impl Pair {
         for waiting in model.line.iter_mut().filter(|waiting| waiting.granted == 0) {
             waiting.expired |= waiting.deadline.is_some_and(|deadline| deadline <= model.now);
         }
+        // That a line became empty can let the level fall.
+        model.observe();
         for leased in buffer.hand_out(now) {
             model.take(leased)?;
         }
@@ -559,9 +632,10 @@ impl Pair {
 
         let snapshot = buffer.snapshot(model.time());
         prop_assert_eq!(snapshot.residual(), 0);
-        prop_assert!(snapshot.queued <= model.capacity);
+        prop_assert!(snapshot.size() <= model.capacity);
         prop_assert_eq!(snapshot.state, model.state);
         prop_assert_eq!(snapshot.queued, model.queue.len());
+        prop_assert_eq!(snapshot.size(), model.size());
         prop_assert_eq!(snapshot.in_flight, model.in_flight());
         prop_assert_eq!(snapshot.parked, model.parked());
         prop_assert_eq!(

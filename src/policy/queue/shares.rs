@@ -1,0 +1,120 @@
+//! How a fixed amount is shared among partitions, so that one that is stuck leaves the others room.
+
+/// A fixed amount of something, of which each partition has a share that no other takes. The rest is common: who comes
+/// first takes it.
+///
+/// The share is an eighth of the amount, divided among the partitions, and at least one; where there are fewer than two for
+/// each partition, or there is only one partition, there are no shares. What a partition holds is of its own share first, and common beyond that. So it can
+/// hold everything but the shares of the others.
+///
+/// Behind the partitions is one holder more without a share, for what is of no partition yet.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    share: usize,
+    /// What each partition holds.
+    by_partition: Vec<usize>,
+    common_free: usize,
+    common: usize,
+    held: usize,
+}
+
+impl Shares {
+    /// Starts with everything free.
+    pub fn new(amount: usize, partitions: usize) -> Self {
+        let has_shares = partitions > 1 && amount >= 2 * partitions;
+        let share = if has_shares { (amount / (8 * partitions)).max(1) } else { 0 };
+        let common = amount - share * partitions;
+        Self { share, by_partition: vec![0; partitions + 1], common_free: common, common, held: 0 }
+    }
+
+    /// Returns how much is held in all.
+    pub const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Returns how much is free and of no partition's share.
+    pub const fn common_free(&self) -> usize {
+        self.common_free
+    }
+
+    /// Returns how much of its own share a partition has left.
+    pub fn free_of_own(&self, partition: usize) -> usize {
+        self.share_of(partition).saturating_sub(self.by_partition[partition])
+    }
+
+    /// Returns how much a partition can take.
+    pub fn free_for(&self, partition: usize) -> usize {
+        self.free_of_own(partition) + self.common_free
+    }
+
+    /// Returns the most that one partition can hold.
+    pub fn limit(&self) -> usize {
+        self.share + self.common
+    }
+
+    /// Returns whether a partition holds all that it can while others have shares of their own.
+    pub fn is_at_limit(&self, partition: usize) -> bool {
+        partition + 1 < self.by_partition.len() && self.by_partition[partition] == self.limit()
+    }
+
+    /// Returns whether a partition holds more than its own share.
+    pub fn uses_common(&self, partition: usize) -> bool {
+        self.by_partition[partition] > self.share_of(partition)
+    }
+
+    /// Takes up to so much for a partition, and returns how much it got.
+    pub fn take(&mut self, partition: usize, want: usize) -> usize {
+        let own = self.free_of_own(partition).min(want);
+        let common = (want - own).min(self.common_free);
+        self.common_free -= common;
+        self.by_partition[partition] += own + common;
+        self.held += own + common;
+        own + common
+    }
+
+    /// Gives so much of a partition back: first what is common.
+    pub fn release(&mut self, partition: usize, amount: usize) {
+        debug_assert!(amount <= self.by_partition[partition], "gives back more than it holds");
+        let beyond = self.by_partition[partition].saturating_sub(self.share_of(partition));
+        self.common_free += beyond.min(amount);
+        self.by_partition[partition] -= amount;
+        self.held -= amount;
+    }
+
+    fn share_of(&self, partition: usize) -> usize {
+        if partition + 1 < self.by_partition.len() { self.share } else { 0 }
+    }
+}
+
+/// Returns how many of so many places the records of one partition can take.
+pub fn most_of_a_partition(capacity: usize, partitions: usize) -> usize {
+    Shares::new(capacity, partitions).limit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Red when a partition takes another's share, or its own share is not there when it comes.
+    #[test]
+    fn one_partition_leaves_the_others_their_shares() {
+        let mut shares = Shares::new(10_000, 4);
+        assert_eq!(shares.take(0, 20_000), 10_000 - 3 * 312);
+        assert!(shares.is_at_limit(0) && !shares.is_at_limit(1));
+        assert_eq!([1, 2, 3, 4].map(|partition| shares.take(partition, 400)), [312, 312, 312, 0]);
+        assert_eq!(shares.held(), 10_000);
+        shares.release(1, 1);
+        assert_eq!((shares.free_for(1), shares.free_for(2)), (1, 0), "what is its own is not common");
+        shares.release(0, 1);
+        assert_eq!((shares.free_for(1), shares.free_for(2)), (2, 1));
+    }
+
+    /// Red when a small queue has shares that leave nothing in common, or that do not add up.
+    #[test]
+    fn a_small_amount_has_no_shares() {
+        for (amount, partitions, limit) in [(1, 1, 1), (7, 4, 7), (8, 4, 5), (10, 1, 10), (100, 4, 91)] {
+            let shares = Shares::new(amount, partitions);
+            assert_eq!(shares.limit(), limit, "{amount} among {partitions}");
+        }
+    }
+}
