@@ -83,7 +83,7 @@ impl fmt::Display for DrainReport {
 }
 
 impl MarketDataStore {
-    /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
+    /// Ends the store: refuses new records, raises `draining`, settles what was accepted, and stops all actors. What is
     /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
     /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).
     ///
