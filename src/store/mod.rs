@@ -80,8 +80,8 @@ impl MarketDataStore {
     /// and blocks it for the moment that opening the file takes.
     ///
     /// # Errors
-    /// When a setting is wrong, the database cannot be used, or the operating system refuses a thread. A database that is
-    /// locked or away is no error: records wait in the queue until it is there.
+    /// When a setting is wrong, the database or the directory for dead letters cannot be used, or the operating system
+    /// refuses a thread. A database that is locked or away is no error: records wait in the queue until it is there.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         settings.validate()?;
         let bars = Coordinator::bars(&settings.database_url)?;

@@ -210,16 +210,14 @@ fn an_end_at_once_begins_no_write() {
 #[test]
 fn a_flush_after_an_end_does_not_claim_what_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    // A file where the directory is to be made.
-    fs::write(dir.path().join("file"), "").unwrap();
     let began = watch::Sender::new(false);
     let mut has_begun = began.subscribe();
     let mut settings = settings(&dir, coordinator_settings(100, 1, 1));
-    fs::create_dir(dir.path().join("blocked")).unwrap();
     settings.dlq_path = dir.path().join("blocked").join("letters");
     let (store, handle) = spawn(Hangs(began), settings);
-    fs::remove_dir(dir.path().join("blocked")).unwrap();
-    fs::rename(dir.path().join("file"), dir.path().join("blocked")).unwrap();
+    // The directory could be used at the start; now a file is where it would have to be made.
+    fs::remove_dir_all(dir.path().join("blocked")).unwrap();
+    fs::write(dir.path().join("blocked"), "").unwrap();
     handle.try_submit(tick("ES", 1)).unwrap();
     block_on(within(PATIENCE, has_begun.wait_for(|began| *began))).unwrap();
     let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(50))));

@@ -510,6 +510,38 @@ fn what_a_store_leaves_whose_system_was_stopped_becomes_dead_letters() {
     assert_eq!(ids.len(), accepted);
 }
 
+/// Red when a start takes a directory for dead letters as it is, tries it by halves, or leaves what it tried there.
+#[actix::test]
+async fn however_a_store_starts_it_tries_the_directory_for_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let settings = |path: &str| {
+        let database_url = format!("sqlite://{}", dir.path().join("bars.db").display());
+        crate::support::settings().dlq_path(dir.path().join(path)).database_url(database_url)
+    };
+    let at =
+        |path: &str| MarketDataStore::builder(settings(path)).coordinator(Coordinator::new(MemorySink::<Tick>::new()));
+    for path in ["file", "file/letters"] {
+        let starts = [
+            at(path).start().await,
+            at(path).spawn(),
+            at(path).on_current_arbiter().start().await,
+            at(path).on_current_arbiter().spawn(),
+            #[cfg(feature = "sqlite")]
+            MarketDataStore::start(settings(path)).await,
+            #[cfg(feature = "sqlite")]
+            MarketDataStore::spawn(settings(path)),
+        ];
+        for (number, started) in starts.into_iter().enumerate() {
+            let error = started.expect_err("it started");
+            assert!(matches!(error, StartError::DeadLetters(_)), "{path}, start {number}: {error}");
+        }
+    }
+    let store = at("new/letters").start().await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("new/letters")).unwrap().count(), 0);
+    within(PATIENCE, store.finish(PATIENCE)).await;
+}
+
 /// Handles its first event for a while.
 struct Slow(Arc<AtomicBool>);
 
