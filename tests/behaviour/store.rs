@@ -12,9 +12,10 @@ use std::{
 
 use futures::{FutureExt, executor::block_on};
 use market_data_store::{
-    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Outcome, Reason, ReceiptLost, Refusal, Sink, SinkError,
-    StartError, StopReason, WriteHandle, sink::MemorySink,
+    Bar, Batch, Builder, Coordinator, FeedbackEvent, Level, MarketDataStore, Outcome, Reason, ReceiptLost, Refusal, Sink,
+    SinkError, StartError, StopReason, Subscribe, WriteHandle, sink::MemorySink,
 };
+use parking_lot::Mutex;
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, log, occupy, record_in, residual, tick, ticks, within};
 
@@ -542,44 +543,57 @@ async fn however_a_store_starts_it_tries_the_directory_for_dead_letters() {
     within(PATIENCE, store.finish(PATIENCE)).await;
 }
 
-/// Handles its first event for a while.
-struct Slow(Arc<AtomicBool>);
+/// Takes many turns over each event, as one does that awaits something.
+struct Slow(Arc<Mutex<Vec<FeedbackEvent>>>);
 
 impl actix::Actor for Slow {
     type Context = actix::Context<Self>;
 }
 
-impl actix::Handler<market_data_store::FeedbackEvent> for Slow {
-    type Result = ();
+impl actix::Handler<FeedbackEvent> for Slow {
+    type Result = actix::ResponseFuture<()>;
 
-    fn handle(&mut self, event: market_data_store::FeedbackEvent, _: &mut Self::Context) {
-        if event.reason == Reason::Draining {
-            // Long enough for what waits for the end to be seen before it.
-            thread::sleep(Duration::from_millis(100));
-            self.0.store(true, Ordering::Release);
-        }
+    fn handle(&mut self, event: FeedbackEvent, _: &mut Self::Context) -> Self::Result {
+        let handled = Arc::clone(&self.0);
+        Box::pin(async move {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            handled.lock().push(event);
+        })
     }
 }
 
-/// Red when `stopped` tells of the end before the last event is handled: a `main` that returns then cuts it off.
-#[test]
-fn a_store_has_stopped_when_its_last_event_was_handled() {
-    let store = with_sink(10, 1, 1).0.spawn().unwrap();
-    let handled = Arc::new(AtomicBool::new(false));
-    let subscriber = store.start_actor({
-        let handled = Arc::clone(&handled);
-        move |_| Slow(handled)
-    });
-    store.feedback().subscribe(market_data_store::Subscribe::new(subscriber));
-    let stopped = thread::spawn({
-        let (store, handled) = (store.clone(), Arc::clone(&handled));
-        move || {
-            let why = block_on(store.stopped());
-            (why, handled.load(Ordering::Acquire))
-        }
-    });
-    block_on(within(PATIENCE, store.shutdown(PATIENCE)));
-    assert_eq!(stopped.join().unwrap(), (StopReason::ShutDown, true));
+/// Red when the end does not wait for the last event to be handled, on the store's own bus or a shared one, or when `stopped`
+/// tells of the end before: a `main` that returns then cuts it off.
+#[actix::test]
+async fn a_store_has_stopped_when_its_last_event_was_handled() {
+    for (is_shared, announce) in [(false, true), (false, false), (true, true), (true, false)] {
+        let (builder, sink) = with_sink(10, 1, 1);
+        let store = if is_shared { builder.start().await.unwrap() } else { builder.spawn().unwrap() };
+        let handle = store.coordinator::<Tick>().unwrap();
+        let handled = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = store.start_actor({
+            let handled = Arc::clone(&handled);
+            move |_| Slow(handled)
+        });
+        store.feedback().subscribe(Subscribe::new(subscriber));
+        occupy(&handle, &sink, 1).await;
+        handle.submit_many(ticks(1..11)).await.unwrap();
+        let stopped = thread::spawn({
+            let (store, handled) = (store.clone(), Arc::clone(&handled));
+            move || {
+                let why = block_on(store.stopped());
+                (why, handled.lock().last().map(|event| event.reason))
+            }
+        });
+        sink.release();
+        let end = async { if announce { store.shutdown(PATIENCE).await } else { store.finish(PATIENCE).await } };
+        assert_eq!(within(PATIENCE, end).await.stored(), 11);
+        let last = if announce { Reason::Draining } else { Reason::QueueRecovered };
+        let context = format!("shared: {is_shared}, announced: {announce}");
+        assert_eq!(stopped.join().unwrap(), (StopReason::ShutDown, Some(last)), "{context}");
+    }
 }
 
 /// Red when a start that nothing waits for any more tells its caller to end a store that it never had. The control is a store
