@@ -138,8 +138,8 @@ impl Parts {
             Some(system) if !current => Threads::start(plans.len(), workers, system).map_err(StartError::Thread)?,
             system => Threads::current(system),
         };
-        if let Some(guests) = threads.guest_system {
-            bus.adopt_by(guests);
+        if let Some(system_id) = threads.embedder_actors.system_id() {
+            bus.adopt_by(system_id);
         }
         let broadcaster = prepared.map(|prepared| prepared.start(&bus, current)).transpose()?;
         let signal = StopSignal::new();
