@@ -43,6 +43,6 @@ fi
 cargo test --locked --release --all-features -- --nocapture --skip fuzz::
 # The readers of files beside each other, each for its whole time, with nothing else that measures.
 cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 8
-for bench in submit sqlite ingest feedback remote_rate_control; do
+for bench in submit sqlite ingest feedback actors remote_rate_control; do
     cargo bench --locked --all-features --bench "$bench"
 done

@@ -1,4 +1,4 @@
-use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context};
+use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context};
 
 /// Where an actor runs.
 #[derive(Clone, Debug)]
@@ -10,14 +10,6 @@ pub enum ActorHost {
 }
 
 impl ActorHost {
-    /// Returns the arbiter, on a thread that has one if that is meant.
-    pub(crate) fn arbiter(&self) -> ArbiterHandle {
-        match self {
-            Self::Arbiter(arbiter) => arbiter.clone(),
-            Self::Current => Arbiter::current(),
-        }
-    }
-
     /// Starts an actor here.
     ///
     /// # Panics

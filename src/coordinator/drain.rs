@@ -21,9 +21,10 @@ impl<T: Record> Handler<Drain> for WriteCoordinator<T> {
 
     fn handle(&mut self, drain: Drain, _: &mut Self::Context) -> Self::Result {
         if drain.announce {
-            self.raise_draining();
-            self.shared.faults.coordinator.point("draining was told and records are accepted");
+            // In this order: who hears of it and submits all the same is refused.
             self.shared.with(|buffer| buffer.drain());
+            self.shared.faults.coordinator.point("records are refused and draining is not told");
+            self.raise_draining();
         }
         if !drain.deadline.is_zero() {
             self.shared.expedite();

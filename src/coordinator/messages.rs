@@ -65,7 +65,7 @@ pub struct Observe;
 pub(crate) struct Drain {
     /// How long settling may take. What is unsettled then becomes dead letters, as far as these can be written.
     pub(crate) deadline: Duration,
-    /// Whether to refuse new records and raise `draining` at once. If not, producers hear nothing, and what they
+    /// Whether to refuse new records, and then raise `draining`, at once. If not, producers hear nothing, and what they
     /// submit while the rest is settled is settled too, or refused as draining or closed.
     pub(crate) announce: bool,
     /// How long dead letters may take of what is unsettled then.

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::ArbiterHandle;
 use tokio::sync::oneshot;
 
 use super::{
@@ -44,7 +43,6 @@ pub(crate) trait RunningCoordinator: Send + Sync {
 struct Running<T: Record> {
     handle: WriteHandle<T>,
     dead_letters: DeadLetters,
-    arbiter: ArbiterHandle,
 }
 
 /// Starts a coordinator with its queue and workers.
@@ -56,9 +54,8 @@ pub(crate) fn start<T: Record>(
     publisher: Option<Publisher>,
     signal: StopSignal,
 ) -> Arc<dyn RunningCoordinator> {
-    let arbiter = hosts.control.arbiter();
     let handle = start_actors(config, sink, dead_letters.clone(), hosts, publisher, signal);
-    Arc::new(Running { handle, dead_letters, arbiter })
+    Arc::new(Running { handle, dead_letters })
 }
 
 pub(super) fn start_actors<T: Record>(
@@ -114,38 +111,24 @@ impl<T: Record> Running<T> {
             dead_letters: drain.dead_letters.saturating_sub(late),
             ..drain
         };
-        let settle = || {
-            let (shared, dead_letters) = (Arc::clone(self.handle.shared()), self.dead_letters.clone());
-            async move {
+        let (shared, dead_letters) = (Arc::clone(self.handle.shared()), self.dead_letters.clone());
+        let (done, is_done) = oneshot::channel();
+        // On a thread of its own: the coordinator's arbiter may be gone, and its System.
+        let started = on_own_system("mds-drain", move || {
+            let settle = async move {
                 drain_orphan(&shared, &dead_letters, drain).await;
                 shared.tell_dead_letters(true);
-            }
-        };
-        let (done, is_done) = oneshot::channel();
-        let settled = settle();
-        self.arbiter.spawn(async move {
-            settled.await;
-            let _ = done.send(());
+                let _ = done.send(());
+            };
+            ((), settle)
         });
-        if is_done.await.is_err() {
-            // The arbiter is gone, and its System perhaps: on a thread that needs neither.
-            let (done, is_done) = oneshot::channel();
-            let settled = settle();
-            let started = on_own_system("mds-drain", move || {
-                let run = async move {
-                    settled.await;
-                    let _ = done.send(());
-                };
-                ((), run)
-            });
-            match started {
-                Ok(()) => _ = is_done.await,
-                Err(error) => tracing::error!(
-                    coordinator_id = self.handle.id(),
-                    %error,
-                    "no thread to make dead letters of what a dead coordinator left"
-                ),
-            }
+        match started {
+            Ok(()) => _ = is_done.await,
+            Err(error) => tracing::error!(
+                coordinator_id = self.handle.id(),
+                %error,
+                "no thread to make dead letters of what a dead coordinator left"
+            ),
         }
         self.handle.report()
     }

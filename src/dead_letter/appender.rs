@@ -1,7 +1,7 @@
 //! The handle that appends dead letters; the thread behind it is in `writer`.
 
 use std::{
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     entry::{self, DeadLetter, Entry},
     error::DeadLettersError,
-    writer::{Disk, Job, Limits, RealDisk, Writer},
+    writer::{Disk, Job, Limits, RealDisk, Writer, try_out},
 };
 use crate::record::Timestamp;
 
@@ -25,9 +25,9 @@ use crate::record::Timestamp;
 /// failed append leaves no part of its entries where they could be taken for whole ones, and can be repeated; an entry
 /// that was appended although its append failed, because even undoing it failed, is there twice then.
 ///
-/// Nothing is made on disk before the first append: then the directory, for its owner alone, and in it a file that only
-/// this process writes. A file ends at 64 MiB, after a failure, and when nothing was appended for 5 seconds; then others
-/// may replay or purge it.
+/// The directory is made at the start, for its owner alone, and tried: a file in it is written, synced and removed. The
+/// first append makes a file that only this process writes. It ends at 64 MiB, after a failure, and when nothing was
+/// appended for 5 seconds; then others may replay or purge it.
 #[derive(Clone)]
 pub struct DeadLetters(Arc<Shared>);
 
@@ -41,24 +41,25 @@ struct Shared {
 }
 
 impl DeadLetters {
-    /// Begins to keep dead letters in a directory, which need not be there.
+    /// Begins to keep dead letters in a directory, which is made if it is not there. Blocks the caller while the directory
+    /// is tried.
     ///
     /// # Errors
-    /// There is something else at the path, the path cannot be looked at, or the operating system refuses a thread.
+    /// The directory, or a file in it, cannot be made, written, synced or removed, there is something else at the path, or
+    /// the operating system refuses a thread.
     pub fn open(dir: &Path) -> Result<Self, DeadLettersError> {
         Self::open_with(dir, Limits::default(), Box::new(RealDisk))
     }
 
-    pub(super) fn open_with(dir: &Path, limits: Limits, disk: Box<dyn Disk>) -> Result<Self, DeadLettersError> {
-        let of = |source| DeadLettersError::io(dir, "keep dead letters in", source);
+    pub(super) fn open_with(dir: &Path, limits: Limits, mut disk: Box<dyn Disk>) -> Result<Self, DeadLettersError> {
+        let of = |dir: &Path, source| DeadLettersError::io(dir, "keep dead letters in", source);
         // Once and for all: the next file may be made after the working directory has changed.
-        let dir = std::path::absolute(dir).map_err(of)?;
-        match dir.metadata() {
-            Ok(metadata) if !metadata.is_dir() => return Err(DeadLettersError::NotADirectory(dir)),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(of(error)),
-            // What cannot be seen now may be there later.
-            _ => {}
+        let dir = std::path::absolute(dir).map_err(|error| of(dir, error))?;
+        if dir.metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(DeadLettersError::NotADirectory(dir));
         }
+        // What cannot be used is told now, and not by an outage after which there is nowhere to keep a dead letter.
+        try_out(&dir, &mut *disk).map_err(|error| of(&dir, error))?;
         let file_was_removed = Arc::default();
         let jobs = Writer::spawn(dir.clone(), limits, disk, Arc::clone(&file_was_removed))
             .map_err(DeadLettersError::thread)?;

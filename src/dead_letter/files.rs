@@ -21,6 +21,9 @@ pub(super) const NEW_JOURNAL: &str = "settling";
 /// The extension of a file of entries that is just being made.
 pub(super) const NEW: &str = "new";
 
+/// What is in a file by which a start tries the directory.
+pub(super) const TRIED: &[u8] = b"\n";
+
 /// Returns a name that no other file has: the time first, so that names sort by it.
 pub(super) fn new_name(now: Timestamp) -> String {
     let micros = now.as_micros();
@@ -105,9 +108,11 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Removes a file that a process left behind that was killed while it made it: it has our name and is empty.
+/// Removes a file that a process left behind that was killed while it made it, or while it tried the directory by it: it has
+/// our name, and no entry in it.
 pub(super) fn remove_unmade(path: &Path) {
-    if has_our_name(path) && path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+    let is_empty = |metadata: fs::Metadata| metadata.is_file() && metadata.len() <= TRIED.len() as u64;
+    if has_our_name(path) && path.metadata().is_ok_and(is_empty) {
         let _ = fs::remove_file(path);
     }
 }

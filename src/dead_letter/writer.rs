@@ -231,6 +231,17 @@ impl Writer {
     }
 }
 
+/// Tries a directory before a dead letter has to be kept there: makes it, and a file in it, which is written, synced and
+/// removed. Its name is that of a file which is just being made, so no replay takes it.
+pub(super) fn try_out(dir: &Path, disk: &mut dyn Disk) -> io::Result<()> {
+    make_dir(dir)?;
+    let path = dir.join(files::new_name(Timestamp::now())).with_extension(files::NEW);
+    let mut file = disk.create(&path)?;
+    let written = file.write_all(files::TRIED).and_then(|()| file.sync());
+    let removed = fs::remove_file(&path);
+    written.and(removed)
+}
+
 /// Makes the directory and those above it, for their owner alone, as far as they are missing.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {

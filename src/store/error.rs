@@ -40,7 +40,7 @@ pub enum StartError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(#[from] crate::sink::SqliteOpenError),
-    /// The directory for dead letters cannot be used.
+    /// The directory for dead letters cannot be used: every start makes it and tries it.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
     /// Webhooks cannot be sent as the settings say.

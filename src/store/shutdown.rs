@@ -83,9 +83,12 @@ impl fmt::Display for DrainReport {
 }
 
 impl MarketDataStore {
-    /// Ends the store: raises `draining`, refuses new records, settles what was accepted, and stops all actors. What is
+    /// Ends the store: refuses new records, raises `draining`, settles what was accepted, and stops all actors. What is
     /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
     /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).
+    ///
+    /// When it returns the subscribers have handled the last event, those on a shared bus too, but one that takes more than a
+    /// second for it is left alone.
     ///
     /// Webhooks are delivered meanwhile; what is left of them then may take five seconds more, but not beyond 2.5 seconds
     /// after the deadline.
@@ -146,9 +149,12 @@ impl MarketDataStore {
             }
             // From here on the end of a part, of the bus say, is no death.
             inner.signal.begin_end();
-            // A feedback bus of the store's own ends with it, after its subscribers have heard the last event.
+            // Before the arbiters end: the subscribers on them are to hear the last event. A bus of the store's own ends then.
+            let feedback = inner.feedback.clone();
             if inner.owns_bus {
-                inner.feedback.end(LAST_EVENTS).await;
+                feedback.end(LAST_EVENTS).await;
+            } else {
+                inner.threads.run_within(LAST_EVENTS, async move { feedback.idle().await }).await;
             }
             inner.threads.end();
             inner.signal.stop(StopReason::ShutDown);

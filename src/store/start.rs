@@ -29,7 +29,8 @@ impl Builder {
     /// [`Replay::All`](crate::Replay::All), and not with [`Replay::Pressured`](crate::Replay::Pressured).
     ///
     /// # Errors
-    /// When a setting is wrong, two coordinators have one id, or the operating system refuses a thread.
+    /// When a setting is wrong, two coordinators have one id, the directory for dead letters cannot be used, or the operating
+    /// system refuses a thread.
     pub async fn start(self) -> Result<MarketDataStore, StartError> {
         if self.current {
             if System::try_current().is_none() {
@@ -134,7 +135,7 @@ impl Parts {
     /// Starts everything in the current System.
     async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
         let Self { settings, plans, bus, owns_bus, current } = self;
-        // Before the threads: those that were started would outlive an error.
+        // Before the threads: those that were started would outlive an error. The directory is tried here.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
         let workers = plans.iter().map(|(config, _)| config.workers.get()).sum();
@@ -142,8 +143,8 @@ impl Parts {
             Some(system) if !current => Threads::start(plans.len(), workers, system).map_err(StartError::Thread)?,
             system => Threads::current(system),
         };
-        if let Some(guests) = threads.guest_system {
-            bus.adopt_by(guests);
+        if let Some(system_id) = threads.embedder_actors.system_id() {
+            bus.adopt_by(system_id);
         }
         let broadcaster = prepared.map(|prepared| prepared.start(&bus, current)).transpose()?;
         let signal = StopSignal::new();

@@ -1,17 +1,13 @@
-//! The threads of a store: an actix System of its own with arbiters for the parts of each kind, and one for the actors of
-//! the embedder.
+//! The threads of a store: an actix System of its own with arbiters for the parts of each kind, and the System of the
+//! embedder's actors.
 
-use std::{
-    io,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-    time::Duration,
-};
+use std::{io, thread, time::Duration};
 
-use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context, System};
+use actix::{Arbiter, ArbiterHandle};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::embedder_actors::EmbedderActors;
 use crate::{coordinator::ActorHost, own_system::on_own_system};
 
 /// A sink may block its thread for a while, as many drivers do; then others should go on, on a small machine too.
@@ -47,15 +43,11 @@ pub(super) struct KeepAlive(#[expect(dead_code, reason = "dropping it is the mes
 pub(super) struct Threads {
     pub(super) control: Vec<ActorHost>,
     pub(super) workers: Vec<ActorHost>,
-    /// For the actors of the embedder.
-    guests: Vec<ActorHost>,
-    /// The id of their System, where they have one of their own.
-    pub(super) guest_system: Option<usize>,
-    next_guest: AtomicUsize,
+    pub(super) embedder_actors: EmbedderActors,
     /// Of the System that the store runs in.
     home: ArbiterHandle,
     arbiters: Mutex<Vec<Arbiter>>,
-    systems: Mutex<Vec<KeepAlive>>,
+    system: Mutex<Option<KeepAlive>>,
 }
 
 impl Threads {
@@ -69,23 +61,14 @@ impl Threads {
         let mut arbiters = Arbiters(Vec::new());
         let control = arbiters.start(coordinators.min(cores))?;
         let workers = arbiters.start(workers.min(cores.max(MIN_WORKER_THREADS)))?;
-        let (mut of_guests, guests, guest_system, keep_alive) = on_own_system("mds-actors", move || {
-            let (alive, is_alive) = oneshot::channel();
-            let mut arbiters = Arbiters(Vec::new());
-            let guests = arbiters.start(cores.clamp(2, 8));
-            let made = guests.map(|guests| (arbiters, guests, System::current().id(), KeepAlive(alive)));
-            (made, async { _ = is_alive.await })
-        })??;
-        arbiters.0.append(&mut of_guests.0);
+        let embedder_actors = EmbedderActors::start()?;
         Ok(Self {
             control,
             workers,
-            guests,
-            guest_system: Some(guest_system),
-            next_guest: AtomicUsize::new(0),
+            embedder_actors,
             home: Arbiter::current(),
             arbiters: Mutex::new(std::mem::take(&mut arbiters.0)),
-            systems: Mutex::new(vec![system, keep_alive]),
+            system: Mutex::new(Some(system)),
         })
     }
 
@@ -96,22 +79,11 @@ impl Threads {
             control: here(),
             workers: here(),
             // They may be started from another thread.
-            guests: vec![ActorHost::Arbiter(Arbiter::current())],
-            guest_system: None,
-            next_guest: AtomicUsize::new(0),
+            embedder_actors: EmbedderActors::Here(Arbiter::current()),
             home: Arbiter::current(),
             arbiters: Mutex::default(),
-            systems: Mutex::new(system.into_iter().collect()),
+            system: Mutex::new(system),
         }
-    }
-
-    /// Starts an actor of the embedder's.
-    pub(super) fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
-    where
-        A: Actor<Context = Context<A>>,
-    {
-        let next = self.next_guest.fetch_add(1, Ordering::Relaxed);
-        self.guests[next % self.guests.len()].start(make)
     }
 
     /// Runs a future in the store's System, for so long at most, and waits for it on any runtime.
@@ -130,7 +102,8 @@ impl Threads {
         for arbiter in self.arbiters.lock().drain(..) {
             arbiter.stop();
         }
-        self.systems.lock().clear();
+        self.embedder_actors.end();
+        *self.system.lock() = None;
     }
 }
 

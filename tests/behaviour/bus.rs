@@ -287,11 +287,15 @@ mod delivery {
     async fn a_flood_of_events_does_not_keep_subscribers_waiting() {
         let feedback = Feedback::private();
         let (addr, mut seen) = recorder();
-        feedback.subscribe(Subscribe::new(addr.clone().recipient()));
+        feedback.subscribe(Subscribe::new(addr.recipient()));
         // Many who want none of it: so the bus is slower than the publisher, and its mailbox never runs empty.
-        for _ in 0..500 {
-            feedback.subscribe(Subscribe::new(addr.clone().recipient()).only("trades"));
-        }
+        let _others: Vec<_> = (0..500)
+            .map(|_| {
+                let (other, seen) = recorder();
+                feedback.subscribe(Subscribe::new(other.recipient()).only("trades"));
+                seen
+            })
+            .collect();
         let enough = Arc::new(AtomicBool::new(false));
         let flood = {
             let (publisher, enough) = (feedback.publisher(), enough.clone());
@@ -496,6 +500,119 @@ mod subscription {
         feedback.publish(hard("bars", 1));
         let snapshot = snapshot(&feedback).await;
         assert_eq!((snapshot.lanes.len(), snapshot.pruned, snapshot.failed), (0, 1, 0));
+    }
+
+    // Red when a subscription of another actor leaves those that are gone where they are.
+    #[actix::test]
+    async fn a_subscriber_that_is_gone_is_pruned_with_the_next_subscription() {
+        let feedback = Feedback::on_current_arbiter();
+        for _ in 0..100 {
+            let (addr, mut seen) = recorder();
+            feedback.subscribe(Subscribe::weak(addr.downgrade().recipient()));
+            drop(addr);
+            assert!(tokio::time::timeout(PATIENCE, seen.0.recv()).await.expect("an end in time").is_none());
+        }
+        let (addr, _seen) = recorder();
+        let id = feedback.subscribe(Subscribe::new(addr.recipient()));
+        let snapshot = snapshot(&feedback).await;
+        assert_eq!((snapshot.lanes.len(), snapshot.pruned), (1, 100));
+        assert_eq!(snapshot.lanes[0].id, id);
+    }
+
+    /// Subscribes each time it starts, and is started again when it is told to stop.
+    struct Restarted {
+        seen: channel::UnboundedSender<FeedbackEvent>,
+        feedback: Feedback,
+        is_weak: bool,
+    }
+
+    impl Actor for Restarted {
+        type Context = Context<Self>;
+
+        fn started(&mut self, ctx: &mut Context<Self>) {
+            let address = ctx.address();
+            let subscribe = match self.is_weak {
+                true => Subscribe::weak(address.downgrade().recipient()),
+                false => Subscribe::new(address.recipient()),
+            };
+            self.feedback.subscribe(subscribe.delivery(Delivery::Every));
+        }
+    }
+
+    impl Supervised for Restarted {}
+
+    impl Handler<FeedbackEvent> for Restarted {
+        type Result = ();
+
+        fn handle(&mut self, event: FeedbackEvent, _: &mut Context<Self>) {
+            let _ = self.seen.send(event);
+        }
+    }
+
+    impl Handler<Tell> for Restarted {
+        type Result = ();
+
+        fn handle(&mut self, _: Tell, ctx: &mut Context<Self>) {
+            ctx.stop();
+        }
+    }
+
+    // Red when each start of a supervised actor adds a lane: an event then comes once for each of them.
+    #[actix::test]
+    async fn an_actor_that_was_restarted_hears_each_event_once() {
+        for is_weak in [false, true] {
+            let feedback = Feedback::private();
+            let (seen, rx) = channel::unbounded_channel();
+            let mut seen_here = Seen(rx);
+            let addr = Supervisor::start({
+                let feedback = feedback.clone();
+                move |_| Restarted { seen, feedback, is_weak }
+            });
+            for _ in 0..3 {
+                addr.send(Tell::Stop).await.unwrap();
+            }
+            // Handled once the last start is over.
+            addr.send(hard("fence", 1)).await.unwrap();
+            assert_eq!(seen_here.now(), ["fence 1"]);
+            feedback.publish(hard("bars", 1));
+            idle(&feedback).await;
+            assert_eq!(seen_here.now(), ["bars 1"], "weak: {is_weak}");
+            assert_eq!(snapshot(&feedback).await.lanes.len(), 1);
+        }
+    }
+
+    // Red when a second subscription of an actor, by whatever kind of recipient, is one more; when it keeps anything of the
+    // first but the delivery under way; or when it puts a second event into the mailbox beside that.
+    #[actix::test]
+    async fn a_second_subscription_of_an_actor_takes_the_place_of_the_first() {
+        let feedback = Feedback::on_current_arbiter();
+        let (addr, mut seen, gate) = gated();
+        let (other, mut other_seen) = recorder();
+        feedback.subscribe(Subscribe::new(other.recipient()).delivery(Delivery::Every));
+        let first = feedback.subscribe(Subscribe::new(addr.clone().recipient()).delivery(Delivery::Every));
+        for event in [hard("bars", 1), hard("bars", 2), hard("trades", 1)] {
+            feedback.publish(event);
+        }
+        assert_eq!(seen.next().await.seq, 1);
+        let weak = Subscribe::weak(addr.downgrade().recipient()).only("trades").replay(Replay::All);
+        let second = feedback.subscribe(weak);
+        let replaced = snapshot(&feedback).await;
+        assert_eq!((replaced.lanes.len(), replaced.pruned, replaced.lane(first)), (2, 0, None));
+        let lane = replaced.lane(second).unwrap();
+        assert_eq!((lane.busy, lane.waiting), (true, 1));
+        // The first is no subscription any more, and its end is not that of the second.
+        feedback.unsubscribe(first);
+        assert_eq!(seen.now(), [""; 0], "one event at a time");
+        gate.add_permits(10);
+        for event in [hard("bars", 3), ok("trades", 2)] {
+            feedback.publish(event);
+        }
+        idle(&feedback).await;
+        let told = seen.now();
+        assert!(told == ["trades 1", "trades 2"] || told == ["trades 2"], "{told:?}");
+        assert_eq!(other_seen.now().len(), 5);
+        feedback.unsubscribe(second);
+        assert_eq!(snapshot(&feedback).await.lanes.len(), 1);
     }
 
     // Red when a panic prunes a living actor, or is not counted.

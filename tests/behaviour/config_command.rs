@@ -215,8 +215,9 @@ fn refusals(limits: impl Iterator<Item = u32>, limited: impl Fn(u32) -> Command)
                     assert!(text.contains("error: "), "{args:?} with {limit}: {text}");
                     refused += 1;
                 }
-                // A database that cannot be opened now is an outage, and a file that cannot be opened is named.
-                Some(69 | 2) => assert!(text.contains("error: "), "{args:?} with {limit}: {text}"),
+                // A database that cannot be opened now is an outage; a file that cannot be opened is named, and so is the
+                // directory for dead letters.
+                Some(69 | 2 | 78) => assert!(text.contains("error: "), "{args:?} with {limit}: {text}"),
                 code => panic!("{args:?} with {limit}: {code:?}, {text}"),
             }
         }

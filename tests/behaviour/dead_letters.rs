@@ -916,7 +916,8 @@ fn a_file_that_cannot_grow_is_followed_by_another_and_nothing_is_lost() {
     assert!(files(dir.path()).len() > 2);
 }
 
-// Sabotage: release a file before all that was acknowledged is in it, or let a replay take a file that is written: red.
+// Sabotage: release a file before all that was acknowledged is in it, or let a replay take a file that is written, or one by
+// which a start tries the directory: red.
 #[test]
 fn writers_and_a_replay_on_one_directory_lose_nothing() {
     let each = size_of_test("MDS_TEST_DEAD_LETTERS_EACH", 4_000);

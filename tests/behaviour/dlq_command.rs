@@ -225,7 +225,12 @@ fn what_is_not_ours_is_named_and_left_alone() {
     }
     // What processes of ours left behind when they were killed goes all the same.
     let orphan = "{\"id\":\"c4b71af0afbc85ae-1\",\"outcome\":\"stored\"}\n";
-    let left = [("20260101T000000-000004-0000abcd.settled", orphan), ("20260101T000000-000005-0000abcd.new", "")];
+    let left = [
+        ("20260101T000000-000004-0000abcd.settled", orphan),
+        ("20260101T000000-000005-0000abcd.new", ""),
+        // By which a start tried the directory.
+        ("20260101T000000-000006-0000abcd.new", "\n"),
+    ];
     for (name, content) in left {
         fs::write(letters.join(name), content).unwrap();
         fs::File::options().append(true).open(letters.join(name)).unwrap().set_modified(old).unwrap();

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use market_data_store::{
-    Coordinator, Delivery, Feedback, Level, MarketDataStore, Reason, Replay, Settings, Subscribe, testing::MemorySink,
+    Coordinator, Delivery, Feedback, Level, MarketDataStore, Reason, Replay, Subscribe, testing::MemorySink,
 };
 
-use crate::support::{PATIENCE, Tick, coordinator_settings, record, recorder, tick, ticks, within};
+use crate::support::{PATIENCE, Tick, coordinator_settings, record, recorder, settings, tick, ticks, within};
 
 fn several(feedback: &Feedback) -> market_data_store::Builder {
     ["a", "b", "c", "d"]
         .into_iter()
-        .fold(MarketDataStore::builder(Settings::default()).feedback(feedback.clone()), |builder, id| {
+        .fold(MarketDataStore::builder(settings()).feedback(feedback.clone()), |builder, id| {
             builder.coordinator(Coordinator::new(MemorySink::<Tick>::new()).id(id))
         })
 }
@@ -47,10 +47,10 @@ async fn a_store_that_has_started_has_said_so() {
 async fn after_a_flush_every_level_change_is_on_the_bus() {
     let sink = MemorySink::<Tick>::new();
     // The last batch takes the queue across its low watermark, and its end is the end of the flush.
-    let settings = coordinator_settings(4, 1, 4).watermarks(0, 4);
+    let own = coordinator_settings(4, 1, 4).watermarks(0, 4);
     let feedback = Feedback::private();
-    let store = MarketDataStore::builder(Settings::default())
-        .coordinator(Coordinator::new(sink.clone()).settings(settings))
+    let store = MarketDataStore::builder(settings())
+        .coordinator(Coordinator::new(sink.clone()).settings(own))
         .feedback(feedback.clone())
         .start()
         .await
@@ -71,11 +71,9 @@ async fn after_a_flush_every_level_change_is_on_the_bus() {
 #[test]
 fn a_handle_tells_how_long_its_queue_needs() {
     let sink = MemorySink::<Tick>::new();
-    let settings = coordinator_settings(100, 1, 10).watermarks(50, 80);
-    let store = MarketDataStore::builder(Settings::default())
-        .coordinator(Coordinator::new(sink.clone()).settings(settings))
-        .spawn()
-        .unwrap();
+    let own = coordinator_settings(100, 1, 10).watermarks(50, 80);
+    let store =
+        MarketDataStore::builder(settings()).coordinator(Coordinator::new(sink.clone()).settings(own)).spawn().unwrap();
     let handle = store.coordinator::<Tick>().unwrap();
     block_on(async {
         assert_eq!(handle.retry_after(), Some(Duration::ZERO), "it is below its low watermark");
@@ -106,7 +104,7 @@ fn a_store_of_bars_needs_nothing_but_settings() {
     use market_data_store::{Bar, Timeframe, Timestamp};
 
     let dir = tempfile::tempdir().unwrap();
-    let mut settings = Settings::default();
+    let mut settings = settings();
     settings.database_url = format!("sqlite://{}", dir.path().join("bars.db").display());
     settings.shutdown_timeout = Duration::from_secs(17);
     let store = MarketDataStore::spawn(settings).unwrap();

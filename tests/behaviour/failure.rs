@@ -910,8 +910,9 @@ fn letters(dir: &TempDir) -> PathBuf {
     dir.path().join("letters")
 }
 
-/// Makes dead letters impossible: where their directory should be there is a file.
+/// Makes dead letters impossible: where their directory was there is a file.
 fn block_letters(dir: &TempDir) {
+    fs::remove_dir_all(letters(dir)).unwrap();
     fs::write(letters(dir), "in the way").unwrap();
 }
 

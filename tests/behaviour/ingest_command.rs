@@ -18,6 +18,9 @@ use crate::mds::{
     run, stderr, stdout, stored, summary,
 };
 
+#[cfg(unix)]
+use crate::mds::block_dead_letters;
+
 const NASDAQ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/nasdaq.csv");
 /// The first 1,000 rows of the above, and 7 broken lines of different kinds among them.
 const BROKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/broken.csv");
@@ -461,6 +464,31 @@ fn a_dead_letter_file_that_is_gone_is_an_error() {
     }
 }
 
+// Red if a directory for dead letters that cannot be used is found out only when there is one to keep, what was read is lost
+// then, or a load that needs none leaves a file behind.
+#[cfg(unix)]
+#[test]
+fn a_directory_for_dead_letters_that_cannot_be_used_ends_a_load_at_its_start() {
+    let args = ["--symbol", "SPX", "--timeframe", "1d", "--json", SP500];
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(dir.path().join("dead_letters")).unwrap().count(), 0);
+    block_dead_letters(dir.path());
+    let nowhere = run(dir.path(), &args);
+    fs::remove_file(dir.path().join("dead_letters")).unwrap();
+    fs::write(dir.path().join("dead_letters"), "notes").unwrap();
+    let file = run(dir.path(), &args);
+    for (output, problem) in [
+        (nowhere, "cannot keep dead letters in it: expected a directory, found something else there"),
+        (file, "expected a directory for dead letters, got something else"),
+    ] {
+        let path = dir.path().join("dead_letters");
+        assert_eq!(stderr(&output), format!("error: {}: {problem}\n", path.display()));
+        assert_eq!((output.status.code(), stdout(&output)), (Some(78), String::new()));
+    }
+}
+
 #[test]
 fn a_signal_before_anything_was_read_ends_with_counts_of_zero() {
     let dir = tempfile::tempdir().unwrap();
@@ -674,9 +702,6 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         if !is_up {
             lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         }
-        if !is_kept {
-            std::os::unix::fs::symlink("nowhere", dir.path().join("dead_letters")).unwrap();
-        }
         let mut command = ingest(dir.path(), &["--timeframe", "1m", "--json", "-"]);
         // A store that is there takes what it takes to write the rest, on a machine that is busy too.
         let deadline = if is_up { "30" } else { "0.3" };
@@ -684,6 +709,9 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         let mut running = Running::start(command);
         // Before it listens a signal ends it as it ends any process.
         running.wait_for("started");
+        if !is_kept {
+            block_dead_letters(dir.path());
+        }
         // It is still writing when the process is gone, and standard input stays open until then.
         let mut stdin = running.stdin.take().unwrap();
         let (reads, has_read) = channel();

@@ -1,13 +1,17 @@
 //! The level that producers see follows the queue exactly, through real actors.
 
+use std::sync::Arc;
+
 use market_data_store::{
-    Coordinator, Feedback, FeedbackEvent, Level, MarketDataStore, Reason, WriteHandle, settings::CoordinatorSettings,
-    sink::MemorySink,
+    Coordinator, Feedback, FeedbackEvent, Level, MarketDataStore, Reason, Refusal, WriteHandle,
+    settings::CoordinatorSettings, sink::MemorySink,
 };
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::support::{
-    Events, PATIENCE, Tick, caught_up, coordinator_settings, occupy, record, size_of_test, tick, ticks, within,
+    Events, PATIENCE, Tick, caught_up, coordinator_settings, occupy, on_log_here, record, size_of_test, tick, ticks,
+    within,
 };
 
 const WORKERS: usize = 4;
@@ -243,4 +247,25 @@ async fn random_square_waves_miss_nothing_and_add_nothing() {
 /// As `within`, without a thread each: for what is waited for thousands of times.
 async fn within_the_test<F: Future>(what: F) -> F::Output {
     tokio::time::timeout(PATIENCE, what).await.expect("in time")
+}
+
+/// Asks at the very moment at which the level is raised, on the thread that raises it. Red when `draining` is raised while
+/// records are accepted: who hears of it and submits all the same is taken in then.
+#[actix::test]
+async fn draining_is_told_once_records_are_refused() {
+    let coordinator = Coordinator::new(MemorySink::<Tick>::new());
+    let builder = MarketDataStore::builder(crate::support::settings()).coordinator(coordinator);
+    let store = builder.on_current_arbiter().start().await.unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let _guard = on_log_here({
+        let answers = Arc::clone(&answers);
+        move |line| {
+            if line.contains("reason=\"draining\"") {
+                answers.lock().push(handle.try_submit(tick("ES", 1)).map_err(|error| error.refusal().clone()));
+            }
+        }
+    });
+    within(PATIENCE, store.shutdown(PATIENCE)).await;
+    assert_eq!(*answers.lock(), [Err(Refusal::Draining)]);
 }

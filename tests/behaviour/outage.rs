@@ -12,6 +12,8 @@ use std::{
 use rusqlite::Connection;
 use serde_json::Value;
 
+#[cfg(unix)]
+use crate::mds::block_dead_letters;
 use crate::mds::{
     Running, SP500, count, dead_letters, empty_store, eventually, expected, in_dir, ingest, minutes, rows, run, stderr,
     stored, summary,
@@ -282,14 +284,18 @@ fn what_can_be_kept_nowhere_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let lock = empty_store(dir.path());
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // Leads nowhere, and cannot become a directory.
-    std::os::unix::fs::symlink("nowhere", dir.path().join("dead_letters")).unwrap();
-    let args = [&SP500_ARGS[..], &["--give-up-after", "0.3"]].concat();
-    let output = hasty(ingest(dir.path(), &args)).output().unwrap();
-    let summary = summary(&output);
-    assert_eq!(output.status.code(), Some(70), "{}", stderr(&output));
+    let args = ["--symbol", "SPX", "--timeframe", "1d", "--json", "--give-up-after", "0.3", "-"];
+    let mut command = hasty(ingest(dir.path(), &args));
+    command.env("MDS_LOG", "debug");
+    let mut running = Running::start(command);
+    running.wait_for("started");
+    block_dead_letters(dir.path());
+    running.write(&fs::read_to_string(SP500).unwrap());
+    running.stdin.take();
+    running.wait_for("neither stored nor dead letters");
+    let (status, summary) = running.end();
+    assert_eq!(status.code(), Some(70), "{summary}");
     assert_eq!(counts(&summary), [5031, 0, 0, 5031], "the whole file fits into the queue");
-    assert!(stderr(&output).contains("neither stored nor dead letters"), "{}", stderr(&output));
 }
 
 // Red if the line at a terminal says nothing of an outage, or not why.

@@ -132,6 +132,40 @@ fn a_store_on_one_thread_is_ended_from_another_though_its_coordinator_is_dead() 
     assert_eq!(entries(&dir).len(), 7);
 }
 
+/// Blocks the thread that it runs on.
+struct Blocks(std::sync::mpsc::Receiver<()>);
+
+impl actix::Actor for Blocks {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        // The other end goes with the test.
+        let _ = self.0.recv();
+    }
+}
+
+/// Red when what a dead coordinator left is settled on the arbiter that it had: that one may be blocked, or gone.
+#[test]
+fn what_a_dead_coordinator_left_needs_no_arbiter_to_become_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = MarketDataStore::builder(settings(&dir, coordinator_settings(100, 1, 5)));
+    let store = builder.coordinator(Coordinator::new(MemorySink::<Tick>::new())).on_current_arbiter().spawn().unwrap();
+    let handle = store.coordinator::<Tick>().unwrap();
+    (0..4).for_each(|id| handle.try_submit(tick("ES", id)).unwrap());
+    handle.fault(FaultyActor::Coordinator).strike();
+    block_on(within(PATIENCE, store.stopped()));
+    let (_hold, until) = std::sync::mpsc::channel();
+    let (blocks, is_blocked) = oneshot::channel();
+    store.start_actor(move |_| {
+        let _ = blocks.send(());
+        Blocks(until)
+    });
+    block_on(within(PATIENCE, is_blocked)).unwrap();
+    let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(50))));
+    assert_eq!((report.dead_lettered(), report.unsettled()), (4, 0), "{report:?}");
+    assert_eq!(entries(&dir).len(), 4);
+}
+
 /// Fails once; from then on its driver goes on although no one waits for it any more, as a thread does.
 #[derive(Clone, Default)]
 struct Driver {
@@ -176,16 +210,14 @@ fn an_end_at_once_begins_no_write() {
 #[test]
 fn a_flush_after_an_end_does_not_claim_what_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    // A file where the directory is to be made.
-    fs::write(dir.path().join("file"), "").unwrap();
     let began = watch::Sender::new(false);
     let mut has_begun = began.subscribe();
     let mut settings = settings(&dir, coordinator_settings(100, 1, 1));
-    fs::create_dir(dir.path().join("blocked")).unwrap();
     settings.dlq_path = dir.path().join("blocked").join("letters");
     let (store, handle) = spawn(Hangs(began), settings);
-    fs::remove_dir(dir.path().join("blocked")).unwrap();
-    fs::rename(dir.path().join("file"), dir.path().join("blocked")).unwrap();
+    // The directory could be used at the start; now a file is where it would have to be made.
+    fs::remove_dir_all(dir.path().join("blocked")).unwrap();
+    fs::write(dir.path().join("blocked"), "").unwrap();
     handle.try_submit(tick("ES", 1)).unwrap();
     block_on(within(PATIENCE, has_begun.wait_for(|began| *began))).unwrap();
     let report = block_on(within(PATIENCE, store.shutdown(Duration::from_millis(50))));

@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -12,9 +13,10 @@ use std::{
 
 use futures::{FutureExt, executor::block_on};
 use market_data_store::{
-    Bar, Batch, Builder, Coordinator, Level, MarketDataStore, Outcome, Reason, ReceiptLost, Refusal, Sink, SinkError,
-    StartError, StopReason, WriteHandle, sink::MemorySink,
+    Bar, Batch, Builder, Coordinator, FeedbackEvent, Level, MarketDataStore, Outcome, Reason, ReceiptLost, Refusal,
+    Sink, SinkError, StartError, StopReason, Subscribe, WriteHandle, feedback::EventSeries, sink::MemorySink,
 };
+use parking_lot::Mutex;
 
 use crate::support::{PATIENCE, Tick, coordinator_settings, log, occupy, record_in, residual, tick, ticks, within};
 
@@ -385,8 +387,8 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Runs in a process of its own, for threads of other tests have the same names. Red when an arbiter, the store's or
-/// the bus's thread outlives its store.
+/// Runs in a process of its own, for threads of other tests have the same names. Red when an arbiter, of an actor of the
+/// embedder's too, the store's or the bus's thread outlives its store.
 #[test]
 fn no_thread_of_a_store_is_left() {
     const ALONE: &str = "MDS_TEST_ALONE";
@@ -404,7 +406,10 @@ fn no_thread_of_a_store_is_left() {
         let store = builder.spawn().unwrap();
         let handle = store.coordinator::<Tick>().unwrap();
         block_on(handle.submit(tick("ES", 1))).unwrap();
-        assert!(threads() > before + 4, "a store has threads: {} after {before}", threads());
+        // Its address is kept, so it does not end by itself.
+        let actor = store.start_actor(|_| Neighbour { kind: Kind::Good(0), told: mpsc::channel().0 });
+        block_on(within(PATIENCE, actor.send(EventSeries::new("bars").next(Level::Hard)))).expect("it runs");
+        assert!(threads() > before + 5, "a store has threads: {} after {before}", threads());
         if shut_down {
             block_on(store.shutdown(PATIENCE));
         }
@@ -510,44 +515,235 @@ fn what_a_store_leaves_whose_system_was_stopped_becomes_dead_letters() {
     assert_eq!(ids.len(), accepted);
 }
 
-/// Handles its first event for a while.
-struct Slow(Arc<AtomicBool>);
+/// Red when a start takes a directory for dead letters as it is, tries it by halves, or leaves what it tried there.
+#[actix::test]
+async fn however_a_store_starts_it_tries_the_directory_for_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let settings = |path: &str| {
+        let database_url = format!("sqlite://{}", dir.path().join("bars.db").display());
+        crate::support::settings().dlq_path(dir.path().join(path)).database_url(database_url)
+    };
+    let at =
+        |path: &str| MarketDataStore::builder(settings(path)).coordinator(Coordinator::new(MemorySink::<Tick>::new()));
+    for path in ["file", "file/letters"] {
+        let starts = [
+            at(path).start().await,
+            at(path).spawn(),
+            at(path).on_current_arbiter().start().await,
+            at(path).on_current_arbiter().spawn(),
+            #[cfg(feature = "sqlite")]
+            MarketDataStore::start(settings(path)).await,
+            #[cfg(feature = "sqlite")]
+            MarketDataStore::spawn(settings(path)),
+        ];
+        for (number, started) in starts.into_iter().enumerate() {
+            let error = started.expect_err("it started");
+            assert!(matches!(error, StartError::DeadLetters(_)), "{path}, start {number}: {error}");
+        }
+    }
+    let store = at("new/letters").start().await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("new/letters")).unwrap().count(), 0);
+    within(PATIENCE, store.finish(PATIENCE)).await;
+}
+
+/// Takes many turns over each event, as one does that awaits something.
+struct Slow(Arc<Mutex<Vec<FeedbackEvent>>>);
 
 impl actix::Actor for Slow {
     type Context = actix::Context<Self>;
 }
 
-impl actix::Handler<market_data_store::FeedbackEvent> for Slow {
+impl actix::Handler<FeedbackEvent> for Slow {
+    type Result = actix::ResponseFuture<()>;
+
+    fn handle(&mut self, event: FeedbackEvent, _: &mut Self::Context) -> Self::Result {
+        let handled = Arc::clone(&self.0);
+        Box::pin(async move {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            handled.lock().push(event);
+        })
+    }
+}
+
+/// Red when the end does not wait for the last event to be handled, on the store's own bus or a shared one, or when `stopped`
+/// tells of the end before: a `main` that returns then cuts it off.
+#[actix::test]
+async fn a_store_has_stopped_when_its_last_event_was_handled() {
+    for (is_shared, announce) in [(false, true), (false, false), (true, true), (true, false)] {
+        let (builder, sink) = with_sink(10, 1, 1);
+        let store = if is_shared { builder.start().await.unwrap() } else { builder.spawn().unwrap() };
+        let handle = store.coordinator::<Tick>().unwrap();
+        let handled = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = store.start_actor({
+            let handled = Arc::clone(&handled);
+            move |_| Slow(handled)
+        });
+        store.feedback().subscribe(Subscribe::new(subscriber));
+        occupy(&handle, &sink, 1).await;
+        handle.submit_many(ticks(1..11)).await.unwrap();
+        let stopped = thread::spawn({
+            let (store, handled) = (store.clone(), Arc::clone(&handled));
+            move || {
+                let why = block_on(store.stopped());
+                (why, handled.lock().last().map(|event| event.reason))
+            }
+        });
+        sink.release();
+        let end = async { if announce { store.shutdown(PATIENCE).await } else { store.finish(PATIENCE).await } };
+        assert_eq!(within(PATIENCE, end).await.stored(), 11);
+        let last = if announce { Reason::Draining } else { Reason::QueueRecovered };
+        let context = format!("shared: {is_shared}, announced: {announce}");
+        assert_eq!(stopped.join().unwrap(), (StopReason::ShutDown, Some(last)), "{context}");
+    }
+}
+
+/// Records what it is told in a channel, after it has done what its kind does.
+struct Neighbour {
+    kind: Kind,
+    told: mpsc::Sender<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Listens.
+    Good(usize),
+    /// Blocks its thread for as long as the test runs.
+    Blocks,
+    /// Stops its arbiter.
+    Stops,
+    /// Panics.
+    Panics,
+}
+
+impl actix::Actor for Neighbour {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<FeedbackEvent> for Neighbour {
     type Result = ();
 
-    fn handle(&mut self, event: market_data_store::FeedbackEvent, _: &mut Self::Context) {
-        if event.reason == Reason::Draining {
-            // Long enough for what waits for the end to be seen before it.
-            thread::sleep(Duration::from_millis(100));
-            self.0.store(true, Ordering::Release);
+    fn handle(&mut self, _: FeedbackEvent, _: &mut Self::Context) {
+        match self.kind {
+            // An error means that the test asks another way.
+            Kind::Good(number) => _ = self.told.send(number),
+            // The lock is the test's.
+            Kind::Blocks => drop(BLOCKED.lock()),
+            Kind::Stops => _ = actix::Arbiter::current().stop(),
+            Kind::Panics => panic!("a subscriber panics, as the test wants"),
         }
     }
 }
 
-/// Red when `stopped` tells of the end before the last event is handled: a `main` that returns then cuts it off.
+static BLOCKED: Mutex<()> = Mutex::new(());
+
+/// Red when actors share arbiters: those on the arbiter of one that blocks it, or stops it, are told nothing any more.
 #[test]
-fn a_store_has_stopped_when_its_last_event_was_handled() {
+fn an_actor_that_blocks_or_stops_its_arbiter_silences_no_other() {
+    const GOOD: usize = 20;
+    let blocked = BLOCKED.lock();
     let store = with_sink(10, 1, 1).0.spawn().unwrap();
-    let handled = Arc::new(AtomicBool::new(false));
-    let subscriber = store.start_actor({
-        let handled = Arc::clone(&handled);
-        move |_| Slow(handled)
-    });
-    store.feedback().subscribe(market_data_store::Subscribe::new(subscriber));
-    let stopped = thread::spawn({
-        let (store, handled) = (store.clone(), Arc::clone(&handled));
-        move || {
-            let why = block_on(store.stopped());
-            (why, handled.load(Ordering::Acquire))
-        }
-    });
-    block_on(within(PATIENCE, store.shutdown(PATIENCE)));
-    assert_eq!(stopped.join().unwrap(), (StopReason::ShutDown, true));
+    let (told, is_told) = mpsc::channel();
+    let kinds = [Kind::Blocks, Kind::Stops, Kind::Panics].into_iter().chain((0..GOOD).map(Kind::Good));
+    for kind in kinds {
+        let told = told.clone();
+        let actor = store.start_actor(move |_| Neighbour { kind, told });
+        store.feedback().subscribe(Subscribe::new(actor));
+    }
+    let mut series = EventSeries::new("bars");
+    for level in [Level::Soft, Level::Hard, Level::Ok] {
+        store.feedback().publish(series.next(level));
+        let mut all: Vec<_> = (0..GOOD).map(|_| is_told.recv_timeout(PATIENCE).expect("each is told")).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..GOOD));
+    }
+    drop(blocked);
+    block_on(within(PATIENCE, store.finish(PATIENCE)));
+}
+
+/// Says by its drop that the thread has ended on which it lies.
+struct OfThread(mpsc::Sender<()>);
+
+impl Drop for OfThread {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+thread_local! {
+    static OF_THREAD: std::cell::RefCell<Option<OfThread>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Red when the thread of an actor outlives it, whether it stops, panics, or never comes to be; when it ends before; or when
+/// one that is started behind the end runs.
+#[test]
+fn the_arbiter_of_an_actor_ends_with_it() {
+    let store = with_sink(10, 1, 1).0.spawn().unwrap();
+    let start = |store: &MarketDataStore, kind: Option<Kind>| {
+        let (ended, has_ended) = mpsc::channel();
+        let actor = store.start_actor(move |_| {
+            OF_THREAD.set(Some(OfThread(ended)));
+            let kind = kind.expect("one that is not made, as the test wants");
+            Neighbour { kind, told: mpsc::channel().0 }
+        });
+        (actor, has_ended)
+    };
+    let mut series = EventSeries::new("bars");
+    for kind in [Some(Kind::Panics), Some(Kind::Stops), None] {
+        let (actor, has_ended) = start(&store, kind);
+        actor.do_send(series.next(Level::Hard));
+        has_ended.recv_timeout(PATIENCE).expect("its thread ends");
+        assert!(!actor.connected());
+    }
+    // One without an address ends by itself.
+    let (_, has_ended) = start(&store, Some(Kind::Good(0)));
+    has_ended.recv_timeout(PATIENCE).expect("its thread ends");
+
+    let (living, lives) = start(&store, Some(Kind::Good(0)));
+    block_on(within(PATIENCE, living.send(series.next(Level::Hard)))).expect("it lives");
+    assert_eq!(lives.try_recv(), Err(mpsc::TryRecvError::Empty));
+    block_on(within(PATIENCE, store.finish(PATIENCE)));
+    lives.recv_timeout(PATIENCE).expect("the end of the store ends its thread");
+    let (late, _) = start(&store, Some(Kind::Good(0)));
+    while late.connected() {
+        thread::yield_now();
+    }
+}
+
+/// Runs in a process of its own, which may have few file descriptors. Red when an actor for which there is no thread takes the
+/// process or an actor beside it along, or seems to run.
+#[cfg(unix)]
+#[test]
+fn an_actor_without_a_thread_does_not_run_and_an_error_says_so() {
+    const ALONE: &str = "MDS_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(ALONE).is_none() {
+        let mut alone = Command::new("sh");
+        alone.args(["-c", r#"ulimit -n 100 && exec "$0" "$@""#]).arg(std::env::current_exe().unwrap());
+        alone.args(["--exact", "store::an_actor_without_a_thread_does_not_run_and_an_error_says_so", "--nocapture"]);
+        let output = alone.env(ALONE, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed") && !text.contains("panicked"), "{text}");
+        return;
+    }
+    log();
+    let store = with_sink(10, 1, 1).0.spawn().unwrap();
+    let mut series = EventSeries::new("bars");
+    let mut runs =
+        |actor: &actix::Addr<Neighbour>| block_on(within(PATIENCE, actor.send(series.next(Level::Hard)))).is_ok();
+    let start = || store.start_actor(|_| Neighbour { kind: Kind::Good(0), told: mpsc::channel().0 });
+    let mut actors = vec![start()];
+    while runs(actors.last().unwrap()) {
+        assert!(actors.len() < 100, "each has a thread");
+        actors.push(start());
+    }
+    let without = actors.pop().unwrap();
+    assert!(!without.connected());
+    let said = log();
+    assert!(said.iter().any(|line| line.starts_with("ERROR") && line.contains("no thread for an actor")), "{said:?}");
+    assert!(!actors.is_empty() && actors.iter().all(&mut runs), "{} actors", actors.len());
+    block_on(within(PATIENCE, store.finish(PATIENCE)));
 }
 
 /// Red when a start that nothing waits for any more tells its caller to end a store that it never had. The control is a store

@@ -175,39 +175,48 @@ pub fn log() -> Vec<String> {
 
 /// Has each such line told as it is logged; for a process in which no other hears.
 pub fn on_log(hear: fn(String)) {
-    struct Log(fn(String));
+    let log = Log { hear, most: tracing::Level::WARN };
+    tracing::subscriber::set_global_default(log).expect("no other test sets one");
+}
 
-    impl tracing::Subscriber for Log {
-        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-            *metadata.level() <= tracing::Level::WARN && metadata.target().starts_with("market_data_store")
-        }
+/// Has each line of the library told as this thread logs it, those at DEBUG too, while the guard lives.
+pub fn on_log_here(hear: impl Fn(String) + Send + Sync + 'static) -> tracing::subscriber::DefaultGuard {
+    tracing::subscriber::set_default(Log { hear, most: tracing::Level::DEBUG })
+}
 
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
+struct Log<F> {
+    hear: F,
+    most: tracing::Level,
+}
 
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-        fn event(&self, event: &tracing::Event<'_>) {
-            let mut line = Line(event.metadata().level().to_string());
-            event.record(&mut line);
-            (self.0)(line.0);
-        }
-
-        fn enter(&self, _: &tracing::span::Id) {}
-
-        fn exit(&self, _: &tracing::span::Id) {}
+impl<F: Fn(String) + 'static> tracing::Subscriber for Log<F> {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= self.most && metadata.target().starts_with("market_data_store")
     }
 
-    struct Line(String);
-
-    impl tracing::field::Visit for Line {
-        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-            self.0.push_str(&format!(" {field}={value:?}"));
-        }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
     }
 
-    tracing::subscriber::set_global_default(Log(hear)).expect("no other test sets one");
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        (self.hear)(line.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!(" {field}={value:?}"));
+    }
 }

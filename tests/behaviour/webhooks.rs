@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use actix::System;
+use actix::{Actor, Context, Handler, ResponseFuture, System};
 use futures::FutureExt;
 use market_data_store::{
     BroadcastConfig, BroadcastSnapshot, BroadcasterHandle, Coordinator, Endpoint, EndpointState, Feedback,
-    HttpBroadcaster, Level, MarketDataStore, Reason, Settings, WebhookSecret,
+    FeedbackEvent, HttpBroadcaster, Level, MarketDataStore, Reason, Settings, Subscribe, WebhookSecret,
     feedback::{
         EventSeries, ObserveBroadcasts, feedback_bus,
         signature::{SignedHeaders, unix_now, verify},
@@ -595,6 +595,63 @@ async fn at_the_end_a_url_that_failed_is_asked_once_more_at_once() {
     assert_eq!(sender.snapshot().pending, 0);
 }
 
+/// Never ends with what it is told.
+struct Stuck;
+
+impl Actor for Stuck {
+    type Context = Context<Self>;
+}
+
+impl Handler<FeedbackEvent> for Stuck {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: FeedbackEvent, _: &mut Self::Context) -> Self::Result {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Red when `idle` does not wait for an answer, or for an attempt that is due; when it waits for a URL that is gone, for a
+/// subscriber beside the broadcaster, or for what is published later; or when it has no end after that of the broadcaster.
+#[actix::test]
+async fn a_broadcaster_is_idle_once_each_url_was_told_or_is_given_up() {
+    let (go, held) = oneshot::channel();
+    let mut held = Some(held);
+    let slow = Hook::start(move |_| held.take().map_or(Reply::Silence, |held| Reply::Held(held, 200)));
+    let flaky = Hook::start(|number| if number < 4 { Reply::Status(500, String::new()) } else { ok() });
+    let gone = Hook::start(|_| Reply::Status(410, String::new()));
+    let mut sender = Sender::start(config([slow.url(""), flaky.url(""), gone.url("")]));
+    sender.feedback.subscribe(Subscribe::new(Stuck.start()));
+    let broadcasts = sender.broadcasts.clone();
+    within(PATIENCE, broadcasts.idle()).await;
+
+    let first = sender.publish(Level::Hard);
+    let mut idle = std::pin::pin!(broadcasts.idle());
+    assert!(futures::poll!(idle.as_mut()).is_pending());
+    assert_eq!(slow.wait(1).await[0].id(), first);
+    flaky.wait(5).await;
+    gone.wait(1).await;
+    let told = |number: usize| broadcasts.snapshot()[number].delivered;
+    while told(1) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(futures::poll!(idle.as_mut()).is_pending(), "one has not answered");
+
+    // Its URL never answers this one.
+    let second = sender.publish(Level::Ok);
+    assert_eq!(flaky.wait(6).await[5].id(), second);
+    go.send(()).unwrap();
+    within(PATIENCE, idle).await;
+    assert_eq!((told(0), ids(&slow.wait(2).await)), (1, vec![&*first, &*second]));
+
+    let never = tokio::task::spawn_local({
+        let broadcasts = broadcasts.clone();
+        async move { broadcasts.idle().await }
+    });
+    within(PATIENCE, broadcasts.finish(Duration::ZERO)).await;
+    within(PATIENCE, never).await.unwrap();
+    within(PATIENCE, broadcasts.idle()).await;
+}
+
 /// Red when a broadcaster outlives the last of its fronts, or a finished one sends on.
 #[actix::test]
 async fn a_broadcaster_ends_with_its_fronts() {
@@ -634,6 +691,8 @@ async fn a_broadcaster_that_dies_says_so_and_another_takes_its_place() {
         sender.publish(Level::Hard);
         within(PATIENCE, sender.broadcasts.died()).await;
         assert_eq!(fault.has_fired().unwrap().point, point);
+        // Nothing more is told to the URL, and none waits for it.
+        within(PATIENCE, sender.broadcasts.idle()).await;
         within(PATIENCE, sender.broadcasts.finish(Duration::from_secs(3_600))).await;
 
         let another = HttpBroadcaster::start(config([hook.url("/")]), &sender.feedback).unwrap();

@@ -142,21 +142,25 @@ impl Disk for Arc<FullDisk> {
 
 #[cfg(all(target_os = "linux", feature = "sqlite"))]
 impl DeadLetters {
-    /// Opens it on a disk that is full, so that each append has a file of its own.
+    /// Opens it on a disk that is full from then on, so that each append has a file of its own.
     pub(crate) fn open_on_full_disk(dir: &Path) -> (Self, Arc<FullDisk>) {
-        let disk = Arc::new(FullDisk { is_full: true.into(), tries: 0.into() });
+        let disk = Arc::new(FullDisk { is_full: false.into(), tries: 0.into() });
         let limits = Limits { file_bytes: 1, ..Limits::default() };
-        (Self::open_with(dir, limits, Box::new(Arc::clone(&disk))).unwrap(), disk)
+        let letters = Self::open_with(dir, limits, Box::new(Arc::clone(&disk))).unwrap();
+        disk.is_full.store(true, std::sync::atomic::Ordering::Release);
+        (letters, disk)
     }
 }
 
 impl DeadLetters {
-    /// Opens it on a disk whose first write waits for the other end to go away. Returns what counts the syncs, too.
+    /// Opens it on a disk whose next write waits for the other end to go away. Returns what counts the syncs from then on,
+    /// too.
     pub(crate) fn open_on_held_disk(dir: &Path, until: std::sync::mpsc::Receiver<()>) -> (Self, impl Fn() -> usize) {
         let script = Script::default();
-        script.0.lock().write.push_back(Step::Waits(until));
         let letters = Self::open_with(dir, Limits::default(), Box::new(script.clone())).unwrap();
-        (letters, move || script.0.lock().syncs)
+        script.0.lock().write.push_back(Step::Waits(until));
+        let before = script.0.lock().syncs;
+        (letters, move || script.0.lock().syncs - before)
     }
 }
 
@@ -235,20 +239,39 @@ fn letters(numbers: std::ops::Range<u64>) -> Vec<DeadLetter> {
 
 const FULL: Step = Step::Fails(io::ErrorKind::StorageFull);
 
-// Sabotage: make the directory in `open`; make it or the file with the usual modes: red.
+// Red when the directory is made by the first append alone, what was tried in it stays there, an append of nothing makes a
+// file, or others can read the directory or a file.
 #[cfg(unix)]
 #[test]
-fn nothing_is_there_before_the_first_append_and_then_only_its_owner_can_read_it() {
+fn a_start_makes_the_directory_and_leaves_it_empty_and_only_its_owner_can_read_it() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::new();
-    assert_eq!(fs::read_dir(rig.dir.path()).unwrap().count(), 0);
+    let in_it = || fs::read_dir(rig.letters.dir()).unwrap().count();
+    assert_eq!(in_it(), 0);
     rig.append(0..0).unwrap();
-    assert_eq!(fs::read_dir(rig.dir.path()).unwrap().count(), 0, "there was nothing to append");
+    assert_eq!(in_it(), 0, "there was nothing to append");
     rig.append(0..3).unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(rig.letters.dir()), 0o700);
     assert_eq!(mode(&rig.files()[0]), 0o600);
     assert_eq!(rig.found(), (vec![vec![0, 1, 2]], 0));
+}
+
+// Red when a start does not make a file, does not write it, or does not sync it, or when what it tried stays behind.
+#[test]
+fn a_start_tries_each_step_of_an_append() {
+    let steps: [fn(&mut Plan) -> &mut VecDeque<Step>; 3] =
+        [|plan| &mut plan.create, |plan| &mut plan.write, |plan| &mut plan.sync];
+    for (number, step) in steps.into_iter().enumerate() {
+        let (dir, script) = (tempfile::tempdir().unwrap(), Script::default());
+        step(&mut script.0.lock()).push_back(FULL);
+        let opened = DeadLetters::open_with(dir.path(), Limits::default(), Box::new(script.clone()));
+        let error = opened.expect_err("it opened");
+        assert!(matches!(&error, DeadLettersError::Io { path, .. } if path == dir.path()), "step {number}: {error}");
+        assert!(error.to_string().contains("cannot keep dead letters in it"), "step {number}: {error}");
+        assert_eq!(script.fired(), 1, "step {number}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "step {number} left something behind");
+    }
 }
 
 // Sabotage: lock the file after it has its name, or not at all: red.
@@ -453,7 +476,7 @@ fn a_removed_file_is_noticed_though_nothing_is_appended_any_more() {
 #[test]
 fn something_else_in_the_place_of_the_directory_is_named() {
     let rig = Rig::new();
-    fs::create_dir(rig.dir.path().join("a")).unwrap();
+    fs::remove_dir(rig.letters.dir()).unwrap();
     std::os::unix::fs::symlink("nowhere", rig.letters.dir()).unwrap();
     let error = rig.append(0..1).unwrap_err().to_string();
     assert!(error.ends_with("/a/b: cannot make it: expected a directory, found something else there"), "{error}");

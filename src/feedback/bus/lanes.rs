@@ -31,14 +31,13 @@ pub(crate) struct Lanes {
     _finished: oneshot::Sender<Infallible>,
 }
 
-struct Subscriber {
+/// An actor with its one lane. A second subscription of the actor changes this, and the task of a busy lane goes on with it.
+struct Subscriber(RefCell<State>);
+
+struct State {
     id: SubscriptionId,
     target: Target,
     only: Vec<Selector>,
-    state: RefCell<State>,
-}
-
-struct State {
     lane: Lane<CoordinatorKey, FeedbackEvent>,
     /// Who waits for the lane to pass a mark: dropping the hold tells them.
     holds: VecDeque<(u64, Hold)>,
@@ -108,23 +107,46 @@ impl Lanes {
         Rc::new(Self { subscribers, counts: Counts::default(), metrics, _finished: finished })
     }
 
-    /// Opens a lane and delivers the given events, as far as the subscriber wants them.
+    /// Opens a lane and delivers the given events, as far as the subscriber wants them. The lane that the actor had before
+    /// goes, but for the delivery under way: so at most one event is in its mailbox.
     pub(crate) fn add(self: &Rc<Self>, subscribe: Subscribe, events: &[FeedbackEvent]) {
+        self.sweep();
         let Subscribe { id, target, only, delivery, replay: _ } = subscribe;
-        let state =
-            State { lane: delivery.lane(), holds: VecDeque::new(), delivered: 0, failed: 0, superseded: 0, lost: 0 };
-        let subscriber = Rc::new(Subscriber { id, target, only, state: RefCell::new(state) });
+        let lane = delivery.lane();
+        let subscriber = match self.take(&target) {
+            Some(subscriber) => {
+                let mut state = subscriber.0.borrow_mut();
+                state.lane.replace(lane);
+                (state.id, state.target, state.only) = (id, target, only);
+                (state.delivered, state.failed, state.superseded, state.lost) = (0, 0, 0, 0);
+                drop(state);
+                subscriber
+            }
+            None => {
+                self.metrics.subscribers.increment(1);
+                let holds = VecDeque::new();
+                let state = State { id, target, only, lane, holds, delivered: 0, failed: 0, superseded: 0, lost: 0 };
+                Rc::new(Subscriber(RefCell::new(state)))
+            }
+        };
         for event in events {
             self.offer(&subscriber, &CoordinatorKey::of(event), event);
         }
-        self.metrics.subscribers.increment(1);
         self.subscribers.borrow_mut().insert(id, subscriber);
+    }
+
+    /// Takes out the subscriber that is this actor, if there is one.
+    fn take(&self, target: &Target) -> Option<Rc<Subscriber>> {
+        let actor = target.recipient()?;
+        let mut subscribers = self.subscribers.borrow_mut();
+        let id = *subscribers.iter().find(|(_, subscriber)| subscriber.0.borrow().target.is(&actor))?.0;
+        subscribers.remove(&id)
     }
 
     /// Closes a lane. Returns false if it was closed already.
     pub(crate) fn remove(&self, id: SubscriptionId) -> bool {
         let Some(subscriber) = self.subscribers.borrow_mut().remove(&id) else { return false };
-        let mut state = subscriber.state.borrow_mut();
+        let mut state = subscriber.0.borrow_mut();
         state.lane.close();
         state.holds.clear();
         self.metrics.subscribers.decrement(1);
@@ -139,14 +161,14 @@ impl Lanes {
     }
 
     fn offer(self: &Rc<Self>, subscriber: &Rc<Subscriber>, key: &CoordinatorKey, event: &FeedbackEvent) {
-        if !subscriber.only.is_empty() && !subscriber.only.iter().any(|selector| selector.selects(event)) {
+        let mut state = subscriber.0.borrow_mut();
+        if !state.only.is_empty() && !state.only.iter().any(|selector| selector.selects(event)) {
             return;
         }
-        let mut state = subscriber.state.borrow_mut();
         match state.lane.offer(key, event.clone()) {
             Offered::Deliver(event) => {
                 // Into the mailbox now; the task only waits for the answer.
-                let delivery = subscriber.target.send(event);
+                let delivery = state.target.send(event);
                 actix_rt::spawn(self.clone().process_due(subscriber.clone(), delivery));
             }
             Offered::Replaced(_) => {
@@ -176,7 +198,7 @@ impl Lanes {
                 None => Err(MailboxError::Closed),
             };
             match self.settle(&subscriber, answer) {
-                Some(next) => delivery = subscriber.target.send(next),
+                Some(next) => delivery = subscriber.0.borrow().target.send(next),
                 None => return,
             }
         }
@@ -184,10 +206,14 @@ impl Lanes {
 
     /// Notes how a delivery ended; returns the next event of the lane.
     fn settle(&self, subscriber: &Subscriber, answer: Result<(), MailboxError>) -> Option<FeedbackEvent> {
-        if answer.is_err() && !subscriber.target.connected() {
-            self.prune(subscriber.id);
+        let (id, is_gone) = {
+            let state = subscriber.0.borrow();
+            (state.id, answer.is_err() && !state.target.connected())
+        };
+        if is_gone {
+            self.prune(id);
         }
-        let mut state = subscriber.state.borrow_mut();
+        let mut state = subscriber.0.borrow_mut();
         match answer {
             Ok(()) => {
                 state.delivered += 1;
@@ -208,7 +234,11 @@ impl Lanes {
 
     /// Closes the lanes of actors that are gone. Cheap: a look at a flag for each.
     pub(crate) fn sweep(&self) {
-        let gone: Vec<_> = self.subscribers.borrow().values().filter(|s| !s.target.connected()).map(|s| s.id).collect();
+        let is_gone = |subscriber: &Subscriber| !subscriber.0.borrow().target.connected();
+        let subscribers = self.subscribers.borrow();
+        let gone: Vec<_> =
+            subscribers.iter().filter(|(_, subscriber)| is_gone(subscriber)).map(|(id, _)| *id).collect();
+        drop(subscribers);
         for id in gone {
             self.prune(id);
         }
@@ -226,7 +256,7 @@ impl Lanes {
     pub(crate) fn barrier(&self) -> mpsc::Receiver<Infallible> {
         let (hold, barrier) = mpsc::channel(1);
         for subscriber in self.subscribers.borrow().values() {
-            let mut state = subscriber.state.borrow_mut();
+            let mut state = subscriber.0.borrow_mut();
             if state.lane.is_busy() {
                 let mark = state.lane.mark();
                 state.holds.push_back((mark, hold.clone()));
@@ -238,9 +268,9 @@ impl Lanes {
     pub(crate) fn snapshot(&self) -> Vec<LaneSnapshot> {
         let subscribers = self.subscribers.borrow();
         let lanes = subscribers.values().map(|subscriber| {
-            let state = subscriber.state.borrow();
+            let state = subscriber.0.borrow();
             LaneSnapshot {
-                id: subscriber.id,
+                id: state.id,
                 busy: state.lane.is_busy(),
                 waiting: state.lane.waiting(),
                 delivered: state.delivered,

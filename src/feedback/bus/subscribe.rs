@@ -68,6 +68,9 @@ impl SubscriptionId {
 /// An actor that wants the events sends it, through [`Feedback::subscribe`](crate::Feedback::subscribe) or to the bus's
 /// address; the reply is the subscription's id.
 ///
+/// An actor has one subscription on a bus: a second one takes the place of the first, whose id means nothing from then on,
+/// and drops what waited for it. So an actor that subscribes in `started` hears each event once after a restart too.
+///
 /// What the handler of the events should know:
 /// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears. A feed that pauses at hard until the level
 ///   is ok again would never go on: stop it before the store is [shut down](crate::MarketDataStore::shutdown), or let
@@ -94,7 +97,8 @@ impl Subscribe {
         Self::to(Target::Strong(recipient.into()))
     }
 
-    /// Makes a subscription that does not keep the actor alive; it ends with the actor.
+    /// Makes a subscription that does not keep the actor alive; it ends with the actor, and is removed with the next event or
+    /// subscription.
     pub fn weak(recipient: WeakRecipient<FeedbackEvent>) -> Self {
         Self::to(Target::Weak(recipient))
     }
@@ -183,11 +187,23 @@ impl Target {
     pub(crate) fn send(&self, event: FeedbackEvent) -> Option<RecipientRequest<FeedbackEvent>> {
         // A fresh sender each time: one that found the mailbox full once is refused by actix from then on until a
         // message is taken, and such a refused request is never woken again.
-        let recipient = match self {
-            Self::Strong(recipient) => recipient.clone(),
-            Self::Weak(recipient) => recipient.upgrade()?,
-        };
-        Some(recipient.send(event))
+        Some(self.recipient()?.send(event))
+    }
+
+    /// Returns the actor; none when it is gone, and weak.
+    pub(crate) fn recipient(&self) -> Option<Recipient<FeedbackEvent>> {
+        match self {
+            Self::Strong(recipient) => Some(recipient.clone()),
+            Self::Weak(recipient) => recipient.upgrade(),
+        }
+    }
+
+    /// Returns whether this is that actor. Recipients of one actor are equal, whatever they were made from.
+    pub(crate) fn is(&self, actor: &Recipient<FeedbackEvent>) -> bool {
+        match self {
+            Self::Strong(recipient) => recipient == actor,
+            Self::Weak(recipient) => recipient.upgrade().is_some_and(|recipient| recipient == *actor),
+        }
     }
 
     pub(crate) fn connected(&self) -> bool {

@@ -1,11 +1,11 @@
-use std::{future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use metrics::{Counter, Gauge};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     time::{Instant, sleep_until},
 };
 
@@ -33,8 +33,13 @@ pub(crate) struct EndpointLane {
     fault: Fault,
 }
 
+/// Keeps one who waits for lanes waiting while it lives.
+pub(crate) type Hold = mpsc::Sender<Infallible>;
+
 struct State {
     lane: EndpointQueue<CoordinatorKey, Arc<Webhook>>,
+    /// Who waits for the lane to pass a mark; none once its task has ended.
+    holds: Option<Vec<(u64, Hold)>>,
     /// What the lane was given so far.
     offered: SeqTracker<CoordinatorKey>,
     /// Nothing that would begin later is begun any more.
@@ -92,6 +97,7 @@ impl EndpointLane {
         let metrics = Metrics::of(&endpoint);
         let state = State {
             lane: EndpointQueue::new(policy),
+            holds: Some(Vec::new()),
             offered: SeqTracker::default(),
             end: None,
             delivered: 0,
@@ -119,6 +125,14 @@ impl EndpointLane {
         self.changed.notify_one();
     }
 
+    /// Keeps the hold until the URL has been told all that the lane was given so far, or it is given up.
+    pub(crate) fn hold(&self, hold: &Hold) {
+        self.change(|state| {
+            let mark = state.lane.mark();
+            state.holds.iter_mut().for_each(|holds| holds.push((mark, hold.clone())));
+        });
+    }
+
     /// Announces the end: what waits goes out at once, and the task ends when nothing is left that could go out before.
     pub(crate) fn end(&self, at: Instant) {
         self.change(|state| {
@@ -130,6 +144,7 @@ impl EndpointLane {
 
     /// Sends what the lane is given, until the end.
     pub(crate) async fn run(self: Arc<Self>, client: Client) {
+        let _release = ReleaseOnDrop(&self);
         loop {
             let (step, end) = self.change(|state| (state.lane.step(self.now()), state.end));
             match step {
@@ -245,13 +260,15 @@ impl EndpointLane {
         self.origin.elapsed()
     }
 
-    /// The only way to change the state: the gauges follow it.
+    /// The only way to change the state: the gauges follow it, and those who wait hear of it.
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let seen = |state: &State| (state.lane.state(), state.lane.pending(), state.lane.superseded());
         let before = seen(&state);
         let result = change(&mut state);
         let after = seen(&state);
+        let State { lane, holds, .. } = &mut *state;
+        holds.iter_mut().for_each(|holds| holds.retain(|(mark, _)| !lane.has_passed(*mark)));
         if before.0 != after.0 {
             self.metrics.by_state[before.0 as usize].decrement(1);
             self.metrics.by_state[after.0 as usize].increment(1);
@@ -261,6 +278,15 @@ impl EndpointLane {
         }
         self.metrics.superseded.increment(after.2 - before.2);
         result
+    }
+}
+
+/// Lets go of all who wait when the lane's task ends, however it ends: nothing is sent any more.
+struct ReleaseOnDrop<'a>(&'a EndpointLane);
+
+impl Drop for ReleaseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().holds = None;
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::{
     endpoint_lane::{BroadcastSnapshot, EndpointLane},
-    sender::{FinishBroadcasts, HttpBroadcaster},
+    sender::{FinishBroadcasts, HttpBroadcaster, IdleBroadcasts},
 };
 #[cfg(feature = "testing")]
 use crate::fault::Fault;
@@ -50,6 +50,15 @@ impl BroadcasterHandle {
     /// Returns how it stands with each URL, in their order.
     pub fn snapshot(&self) -> Vec<BroadcastSnapshot> {
         self.lanes.iter().map(|lane| lane.snapshot()).collect()
+    }
+
+    /// Waits until every URL has been told the latest of each coordinator of all that was published before this call, or
+    /// something newer of it. A URL that fails is tried again and holds this meanwhile, without end if it never answers;
+    /// one that is given up does not: it has answered 410, or what sends to it has died. Nor does a broadcaster that has
+    /// ended.
+    pub async fn idle(&self) {
+        // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
+        let _ = self.addr.clone().send(IdleBroadcasts).await;
     }
 
     /// Waits until the broadcaster, or what sends to one of its URLs, has died of a panic, which is a fault in it;

@@ -7,7 +7,7 @@ use actix_rt::task::JoinHandle;
 use awc::http::Uri;
 use rustls::ClientConfig;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
 
@@ -111,6 +111,12 @@ pub(super) struct FinishBroadcasts {
     pub(super) within: Duration,
 }
 
+/// Waits for the URLs: the handle's `idle` sends it. The reply comes once each has been told what was published before, or
+/// it was given up.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct IdleBroadcasts;
+
 /// Asks how it stands with each URL: status pages and other actors send it. The reply is a [`BroadcastSnapshot`] a URL,
 /// in their order.
 #[derive(Clone, Copy, Debug, Message)]
@@ -141,6 +147,13 @@ impl HttpBroadcaster {
             self.fault.point("an event came and a lane does not have it");
             lane.offer(&key, event, &webhook);
         }
+    }
+
+    /// Returns the present of the bus after all that was published before: what was published last may still be on its way
+    /// through the bus, which knows it already.
+    fn present(&self) -> impl Future<Output = Vec<FeedbackEvent>> + use<> {
+        let feedback = self.feedback.clone();
+        async move { feedback.snapshot().await.map(|bus| bus.present).unwrap_or_default() }
     }
 
     fn report_undelivered(&self) {
@@ -190,12 +203,8 @@ impl Handler<FinishBroadcasts> for HttpBroadcaster {
 
     fn handle(&mut self, FinishBroadcasts { within }: FinishBroadcasts, _: &mut Context<Self>) -> Self::Result {
         let deadline = Instant::now() + within.min(LONGEST);
-        let feedback = self.feedback.clone();
-        // What was published last may still be on its way through the bus, which knows it already.
-        let present = async move {
-            let snapshot = timeout_at(deadline, feedback.snapshot()).await;
-            snapshot.ok().and_then(Result::ok).map(|bus| bus.present).unwrap_or_default()
-        };
+        let present = timeout_at(deadline, self.present());
+        let present = async move { present.await.unwrap_or_default() };
         let end = present.into_actor(self).then(move |present, broadcaster, _| {
             broadcaster.fault.point("the end has come and the present is not offered");
             present.iter().for_each(|event| broadcaster.offer(event));
@@ -210,6 +219,20 @@ impl Handler<FinishBroadcasts> for HttpBroadcaster {
         Box::pin(end.map(|(), broadcaster, context| {
             broadcaster.report_undelivered();
             context.stop();
+        }))
+    }
+}
+
+impl Handler<IdleBroadcasts> for HttpBroadcaster {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: IdleBroadcasts, _: &mut Context<Self>) -> Self::Result {
+        let present = self.present().into_actor(self);
+        Box::pin(present.then(|present, broadcaster, _| {
+            present.iter().for_each(|event| broadcaster.offer(event));
+            let (hold, mut told) = mpsc::channel(1);
+            broadcaster.lanes.iter().for_each(|lane| lane.hold(&hold));
+            async move { _ = told.recv().await }.into_actor(broadcaster)
         }))
     }
 }

@@ -74,6 +74,8 @@ pub struct EndpointQueue<K, E> {
     turns: VecDeque<K>,
     waiting: HashMap<K, Waiting<E>>,
     under_way: Option<UnderWay<K, E>>,
+    /// Counts what was offered: the ticket of the newest event.
+    given: u64,
     /// In a row, over all keys.
     failures: u32,
     /// Nothing goes out before, by the policy.
@@ -88,6 +90,8 @@ pub struct EndpointQueue<K, E> {
 #[derive(Debug)]
 struct Waiting<E> {
     event: E,
+    /// That of the oldest event in whose place this one is.
+    ticket: u64,
     /// Of this key, in a row.
     failures: u32,
     due: Duration,
@@ -97,6 +101,7 @@ struct Waiting<E> {
 struct UnderWay<K, E> {
     key: K,
     event: E,
+    ticket: u64,
     failures: u32,
     began: Duration,
 }
@@ -114,6 +119,7 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
             turns: VecDeque::new(),
             waiting: HashMap::new(),
             under_way: None,
+            given: 0,
             failures: 0,
             resume_at: Duration::ZERO,
             asked_until: Duration::ZERO,
@@ -129,11 +135,12 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         if self.switched_off {
             return None;
         }
+        self.given += 1;
         if let Some(waiting) = self.waiting.get_mut(key) {
             self.superseded += 1;
             return Some(std::mem::replace(&mut waiting.event, event));
         }
-        self.put(key.clone(), Waiting { event, failures: 0, due: Duration::ZERO });
+        self.put(key.clone(), Waiting { event, ticket: self.given, failures: 0, due: Duration::ZERO });
         None
     }
 
@@ -156,12 +163,12 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         let turn = self.turns.iter().position(is_due);
         let next = turn.and_then(|turn| self.turns.remove(turn)).and_then(|key| self.waiting.remove_entry(&key));
         // The earliest of all is due, so one is found.
-        let Some((key, Waiting { event, failures, .. })) = next else { return Step::Idle };
+        let Some((key, Waiting { event, ticket, failures, .. })) = next else { return Step::Idle };
         if self.breaker.state() == CircuitState::Open {
             self.breaker.probe();
         }
         self.attempts += 1;
-        self.under_way = Some(UnderWay { key, event: event.clone(), failures, began: now });
+        self.under_way = Some(UnderWay { key, event: event.clone(), ticket, failures, began: now });
         Step::Send(event)
     }
 
@@ -191,7 +198,7 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
     /// left alone; `random` is a random number in `0.0..1.0`. Returns the event if a newer one of its key waits, so
     /// that it will not be sent again.
     pub fn failed(&mut self, now: Duration, asked: Option<Duration>, random: f64) -> Option<E> {
-        let UnderWay { key, event, failures, began } = self.under_way.take()?;
+        let UnderWay { key, event, ticket, failures, began } = self.under_way.take()?;
         let EndpointPolicy { retry, probe_after } = self.policy;
         self.failures = self.failures.saturating_add(1);
         match self.breaker.state() {
@@ -209,10 +216,10 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         let due = now.saturating_add(wait);
         if let Some(newer) = self.waiting.get_mut(&key) {
             self.superseded += 1;
-            (newer.failures, newer.due) = (failures, due);
+            (newer.ticket, newer.failures, newer.due) = (ticket, failures, due);
             return Some(event);
         }
-        self.put(key, Waiting { event, failures, due });
+        self.put(key, Waiting { event, ticket, failures, due });
         None
     }
 
@@ -231,6 +238,18 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         for waiting in self.waiting.values_mut() {
             waiting.due = Duration::ZERO;
         }
+    }
+
+    /// Returns a mark behind everything that was offered so far, for [`has_passed`](Self::has_passed).
+    pub fn mark(&self) -> u64 {
+        self.given
+    }
+
+    /// Returns whether of each key that was offered something before the mark, the newest of that or something newer was
+    /// delivered, or the destination is gone.
+    pub fn has_passed(&self, mark: u64) -> bool {
+        let under_way = self.under_way.iter().map(|under_way| under_way.ticket);
+        under_way.chain(self.waiting.values().map(|waiting| waiting.ticket)).all(|ticket| ticket > mark)
     }
 
     /// Returns the state.
@@ -505,6 +524,51 @@ mod tests {
                 prop_assert_eq!(lane.superseded(), model.superseded);
                 prop_assert_eq!(lane.state() != EndpointState::Closed, model.opened);
                 prop_assert_eq!(lane.failures_in_a_row(), model.failures);
+            }
+        }
+
+        // Red when a mark passes while the newest before it, and what came in its place, is not delivered; when it waits
+        // for what was offered later; or when a failure or a newer event moves what is waited for.
+        #[test]
+        fn a_mark_passes_once_the_newest_of_each_key_before_it_is_delivered(
+            before in history(), after in history(), gone in any::<bool>(),
+        ) {
+            let mut lane = lane(2);
+            // What was offered of each key and not delivered, nor anything newer of it.
+            let mut owed: Vec<(u8, u32)> = Vec::new();
+            let (mut now, mut under_way, mut mark) = (0, None, None);
+            let marks_at = before.len();
+            for (number, happens) in (0..).zip(before.into_iter().chain(after)) {
+                if number as usize == marks_at {
+                    mark = Some((lane.mark(), number));
+                }
+                match happens {
+                    Happens::Offer(key) => {
+                        lane.offer(&key, number);
+                        owed.push((key, number));
+                    }
+                    Happens::Later(wait) => now += wait,
+                    Happens::Delivered => if let Some(event) = under_way.take() {
+                        lane.delivered();
+                        let key = owed.iter().find(|owed| owed.1 == event).unwrap().0;
+                        owed.retain(|owed| owed.0 != key || owed.1 > event);
+                    },
+                    Happens::Failed(asked) if under_way.take().is_some() => {
+                        lane.failed(ms(now), asked.map(ms), 0.0);
+                    }
+                    Happens::Failed(_) => {}
+                    Happens::Expedite => lane.expedite(),
+                }
+                if let Step::Send(event) = lane.step(ms(now)) {
+                    under_way = Some(event);
+                }
+                if let Some((mark, number)) = mark {
+                    prop_assert_eq!(lane.has_passed(mark), owed.iter().all(|owed| owed.1 >= number));
+                }
+            }
+            if gone {
+                lane.gone();
+                prop_assert!(lane.has_passed(lane.mark()));
             }
         }
 

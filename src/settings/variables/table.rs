@@ -183,7 +183,7 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         field: (Group::Store, "dlq_path"),
         default: "dead_letters",
         unit: "",
-        about: "the directory for records that could not be stored; made when the first one comes",
+        about: "the directory for records that could not be stored; made and tried at the start",
         kind: Kind::Text(
             "the path of a directory",
             |s| s.dlq_path.to_str().unwrap_or_default(),
