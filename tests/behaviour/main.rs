@@ -64,6 +64,8 @@ mod secrets;
 mod service_end;
 mod settings;
 #[cfg(feature = "testing")]
+mod shares;
+#[cfg(feature = "testing")]
 mod shutdown;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -156,7 +156,8 @@ fn what_is_given_up_is_what_was_accepted_and_a_second_run_makes_the_store_whole(
         assert!(log.contains("error: gave up after 0.5 s, nothing was stored for ") && log.contains("locked"), "{log}");
         let [read, stored_, dead_lettered_, unsettled] = counts(&summary(&output));
         assert_eq!((stored_, dead_lettered_, unsettled), (0, read, 0));
-        assert!((300..=400).contains(&read), "{read}");
+        // One symbol takes all but the shares of the other partitions, and what its worker has.
+        assert!((300 - 3 * 9..=400).contains(&read), "{read}");
         assert_eq!(dead_lettered(dir.path()), first_of_sp500(read));
 
         lock.execute_batch("ROLLBACK").unwrap();

@@ -643,6 +643,8 @@ impl Pair {
             model.line.iter().filter(|waiting| waiting.granted == 0 && !waiting.expired).count()
         );
         prop_assert_eq!(snapshot.level, model.level);
+        let is_idle = snapshot.size() == 0 && snapshot.waiting == 0;
+        prop_assert!(!is_idle || snapshot.level == Level::Ok, "nothing waits, and the level is {:?}", snapshot.level);
         prop_assert_eq!(snapshot.counters, model.counters);
         let age = model.unsettled().map(|item| item.arrived).min().map(|oldest| model.now - oldest);
         let seen = snapshot.oldest_age.map(|age| (age + Duration::from_micros(500)).as_millis() as u64);
