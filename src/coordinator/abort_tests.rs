@@ -72,6 +72,7 @@ async fn the_last_batches_become_dead_letters_with_shared_syncs() {
         id: "counted".into(),
         source: "test".into(),
         capacity: NonZeroUsize::new(AT_ONCE).unwrap(),
+        capacity_bytes: None,
         watermarks: Watermarks::for_capacity(AT_ONCE),
         workers: one,
         batch_size: one,

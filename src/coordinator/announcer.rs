@@ -8,7 +8,7 @@ use super::{health::Health, shared::Shared};
 use crate::{
     feedback::{EventBody, FeedbackEvent, Publisher},
     metrics as names,
-    policy::{Cause, Change, Level, Pressure, Reason, time_to_recover},
+    policy::{Cause, Change, Level, Pressure, QueueAt, Reason, time_to_recover},
     record::{Record, Timestamp},
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Announcer<T> {
 #[derive(Clone, Copy)]
 pub(super) struct QueueState {
     pub(super) size: usize,
+    /// How full it is, of records or of bytes.
+    pub(super) utilization: f64,
     /// Records a second; none before something was written.
     pub(super) drain_rate: Option<f64>,
     pub(super) retry_after: Option<Duration>,
@@ -41,7 +43,7 @@ impl<T> Announcer<T> {
     /// Publishes the first event: not a level change, it tells that this coordinator begins anew, at ok.
     pub(super) fn started(&mut self) {
         let started = Change { level: Level::Ok, previous: Level::Ok, reason: Reason::Started };
-        self.announce(started, QueueState { size: 0, drain_rate: None, retry_after: None });
+        self.announce(started, QueueState { size: 0, utilization: 0.0, drain_rate: None, retry_after: None });
     }
 
     /// Takes in the level that the queue size alone demands.
@@ -71,13 +73,14 @@ impl<T> Announcer<T> {
     /// Returns the queue as it is now.
     pub(super) fn queue_now(&self) -> QueueState {
         let snapshot = self.shared.snapshot();
-        self.queue_at(snapshot.size(), snapshot.drain_rate)
+        let (size, utilization, drain_rate) = (snapshot.size(), snapshot.utilization, snapshot.drain_rate);
+        self.queue_at(QueueAt { size, utilization, drain_rate })
     }
 
     /// Returns the queue at a size, with the time that it needs to recover.
-    pub(super) fn queue_at(&self, size: usize, drain_rate: Option<f64>) -> QueueState {
+    pub(super) fn queue_at(&self, QueueAt { size, utilization, drain_rate }: QueueAt) -> QueueState {
         let retry_after = time_to_recover(size, self.shared.config.watermarks.low(), drain_rate);
-        QueueState { size, drain_rate, retry_after }
+        QueueState { size, utilization, drain_rate, retry_after }
     }
 
     fn announce_if(&mut self, change: Option<Change>, at: QueueState) {
@@ -116,7 +119,7 @@ impl<T> Announcer<T> {
             reason: change.reason,
             queue_size: at.size as u64,
             capacity: capacity as u64,
-            utilization: at.size as f64 / capacity as f64,
+            utilization: at.utilization,
             drain_rate: at.drain_rate,
             retry_after: at.retry_after.filter(|_| recovers),
         }));

@@ -11,6 +11,8 @@ pub struct CoordinatorConfig {
     pub source: Arc<str>,
     /// The most records that the queue takes.
     pub capacity: NonZeroUsize,
+    /// The most bytes that records have which are accepted and not settled; none: they are not counted.
+    pub capacity_bytes: Option<NonZeroUsize>,
     /// When the level changes.
     pub watermarks: Watermarks,
     /// How many workers write at once, each for one partition.
@@ -67,6 +69,7 @@ mod tests {
             id: "bars".into(),
             source: "test".into(),
             capacity: at_least_one(capacity),
+            capacity_bytes: None,
             watermarks: Watermarks::new(capacity / 2, high, capacity).expect("they are in order"),
             workers: at_least_one(workers),
             batch_size: at_least_one(batch_size),

@@ -127,6 +127,7 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
             id: "bars".into(),
             source: "test".into(),
             capacity: NonZeroUsize::new(BARS as usize).unwrap(),
+            capacity_bytes: None,
             watermarks: Watermarks::for_capacity(BARS as usize),
             workers: NonZeroUsize::new(4).unwrap(),
             batch_size: NonZeroUsize::new(10).unwrap(),

@@ -62,7 +62,7 @@ impl<T: Record> Sink<T> for WriteSink<T> {
                 // Of what partition the item is, it does not say yet.
                 _ => match buffer.reserve(now, buffer.any_line()) {
                     Ok(false) => {
-                        *state = State::Waiting(buffer.wait(buffer.any_line(), 1, None, waker));
+                        *state = State::Waiting(buffer.wait(buffer.any_line(), (1, 0), None, waker));
                         Ok(false)
                     }
                     reserved => {
@@ -91,14 +91,17 @@ impl<T: Record> Sink<T> for WriteSink<T> {
             return Err(self.handle.invalid(item, invalid));
         }
         let shared = self.handle.shared();
-        let partition = shared.partition_of(item.partition_key());
+        let load = match shared.load_of(&item) {
+            Ok(load) => load,
+            Err(refused) => return Err(self.handle.refused(item, refused)),
+        };
         let now = shared.now();
         let ready = matches!(self.state, State::Ready);
         let sent: Result<(), (Refusal, T)> = shared.with(|buffer| {
             if ready {
-                buffer.offer_reserved(now, buffer.any_line(), partition, item)
+                buffer.offer_reserved(now, buffer.any_line(), load, item)
             } else {
-                buffer.offer(now, partition, item)
+                buffer.offer(now, load, item)
             }
         });
         if ready {

@@ -88,10 +88,13 @@ impl<T: Record> WriteHandle<T> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
         }
-        let partition = self.shared.partition_of(record.partition_key());
+        let load = match self.shared.load_of(&record) {
+            Ok(load) => load,
+            Err(refused) => return Err(self.refused(record, refused)),
+        };
         let now = self.shared.now();
         self.shared
-            .with(|buffer| buffer.offer(now, partition, record))
+            .with(|buffer| buffer.offer(now, load, record))
             .map_err(|(refused, record)| self.refused(record, refused))
     }
 
@@ -180,10 +183,13 @@ impl<T: Record> WriteHandle<T> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
         }
-        let partition = self.shared.partition_of(record.partition_key());
+        let load = match self.shared.load_of(&record) {
+            Ok(load) => load,
+            Err(refused) => return Err(self.refused(record, refused)),
+        };
         let now = self.shared.now();
         let offered = self.shared.with(|buffer| {
-            buffer.offer(now, partition, record)?;
+            buffer.offer(now, load, record)?;
             if let Some(receipt) = receipt.take() {
                 Shared::keep(buffer, receipt);
             }
@@ -200,7 +206,7 @@ impl<T: Record> WriteHandle<T> {
         };
         let deadline = wait.map(|wait| now.saturating_add(wait));
         let mut records = VecDeque::from([record]);
-        let placed = wait_and_accept(&self.shared, &mut records, &[partition], deadline, receipt).await;
+        let placed = wait_and_accept(&self.shared, &mut records, &[load], deadline, receipt).await;
         match (placed, records.pop_front()) {
             (Err(refused), Some(record)) => Err(self.refused(record, refused)),
             _ => Ok(()),
@@ -316,33 +322,33 @@ impl<T: Record> WriteHandle<T> {
     /// Submits up to one chunk from the front of `records`: all of it, unless it is refused.
     async fn submit_chunk(&self, records: &mut VecDeque<T>) -> Result<(), Refusal> {
         let chunk = self.chunk().min(records.len());
-        let mut partitions = Vec::with_capacity(chunk);
-        let mut invalid = None;
+        let mut loads = Vec::with_capacity(chunk);
+        let mut refused = None;
         for record in records.iter_mut().take(chunk) {
-            if let Err(error) = record.validate() {
-                invalid = Some(error);
-                break;
+            let load = record.validate().map_err(Refusal::Invalid).and_then(|()| self.shared.load_of(record));
+            match load {
+                Ok(load) => loads.push(load),
+                Err(refusal) => {
+                    refused = Some(refusal);
+                    break;
+                }
             }
-            partitions.push(self.shared.partition_of(record.partition_key()));
         }
         let mut placed = 0;
-        while placed < partitions.len() {
+        while placed < loads.len() {
             let now = self.shared.now();
-            let taken = self.shared.with(|buffer| buffer.offer_many(now, records, &partitions[placed..]))?;
+            let taken = self.shared.with(|buffer| buffer.offer_many(now, records, &loads[placed..]))?;
             placed += taken;
-            if placed < partitions.len() && taken == 0 {
+            if placed < loads.len() && taken == 0 {
                 if self.shared.config.overflow != Overflow::Block {
-                    let full = self.shared.with(|buffer| buffer.full(partitions[placed]));
+                    let full = self.shared.with(|buffer| buffer.full(loads[placed].partition));
                     let key = records.front().map(Record::partition_key).unwrap_or_default();
                     return Err(full.of_key(key));
                 }
-                placed += wait_and_accept(&self.shared, records, &partitions[placed..], None, None).await?;
+                placed += wait_and_accept(&self.shared, records, &loads[placed..], None, None).await?;
             }
         }
-        match invalid {
-            None => Ok(()),
-            Some(invalid) => Err(Refusal::Invalid(invalid)),
-        }
+        refused.map_or(Ok(()), Err)
     }
 
     pub(super) fn invalid(&self, record: T, invalid: Invalid) -> SubmitError<T> {

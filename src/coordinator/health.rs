@@ -36,6 +36,10 @@ pub struct Health {
     pub reserved: usize,
     /// The most records that the queue takes.
     pub capacity: usize,
+    /// The bytes of all records that are accepted and not settled; 0 where they are not bounded.
+    pub bytes: usize,
+    /// How full the queue is, of records or of bytes, whichever is more; 1 is full.
+    pub utilization: f64,
     /// Records taken by a worker, or parked, and not yet settled.
     pub in_flight: usize,
     /// Those of `in_flight` that wait for a worker to take them again.
@@ -139,6 +143,8 @@ impl Health {
             queued: buffer.queued,
             reserved: buffer.reserved,
             capacity: buffer.capacity,
+            bytes: buffer.bytes,
+            utilization: buffer.utilization,
             in_flight: buffer.in_flight,
             parked: buffer.parked,
             waiting: buffer.waiting,
@@ -210,6 +216,8 @@ mod tests {
             capacity: 1,
             queued: 2,
             reserved: 24,
+            bytes: 27,
+            utilization: 0.5,
             in_flight: 3,
             parked: 4,
             waiting: 5,
@@ -259,6 +267,8 @@ mod tests {
             "queued": 2,
             "reserved": 24,
             "capacity": 1,
+            "bytes": 27,
+            "utilization": 0.5,
             "in_flight": 3,
             "parked": 4,
             "waiting": 5,

@@ -16,7 +16,8 @@ use crate::{
 
 /// A place in the queue, held for one record of a partition. [`WriteHandle::reserve`] returns it.
 ///
-/// It counts in the queue size and not as submitted. Submitting with it waits for nothing, so there is no future that could
+/// It counts in the queue size and not as submitted, and holds no bytes: its record may exceed
+/// [`capacity_bytes`](crate::CoordinatorSettings::capacity_bytes) once. Submitting with it waits for nothing, so there is no future that could
 /// be cancelled with a record in it. Dropping it gives the place back.
 pub struct Permit<T: Record> {
     handle: WriteHandle<T>,
@@ -75,8 +76,8 @@ impl<T: Record> Permit<T> {
     /// Submits the record that the place was held for.
     ///
     /// # Errors
-    /// The record, and why it was refused: [`Refusal::Invalid`], [`Refusal::OtherPartition`], [`Refusal::Draining`] or
-    /// [`Refusal::Closed`]. The place is given back.
+    /// The record, and why it was refused: [`Refusal::Invalid`], [`Refusal::OtherPartition`], [`Refusal::TooLarge`],
+    /// [`Refusal::Draining`] or [`Refusal::Closed`]. The place is given back.
     pub fn submit(self, record: T) -> Result<(), SubmitError<T>> {
         self.submit_as(record, None)
     }
@@ -96,14 +97,18 @@ impl<T: Record> Permit<T> {
             return Err(self.handle.invalid(record, invalid));
         }
         let shared = self.handle.shared();
-        if shared.partition_of(record.partition_key()) != self.partition {
+        let load = match shared.load_of(&record) {
+            Ok(load) => load,
+            Err(refused) => return Err(self.handle.refused(record, refused)),
+        };
+        if load.partition != self.partition {
             let partition_key = self.partition_key.to_string();
             return Err(self.handle.refused(record, Refusal::OtherPartition { partition_key }));
         }
         let now = shared.now();
         self.is_held = false;
         let submitted = shared.with(|buffer| {
-            buffer.offer_reserved(now, self.partition, self.partition, record)?;
+            buffer.offer_reserved(now, self.partition, load, record)?;
             receipt.into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
             Ok(())
         });

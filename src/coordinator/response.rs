@@ -10,7 +10,7 @@ use actix_web::{
 use super::refusal::{SubmitError, SubmitManyError};
 use crate::policy::Refusal;
 
-/// 429 when the queue is full, 422 when the record is wrong, else 503. What [`WriteHandle::submit_from`] returns knows
+/// 429 when the queue is full, 422 when the record is wrong, 413 when it is too large, else 503. What [`WriteHandle::submit_from`] returns knows
 /// no `Retry-After`: ask [`WriteHandle::retry_after`].
 ///
 /// [`WriteHandle::submit_from`]: super::WriteHandle::submit_from
@@ -20,6 +20,7 @@ impl ResponseError for Refusal {
         match self {
             Self::Full | Self::PartitionFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::OtherPartition { .. } | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CircuitOpen | Self::Draining | Self::Closed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -27,7 +27,8 @@ use super::{
 };
 use crate::{
     policy::{
-        BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Level, PartitionSnapshot, Refusal, time_to_recover,
+        BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Level, Load, PartitionSnapshot, Refusal,
+        most_of_a_partition, time_to_recover,
     },
     record::Record,
     text::panicked,
@@ -61,6 +62,7 @@ impl<T: Record> Shared<T> {
     pub(super) fn new(config: CoordinatorConfig) -> Self {
         let buffer_config = BufferConfig {
             capacity: config.capacity,
+            capacity_bytes: config.capacity_bytes,
             partitions: config.workers,
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
@@ -88,6 +90,17 @@ impl<T: Record> Shared<T> {
 }
 
 impl<T: Record> Shared<T> {
+    /// Returns where a record belongs and what it takes up.
+    ///
+    /// # Errors
+    /// Unless the queue can ever have room for it.
+    pub(super) fn load_of(&self, record: &T) -> Result<Load, Refusal> {
+        let partition = self.partition_of(record.partition_key());
+        let Some(most) = self.most_bytes() else { return Ok(partition.into()) };
+        let bytes = record.size();
+        if bytes > most { Err(Refusal::TooLarge { bytes, most }) } else { Ok(Load { partition, bytes }) }
+    }
+
     /// Returns how the buffer is, and each partition. Level, reason and numbers of events are the coordinator's to fill in.
     pub(super) fn health(&self) -> Health {
         let now = self.now();
@@ -155,6 +168,11 @@ impl<T> Shared<T> {
     pub(super) fn set_queue(&self, queue: Recipient<Wake>) {
         // A second queue never starts over the same buffer.
         let _ = self.queue.set(queue);
+    }
+
+    /// Returns the most bytes that one record may have; none where they are not bounded.
+    pub(super) fn most_bytes(&self) -> Option<usize> {
+        self.config.capacity_bytes.map(|bytes| most_of_a_partition(bytes.get(), self.config.workers.get()))
     }
 
     /// Chooses the partition whose records stay in order with this key's.
@@ -232,7 +250,11 @@ impl<T> Shared<T> {
             match refusal {
                 Refusal::Full | Refusal::PartitionFull { .. } => wait(),
                 Refusal::CircuitOpen => buffer.probe_in(now),
-                Refusal::Draining | Refusal::Closed | Refusal::OtherPartition { .. } | Refusal::Invalid(_) => None,
+                Refusal::Draining
+                | Refusal::Closed
+                | Refusal::OtherPartition { .. }
+                | Refusal::TooLarge { .. }
+                | Refusal::Invalid(_) => None,
             }
         })
     }

@@ -241,27 +241,27 @@ impl<T: Record> Handler<QueueEvents> for WriteCoordinator<T> {
             self.shared.faults.coordinator.point("an event came and is not looked at");
             let id = &*self.shared.config.id;
             match event {
-                QueueEvent::Level(Crossing { level, size, drain_rate }) => {
-                    let at = self.announcer.queue_at(size, drain_rate);
+                QueueEvent::Level(Crossing { level, at }) => {
+                    let at = self.announcer.queue_at(at);
                     self.announcer.queue_is(level, at);
                 }
                 QueueEvent::Overdue(overdue) => {
                     self.tell_overdue(&overdue);
-                    let at = self.announcer.queue_at(overdue.size, overdue.drain_rate);
+                    let at = self.announcer.queue_at(overdue.at);
                     self.announcer.overdue_is(overdue.level, at);
                 }
-                QueueEvent::CircuitOpened { size, drain_rate, probe_in } => {
+                QueueEvent::CircuitOpened { at, probe_in } => {
                     tracing::error!(
                         coordinator_id = id,
                         probe_in_ms = probe_in.as_millis() as u64,
                         "the store failed too often in a row and is left alone for a while"
                     );
-                    let at = QueueState { size, drain_rate, retry_after: Some(probe_in) };
+                    let at = QueueState { retry_after: Some(probe_in), ..self.announcer.queue_at(at) };
                     self.announcer.raise(Cause::CircuitOpen, at);
                 }
-                QueueEvent::CircuitClosed { size, drain_rate } => {
+                QueueEvent::CircuitClosed { at } => {
                     tracing::warn!(coordinator_id = id, "the circuit is closed, and batches go to the store again");
-                    let at = self.announcer.queue_at(size, drain_rate);
+                    let at = self.announcer.queue_at(at);
                     self.announcer.clear(Cause::CircuitOpen, at);
                 }
             }

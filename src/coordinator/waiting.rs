@@ -3,14 +3,14 @@
 use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
 
 use super::{receipt::ReceiptSender, shared::Shared};
-use crate::policy::{CreditTicket, FlushId, Refusal};
+use crate::policy::{CreditTicket, FlushId, Load, Refusal};
 
 /// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
 /// between grant and acceptance there is nothing to be lost.
 pub(super) async fn wait_and_accept<T>(
     shared: &Shared<T>,
     records: &mut VecDeque<T>,
-    partitions: &[usize],
+    loads: &[Load],
     deadline: Option<Duration>,
     mut receipt: Option<ReceiptSender>,
 ) -> Result<usize, Refusal> {
@@ -21,11 +21,12 @@ pub(super) async fn wait_and_accept<T>(
         shared.with(|buffer| {
             let Some(ticket) = line.ticket else {
                 // Between the refusal and now a credit may have become free.
-                return match buffer.offer_many(now, records, partitions) {
+                return match buffer.offer_many(now, records, loads) {
                     Ok(0) => {
                         // What stands behind the first of another partition waits in another line.
-                        let alike = partitions.iter().take_while(|&&partition| partition == partitions[0]).count();
-                        line.ticket = Some(buffer.wait(partitions[0], alike, deadline, waker));
+                        let Load { partition, bytes } = loads[0];
+                        let alike = loads.iter().take_while(|load| load.partition == partition).count();
+                        line.ticket = Some(buffer.wait(partition, (alike, bytes), deadline, waker));
                         Poll::Pending
                     }
                     Ok(accepted) => {
@@ -43,7 +44,7 @@ pub(super) async fn wait_and_accept<T>(
                 Ok(None) => Poll::Pending,
                 Ok(Some(credits)) => {
                     line.ticket = None;
-                    buffer.accept(now, partitions[..credits].iter().copied().zip(records.drain(..credits)));
+                    buffer.accept(now, loads[..credits].iter().copied().zip(records.drain(..credits)));
                     receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
                     Poll::Ready(Ok(credits))
                 }
@@ -67,7 +68,7 @@ pub(super) async fn wait_for_place<T>(shared: &Shared<T>, partition: usize) -> R
             let Some(ticket) = line.ticket else {
                 return match buffer.reserve(now, partition) {
                     Ok(false) => {
-                        line.ticket = Some(buffer.wait(partition, 1, None, waker));
+                        line.ticket = Some(buffer.wait(partition, (1, 0), None, waker));
                         Poll::Pending
                     }
                     reserved => {

@@ -58,7 +58,7 @@ pub use self::{
 /// The signature of a webhook, for a receiver of your own: the scheme of Standard Webhooks.
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub mod signature {
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) use super::webhook::signature::{ID, SIGNATURE, TIMESTAMP};
     #[doc(hidden)]
     pub use super::webhook::signature::{InvalidSecret, WebhookSecret, unix_now};

@@ -22,8 +22,8 @@ pub use self::{
     level::{Cause, Change, Level, Pressure, Reason, WatermarkError, Watermarks, time_to_recover},
     queue::{
         BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, CreditTicket, Crossing, DropReason,
-        FlushId, Invalid, Isolated, LeaseId, Leased, Outcome, Overdue, Overflow, PartitionSnapshot, QueueEvent,
-        Refusal, Verdict, WriteFault, most_of_a_partition,
+        FlushId, Invalid, Isolated, LeaseId, Leased, Load, Outcome, Overdue, Overflow, PartitionSnapshot, QueueAt,
+        QueueEvent, Refusal, Verdict, WriteFault, most_of_a_partition,
     },
     rate::{Budget, ScaleError, Scales},
     wait_queue::Ticket,

@@ -9,6 +9,17 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
+/// The first in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    /// Its place.
+    pub ticket: Ticket,
+    /// How much it wants.
+    pub amount: usize,
+    /// What else it takes up.
+    pub weight: usize,
+}
+
 /// What a ticket is worth at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -39,6 +50,8 @@ pub struct WaitQueue<W> {
 struct Waiter<W> {
     /// What it wants; once it was granted something, that.
     amount: usize,
+    /// What else it takes up, as its owner understands it.
+    weight: usize,
     deadline: Option<Duration>,
     waker: Option<W>,
 }
@@ -56,12 +69,13 @@ impl<W> WaitQueue<W> {
 
     /// Returns how much the first in line wants; none while no ticket waits.
     pub fn first_wants(&self) -> Option<usize> {
-        self.first().map(|(_, amount)| amount)
+        self.first().map(|first| first.amount)
     }
 
-    /// Returns the first in line and how much it wants; none while no ticket waits.
-    pub fn first(&self) -> Option<(Ticket, usize)> {
-        self.line.range(self.first_waiting..).next().map(|(&ticket, waiter)| (ticket, waiter.amount))
+    /// Returns the first in line; none while no ticket waits.
+    pub fn first(&self) -> Option<First> {
+        let first = self.line.range(self.first_waiting..).next();
+        first.map(|(&ticket, waiter)| First { ticket, amount: waiter.amount, weight: waiter.weight })
     }
 
     /// Returns whether a ticket still waits.
@@ -71,17 +85,23 @@ impl<W> WaitQueue<W> {
 
     /// Takes a place at the end of the line for `want`, until `deadline`.
     pub fn wait(&mut self, want: usize, deadline: Option<Duration>, waker: W) -> Ticket {
-        self.wait_as(self.next, want, deadline, waker)
+        self.wait_as(self.next, (want, 0), deadline, waker)
     }
 
     /// Takes a place at the end of the line as a ticket of this number, which is higher than that of any before: so tickets
     /// of several lines have an order.
-    pub fn wait_as(&mut self, number: u64, want: usize, deadline: Option<Duration>, waker: W) -> Ticket {
+    pub fn wait_as(
+        &mut self,
+        number: u64,
+        (amount, weight): (usize, usize),
+        deadline: Option<Duration>,
+        waker: W,
+    ) -> Ticket {
         debug_assert!(number >= self.next, "a ticket in front of others");
         let ticket = Ticket(number);
         self.next = number + 1;
         self.deadlines.extend(deadline.map(|deadline| (deadline, ticket)));
-        self.line.insert(ticket, Waiter { amount: want, deadline, waker: Some(waker) });
+        self.line.insert(ticket, Waiter { amount, weight, deadline, waker: Some(waker) });
         ticket
     }
 
@@ -107,6 +127,11 @@ impl<W> WaitQueue<W> {
         spent.push(waker);
         // Its own waker was taken when it was granted something.
         self.line.remove(&ticket).map_or(Claim::Expired, |waiter| Claim::Granted(waiter.amount))
+    }
+
+    /// Returns what else a ticket takes up.
+    pub fn weight(&self, ticket: Ticket) -> usize {
+        self.line.get(&ticket).map_or(0, |waiter| waiter.weight)
     }
 
     /// Leaves the line. Returns what the ticket was granted and has not claimed.

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::json_size::json_size;
 use crate::policy::Invalid;
 
 /// One market-data item that a coordinator can take, or an embedder's own type.
@@ -27,5 +28,11 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Names the field that is wrong and what was expected; the record is then refused and handed back.
     fn validate(&mut self) -> Result<(), Invalid> {
         Ok(())
+    }
+
+    /// Returns how many bytes the record takes up, about: for a queue whose bytes are bounded. Called once for every record
+    /// that is submitted to one. By default the length of its JSON, which costs as much as to write it.
+    fn size(&self) -> usize {
+        json_size(self)
     }
 }

@@ -2,6 +2,7 @@
 
 mod bar;
 mod contract;
+mod json_size;
 mod timeframe;
 pub(crate) mod timestamp;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::duration;
+use super::{duration, size};
 use crate::policy::{Overflow, WatermarkError, Watermarks};
 
 /// How large a coordinator's queue is and how it is emptied. Every field can be assigned, or set in a row; zero and
@@ -22,6 +22,10 @@ use crate::policy::{Overflow, WatermarkError, Watermarks};
 pub struct CoordinatorSettings {
     /// The most records that wait in the queue; at least 1.
     pub capacity: usize,
+    /// The most bytes that records have which are accepted and not settled, by [`Record::size`](crate::Record::size); 0: they
+    /// are not counted. The watermarks then go by records or by bytes, whichever is fuller.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub capacity_bytes: usize,
     /// The queue size, in records, from which the level is hard; none means 80 % of the capacity.
     pub high_watermark: Option<usize>,
     /// The queue size, in records, down to which the level returns to ok; none means 50 % of the capacity.
@@ -41,6 +45,7 @@ impl Default for CoordinatorSettings {
     fn default() -> Self {
         Self {
             capacity: 10_000,
+            capacity_bytes: 0,
             high_watermark: None,
             low_watermark: None,
             workers: 4,
@@ -55,6 +60,13 @@ impl CoordinatorSettings {
     /// Makes the default settings with a queue for so many records; watermarks follow the capacity unless they are set.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, ..Self::default() }
+    }
+
+    /// Sets the most bytes that records have which are accepted and not settled; 0: they are not counted.
+    #[must_use]
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        self.capacity_bytes = bytes;
+        self
     }
 
     /// Sets both watermarks, in records: the level is hard from `high`, and returns to ok at `low`.
@@ -124,6 +136,9 @@ impl CoordinatorSettings {
 pub struct CoordinatorOverrides {
     /// As [`CoordinatorSettings::capacity`].
     pub capacity: Option<usize>,
+    /// As [`CoordinatorSettings::capacity_bytes`].
+    #[serde(deserialize_with = "size::deserialize_some")]
+    pub capacity_bytes: Option<usize>,
     /// As [`CoordinatorSettings::high_watermark`].
     pub high_watermark: Option<usize>,
     /// As [`CoordinatorSettings::low_watermark`].
@@ -144,6 +159,7 @@ impl CoordinatorOverrides {
     pub(super) fn over(&self, base: &CoordinatorSettings) -> CoordinatorSettings {
         CoordinatorSettings {
             capacity: self.capacity.unwrap_or(base.capacity),
+            capacity_bytes: self.capacity_bytes.unwrap_or(base.capacity_bytes),
             high_watermark: self.high_watermark.or(base.high_watermark),
             low_watermark: self.low_watermark.or(base.low_watermark),
             workers: self.workers.unwrap_or(base.workers),
@@ -157,6 +173,7 @@ impl CoordinatorOverrides {
     pub(super) fn sets(&self, field: &str) -> bool {
         match field {
             "capacity" => self.capacity.is_some(),
+            "capacity_bytes" => self.capacity_bytes.is_some(),
             "high_watermark" => self.high_watermark.is_some(),
             "low_watermark" => self.low_watermark.is_some(),
             "workers" => self.workers.is_some(),

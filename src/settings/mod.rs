@@ -32,6 +32,7 @@ pub(crate) mod names;
 mod policies;
 mod read;
 mod secret;
+mod size;
 mod store;
 #[cfg(feature = "testing")]
 pub(crate) mod temporary;

@@ -146,6 +146,7 @@ impl<T: Record> Plan for Coordinator<T> {
             id: id.into(),
             source: checked.source.as_str().into(),
             capacity: at_least_one(own.capacity),
+            capacity_bytes: NonZeroUsize::new(own.capacity_bytes),
             watermarks,
             workers: at_least_one(own.workers),
             batch_size: at_least_one(own.batch_size),

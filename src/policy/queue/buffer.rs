@@ -12,11 +12,14 @@ mod settle;
 
 use std::{
     collections::{HashMap, HashSet},
+    num::NonZeroUsize,
     time::Duration,
 };
 
 use super::{
-    contract::{BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, Effects, LeaseId, Outcome, QueueEvent},
+    contract::{
+        BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, Effects, LeaseId, Outcome, QueueAt, QueueEvent,
+    },
     credits::Credits,
     flush::FlushBarriers,
     partition::{InFlight, Partition},
@@ -89,7 +92,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             partitions: (0..config.partitions.get()).map(|_| Partition::new()).collect(),
             queued: 0,
             in_flight: 0,
-            credits: Credits::new(config.capacity.get(), config.partitions.get()),
+            credits: Credits::new(
+                config.capacity.get(),
+                config.capacity_bytes.map(NonZeroUsize::get),
+                config.partitions.get(),
+            ),
             flush_barriers: FlushBarriers::default(),
             watermark: Watermark::new(config.watermarks),
             breaker: CircuitBreaker::new(config.breaker),
@@ -148,12 +155,38 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     fn observe(&mut self, now: Duration) {
-        let size = self.credits.held();
-        if let Some(level) = self.watermark.observe(size, || self.credits.is_wanted()) {
-            let crossing = Crossing { level, size, drain_rate: self.drain_rate(now) };
+        let fullness = self.fullness();
+        if let Some(level) = self.watermark.observe(fullness, || self.credits.is_wanted()) {
+            let crossing = Crossing { level, at: self.queue_at(now) };
             self.events.push(QueueEvent::Level(crossing));
             self.work = true;
         }
+    }
+
+    /// Returns how full the queue is in records: of records or of bytes, whichever is more.
+    fn fullness(&self) -> usize {
+        let size = self.credits.held();
+        let Some(most) = self.config.capacity_bytes else { return size };
+        let capacity = self.config.capacity.get();
+        let of_bytes = self.credits.held_bytes() as u128 * capacity as u128 / most.get() as u128;
+        size.max(usize::try_from(of_bytes).unwrap_or(usize::MAX))
+    }
+
+    fn queue_at(&self, now: Duration) -> QueueAt {
+        QueueAt { size: self.size(), utilization: self.utilization(), drain_rate: self.drain_rate(now) }
+    }
+
+    fn utilization(&self) -> f64 {
+        let of_records = self.size() as f64 / self.config.capacity.get() as f64;
+        let of_bytes =
+            self.config.capacity_bytes.map_or(0.0, |most| self.credits.held_bytes() as f64 / most.get() as f64);
+        of_records.max(of_bytes)
+    }
+
+    /// Returns the most bytes of one batch.
+    fn batch_bytes(&self) -> usize {
+        let partitions = self.config.partitions.get();
+        self.config.capacity_bytes.map_or(usize::MAX, |most| most.get() / (2 * partitions))
     }
 
     /// Returns and forgets what happened since the last call, in order.
@@ -190,6 +223,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             capacity: self.config.capacity.get(),
             queued: self.queued,
             reserved: self.credits.reserved(),
+            bytes: self.credits.held_bytes(),
+            utilization: self.utilization(),
             in_flight: self.in_flight,
             parked: self.partitions.iter().map(Partition::parked_records).sum(),
             waiting: self.credits.waiting(),

@@ -35,6 +35,8 @@ pub enum Overflow {
 pub struct BufferConfig {
     /// The most records that the queue takes: the number of credits.
     pub capacity: NonZeroUsize,
+    /// The most bytes that records which are accepted and not settled have; none: they are not counted.
+    pub capacity_bytes: Option<NonZeroUsize>,
     /// How many partitions, each served by one worker.
     pub partitions: NonZeroUsize,
     /// The most records in one batch.
@@ -149,19 +151,15 @@ pub enum QueueEvent {
     Overdue(Overdue),
     /// The circuit opened.
     CircuitOpened {
-        /// The queue size then.
-        size: usize,
-        /// Records a second then; none when nothing was written yet.
-        drain_rate: Option<f64>,
+        /// The queue then.
+        at: QueueAt,
         /// How long until the first probe.
         probe_in: Duration,
     },
     /// The circuit closed.
     CircuitClosed {
-        /// The queue size then.
-        size: usize,
-        /// Records a second then; none when nothing was written yet.
-        drain_rate: Option<f64>,
+        /// The queue then.
+        at: QueueAt,
     },
 }
 
@@ -170,8 +168,17 @@ pub enum QueueEvent {
 pub struct Crossing {
     /// The level from now on.
     pub level: Level,
-    /// The queue size that made the change.
+    /// The queue that made the change.
+    pub at: QueueAt,
+}
+
+/// The queue at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct QueueAt {
+    /// Places in use or reserved.
     pub size: usize,
+    /// How full it is, of records or of bytes, whichever is more.
+    pub utilization: f64,
     /// Records a second at that moment; none when nothing was written yet.
     pub drain_rate: Option<f64>,
 }
@@ -183,10 +190,8 @@ pub struct Overdue {
     pub level: Level,
     /// The partition that is overdue longest, and since when it has settled nothing; none at ok.
     pub longest: Option<(usize, Duration)>,
-    /// The queue size then.
-    pub size: usize,
-    /// Records a second then; none when nothing was written yet.
-    pub drain_rate: Option<f64>,
+    /// The queue then.
+    pub at: QueueAt,
 }
 
 /// How many records went which way since the start.
@@ -221,6 +226,10 @@ pub struct BufferSnapshot {
     pub queued: usize,
     /// Places held by permits, or granted to submitters that have not come for them yet.
     pub reserved: usize,
+    /// The bytes of all records that are accepted and not settled; 0 where they are not bounded.
+    pub bytes: usize,
+    /// How full the queue is, of records or of bytes, whichever is more.
+    pub utilization: f64,
     /// Records taken by a worker, or parked, and not yet settled.
     pub in_flight: usize,
     /// Those of `in_flight` whose lease came back and waits for a worker.

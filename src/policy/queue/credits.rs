@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::shares::Shares;
-use crate::policy::wait_queue::{Claim, Ticket, WaitQueue};
+use crate::policy::wait_queue::{Claim, First, Ticket, WaitQueue};
 
 /// A fixed number of credits, shared among the partitions, and handed out first come first served.
 ///
@@ -11,15 +11,34 @@ use crate::policy::wait_queue::{Claim, Ticket, WaitQueue};
 /// partition has a line of its own; a free common credit goes to the longest wait of all lines. While a line has waiters no
 /// credit is free for it, so none can jump the queue. `W` wakes a waiter; this type only keeps it and gives it back.
 ///
+/// Where bytes are bounded too, a record takes a credit and its bytes, and holds the bytes until it is settled. Bytes are
+/// shared like credits. One that waits for common bytes is not overtaken by later ones, however small.
+///
 /// Behind the partitions is one line more, for those that do not know yet of which partition their record will be: they
 /// take common credits alone.
 #[derive(Debug)]
 pub struct Credits<W> {
     shares: Shares,
+    bytes: Option<Shares>,
     reserved: usize,
     lines: Vec<WaitQueue<W>>,
     /// Numbers the tickets of all lines, in the order of arrival.
     next: u64,
+}
+
+/// Where a record belongs, and how much it takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Its partition.
+    pub partition: usize,
+    /// Its bytes; 0 where they are not bounded.
+    pub bytes: usize,
+}
+
+impl From<usize> for Load {
+    fn from(partition: usize) -> Self {
+        Self { partition, bytes: 0 }
+    }
 }
 
 /// A place in the line for the credits of a partition.
@@ -37,10 +56,11 @@ impl CreditTicket {
 }
 
 impl<W> Credits<W> {
-    /// Starts with all credits free.
-    pub fn new(capacity: usize, partitions: usize) -> Self {
+    /// Starts with all credits free, and all bytes where they are bounded.
+    pub fn new(capacity: usize, bytes: Option<usize>, partitions: usize) -> Self {
         let lines = (0..=partitions).map(|_| WaitQueue::new()).collect();
-        Self { shares: Shares::new(capacity, partitions), reserved: 0, lines, next: 0 }
+        let bytes = bytes.map(|bytes| Shares::new(bytes, partitions));
+        Self { shares: Shares::new(capacity, partitions), bytes, reserved: 0, lines, next: 0 }
     }
 
     /// Returns the line of those that do not know their partition yet.
@@ -48,9 +68,9 @@ impl<W> Credits<W> {
         self.lines.len() - 1
     }
 
-    /// Returns whether a partition can take no more.
+    /// Returns whether a partition can take no more: it has no credit left, or one that waits for bytes.
     pub fn is_out(&self, line: usize) -> bool {
-        self.shares.free_for(line) == 0
+        self.shares.free_for(line) == 0 || (self.bytes.is_some() && self.lines[line].first().is_some())
     }
 
     /// Returns whether a credit is free that any partition can have.
@@ -60,12 +80,17 @@ impl<W> Credits<W> {
 
     /// Returns whether a partition holds all that the shares of the others leave it.
     pub fn is_at_limit(&self, partition: usize) -> bool {
-        self.shares.is_at_limit(partition)
+        self.shares.is_at_limit(partition) || self.bytes.as_ref().is_some_and(|bytes| bytes.is_at_limit(partition))
     }
 
     /// Returns whether a partition holds more than its own share.
     pub fn uses_common(&self, partition: usize) -> bool {
-        self.shares.uses_common(partition)
+        self.shares.uses_common(partition) || self.bytes.as_ref().is_some_and(|bytes| bytes.uses_common(partition))
+    }
+
+    /// Returns how many bytes are held, by records that are accepted and not settled or granted to a ticket.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Shares::held)
     }
 
     /// Returns how many credits are granted or held but not in use.
@@ -90,14 +115,25 @@ impl<W> Credits<W> {
 
     /// Returns whether any ticket waits that is not kept out by its own partition alone.
     pub fn is_wanted(&self) -> bool {
-        let is_wanted =
-            |(line, queue): (usize, &WaitQueue<W>)| queue.first().is_some() && !self.shares.is_at_limit(line);
+        let is_wanted = |(line, queue): (usize, &WaitQueue<W>)| queue.first().is_some() && !self.is_at_limit(line);
         self.lines.iter().enumerate().any(is_wanted)
     }
 
-    /// Puts free credits to use for records of these partitions, from the front, and returns for how many.
-    pub fn take_many(&mut self, partitions: &[usize]) -> usize {
-        partitions.iter().take_while(|&&partition| self.shares.take(partition, 1) == 1).count()
+    /// Puts free credits to use for these records, from the front, and returns for how many.
+    pub fn take_many(&mut self, loads: &[Load]) -> usize {
+        loads.iter().take_while(|load| self.take(**load)).count()
+    }
+
+    fn take(&mut self, Load { partition, bytes }: Load) -> bool {
+        let Some(shared) = &mut self.bytes else { return self.shares.take(partition, 1) == 1 };
+        // With credits left, what waits does so for bytes: then a later one has what is its partition's alone.
+        let is_behind = self.lines.iter().any(|line| line.first().is_some());
+        let free = if is_behind { shared.free_of_own(partition) } else { shared.free_for(partition) };
+        if self.lines[partition].first().is_some() || bytes > free || self.shares.take(partition, 1) == 0 {
+            return false;
+        }
+        shared.hold(partition, bytes);
+        true
     }
 
     /// Turns a credit that was just claimed or taken into one that is held for later.
@@ -105,10 +141,13 @@ impl<W> Credits<W> {
         self.reserved += 1;
     }
 
-    /// Puts a credit that is held to use for a record of this partition.
-    pub fn use_reserved(&mut self, line: usize, partition: usize, wake: &mut Vec<W>) {
+    /// Puts a credit that is held to use for a record. It holds no bytes, so these are taken whatever is free.
+    pub fn use_reserved(&mut self, line: usize, Load { partition, bytes }: Load, wake: &mut Vec<W>) {
         debug_assert!(self.reserved > 0, "no credit is held");
         self.reserved -= 1;
+        if let Some(shared) = &mut self.bytes {
+            shared.hold(partition, bytes);
+        }
         if line != partition {
             self.shares.release(line, 1);
             let taken = self.shares.take(partition, 1);
@@ -125,10 +164,18 @@ impl<W> Credits<W> {
     }
 
     /// Takes a place at the end of a line for up to `want` credits, at least one.
-    pub fn wait(&mut self, line: usize, want: usize, deadline: Option<Duration>, waker: W) -> CreditTicket {
-        debug_assert!(self.is_out(line) && want > 0, "waits although it could take");
+    /// Where bytes are bounded it is for one, and so many bytes with it.
+    pub fn wait(
+        &mut self,
+        line: usize,
+        (want, bytes): (usize, usize),
+        deadline: Option<Duration>,
+        waker: W,
+    ) -> CreditTicket {
+        debug_assert!(want > 0 && (self.is_out(line) || self.bytes.is_some()), "waits although it could take");
+        let want = if self.bytes.is_some() { 1 } else { want };
         self.next += 1;
-        CreditTicket { line, ticket: self.lines[line].wait_as(self.next, want, deadline, waker) }
+        CreditTicket { line, ticket: self.lines[line].wait_as(self.next, (want, bytes), deadline, waker) }
     }
 
     /// Asks what a ticket is worth. Credits that it was granted count as in use from then on; while it waits, `waker`
@@ -143,8 +190,12 @@ impl<W> Credits<W> {
 
     /// Leaves the line. Credits that the ticket was granted go to the next in line; its waker goes to `spent`.
     pub fn cancel(&mut self, ticket: CreditTicket, wake: &mut Vec<W>, spent: &mut Vec<W>) {
+        let bytes = self.lines[ticket.line].weight(ticket.ticket);
         let granted = self.lines[ticket.line].cancel(ticket.ticket, spent);
         self.reserved -= granted;
+        if granted > 0 {
+            self.release_bytes(ticket.line, bytes);
+        }
         self.release(ticket.line, granted, wake);
     }
 
@@ -155,16 +206,45 @@ impl<W> Credits<W> {
         self.grant(wake);
     }
 
+    /// Gives back the bytes of records that are settled, or were granted and are not used; they go to those that wait.
+    pub fn settle_bytes(&mut self, partition: usize, bytes: usize, wake: &mut Vec<W>) {
+        self.release_bytes(partition, bytes);
+        self.grant(wake);
+    }
+
+    fn release_bytes(&mut self, partition: usize, bytes: usize) {
+        if let Some(shared) = &mut self.bytes {
+            shared.release(partition, bytes);
+        }
+    }
+
     /// Grants free credits to those that wait and can have them, the longest wait first.
     fn grant(&mut self, wake: &mut Vec<W>) {
-        loop {
-            let firsts = self.lines.iter().enumerate().filter_map(|(line, queue)| Some((queue.first()?, line)));
-            let served = firsts.filter(|&(_, line)| self.shares.free_for(line) > 0);
-            let Some(((_, want), line)) = served.min_by_key(|&((ticket, _), _)| ticket) else { return };
-            let granted = self.shares.take(line, want);
+        while let Some((line, first)) = self.next_served() {
+            let granted = self.shares.take(line, first.amount);
+            if let Some(shared) = &mut self.bytes {
+                shared.hold(line, first.weight);
+            }
             self.reserved += granted;
             self.lines[line].grant(granted, wake);
         }
+    }
+
+    /// Returns the longest wait that can be served now.
+    fn next_served(&self) -> Option<(usize, First)> {
+        let firsts = || self.lines.iter().enumerate().filter_map(|(line, queue)| Some((line, queue.first()?)));
+        let has_credit = |&(line, _): &(usize, First)| self.shares.free_for(line) > 0;
+        let Some(shared) = &self.bytes else {
+            return firsts().filter(has_credit).min_by_key(|(_, first)| first.ticket);
+        };
+        // The longest wait that has a credit and lacks common bytes keeps these from all behind it.
+        let lacks_bytes = |&(line, first): &(usize, First)| first.weight > shared.free_for(line);
+        let keeps = firsts().filter(has_credit).filter(lacks_bytes).map(|(_, first)| first.ticket).min();
+        let can = |&(line, first): &(usize, First)| {
+            let is_behind = keeps.is_some_and(|keeps| keeps < first.ticket);
+            first.weight <= if is_behind { shared.free_of_own(line) } else { shared.free_for(line) }
+        };
+        firsts().filter(has_credit).filter(can).min_by_key(|(_, first)| first.ticket)
     }
 
     /// Returns the earliest deadline of those that wait.
@@ -268,6 +348,158 @@ mod tests {
         }
     }
 
+    /// What a record or a waiter of a line holds or wants.
+    #[derive(Clone, Copy, Debug)]
+    struct Held {
+        line: usize,
+        bytes: usize,
+    }
+
+    /// The naive model of bytes: the records in the queue, and one list of those that wait.
+    struct ByteModel {
+        used: Vec<Held>,
+        line: Vec<(CreditTicket, Held, bool)>,
+    }
+
+    impl ByteModel {
+        /// How much is free of a partition's own and in common.
+        fn free(amount: usize, line: usize, held: impl Fn(usize) -> usize) -> (usize, usize) {
+            let share = if amount < 6 { 0 } else { (amount / 24).max(1) };
+            let beyond: usize = (0..3).map(|line| held(line).saturating_sub(share)).sum();
+            (share.saturating_sub(held(line)), (amount - 3 * share).saturating_sub(beyond))
+        }
+
+        fn all(&self) -> impl Iterator<Item = Held> {
+            let granted = self.line.iter().filter(|(.., granted)| *granted).map(|(_, held, _)| *held);
+            self.used.iter().copied().chain(granted)
+        }
+
+        fn place_free(&self, line: usize, places: usize) -> bool {
+            let held = |line| self.all().filter(|held| held.line == line).count();
+            Self::free(places, line, held) != (0, 0)
+        }
+
+        /// What a worker has taken holds bytes, and no place.
+        fn bytes_free(&self, taken: &[Held], bytes: usize, line: usize) -> (usize, usize) {
+            let all = || self.all().chain(taken.iter().copied());
+            Self::free(bytes, line, |line| all().filter(|held| held.line == line).map(|held| held.bytes).sum())
+        }
+
+        /// Serves those that wait, in order, of each line the first. One that has a place and lacks common bytes keeps these
+        /// from all behind it.
+        fn grant(&mut self, taken: &[Held], bytes: usize, places: usize) {
+            'again: loop {
+                let (mut is_kept, mut seen) = (false, Vec::new());
+                for at in 0..self.line.len() {
+                    let (_, held, granted) = self.line[at];
+                    if granted || seen.contains(&held.line) {
+                        continue;
+                    }
+                    seen.push(held.line);
+                    if !self.place_free(held.line, places) {
+                        continue;
+                    }
+                    let (own, common) = self.bytes_free(taken, bytes, held.line);
+                    if held.bytes <= own + if is_kept { 0 } else { common } {
+                        self.line[at].2 = true;
+                        continue 'again;
+                    }
+                    is_kept |= held.bytes > own + common;
+                }
+                return;
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum ByteStep {
+        /// Takes, or else waits.
+        Submit(usize, usize),
+        Claim(usize),
+        Cancel(usize),
+        /// A worker takes a record: its place is free, its bytes are not.
+        Take(usize),
+        Settle(usize),
+    }
+
+    fn byte_step() -> impl Strategy<Value = ByteStep> {
+        prop_oneof![
+            6 => (0usize..3, 0usize..40).prop_map(|(line, bytes)| ByteStep::Submit(line, bytes)),
+            2 => (0usize..9).prop_map(ByteStep::Claim),
+            1 => (0usize..9).prop_map(ByteStep::Cancel),
+            3 => (0usize..9).prop_map(ByteStep::Take),
+            3 => (0usize..9).prop_map(ByteStep::Settle),
+        ]
+    }
+
+    proptest! {
+        /// Red when bytes are lost or made, when the bound is passed, when a small record overtakes a large one that waits
+        /// for common bytes, or when one that could be served sleeps.
+        #[test]
+        fn bytes_are_shared_like_credits_and_the_longest_wait_is_not_overtaken(
+            bytes in 6usize..200, steps in prop::collection::vec(byte_step(), 0..150)
+        ) {
+            const PLACES: usize = 12;
+            let mut credits = Credits::new(PLACES, Some(bytes), 3);
+            let most = Shares::new(bytes, 3).limit();
+            let mut model = ByteModel { used: Vec::new(), line: Vec::new() };
+            let mut taken: Vec<Held> = Vec::new();
+            let mut wake = Vec::new();
+            let mut next = 0;
+            for step in steps {
+                match step {
+                    ByteStep::Submit(line, size) => {
+                        let held = Held { line, bytes: size.min(most) };
+                        let load = Load { partition: line, bytes: held.bytes };
+                        let (own, common) = model.bytes_free(&taken, bytes, line);
+                        let waits = model.line.iter().any(|(.., granted)| !granted);
+                        let mine = model.line.iter().any(|(_, other, granted)| !granted && other.line == line);
+                        let fits = !mine && model.place_free(line, PLACES) && held.bytes <= own + if waits { 0 } else { common };
+                        prop_assert_eq!(credits.take_many(&[load]), usize::from(fits));
+                        if fits {
+                            model.used.push(held);
+                        } else {
+                            let ticket = credits.wait(line, (1, held.bytes), None, next);
+                            next += 1;
+                            model.line.push((ticket, held, false));
+                        }
+                    }
+                    ByteStep::Claim(which) if which < model.line.len() => {
+                        let (ticket, held, granted) = model.line[which];
+                        let claim = credits.claim(ticket, which, &mut Vec::new());
+                        prop_assert_eq!(claim, if granted { Claim::Granted(1) } else { Claim::Waiting });
+                        if granted {
+                            model.line.remove(which);
+                            model.used.push(held);
+                        }
+                    }
+                    ByteStep::Cancel(which) if which < model.line.len() => {
+                        let (ticket, ..) = model.line.remove(which);
+                        credits.cancel(ticket, &mut wake, &mut Vec::new());
+                    }
+                    ByteStep::Take(which) if which < model.used.len() => {
+                        let held = model.used.remove(which);
+                        taken.push(held);
+                        credits.release(held.line, 1, &mut wake);
+                    }
+                    ByteStep::Settle(which) if which < taken.len() => {
+                        let held = taken.remove(which);
+                        credits.settle_bytes(held.line, held.bytes, &mut wake);
+                    }
+                    _ => {}
+                }
+                model.grant(&taken, bytes, PLACES);
+                let total: usize = model.all().chain(taken.iter().copied()).map(|held| held.bytes).sum();
+                prop_assert_eq!(credits.held_bytes(), total);
+                prop_assert!(total <= bytes, "{total} of {bytes}");
+                for (ticket, held, granted) in &model.line {
+                    let claim_waits = credits.lines[held.line].waits(ticket.ticket);
+                    prop_assert_eq!(claim_waits, !granted, "{:?}", held);
+                }
+            }
+        }
+    }
+
     proptest! {
         /// Red when a grant is lost on cancel, when one is served before another that came earlier and could be, when an
         /// expired ticket keeps a credit, when `release` wakes none, or when a partition's own share goes to another.
@@ -275,7 +507,7 @@ mod tests {
         fn agrees_with_one_list_in_which_all_are_asked_in_turn(
             capacity in 1usize..30, steps in prop::collection::vec(step(), 0..120)
         ) {
-            let mut credits = Credits::new(capacity, 3);
+            let mut credits = Credits::new(capacity, None, 3);
             let share = if capacity < 6 { 0 } else { (capacity / 24).max(1) };
             let mut model = Model { capacity, share, ..Model::default() };
             let mut tickets: Vec<CreditTicket> = Vec::new();
@@ -283,12 +515,12 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Take(partition) => {
-                        let taken = credits.take_many(&[partition]) == 1;
+                        let taken = credits.take_many(&[partition.into()]) == 1;
                         prop_assert_eq!(taken, model.free_for(partition) > 0);
                         model.used[partition] += usize::from(taken);
                     }
                     Step::Wait(line, want, deadline) if model.free_for(line) == 0 => {
-                        let ticket = credits.wait(line, want, deadline.map(Duration::from_millis), tickets.len());
+                        let ticket = credits.wait(line, (want, 0), deadline.map(Duration::from_millis), tickets.len());
                         model.line.push(Waiting { ticket, line, want, deadline, granted: 0 });
                         tickets.push(ticket);
                     }
@@ -323,7 +555,7 @@ mod tests {
                         credits.release(partition, count, &mut wake);
                     }
                     Step::Reserve(line) => {
-                        let got = credits.take_many(&[line]) == 1;
+                        let got = credits.take_many(&[line.into()]) == 1;
                         (0..usize::from(got)).for_each(|_| credits.keep());
                         prop_assert_eq!(got, model.free_for(line) > 0);
                         model.permits.extend(got.then_some(line));
@@ -331,7 +563,7 @@ mod tests {
                     Step::UseReserved(which, partition) if which < model.permits.len() => {
                         let line = model.permits.remove(which);
                         let partition = if line < 3 { line } else { partition };
-                        credits.use_reserved(line, partition, &mut wake);
+                        credits.use_reserved(line, partition.into(), &mut wake);
                         model.used[partition] += 1;
                         model.grant();
                     }

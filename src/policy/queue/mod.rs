@@ -12,9 +12,9 @@ pub use self::{
     buffer::BoundedBuffer,
     contract::{
         BufferConfig, BufferSnapshot, BufferState, Counters, Crossing, DropReason, Isolated, LeaseId, Leased, Outcome,
-        Overdue, Overflow, PartitionSnapshot, QueueEvent, Verdict, WriteFault,
+        Overdue, Overflow, PartitionSnapshot, QueueAt, QueueEvent, Verdict, WriteFault,
     },
-    credits::CreditTicket,
+    credits::{CreditTicket, Load},
     flush::FlushId,
     refusal::{Invalid, Refusal},
     shares::most_of_a_partition,

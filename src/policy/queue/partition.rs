@@ -8,6 +8,8 @@ use super::contract::LeaseId;
 pub(super) struct Partition<T> {
     blocks: VecDeque<Block<T>>,
     queued: usize,
+    /// The bytes of what is queued; 0 where they are not bounded.
+    queued_bytes: usize,
     /// What its worker has, at most one slice.
     pub(super) lease: Option<InFlight<T>>,
     /// What came back, oldest first; older than anything queued.
@@ -39,6 +41,8 @@ pub(super) struct InFlight<T> {
 pub(super) struct BatchSlice<T> {
     pub(super) records: Arc<Vec<T>>,
     sequences: Arc<Vec<u64>>,
+    /// The bytes of each record; empty where they are not bounded.
+    bytes: Arc<Vec<usize>>,
     pub(super) range: Range<usize>,
     /// Writes that held its records and failed.
     pub(super) failures: u32,
@@ -61,6 +65,11 @@ impl<T> BatchSlice<T> {
         &self.sequences[self.range.clone()]
     }
 
+    /// Returns its bytes; 0 where they are not bounded.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.get(self.range.clone()).map_or(0, |bytes| bytes.iter().sum())
+    }
+
     /// Splits off the second half; a single record has none. Each part begins without a strike, and is at fault at so many.
     pub(super) fn split(&mut self, strikes: u32) -> Option<Self> {
         if self.len() < 2 {
@@ -71,6 +80,7 @@ impl<T> BatchSlice<T> {
         let second = Self {
             records: Arc::clone(&self.records),
             sequences: Arc::clone(&self.sequences),
+            bytes: Arc::clone(&self.bytes),
             range: middle..self.range.end,
             ..*self
         };
@@ -85,11 +95,14 @@ impl<T> BatchSlice<T> {
 struct Block<T> {
     records: VecDeque<T>,
     sequences: VecDeque<u64>,
+    /// Empty where bytes are not bounded.
+    bytes: VecDeque<usize>,
 }
 
 impl<T> Block<T> {
     fn with_capacity(records: usize) -> Self {
-        Self { records: VecDeque::with_capacity(records), sequences: VecDeque::with_capacity(records) }
+        let (records, sequences) = (VecDeque::with_capacity(records), VecDeque::with_capacity(records));
+        Self { records, sequences, bytes: VecDeque::new() }
     }
 }
 
@@ -98,6 +111,7 @@ impl<T> Partition<T> {
         Self {
             blocks: VecDeque::new(),
             queued: 0,
+            queued_bytes: 0,
             lease: None,
             parked: VecDeque::new(),
             asked: false,
@@ -111,6 +125,11 @@ impl<T> Partition<T> {
     /// Returns how many records no worker has taken yet.
     pub(super) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Returns how many bytes these have; 0 where they are not bounded.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
     }
 
     /// Returns whether a worker could be given something, if it is ready.
@@ -146,7 +165,7 @@ impl<T> Partition<T> {
         self.parked.iter().map(BatchSlice::len).sum()
     }
 
-    pub(super) fn push(&mut self, record: T, sequence: u64, batch_size: usize) {
+    pub(super) fn push(&mut self, record: T, sequence: u64, bytes: Option<usize>, batch_size: usize) {
         let block = match self.blocks.back() {
             Some(block) if block.records.len() < batch_size => self.blocks.back_mut(),
             last => {
@@ -159,7 +178,9 @@ impl<T> Partition<T> {
         if let Some(block) = block {
             block.records.push_back(record);
             block.sequences.push_back(sequence);
+            block.bytes.extend(bytes);
             self.queued += 1;
+            self.queued_bytes += bytes.unwrap_or(0);
         }
     }
 
@@ -174,23 +195,28 @@ impl<T> Partition<T> {
         out.into_iter().chain(parked).min().or_else(|| self.oldest_queued())
     }
 
-    /// Takes out the oldest queued record and its sequence.
-    pub(super) fn pop_oldest(&mut self) -> Option<(u64, T)> {
+    /// Takes out the oldest queued record, its sequence and its bytes.
+    pub(super) fn pop_oldest(&mut self) -> Option<(u64, T, usize)> {
         let block = self.blocks.front_mut()?;
         let (sequence, record) = (block.sequences.pop_front()?, block.records.pop_front()?);
+        let bytes = block.bytes.pop_front().unwrap_or(0);
         self.queued -= 1;
+        self.queued_bytes -= bytes;
         if block.records.is_empty() {
             self.blocks.pop_front();
         }
-        Some((sequence, record))
+        Some((sequence, record, bytes))
     }
 
-    /// Takes the oldest queued records, at most so many. They are at fault at so many strikes.
-    pub(super) fn pop_batch(&mut self, most: usize, strikes: u32) -> Option<BatchSlice<T>> {
+    /// Takes the oldest queued records, at most so many and with at most so many bytes, but at least one. They are at fault
+    /// at so many strikes.
+    pub(super) fn pop_batch(&mut self, most: usize, most_bytes: usize, strikes: u32) -> Option<BatchSlice<T>> {
+        let most = self.fitting(most, most_bytes);
         let mut block = self.blocks.pop_front()?;
         if block.records.len() > most {
             let (records, sequences) = (block.records.split_off(most), block.sequences.split_off(most));
-            self.blocks.push_front(Block { records, sequences });
+            let bytes = block.bytes.split_off(most.min(block.bytes.len()));
+            self.blocks.push_front(Block { records, sequences, bytes });
         }
         // Evictions leave the first block short; a full batch is then made up from the next.
         while block.records.len() < most
@@ -199,21 +225,38 @@ impl<T> Partition<T> {
             let more = next.records.len().min(most - block.records.len());
             block.records.extend(next.records.drain(..more));
             block.sequences.extend(next.sequences.drain(..more));
+            block.bytes.extend(next.bytes.drain(..more.min(next.bytes.len())));
             if next.records.is_empty() {
                 self.blocks.pop_front();
             }
         }
         let len = block.records.len();
         self.queued -= len;
+        self.queued_bytes -= block.bytes.iter().sum::<usize>();
         self.last_batch = len;
         Some(BatchSlice {
             records: Arc::new(Vec::from(block.records)),
             sequences: Arc::new(Vec::from(block.sequences)),
+            bytes: Arc::new(Vec::from(block.bytes)),
             range: 0..len,
             failures: 0,
             strikes_left: strikes,
             struck_at: 0,
         })
+    }
+
+    /// Returns how many of the oldest queued records have at most so many bytes, at most `most` and at least one.
+    fn fitting(&self, most: usize, most_bytes: usize) -> usize {
+        if self.queued_bytes <= most_bytes {
+            return most;
+        }
+        let mut sum = 0_usize;
+        let bytes = self.blocks.iter().flat_map(|block| &block.bytes).take(most);
+        let fits = bytes.take_while(|&&bytes| {
+            sum = sum.saturating_add(bytes);
+            sum <= most_bytes
+        });
+        fits.count().max(1)
     }
 
     /// Puts a slice back to its place.

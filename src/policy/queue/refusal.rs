@@ -29,6 +29,14 @@ pub enum Refusal {
         /// The partition key that the permit was reserved for.
         partition_key: String,
     },
+    /// The record has more bytes than the queue ever has room for.
+    #[error("the record has {bytes} bytes, expected at most {most} (MDS_COORDINATOR_CAPACITY_BYTES)")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The most that the records of one partition may have.
+        most: usize,
+    },
     /// The record itself is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -48,9 +56,9 @@ impl Refusal {
         }
     }
 
-    /// Returns the reason's name: `full`, `partition_full`, `circuit_open`, `draining`, `closed`, `other_partition` or
-    /// `invalid`. The metric of refusals counts `partition_full` and `circuit_open` as `full`, since a free credit is never
-    /// refused for an open circuit, and `other_partition` as `invalid`.
+    /// Returns the reason's name: `full`, `partition_full`, `circuit_open`, `draining`, `closed`, `other_partition`,
+    /// `too_large` or `invalid`. The metric of refusals counts `partition_full` and `circuit_open` as `full`, since a free credit is never
+    /// refused for an open circuit, and `other_partition` and `too_large` as `invalid`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -59,6 +67,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::Closed => "closed",
             Self::OtherPartition { .. } => "other_partition",
+            Self::TooLarge { .. } => "too_large",
             Self::Invalid(_) => "invalid",
         }
     }

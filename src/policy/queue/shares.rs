@@ -13,8 +13,8 @@ pub struct Shares {
     share: usize,
     /// What each partition holds.
     by_partition: Vec<usize>,
-    common_free: usize,
     common: usize,
+    common_used: usize,
     held: usize,
 }
 
@@ -24,7 +24,7 @@ impl Shares {
         let has_shares = partitions > 1 && amount >= 2 * partitions;
         let share = if has_shares { (amount / (8 * partitions)).max(1) } else { 0 };
         let common = amount - share * partitions;
-        Self { share, by_partition: vec![0; partitions + 1], common_free: common, common, held: 0 }
+        Self { share, by_partition: vec![0; partitions + 1], common, common_used: 0, held: 0 }
     }
 
     /// Returns how much is held in all.
@@ -34,7 +34,7 @@ impl Shares {
 
     /// Returns how much is free and of no partition's share.
     pub const fn common_free(&self) -> usize {
-        self.common_free
+        self.common.saturating_sub(self.common_used)
     }
 
     /// Returns how much of its own share a partition has left.
@@ -44,17 +44,17 @@ impl Shares {
 
     /// Returns how much a partition can take.
     pub fn free_for(&self, partition: usize) -> usize {
-        self.free_of_own(partition) + self.common_free
+        self.free_of_own(partition) + self.common_free()
     }
 
     /// Returns the most that one partition can hold.
-    pub fn limit(&self) -> usize {
+    pub const fn limit(&self) -> usize {
         self.share + self.common
     }
 
     /// Returns whether a partition holds all that it can while others have shares of their own.
     pub fn is_at_limit(&self, partition: usize) -> bool {
-        partition + 1 < self.by_partition.len() && self.by_partition[partition] == self.limit()
+        partition + 1 < self.by_partition.len() && self.by_partition[partition] >= self.limit()
     }
 
     /// Returns whether a partition holds more than its own share.
@@ -64,19 +64,23 @@ impl Shares {
 
     /// Takes up to so much for a partition, and returns how much it got.
     pub fn take(&mut self, partition: usize, want: usize) -> usize {
-        let own = self.free_of_own(partition).min(want);
-        let common = (want - own).min(self.common_free);
-        self.common_free -= common;
-        self.by_partition[partition] += own + common;
-        self.held += own + common;
-        own + common
+        let taken = want.min(self.free_for(partition));
+        self.hold(partition, taken);
+        taken
+    }
+
+    /// Has a partition hold so much more, whatever is free.
+    pub fn hold(&mut self, partition: usize, amount: usize) {
+        self.common_used += amount - amount.min(self.free_of_own(partition));
+        self.by_partition[partition] += amount;
+        self.held += amount;
     }
 
     /// Gives so much of a partition back: first what is common.
     pub fn release(&mut self, partition: usize, amount: usize) {
         debug_assert!(amount <= self.by_partition[partition], "gives back more than it holds");
         let beyond = self.by_partition[partition].saturating_sub(self.share_of(partition));
-        self.common_free += beyond.min(amount);
+        self.common_used -= beyond.min(amount);
         self.by_partition[partition] -= amount;
         self.held -= amount;
     }

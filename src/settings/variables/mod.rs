@@ -10,7 +10,7 @@ pub(super) use self::table::{
 };
 use super::{
     CoordinatorOverrides, Problem, Secret, Settings, coordinator::in_variables, endpoint::Endpoint, feedback::listed,
-    masked,
+    masked, size,
 };
 
 /// One variable of the environment.
@@ -46,6 +46,8 @@ pub(super) enum Group {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Count(usize, usize, fn(&Settings) -> usize),
+    /// A number of bytes, with or without a unit. The most is what arithmetic is far from.
+    Bytes(usize, fn(&Settings) -> usize),
     /// Bounds in seconds.
     Seconds(f64, f64, fn(&Settings) -> Duration),
     /// Written without a unit. Bounds in milliseconds.
@@ -82,7 +84,7 @@ impl Variable {
     /// of webhooks its scheme, host and port.
     pub fn value(&self, settings: &Settings) -> String {
         match self.kind {
-            Kind::Count(_, _, get) => get(settings).to_string(),
+            Kind::Count(_, _, get) | Kind::Bytes(_, get) => get(settings).to_string(),
             Kind::Seconds(_, _, get) | Kind::WholeSeconds(_, _, get) => get(settings).as_secs_f64().to_string(),
             Kind::Millis(_, _, get) => (get(settings).as_secs_f64() * 1000.0).to_string(),
             // With a full stop, so that it is seen to be no whole number.
@@ -100,6 +102,7 @@ impl Variable {
     pub fn expected(&self) -> String {
         match self.kind {
             Kind::Count(min, max, _) => format!("a whole number from {min} to {max}"),
+            Kind::Bytes(max, _) => format!("{}, at most {max}", size::EXPECTED),
             Kind::WholeSeconds(min, max, _) => format!("a whole number from {min} to {max}"),
             Kind::Seconds(min, max, _) => {
                 format!("seconds from {min} to {max}, as a number (0.25) or with a unit (250ms, 2s, 1m)")
@@ -150,6 +153,7 @@ impl Variable {
     pub(super) fn accepts(&self, settings: &Settings) -> bool {
         match self.kind {
             Kind::Count(min, max, get) => (min..=max).contains(&get(settings)),
+            Kind::Bytes(max, get) => get(settings) <= max,
             Kind::Seconds(min, max, get) => within(min..=max, get(settings).as_secs_f64()),
             Kind::Millis(min, max, get) => {
                 (Duration::from_millis(min)..=Duration::from_millis(max)).contains(&get(settings))
@@ -284,6 +288,7 @@ mod tests {
         for variable in VARIABLES {
             let other = match variable.kind {
                 Kind::Count(_, max, _) => max.min(9_000).to_string(),
+                Kind::Bytes(..) => "65536".to_owned(),
                 Kind::Seconds(..) => "7.5".to_owned(),
                 Kind::Millis(..) | Kind::WholeSeconds(..) => "1234".to_owned(),
                 // Written with a full stop, and unlike every default.

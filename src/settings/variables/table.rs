@@ -54,6 +54,15 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         kind: Kind::Count(1, MOST, |s| s.coordinator.capacity),
     },
     Variable {
+        name: "MDS_COORDINATOR_CAPACITY_BYTES",
+        field: (Group::Coordinator, "capacity_bytes"),
+        default: "0",
+        unit: "bytes",
+        about: "how many bytes records have at most that are accepted and not settled, by the length of their JSON or a size \
+                of their own; 0: they are not counted",
+        kind: Kind::Bytes(1 << 50, |s| s.coordinator.capacity_bytes),
+    },
+    Variable {
         name: HIGH_WATERMARK,
         field: (Group::Coordinator, "high_watermark"),
         default: "80 % of capacity",

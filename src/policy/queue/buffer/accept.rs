@@ -6,7 +6,7 @@ use super::BoundedBuffer;
 use crate::policy::{
     queue::{
         contract::{BufferState, DropReason, LeaseId, Outcome, Overflow},
-        credits::CreditTicket,
+        credits::{CreditTicket, Load},
         refusal::Refusal,
     },
     wait_queue::Claim,
@@ -17,35 +17,32 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// # Errors
     /// The record, and why it was refused.
-    pub fn offer(&mut self, now: Duration, partition: usize, record: T) -> Result<(), (Refusal, T)> {
-        match self.credits_for(&[partition]) {
+    pub fn offer(&mut self, now: Duration, load: impl Into<Load>, record: T) -> Result<(), (Refusal, T)> {
+        let load = load.into();
+        match self.credits_for(&[load]) {
             Ok(1..) => {
-                self.accept(now, [(partition, record)]);
+                self.accept(now, [(load, record)]);
                 Ok(())
             }
-            Ok(0) => Err((self.full(partition), record)),
+            Ok(0) => Err((self.full(load.partition), record)),
             Err(refused) => Err((refused, record)),
         }
     }
 
-    /// Accepts as many records from the front of `records` as it can at once, and returns how many. `partitions` names
-    /// the partition of each; the two are equally long. One observation of the watermark for all.
+    /// Accepts as many records from the front of `records` as it can at once, and returns how many. `loads` says
+    /// where each belongs and what it takes up; the two are equally long. One observation of the watermark for all.
     ///
     /// # Errors
     /// Why none can be accepted, other than for want of credits: that is `Ok(0)`.
-    pub fn offer_many(
-        &mut self,
-        now: Duration,
-        records: &mut VecDeque<T>,
-        partitions: &[usize],
-    ) -> Result<usize, Refusal> {
-        let count = self.credits_for(partitions)?;
-        self.accept(now, partitions[..count].iter().copied().zip(records.drain(..count)));
+    pub fn offer_many(&mut self, now: Duration, records: &mut VecDeque<T>, loads: &[Load]) -> Result<usize, Refusal> {
+        let count = self.credits_for(loads)?;
+        self.accept(now, loads[..count].iter().copied().zip(records.drain(..count)));
         Ok(count)
     }
 
-    /// Takes a place in the line of a partition for up to `want` credits, until `deadline`.
-    pub fn wait(&mut self, line: usize, want: usize, deadline: Option<Duration>, waker: W) -> CreditTicket {
+    /// Takes a place in the line of a partition for up to `want` credits, until `deadline`. Where bytes are bounded it is for
+    /// one, and so many bytes with it.
+    pub fn wait(&mut self, line: usize, want: (usize, usize), deadline: Option<Duration>, waker: W) -> CreditTicket {
         // The queue's actor keeps the clock: this deadline may be earlier than what it waits for.
         self.work |= deadline.is_some();
         self.credits.wait(line, want, deadline, waker)
@@ -90,7 +87,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// # Errors
     /// If the buffer takes no more records.
     pub fn reserve(&mut self, now: Duration, line: usize) -> Result<bool, Refusal> {
-        let is_reserved = self.credits_for(&[line])? == 1;
+        let is_reserved = self.credits_for(&[line.into()])? == 1;
         if is_reserved {
             self.credits.keep();
         }
@@ -112,15 +109,16 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         &mut self,
         now: Duration,
         line: usize,
-        partition: usize,
+        load: impl Into<Load>,
         record: T,
     ) -> Result<(), (Refusal, T)> {
+        let load = load.into();
         if let Err(refused) = self.check_open() {
             self.give_back(now, line);
             return Err((refused, record));
         }
-        self.credits.use_reserved(line, partition, &mut self.wake);
-        self.accept(now, [(partition, record)]);
+        self.credits.use_reserved(line, load, &mut self.wake);
+        self.accept(now, [(load, record)]);
         Ok(())
     }
 
@@ -131,17 +129,20 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Puts records into the queue, each on a credit of its partition that the caller claimed just before.
-    pub fn accept(&mut self, now: Duration, records: impl IntoIterator<Item = (usize, T)>) {
+    pub fn accept(&mut self, now: Duration, records: impl IntoIterator<Item = (impl Into<Load>, T)>) {
+        let (is_weighed, most_bytes) = (self.config.capacity_bytes.is_some(), self.batch_bytes());
         let batch_size = self.config.batch_size.get();
         let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let before = self.queued;
-        for (partition, record) in records {
+        for (load, record) in records {
+            let Load { partition, bytes } = load.into();
             // A sequence is the time of arrival and the order of arrival in one number: it only ever grows.
             self.last_sequence = nanos.max(self.last_sequence + 1);
             let partition = &mut self.partitions[partition];
-            partition.push(record, self.last_sequence, batch_size);
+            partition.push(record, self.last_sequence, is_weighed.then_some(bytes), batch_size);
             self.queued += 1;
-            self.work |= partition.asked && (partition.queued() == 1 || partition.queued() == batch_size);
+            let is_full = partition.queued() == batch_size || partition.queued_bytes() > most_bytes;
+            self.work |= partition.asked && (partition.queued() == 1 || is_full);
         }
         self.counters.submitted += (self.queued - before) as u64;
         self.look_out_of_credits();
@@ -199,7 +200,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             Refusal::Draining => &mut self.counters.rejected_draining,
             Refusal::Closed => &mut self.counters.rejected_closed,
             // What stands behind an invalid record was not tried.
-            Refusal::Invalid(_) | Refusal::OtherPartition { .. } => {
+            Refusal::Invalid(_) | Refusal::OtherPartition { .. } | Refusal::TooLarge { .. } => {
                 self.counters.rejected_invalid += 1;
                 return;
             }
@@ -215,13 +216,13 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
     }
 
-    /// Takes credits for records of these partitions, from the front, by eviction if need be. Returns for how many.
-    fn credits_for(&mut self, partitions: &[usize]) -> Result<usize, Refusal> {
+    /// Takes credits for these records, from the front, by eviction if need be. Returns for how many.
+    fn credits_for(&mut self, loads: &[Load]) -> Result<usize, Refusal> {
         self.check_open()?;
-        let mut taken = self.credits.take_many(partitions);
+        let mut taken = self.credits.take_many(loads);
         if self.config.overflow == Overflow::DropOldest {
-            while taken < partitions.len() && self.evict_for(partitions[taken]) {
-                taken += self.credits.take_many(&partitions[taken..]);
+            while taken < loads.len() && self.evict_for(loads[taken].partition) {
+                taken += self.credits.take_many(&loads[taken..]);
             }
             self.pass_flush_barriers();
         }
@@ -235,13 +236,14 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let common = (0..self.partitions.len()).filter(|&index| self.credits.uses_common(index));
         let own = || self.partitions.get(partition).and_then(|_| oldest_of(partition));
         let Some((sequence, index)) = common.filter_map(oldest_of).min().or_else(own) else { return false };
-        let Some((_, record)) = self.partitions[index].pop_oldest() else { return false };
+        let Some((_, record, bytes)) = self.partitions[index].pop_oldest() else { return false };
         let receipt = self.receipts.remove(&sequence);
         self.replays.remove(&sequence);
         self.outcomes.extend(receipt.map(|receipt| (receipt, Outcome::Dropped(DropReason::DropOldest))));
         self.evicted.push(record);
         self.queued -= 1;
         self.counters.dropped += 1;
+        self.credits.settle_bytes(index, bytes, &mut self.wake);
         self.credits.release(index, 1, &mut self.wake);
         true
     }

@@ -10,6 +10,7 @@ fn buffer(batch: usize) -> BoundedBuffer<usize, ()> {
     let batch = NonZeroUsize::new(batch).expect("at least one");
     BoundedBuffer::new(BufferConfig {
         capacity: batch,
+        capacity_bytes: None,
         partitions: NonZeroUsize::MIN,
         batch_size: batch,
         flush_interval: Duration::ZERO,

@@ -96,7 +96,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             if let Some(out) = self.partitions[index].lease.take() {
                 self.partitions[index].park(out.slice);
             }
-            while let Some(batch) = self.partitions[index].pop_batch(self.config.batch_size.get(), PART_STRIKES) {
+            while let Some(batch) =
+                self.partitions[index].pop_batch(self.config.batch_size.get(), usize::MAX, PART_STRIKES)
+            {
                 self.queued -= batch.len();
                 self.in_flight += batch.len();
                 self.partitions[index].park(batch);

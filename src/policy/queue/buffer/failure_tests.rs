@@ -668,6 +668,7 @@ fn config() -> impl Strategy<Value = BufferConfig> {
     (3usize..30, 1usize..5, 2usize..9, 1u64..25, overflow, 0u32..4, 1u32..5).prop_map(
         |(capacity, partitions, batch_size, flush_interval, overflow, threshold, max_strikes)| BufferConfig {
             capacity: NonZeroUsize::new(capacity).unwrap(),
+            capacity_bytes: None,
             partitions: NonZeroUsize::new(partitions).unwrap(),
             batch_size: NonZeroUsize::new(batch_size).unwrap(),
             flush_interval: Duration::from_millis(flush_interval),

@@ -47,6 +47,7 @@ impl Scene {
         let size = |random: &mut fastrand::Rng, sizes| NonZeroUsize::new(random.usize(sizes)).expect("not zero");
         let config = BufferConfig {
             capacity: size(random, 2_000..6_000),
+            capacity_bytes: None,
             partitions: NonZeroUsize::new(partitions).expect("at least one"),
             batch_size: size(random, 2..9),
             flush_interval: Duration::from_millis(random.u64(0..5)),

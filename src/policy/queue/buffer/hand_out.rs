@@ -81,7 +81,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Takes a batch out of the queue.
     fn take_batch(&mut self, index: usize, now: Duration) -> Option<BatchSlice<T>> {
         let BufferConfig { batch_size, max_strikes, .. } = self.config;
-        let batch = self.partitions[index].pop_batch(batch_size.get(), max_strikes.get().max(PART_STRIKES))?;
+        let most_bytes = self.batch_bytes();
+        let batch =
+            self.partitions[index].pop_batch(batch_size.get(), most_bytes, max_strikes.get().max(PART_STRIKES))?;
         // Time that passed with nothing taken was idle.
         self.drain_rate.pass(now, self.in_flight > 0);
         self.partitions[index].since = now;
@@ -102,6 +104,12 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         leased
     }
 
+    /// Returns whether what is queued of a partition makes a full batch.
+    pub(super) fn is_full(&self, index: usize) -> bool {
+        let partition = &self.partitions[index];
+        partition.queued() >= self.config.batch_size.get() || partition.queued_bytes() > self.batch_bytes()
+    }
+
     pub(super) fn is_ready(&self, index: usize, now: Duration) -> bool {
         let partition = &self.partitions[index];
         if self.state == BufferState::Closed {
@@ -111,7 +119,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             return partition.rests_until <= now;
         }
         let Some(oldest) = partition.oldest_queued() else { return false };
-        partition.queued() >= self.config.batch_size.get()
+        self.is_full(index)
             || self.state == BufferState::Draining
             || self.credits.is_out(index)
             || self.flush_barriers.latest().is_some_and(|last| oldest <= last)

@@ -12,6 +12,7 @@ const ONE: NonZeroUsize = NonZeroUsize::MIN;
 fn buffer(breaker: BreakerConfig) -> (BoundedBuffer<u64, ()>, [LeaseId; 2]) {
     let config = BufferConfig {
         capacity: NonZeroUsize::new(10).expect("not zero"),
+        capacity_bytes: None,
         partitions: NonZeroUsize::new(2).expect("not zero"),
         batch_size: ONE,
         flush_interval: Duration::ZERO,

@@ -19,7 +19,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             partition.since
         } else {
             let oldest = Duration::from_nanos(partition.oldest_queued()?);
-            let is_full = partition.queued() >= self.config.batch_size.get();
+            let is_full = self.is_full(index);
             let waits = if is_full { Duration::ZERO } else { self.config.flush_interval };
             partition.since.max(oldest.saturating_add(waits))
         };
@@ -50,8 +50,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         };
         if level != self.overdue {
             self.overdue = level;
-            let (size, drain_rate) = (self.size(), self.drain_rate(now));
-            self.events.push(QueueEvent::Overdue(Overdue { level, longest, size, drain_rate }));
+            self.events.push(QueueEvent::Overdue(Overdue { level, longest, at: self.queue_at(now) }));
             self.work = true;
         }
     }

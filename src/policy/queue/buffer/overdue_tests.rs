@@ -17,6 +17,7 @@ fn s(seconds: f64) -> Duration {
 fn buffer() -> BoundedBuffer<u64, ()> {
     BoundedBuffer::new(BufferConfig {
         capacity: NonZeroUsize::new(100).expect("not zero"),
+        capacity_bytes: None,
         partitions: NonZeroUsize::new(2).expect("not zero"),
         batch_size: NonZeroUsize::new(2).expect("not zero"),
         flush_interval: FLUSH,

@@ -6,7 +6,7 @@ use super::{BoundedBuffer, PART_STRIKES};
 use crate::policy::{
     level::Level,
     queue::{
-        contract::{BufferState, Isolated, LeaseId, Leased, Outcome, QueueEvent, Verdict, WriteFault},
+        contract::{BufferState, Isolated, LeaseId, Leased, Outcome, QueueAt, QueueEvent, Verdict, WriteFault},
         partition::{BatchSlice, InFlight, Partition},
     },
 };
@@ -62,6 +62,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.work |= self.overdue != Level::Ok;
         self.drain_rate.pass(now, true);
         self.in_flight -= out.slice.len();
+        if self.config.capacity_bytes.is_some() {
+            self.credits.settle_bytes(index, out.slice.bytes(), &mut self.wake);
+            self.observe(now);
+        }
         if !self.receipts.is_empty() {
             let receipts = out.slice.sequences().iter().filter_map(|sequence| self.receipts.remove(sequence));
             self.outcomes.extend(receipts.map(|receipt| (receipt, outcome)));
@@ -206,17 +210,15 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.closed_at = now;
         self.breaker.succeeded();
         self.probe = None;
-        self.events.push(QueueEvent::CircuitClosed { size: self.size(), drain_rate: self.drain_rate.per_second() });
+        self.events.push(QueueEvent::CircuitClosed {
+            at: QueueAt { drain_rate: self.drain_rate.per_second(), ..self.queue_at(now) },
+        });
         self.work = true;
     }
 
     fn tell_if_opened(&mut self, now: Duration) {
         if let Some(at) = self.breaker.probe_at() {
-            self.events.push(QueueEvent::CircuitOpened {
-                size: self.size(),
-                drain_rate: self.drain_rate(now),
-                probe_in: at.saturating_sub(now),
-            });
+            self.events.push(QueueEvent::CircuitOpened { at: self.queue_at(now), probe_in: at.saturating_sub(now) });
             self.work = true;
         }
     }

@@ -378,6 +378,10 @@ impl Model {
     }
 }
 
+fn loads(partitions: &[usize]) -> Vec<Load> {
+    partitions.iter().map(|&partition| partition.into()).collect()
+}
+
 /// Both sides of the comparison, and what the buffer asked for so far.
 struct Pair {
     buffer: Buffer,
@@ -414,7 +418,7 @@ impl Pair {
                 let first = model.counters.submitted;
                 let ids = first..first + wanted.len() as u64;
                 let mut records: VecDeque<u64> = ids.clone().collect();
-                let offered = buffer.offer_many(model.time(), &mut records, &wanted);
+                let offered = buffer.offer_many(model.time(), &mut records, &loads(&wanted));
                 if let Some(refused) = model.refused() {
                     prop_assert_eq!(offered, Err(refused));
                     prop_assert!(records.into_iter().eq(ids), "what is refused stays with the caller");
@@ -435,7 +439,7 @@ impl Pair {
                 let line = line % (partitions + 1);
                 let want = if line == partitions { 1 } else { want };
                 let deadline = within.map(|within| model.now + within);
-                let ticket = buffer.wait(line, want, deadline.map(Duration::from_millis), model.waiters);
+                let ticket = buffer.wait(line, (want, 0), deadline.map(Duration::from_millis), model.waiters);
                 let waiter = model.waiters;
                 model.waiters += 1;
                 model.line.push(Waiting { ticket, line, waiter, want, deadline, granted: 0, expired: false });
@@ -606,7 +610,7 @@ impl Pair {
         let ready = (0..model.asked.len()).find(|&partition| model.is_ready(partition));
         prop_assert_eq!(ready, None, "this partition is ready and got nothing");
         let crossings = buffer.events().into_iter().map(|events| match events {
-            QueueEvent::Level(crossing) => (crossing.level, crossing.size),
+            QueueEvent::Level(crossing) => (crossing.level, crossing.at.size),
             other => panic!("no write fails here, but: {other:?}"),
         });
         prop_assert_eq!(crossings.collect::<Vec<_>>(), std::mem::take(&mut model.crossings));
@@ -685,6 +689,7 @@ fn config() -> impl Strategy<Value = BufferConfig> {
             let high = low + 1 + usize::from(high) % (capacity.get() - low);
             BufferConfig {
                 capacity,
+                capacity_bytes: None,
                 partitions,
                 batch_size,
                 flush_interval: Duration::from_millis(flush_interval),
@@ -730,6 +735,7 @@ pub(super) fn cases() -> u32 {
 fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
     let config = BufferConfig {
         capacity: NonZeroUsize::new(10).unwrap(),
+        capacity_bytes: None,
         partitions: NonZeroUsize::MIN,
         batch_size: NonZeroUsize::new(4).unwrap(),
         flush_interval: Duration::ZERO,
@@ -742,7 +748,7 @@ fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
     let mut buffer = BoundedBuffer::<u64, ()>::new(config);
     let second = Duration::from_secs;
     let mut records = (0..4).collect();
-    buffer.offer_many(second(0), &mut records, &[0; 4]).unwrap();
+    buffer.offer_many(second(0), &mut records, &loads(&[0; 4])).unwrap();
     let lease = buffer.ask(0, second(0)).unwrap();
     buffer.settle_stored(lease.id, second(1));
     assert_eq!(buffer.drain_rate(second(100)), Some(4.0), "idle time does not count");
@@ -751,9 +757,9 @@ fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
 
     let mut records = (5..13).collect();
     buffer.events();
-    buffer.offer_many(second(160), &mut records, &[0; 8]).unwrap();
+    buffer.offer_many(second(160), &mut records, &loads(&[0; 8])).unwrap();
     let [QueueEvent::Level(crossing)] = buffer.events()[..] else { panic!("one crossing") };
-    for rate in [crossing.drain_rate, buffer.drain_rate(second(160)), buffer.snapshot(second(160)).drain_rate] {
+    for rate in [crossing.at.drain_rate, buffer.drain_rate(second(160)), buffer.snapshot(second(160)).drain_rate] {
         assert!(rate.is_some_and(|rate| rate < 0.1), "{rate:?} records a second after a minute without one");
     }
 }
