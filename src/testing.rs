@@ -48,15 +48,15 @@ impl Webhook {
     /// # });
     /// ```
     pub fn new(secrets: &[crate::WebhookSecret], event: &FeedbackEvent) -> Self {
-        use crate::feedback::signature::{ID, SIGNATURE, TIMESTAMP, sign, unix_now};
+        use crate::feedback::signature::{SignedHeaders, sign, unix_now};
         let body = serde_json::to_string(event).expect("an event has nothing that JSON has not");
         let now = unix_now();
         let signature = sign(secrets, &event.id, now, body.as_bytes());
         let headers = [
             ("content-type", "application/json".to_owned()),
-            (ID, event.id.clone()),
-            (TIMESTAMP, now.to_string()),
-            (SIGNATURE, signature),
+            (SignedHeaders::ID, event.id.clone()),
+            (SignedHeaders::TIMESTAMP, now.to_string()),
+            (SignedHeaders::SIGNATURE, signature),
         ];
         Self { headers, body }
     }

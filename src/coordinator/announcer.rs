@@ -8,7 +8,7 @@ use super::{health::Health, shared::Shared};
 use crate::{
     feedback::{EventBody, FeedbackEvent, Publisher},
     metrics as names,
-    policy::{Cause, Change, Level, Pressure, QueueAt, Reason, time_to_recover},
+    policy::{BufferSnapshot, Cause, Change, Level, Pressure, QueueAt, Reason, time_to_recover},
     record::{Record, Timestamp},
 };
 
@@ -73,13 +73,13 @@ impl<T> Announcer<T> {
     /// Returns the queue as it is now.
     pub(super) fn queue_now(&self) -> QueueState {
         let snapshot = self.shared.snapshot();
-        let (size, utilization, drain_rate) = (snapshot.size(), snapshot.utilization, snapshot.drain_rate);
-        self.queue_at(QueueAt { size, utilization, drain_rate })
+        let BufferSnapshot { utilization, excess, drain_rate, .. } = snapshot;
+        self.queue_at(QueueAt { size: snapshot.size(), utilization, excess, drain_rate })
     }
 
     /// Returns the queue at a size, with the time that it needs to recover.
-    pub(super) fn queue_at(&self, QueueAt { size, utilization, drain_rate }: QueueAt) -> QueueState {
-        let retry_after = time_to_recover(size, self.shared.config.watermarks.low(), drain_rate);
+    pub(super) fn queue_at(&self, QueueAt { size, utilization, excess, drain_rate }: QueueAt) -> QueueState {
+        let retry_after = time_to_recover(excess, drain_rate);
         QueueState { size, utilization, drain_rate, retry_after }
     }
 

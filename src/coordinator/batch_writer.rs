@@ -1,9 +1,12 @@
 //! What a worker does with a batch: write it, try again, narrow it down, dead-letter what is at fault.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use actix::Recipient;
-use futures_util::FutureExt;
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::{Instant, timeout};
 
@@ -166,7 +169,9 @@ impl<T: Record> BatchWriter<T> {
     async fn ping(&self, shared: &Shared<T>, began: Option<u64>, within: Duration) {
         let Some(began) = began else { return };
         let ping = AssertUnwindSafe(async { self.sink.ping().await }).catch_unwind();
-        if let Ok(Ok(Some(Ok(())))) = timeout(within, ping).await {
+        // The end of the store does not wait for it.
+        let late = shared.delay().wait(within);
+        if let Either::Left((Ok(Some(Ok(()))), _)) = select(pin!(ping), pin!(late)).await {
             shared.with(|buffer| buffer.ping_answered(began));
         }
     }

@@ -72,18 +72,17 @@ impl<T: Record> WriteHandle<T> {
         if snapshot.circuit != CircuitState::Closed {
             return snapshot.probe_in;
         }
-        let low = self.shared.config.watermarks.low();
-        if snapshot.size() <= low {
+        if snapshot.excess == 0 {
             return Some(Duration::ZERO);
         }
-        time_to_recover(snapshot.size(), low, snapshot.drain_rate)
+        time_to_recover(snapshot.excess, snapshot.drain_rate)
     }
 
     /// Submits a record if it can be accepted at once.
     ///
     /// # Errors
-    /// [`Refusal::Full`] when no credit is free (never with [`Overflow::DropOldest`]), or [`Refusal::CircuitOpen`]
-    /// while the store is left alone; else as [`submit`](Self::submit).
+    /// [`Refusal::Full`] or [`Refusal::PartitionFull`] when no credit is free, with [`Overflow::DropOldest`] only where nothing
+    /// can be evicted, or [`Refusal::CircuitOpen`] while the store is left alone; else as [`submit`](Self::submit).
     pub fn try_submit(&self, mut record: T) -> Result<(), SubmitError<T>> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
@@ -103,8 +102,8 @@ impl<T: Record> WriteHandle<T> {
     /// A future that is dropped before it is ready has not submitted the record, and drops it.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`], [`Refusal::Draining`], [`Refusal::Closed`]; with [`Overflow::Error`] also
-    /// [`Refusal::Full`], or [`Refusal::CircuitOpen`] while the store is left alone.
+    /// [`Refusal::Invalid`], [`Refusal::TooLarge`], [`Refusal::Draining`], [`Refusal::Closed`]; with [`Overflow::Error`] also
+    /// [`Refusal::Full`], [`Refusal::PartitionFull`], or [`Refusal::CircuitOpen`] while the store is left alone.
     pub async fn submit(&self, record: T) -> Result<(), SubmitError<T>> {
         self.submit_until(record, None, None).await
     }
@@ -115,7 +114,7 @@ impl<T: Record> WriteHandle<T> {
     /// before it is ready has not submitted the record, and drops it.
     ///
     /// # Errors
-    /// [`Refusal::Full`] or [`Refusal::CircuitOpen`] when the time is up, else as [`submit`](Self::submit).
+    /// [`Refusal::Full`], [`Refusal::PartitionFull`] or [`Refusal::CircuitOpen`] when the time is up, else as [`submit`](Self::submit).
     pub async fn submit_timeout(&self, record: T, wait: Duration) -> Result<(), SubmitError<T>> {
         self.submit_until(record, Some(wait), None).await
     }
@@ -198,7 +197,7 @@ impl<T: Record> WriteHandle<T> {
         let record = match offered {
             Ok(()) => return Ok(()),
             Err((Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen, record))
-                if self.shared.config.overflow == Overflow::Block =>
+                if self.shared.config.overflow == Overflow::Block || receipt.as_ref().is_some_and(|r| r.is_replay) =>
             {
                 record
             }
@@ -341,7 +340,7 @@ impl<T: Record> WriteHandle<T> {
             placed += taken;
             if placed < loads.len() && taken == 0 {
                 if self.shared.config.overflow != Overflow::Block {
-                    let full = self.shared.with(|buffer| buffer.full(loads[placed].partition));
+                    let full = self.shared.with(|buffer| buffer.full(loads[placed]));
                     let key = records.front().map(Record::partition_key).unwrap_or_default();
                     return Err(full.of_key(key));
                 }

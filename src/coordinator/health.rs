@@ -68,7 +68,7 @@ pub struct Health {
     pub rejected_draining: u64,
     /// Records refused because the coordinator had come to its end.
     pub rejected_closed: u64,
-    /// Records refused by validation.
+    /// Records that are wrong: refused by validation, for their bytes, or for a permit of another partition.
     pub rejected_invalid: u64,
     /// Records a second that went to the store of late, while there was something to write; none when nothing was
     /// written yet.
@@ -218,6 +218,7 @@ mod tests {
             reserved: 24,
             bytes: 27,
             utilization: 0.5,
+            excess: 0,
             in_flight: 3,
             parked: 4,
             waiting: 5,

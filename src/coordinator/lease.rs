@@ -89,7 +89,8 @@ impl<T> Lease<T> {
         next.map(|next| Self::new(Arc::clone(&self.shared), next))
     }
 
-    /// Narrows a batch that is given up down to its first half; of a single record it returns the attempts.
+    /// Narrows a batch that is given up down to its first half; of a single record it returns how
+    /// often it was written.
     pub(super) fn isolate(&mut self, answered: bool) -> Option<u32> {
         let now = self.shared.now();
         match self.shared.with(|buffer| buffer.isolate(self.id, answered, now)) {

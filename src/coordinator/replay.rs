@@ -18,20 +18,8 @@ impl<T: Record> WriteHandle<T> {
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::Draining`] or [`Refusal::Closed`].
-    pub(crate) async fn submit_replay(&self, mut record: T) -> Result<Receipt, Refusal> {
-        loop {
-            let refused = match self.submit_as(record, true).await {
-                Ok(receipt) => return Ok(receipt),
-                Err(refused) => refused,
-            };
-            match refused.refusal() {
-                // With the strategy `error` the coordinator leaves it to its producer to wait.
-                Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen => {
-                    record = refused.into_record();
-                    let _ = self.flush().await;
-                }
-                _ => return Err(refused.refusal().clone()),
-            }
-        }
+    pub(crate) async fn submit_replay(&self, record: T) -> Result<Receipt, Refusal> {
+        // In line whatever the strategy, since it is a replay.
+        self.submit_as(record, true).await.map_err(|refused| refused.refusal().clone())
     }
 }

@@ -245,8 +245,7 @@ impl<T> Shared<T> {
         let now = self.now();
         self.with(|buffer| {
             buffer.count_rejected(refusal, records);
-            let low = buffer.config().watermarks.low();
-            let wait = || time_to_recover(buffer.size(), low, buffer.drain_rate(now));
+            let wait = || time_to_recover(buffer.excess(), buffer.drain_rate(now));
             match refusal {
                 Refusal::Full | Refusal::PartitionFull { .. } => wait(),
                 Refusal::CircuitOpen => buffer.probe_in(now),

@@ -24,7 +24,7 @@ use crate::{
     dead_letter::DeadLetters,
     feedback::Publisher,
     metrics as names,
-    policy::{Cause, Crossing, Overdue, QueueEvent},
+    policy::{Cause, CircuitState, Crossing, Overdue, QueueEvent},
     record::Record,
     sink::BoxSink,
 };
@@ -149,7 +149,11 @@ impl<T: Record> WriteCoordinator<T> {
     fn tell_overdue(&self, overdue: &Overdue) {
         let id = &*self.shared.config.id;
         let Some((partition, since)) = overdue.longest else {
-            return tracing::warn!(coordinator_id = id, "writes are overdue no more");
+            // While the circuit is open the store is away, which was told.
+            if self.shared.snapshot().circuit == CircuitState::Closed {
+                tracing::warn!(coordinator_id = id, "writes are overdue no more");
+            }
+            return;
         };
         let seconds = self.shared.now().saturating_sub(since).as_secs_f64();
         let level = overdue.level.as_str();

@@ -58,8 +58,6 @@ pub use self::{
 /// The signature of a webhook, for a receiver of your own: the scheme of Standard Webhooks.
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 pub mod signature {
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) use super::webhook::signature::{ID, SIGNATURE, TIMESTAMP};
     #[doc(hidden)]
     pub use super::webhook::signature::{InvalidSecret, WebhookSecret, unix_now};
     pub use super::webhook::signature::{SignatureError, SignedHeaders, sign, verify};

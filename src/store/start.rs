@@ -138,6 +138,10 @@ impl Parts {
         // Before the threads: those that were started would outlive an error. The directory is tried here.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
+        if system.is_some() {
+            // Inside the store's own System, as in a sink, this is the bus.
+            bus.adopt_by(System::current().id());
+        }
         let workers = plans.iter().map(|(config, _)| config.workers.get()).sum();
         let threads = match system {
             Some(system) if !current => Threads::start(plans.len(), workers, system).map_err(StartError::Thread)?,

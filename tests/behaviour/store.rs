@@ -822,3 +822,28 @@ fn a_start_warns_of_settings_that_have_no_effect() {
     assert!(!log().iter().any(|line| line.contains("T0KEN") || line.contains("pa55")));
     block_on(within(PATIENCE, store.finish(PATIENCE)));
 }
+
+/// Red when a sink, or what else runs inside the store's own System, is handed a bus that nothing listens to.
+#[test]
+fn inside_the_store_s_own_system_the_bus_is_the_store_s() {
+    struct Tells;
+
+    impl market_data_store::Sink<Tick> for Tells {
+        async fn write(&self, _: &market_data_store::Batch<Tick>) -> Result<(), market_data_store::SinkError> {
+            let event = market_data_store::feedback::EventSeries::new("from a sink").next(Level::Soft);
+            market_data_store::feedback_bus().publish(event);
+            Ok(())
+        }
+    }
+
+    for current in [false, true] {
+        let builder = MarketDataStore::builder(crate::support::settings()).coordinator(Coordinator::new(Tells));
+        let store = if current { builder.on_current_arbiter() } else { builder }.spawn().unwrap();
+        let mut level = store.feedback().watch("from a sink");
+        let handle = store.coordinator::<Tick>().unwrap();
+        block_on(handle.submit(tick("ES", 1))).unwrap();
+        block_on(within(PATIENCE, level.changed())).unwrap();
+        assert_eq!(level.borrow().level, Level::Soft, "on the current arbiter: {current}");
+        assert!(block_on(store.shutdown(PATIENCE)).is_complete());
+    }
+}

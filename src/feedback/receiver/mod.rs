@@ -311,7 +311,7 @@ mod tests {
     use crate::{
         feedback::{
             EventBody,
-            signature::{ID, SIGNATURE, SignatureError, TIMESTAMP, sign},
+            signature::{SignatureError, sign},
         },
         policy::{Level, Reason},
     };
@@ -333,7 +333,11 @@ mod tests {
     impl Message {
         fn new(id: &str, body: Vec<u8>) -> Self {
             let signature = sign(&[secret()], id, NOW, &body);
-            let headers = [(ID, id.into()), (TIMESTAMP, NOW.to_string().into()), (SIGNATURE, signature.into())];
+            let headers = [
+                (SignedHeaders::ID, id.into()),
+                (SignedHeaders::TIMESTAMP, NOW.to_string().into()),
+                (SignedHeaders::SIGNATURE, signature.into()),
+            ];
             Self { headers, body }
         }
 

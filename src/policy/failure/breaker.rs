@@ -28,7 +28,7 @@ impl CircuitState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerConfig {
     /// So many transient failures in a row open the circuit; none means that it never opens. Then an outage that
-    /// the sink does not call one is not told from a batch at fault, and what runs out of attempts is given up.
+    /// the sink does not call one is not told from a batch at fault: every failure of it is a strike.
     pub failure_threshold: Option<NonZeroU32>,
     /// How long an open circuit waits before a probe; 10 ms at least, for a store that refuses at once is not to be hit
     /// without a pause.

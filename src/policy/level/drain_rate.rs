@@ -51,11 +51,10 @@ impl DrainRate {
     }
 }
 
-/// Returns how long a queue of `size` needs to fall to `low` at `rate` records a second; none when the rate is zero or
-/// unknown.
-pub fn time_to_recover(size: usize, low: usize, rate: Option<f64>) -> Option<Duration> {
+/// Returns how long so many records take to go at `rate` records a second; none when the rate is zero or unknown.
+pub fn time_to_recover(excess: usize, rate: Option<f64>) -> Option<Duration> {
     let rate = rate.filter(|&rate| rate > 0.0)?;
-    Duration::try_from_secs_f64(size.saturating_sub(low) as f64 / rate).ok()
+    Duration::try_from_secs_f64(excess as f64 / rate).ok()
 }
 
 #[cfg(test)]
@@ -110,10 +109,10 @@ mod tests {
 
     #[test]
     fn recovery_takes_what_is_above_the_low_mark_at_the_rate() {
-        assert_eq!(time_to_recover(80, 50, Some(10.0)), Some(Duration::from_secs(3)));
-        assert_eq!(time_to_recover(50, 80, Some(10.0)), Some(Duration::ZERO));
-        assert_eq!(time_to_recover(80, 50, None), None);
-        assert_eq!(time_to_recover(80, 50, Some(0.0)), None);
-        assert_eq!(time_to_recover(usize::MAX, 0, Some(f64::MIN_POSITIVE)), None, "longer than a duration can be");
+        assert_eq!(time_to_recover(30, Some(10.0)), Some(Duration::from_secs(3)));
+        assert_eq!(time_to_recover(0, Some(10.0)), Some(Duration::ZERO));
+        assert_eq!(time_to_recover(30, None), None);
+        assert_eq!(time_to_recover(30, Some(0.0)), None);
+        assert_eq!(time_to_recover(usize::MAX, Some(f64::MIN_POSITIVE)), None, "longer than a duration can be");
     }
 }

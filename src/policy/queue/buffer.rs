@@ -127,6 +127,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Returns the fixed properties.
+    #[cfg(test)]
     pub const fn config(&self) -> &BufferConfig {
         &self.config
     }
@@ -173,7 +174,21 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     fn queue_at(&self, now: Duration) -> QueueAt {
-        QueueAt { size: self.size(), utilization: self.utilization(), drain_rate: self.drain_rate(now) }
+        QueueAt {
+            size: self.size(),
+            utilization: self.utilization(),
+            excess: self.excess(),
+            drain_rate: self.drain_rate(now),
+        }
+    }
+
+    /// Returns how many records have to go until the queue is at its low watermark, if all are alike.
+    pub fn excess(&self) -> usize {
+        let (fullness, low) = (self.fullness(), self.config.watermarks.low());
+        match fullness.saturating_sub(low) {
+            0 => 0,
+            above => (self.size() as u128 * above as u128).div_ceil(fullness as u128) as usize,
+        }
     }
 
     fn utilization(&self) -> f64 {
@@ -225,6 +240,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             reserved: self.credits.reserved(),
             bytes: self.credits.held_bytes(),
             utilization: self.utilization(),
+            excess: self.excess(),
             in_flight: self.in_flight,
             parked: self.partitions.iter().map(Partition::parked_records).sum(),
             waiting: self.credits.waiting(),

@@ -147,7 +147,7 @@ pub enum DropReason {
 pub enum QueueEvent {
     /// The queue size crossed a mark.
     Level(Crossing),
-    /// Writes are overdue, more of them or fewer than before, or none any more.
+    /// How far writes are overdue has changed.
     Overdue(Overdue),
     /// The circuit opened.
     CircuitOpened {
@@ -179,6 +179,8 @@ pub struct QueueAt {
     pub size: usize,
     /// How full it is, of records or of bytes, whichever is more.
     pub utilization: f64,
+    /// How many records have to go until it is at its low watermark.
+    pub excess: usize,
     /// Records a second at that moment; none when nothing was written yet.
     pub drain_rate: Option<f64>,
 }
@@ -211,7 +213,8 @@ pub struct Counters {
     pub rejected_draining: u64,
     /// Refusal because the coordinator had come to its end. Not part of `submitted`.
     pub rejected_closed: u64,
-    /// Refusal by validation. Not part of `submitted`.
+    /// Refusal of the record itself: by validation, for its bytes, or for a permit of another partition. Not part of
+    /// `submitted`.
     pub rejected_invalid: u64,
 }
 
@@ -230,6 +233,8 @@ pub struct BufferSnapshot {
     pub bytes: usize,
     /// How full the queue is, of records or of bytes, whichever is more.
     pub utilization: f64,
+    /// How many records have to go until the queue is at its low watermark.
+    pub excess: usize,
     /// Records taken by a worker, or parked, and not yet settled.
     pub in_flight: usize,
     /// Those of `in_flight` whose lease came back and waits for a worker.

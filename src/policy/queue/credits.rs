@@ -35,6 +35,15 @@ pub struct Load {
     pub bytes: usize,
 }
 
+/// What a record lacks to have room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A place.
+    Credit,
+    /// Room for its bytes.
+    Bytes,
+}
+
 impl From<usize> for Load {
     fn from(partition: usize) -> Self {
         Self { partition, bytes: 0 }
@@ -68,24 +77,43 @@ impl<W> Credits<W> {
         self.lines.len() - 1
     }
 
-    /// Returns whether a partition can take no more: it has no credit left, or one that waits for bytes.
+    /// Returns whether a partition holds what is waited for: it has no credit left, or bytes are waited for that it has.
     pub fn is_out(&self, line: usize) -> bool {
-        self.shares.free_for(line) == 0 || (self.bytes.is_some() && self.lines[line].first().is_some())
+        let Some(bytes) = &self.bytes else { return self.shares.free_for(line) == 0 };
+        let is_waited_for = || self.keeps_bytes().is_some() && bytes.uses_common(line);
+        self.shares.free_for(line) == 0 || self.lines[line].first().is_some() || is_waited_for()
     }
 
-    /// Returns whether a credit is free that any partition can have.
-    pub const fn has_common(&self) -> bool {
-        self.shares.common_free() > 0
+    /// Returns whether no partition [is out](Self::is_out), as far as that is quickly known.
+    pub fn has_common(&self) -> bool {
+        self.shares.common_free() > 0 && (self.bytes.is_none() || self.waits().next().is_none())
     }
 
-    /// Returns whether a partition holds all that the shares of the others leave it.
-    pub fn is_at_limit(&self, partition: usize) -> bool {
-        self.shares.is_at_limit(partition) || self.bytes.as_ref().is_some_and(|bytes| bytes.is_at_limit(partition))
+    /// Returns whether it is its own partition alone that keeps a record out: it holds all that the shares of the others
+    /// leave it, or would with this record.
+    pub fn is_kept_out(&self, Load { partition, bytes }: Load) -> bool {
+        let passes = |shared: &Shares| shared.held_by(partition) + bytes > shared.limit();
+        self.shares.is_at_limit(partition) || self.bytes.as_ref().is_some_and(|shared| bytes > 0 && passes(shared))
     }
 
-    /// Returns whether a partition holds more than its own share.
-    pub fn uses_common(&self, partition: usize) -> bool {
-        self.shares.uses_common(partition) || self.bytes.as_ref().is_some_and(|bytes| bytes.uses_common(partition))
+    /// Returns what a record lacks to have room, if eviction can make it, where `queued_bytes` are those of a partition that
+    /// can go.
+    pub fn lacks(&self, Load { partition, bytes }: Load, queued_bytes: impl Fn(usize) -> usize) -> Option<Lack> {
+        let Some(shared) = self.bytes.as_ref().filter(|_| self.shares.free_for(partition) > 0) else {
+            return Some(Lack::Credit);
+        };
+        let common = |other: usize| queued_bytes(other).min(shared.beyond(other));
+        let others = (0..self.any()).filter(|&other| other != partition).map(common).sum::<usize>();
+        let own = if partition < self.any() { queued_bytes(partition) } else { 0 };
+        (shared.free_for(partition) + others + own >= bytes).then_some(Lack::Bytes)
+    }
+
+    /// Returns whether a partition has in common what is lacked.
+    pub fn is_in_the_way(&self, partition: usize, lack: Lack) -> bool {
+        match lack {
+            Lack::Credit => self.shares.uses_common(partition),
+            Lack::Bytes => self.bytes.as_ref().is_some_and(|bytes| bytes.uses_common(partition)),
+        }
     }
 
     /// Returns how many bytes are held, by records that are accepted and not settled or granted to a ticket.
@@ -115,8 +143,7 @@ impl<W> Credits<W> {
 
     /// Returns whether any ticket waits that is not kept out by its own partition alone.
     pub fn is_wanted(&self) -> bool {
-        let is_wanted = |(line, queue): (usize, &WaitQueue<W>)| queue.first().is_some() && !self.is_at_limit(line);
-        self.lines.iter().enumerate().any(is_wanted)
+        self.waits().any(|(line, first)| !self.is_kept_out(Load { partition: line, bytes: first.weight }))
     }
 
     /// Puts free credits to use for these records, from the front, and returns for how many.
@@ -125,9 +152,9 @@ impl<W> Credits<W> {
     }
 
     fn take(&mut self, Load { partition, bytes }: Load) -> bool {
+        let is_behind = self.keeps_bytes().is_some();
         let Some(shared) = &mut self.bytes else { return self.shares.take(partition, 1) == 1 };
-        // With credits left, what waits does so for bytes: then a later one has what is its partition's alone.
-        let is_behind = self.lines.iter().any(|line| line.first().is_some());
+        // One that waits for common bytes keeps these from what comes later.
         let free = if is_behind { shared.free_of_own(partition) } else { shared.free_for(partition) };
         if self.lines[partition].first().is_some() || bytes > free || self.shares.take(partition, 1) == 0 {
             return false;
@@ -232,19 +259,29 @@ impl<W> Credits<W> {
 
     /// Returns the longest wait that can be served now.
     fn next_served(&self) -> Option<(usize, First)> {
-        let firsts = || self.lines.iter().enumerate().filter_map(|(line, queue)| Some((line, queue.first()?)));
-        let has_credit = |&(line, _): &(usize, First)| self.shares.free_for(line) > 0;
-        let Some(shared) = &self.bytes else {
-            return firsts().filter(has_credit).min_by_key(|(_, first)| first.ticket);
-        };
-        // The longest wait that has a credit and lacks common bytes keeps these from all behind it.
-        let lacks_bytes = |&(line, first): &(usize, First)| first.weight > shared.free_for(line);
-        let keeps = firsts().filter(has_credit).filter(lacks_bytes).map(|(_, first)| first.ticket).min();
+        let keeps = self.keeps_bytes();
         let can = |&(line, first): &(usize, First)| {
+            let Some(shared) = &self.bytes else { return true };
             let is_behind = keeps.is_some_and(|keeps| keeps < first.ticket);
             first.weight <= if is_behind { shared.free_of_own(line) } else { shared.free_for(line) }
         };
-        firsts().filter(has_credit).filter(can).min_by_key(|(_, first)| first.ticket)
+        self.waits_with_credit().filter(can).min_by_key(|(_, first)| first.ticket)
+    }
+
+    /// Returns the first of each line that has one.
+    fn waits(&self) -> impl Iterator<Item = (usize, First)> {
+        self.lines.iter().enumerate().filter_map(|(line, queue)| Some((line, queue.first()?)))
+    }
+
+    fn waits_with_credit(&self) -> impl Iterator<Item = (usize, First)> {
+        self.waits().filter(|&(line, _)| self.shares.free_for(line) > 0)
+    }
+
+    /// Returns the longest wait that has a credit and lacks common bytes: it keeps these from all behind it.
+    fn keeps_bytes(&self) -> Option<Ticket> {
+        let shared = self.bytes.as_ref()?;
+        let lacks = self.waits_with_credit().filter(|&(line, first)| first.weight > shared.free_for(line));
+        lacks.map(|(_, first)| first.ticket).min()
     }
 
     /// Returns the earliest deadline of those that wait.
@@ -255,6 +292,8 @@ impl<W> Credits<W> {
     /// Lets every ticket expire whose deadline is not after `now`.
     pub fn expire(&mut self, now: Duration, wake: &mut Vec<W>) {
         self.lines.iter_mut().for_each(|line| line.expire(now, wake));
+        // One that waited for bytes kept them from those behind it.
+        self.grant(wake);
     }
 
     /// Wakes all that wait, for events that are not about credits.
@@ -385,6 +424,19 @@ mod tests {
             Self::free(bytes, line, |line| all().filter(|held| held.line == line).map(|held| held.bytes).sum())
         }
 
+        /// Whether one that waits has a place and lacks common bytes.
+        fn keeps_bytes(&self, taken: &[Held], bytes: usize, places: usize) -> bool {
+            let mut seen = Vec::new();
+            self.line.iter().any(|&(_, held, granted)| {
+                if granted || seen.contains(&held.line) {
+                    return false;
+                }
+                seen.push(held.line);
+                let (own, common) = self.bytes_free(taken, bytes, held.line);
+                self.place_free(held.line, places) && held.bytes > own + common
+            })
+        }
+
         /// Serves those that wait, in order, of each line the first. One that has a place and lacks common bytes keeps these
         /// from all behind it.
         fn grant(&mut self, taken: &[Held], bytes: usize, places: usize) {
@@ -420,6 +472,8 @@ mod tests {
         /// A worker takes a record: its place is free, its bytes are not.
         Take(usize),
         Settle(usize),
+        /// Every second one that waits has waited too long.
+        Expire,
     }
 
     fn byte_step() -> impl Strategy<Value = ByteStep> {
@@ -429,6 +483,7 @@ mod tests {
             1 => (0usize..9).prop_map(ByteStep::Cancel),
             3 => (0usize..9).prop_map(ByteStep::Take),
             3 => (0usize..9).prop_map(ByteStep::Settle),
+            1 => Just(ByteStep::Expire),
         ]
     }
 
@@ -444,6 +499,7 @@ mod tests {
             let most = Shares::new(bytes, 3).limit();
             let mut model = ByteModel { used: Vec::new(), line: Vec::new() };
             let mut taken: Vec<Held> = Vec::new();
+            let mut impatient: Vec<CreditTicket> = Vec::new();
             let mut wake = Vec::new();
             let mut next = 0;
             for step in steps {
@@ -452,16 +508,18 @@ mod tests {
                         let held = Held { line, bytes: size.min(most) };
                         let load = Load { partition: line, bytes: held.bytes };
                         let (own, common) = model.bytes_free(&taken, bytes, line);
-                        let waits = model.line.iter().any(|(.., granted)| !granted);
+                        let waits = model.keeps_bytes(&taken, bytes, PLACES);
                         let mine = model.line.iter().any(|(_, other, granted)| !granted && other.line == line);
                         let fits = !mine && model.place_free(line, PLACES) && held.bytes <= own + if waits { 0 } else { common };
                         prop_assert_eq!(credits.take_many(&[load]), usize::from(fits));
                         if fits {
                             model.used.push(held);
                         } else {
-                            let ticket = credits.wait(line, (1, held.bytes), None, next);
-                            next += 1;
+                            let deadline = (next % 2 == 0).then_some(Duration::ZERO);
+                            let ticket = credits.wait(line, (1, held.bytes), deadline, next);
                             model.line.push((ticket, held, false));
+                            impatient.extend(deadline.map(|_| ticket));
+                            next += 1;
                         }
                     }
                     ByteStep::Claim(which) if which < model.line.len() => {
@@ -485,6 +543,10 @@ mod tests {
                     ByteStep::Settle(which) if which < taken.len() => {
                         let held = taken.remove(which);
                         credits.settle_bytes(held.line, held.bytes, &mut wake);
+                    }
+                    ByteStep::Expire => {
+                        credits.expire(Duration::ZERO, &mut wake);
+                        model.line.retain(|(ticket, _, granted)| *granted || !impatient.contains(ticket));
                     }
                     _ => {}
                 }

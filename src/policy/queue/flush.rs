@@ -71,7 +71,7 @@ impl<W> FlushBarriers<W> {
         }
     }
 
-    /// Wakes everyone, for events that is not about records.
+    /// Wakes everyone, for events that are not about records.
     pub fn wake_all(&mut self, wake: &mut Vec<W>) {
         wake.extend(self.waiting.values_mut().filter_map(|barrier| barrier.waker.take()));
     }

@@ -30,7 +30,7 @@ pub enum Refusal {
         partition_key: String,
     },
     /// The record has more bytes than the queue ever has room for.
-    #[error("the record has {bytes} bytes, expected at most {most} (MDS_COORDINATOR_CAPACITY_BYTES)")]
+    #[error("the record has {bytes} bytes, expected at most {most}, the most that one partition may have of all bytes")]
     TooLarge {
         /// Its bytes.
         bytes: usize,

@@ -57,9 +57,19 @@ impl Shares {
         partition + 1 < self.by_partition.len() && self.by_partition[partition] >= self.limit()
     }
 
+    /// Returns how much a partition holds.
+    pub fn held_by(&self, partition: usize) -> usize {
+        self.by_partition[partition]
+    }
+
+    /// Returns how much a partition holds beyond its own share.
+    pub fn beyond(&self, partition: usize) -> usize {
+        self.by_partition[partition].saturating_sub(self.share_of(partition))
+    }
+
     /// Returns whether a partition holds more than its own share.
     pub fn uses_common(&self, partition: usize) -> bool {
-        self.by_partition[partition] > self.share_of(partition)
+        self.beyond(partition) > 0
     }
 
     /// Takes up to so much for a partition, and returns how much it got.
@@ -79,8 +89,7 @@ impl Shares {
     /// Gives so much of a partition back: first what is common.
     pub fn release(&mut self, partition: usize, amount: usize) {
         debug_assert!(amount <= self.by_partition[partition], "gives back more than it holds");
-        let beyond = self.by_partition[partition].saturating_sub(self.share_of(partition));
-        self.common_used -= beyond.min(amount);
+        self.common_used -= self.beyond(partition).min(amount);
         self.by_partition[partition] -= amount;
         self.held -= amount;
     }

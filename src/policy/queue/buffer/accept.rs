@@ -24,7 +24,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
                 self.accept(now, [(load, record)]);
                 Ok(())
             }
-            Ok(0) => Err((self.full(load.partition), record)),
+            Ok(0) => {
+                self.observe(now);
+                Err((self.full(load), record))
+            }
             Err(refused) => Err((refused, record)),
         }
     }
@@ -43,8 +46,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Takes a place in the line of a partition for up to `want` credits, until `deadline`. Where bytes are bounded it is for
     /// one, and so many bytes with it.
     pub fn wait(&mut self, line: usize, want: (usize, usize), deadline: Option<Duration>, waker: W) -> CreditTicket {
-        // The queue's actor keeps the clock: this deadline may be earlier than what it waits for.
-        self.work |= deadline.is_some();
+        // The queue's actor keeps the clock: this deadline may be earlier than what it waits for. And what holds the bytes
+        // that are waited for is handed out at once.
+        self.work |= deadline.is_some() || self.config.capacity_bytes.is_some();
         self.credits.wait(line, want, deadline, waker)
     }
 
@@ -176,11 +180,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Returns why a record of a partition finds no credit. The partition key is the caller's to fill in.
-    pub fn full(&self, partition: usize) -> Refusal {
+    pub fn full(&self, load: impl Into<Load>) -> Refusal {
         if !self.breaker.is_closed() {
             return Refusal::CircuitOpen;
         }
-        let leaves_room = self.credits.held() < self.config.capacity.get() && self.credits.is_at_limit(partition);
+        let leaves_room = self.credits.held() < self.config.capacity.get() && self.credits.is_kept_out(load.into());
         if leaves_room { Refusal::PartitionFull { partition_key: String::new() } } else { Refusal::Full }
     }
 
@@ -221,7 +225,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.check_open()?;
         let mut taken = self.credits.take_many(loads);
         if self.config.overflow == Overflow::DropOldest {
-            while taken < loads.len() && self.evict_for(loads[taken].partition) {
+            while taken < loads.len() && self.evict_for(loads[taken]) {
                 taken += self.credits.take_many(&loads[taken..]);
             }
             self.pass_flush_barriers();
@@ -229,12 +233,15 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Ok(taken)
     }
 
-    /// Evicts the oldest record of the partitions that use common credits, so that one of this partition has room. Where
-    /// none does, that is the oldest of its own. Returns whether there was one.
-    fn evict_for(&mut self, partition: usize) -> bool {
+    /// Evicts the oldest record of the partitions that use common credits, so that one of this partition has room, or common
+    /// bytes, where these are missing. Where none does, that is the oldest of its own. Returns whether there was one; none goes
+    /// if all that can go would not be enough.
+    fn evict_for(&mut self, load: Load) -> bool {
         let oldest_of = |index: usize| Some((self.partitions[index].oldest_queued()?, index));
-        let common = (0..self.partitions.len()).filter(|&index| self.credits.uses_common(index));
-        let own = || self.partitions.get(partition).and_then(|_| oldest_of(partition));
+        let lack = self.credits.lacks(load, |index| self.partitions[index].queued_bytes());
+        let Some(lack) = lack else { return false };
+        let common = (0..self.partitions.len()).filter(|&index| self.credits.is_in_the_way(index, lack));
+        let own = || self.partitions.get(load.partition).and_then(|_| oldest_of(load.partition));
         let Some((sequence, index)) = common.filter_map(oldest_of).min().or_else(own) else { return false };
         let Some((_, record, bytes)) = self.partitions[index].pop_oldest() else { return false };
         let receipt = self.receipts.remove(&sequence);

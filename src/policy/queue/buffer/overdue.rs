@@ -39,6 +39,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Soft while some are. Hard while all are that have due work, and nothing was settled anywhere for as long: other
     /// partitions with little to do would else change the level with each of their batches.
     pub(super) fn look_for_overdue(&mut self, now: Duration) {
+        if self.state == BufferState::Closed {
+            return;
+        }
         let slow_after = self.config.slow_after;
         let longest = self.overdue_partitions(now).min_by_key(|&(_, since)| since);
         let is_late = |since: Duration| since.saturating_add(slow_after) <= now;

@@ -243,7 +243,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.abandoned.remove(&lease)
     }
 
-    /// Returns the time at which a batch becomes ready a write becomes overdue, or a waiter expires, if
+    /// Returns the time at which a batch becomes ready, a write becomes overdue, or a waiter expires, if
     /// nothing else happens before.
     pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let waiting = || {
