@@ -41,11 +41,6 @@ struct Inner {
     fault: Fault,
 }
 
-/// Returned by [`Feedback::snapshot`] when the bus has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the feedback bus has stopped")]
-pub struct BusStopped;
-
 impl Feedback {
     /// Starts a bus on a thread of its own, with or without an actix System around.
     ///
@@ -182,12 +177,9 @@ impl Feedback {
         let _ = self.0.addr.clone().send(EndBus { within }).await;
     }
 
-    /// Returns the state of the bus after all that was published before this call.
-    ///
-    /// # Errors
-    /// When the bus has ended.
-    pub async fn snapshot(&self) -> Result<BusSnapshot, BusStopped> {
-        self.0.addr.clone().send(Observe).await.map_err(|_| BusStopped)
+    /// Returns the state of the bus after all that was published before this call; none when the bus has ended.
+    pub async fn snapshot(&self) -> Option<BusSnapshot> {
+        self.0.addr.clone().send(Observe).await.ok()
     }
 
     /// Waits until the bus has ended, by a panic or with its System.

@@ -31,9 +31,8 @@ pub use self::webhook::ObserveBroadcasts;
 #[cfg(feature = "webhooks")]
 pub(crate) use self::webhook::PreparedBroadcast;
 pub use self::{
-    bus::{BusSnapshot, LaneSnapshot, Observe, Publish, Publisher, Unsubscribe},
+    bus::{BusSnapshot, LaneSnapshot, Observe, Publish, Publisher},
     event_series::EventSeries,
-    handle::BusStopped,
 };
 // At the crate's root in the documentation.
 #[doc(hidden)]

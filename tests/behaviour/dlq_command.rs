@@ -172,7 +172,9 @@ fn damage_is_named_by_file_and_line_and_the_rest_is_replayed() {
     let dir = tempfile::tempdir().unwrap();
     keep(dir.path(), (0..3).map(|n| bar("ES", n)));
     let path = fs::read_dir(dir.path().join("dead_letters")).unwrap().next().unwrap().unwrap().path();
-    let text = fs::read_to_string(&path).unwrap().replacen("\"high\":2.0", "\"high\":3.0", 2).replacen("3.0", "2.0", 1);
+    let text = fs::read_to_string(&path).unwrap().replacen("\"high\":2.0", "\"high\":3.0", 2);
+    // Not any "3.0": the time of an entry can hold one.
+    let text = text.replacen("\"high\":3.0", "\"high\":2.0", 1);
     fs::write(&path, text).unwrap();
     let (code, out, err) = run(dir.path(), &["list"]);
     assert_eq!((code, out.lines().count()), (65, 2));

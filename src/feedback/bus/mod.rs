@@ -13,12 +13,12 @@ pub use self::{
     lanes::LaneSnapshot,
     messages::{BusSnapshot, Observe, Publish},
     publisher::{Collect, Publisher},
-    subscribe::{Delivery, Replay, Subscribe, SubscriptionId, Unsubscribe},
+    subscribe::{Delivery, Replay, Subscribe, SubscriptionId},
 };
 pub(super) use self::{
     actor::Start,
     barrier::{Barrier, Barriers},
     latest_events::LatestEvents,
     messages::{EndBus, Idle, Watch},
-    subscribe::Selector,
+    subscribe::{Selector, Unsubscribe},
 };

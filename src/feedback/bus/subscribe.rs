@@ -133,12 +133,12 @@ impl Subscribe {
     }
 }
 
-/// Ends a subscription: an actor that holds its id sends it, nothing is replied. A delivery under way is the last one.
+/// Ends a subscription: a handle sends it, nothing is replied. A delivery under way is the last one.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Unsubscribe {
+pub(crate) struct Unsubscribe {
     /// The subscription to end; one that has ended already is no error.
-    pub id: SubscriptionId,
+    pub(crate) id: SubscriptionId,
 }
 
 /// Which coordinators are meant.
