@@ -321,11 +321,19 @@ impl<T: Record> WriteHandle<T> {
     /// Submits up to one chunk from the front of `records`: all of it, unless it is refused.
     async fn submit_chunk(&self, records: &mut VecDeque<T>) -> Result<(), Refusal> {
         let chunk = self.chunk().min(records.len());
+        let is_weighed = self.shared.config.capacity_bytes.is_some();
         let mut loads = Vec::with_capacity(chunk);
         let mut refused = None;
         for record in records.iter_mut().take(chunk) {
-            let load = record.validate().map_err(Refusal::Invalid).and_then(|()| self.shared.load_of(record));
-            match load {
+            if let Err(invalid) = record.validate() {
+                refused = Some(Refusal::Invalid(invalid));
+                break;
+            }
+            if !is_weighed {
+                loads.push(self.shared.partition_of(record.partition_key()).into());
+                continue;
+            }
+            match self.shared.load_of(record) {
                 Ok(load) => loads.push(load),
                 Err(refusal) => {
                     refused = Some(refusal);

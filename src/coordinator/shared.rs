@@ -94,6 +94,7 @@ impl<T: Record> Shared<T> {
     ///
     /// # Errors
     /// Unless the queue can ever have room for it.
+    #[inline]
     pub(super) fn load_of(&self, record: &T) -> Result<Load, Refusal> {
         let partition = self.partition_of(record.partition_key());
         let Some(most) = self.most_bytes() else { return Ok(partition.into()) };
@@ -176,6 +177,7 @@ impl<T> Shared<T> {
     }
 
     /// Chooses the partition whose records stay in order with this key's.
+    #[inline]
     pub(super) fn partition_of(&self, key: &str) -> usize {
         let workers = self.config.workers.get() as u64;
         if workers == 1 {

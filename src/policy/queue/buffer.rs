@@ -155,16 +155,22 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         })
     }
 
+    #[inline]
     fn observe(&mut self, now: Duration) {
         let fullness = self.fullness();
         if let Some(level) = self.watermark.observe(fullness, || self.credits.is_wanted()) {
-            let crossing = Crossing { level, at: self.queue_at(now) };
-            self.events.push(QueueEvent::Level(crossing));
-            self.work = true;
+            self.crossed(level, now);
         }
     }
 
+    #[cold]
+    fn crossed(&mut self, level: Level, now: Duration) {
+        self.events.push(QueueEvent::Level(Crossing { level, at: self.queue_at(now) }));
+        self.work = true;
+    }
+
     /// Returns how full the queue is in records: of records or of bytes, whichever is more.
+    #[inline]
     fn fullness(&self) -> usize {
         let size = self.credits.held();
         let Some(most) = self.config.capacity_bytes else { return size };

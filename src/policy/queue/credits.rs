@@ -146,17 +146,26 @@ impl<W> Credits<W> {
         self.waits().any(|(line, first)| !self.is_kept_out(Load { partition: line, bytes: first.weight }))
     }
 
-    /// Puts free credits to use for these records, from the front, and returns for how many.
-    pub fn take_many(&mut self, loads: &[Load]) -> usize {
-        loads.iter().take_while(|load| self.take(**load)).count()
+    /// Puts a free credit to use for this record, if there is one.
+    #[inline]
+    pub fn take(&mut self, load: Load) -> bool {
+        if self.bytes.is_none() { self.shares.take_one(load.partition) } else { self.take_weighed(load) }
     }
 
-    fn take(&mut self, Load { partition, bytes }: Load) -> bool {
+    /// Puts free credits to use for these records, from the front, and returns for how many.
+    pub fn take_many(&mut self, loads: &[Load]) -> usize {
+        if self.bytes.is_none() {
+            return loads.iter().take_while(|load| self.shares.take_one(load.partition)).count();
+        }
+        loads.iter().take_while(|load| self.take_weighed(**load)).count()
+    }
+
+    fn take_weighed(&mut self, Load { partition, bytes }: Load) -> bool {
         let is_behind = self.keeps_bytes().is_some();
-        let Some(shared) = &mut self.bytes else { return self.shares.take(partition, 1) == 1 };
+        let Some(shared) = &mut self.bytes else { return false };
         // One that waits for common bytes keeps these from what comes later.
         let free = if is_behind { shared.free_of_own(partition) } else { shared.free_for(partition) };
-        if self.lines[partition].first().is_some() || bytes > free || self.shares.take(partition, 1) == 0 {
+        if self.lines[partition].first().is_some() || bytes > free || !self.shares.take_one(partition) {
             return false;
         }
         shared.hold(partition, bytes);

@@ -165,6 +165,7 @@ impl<T> Partition<T> {
         self.parked.iter().map(BatchSlice::len).sum()
     }
 
+    #[inline]
     pub(super) fn push(&mut self, record: T, sequence: u64, bytes: Option<usize>, batch_size: usize) {
         let block = match self.blocks.back() {
             Some(block) if block.records.len() < batch_size => self.blocks.back_mut(),
@@ -178,9 +179,11 @@ impl<T> Partition<T> {
         if let Some(block) = block {
             block.records.push_back(record);
             block.sequences.push_back(sequence);
-            block.bytes.extend(bytes);
             self.queued += 1;
-            self.queued_bytes += bytes.unwrap_or(0);
+            if let Some(bytes) = bytes {
+                block.bytes.push_back(bytes);
+                self.queued_bytes += bytes;
+            }
         }
     }
 

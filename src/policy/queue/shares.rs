@@ -79,6 +79,19 @@ impl Shares {
         taken
     }
 
+    /// Takes one for a partition, if it can.
+    #[inline]
+    pub fn take_one(&mut self, partition: usize) -> bool {
+        let is_common = self.by_partition[partition] >= self.share_of(partition);
+        if is_common && self.common_used >= self.common {
+            return false;
+        }
+        self.common_used += usize::from(is_common);
+        self.by_partition[partition] += 1;
+        self.held += 1;
+        true
+    }
+
     /// Has a partition hold so much more, whatever is free.
     pub fn hold(&mut self, partition: usize, amount: usize) {
         self.common_used += amount - amount.min(self.free_of_own(partition));
@@ -94,6 +107,7 @@ impl Shares {
         self.held -= amount;
     }
 
+    #[inline]
     fn share_of(&self, partition: usize) -> usize {
         if partition + 1 < self.by_partition.len() { self.share } else { 0 }
     }

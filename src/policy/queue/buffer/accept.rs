@@ -19,7 +19,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// The record, and why it was refused.
     pub fn offer(&mut self, now: Duration, load: impl Into<Load>, record: T) -> Result<(), (Refusal, T)> {
         let load = load.into();
-        match self.credits_for(&[load]) {
+        // Nearly always there is a free credit.
+        let is_taken = self.state == BufferState::Open && self.credits.take(load);
+        match if is_taken { Ok(1) } else { self.credits_for(&[load]) } {
             Ok(1..) => {
                 self.accept(now, [(load, record)]);
                 Ok(())
@@ -134,19 +136,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     /// Puts records into the queue, each on a credit of its partition that the caller claimed just before.
     pub fn accept(&mut self, now: Duration, records: impl IntoIterator<Item = (impl Into<Load>, T)>) {
-        let (is_weighed, most_bytes) = (self.config.capacity_bytes.is_some(), self.batch_bytes());
-        let batch_size = self.config.batch_size.get();
-        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let before = self.queued;
-        for (load, record) in records {
-            let Load { partition, bytes } = load.into();
-            // A sequence is the time of arrival and the order of arrival in one number: it only ever grows.
-            self.last_sequence = nanos.max(self.last_sequence + 1);
-            let partition = &mut self.partitions[partition];
-            partition.push(record, self.last_sequence, is_weighed.then_some(bytes), batch_size);
-            self.queued += 1;
-            let is_full = partition.queued() == batch_size || partition.queued_bytes() > most_bytes;
-            self.work |= partition.asked && (partition.queued() == 1 || is_full);
+        // Two loops, for the one without bytes is the one that has to be fast.
+        match self.config.capacity_bytes {
+            None => self.push_all::<false>(now, records),
+            Some(_) => self.push_all::<true>(now, records),
         }
         self.counters.submitted += (self.queued - before) as u64;
         self.look_out_of_credits();
@@ -156,6 +150,26 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             "a record without a credit, or a credit without a record"
         );
         self.observe(now);
+    }
+
+    #[inline]
+    fn push_all<const WEIGHED: bool>(
+        &mut self,
+        now: Duration,
+        records: impl IntoIterator<Item = (impl Into<Load>, T)>,
+    ) {
+        let (batch_size, most_bytes) = (self.config.batch_size.get(), self.batch_bytes());
+        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        for (load, record) in records {
+            let Load { partition, bytes } = load.into();
+            // A sequence is the time of arrival and the order of arrival in one number: it only ever grows.
+            self.last_sequence = nanos.max(self.last_sequence + 1);
+            let partition = &mut self.partitions[partition];
+            partition.push(record, self.last_sequence, WEIGHED.then_some(bytes), batch_size);
+            self.queued += 1;
+            let is_full = partition.queued() == batch_size || (WEIGHED && partition.queued_bytes() > most_bytes);
+            self.work |= partition.asked && (partition.queued() == 1 || is_full);
+        }
     }
 
     /// Keeps a receipt for the record that was accepted last.
