@@ -87,8 +87,15 @@ pub fn run() -> Exit {
     if !loaded.is_set("MDS_SOURCE") {
         loaded.settings.source = Settings::source_of_command(cli.command.name());
     }
-    if matches!(cli.command, Command::Ingest(_)) && !loaded.is_set("MDS_COORDINATOR_BATCH_SIZE") {
-        loaded.settings.coordinator.batch_size = ingest::batch_size(&loaded.settings.coordinator_settings(Bar::KIND));
+    if matches!(cli.command, Command::Ingest(_)) {
+        let queue = ["MDS_COORDINATOR_CAPACITY", "MDS_COORDINATOR_HIGH_WATERMARK", "MDS_COORDINATOR_LOW_WATERMARK"];
+        if !queue.iter().any(|name| loaded.is_set(name)) {
+            loaded.settings.coordinator.capacity = ingest::CAPACITY;
+        }
+        if !loaded.is_set("MDS_COORDINATOR_BATCH_SIZE") {
+            let own = loaded.settings.coordinator_settings(Bar::KIND);
+            loaded.settings.coordinator.batch_size = ingest::batch_size(&own);
+        }
     }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),

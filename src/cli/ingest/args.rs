@@ -56,6 +56,9 @@ pub struct Args {
     pub(super) files: Vec<PathBuf>,
 }
 
+/// The queue of a loader where none of its sizes is set: large enough for batches that pay.
+pub const CAPACITY: usize = 20_000;
+
 /// More in one commit gains nothing, and would be written again whole after a failure.
 const MOST_IN_A_BATCH: usize = 5_000;
 

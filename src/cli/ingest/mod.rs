@@ -17,6 +17,6 @@ mod report;
 mod summary;
 
 pub use self::{
-    args::{Args, batch_size},
+    args::{Args, CAPACITY, batch_size},
     command::run,
 };
