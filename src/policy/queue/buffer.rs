@@ -266,6 +266,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 #[cfg(test)]
 mod bisect_tests;
 #[cfg(test)]
+mod byte_tests;
+#[cfg(test)]
 mod failure_tests;
 #[cfg(test)]
 mod flapping_tests;
