@@ -6,7 +6,7 @@ use actix::Addr;
 
 use super::{
     health::{CoordinatorReport, Health},
-    messages::Observe,
+    messages::{CatchUp, Observe},
     receipt::{Receipt, ReceiptSender},
     refusal::{SubmitError, SubmitManyError},
     shared::Shared,
@@ -276,7 +276,7 @@ impl<T: Record> WriteHandle<T> {
     pub async fn flush(&self) -> Result<(), Refusal> {
         let settled = self.shared.flush().await;
         // The coordinator answers once it has published what the queue had to tell; one that is gone has done so.
-        let _ = self.coordinator.send(Observe).await;
+        let _ = self.coordinator.send(CatchUp).await;
         settled
     }
 

@@ -53,6 +53,11 @@ pub(super) enum Part {
 #[rtype(result = "()")]
 pub(super) struct Stop;
 
+/// Asks for an answer once all that happened before is published: a flush sends it; nothing else is replied.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct CatchUp;
+
 /// Asks how the coordinator is: handles send it, and any actor may; replies once the queue has reported all that
 /// happened before.
 #[derive(Clone, Copy, Debug, Message)]

@@ -14,7 +14,7 @@ use super::{
     announcer::{Announcer, QueueState},
     guards::{CloseOnDrop, DeathGuard, PartGuard},
     health::Health,
-    messages::{DeadLetterStatus, Gone, Observe, ObserveQueue, Part, QueueEvents},
+    messages::{CatchUp, DeadLetterStatus, Gone, Observe, ObserveQueue, Part, QueueEvents},
     queue::BoundedQueue,
     shared::Shared,
     stop::{StopReason, StopSignal},
@@ -293,17 +293,32 @@ impl<T: Record> Handler<Gone> for WriteCoordinator<T> {
     }
 }
 
+impl<T: Record> WriteCoordinator<T> {
+    /// Waits until the queue has reported all that happened before: it is in this mailbox before the answer is.
+    fn catch_up(&self) -> impl Future<Output = ()> + use<T> {
+        let queue = self.queue.clone();
+        async move {
+            if let Some(queue) = queue {
+                let _ = queue.send(ObserveQueue).await;
+            }
+        }
+    }
+}
+
+impl<T: Record> Handler<CatchUp> for WriteCoordinator<T> {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, CatchUp: CatchUp, _: &mut Self::Context) -> Self::Result {
+        // An actor's future, so that its answer comes behind the events that the queue sent first.
+        Box::pin(self.catch_up().into_actor(self))
+    }
+}
+
 impl<T: Record> Handler<Observe> for WriteCoordinator<T> {
     type Result = ResponseActFuture<Self, Health>;
 
     fn handle(&mut self, Observe: Observe, _: &mut Self::Context) -> Self::Result {
-        let queue = self.queue.clone();
-        let asked = async move {
-            if let Some(queue) = queue {
-                // Whatever it had to report is in this mailbox before its answer is.
-                let _ = queue.send(ObserveQueue).await;
-            }
-        };
+        let asked = self.catch_up();
         let answer = |(), coordinator: &mut Self, _: &mut Context<Self>| {
             coordinator.shared.faults.coordinator.point("the queue has answered and the coordinator has not");
             coordinator.announcer.health(coordinator.workers_alive())
