@@ -81,8 +81,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// to be left alone.
     ///
     /// The first failure of a batch is a strike. A further one is a strike if, when its write began, the store had answered a
-    /// write, or a [ping](Self::begin_ping), that began after the last strike: then it is not the same outage. A panic always is one, and what
-    /// the sink calls an outage never. Without a breaker every other failure is one. A batch with all its strikes is at fault.
+    /// write, or a [ping](Self::begin_ping), that began after the last strike: then it is not the same outage. A panic always
+    /// is a strike, and what the sink calls an outage never is. Without a breaker every other failure is one. A batch with all
+    /// its strikes is at fault.
     ///
     /// Any other failure may be the store's, and the breaker is told. A batch at fault can open the circuit so, but no more
     /// often than it has strikes: what closes the circuit is an answer.
