@@ -99,6 +99,10 @@ impl<T: Record> WriteHandle<T> {
 
     /// Submits a record; with [`Overflow::Block`] it waits in line for a credit.
     ///
+    /// Credits are granted in the order of waiting, and a record is in the queue when its future is ready. So the order of
+    /// records is that in which their submits end: await one before you begin the next where their order matters, or use
+    /// [`submit_many`](Self::submit_many). Futures that are polled together (`join_all`) can end in any order.
+    ///
     /// A future that is dropped before it is ready has not submitted the record, and drops it.
     ///
     /// # Errors

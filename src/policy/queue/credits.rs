@@ -156,7 +156,7 @@ impl<W> Credits<W> {
     /// Puts free credits to use for these records, from the front, and returns for how many.
     pub fn take_many(&mut self, loads: &[Load]) -> usize {
         if self.bytes.is_none() {
-            return loads.iter().take_while(|load| self.shares.take_one(load.partition)).count();
+            return self.shares.take_each(loads.iter().map(|load| load.partition));
         }
         loads.iter().take_while(|load| self.take_weighed(**load)).count()
     }

@@ -10,11 +10,17 @@
 /// Behind the partitions is one holder more without a share, for what is of no partition yet.
 #[derive(Clone, Debug)]
 pub struct Shares {
-    share: usize,
-    /// What each partition holds.
-    by_partition: Vec<usize>,
+    /// One a partition, and the one without a share.
+    holders: Vec<Holder>,
     common: usize,
     common_used: usize,
+    held: usize,
+}
+
+/// What a partition has of its own, and what it holds.
+#[derive(Clone, Debug, Default)]
+struct Holder {
+    share: usize,
     held: usize,
 }
 
@@ -24,7 +30,9 @@ impl Shares {
         let has_shares = partitions > 1 && amount >= 2 * partitions;
         let share = if has_shares { (amount / (8 * partitions)).max(1) } else { 0 };
         let common = amount - share * partitions;
-        Self { share, by_partition: vec![0; partitions + 1], common, common_used: 0, held: 0 }
+        let mut holders = vec![Holder { share, held: 0 }; partitions];
+        holders.push(Holder::default());
+        Self { holders, common, common_used: 0, held: 0 }
     }
 
     /// Returns how much is held in all.
@@ -39,7 +47,8 @@ impl Shares {
 
     /// Returns how much of its own share a partition has left.
     pub fn free_of_own(&self, partition: usize) -> usize {
-        self.share_of(partition).saturating_sub(self.by_partition[partition])
+        let Holder { share, held } = self.holders[partition];
+        share.saturating_sub(held)
     }
 
     /// Returns how much a partition can take.
@@ -48,23 +57,24 @@ impl Shares {
     }
 
     /// Returns the most that one partition can hold.
-    pub const fn limit(&self) -> usize {
-        self.share + self.common
+    pub fn limit(&self) -> usize {
+        self.holders[0].share + self.common
     }
 
     /// Returns whether a partition holds all that it can while others have shares of their own.
     pub fn is_at_limit(&self, partition: usize) -> bool {
-        partition + 1 < self.by_partition.len() && self.by_partition[partition] >= self.limit()
+        partition + 1 < self.holders.len() && self.holders[partition].held >= self.limit()
     }
 
     /// Returns how much a partition holds.
     pub fn held_by(&self, partition: usize) -> usize {
-        self.by_partition[partition]
+        self.holders[partition].held
     }
 
     /// Returns how much a partition holds beyond its own share.
     pub fn beyond(&self, partition: usize) -> usize {
-        self.by_partition[partition].saturating_sub(self.share_of(partition))
+        let Holder { share, held } = self.holders[partition];
+        held.saturating_sub(share)
     }
 
     /// Returns whether a partition holds more than its own share.
@@ -82,34 +92,42 @@ impl Shares {
     /// Takes one for a partition, if it can.
     #[inline]
     pub fn take_one(&mut self, partition: usize) -> bool {
-        let is_common = self.by_partition[partition] >= self.share_of(partition);
-        if is_common && self.common_used >= self.common {
-            return false;
+        self.take_each([partition]) == 1
+    }
+
+    /// Takes one for each of these partitions, from the front, and returns for how many it could.
+    #[inline]
+    pub fn take_each(&mut self, partitions: impl IntoIterator<Item = usize>) -> usize {
+        let (mut taken, mut common) = (0, 0);
+        let common_free = self.common_free();
+        for partition in partitions {
+            let holder = &mut self.holders[partition];
+            let is_common = holder.held >= holder.share;
+            if is_common && common == common_free {
+                break;
+            }
+            common += usize::from(is_common);
+            holder.held += 1;
+            taken += 1;
         }
-        self.common_used += usize::from(is_common);
-        self.by_partition[partition] += 1;
-        self.held += 1;
-        true
+        self.common_used += common;
+        self.held += taken;
+        taken
     }
 
     /// Has a partition hold so much more, whatever is free.
     pub fn hold(&mut self, partition: usize, amount: usize) {
         self.common_used += amount - amount.min(self.free_of_own(partition));
-        self.by_partition[partition] += amount;
+        self.holders[partition].held += amount;
         self.held += amount;
     }
 
     /// Gives so much of a partition back: first what is common.
     pub fn release(&mut self, partition: usize, amount: usize) {
-        debug_assert!(amount <= self.by_partition[partition], "gives back more than it holds");
+        debug_assert!(amount <= self.holders[partition].held, "gives back more than it holds");
         self.common_used -= self.beyond(partition).min(amount);
-        self.by_partition[partition] -= amount;
+        self.holders[partition].held -= amount;
         self.held -= amount;
-    }
-
-    #[inline]
-    fn share_of(&self, partition: usize) -> usize {
-        if partition + 1 < self.by_partition.len() { self.share } else { 0 }
     }
 }
 

@@ -136,13 +136,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 
     /// Puts records into the queue, each on a credit of its partition that the caller claimed just before.
     pub fn accept(&mut self, now: Duration, records: impl IntoIterator<Item = (impl Into<Load>, T)>) {
-        let before = self.queued;
         // Two loops, for the one without bytes is the one that has to be fast.
         match self.config.capacity_bytes {
             None => self.push_all::<false>(now, records),
             Some(_) => self.push_all::<true>(now, records),
         }
-        self.counters.submitted += (self.queued - before) as u64;
         self.look_out_of_credits();
         debug_assert_eq!(
             self.queued + self.credits.reserved(),
@@ -160,16 +158,21 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ) {
         let (batch_size, most_bytes) = (self.config.batch_size.get(), self.batch_bytes());
         let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        // Locals, for what is written to memory with each record costs more than the rest.
+        let (mut sequence, mut accepted, mut work) = (self.last_sequence, 0, self.work);
         for (load, record) in records {
             let Load { partition, bytes } = load.into();
             // A sequence is the time of arrival and the order of arrival in one number: it only ever grows.
-            self.last_sequence = nanos.max(self.last_sequence + 1);
+            sequence = nanos.max(sequence + 1);
             let partition = &mut self.partitions[partition];
-            partition.push(record, self.last_sequence, WEIGHED.then_some(bytes), batch_size);
-            self.queued += 1;
+            partition.push(record, sequence, WEIGHED.then_some(bytes), batch_size);
+            accepted += 1;
             let is_full = partition.queued() == batch_size || (WEIGHED && partition.queued_bytes() > most_bytes);
-            self.work |= partition.asked && (partition.queued() == 1 || is_full);
+            work |= partition.asked && (partition.queued() == 1 || is_full);
         }
+        (self.last_sequence, self.work) = (sequence, work);
+        self.queued += accepted;
+        self.counters.submitted += accepted as u64;
     }
 
     /// Keeps a receipt for the record that was accepted last.
