@@ -21,9 +21,10 @@ const SUBSCRIBERS: usize = 1_000;
 
 fn event(seq: u64) -> FeedbackEvent {
     FeedbackEvent::from(EventBody {
-        id: FeedbackEvent::id_of("bench", "bars", 1, seq),
+        id: FeedbackEvent::id_of("bench", "bars", None, 1, seq),
         source: "bench".into(),
         coordinator_id: "bars".into(),
+        instance: None,
         epoch: 1,
         seq,
         ts: Timestamp::default(),
@@ -35,6 +36,7 @@ fn event(seq: u64) -> FeedbackEvent {
         utilization: 0.8,
         drain_rate: Some(1e5),
         retry_after: None,
+        refresh: None,
     })
 }
 

@@ -38,6 +38,12 @@ pub(crate) const WRITE_ERRORS: &str = "mds_worker_write_errors_total";
 pub(crate) const WRITE_LATENCY: &str = "mds_worker_write_latency_seconds";
 /// Events that reached the bus. Labels `coordinator_id`, `level`.
 pub(crate) const FEEDBACK_EVENTS: &str = "mds_feedback_events_total";
+/// Events that were dropped by a bus: their instance had said something newer.
+pub(crate) const FEEDBACK_STALE: &str = "mds_feedback_stale_total";
+/// Events of an instance beside which another of the same name lives.
+pub(crate) const FEEDBACK_CONFLICTS: &str = "mds_feedback_conflicts_total";
+/// Instances that fell silent for three times their refresh.
+pub(crate) const FEEDBACK_EXPIRED: &str = "mds_feedback_expired_total";
 /// Subscribers on the bus.
 pub(crate) const FEEDBACK_SUBSCRIBERS: &str = "mds_feedback_subscribers";
 /// Events that a slow subscriber never saw: newer ones took their place, or its lane was full.
@@ -82,6 +88,13 @@ pub fn describe() {
     describe_counter!(WRITE_ERRORS, Unit::Count, "failed writes");
     describe_histogram!(WRITE_LATENCY, Unit::Seconds, "duration of a write, failed ones too");
     describe_counter!(FEEDBACK_EVENTS, Unit::Count, "events that reached the bus");
+    describe_counter!(FEEDBACK_STALE, Unit::Count, "events dropped: their instance had said something newer");
+    describe_counter!(
+        FEEDBACK_CONFLICTS,
+        Unit::Count,
+        "events of an instance beside which another of the same name lives"
+    );
+    describe_counter!(FEEDBACK_EXPIRED, Unit::Count, "instances that fell silent for three times their refresh");
     describe_gauge!(FEEDBACK_SUBSCRIBERS, Unit::Count, "subscribers on the bus");
     describe_counter!(
         FEEDBACK_SUPERSEDED,

@@ -1,15 +1,20 @@
 //! From causes to the events that producers see.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use metrics::{Gauge, gauge};
 
 use super::{health::Health, shared::Shared};
 use crate::{
-    feedback::{EventBody, FeedbackEvent, Publisher},
+    feedback::{CoordinatorKey, EventBody, FeedbackEvent, Publisher},
     metrics as names,
     policy::{BufferSnapshot, Cause, Change, Level, Pressure, QueueAt, Reason, time_to_recover},
     record::{Record, Timestamp},
+    text::panicked,
 };
 
 /// Keeps a coordinator's level, and publishes each change of it or of its reason, numbered.
@@ -17,9 +22,12 @@ pub(super) struct Announcer<T> {
     shared: Arc<Shared<T>>,
     publisher: Option<Publisher>,
     pressure: Pressure,
+    key: CoordinatorKey,
+    instance: Arc<str>,
     epoch: u64,
     seq: u64,
     gauge: Gauge,
+    has_ended: bool,
 }
 
 /// What an event says of the queue.
@@ -36,8 +44,13 @@ pub(super) struct QueueState {
 impl<T> Announcer<T> {
     pub(super) fn new(shared: Arc<Shared<T>>, publisher: Option<Publisher>) -> Self {
         let gauge = gauge!(names::LEVEL, "coordinator_id" => Arc::clone(&shared.config.id));
-        let epoch = u64::try_from(Timestamp::now().as_micros()).unwrap_or(0);
-        Self { shared, publisher, pressure: Pressure::default(), epoch, seq: 0, gauge }
+        let (source, coordinator_id) = (Arc::clone(&shared.config.source), Arc::clone(&shared.config.id));
+        let key = CoordinatorKey { source, coordinator_id };
+        let now = u64::try_from(Timestamp::now().as_micros()).unwrap_or(0);
+        let epoch = publisher.as_ref().map_or(now, |publisher| publisher.give_epoch(&key, now));
+        // The keys of a `RandomState` come from the operating system: two processes that start at once differ.
+        let instance = format!("{:016x}", RandomState::new().hash_one(now)).into();
+        Self { shared, publisher, pressure: Pressure::default(), key, instance, epoch, seq: 0, gauge, has_ended: false }
     }
 
     /// Publishes the first event: not a level change, it tells that this coordinator begins anew, at ok.
@@ -94,23 +107,28 @@ impl<T> Announcer<T> {
         self.shared.set_level(change.level);
         self.shared.faults.coordinator.point("a level is shown and not told");
         self.gauge.set(f64::from(change.level.as_number()));
-        self.seq += 1;
         tracing::debug!(
             coordinator_id = &*self.shared.config.id,
             level = change.level.as_str(),
             reason = change.reason.as_str(),
             queue_size = at.size,
-            seq = self.seq,
+            seq = self.seq + 1,
             "level"
         );
+        self.publish(change, at);
+    }
+
+    fn publish(&mut self, change: Change, at: QueueState) {
+        self.seq += 1;
         let Some(publisher) = &self.publisher else { return };
-        let config = &self.shared.config;
-        let capacity = config.capacity.get();
+        let capacity = self.shared.config.capacity.get();
         let recovers = change.level != Level::Ok && change.reason != Reason::Draining;
+        let CoordinatorKey { source, coordinator_id } = &self.key;
         publisher.publish(FeedbackEvent::from(EventBody {
-            id: FeedbackEvent::id_of(&config.source, &config.id, self.epoch, self.seq),
-            source: Arc::clone(&config.source),
-            coordinator_id: Arc::clone(&config.id),
+            id: FeedbackEvent::id_of(source, coordinator_id, Some(&self.instance), self.epoch, self.seq),
+            source: Arc::clone(source),
+            coordinator_id: Arc::clone(coordinator_id),
+            instance: Some(Arc::clone(&self.instance)),
             epoch: self.epoch,
             seq: self.seq,
             ts: Timestamp::now(),
@@ -122,7 +140,27 @@ impl<T> Announcer<T> {
             utilization: at.utilization,
             drain_rate: at.drain_rate,
             retry_after: at.retry_after.filter(|_| recovers),
+            refresh: None,
         }));
+    }
+
+    /// Takes in that the coordinator ends as it was asked to: what it published last stays.
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
+    }
+}
+
+/// A coordinator that dies, or whose store is dropped, takes no more records: that is told, or producers would go by a level
+/// that none keeps any more.
+impl<T> Drop for Announcer<T> {
+    fn drop(&mut self) {
+        if !self.has_ended && self.seq > 0 && self.pressure.reason() != Reason::Draining {
+            let draining = Change { level: Level::Hard, previous: self.pressure.level(), reason: Reason::Draining };
+            // After a panic the queue may be in any state.
+            let unknown = QueueState { size: 0, utilization: 0.0, drain_rate: None, retry_after: None };
+            let at = panicked::catch(|| self.queue_now()).unwrap_or(unknown);
+            self.publish(draining, at);
+        }
     }
 }
 
@@ -131,6 +169,7 @@ impl<T: Record> Announcer<T> {
     pub(super) fn health(&self, workers_alive: usize) -> Health {
         Health {
             bus_alive: self.publisher.as_ref().is_some_and(Publisher::reaches_its_bus),
+            feedback: self.publisher.as_ref().map(|bus| bus.counts_of(&self.key)).unwrap_or_default(),
             level: self.pressure.level(),
             reason: self.pressure.reason(),
             causes: self.pressure.causes(),

@@ -78,6 +78,7 @@ impl<T: Record> WriteCoordinator<T> {
         };
         Box::pin(stopped.into_actor(self).map(|(), coordinator, context| {
             coordinator.death_guard.was_asked();
+            coordinator.announcer.end();
             context.stop();
             coordinator.shared.tell_dead_letters(true);
             CoordinatorReport::of_buffer(&coordinator.shared.config.id, &coordinator.shared.snapshot())

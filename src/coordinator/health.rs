@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    feedback::FeedbackCounts,
     policy::{BufferSnapshot, BufferState, Cause, CircuitState, Counters, Level, Reason},
     record::Timestamp,
     text::Quoted,
@@ -20,6 +21,9 @@ pub struct Health {
     /// Whether level changes reach the feedback bus. If not, the bus has died or is turned off, and records are written on
     /// but no subscriber hears of levels; or the coordinator itself has died.
     pub bus_alive: bool,
+    /// What the bus counted of the coordinator's events: those that it dropped, and those beside which another process of
+    /// the same name speaks.
+    pub feedback: FeedbackCounts,
     /// Whether records go in and out.
     pub state: BufferState,
     /// The present level.
@@ -135,6 +139,7 @@ impl Health {
             coordinator_id: Arc::clone(id),
             alive: true,
             bus_alive: true,
+            feedback: FeedbackCounts::default(),
             state: buffer.state,
             level: buffer.level,
             reason: Reason::Started,
@@ -261,6 +266,7 @@ mod tests {
             "alive": true,
             "state": "draining",
             "bus_alive": true,
+            "feedback": { "stale": 0, "conflicts": 0, "expired": 0 },
             "level": "soft",
             "reason": "started",
             "causes": ["circuit_open", "queue_high"],

@@ -56,7 +56,7 @@ pub struct WriteCoordinator<T: Record> {
     pub(super) dead_letters: DeadLetters,
     /// Partitions whose worker has a dead letter that cannot be written.
     unwritable: BTreeSet<usize>,
-    announcer: Announcer<T>,
+    pub(super) announcer: Announcer<T>,
     workers_gauge: Gauge,
     /// It is to stop, so its parts may end.
     pub(super) stopping: bool,

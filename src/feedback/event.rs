@@ -4,7 +4,7 @@ use actix::Message;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    policy::{Level, Reason},
+    policy::{Level, Reason, Speaker},
     record::Timestamp,
 };
 
@@ -25,7 +25,12 @@ pub struct EventBody {
     pub source: Arc<str>,
     /// The coordinator, unique within its source.
     pub coordinator_id: Arc<str>,
-    /// When the coordinator started, in microseconds since the Unix epoch: an event of an older epoch is stale.
+    /// Which start of which process this is: 16 hex digits, random at each start; none from a sender that knows of no
+    /// instances. Order holds within an instance.
+    #[serde(default)]
+    pub instance: Option<Arc<str>>,
+    /// When the coordinator started, in microseconds since the Unix epoch, or one more than the newest of its name that its
+    /// bus has met.
     pub epoch: u64,
     /// Counts the coordinator's events within the epoch, from 1, without gaps: a gap means that events were lost.
     pub seq: u64,
@@ -50,26 +55,57 @@ pub struct EventBody {
     /// rate is zero or unknown.
     #[serde(with = "seconds")]
     pub retry_after: Option<Duration>,
+    /// How often the sender is heard from at least, in seconds: the present state is sent again so often. Who hears nothing
+    /// for three times as long does not know the level any more. None inside a process, in the last event of a clean end,
+    /// and from a sender that repeats nothing.
+    #[serde(default, with = "seconds")]
+    pub refresh: Option<Duration>,
+}
+
+/// FNV-1a: short, and the same in every version.
+pub(super) fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, hash)
 }
 
 impl FeedbackEvent {
     /// Makes the `id` of an event from what identifies it.
-    pub fn id_of(source: &str, coordinator_id: &str, epoch: u64, seq: u64) -> String {
-        // FNV-1a over both names with a separator that no name contains: short, stable across versions, no full stop.
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        for byte in source.bytes().chain([0]).chain(coordinator_id.bytes()) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+    pub fn id_of(source: &str, coordinator_id: &str, instance: Option<&str>, epoch: u64, seq: u64) -> String {
+        // A separator that no name contains, and no full stop.
+        let names = source.bytes().chain([0]).chain(coordinator_id.bytes());
+        let hash = hash(names.chain(instance.into_iter().flat_map(|instance| [0].into_iter().chain(instance.bytes()))));
         format!("evt_{hash:016x}_{epoch:x}_{seq}")
+    }
+
+    /// Returns the event as one says it who repeats what is present so often, or not at all.
+    #[cfg(feature = "webhooks")]
+    pub(super) fn with_refresh(&self, refresh: Option<Duration>) -> Self {
+        Self::from(EventBody { refresh, ..EventBody::clone(self) })
+    }
+
+    /// Returns what is known of its coordinator once its instance fell silent: soft, the rest as it was said last. It is
+    /// the `number`th such event, and its id its own.
+    pub(super) fn silent(&self, number: u64) -> Self {
+        Self::from(EventBody {
+            id: format!("{}_silent_{number}", self.id),
+            ts: Timestamp::now(),
+            level: Level::Soft,
+            previous: self.level,
+            reason: Reason::Silent,
+            retry_after: None,
+            refresh: None,
+            ..EventBody::clone(self)
+        })
     }
 
     /// Returns the state that is assumed of a coordinator before its first event: epoch 0, seq 0, `ok`, `started`.
     #[doc(hidden)]
     pub fn before_any(source: &str, coordinator_id: &str) -> Self {
         Self::from(EventBody {
-            id: Self::id_of(source, coordinator_id, 0, 0),
+            id: Self::id_of(source, coordinator_id, None, 0, 0),
             source: source.into(),
             coordinator_id: coordinator_id.into(),
+            instance: None,
             epoch: 0,
             seq: 0,
             ts: Timestamp::default(),
@@ -81,6 +117,7 @@ impl FeedbackEvent {
             utilization: 0.0,
             drain_rate: None,
             retry_after: None,
+            refresh: None,
         })
     }
 }
@@ -127,6 +164,17 @@ pub(crate) struct CoordinatorKey {
 impl CoordinatorKey {
     pub(crate) fn of(event: &FeedbackEvent) -> Self {
         Self { source: event.source.clone(), coordinator_id: event.coordinator_id.clone() }
+    }
+}
+
+/// Returns what an event says of its coordinator's instance.
+pub(crate) fn speaker(event: &FeedbackEvent) -> Speaker {
+    Speaker {
+        instance: event.instance.clone(),
+        epoch: event.epoch,
+        seq: event.seq,
+        refresh: event.refresh,
+        is_draining: event.reason == Reason::Draining,
     }
 }
 

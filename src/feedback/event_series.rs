@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::event::{EventBody, FeedbackEvent};
+use super::event::{self, EventBody, FeedbackEvent};
 use crate::{
     policy::{Level, Reason},
     record::Timestamp,
@@ -31,9 +31,12 @@ use crate::{
 pub struct EventSeries {
     source: Arc<str>,
     coordinator_id: Arc<str>,
+    /// None: one that goes by source, coordinator and epoch.
+    instance: Option<Arc<str>>,
     epoch: u64,
     seq: u64,
     level: Level,
+    refresh: Option<Duration>,
 }
 
 const CAPACITY: u64 = 100;
@@ -45,13 +48,30 @@ impl EventSeries {
     /// Begins the events of a coordinator that has just started, at ok.
     pub fn new(coordinator_id: &str) -> Self {
         let coordinator_id = coordinator_id.into();
-        Self { source: "test".into(), coordinator_id, epoch: FIRST_EPOCH, seq: 0, level: Level::Ok }
+        let (source, epoch, level) = ("test".into(), FIRST_EPOCH, Level::Ok);
+        Self { source, coordinator_id, instance: None, epoch, seq: 0, level, refresh: None }
     }
 
     /// Sets the process that the coordinator runs in.
     #[must_use]
     pub fn source(mut self, source: &str) -> Self {
         self.source = source.into();
+        self
+    }
+
+    /// Sets the instance, until the next restart. By default it follows from source, coordinator and epoch, so that two
+    /// series of one name are one instance until one of them restarts.
+    #[must_use]
+    pub fn instance(mut self, instance: &str) -> Self {
+        self.instance = Some(instance.into());
+        self
+    }
+
+    /// Sets how often the sender says that it is heard from, as webhooks do. Without it, as by default, the next event after
+    /// one that said so is the last of a clean end.
+    #[must_use]
+    pub fn refresh(mut self, every: impl Into<Option<Duration>>) -> Self {
+        self.refresh = every.into();
         self
     }
 
@@ -92,10 +112,16 @@ impl EventSeries {
         };
         let drain_rate = (reason != Reason::Started).then_some(DRAIN_RATE);
         let recovers = level > Level::Ok && reason != Reason::Draining;
+        let by_default = || {
+            let names = self.source.bytes().chain([0]).chain(self.coordinator_id.bytes());
+            format!("{:016x}", event::hash(names.chain(self.epoch.to_be_bytes()))).into()
+        };
+        let instance = self.instance.clone().unwrap_or_else(by_default);
         FeedbackEvent::from(EventBody {
-            id: FeedbackEvent::id_of(&self.source, &self.coordinator_id, self.epoch, self.seq),
+            id: FeedbackEvent::id_of(&self.source, &self.coordinator_id, Some(&instance), self.epoch, self.seq),
             source: Arc::clone(&self.source),
             coordinator_id: Arc::clone(&self.coordinator_id),
+            instance: Some(instance),
             epoch: self.epoch,
             seq: self.seq,
             ts: Timestamp::from_micros((self.epoch + self.seq * 1_000_000) as i64),
@@ -107,6 +133,7 @@ impl EventSeries {
             utilization: queue_size as f64 / CAPACITY as f64,
             drain_rate,
             retry_after: recovers.then(|| Duration::from_secs_f64((queue_size - LOW) as f64 / DRAIN_RATE)),
+            refresh: self.refresh,
         })
     }
 
@@ -116,10 +143,11 @@ impl EventSeries {
         self.level = level;
     }
 
-    /// Begins anew, as the coordinator does when its process starts again: a newer epoch, at ok.
+    /// Begins anew, as the coordinator does when its process starts again: another instance of a newer epoch, at ok.
     pub fn restart(&mut self) {
         // An hour later, which is more than the events of a test take.
         self.epoch += 3_600_000_000;
+        self.instance = None;
         self.seq = 0;
         self.level = Level::Ok;
     }

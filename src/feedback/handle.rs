@@ -8,14 +8,17 @@ use std::{
 
 use actix::{Actor, Addr, System};
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     bus::{
         Barrier, Barriers, BusSnapshot, EndBus, FeedbackBus, Idle, LatestEvents, Observe, Publisher, Selector, Start,
         Subscribe, SubscriptionId, Unsubscribe, Watch,
     },
-    event::FeedbackEvent,
+    event::{CoordinatorKey, FeedbackEvent},
 };
 use crate::{fault::Fault, own_system::on_own_system};
 
@@ -131,8 +134,9 @@ impl Feedback {
 
     /// Returns a channel that shows the present of a coordinator, for code without actors.
     ///
-    /// `bars` means the coordinators of that name in every source, and shows the event of the highest level among
-    /// them; `db1:mds-ingest/bars` the one of that source. Before any event it shows epoch 0, seq 0, `ok`, `started`. A
+    /// `bars` means the coordinators of that name in every source, and shows the event of the highest level among those that
+    /// live; `db1:mds-ingest/bars` the one of that source. One that ended, or fell [silent](crate::Reason::Silent), is shown
+    /// only where none lives. Before any event it shows epoch 0, seq 0, `ok`, `started`. A
     /// slow reader sees the newest event only.
     ///
     /// The channel closes with the bus. The bus that [`spawn`](crate::Builder::spawn) makes ends with its store; a
@@ -161,7 +165,7 @@ impl Feedback {
 
     /// Returns a new outbox, for one who publishes much.
     pub fn publisher(&self) -> Publisher {
-        Publisher::behind(self.0.addr.clone().recipient(), self.0.barriers.clone())
+        Publisher::behind(self.0.addr.clone().recipient(), self.0.barriers.clone(), Arc::clone(&self.0.present))
     }
 
     /// Waits until every subscriber has handled all that was published before this call, as far as it was delivered
@@ -189,11 +193,16 @@ impl Feedback {
         while alive.changed().await.is_ok() {}
     }
 
-    /// Returns the present of the coordinators that are meant, and a channel that closes with the bus.
-    pub(super) fn seen_by(&self, followed: &[Selector]) -> (Vec<FeedbackEvent>, watch::Receiver<()>) {
-        let mut events = self.0.present.lock().all();
-        events.retain(|event| followed.is_empty() || followed.iter().any(|selector| selector.selects(event)));
-        (events, self.0.alive.clone())
+    /// Returns the present of all coordinators, which the bus keeps, and a channel that closes with the bus.
+    pub(super) fn present(&self) -> (Arc<Mutex<LatestEvents>>, watch::Receiver<()>) {
+        (Arc::clone(&self.0.present), self.0.alive.clone())
+    }
+
+    /// Lets a store publish as this coordinator, alone on this bus, until the claim is dropped. None if another store does.
+    pub(crate) fn claim(&self, source: Arc<str>, coordinator_id: Arc<str>) -> Option<Claim> {
+        let key = CoordinatorKey { source, coordinator_id };
+        let claimed = self.0.present.lock().claim(&key);
+        claimed.then(|| Claim { present: Arc::clone(&self.0.present), key })
     }
 
     /// Its mailbox stays open for a moment after the actor has been dropped, and is no evidence.
@@ -205,6 +214,18 @@ impl Feedback {
 impl fmt::Debug for Feedback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feedback").field("running", &self.is_running()).finish_non_exhaustive()
+    }
+}
+
+/// The right of a store to publish as one coordinator on a bus.
+pub(crate) struct Claim {
+    present: Arc<Mutex<LatestEvents>>,
+    key: CoordinatorKey,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.present.lock().release(&self.key);
     }
 }
 
@@ -255,13 +276,13 @@ fn parts() -> (Parts, Start, End) {
         #[cfg(feature = "testing")]
         fault: fault.clone(),
     };
-    (parts, Start { present, alive, finished, fault }, end)
+    (parts, Start { present, origin: Instant::now(), alive, finished, fault }, end)
 }
 
 impl Parts {
     fn handle(self, addr: Addr<FeedbackBus>) -> Feedback {
         let barriers = Barriers::default();
-        let publisher = Publisher::behind(addr.clone().recipient(), barriers.clone());
+        let publisher = Publisher::behind(addr.clone().recipient(), barriers.clone(), Arc::clone(&self.present));
         Feedback(Arc::new(Inner {
             addr,
             publisher,

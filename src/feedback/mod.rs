@@ -17,6 +17,7 @@
 //! Every arrow is bounded, and each loss is counted and shows as a gap in [`seq`](EventBody::seq).
 
 mod bus;
+mod counts;
 mod event;
 mod event_series;
 mod handle;
@@ -32,8 +33,10 @@ pub use self::webhook::ObserveBroadcasts;
 pub(crate) use self::webhook::PreparedBroadcast;
 pub use self::{
     bus::{BusSnapshot, LaneSnapshot, Observe, Publish, Publisher},
+    counts::FeedbackCounts,
     event_series::EventSeries,
 };
+pub(crate) use self::{event::CoordinatorKey, handle::Claim};
 // At the crate's root in the documentation.
 #[doc(hidden)]
 pub use self::bus::Collect;

@@ -15,9 +15,9 @@ mod wait_queue;
 #[cfg(feature = "receiver")]
 pub use self::delivery::{Admission, Deduplicator, DeduplicatorLimits};
 #[cfg(feature = "webhooks")]
-pub use self::delivery::{EndpointPolicy, EndpointQueue, EndpointState, Step};
+pub use self::delivery::{EndpointPolicy, EndpointQueue, EndpointState, SentAs, Step};
 pub use self::{
-    delivery::{Lane, Offered, Outbox, SeqTracker, SeqVerdict},
+    delivery::{Heard, Instances, Lane, News, Offered, Outbox, Present, Speaker},
     failure::{BreakerConfig, CircuitState, RetryPolicy},
     level::{Cause, Change, Level, Pressure, Reason, WatermarkError, Watermarks, time_to_recover},
     queue::{

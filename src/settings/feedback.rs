@@ -49,6 +49,12 @@ pub struct HttpSettings {
     /// The wait after the first failure; it doubles from one to the next.
     #[serde(deserialize_with = "duration::deserialize")]
     pub backoff: Duration,
+    /// How often a URL is heard from at least: the present state is sent again so often; 0: never.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub refresh: Duration,
+    /// How long after the last delivery a level that is no higher is sent at the earliest.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub min_interval: Duration,
     /// What requests are signed with: `whsec_` and base64; several while one replaces another; none means unsigned. In a
     /// file they are a list, or a text with commas between.
     #[serde(deserialize_with = "list")]
@@ -71,6 +77,8 @@ impl Default for HttpSettings {
             timeout: Duration::from_millis(2_500),
             max_attempts: const { NonZeroU32::new(3).unwrap() },
             backoff: Duration::from_millis(500),
+            refresh: Duration::from_secs(30),
+            min_interval: Duration::from_millis(250),
             secrets: Vec::new(),
             ca_file: None,
         }
@@ -124,6 +132,20 @@ impl HttpSettings {
     #[must_use]
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Sets how often a URL is heard from at least; 0: only when a level changes.
+    #[must_use]
+    pub fn refresh(mut self, every: Duration) -> Self {
+        self.refresh = every;
+        self
+    }
+
+    /// Sets how long after the last delivery a level that is no higher is sent at the earliest.
+    #[must_use]
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.min_interval = interval;
         self
     }
 

@@ -28,6 +28,13 @@ pub enum StartError {
     /// Two coordinators have one id. Coordinators of one kind need an id each: [`Coordinator::id`](crate::Coordinator::id).
     #[error("coordinator id {0:?} is used twice")]
     DuplicateId(String),
+    /// Another store that has not ended publishes on the same bus under the same name, source and id: producers could not tell their levels
+    /// apart.
+    #[error(
+        "another store publishes on this bus as {0}: shut it down first, set another MDS_SOURCE, give the \
+         coordinator an id of its own, or start the store on a bus of its own"
+    )]
+    NameInUse(String),
     /// The database URL names a store that this build does not know.
     #[error("MDS_DATABASE_URL is {url:?}, expected {expected}")]
     UnknownStore {

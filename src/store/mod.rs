@@ -25,7 +25,7 @@ use self::{registry::Close, threads::Threads, webhooks::BroadcasterHandle};
 use crate::{
     coordinator::{Health, RunningCoordinator, StopReason, StopSignal, WriteHandle},
     dead_letter::DeadLetters,
-    feedback::Feedback,
+    feedback::{Claim, Feedback},
     record::Record,
     settings::Settings,
 };
@@ -64,6 +64,8 @@ struct Inner {
     feedback: Feedback,
     /// The bus was made for this store and ends with it.
     owns_bus: bool,
+    /// The names that the store publishes under, until it has ended.
+    claims: Mutex<Vec<Claim>>,
     dead_letters: DeadLetters,
     /// Sends level changes to URLs, if the settings say so.
     broadcaster: Option<BroadcasterHandle>,

@@ -157,6 +157,7 @@ impl MarketDataStore {
                 inner.threads.run_within(LAST_EVENTS, async move { feedback.idle().await }).await;
             }
             inner.threads.end();
+            inner.claims.lock().clear();
             inner.signal.stop(StopReason::ShutDown);
             tracing::debug!(
                 submitted = report.submitted(),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     coordinator::{ActorHosts, CoordinatorConfig, StopReason, StopSignal},
     dead_letter::DeadLetters,
-    feedback::Feedback,
+    feedback::{Claim, Feedback},
     settings::Settings,
 };
 
@@ -29,8 +29,8 @@ impl Builder {
     /// [`Replay::All`](crate::Replay::All), and not with [`Replay::Pressured`](crate::Replay::Pressured).
     ///
     /// # Errors
-    /// When a setting is wrong, two coordinators have one id, the directory for dead letters cannot be used, or the operating
-    /// system refuses a thread.
+    /// When a setting is wrong, two coordinators have one id, another store publishes on the bus under the same source and id,
+    /// the directory for dead letters cannot be used, or the operating system refuses a thread.
     pub async fn start(self) -> Result<MarketDataStore, StartError> {
         if self.current {
             if System::try_current().is_none() {
@@ -89,6 +89,7 @@ struct Parts {
     plans: Vec<(CoordinatorConfig, Box<dyn Plan>)>,
     bus: Feedback,
     owns_bus: bool,
+    claims: Vec<Claim>,
     current: bool,
 }
 
@@ -104,6 +105,14 @@ impl Parts {
                 return Err(StartError::DuplicateId(config.id.to_string()));
             }
             plans.push((config, plan));
+        }
+        let mut claims = Vec::new();
+        if settings.feedback.enabled {
+            for (config, _) in &plans {
+                let claim = bus.claim(Arc::clone(&config.source), Arc::clone(&config.id));
+                let in_use = || StartError::NameInUse(format!("{}/{}", config.source, config.id));
+                claims.push(claim.ok_or_else(in_use)?);
+            }
         }
         let ids: Vec<&str> = plans.iter().map(|(config, _)| &*config.id).collect();
         for variable in settings.unused_variables(ids.iter().copied()) {
@@ -121,7 +130,7 @@ impl Parts {
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
-        Ok(Self { settings, plans, bus, owns_bus, current })
+        Ok(Self { settings, plans, bus, owns_bus, claims, current })
     }
 
     /// Starts everything in a System of the store's own; `report` is told how that went, on a thread of the store's.
@@ -134,7 +143,7 @@ impl Parts {
 
     /// Starts everything in the current System.
     async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
-        let Self { settings, plans, bus, owns_bus, current } = self;
+        let Self { settings, plans, bus, owns_bus, claims, current } = self;
         // Before the threads: those that were started would outlive an error. The directory is tried here.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
@@ -171,6 +180,7 @@ impl Parts {
                 coordinators,
                 feedback: bus,
                 owns_bus,
+                claims: Mutex::new(claims),
                 dead_letters,
                 broadcaster,
                 closes: Mutex::new(closes),

@@ -27,6 +27,7 @@ pub(super) fn prepare<'a>(
     // Its own alone: on a shared bus there may be events that came from outside, and would be sent back.
     config.coordinators = ids.map(|id| format!("{}/{id}", settings.source)).collect();
     config.timeout = http.timeout;
+    (config.refresh, config.min_interval) = (http.refresh, http.min_interval);
     config.retry = RetryPolicy {
         initial_backoff: http.backoff,
         max_backoff: config.retry.max_backoff.max(http.backoff),

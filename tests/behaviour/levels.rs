@@ -69,7 +69,10 @@ fn assert_well_formed(events: &[FeedbackEvent]) {
         assert_eq!(*event.source, *crate::support::settings().source);
         assert_eq!(event.previous, if at == 0 { Level::Ok } else { events[at - 1].level });
         assert_eq!(event.utilization, event.queue_size as f64 / event.capacity as f64);
-        assert_eq!(event.id, FeedbackEvent::id_of(&event.source, "ticks", event.epoch, event.seq));
+        assert_eq!(
+            event.id,
+            FeedbackEvent::id_of(&event.source, "ticks", event.instance.as_deref(), event.epoch, event.seq)
+        );
         let expected = match (event.level, event.drain_rate) {
             (Level::Ok, _) | (_, None) => None,
             (_, Some(rate)) => Some((event.queue_size - 50) as f64 / rate),

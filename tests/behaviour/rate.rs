@@ -237,12 +237,12 @@ async fn after_a_restart_of_the_store_it_goes_on_by_itself() {
     assert!(poll(waits.as_mut()).is_pending());
     pass(3_600_000).await;
     assert!(poll(waits.as_mut()).is_pending(), "draining never clears");
-    let mut stale = bars.clone();
+    let mut older = bars.clone();
     bars.restart();
     say(&feedback, &mut bars, Level::Ok).await;
     waits.await;
-    // What the one that ended said is stale from then on.
-    feedback.publish(stale.next(Level::Hard));
+    // What is said late of the end of the one before changes nothing.
+    feedback.publish(older.next_because(Reason::Draining));
     within(PATIENCE, feedback.idle()).await;
     assert!(limiter.scale() > 0.0);
 }

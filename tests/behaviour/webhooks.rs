@@ -27,13 +27,14 @@ use crate::{
 
 const SECRETS: [&str; 2] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"];
 
-/// Waits long for answers and short between attempts.
+/// Waits long for answers and short between attempts, and sends no signs of life.
 fn config(urls: impl IntoIterator<Item = Endpoint>) -> BroadcastConfig {
     let mut config = BroadcastConfig::new(urls);
     config.timeout = PATIENCE;
     config.retry.initial_backoff = Duration::from_millis(20);
     config.retry.max_backoff = Duration::from_millis(100);
     config.probe_after = Duration::from_millis(100);
+    config.refresh = Duration::ZERO;
     config
 }
 
@@ -79,11 +80,16 @@ fn ids(asked: &[Asked]) -> Vec<&str> {
     asked.iter().map(Asked::id).collect()
 }
 
-/// A store whose settings ask for webhooks, as the environment would.
+/// A store whose settings ask for webhooks without signs of life, as the environment would.
 fn asking(urls: &[&Endpoint], vars: &[(&str, &str)]) -> Settings {
     // `Display` shows no path, so these servers are asked for `/`.
     let urls = urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let asked = [("MDS_FB_ENABLE_HTTP_BROADCAST", "true"), ("MDS_FB_HTTP_ENDPOINT", &urls), ("MDS_SOURCE", "db1:test")];
+    let asked = [
+        ("MDS_FB_ENABLE_HTTP_BROADCAST", "true"),
+        ("MDS_FB_HTTP_ENDPOINT", &urls),
+        ("MDS_FB_HTTP_REFRESH", "0"),
+        ("MDS_SOURCE", "db1:test"),
+    ];
     let mut asking = Settings::from_vars(asked.iter().chain(vars).copied()).unwrap();
     asking.dlq_path = settings().dlq_path;
     asking

@@ -1,29 +1,33 @@
-use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc, thread};
+use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc, thread, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
-    ResponseFuture, WrapFuture, fut::wrap_future,
+    ResponseFuture, SpawnHandle, WrapFuture, fut::wrap_future,
 };
 use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
     task::yield_now,
+    time::Instant,
 };
 
 use super::{
     barrier::Barrier,
     lanes::Lanes,
-    latest_events::LatestEvents,
+    latest_events::{Changes, LatestEvents},
     messages::{BusSnapshot, EndBus, Idle, Observe, Publish, Watch},
     publisher::Collect,
     subscribe::{Replay, Selector, Subscribe, Unsubscribe},
 };
 use crate::{
     fault::Fault,
-    feedback::event::{CoordinatorKey, FeedbackEvent},
+    feedback::{
+        counts::FeedbackCounts,
+        event::{CoordinatorKey, FeedbackEvent},
+    },
     metrics as names,
-    policy::Level,
+    policy::{Heard, Level, News},
 };
 
 /// How many events the bus passes on before it lets others on its arbiter have a turn, its own deliveries first.
@@ -38,15 +42,21 @@ pub struct FeedbackBus {
     lanes: Rc<Lanes>,
     /// Written here alone, read by the handles too.
     present: Arc<Mutex<LatestEvents>>,
+    /// Where the times of the present count from. Tokio's clock, so that a paused one pauses everything.
+    origin: Instant,
     watchers: Vec<Watcher>,
     counters: HashMap<Arc<str>, [Counter; 3]>,
+    stale: Counter,
+    conflicts: Counter,
+    expired: Counter,
+    /// When a look at those that may have fallen silent is due, by the clock of the present.
+    timer: Option<(Duration, SpawnHandle)>,
     /// How many barriers the mailbox has brought.
     barriers_met: u64,
     /// Outboxes that more came into, or that hold an event back behind a barrier; a `Resume` is under way for them.
     open: Vec<Collect>,
     resuming: bool,
     events: u64,
-    stale: u64,
     lost_by_publishers: u64,
     fault: Fault,
     /// Tells the handles when the actor is dropped, by whatever cause.
@@ -66,6 +76,7 @@ struct Resume;
 /// What a bus and those who started it share.
 pub(crate) struct Start {
     pub(crate) present: Arc<Mutex<LatestEvents>>,
+    pub(crate) origin: Instant,
     pub(crate) alive: watch::Sender<()>,
     pub(crate) finished: oneshot::Sender<Infallible>,
     pub(crate) fault: Fault,
@@ -73,41 +84,112 @@ pub(crate) struct Start {
 
 impl FeedbackBus {
     pub(crate) fn new(start: Start) -> Self {
-        let Start { present, alive, finished, fault } = start;
+        let Start { present, origin, alive, finished, fault } = start;
         Self {
             lanes: Lanes::new(finished),
             present,
+            origin,
             watchers: Vec::new(),
             counters: HashMap::new(),
+            stale: metrics::counter!(names::FEEDBACK_STALE),
+            conflicts: metrics::counter!(names::FEEDBACK_CONFLICTS),
+            expired: metrics::counter!(names::FEEDBACK_EXPIRED),
+            timer: None,
             barriers_met: 0,
             open: Vec::new(),
             resuming: false,
             events: 0,
-            stale: 0,
             lost_by_publishers: 0,
             fault,
             _alive: alive,
         }
     }
 
-    fn pass_on(&mut self, events: Vec<FeedbackEvent>) {
+    fn pass_on(&mut self, events: Vec<FeedbackEvent>, ctx: &mut Context<Self>) {
         self.lanes.sweep();
         self.watchers.retain(|watcher| !watcher.shown.is_closed());
+        // Under a flood no timer fires.
+        self.let_go();
         for event in events {
-            let key = CoordinatorKey::of(&event);
-            if !self.present.lock().admit(&key, &event) {
-                self.stale += 1;
-                continue;
+            let (key, now) = (CoordinatorKey::of(&event), self.origin.elapsed());
+            let (heard, changes) = self.present.lock().hear(now, &key, &event);
+            self.tell_of(&key, &event, heard, now);
+            if heard.news == News::New {
+                self.fault.point("an event is the present and is not told");
+                self.events += 1;
+                self.count(&event);
+                self.tell(&key, &changes);
             }
-            self.fault.point("an event is the present and is not told");
-            self.events += 1;
-            self.count(&event);
-            for watcher in self.watchers.iter().filter(|watcher| watcher.selector.selects(&event)) {
-                watcher.show(&self.present);
-            }
-            self.fault.point("watchers see an event and subscribers do not");
-            self.lanes.offer_all(&key, &event);
         }
+        self.set_timer(ctx);
+    }
+
+    /// Tells watchers and subscribers what is shown otherwise.
+    fn tell(&self, key: &CoordinatorKey, changes: &Changes) {
+        for watcher in self.watchers.iter().filter(|watcher| watcher.selector.selects(key)) {
+            watcher.show(&self.present);
+        }
+        self.fault.point("watchers see an event and subscribers do not");
+        self.lanes.offer_all(key, changes);
+    }
+
+    /// Counts what is not simply passed on, and warns of it.
+    fn tell_of(&self, key: &CoordinatorKey, event: &FeedbackEvent, heard: Heard, now: Duration) {
+        let (is_stale, is_conflict) = (heard.news == News::Stale, heard.others > 0);
+        self.stale.increment(is_stale.into());
+        self.conflicts.increment(is_conflict.into());
+        if (is_stale || is_conflict) && self.present.lock().may_warn(now, key) {
+            let CoordinatorKey { source, coordinator_id } = key;
+            let (source, coordinator_id, instance) = (&**source, &**coordinator_id, event.instance.as_deref());
+            if is_conflict {
+                tracing::warn!(
+                    source,
+                    coordinator_id,
+                    instance,
+                    "two processes publish under one name, and the higher level counts: give each its own MDS_SOURCE; after \
+                     a restart with a clock that was set back this ends once the older one was silent for long enough"
+                );
+            } else {
+                let (epoch, seq) = (event.epoch, event.seq);
+                tracing::warn!(source, coordinator_id, instance, epoch, seq, "an event came late and is dropped");
+            }
+        }
+    }
+
+    /// Lets go of those that were silent for too long.
+    fn let_go(&mut self) {
+        let now = self.origin.elapsed();
+        loop {
+            let gone = self.present.lock().let_go(now);
+            let Some((key, changes)) = gone else { return };
+            self.expired.increment(1);
+            if self.present.lock().may_warn(now, &key) {
+                let CoordinatorKey { source, coordinator_id } = &key;
+                let (source, coordinator_id) = (&**source, &**coordinator_id);
+                tracing::warn!(
+                    source,
+                    coordinator_id,
+                    "nothing was heard for three times the refresh: its level is not known"
+                );
+            }
+            self.tell(&key, &changes);
+        }
+    }
+
+    /// Sets the timer for the next that may fall silent.
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let next = self.present.lock().next_expiry();
+        // One that is early looks again.
+        let Some(at) = next.filter(|at| self.timer.is_none_or(|(timer, _)| *at < timer)) else { return };
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.run_later(at.saturating_sub(self.origin.elapsed()), |bus, ctx| {
+            bus.timer = None;
+            bus.let_go();
+            bus.set_timer(ctx);
+        });
+        self.timer = Some((at, timer));
     }
 
     fn count(&mut self, event: &FeedbackEvent) {
@@ -127,7 +209,7 @@ impl FeedbackBus {
         // None before a barrier that is not met.
         let left = if events.is_empty() { 0 } else { left - events.len() };
         self.fault.point("events are taken and not passed on");
-        self.pass_on(events);
+        self.pass_on(events, ctx);
         self.fault.point("events are passed on and their outbox is open");
         if left == 0 {
             self.leave(collect, ctx);
@@ -156,7 +238,7 @@ impl FeedbackBus {
         for mut collect in std::mem::take(&mut self.open) {
             let waiting = collect.waiting();
             let events = self.take(&mut collect, waiting);
-            self.pass_on(events);
+            self.pass_on(events, ctx);
             self.leave(collect, ctx);
         }
     }
@@ -220,7 +302,7 @@ impl Handler<Publish> for FeedbackBus {
 
     fn handle(&mut self, Publish { event }: Publish, ctx: &mut Context<Self>) {
         self.catch_up(ctx);
-        self.pass_on(vec![event]);
+        self.pass_on(vec![event], ctx);
         Self::give_way(ctx);
     }
 }
@@ -231,12 +313,13 @@ impl Handler<Subscribe> for FeedbackBus {
     fn handle(&mut self, subscribe: Subscribe, ctx: &mut Context<Self>) -> Self::Result {
         self.catch_up(ctx);
         let id = subscribe.id;
-        let events = match subscribe.replay {
-            Replay::Pressured => self.present.lock().pressured(),
-            Replay::None => Vec::new(),
-            Replay::All => self.present.lock().all(),
+        let mut events = match (subscribe.replay, subscribe.each) {
+            (Replay::None, _) => Vec::new(),
+            (_, false) => self.present.lock().replayed(&subscribe.only),
+            (_, true) => self.present.lock().replayed_each(&subscribe.only),
         };
-        self.lanes.add(subscribe, &events);
+        events.retain(|(_, event)| subscribe.replay == Replay::All || event.level > Level::Ok);
+        self.lanes.add(subscribe, events);
         MessageResult(id)
     }
 }
@@ -301,9 +384,12 @@ impl Handler<Observe> for FeedbackBus {
         self.catch_up(ctx);
         let totals = self.lanes.totals();
         let lanes = self.lanes.snapshot();
+        let FeedbackCounts { stale, conflicts, expired, .. } = self.present.lock().counts();
         MessageResult(BusSnapshot {
             events: self.events,
-            stale: self.stale,
+            stale,
+            conflicts,
+            expired,
             lost_by_publishers: self.lost_by_publishers,
             delivered: totals.delivered,
             failed: totals.failed,

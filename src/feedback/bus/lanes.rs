@@ -9,7 +9,10 @@ use actix::{MailboxError, dev::RecipientRequest};
 use metrics::{Counter, Gauge};
 use tokio::sync::{mpsc, oneshot};
 
-use super::subscribe::{Selector, Subscribe, SubscriptionId, Target};
+use super::{
+    latest_events::Changes,
+    subscribe::{Selector, Subscribe, SubscriptionId, Target},
+};
 use crate::{
     feedback::event::{CoordinatorKey, FeedbackEvent},
     metrics as names,
@@ -38,7 +41,8 @@ struct State {
     id: SubscriptionId,
     target: Target,
     only: Vec<Selector>,
-    lane: Lane<CoordinatorKey, FeedbackEvent>,
+    each: bool,
+    lane: Lane<Selector, FeedbackEvent>,
     /// Who waits for the lane to pass a mark: dropping the hold tells them.
     holds: VecDeque<(u64, Hold)>,
     delivered: u64,
@@ -109,15 +113,15 @@ impl Lanes {
 
     /// Opens a lane and delivers the given events, as far as the subscriber wants them. The lane that the actor had before
     /// goes, but for the delivery under way: so at most one event is in its mailbox.
-    pub(crate) fn add(self: &Rc<Self>, subscribe: Subscribe, events: &[FeedbackEvent]) {
+    pub(crate) fn add(self: &Rc<Self>, subscribe: Subscribe, events: Vec<(Selector, FeedbackEvent)>) {
         self.sweep();
-        let Subscribe { id, target, only, delivery, replay: _ } = subscribe;
+        let Subscribe { id, target, only, each, delivery, replay: _ } = subscribe;
         let lane = delivery.lane();
         let subscriber = match self.take(&target) {
             Some(subscriber) => {
                 let mut state = subscriber.0.borrow_mut();
                 state.lane.replace(lane);
-                (state.id, state.target, state.only) = (id, target, only);
+                (state.id, state.target, state.only, state.each) = (id, target, only, each);
                 (state.delivered, state.failed, state.superseded, state.lost) = (0, 0, 0, 0);
                 drop(state);
                 subscriber
@@ -125,12 +129,13 @@ impl Lanes {
             None => {
                 self.metrics.subscribers.increment(1);
                 let holds = VecDeque::new();
-                let state = State { id, target, only, lane, holds, delivered: 0, failed: 0, superseded: 0, lost: 0 };
+                let (delivered, failed, superseded, lost) = (0, 0, 0, 0);
+                let state = State { id, target, only, each, lane, holds, delivered, failed, superseded, lost };
                 Rc::new(Subscriber(RefCell::new(state)))
             }
         };
-        for event in events {
-            self.offer(&subscriber, &CoordinatorKey::of(event), event);
+        for (selector, event) in events {
+            self.offer(&subscriber, &selector, event);
         }
         self.subscribers.borrow_mut().insert(id, subscriber);
     }
@@ -153,19 +158,29 @@ impl Lanes {
         true
     }
 
-    /// Gives an event to every subscriber that wants it.
-    pub(crate) fn offer_all(self: &Rc<Self>, key: &CoordinatorKey, event: &FeedbackEvent) {
+    /// Tells every subscriber what is shown otherwise of what it selects.
+    pub(crate) fn offer_all(self: &Rc<Self>, key: &CoordinatorKey, changes: &Changes) {
+        let (one, all) = (Selector::One(key.clone()), Selector::every_source(key));
         for subscriber in self.subscribers.borrow().values() {
-            self.offer(subscriber, key, event);
+            let (wants_one, wants_all, each) = {
+                let State { only, each, .. } = &*subscriber.0.borrow();
+                (only.is_empty() || only.contains(&one), only.contains(&all), *each)
+            };
+            let (of_one, of_all) = match each {
+                true => (changes.touched.as_ref().filter(|_| wants_one || wants_all), None),
+                false => (changes.name.as_ref().filter(|_| wants_one), changes.id.as_ref().filter(|_| wants_all)),
+            };
+            for (selector, event) in [(&one, of_one), (&all, of_all)] {
+                if let Some(event) = event {
+                    self.offer(subscriber, selector, event.clone());
+                }
+            }
         }
     }
 
-    fn offer(self: &Rc<Self>, subscriber: &Rc<Subscriber>, key: &CoordinatorKey, event: &FeedbackEvent) {
+    fn offer(self: &Rc<Self>, subscriber: &Rc<Subscriber>, selector: &Selector, event: FeedbackEvent) {
         let mut state = subscriber.0.borrow_mut();
-        if !state.only.is_empty() && !state.only.iter().any(|selector| selector.selects(event)) {
-            return;
-        }
-        match state.lane.offer(key, event.clone()) {
+        match state.lane.offer(selector, event) {
             Offered::Deliver(event) => {
                 // Into the mailbox now; the task only waits for the answer.
                 let delivery = state.target.send(event);

@@ -14,7 +14,7 @@ use crate::feedback::event::FeedbackEvent;
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Publish {
-    /// The event; ignored and counted if it is not newer than what its coordinator said already.
+    /// The event; dropped and counted if its instance said something newer already.
     pub event: FeedbackEvent,
 }
 
@@ -53,8 +53,12 @@ pub struct Watch {
 pub struct BusSnapshot {
     /// Events passed on.
     pub events: u64,
-    /// Events ignored, because their coordinator had said the same or something newer already.
+    /// Events that were dropped, because their instance had said something newer already.
     pub stale: u64,
+    /// Events of an instance beside which another of the same name lives.
+    pub conflicts: u64,
+    /// Instances that were let go, because they were silent for three times their refresh.
+    pub expired: u64,
     /// Events that publishers lost while the bus was behind.
     pub lost_by_publishers: u64,
     /// Deliveries that subscribers handled.
@@ -73,7 +77,7 @@ pub struct BusSnapshot {
     pub watchers: usize,
     /// The subscribers, in the order in which their subscriptions were made.
     pub lanes: Vec<LaneSnapshot>,
-    /// The newest event of each coordinator, in the order of arrival.
+    /// What counts of each coordinator, in the order in which it came to be so: of two instances of one name the higher level.
     pub present: Vec<FeedbackEvent>,
 }
 

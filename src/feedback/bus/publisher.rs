@@ -3,9 +3,12 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 use actix::{Message, Recipient};
 use parking_lot::Mutex;
 
-use super::barrier::Barriers;
+use super::{barrier::Barriers, latest_events::LatestEvents};
 use crate::{
-    feedback::event::{CoordinatorKey, FeedbackEvent},
+    feedback::{
+        counts::FeedbackCounts,
+        event::{CoordinatorKey, FeedbackEvent},
+    },
     policy::Outbox,
 };
 
@@ -23,6 +26,8 @@ struct Shared {
     outbox: Mutex<Outbox<CoordinatorKey, Published>>,
     bus: Recipient<Collect>,
     barriers: Barriers,
+    /// What the bus knows.
+    present: Arc<Mutex<LatestEvents>>,
 }
 
 struct Published {
@@ -39,11 +44,23 @@ impl Publisher {
     /// that handles [`Collect`].
     #[doc(hidden)]
     pub fn new(bus: Recipient<Collect>) -> Self {
-        Self::behind(bus, Barriers::default())
+        Self::behind(bus, Barriers::default(), Arc::default())
     }
 
-    pub(crate) fn behind(bus: Recipient<Collect>, barriers: Barriers) -> Self {
-        Self { shared: Arc::new(Shared { outbox: Mutex::new(Outbox::new(Self::BOUND)), bus, barriers }) }
+    pub(crate) fn behind(bus: Recipient<Collect>, barriers: Barriers, present: Arc<Mutex<LatestEvents>>) -> Self {
+        let outbox = Mutex::new(Outbox::new(Self::BOUND));
+        Self { shared: Arc::new(Shared { outbox, bus, barriers, present }) }
+    }
+
+    /// Gives a coordinator that starts `now` its epoch: one more than the newest of its name that the bus has met, if that is
+    /// later.
+    pub(crate) fn give_epoch(&self, key: &CoordinatorKey, now: u64) -> u64 {
+        self.shared.present.lock().give_epoch(key, now)
+    }
+
+    /// Returns what the bus counted of a coordinator.
+    pub(crate) fn counts_of(&self, key: &CoordinatorKey) -> FeedbackCounts {
+        self.shared.present.lock().counts_of(key)
     }
 
     /// Returns whether the bus is there: what is published to one that is gone goes nowhere.

@@ -31,7 +31,7 @@ impl Delivery {
     /// How many events wait for one subscriber under [`Delivery::Every`].
     pub const EVERY_BOUND: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-    pub(crate) fn lane(self) -> Lane<CoordinatorKey, FeedbackEvent> {
+    pub(crate) fn lane(self) -> Lane<Selector, FeedbackEvent> {
         match self {
             Self::Latest => Lane::latest(),
             Self::Every => Lane::every(Self::EVERY_BOUND),
@@ -86,6 +86,8 @@ pub struct Subscribe {
     pub(crate) id: SubscriptionId,
     pub(crate) target: Target,
     pub(crate) only: Vec<Selector>,
+    /// It is told of each coordinator that is selected, not of the highest level among them.
+    pub(crate) each: bool,
     pub(crate) delivery: Delivery,
     pub(crate) replay: Replay,
 }
@@ -105,11 +107,19 @@ impl Subscribe {
 
     fn to(target: Target) -> Self {
         let (delivery, replay) = (Delivery::default(), Replay::default());
-        Self { id: SubscriptionId::next(), target, only: Vec::new(), delivery, replay }
+        Self { id: SubscriptionId::next(), target, only: Vec::new(), each: false, delivery, replay }
     }
 
-    /// Delivers the events of this coordinator alone; called again, of these. `bars` means the coordinators of that
-    /// name in every source, `db1:mds-ingest/bars` the one of that source (split at the last slash).
+    /// Tells of each coordinator that is selected by itself, each time that anything of it changes.
+    pub(crate) fn each(mut self) -> Self {
+        self.each = true;
+        self
+    }
+
+    /// Delivers the events of this coordinator alone; called again, of these. `db1:mds-ingest/bars` means the one of that
+    /// source (split at the last slash). `bars` means the coordinators of that name in every source, and tells the highest
+    /// level among them, as [`watch`](crate::Feedback::watch) shows it: of two sources at hard and ok it is hard, and ok once
+    /// the first is.
     pub fn only(mut self, coordinator_id: &str) -> Self {
         self.only.push(Selector::new(coordinator_id));
         self
@@ -142,7 +152,7 @@ pub(crate) struct Unsubscribe {
 }
 
 /// Which coordinators are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Selector {
     EverySource(Box<str>),
     One(CoordinatorKey),
@@ -159,10 +169,15 @@ impl Selector {
         }
     }
 
-    pub(crate) fn selects(&self, event: &FeedbackEvent) -> bool {
+    /// Returns the selector of the coordinators of this one's name in every source.
+    pub(crate) fn every_source(key: &CoordinatorKey) -> Self {
+        Self::EverySource((&*key.coordinator_id).into())
+    }
+
+    pub(crate) fn selects(&self, key: &CoordinatorKey) -> bool {
         match self {
-            Self::EverySource(coordinator_id) => *event.coordinator_id == **coordinator_id,
-            Self::One(key) => event.coordinator_id == key.coordinator_id && event.source == key.source,
+            Self::EverySource(coordinator_id) => *key.coordinator_id == **coordinator_id,
+            Self::One(one) => one == key,
         }
     }
 

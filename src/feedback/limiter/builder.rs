@@ -26,7 +26,8 @@ pub struct RateBuilder {
 
 impl RateCoordinator {
     /// Begins a limiter that follows some coordinators: `bars` means those of that name in every source,
-    /// `db1:mds-ingest/bars` the one of that source. With no ids it follows every coordinator on the bus.
+    /// `db1:mds-ingest/bars` the one of that source. With no ids it follows every coordinator on the bus. Of each selection
+    /// those count that live; one that ended, or fell silent, only where none lives.
     ///
     /// The limiter does not keep the bus alive.
     pub fn follow(feedback: &Feedback, ids: impl IntoIterator<Item = impl Into<String>>) -> RateBuilder {
@@ -117,10 +118,10 @@ impl RateBuilder {
         let by_default = || if followed.is_empty() { "all".to_owned() } else { followed.join(",") };
         let name = Arc::from(name.unwrap_or_else(by_default));
         let selectors: Vec<_> = followed.iter().map(|id| Selector::new(id)).collect();
-        let (present, alive) = feedback.seen_by(&selectors);
+        let (present, alive) = feedback.present();
         let clock = (!current).then(Clock::get).transpose()?;
-        let shared = Arc::new(Shared::new(RateControl::new(config), name, clock.clone()));
-        present.iter().for_each(|event| shared.observe(event));
+        let shared = Arc::new(Shared::new(RateControl::new(config), (selectors, present), name, clock.clone()));
+        shared.look();
         // Here, since the metrics are looked up on the caller's thread.
         let rate = RateCoordinator::new(Arc::clone(&shared), alive);
         let actor = match &clock {
@@ -129,7 +130,7 @@ impl RateBuilder {
         };
         // Weak, so that the last handle of the limiter ends the actor; the bus then closes its lane. All that is known
         // is told once more, for it may have changed since.
-        let subscribe = Subscribe::weak(actor.downgrade().recipient()).replay(Replay::All);
+        let subscribe = Subscribe::weak(actor.downgrade().recipient()).replay(Replay::All).each();
         feedback.subscribe(followed.iter().fold(subscribe, |subscribe, id| subscribe.only(id)));
         Ok(RateLimiter::new(shared, actor.recipient()))
     }

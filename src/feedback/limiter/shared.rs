@@ -1,4 +1,4 @@
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{collections::HashMap, sync::Arc, task::Waker, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -6,13 +6,21 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use crate::{
     fault::Fault,
-    feedback::event::{CoordinatorKey, FeedbackEvent},
+    feedback::{
+        bus::{LatestEvents, Selector},
+        event::{CoordinatorKey, FeedbackEvent},
+    },
     policy::rate::{RateControl, RateState, Report},
 };
 
 /// What the handles and the actor of a limiter share.
 pub(super) struct Shared {
     control: Mutex<RateControl<CoordinatorKey, Waker>>,
+    /// Whom it follows, and what the bus knows of them.
+    followed: Vec<Selector>,
+    present: Arc<Mutex<LatestEvents>>,
+    /// The event of each coordinator that was taken in last.
+    taken_in: Mutex<HashMap<CoordinatorKey, FeedbackEvent>>,
     /// Where the limiter's times count from. Tokio's clock, so that a paused one pauses everything.
     origin: Instant,
     pub(super) name: Arc<str>,
@@ -22,9 +30,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(control: RateControl<CoordinatorKey, Waker>, name: Arc<str>, thread: Option<Arc<Clock>>) -> Self {
-        let fault = Fault::new("limiter");
-        Self { control: Mutex::new(control), origin: Instant::now(), name, fault, _thread: thread }
+    pub(super) fn new(
+        control: RateControl<CoordinatorKey, Waker>,
+        (followed, present): (Vec<Selector>, Arc<Mutex<LatestEvents>>),
+        name: Arc<str>,
+        thread: Option<Arc<Clock>>,
+    ) -> Self {
+        let (fault, origin) = (Fault::new("limiter"), Instant::now());
+        let (control, taken_in) = (Mutex::new(control), Mutex::default());
+        Self { control, followed, present, taken_in, origin, name, fault, _thread: thread }
     }
 
     /// Does something under the lock, and wakes who has to be woken after the lock is gone: a waker may run anything.
@@ -44,9 +58,20 @@ impl Shared {
         (result, wake)
     }
 
-    /// Takes in an event.
-    pub(super) fn observe(&self, event: &FeedbackEvent) {
-        self.with(|control, now| control.observe(now, CoordinatorKey::of(event), report(event)));
+    /// Takes in what counts now of the coordinators that it follows.
+    pub(super) fn look(&self) {
+        let mut taken_in = self.taken_in.lock();
+        let present = self.present.lock().selected(&self.followed);
+        let counts: HashMap<_, _> = present.into_iter().map(|event| (CoordinatorKey::of(&event), event)).collect();
+        self.with(|control, now| {
+            for (key, event) in &counts {
+                if taken_in.get(key).is_none_or(|before| before.id != event.id) {
+                    control.observe(now, key.clone(), report(event));
+                }
+            }
+            control.keep(now, |key| counts.contains_key(key));
+        });
+        *taken_in = counts;
     }
 
     pub(super) fn state(&self) -> RateState {

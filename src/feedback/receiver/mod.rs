@@ -23,7 +23,10 @@ mod outcome;
 use std::{
     fmt,
     num::NonZeroUsize,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,17 +36,17 @@ use tokio::time::timeout;
 
 use self::outcome::{Counters, Outcome, Refused};
 use super::{
-    event::{CoordinatorKey, FeedbackEvent},
+    event::{CoordinatorKey, FeedbackEvent, speaker},
     handle::Feedback,
-    webhook::signature::{SignedHeaders, TOLERANCE, WebhookSecret, unix_now, verify},
+    webhook::signature::{CONFLICT, SignedHeaders, TOLERANCE, WebhookSecret, unix_now, verify},
 };
 use crate::{
-    policy::{Admission, Deduplicator, DeduplicatorLimits},
+    policy::{Admission, Deduplicator, DeduplicatorLimits, Reason},
     settings::names::{is_coordinator_id, is_source},
 };
 
 /// The largest body that is read. An event has less than 2 KiB.
-const BODY_LIMIT: usize = 64 * 1024;
+const BODY_LIMIT: usize = 8 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// The longest source, coordinator id and message id, in bytes.
@@ -57,21 +60,27 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// - An event is published as it was sent: `source`, `epoch` and `seq` are its coordinator's. The source has to differ
 ///   from this process's own, if that publishes on the same bus. A broadcaster on that bus would send on what came in
 ///   here, unless it is told whose events to send: a bus for this alone, [`Feedback::private`], is simplest.
-/// - A request is answered with 204 when its event was published, with 200 when it was a repeat or stale, which is not
-///   its sender's fault; with 401 when the signature is not good or the request more than five minutes old or early,
-///   413 above 64 KiB, 408 when the body takes longer than ten seconds, 400 when it is no event, and 503 when the bus
+/// - A request is answered with 204 when its event was published or is a sign of life, with 200 when it was a repeat or
+///   stale, which is not its sender's fault; with 401 when the signature is not good or the request more than five minutes
+///   old or early, which is looked at before the body is read; 413 above 8 KiB, 408 when the body takes longer than ten seconds, 400 when it is no event, and 503 when the bus
 ///   has stopped or there is no room for another coordinator.
 /// - A message comes once: it is a repeat if its `webhook-id` was accepted within the last ten minutes, whatever its
-///   body says, and stale if its coordinator has said the same or something newer.
-/// - Memory is bounded: 64 KiB a request under way, 4,096 ids, and [`Receiver::COORDINATORS`] pairs of source and
+///   body says, and stale if its instance has said something newer. The same of an instance under another id is a sign of
+///   life.
+/// - A sender that says how often it is heard from ([`refresh`](crate::EventBody::refresh)) and is silent for three times as
+///   long is let go: the bus then says [`Silent`](crate::Reason::Silent), at soft, until it is heard again.
+/// - Where two processes of one name live, the higher level counts. Their requests are answered with 204 and the header
+///   [`mds-conflict`](crate::feedback::signature::SignedHeaders::CONFLICT), the number of those that live.
+/// - Memory is bounded: 8 KiB a request under way, 4,096 ids, and [`Receiver::COORDINATORS`] pairs of source and
 ///   coordinator. One that would be more is refused, those that are known go on. A process that names itself anew at
 ///   each start, as a container with a name by chance does, takes a place each time: let it set `MDS_SOURCE`.
 ///
 /// What it cannot know:
 /// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and
 ///   a request that was recorded within the last five minutes would be accepted once more.
-/// - An epoch is the time of a coordinator's start. If the clock of its machine was set back before a restart, all that
-///   it says is stale, until it starts later than before by its own clock. This is logged.
+/// - Whether a process that has fallen silent is dead or cut off. And of one that was replaced by another with a later epoch
+///   it knows only once it speaks again that it still lives. A request of it that was held up on its way is taken for that,
+///   until it was silent for three times its refresh.
 #[derive(Clone)]
 pub struct Receiver {
     shared: Arc<Shared>,
@@ -84,6 +93,7 @@ struct Shared {
     met: Mutex<Deduplicator<CoordinatorKey>>,
     started: Instant,
     counters: Counters,
+    conflicts: AtomicU64,
 }
 
 impl Receiver {
@@ -113,7 +123,7 @@ impl Receiver {
         };
         let met = Mutex::new(Deduplicator::new(limits));
         let (started, counters) = (Instant::now(), Counters::default());
-        Self { shared: Arc::new(Shared { feedback, secrets, met, started, counters }) }
+        Self { shared: Arc::new(Shared { feedback, secrets, met, started, counters, conflicts: AtomicU64::new(0) }) }
     }
 
     /// Returns the resource to register: `App::new().service(receiver.at("/feedback"))`. It takes POST; other methods
@@ -137,8 +147,12 @@ impl Receiver {
     /// Returns what has become of the requests so far.
     pub fn snapshot(&self) -> ReceiverSnapshot {
         let count = |outcome| self.shared.counters.count(outcome);
+        let mut met = self.shared.met.lock();
         ReceiverSnapshot {
             accepted: count(Outcome::Accepted),
+            alive: count(Outcome::Alive),
+            conflicts: self.shared.conflicts.load(Ordering::Relaxed),
+            expired: met.expire(self.shared.started.elapsed()),
             repeated: count(Outcome::Repeated),
             stale: count(Outcome::Stale),
             bad_signature: count(Outcome::BadSignature),
@@ -148,7 +162,7 @@ impl Receiver {
             malformed: count(Outcome::Malformed),
             no_room: count(Outcome::NoRoom),
             bus_stopped: count(Outcome::BusStopped),
-            coordinators: self.shared.met.lock().keys(),
+            coordinators: met.keys(),
         }
     }
 }
@@ -166,15 +180,21 @@ impl fmt::Debug for Receiver {
 pub struct ReceiverSnapshot {
     /// Published on the bus.
     pub accepted: u64,
+    /// Signs of life: the same again of an instance that lives.
+    pub alive: u64,
+    /// Those of both, of an instance beside which another of its name lives.
+    pub conflicts: u64,
+    /// Instances that fell silent.
+    pub expired: u64,
     /// Not published: the id had been accepted before.
     pub repeated: u64,
-    /// Not published: the coordinator had said the same or something newer.
+    /// Not published: the instance had said something newer.
     pub stale: u64,
     /// Refused: a header is missing, or no signature is by a known secret.
     pub bad_signature: u64,
     /// Refused: sent more than five minutes ago, or from now, or at no time at all.
     pub bad_timestamp: u64,
-    /// Refused: a body of more than 64 KiB.
+    /// Refused: a body of more than 8 KiB.
     pub too_large: u64,
     /// Refused: the body broke off, or took too long to arrive.
     pub cut_off: u64,
@@ -195,11 +215,15 @@ impl Shared {
             Ok(body) => self.receive(header, &body, unix_now()),
             Err(refused) => Err(refused),
         };
-        let outcome = received.unwrap_or_else(Refused::outcome);
+        let outcome = received.map_or_else(Refused::outcome, |(outcome, _)| outcome);
         self.counters.add(outcome);
         match received {
-            Ok(Outcome::Accepted) => HttpResponse::NoContent().finish(),
-            Ok(outcome) => HttpResponse::Ok().body(outcome.as_str()),
+            Ok((Outcome::Accepted | Outcome::Alive, 0)) => HttpResponse::NoContent().finish(),
+            Ok((Outcome::Accepted | Outcome::Alive, others)) => {
+                self.conflicts.fetch_add(1, Ordering::Relaxed);
+                HttpResponse::NoContent().insert_header((CONFLICT, (others + 1).to_string())).finish()
+            }
+            Ok((outcome, _)) => HttpResponse::Ok().body(outcome.as_str()),
             Err(refused) => {
                 let (peer, may_warn) = (request.peer_addr(), self.counters.may_warn(outcome));
                 let outcome = outcome.as_str();
@@ -208,7 +232,8 @@ impl Shared {
                 } else {
                     tracing::debug!(outcome, %refused, ?peer, "feedback refused");
                 }
-                HttpResponse::build(refused.status()).body(refused.to_string())
+                // What is left of a body that is not wanted is not read.
+                HttpResponse::build(refused.status()).force_close().body(refused.to_string())
             }
         }
     }
@@ -216,8 +241,8 @@ impl Shared {
     /// Reads the body, as much and for as long as an unknown sender's may be read.
     async fn body(&self, request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, Refused> {
         if self.secrets.is_some() {
-            // Without the headers no body would help.
-            SignedHeaders::collect(|name| request.headers().get(name)?.to_str().ok())?;
+            // Without the headers, or with an old time in them, no body would help.
+            SignedHeaders::collect(|name| request.headers().get(name)?.to_str().ok())?.check_time(unix_now())?;
         }
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: u64| length > BODY_LIMIT as u64) {
@@ -227,13 +252,14 @@ impl Shared {
         read.map_err(|_| Refused::TooLarge)?.map_err(|_| Refused::BrokenOff)
     }
 
-    /// Checks a message, and publishes the event in it if it is new. `now` is in seconds since the Unix epoch.
+    /// Checks a message, and publishes the event in it if it is new or a sign of life. Returns what it is, and how many other
+    /// instances of its name live. `now` is in seconds since the Unix epoch.
     fn receive<'a>(
         &self,
         header: impl Fn(&'static str) -> Option<&'a str>,
         body: &[u8],
         now: u64,
-    ) -> Result<Outcome, Refused> {
+    ) -> Result<(Outcome, usize), Refused> {
         let signed = match &self.secrets {
             Some(secrets) => {
                 let headers = SignedHeaders::collect(header)?;
@@ -245,7 +271,7 @@ impl Shared {
         // Only what is signed is looked into.
         let event: FeedbackEvent = serde_json::from_slice(body)
             .map_err(|error| Refused::NoEvent { line: error.line(), column: error.column() })?;
-        check(&event, now)?;
+        check(&event)?;
         let id = signed.map_or(&*event.id, |headers| headers.id);
         if id.len() > NAME_LIMIT {
             return Err(Refused::Expected("an id of at most 255 bytes"));
@@ -253,29 +279,33 @@ impl Shared {
         self.admit(id, &event)
     }
 
-    fn admit(&self, id: &str, event: &FeedbackEvent) -> Result<Outcome, Refused> {
+    fn admit(&self, id: &str, event: &FeedbackEvent) -> Result<(Outcome, usize), Refused> {
         // Not remembered: its sender tries again, and finds this process started anew.
         if !self.feedback.is_running() {
             return Err(Refused::BusStopped);
         }
         let mut met = self.met.lock();
-        let arrival = met.admit(id, &CoordinatorKey::of(event), (event.epoch, event.seq), self.started.elapsed());
-        match arrival {
-            Admission::New => {
-                // Under the lock: outside it a newer event could be published first, and the bus would drop this one.
-                self.feedback.publish(event.clone());
-                Ok(Outcome::Accepted)
-            }
-            Admission::Repeated => Ok(Outcome::Repeated),
-            Admission::Stale => Ok(Outcome::Stale),
-            Admission::OlderEpoch => {
+        let admission = met.admit(id, &CoordinatorKey::of(event), &speaker(event), self.started.elapsed());
+        if let Admission::New(_) | Admission::Alive(_) = admission {
+            // Under the lock: outside it a newer event could be published first, and the bus would drop this one. The bus is
+            // to hear of signs of life too.
+            self.feedback.publish(event.clone());
+        }
+        match admission {
+            Admission::New(others) => Ok((Outcome::Accepted, others)),
+            Admission::Alive(others) => Ok((Outcome::Alive, others)),
+            Admission::Repeated => Ok((Outcome::Repeated, 0)),
+            Admission::Stale => {
                 drop(met);
-                // An event of before a restart can come late once. Of a clock that was set back they keep coming.
                 if self.counters.may_warn(Outcome::Stale) {
                     let (source, coordinator_id) = (&*event.source, &*event.coordinator_id);
-                    tracing::warn!(source, coordinator_id, "feedback of an older epoch: was its clock set back?");
+                    tracing::warn!(
+                        source,
+                        coordinator_id,
+                        "an event came late and is dropped; the like is silent for a minute"
+                    );
                 }
-                Ok(Outcome::Stale)
+                Ok((Outcome::Stale, 0))
             }
             Admission::NoRoom => Err(Refused::NoRoom),
         }
@@ -283,8 +313,8 @@ impl Shared {
 }
 
 /// Refuses what no coordinator would send and the bus should not have to hold: names without bound, a slash that would
-/// make another coordinator of it, an epoch that all later ones would be older than.
-fn check(event: &FeedbackEvent, now: u64) -> Result<(), Refused> {
+/// make another coordinator of it.
+fn check(event: &FeedbackEvent) -> Result<(), Refused> {
     // The rules that a store holds its own names to.
     if !is_source(&event.id) || !is_source(&event.source) {
         return Err(Refused::Expected("id and source of 1 to 255 bytes, without hidden characters"));
@@ -295,8 +325,15 @@ fn check(event: &FeedbackEvent, now: u64) -> Result<(), Refused> {
     if event.seq == 0 {
         return Err(Refused::Expected("a seq from 1"));
     }
-    if event.epoch / 1_000_000 > now.saturating_add(TOLERANCE.as_secs()) {
-        return Err(Refused::Expected("an epoch that is not in the future: is a clock wrong?"));
+    let is_instance = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if event.instance.as_deref().is_some_and(|instance| !is_instance(instance)) {
+        return Err(Refused::Expected("an instance of 16 hex digits, or none"));
+    }
+    if event.refresh.is_some_and(|refresh| refresh.is_zero()) {
+        return Err(Refused::Expected("a refresh of more than 0 s, or none"));
+    }
+    if event.reason == Reason::Silent {
+        return Err(Refused::Expected("what a coordinator said: that one is silent is not sent on"));
     }
     Ok(())
 }
@@ -313,7 +350,7 @@ mod tests {
             EventBody,
             signature::{SignatureError, sign},
         },
-        policy::{Level, Reason},
+        policy::Level,
     };
 
     const NOW: u64 = 1_700_000_000;
@@ -350,13 +387,13 @@ mod tests {
                 let (_, value) = self.headers.iter().find(|(known, _)| *known == name)?;
                 std::str::from_utf8(value).ok()
             };
-            receiver.shared.receive(header, &self.body, NOW)
+            receiver.shared.receive(header, &self.body, NOW).map(|(outcome, _)| outcome)
         }
     }
 
     fn event(source: &str, epoch: u64, seq: u64) -> EventBody {
         EventBody {
-            id: FeedbackEvent::id_of(source, "bars", epoch, seq),
+            id: FeedbackEvent::id_of(source, "bars", None, epoch, seq),
             level: Level::Hard,
             reason: Reason::QueueHigh,
             epoch,
@@ -380,9 +417,9 @@ mod tests {
         let snapshot = futures::executor::block_on(receiver.feedback().snapshot()).unwrap();
         assert_eq!(**level.borrow(), sent);
         assert_eq!(message.sent_to(&receiver), Ok(Outcome::Repeated));
-        // The same and an older event under other ids, as by a sender that names its messages otherwise.
+        // The same under another id is a sign of life, an older event is none.
         let body = serde_json::to_vec(&sent).unwrap();
-        assert_eq!(Message::new("other", body).sent_to(&receiver), Ok(Outcome::Stale));
+        assert_eq!(Message::new("other", body).sent_to(&receiver), Ok(Outcome::Alive));
         assert_eq!(Message::of(&event("db1", 7, 2)).sent_to(&receiver), Ok(Outcome::Stale));
         assert_eq!(Message::of(&event("db1", 6, 9)).sent_to(&receiver), Ok(Outcome::Stale));
         // A repeated id is a repeat, whatever it carries.
@@ -399,7 +436,7 @@ mod tests {
         let level = receiver.feedback().watch("db1/bars");
         let event = event("db1", 7, 3);
         let text = serde_json::to_string(&event).unwrap();
-        let text = text.replace(r#""queue_high""#, r#""a_later_one""#).replacen('{', r#"{"refresh":30,"#, 1);
+        let text = text.replace(r#""queue_high""#, r#""a_later_one""#).replacen('{', r#"{"region":"eu","#, 1);
         assert_eq!(Message::new(&event.id, text.into_bytes()).sent_to(&receiver), Ok(Outcome::Accepted));
         futures::executor::block_on(receiver.feedback().idle());
         assert_eq!((level.borrow().level, level.borrow().reason), (Level::Hard, Reason::Other));
@@ -419,8 +456,10 @@ mod tests {
             EventBody { coordinator_id: "".into(), ..good.clone() },
             EventBody { coordinator_id: "a/bars".into(), ..good.clone() },
             EventBody { seq: 0, ..good.clone() },
-            EventBody { epoch: (NOW + 302) * 1_000_000, ..good.clone() },
-            EventBody { epoch: u64::MAX, ..good.clone() },
+            EventBody { instance: Some("0123456789abcde".into()), ..good.clone() },
+            EventBody { instance: Some("0123456789abcdeg".into()), ..good.clone() },
+            EventBody { refresh: Some(Duration::ZERO), ..good.clone() },
+            EventBody { level: Level::Soft, reason: Reason::Silent, ..good.clone() },
         ];
         for wrong in &wrong {
             let body = serde_json::to_vec(wrong).unwrap();

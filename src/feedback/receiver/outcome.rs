@@ -19,6 +19,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Accepted,
+    Alive,
     Repeated,
     Stale,
     BadSignature,
@@ -31,10 +32,11 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
     /// In the order of their numbers.
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Accepted,
+        Self::Alive,
         Self::Repeated,
         Self::Stale,
         Self::BadSignature,
@@ -49,6 +51,7 @@ impl Outcome {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::Alive => "alive",
             Self::Repeated => "repeated",
             Self::Stale => "stale",
             Self::BadSignature => "bad_signature",

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     feedback::event::FeedbackEvent,
+    policy::SentAs,
     settings::{Endpoint, InvalidEndpoint},
 };
 
@@ -47,11 +48,24 @@ const USER_AGENT: &str = concat!("market-data-store/", env!("CARGO_PKG_VERSION")
 pub(crate) struct Webhook {
     id: String,
     body: Vec<u8>,
+    /// The same without a refresh: nothing follows.
+    last: Vec<u8>,
 }
 
 impl Webhook {
-    pub(crate) fn new(event: &FeedbackEvent) -> Result<Self, serde_json::Error> {
-        Ok(Self { id: event.id.clone(), body: serde_json::to_vec(event)? })
+    /// Writes an event of which a sign of life follows so often.
+    pub(crate) fn new(event: &FeedbackEvent, refresh: Option<Duration>) -> Result<Self, serde_json::Error> {
+        let written = |refresh| serde_json::to_vec(&event.with_refresh(refresh));
+        Ok(Self { id: event.id.clone(), body: written(refresh)?, last: written(None)? })
+    }
+
+    /// Returns the id of a message, the same at every attempt, and its body.
+    fn message(&self, sent_as: SentAs) -> (String, &[u8]) {
+        match sent_as {
+            SentAs::First => (self.id.clone(), &self.body),
+            SentAs::Repeat(number) => (format!("{}_r{number}", self.id), &self.body),
+            SentAs::Last => (format!("{}_last", self.id), &self.last),
+        }
     }
 }
 
@@ -63,13 +77,14 @@ pub(crate) struct Client {
     authorization: Option<String>,
     secrets: Arc<[WebhookSecret]>,
     timeout: Duration,
+    look_up_every: Duration,
 }
 
 /// How a request ended that was answered, or was not.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// 2xx.
-    Delivered(StatusCode),
+    /// 2xx. `conflict`: the receiver hears another process of the same name too.
+    Delivered { status: StatusCode, conflict: bool },
     /// 410: nothing more is wanted.
     Gone,
     /// Another status, and how long the destination wants to be left alone.
@@ -93,19 +108,21 @@ impl Client {
         tls: Arc<ClientConfig>,
         secrets: Arc<[WebhookSecret]>,
         timeout: Duration,
+        look_up_every: Duration,
     ) -> Self {
-        let http = RefCell::new(connections(Arc::clone(&tls), timeout));
-        Self { http, tls, url, authorization: endpoint.user_info().map(basic), secrets, timeout }
+        let authorization = endpoint.user_info().map(basic);
+        let http = RefCell::new(connections(Arc::clone(&tls), timeout, look_up_every));
+        Self { http, tls, url, authorization, secrets, timeout, look_up_every }
     }
 
     /// Sends an event once.
-    pub(crate) async fn post(&self, webhook: &Webhook) -> (Answer, Option<ResponseBody>) {
+    pub(crate) async fn post(&self, webhook: &Webhook, sent_as: SentAs) -> (Answer, Option<ResponseBody>) {
         let deadline = Instant::now() + self.timeout;
-        match timeout_at(deadline, self.send(webhook)).await {
+        match timeout_at(deadline, self.send(webhook, sent_as)).await {
             Ok(Ok(response)) => {
                 if response.status().is_informational() {
                     // Another answer follows on its connection, and would be taken for that to the next request.
-                    self.http.replace(connections(Arc::clone(&self.tls), self.timeout));
+                    self.http.replace(connections(Arc::clone(&self.tls), self.timeout, self.look_up_every));
                 }
                 (Answer::of(response.status(), response.headers()), Some(ResponseBody { response, deadline }))
             }
@@ -114,7 +131,8 @@ impl Client {
         }
     }
 
-    async fn send(&self, webhook: &Webhook) -> Result<ClientResponse, SendRequestError> {
+    async fn send(&self, webhook: &Webhook, sent_as: SentAs) -> Result<ClientResponse, SendRequestError> {
+        let (id, body) = webhook.message(sent_as);
         let timestamp = signature::unix_now();
         let mut request = self
             .http
@@ -122,23 +140,25 @@ impl Client {
             .post(&self.url)
             .insert_header((header::CONTENT_TYPE, "application/json"))
             .insert_header((header::USER_AGENT, USER_AGENT))
-            .insert_header((signature::ID, webhook.id.as_str()))
+            .insert_header((signature::ID, id.as_str()))
             .insert_header((signature::TIMESTAMP, timestamp.to_string()));
         if !self.secrets.is_empty() {
-            let signatures = signature::sign(&self.secrets, &webhook.id, timestamp, &webhook.body);
+            let signatures = signature::sign(&self.secrets, &id, timestamp, body);
             request = request.insert_header((signature::SIGNATURE, signatures));
         }
         if let Some(authorization) = &self.authorization {
             request = request.insert_header((header::AUTHORIZATION, authorization.as_str()));
         }
-        request.send_body(webhook.body.clone()).await
+        request.send_body(body.to_vec()).await
     }
 }
 
 /// Makes a client without a connection yet.
-fn connections(tls: Arc<ClientConfig>, timeout: Duration) -> awc::Client {
-    // Each request has one deadline over all of its steps, so none of them needs a time of its own.
-    let connector = Connector::new().timeout(timeout).handshake_timeout(timeout).rustls_0_23(tls);
+fn connections(tls: Arc<ClientConfig>, timeout: Duration, look_up_every: Duration) -> awc::Client {
+    // Each request has one deadline over all of its steps, so none of them needs a time of its own. A host is looked up for
+    // each connection, so one that has moved is found when its connection is no longer used.
+    let connector = Connector::new().timeout(timeout).handshake_timeout(timeout).conn_lifetime(look_up_every);
+    let connector = connector.rustls_0_23(tls);
     awc::Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
 }
 
@@ -146,7 +166,7 @@ impl Answer {
     fn of(status: StatusCode, headers: &HeaderMap) -> Self {
         match status {
             StatusCode::GONE => Self::Gone,
-            _ if status.is_success() => Self::Delivered(status),
+            _ if status.is_success() => Self::Delivered { status, conflict: headers.contains_key(signature::CONFLICT) },
             _ => {
                 let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
                 let retry_after = text(header::RETRY_AFTER);
@@ -159,7 +179,7 @@ impl Answer {
     /// The status, if there was one.
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
-            Self::Delivered(status) | Self::Refused(status, _) => Some(status.as_u16()),
+            Self::Delivered { status, .. } | Self::Refused(status, _) => Some(status.as_u16()),
             Self::Gone => Some(StatusCode::GONE.as_u16()),
             Self::Late(_) | Self::None(_) => None,
         }
@@ -170,7 +190,7 @@ impl Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Delivered(status) | Self::Refused(status, _) => write!(f, "HTTP status {}", status.as_u16()),
+            Self::Delivered { status, .. } | Self::Refused(status, _) => write!(f, "HTTP status {}", status.as_u16()),
             Self::Gone => f.write_str("HTTP status 410: nothing more is wanted"),
             Self::Late(timeout) => write!(f, "no answer within {timeout:?}"),
             Self::None(problem) => f.write_str(problem),

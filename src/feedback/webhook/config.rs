@@ -27,6 +27,12 @@ pub struct BroadcastConfig {
     pub retry: RetryPolicy,
     /// How long a URL that failed too often is left alone before each further attempt.
     pub probe_after: Duration,
+    /// How often a URL is heard from at least: the present state of each coordinator is sent again so often. A receiver that
+    /// hears nothing for three times as long does not go by the last level any more. 0: nothing is sent again.
+    pub refresh: Duration,
+    /// How long after the last delivery of a coordinator a level that is no higher is sent at the earliest. A higher one is
+    /// sent at once.
+    pub min_interval: Duration,
     /// What requests are signed with; several while one replaces another; none means unsigned.
     pub secrets: Vec<WebhookSecret>,
     /// A file of certificates in PEM which alone may vouch for an `https` URL; none means those that browsers trust.
@@ -49,6 +55,8 @@ impl BroadcastConfig {
                 max_attempts: const { NonZeroU32::new(3).unwrap() },
             },
             probe_after: longest,
+            refresh: Duration::from_secs(30),
+            min_interval: Duration::from_millis(250),
             secrets: Vec::new(),
             ca_file: None,
         }

@@ -1,4 +1,6 @@
-use std::{convert::Infallible, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, convert::Infallible, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
 use futures_util::FutureExt;
 use metrics::{Counter, Gauge};
@@ -14,7 +16,7 @@ use crate::{
     fault::Fault,
     feedback::event::{CoordinatorKey, FeedbackEvent},
     metrics as names,
-    policy::{EndpointPolicy, EndpointQueue, EndpointState, SeqTracker, SeqVerdict, Step},
+    policy::{EndpointPolicy, EndpointQueue, EndpointState, SentAs, Step},
     record::Timestamp,
     settings::Endpoint,
 };
@@ -40,16 +42,23 @@ struct State {
     lane: EndpointQueue<CoordinatorKey, Arc<Webhook>>,
     /// Who waits for the lane to pass a mark; none once its task has ended.
     holds: Option<Vec<(u64, Hold)>>,
-    /// What the lane was given so far.
-    offered: SeqTracker<CoordinatorKey>,
+    /// The event of each coordinator that the lane was given last.
+    given: HashMap<CoordinatorKey, FeedbackEvent>,
     /// Nothing that would begin later is begun any more.
     end: Option<Instant>,
     delivered: u64,
+    repeated: u64,
+    conflicts: u64,
+    /// When a conflict was logged last.
+    warned: Option<Instant>,
     failed: u64,
     last_status: Option<u16>,
     last_error: Option<String>,
     last_success: Option<Timestamp>,
 }
+
+/// A conflict is logged once in this time.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The handles, looked up once. Two URLs of one host and port share them, so the gauges are sums.
 struct Metrics {
@@ -74,8 +83,12 @@ pub struct BroadcastSnapshot {
     pub pending: usize,
     /// How often an event was sent.
     pub attempts: u64,
-    /// Events that were answered with 2xx.
+    /// Events that were answered with 2xx, signs of life left out.
     pub delivered: u64,
+    /// Signs of life that were: the present state of a coordinator, sent again.
+    pub repeated: u64,
+    /// Answers that say that the receiver hears another process of the same name.
+    pub conflicts: u64,
     /// Attempts that were not.
     pub failed: u64,
     /// Attempts that failed since the last that did not.
@@ -98,9 +111,12 @@ impl EndpointLane {
         let state = State {
             lane: EndpointQueue::new(policy),
             holds: Some(Vec::new()),
-            offered: SeqTracker::default(),
+            given: HashMap::new(),
             end: None,
             delivered: 0,
+            repeated: 0,
+            conflicts: 0,
+            warned: None,
             failed: 0,
             last_status: None,
             last_error: None,
@@ -115,11 +131,47 @@ impl EndpointLane {
         &self.endpoint
     }
 
-    /// Takes in an event, unless the lane was given it or a newer one already.
+    /// Takes in an event that was told just now, unless the lane was given it or a newer one of its instance already.
     pub(crate) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
+        self.take_in(key, event, webhook, |given| given.instance == event.instance);
+    }
+
+    /// Takes in an event that was the present a moment ago, unless the lane was given it or a newer one already.
+    pub(crate) fn offer_present(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
+        self.take_in(key, event, webhook, |_| true);
+    }
+
+    fn take_in(
+        &self,
+        key: &CoordinatorKey,
+        event: &FeedbackEvent,
+        webhook: &Arc<Webhook>,
+        is_comparable: impl FnOnce(&FeedbackEvent) -> bool,
+    ) {
         self.change(|state| {
-            if state.offered.admit(key, (event.epoch, event.seq), ()) == SeqVerdict::New {
-                state.lane.offer(key, Arc::clone(webhook));
+            let is_older = |given: &&FeedbackEvent| (event.epoch, event.seq) <= (given.epoch, given.seq);
+            if !state.given.get(key).filter(is_older).is_some_and(is_comparable) {
+                state.given.insert(key.clone(), event.clone());
+                state.lane.offer(key, Arc::clone(webhook), event.level);
+            }
+        });
+        self.changed.notify_one();
+    }
+
+    /// Sends no more signs of life of a coordinator that is not heard any more, until it is heard again.
+    pub(crate) fn forget(&self, key: &CoordinatorKey) {
+        self.change(|state| {
+            state.given.remove(key);
+            state.lane.forget(key);
+        });
+        self.changed.notify_one();
+    }
+
+    /// Sends no more signs of life of any coordinator: none is heard any more.
+    pub(crate) fn forget_all(&self) {
+        self.change(|state| {
+            for (key, _) in state.given.drain() {
+                state.lane.forget(&key);
             }
         });
         self.changed.notify_one();
@@ -137,7 +189,7 @@ impl EndpointLane {
     pub(crate) fn end(&self, at: Instant) {
         self.change(|state| {
             state.end = Some(at);
-            state.lane.expedite();
+            state.lane.end();
         });
         self.changed.notify_one();
     }
@@ -148,9 +200,9 @@ impl EndpointLane {
         loop {
             let (step, end) = self.change(|state| (state.lane.step(self.now()), state.end));
             match step {
-                Step::Send(webhook) => {
+                Step::Send(webhook, sent_as) => {
                     self.fault.point("an event is to be sent and is not");
-                    self.send(&client, &webhook).await;
+                    self.send(&client, &webhook, sent_as).await;
                 }
                 Step::Wait(until) => {
                     let until = self.origin + until;
@@ -168,12 +220,12 @@ impl EndpointLane {
         }
     }
 
-    async fn send(&self, client: &Client, webhook: &Webhook) {
+    async fn send(&self, client: &Client, webhook: &Webhook, sent_as: SentAs) {
         // A lane that died with its task would never send again.
-        let sent = AssertUnwindSafe(client.post(webhook)).catch_unwind().await;
+        let sent = AssertUnwindSafe(client.post(webhook, sent_as)).catch_unwind().await;
         let (answer, rest) = sent.unwrap_or_else(|_| (Answer::None("the HTTP client panicked".to_owned()), None));
         self.fault.point("a URL has answered and its lane does not know");
-        self.settle(&answer);
+        self.settle(&answer, sent_as);
         if let Some(rest) = rest {
             tokio::select! {
                 biased;
@@ -198,14 +250,23 @@ impl EndpointLane {
         }
     }
 
-    fn settle(&self, answer: &Answer) {
-        let (before, after) = self.change(|state| {
+    fn settle(&self, answer: &Answer, sent_as: SentAs) {
+        let (before, after, warns) = self.change(|state| {
+            let mut warns = false;
             let before = state.lane.state();
             state.last_status = answer.status().or(state.last_status);
             match answer {
-                Answer::Delivered(_) => {
+                Answer::Delivered { conflict, .. } => {
                     state.lane.delivered();
-                    state.delivered += 1;
+                    match sent_as {
+                        SentAs::Repeat(_) => state.repeated += 1,
+                        SentAs::First | SentAs::Last => state.delivered += 1,
+                    }
+                    if *conflict {
+                        state.conflicts += 1;
+                        warns = state.warned.is_none_or(|last| last.elapsed() >= WARN_EVERY);
+                        state.warned = state.warned.filter(|_| !warns).or(Some(Instant::now()));
+                    }
                     state.last_success = Some(Timestamp::now());
                 }
                 Answer::Gone => {
@@ -220,10 +281,17 @@ impl EndpointLane {
                     state.last_error = Some(answer.to_string());
                 }
             }
-            (before, state.lane.state())
+            (before, state.lane.state(), warns)
         });
         self.metrics.count(answer);
         let endpoint = &self.endpoint;
+        if warns {
+            tracing::warn!(
+                %endpoint,
+                "the receiver hears another process of this one's name, and the higher level counts: give each its own \
+                 MDS_SOURCE; after a restart with a clock that was set back this ends by itself"
+            );
+        }
         match (before, after) {
             (_, EndpointState::SwitchedOff) => {
                 tracing::error!(%endpoint, "a webhook's URL answers 410: nothing is sent there until the next start");
@@ -246,6 +314,8 @@ impl EndpointLane {
             pending: state.lane.pending(),
             attempts: state.lane.attempts(),
             delivered: state.delivered,
+            repeated: state.repeated,
+            conflicts: state.conflicts,
             failed: state.failed,
             failures_in_a_row: state.lane.failures_in_a_row(),
             superseded: state.lane.superseded(),
@@ -318,7 +388,7 @@ impl Metrics {
 
     fn count(&self, answer: &Answer) {
         let counter = match answer {
-            Answer::Delivered(_) => &self.delivered,
+            Answer::Delivered { .. } => &self.delivered,
             Answer::Gone | Answer::Refused(..) => &self.refused,
             Answer::Late(_) => &self.timeout,
             Answer::None(_) => &self.unreachable,

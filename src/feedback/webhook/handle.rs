@@ -33,7 +33,7 @@ impl BroadcasterHandle {
         // Weak, so that it ends with its handles. The latest of each: a bounded lane of every event loses the oldest of
         // all, which can be the latest of a coordinator that said nothing since.
         let recipient = self.addr.downgrade().recipient();
-        let mut subscribe = Subscribe::weak(recipient).replay(Replay::All).delivery(Delivery::Latest);
+        let mut subscribe = Subscribe::weak(recipient).replay(Replay::All).delivery(Delivery::Latest).each();
         for coordinator in self.coordinators.iter() {
             subscribe = subscribe.only(coordinator);
         }
@@ -82,7 +82,9 @@ impl BroadcasterHandle {
         self.fault.clone()
     }
 
-    /// Ends the broadcaster once every URL has what was published before this call, or `within` is up. What waits for a
+    /// Ends the broadcaster once every URL has what was published before this call, or `within` is up. Each URL is told the
+    /// present state for the last time, without a refresh: a receiver stays at it then, and does not wait for signs of life.
+    /// (One that is dropped instead falls silent.) What waits for a
     /// URL that failed is sent once more at once; then the waits are as ever, and a URL whose next attempt would begin
     /// too late is not waited for.
     pub async fn finish(&self, within: Duration) {

@@ -24,6 +24,7 @@ use crate::{
         event::{CoordinatorKey, FeedbackEvent},
         handle::Feedback,
     },
+    policy::Reason,
 };
 
 /// Sends the events of coordinators to URLs, as webhooks. Its handle is
@@ -50,6 +51,8 @@ pub struct HttpBroadcaster {
     lanes: Arc<[Arc<EndpointLane>]>,
     /// Whose events are sent; empty means every coordinator's.
     only: Vec<Selector>,
+    /// How often signs of life are sent.
+    refresh: Option<Duration>,
     clients: Option<Clients>,
     tasks: Vec<JoinHandle<()>>,
     /// Has a receiver for each lane that still runs.
@@ -61,12 +64,17 @@ pub struct HttpBroadcaster {
     _alive: oneshot::Sender<Infallible>,
 }
 
+/// How often the host of a URL is looked up at least.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(60);
+
 /// What a broadcaster is made of.
 pub(super) struct Start {
     pub(super) lanes: Arc<[Arc<EndpointLane>]>,
     pub(super) clients: Clients,
     /// Whose events are sent; empty means every coordinator's.
     pub(super) only: Vec<Selector>,
+    /// How often signs of life are sent.
+    pub(super) refresh: Option<Duration>,
     pub(super) feedback: Feedback,
     pub(super) fault: Fault,
     /// Is told of a panic.
@@ -125,27 +133,36 @@ pub struct ObserveBroadcasts;
 
 impl HttpBroadcaster {
     pub(super) fn new(start: Start) -> Self {
-        let Start { lanes, clients, only, feedback, fault, died, alive } = start;
+        let Start { lanes, clients, only, refresh, feedback, fault, died, alive } = start;
         let tell = TellOfPanic { died, lanes: Arc::clone(&lanes) };
         let running = Arc::new(watch::Sender::new(()));
-        Self { lanes, only, clients: Some(clients), tasks: Vec::new(), running, feedback, fault, tell, _alive: alive }
+        let (clients, tasks) = (Some(clients), Vec::new());
+        Self { lanes, only, refresh, clients, tasks, running, feedback, fault, tell, _alive: alive }
     }
 
-    fn offer(&self, event: &FeedbackEvent) {
-        if !self.only.is_empty() && !self.only.iter().any(|selector| selector.selects(event)) {
+    /// Offers an event to each lane: one that was told just now, or one that was the present a moment ago.
+    fn offer(&self, event: &FeedbackEvent, is_told: bool) {
+        let key = CoordinatorKey::of(event);
+        if !self.only.is_empty() && !self.only.iter().any(|selector| selector.selects(&key)) {
             return;
         }
-        let webhook = match Webhook::new(event) {
+        if event.reason == Reason::Silent {
+            // What was heard last is not known to hold any more. Who is told by this broadcaster is to find out as well.
+            return self.lanes.iter().for_each(|lane| lane.forget(&key));
+        }
+        let webhook = match Webhook::new(event, self.refresh) {
             Ok(webhook) => Arc::new(webhook),
             Err(error) => {
                 tracing::error!(event = event.id, %error, "an event cannot be written as JSON and is not sent");
                 return;
             }
         };
-        let key = CoordinatorKey::of(event);
         for lane in self.lanes.iter() {
             self.fault.point("an event came and a lane does not have it");
-            lane.offer(&key, event, &webhook);
+            match is_told {
+                true => lane.offer(&key, event, &webhook),
+                false => lane.offer_present(&key, event, &webhook),
+            }
         }
     }
 
@@ -171,7 +188,8 @@ impl Actor for HttpBroadcaster {
         let Some(Clients { urls, tls, secrets, timeout }) = self.clients.take() else { return };
         for (lane, url) in self.lanes.iter().zip(urls) {
             // A client a URL: the bound on connections is the client's, over all its hosts.
-            let client = Client::new(lane.endpoint(), url, Arc::clone(&tls), Arc::clone(&secrets), timeout);
+            let (tls, secrets) = (Arc::clone(&tls), Arc::clone(&secrets));
+            let client = Client::new(lane.endpoint(), url, tls, secrets, timeout, LOOK_UP_EVERY);
             let (sends, running) = (Arc::clone(lane).run(client), self.running.subscribe());
             let tell = self.tell.clone();
             self.tasks.push(actix_rt::spawn(async move {
@@ -179,6 +197,12 @@ impl Actor for HttpBroadcaster {
                 drop((running, tell));
             }));
         }
+        // Behind a bus that died the levels are not known any more: its URLs are to find that out.
+        let (feedback, lanes) = (self.feedback.clone(), Arc::clone(&self.lanes));
+        self.tasks.push(actix_rt::spawn(async move {
+            feedback.stopped().await;
+            lanes.iter().for_each(|lane| lane.forget_all());
+        }));
     }
 }
 
@@ -194,7 +218,7 @@ impl Handler<FeedbackEvent> for HttpBroadcaster {
     type Result = ();
 
     fn handle(&mut self, event: FeedbackEvent, _: &mut Context<Self>) {
-        self.offer(&event);
+        self.offer(&event, true);
     }
 }
 
@@ -207,7 +231,7 @@ impl Handler<FinishBroadcasts> for HttpBroadcaster {
         let present = async move { present.await.unwrap_or_default() };
         let end = present.into_actor(self).then(move |present, broadcaster, _| {
             broadcaster.fault.point("the end has come and the present is not offered");
-            present.iter().for_each(|event| broadcaster.offer(event));
+            present.iter().for_each(|event| broadcaster.offer(event, false));
             broadcaster.fault.point("the present is offered and the lanes do not know of the end");
             broadcaster.lanes.iter().for_each(|lane| lane.end(deadline));
             let running = Arc::clone(&broadcaster.running);
@@ -229,7 +253,7 @@ impl Handler<IdleBroadcasts> for HttpBroadcaster {
     fn handle(&mut self, _: IdleBroadcasts, _: &mut Context<Self>) -> Self::Result {
         let present = self.present().into_actor(self);
         Box::pin(present.then(|present, broadcaster, _| {
-            present.iter().for_each(|event| broadcaster.offer(event));
+            present.iter().for_each(|event| broadcaster.offer(event, false));
             let (hold, mut told) = mpsc::channel(1);
             broadcaster.lanes.iter().for_each(|lane| lane.hold(&hold));
             async move { _ = told.recv().await }.into_actor(broadcaster)

@@ -29,6 +29,7 @@ pub(crate) const ID: &str = SignedHeaders::ID;
 pub(crate) const TIMESTAMP: &str = SignedHeaders::TIMESTAMP;
 pub(crate) const SIGNATURE: &str = SignedHeaders::SIGNATURE;
 pub(crate) const TOLERANCE: Duration = SignedHeaders::TOLERANCE;
+pub(crate) const CONFLICT: &str = SignedHeaders::CONFLICT;
 
 const PREFIX: &str = "whsec_";
 const VERSION: &str = "v1";
@@ -147,6 +148,8 @@ impl SignedHeaders<'_> {
     pub const TIMESTAMP: &'static str = "webhook-timestamp";
     /// The header that carries the signatures.
     pub const SIGNATURE: &'static str = "webhook-signature";
+    /// The header of an answer that says how many processes of one name the receiver hears, where there are several.
+    pub const CONFLICT: &'static str = "mds-conflict";
     /// How far the time in a request may be from the receiver's clock, both ways: it bounds how long a request that was
     /// recorded can be sent again.
     pub const TOLERANCE: Duration = Duration::from_secs(300);
@@ -161,6 +164,28 @@ impl<'a> SignedHeaders<'a> {
     pub fn collect(header: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, SignatureError> {
         let value = |name| header(name).ok_or(SignatureError::MissingHeader(name));
         Ok(Self { id: value(ID)?, timestamp: value(TIMESTAMP)?, signature: value(SIGNATURE)? })
+    }
+
+    /// Checks id and time, for which no body is needed. `now` is in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// When either is not as the scheme has it, or the time is too far from `now`.
+    pub fn check_time(&self, now: u64) -> Result<(), SignatureError> {
+        if self.id.is_empty() || self.id.contains('.') {
+            return Err(SignatureError::InvalidId);
+        }
+        // A sign would parse too.
+        if !self.timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(SignatureError::InvalidTimestamp);
+        }
+        let sent: u64 = self.timestamp.parse().map_err(|_| SignatureError::InvalidTimestamp)?;
+        if now.saturating_sub(sent) > TOLERANCE.as_secs() {
+            return Err(SignatureError::TooOld(now - sent));
+        }
+        if sent.saturating_sub(now) > TOLERANCE.as_secs() {
+            return Err(SignatureError::TooNew(sent - now));
+        }
+        Ok(())
     }
 }
 
@@ -203,21 +228,8 @@ pub fn verify(
     body: &[u8],
     now: u64,
 ) -> Result<(), SignatureError> {
+    headers.check_time(now)?;
     let SignedHeaders { id, timestamp, signature } = headers;
-    if id.is_empty() || id.contains('.') {
-        return Err(SignatureError::InvalidId);
-    }
-    // A sign would parse too.
-    if !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(SignatureError::InvalidTimestamp);
-    }
-    let sent: u64 = timestamp.parse().map_err(|_| SignatureError::InvalidTimestamp)?;
-    if now.saturating_sub(sent) > TOLERANCE.as_secs() {
-        return Err(SignatureError::TooOld(now - sent));
-    }
-    if sent.saturating_sub(now) > TOLERANCE.as_secs() {
-        return Err(SignatureError::TooNew(sent - now));
-    }
     // Only now, since it costs a pass over the body a secret. What is signed is the header as it was sent.
     let expected: Vec<_> = secrets.iter().map(|secret| secret.over(id, timestamp, body)).collect();
     for tag in signature.split(' ').filter_map(read_signature) {

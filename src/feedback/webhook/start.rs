@@ -62,8 +62,9 @@ impl HttpBroadcaster {
 impl PreparedBroadcast {
     /// Checks everything that can be wrong before anything is started.
     pub(crate) fn new(mut config: BroadcastConfig) -> Result<Self, BroadcastError> {
-        let BroadcastConfig { timeout, retry, probe_after, .. } = &mut config;
-        for time in [timeout, &mut retry.initial_backoff, &mut retry.max_backoff, probe_after] {
+        let BroadcastConfig { timeout, retry, probe_after, refresh, min_interval, .. } = &mut config;
+        let retry = [&mut retry.initial_backoff, &mut retry.max_backoff];
+        for time in [timeout, probe_after, refresh, min_interval].into_iter().chain(retry) {
             *time = LONGEST.min(*time);
         }
         let mut seen = HashSet::new();
@@ -79,7 +80,9 @@ impl PreparedBroadcast {
     /// Starts the actor, which is told nothing yet.
     pub(crate) fn start(self, feedback: &Feedback, current: bool) -> Result<BroadcasterHandle, BroadcastError> {
         let Self { config, urls, tls } = self;
-        let policy = EndpointPolicy { retry: config.retry, probe_after: config.probe_after };
+        let BroadcastConfig { retry, probe_after, refresh, min_interval, .. } = config;
+        let refresh = Some(refresh).filter(|refresh| !refresh.is_zero());
+        let policy = EndpointPolicy { retry, probe_after, refresh, min_interval };
         let fault = Fault::new("broadcaster");
         let lane = |endpoint| EndpointLane::new(endpoint, policy, fault.clone());
         let lanes: Arc<[_]> = config.endpoints.into_iter().map(lane).collect();
@@ -88,6 +91,7 @@ impl PreparedBroadcast {
         let actor = HttpBroadcaster::new(Start {
             lanes: Arc::clone(&lanes),
             clients: Clients { urls, tls, secrets: config.secrets.into(), timeout: config.timeout },
+            refresh,
             only: config.coordinators.iter().map(|id| Selector::new(id)).collect(),
             feedback: feedback.clone(),
             fault: fault.clone(),

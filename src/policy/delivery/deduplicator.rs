@@ -6,17 +6,19 @@ use std::{
     time::Duration,
 };
 
-use super::seq_tracker::{SeqTracker, SeqVerdict};
+use super::instances::{Instances, News, Speaker};
 
 /// Tells new events from those that a receiver has met, and from stale ones, in bounded memory.
 ///
-/// `K` is the coordinator that an event belongs to. An event is new if a [`SeqTracker`] says so and its id is not
-/// remembered. Ids are forgotten with time and when there are too many, which opens nothing: an event that comes again
-/// is then stale. Keys are never forgotten; so there is room for a number of keys, and the next are turned away.
+/// `K` is the coordinator that an event belongs to. An event is new if [`Instances`] say so and its id is not remembered. Ids
+/// are forgotten with time and when there are too many, which opens nothing: an event that comes again is a sign of life
+/// then, or stale. Keys are never forgotten; so there is room for a number of keys, and the next are turned away.
 #[derive(Debug)]
 pub struct Deduplicator<K> {
     limits: DeduplicatorLimits,
-    newest: SeqTracker<K>,
+    instances: Instances<K, ()>,
+    /// How many instances fell silent.
+    expired: u64,
     ids: HashSet<Arc<str>>,
     /// The ids in the order of their arrival, with the time at which each is forgotten.
     forget: VecDeque<(Duration, Arc<str>)>,
@@ -36,14 +38,15 @@ pub struct DeduplicatorLimits {
 /// What an [`Deduplicator`] says of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Nothing newer of its key has come before; it is remembered.
-    New,
+    /// It is new, or was said before by an instance that did not count and does now; its id is remembered. So many other
+    /// instances of its key live too.
+    New(usize),
+    /// The same of an instance that lives has come before, under another id: a sign of life.
+    Alive(usize),
     /// Its id has come before.
     Repeated,
-    /// The same or something newer of its epoch has come before.
+    /// Something newer of its instance has come before.
     Stale,
-    /// A newer epoch of its key has come before.
-    OlderEpoch,
     /// It belongs to a key that there is no room for.
     NoRoom,
 }
@@ -51,32 +54,43 @@ pub enum Admission {
 impl<K: Clone + Eq + Hash> Deduplicator<K> {
     /// Makes one that has met nothing.
     pub fn new(limits: DeduplicatorLimits) -> Self {
-        Self { limits, newest: SeqTracker::default(), ids: HashSet::new(), forget: VecDeque::new() }
+        Self { limits, instances: Instances::default(), expired: 0, ids: HashSet::new(), forget: VecDeque::new() }
     }
 
     /// Says what an event is that arrives `now`, and remembers a new one.
-    pub fn admit(&mut self, id: &str, key: &K, number: (u64, u64), now: Duration) -> Admission {
+    pub fn admit(&mut self, id: &str, key: &K, speaker: &Speaker, now: Duration) -> Admission {
+        self.expire(now);
         while self.forget.front().is_some_and(|(until, _)| *until <= now) {
             self.forget_oldest();
         }
         if self.ids.contains(id) {
             return Admission::Repeated;
         }
-        if self.newest.keys() >= self.limits.keys.get() && self.newest.get(key).is_none() {
+        if self.keys() >= self.limits.keys.get() && !self.instances.knows(key) {
             return Admission::NoRoom;
         }
-        match self.newest.admit(key, number, ()) {
-            SeqVerdict::New => {}
-            SeqVerdict::Stale => return Admission::Stale,
-            SeqVerdict::OlderEpoch => return Admission::OlderEpoch,
-        }
+        let heard = self.instances.hear(now, key, speaker, ());
+        let admission = match heard.news {
+            News::New => Admission::New(heard.others),
+            News::Same => Admission::Alive(heard.others),
+            News::Stale => return Admission::Stale,
+        };
         if self.ids.len() >= self.limits.ids.get() {
             self.forget_oldest();
         }
         let id: Arc<str> = id.into();
         self.ids.insert(Arc::clone(&id));
         self.forget.push_back((now.saturating_add(self.limits.id_for), id));
-        Admission::New
+        admission
+    }
+
+    /// Lets go of the instances that were silent for too long, and returns how many fell silent so far.
+    pub fn expire(&mut self, now: Duration) -> u64 {
+        while let Some((_, key)) = self.instances.next_due().filter(|(at, _)| *at <= now) {
+            let key = key.clone();
+            self.expired += self.instances.let_go(now, &key, |()| ());
+        }
+        self.expired
     }
 
     fn forget_oldest(&mut self) {
@@ -87,7 +101,7 @@ impl<K: Clone + Eq + Hash> Deduplicator<K> {
 
     /// Returns how many keys are known.
     pub fn keys(&self) -> usize {
-        self.newest.keys()
+        self.instances.len()
     }
 
     /// Returns how many ids are remembered.
@@ -112,26 +126,35 @@ mod tests {
         })
     }
 
+    /// One that knows of no instances.
+    fn speaker(epoch: u64, seq: u64) -> Speaker {
+        Speaker { instance: None, epoch, seq, refresh: None, is_draining: false }
+    }
+
     // Red when the first counts again under its id, whatever comes with it.
     #[test]
     fn an_id_counts_once() {
         let mut met = deduplicator(10, 100, 600);
-        assert_eq!(met.admit("a", &1, (1, 1), Duration::ZERO), Admission::New);
-        assert_eq!(met.admit("a", &1, (1, 1), Duration::ZERO), Admission::Repeated);
-        assert_eq!(met.admit("a", &2, (9, 9), Duration::from_secs(599)), Admission::Repeated);
+        assert_eq!(met.admit("a", &1, &speaker(1, 1), Duration::ZERO), Admission::New(0));
+        assert_eq!(met.admit("a", &1, &speaker(1, 1), Duration::ZERO), Admission::Repeated);
+        assert_eq!(met.admit("a", &2, &speaker(9, 9), Duration::from_secs(599)), Admission::Repeated);
         assert_eq!(met.keys(), 1);
-        assert_eq!(met.admit("a", &2, (9, 9), Duration::from_secs(600)), Admission::New, "forgotten by then");
+        assert_eq!(
+            met.admit("a", &2, &speaker(9, 9), Duration::from_secs(600)),
+            Admission::New(0),
+            "forgotten by then"
+        );
     }
 
     // Red when a turned-away event is remembered: its sender, which tries again, would be told that it was heard.
     #[test]
     fn what_finds_no_room_may_come_again() {
         let mut met = deduplicator(1, 100, 600);
-        assert_eq!(met.admit("a", &1, (1, 1), Duration::ZERO), Admission::New);
+        assert_eq!(met.admit("a", &1, &speaker(1, 1), Duration::ZERO), Admission::New(0));
         for _ in 0..2 {
-            assert_eq!(met.admit("b", &2, (1, 1), Duration::ZERO), Admission::NoRoom);
+            assert_eq!(met.admit("b", &2, &speaker(1, 1), Duration::ZERO), Admission::NoRoom);
         }
-        assert_eq!(met.admit("c", &1, (1, 2), Duration::ZERO), Admission::New, "those known go on");
+        assert_eq!(met.admit("c", &1, &speaker(1, 2), Duration::ZERO), Admission::New(0), "those known go on");
         assert_eq!(met.ids(), 2);
     }
 
@@ -150,10 +173,10 @@ mod tests {
                 let newer = admitted.iter().all(|(known, newest)| *known != key || *newest < (epoch, seq));
                 let known: HashSet<u8> = admitted.iter().map(|(key, _)| *key).collect();
                 let room = known.contains(&key) || known.len() < 3;
-                let arrival = met.admit(&format!("{key}_{epoch}_{seq}"), &key, (epoch, seq), now);
-                prop_assert_eq!(arrival == Admission::New, newer && room, "{:?}", arrival);
+                let arrival = met.admit(&format!("{key}_{epoch}_{seq}"), &key, &speaker(epoch, seq), now);
+                prop_assert_eq!(arrival == Admission::New(0), newer && room, "{:?}", arrival);
                 prop_assert_eq!(arrival == Admission::NoRoom, !room);
-                if arrival == Admission::New {
+                if arrival == Admission::New(0) {
                     admitted.push((key, (epoch, seq)));
                 }
                 prop_assert!(met.keys() <= 3 && met.ids() <= 5 && met.forget.len() == met.ids());

@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::failure::{BreakerConfig, CircuitBreaker, CircuitState, RetryPolicy};
+use crate::policy::{
+    failure::{BreakerConfig, CircuitBreaker, CircuitState, RetryPolicy},
+    level::Level,
+};
 
 /// How a [`EndpointQueue`] tries again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +20,21 @@ pub struct EndpointPolicy {
     pub retry: RetryPolicy,
     /// How long an open circuit waits before the next attempt.
     pub probe_after: Duration,
+    /// How long after the last delivery of a key its newest event is sent again; none: never.
+    pub refresh: Option<Duration>,
+    /// How long after the last delivery of a key an event of no higher level goes out at the earliest.
+    pub min_interval: Duration,
+}
+
+/// What an event is sent as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentAs {
+    /// For the first time, or again because it did not arrive.
+    First,
+    /// As a sign of life, by this number.
+    Repeat(u64),
+    /// For the last time: nothing follows.
+    Last,
 }
 
 /// How it stands with a URL.
@@ -49,9 +67,9 @@ impl EndpointState {
 /// What a [`EndpointQueue`] does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<E> {
-    /// Send this, and say how it went: [`EndpointQueue::delivered`], [`EndpointQueue::failed`] or
+    /// Send this as that, and say how it went: [`EndpointQueue::delivered`], [`EndpointQueue::failed`] or
     /// [`EndpointQueue::gone`].
-    Send(E),
+    Send(E, SentAs),
     /// Ask again at that time, or when an event was offered.
     Wait(Duration),
     /// Ask again when an event was offered, or the one under way is settled.
@@ -59,6 +77,11 @@ pub enum Step<E> {
 }
 
 /// What waits for one destination: at most one event under way, and of each key `K` at most one that waits, the newest.
+///
+/// An event of a higher level than the destination was told goes at once; any other waits for
+/// [`min_interval`](EndpointPolicy::min_interval) after the last delivery of its key. Each delivery is followed by another
+/// after [`refresh`](EndpointPolicy::refresh), as a sign of life, until the [end](EndpointQueue::end), where each key is
+/// delivered for the last time.
 ///
 /// The newest event of a key stays until it is delivered or a newer one takes its place, however often it fails. Two
 /// things hold it back. The *lane* waits after each failure, longer from one to the next, and after
@@ -74,6 +97,12 @@ pub struct EndpointQueue<K, E> {
     turns: VecDeque<K>,
     waiting: HashMap<K, Waiting<E>>,
     under_way: Option<UnderWay<K, E>>,
+    /// The newest event of each key, and what the destination was told of it.
+    known: HashMap<K, Known<E>>,
+    /// Counts the repeats.
+    repeats: u64,
+    /// What is sent is sent for the last time.
+    is_ending: bool,
     /// Counts what was offered: the ticket of the newest event.
     given: u64,
     /// In a row, over all keys.
@@ -90,6 +119,7 @@ pub struct EndpointQueue<K, E> {
 #[derive(Debug)]
 struct Waiting<E> {
     event: E,
+    sent_as: SentAs,
     /// That of the oldest event in whose place this one is.
     ticket: u64,
     /// Of this key, in a row.
@@ -101,9 +131,27 @@ struct Waiting<E> {
 struct UnderWay<K, E> {
     key: K,
     event: E,
+    sent_as: SentAs,
+    level: Level,
     ticket: u64,
     failures: u32,
     began: Duration,
+}
+
+#[derive(Debug)]
+struct Known<E> {
+    event: E,
+    level: Level,
+    /// What the destination was told last, and when.
+    told: Option<(Level, Duration)>,
+}
+
+impl<E> Known<E> {
+    /// Returns when the event may go out: at once if it is worse than what the destination was told.
+    fn paced(&self, min_interval: Duration) -> Duration {
+        let lower = self.told.filter(|(told, _)| self.level <= *told);
+        lower.map_or(Duration::ZERO, |(_, at)| at.saturating_add(min_interval))
+    }
 }
 
 impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
@@ -119,6 +167,9 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
             turns: VecDeque::new(),
             waiting: HashMap::new(),
             under_way: None,
+            known: HashMap::new(),
+            repeats: 0,
+            is_ending: false,
             given: 0,
             failures: 0,
             resume_at: Duration::ZERO,
@@ -129,24 +180,57 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         }
     }
 
-    /// Takes in the newest event of a key. Returns the one whose place it took, which will not be sent. A lane that is
-    /// switched off takes nothing.
-    pub fn offer(&mut self, key: &K, event: E) -> Option<E> {
+    /// Takes in the newest event of a key, and its level. Returns the one whose place it took, which will not be sent. A lane
+    /// that is switched off takes nothing.
+    pub fn offer(&mut self, key: &K, event: E, level: Level) -> Option<E> {
         if self.switched_off {
             return None;
         }
         self.given += 1;
+        let told = self.known.get(key).and_then(|known| known.told);
+        self.known.insert(key.clone(), Known { event: event.clone(), level, told });
+        let sent_as = if self.is_ending { SentAs::Last } else { SentAs::First };
         if let Some(waiting) = self.waiting.get_mut(key) {
-            self.superseded += 1;
-            return Some(std::mem::replace(&mut waiting.event, event));
+            let was = std::mem::replace(&mut waiting.sent_as, sent_as);
+            let older = std::mem::replace(&mut waiting.event, event);
+            let is_event = !matches!(was, SentAs::Repeat(_));
+            self.superseded += u64::from(is_event);
+            return is_event.then_some(older);
         }
-        self.put(key.clone(), Waiting { event, ticket: self.given, failures: 0, due: Duration::ZERO });
+        self.put(key.clone(), event, sent_as);
         None
     }
 
-    fn put(&mut self, key: K, waiting: Waiting<E>) {
+    fn put(&mut self, key: K, event: E, sent_as: SentAs) {
         self.turns.push_back(key.clone());
-        self.waiting.insert(key, waiting);
+        let ticket = self.given;
+        self.waiting.insert(key, Waiting { event, sent_as, ticket, failures: 0, due: Duration::ZERO });
+    }
+
+    /// Sends nothing of a key any more until the next event of it is offered.
+    pub fn forget(&mut self, key: &K) {
+        self.known.remove(key);
+        self.waiting.remove(key);
+        self.turns.retain(|turn| turn != key);
+    }
+
+    /// Puts into the line what is to be sent again by now.
+    fn repeat(&mut self, now: Duration) {
+        let Some(refresh) = self.policy.refresh.filter(|_| !self.is_ending) else { return };
+        let is_due = |known: &Known<E>| known.told.is_some_and(|(_, at)| at.saturating_add(refresh) <= now);
+        let due = self.known.iter().filter(|(key, known)| is_due(known) && !self.waiting.contains_key(key));
+        let due: Vec<_> = due.map(|(key, known)| (key.clone(), known.event.clone())).collect();
+        for (key, event) in due {
+            self.given += 1;
+            self.repeats += 1;
+            self.put(key, event, SentAs::Repeat(self.repeats));
+        }
+    }
+
+    /// Returns when the next attempt for a key that waits may begin.
+    fn due_of(&self, key: &K, waiting: &Waiting<E>) -> Duration {
+        let known = self.known.get(key).filter(|_| waiting.sent_as == SentAs::First);
+        waiting.due.max(known.map_or(Duration::ZERO, |known| known.paced(self.policy.min_interval)))
     }
 
     /// Says what to do at `now`; an event that it returns is under way from then on.
@@ -155,33 +239,44 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         if self.under_way.is_some() {
             return Step::Idle;
         }
+        self.repeat(now);
         let Some(due) = self.next_at() else { return Step::Idle };
         if due > now {
             return Step::Wait(due);
         }
-        let is_due = |key: &K| self.waiting.get(key).is_some_and(|waiting| waiting.due <= now);
+        let is_due = |key: &K| self.waiting.get(key).is_some_and(|waiting| self.due_of(key, waiting) <= now);
         let turn = self.turns.iter().position(is_due);
         let next = turn.and_then(|turn| self.turns.remove(turn)).and_then(|key| self.waiting.remove_entry(&key));
         // The earliest of all is due, so one is found.
-        let Some((key, Waiting { event, ticket, failures, .. })) = next else { return Step::Idle };
+        let Some((key, Waiting { event, sent_as, ticket, failures, .. })) = next else { return Step::Idle };
         if self.breaker.state() == CircuitState::Open {
             self.breaker.probe();
         }
         self.attempts += 1;
-        self.under_way = Some(UnderWay { key, event: event.clone(), ticket, failures, began: now });
-        Step::Send(event)
+        let level = self.known.get(&key).map(|known| known.level).unwrap_or_default();
+        self.under_way = Some(UnderWay { key, event: event.clone(), sent_as, level, ticket, failures, began: now });
+        Step::Send(event, sent_as)
     }
 
     /// Returns when the next attempt may begin, if anything waits for one.
     pub fn next_at(&self) -> Option<Duration> {
-        let due = self.waiting.values().map(|waiting| waiting.due).min()?;
+        let waiting = self.waiting.iter().map(|(key, waiting)| self.due_of(key, waiting)).min();
+        let refresh = self.policy.refresh.filter(|_| !self.is_ending);
+        let told = self.known.iter().filter(|(key, _)| !self.waiting.contains_key(key));
+        let repeats = told.filter_map(|(_, known)| Some(known.told?.1.saturating_add(refresh?)));
+        let due = waiting.into_iter().chain(repeats).min()?;
         Some(due.max(self.resume_at).max(self.asked_until))
     }
 
     /// The event under way has arrived.
     pub fn delivered(&mut self) {
-        if self.under_way.take().is_none() {
-            return;
+        let Some(UnderWay { key, sent_as, level, began, .. }) = self.under_way.take() else { return };
+        if let Some(known) = self.known.get_mut(&key) {
+            known.told = Some((level, began));
+        }
+        if sent_as == SentAs::Last {
+            // Unless something newer waits.
+            self.known.retain(|known, _| *known != key || self.waiting.contains_key(known));
         }
         if !self.breaker.is_closed() {
             // It was the destination that failed, and it is back.
@@ -198,8 +293,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
     /// left alone; `random` is a random number in `0.0..1.0`. Returns the event if a newer one of its key waits, so
     /// that it will not be sent again.
     pub fn failed(&mut self, now: Duration, asked: Option<Duration>, random: f64) -> Option<E> {
-        let UnderWay { key, event, ticket, failures, began } = self.under_way.take()?;
-        let EndpointPolicy { retry, probe_after } = self.policy;
+        let UnderWay { key, event, sent_as, ticket, failures, began, .. } = self.under_way.take()?;
+        let EndpointPolicy { retry, probe_after, .. } = self.policy;
         self.failures = self.failures.saturating_add(1);
         match self.breaker.state() {
             CircuitState::HalfOpen => self.breaker.probe_failed(now, None),
@@ -215,11 +310,16 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         let wait = if failures < retry.max_attempts.get() { retry.wait(failures, None, random) } else { probe_after };
         let due = now.saturating_add(wait);
         if let Some(newer) = self.waiting.get_mut(&key) {
-            self.superseded += 1;
             (newer.ticket, newer.failures, newer.due) = (ticket, failures, due);
-            return Some(event);
+            let is_event = !matches!(sent_as, SentAs::Repeat(_));
+            self.superseded += u64::from(is_event);
+            return is_event.then_some(event);
         }
-        self.put(key, Waiting { event, ticket, failures, due });
+        // Of one that is forgotten nothing is sent any more.
+        if self.known.contains_key(&key) {
+            self.turns.push_back(key.clone());
+            self.waiting.insert(key, Waiting { event, sent_as, ticket, failures, due });
+        }
         None
     }
 
@@ -229,14 +329,27 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.under_way = None;
         self.turns.clear();
         self.waiting.clear();
+        self.known.clear();
     }
 
-    /// Lets everything that waits go at once, whatever failed before: there will be no later. What the destination
-    /// asked for still holds.
-    pub fn expedite(&mut self) {
+    /// Begins the end: nothing is repeated any more, everything that waits goes at once, whatever failed before, and each key
+    /// that was to be repeated is sent once more, for the last time. What the destination asked for still holds.
+    pub fn end(&mut self) {
         self.resume_at = Duration::ZERO;
         for waiting in self.waiting.values_mut() {
             waiting.due = Duration::ZERO;
+        }
+        if self.policy.refresh.is_none() || std::mem::replace(&mut self.is_ending, true) {
+            return;
+        }
+        for waiting in self.waiting.values_mut() {
+            waiting.sent_as = SentAs::Last;
+        }
+        let told = self.known.iter().filter(|(key, _)| !self.waiting.contains_key(key));
+        let told: Vec<_> = told.map(|(key, known)| (key.clone(), known.event.clone())).collect();
+        for (key, event) in told {
+            self.given += 1;
+            self.put(key, event, SentAs::Last);
         }
     }
 
@@ -262,9 +375,11 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         }
     }
 
-    /// Returns how many events are still to be delivered, the one under way among them.
+    /// Returns how many events are still to be delivered, the one under way among them, and no signs of life.
     pub fn pending(&self) -> usize {
-        self.waiting.len() + usize::from(self.under_way.is_some())
+        let under_way = self.under_way.iter().map(|under_way| under_way.sent_as);
+        let sent = under_way.chain(self.waiting.values().map(|waiting| waiting.sent_as));
+        sent.filter(|sent_as| !matches!(sent_as, SentAs::Repeat(_))).count()
     }
 
     /// Returns how often an event was sent.
@@ -305,7 +420,7 @@ mod tests {
             jitter: false,
             max_attempts: NonZeroU32::new(attempts).unwrap(),
         };
-        EndpointPolicy { retry, probe_after: ms(PROBE) }
+        EndpointPolicy { retry, probe_after: ms(PROBE), refresh: None, min_interval: Duration::ZERO }
     }
 
     fn lane(attempts: u32) -> EndpointQueue<u8, u32> {
@@ -315,7 +430,7 @@ mod tests {
     #[test]
     fn attempts_wait_longer_and_then_for_the_breaker_until_one_arrives() {
         let mut lane = lane(3);
-        assert_eq!((lane.step(ms(0)), lane.offer(&1, 7)), (Step::Idle, None));
+        assert_eq!((lane.step(ms(0)), lane.offer(&1, 7, Level::Ok)), (Step::Idle, None));
         for (at, state, next) in [
             (0, EndpointState::Closed, 100),
             (100, EndpointState::Closed, 300),
@@ -323,12 +438,12 @@ mod tests {
             (1_300, EndpointState::Open, 2_300),
             (2_300, EndpointState::Open, 3_300),
         ] {
-            assert_eq!(lane.step(ms(at)), Step::Send(7));
+            assert_eq!(lane.step(ms(at)), Step::Send(7, SentAs::First));
             assert_eq!(lane.step(ms(at)), Step::Idle, "one at a time");
             assert_eq!(lane.failed(ms(at), None, 0.0), None);
             assert_eq!((lane.state(), lane.step(ms(at))), (state, Step::Wait(ms(next))));
         }
-        assert_eq!(lane.step(ms(3_300)), Step::Send(7));
+        assert_eq!(lane.step(ms(3_300)), Step::Send(7, SentAs::First));
         assert_eq!(lane.state(), EndpointState::HalfOpen);
         lane.delivered();
         assert_eq!((lane.state(), lane.pending(), lane.attempts()), (EndpointState::Closed, 0, 6));
@@ -338,28 +453,28 @@ mod tests {
     #[test]
     fn what_the_destination_asks_for_holds_for_every_key_and_in_a_hurry() {
         let mut lane = lane(3);
-        lane.offer(&1, 1);
-        assert_eq!(lane.step(ms(0)), Step::Send(1));
+        lane.offer(&1, 1, Level::Ok);
+        assert_eq!(lane.step(ms(0)), Step::Send(1, SentAs::First));
         lane.failed(ms(0), Some(ms(5_000)), 0.0);
-        lane.offer(&2, 2);
-        lane.expedite();
+        lane.offer(&2, 2, Level::Ok);
+        lane.end();
         assert_eq!(lane.step(ms(10)), Step::Wait(ms(5_000)));
-        assert_eq!(lane.step(ms(5_000)), Step::Send(1));
+        assert_eq!(lane.step(ms(5_000)), Step::Send(1, SentAs::First));
     }
 
     // Red when the end of a process waits for a breaker that will not be asked again.
     #[test]
     fn in_a_hurry_everything_goes_once_and_then_waits_as_ever() {
         let mut lane = lane(1);
-        lane.offer(&1, 1);
-        lane.offer(&2, 2);
-        assert_eq!(lane.step(ms(0)), Step::Send(1));
+        lane.offer(&1, 1, Level::Ok);
+        lane.offer(&2, 2, Level::Ok);
+        assert_eq!(lane.step(ms(0)), Step::Send(1, SentAs::First));
         lane.failed(ms(0), None, 0.0);
         assert_eq!((lane.state(), lane.step(ms(5))), (EndpointState::Open, Step::Wait(ms(PROBE))));
-        lane.expedite();
-        assert_eq!(lane.step(ms(5)), Step::Send(2));
+        lane.end();
+        assert_eq!(lane.step(ms(5)), Step::Send(2, SentAs::First));
         lane.delivered();
-        assert_eq!(lane.step(ms(5)), Step::Send(1));
+        assert_eq!(lane.step(ms(5)), Step::Send(1, SentAs::First));
     }
 
     // Red when an event that is refused for its own sake is tried at once whenever another passes, or takes the
@@ -368,15 +483,15 @@ mod tests {
     fn a_key_that_is_refused_alone_waits_by_itself() {
         let mut lane = lane(2);
         let (mut now, mut refused, mut passed) = (0, 0, 0);
-        lane.offer(&1, 1);
+        lane.offer(&1, 1, Level::Ok);
         while now < 10 * PROBE {
-            lane.offer(&2, 2);
+            lane.offer(&2, 2, Level::Ok);
             match lane.step(ms(now)) {
-                Step::Send(1) => {
+                Step::Send(1, SentAs::First) => {
                     refused += 1;
                     lane.failed(ms(now), None, 0.0);
                 }
-                Step::Send(_) => {
+                Step::Send(..) => {
                     passed += 1;
                     lane.delivered();
                 }
@@ -391,11 +506,11 @@ mod tests {
     #[test]
     fn a_destination_that_is_gone_is_told_nothing_more() {
         let mut lane = lane(3);
-        lane.offer(&1, 1);
-        lane.offer(&2, 2);
-        assert_eq!(lane.step(ms(0)), Step::Send(1));
+        lane.offer(&1, 1, Level::Ok);
+        lane.offer(&2, 2, Level::Ok);
+        assert_eq!(lane.step(ms(0)), Step::Send(1, SentAs::First));
         lane.gone();
-        assert_eq!((lane.state(), lane.pending(), lane.offer(&1, 3)), (EndpointState::SwitchedOff, 0, None));
+        assert_eq!((lane.state(), lane.pending(), lane.offer(&1, 3, Level::Ok)), (EndpointState::SwitchedOff, 0, None));
         assert_eq!((lane.step(ms(9_999)), lane.failed(ms(0), None, 0.0)), (Step::Idle, None));
     }
 
@@ -454,7 +569,7 @@ mod tests {
                     let turn = self.list.iter().position(|waiting| waiting.3 <= now).unwrap();
                     let (key, event, failures, _) = self.list.remove(turn);
                     self.under_way = Some((key, event, failures));
-                    Step::Send(event)
+                    Step::Send(event, SentAs::First)
                 }
             }
         }
@@ -500,7 +615,7 @@ mod tests {
             for (number, happens) in (0..).zip(history) {
                 match happens {
                     Happens::Offer(key) => {
-                        lane.offer(&key, number);
+                        lane.offer(&key, number, Level::Ok);
                         model.offer(key, number);
                     }
                     Happens::Later(wait) => now += wait,
@@ -514,7 +629,7 @@ mod tests {
                     }
                     Happens::Delivered | Happens::Failed(_) => {}
                     Happens::Expedite => {
-                        lane.expedite();
+                        lane.end();
                         model.resume_at = 0;
                         model.list.iter_mut().for_each(|waiting| waiting.3 = 0);
                     }
@@ -544,7 +659,7 @@ mod tests {
                 }
                 match happens {
                     Happens::Offer(key) => {
-                        lane.offer(&key, number);
+                        lane.offer(&key, number, Level::Ok);
                         owed.push((key, number));
                     }
                     Happens::Later(wait) => now += wait,
@@ -557,9 +672,9 @@ mod tests {
                         lane.failed(ms(now), asked.map(ms), 0.0);
                     }
                     Happens::Failed(_) => {}
-                    Happens::Expedite => lane.expedite(),
+                    Happens::Expedite => lane.end(),
                 }
-                if let Step::Send(event) = lane.step(ms(now)) {
+                if let Step::Send(event, _) = lane.step(ms(now)) {
                     under_way = Some(event);
                 }
                 if let Some((mark, number)) = mark {
@@ -581,7 +696,7 @@ mod tests {
             for (number, happens) in (0..).zip(history) {
                 match happens {
                     Happens::Offer(key) => {
-                        lane.offer(&key, u32::from(key) * 1_000 + number);
+                        lane.offer(&key, u32::from(key) * 1_000 + number, Level::Ok);
                         latest.insert(key, u32::from(key) * 1_000 + number);
                     }
                     Happens::Later(wait) => now += wait,
@@ -590,7 +705,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                if let Step::Send(event) = lane.step(ms(now)) {
+                if let Step::Send(event, _) = lane.step(ms(now)) {
                     under_way = Some(event);
                 }
             }
@@ -602,7 +717,7 @@ mod tests {
                     lane.delivered();
                 }
                 match lane.step(ms(now)) {
-                    Step::Send(event) => under_way = Some(event),
+                    Step::Send(event, _) => under_way = Some(event),
                     Step::Wait(until) => now = until.as_millis() as u64,
                     Step::Idle => break,
                 }

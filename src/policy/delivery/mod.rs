@@ -4,16 +4,16 @@
 mod deduplicator;
 #[cfg(feature = "webhooks")]
 mod endpoint_queue;
+mod instances;
 mod lane;
 mod outbox;
-mod seq_tracker;
 
 #[cfg(feature = "receiver")]
 pub use self::deduplicator::{Admission, Deduplicator, DeduplicatorLimits};
 #[cfg(feature = "webhooks")]
-pub use self::endpoint_queue::{EndpointPolicy, EndpointQueue, EndpointState, Step};
+pub use self::endpoint_queue::{EndpointPolicy, EndpointQueue, EndpointState, SentAs, Step};
 pub use self::{
+    instances::{Heard, Instances, News, Present, Speaker},
     lane::{Lane, Offered},
     outbox::Outbox,
-    seq_tracker::{SeqTracker, SeqVerdict},
 };

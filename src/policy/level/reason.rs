@@ -63,6 +63,9 @@ pub enum Reason {
     WritesRecovered,
     /// Ok: dead letters can be written again.
     DeadLettersWritable,
+    /// Soft: a process fell silent that is to be heard from every so often, and its level is not known any more. A bus says
+    /// so, no coordinator does.
+    Silent,
     /// A reason that this version does not know, from a coordinator in another process: act on the level.
     #[serde(other)]
     Other,
@@ -83,6 +86,7 @@ impl Reason {
             Self::CircuitClosed => "circuit_closed",
             Self::WritesRecovered => "writes_recovered",
             Self::DeadLettersWritable => "dead_letters_writable",
+            Self::Silent => "silent",
             Self::Other => "other",
         }
     }
@@ -95,7 +99,7 @@ impl Reason {
             | Self::CircuitClosed
             | Self::WritesRecovered
             | Self::DeadLettersWritable => Some(Level::Ok),
-            Self::QueueRising => Some(Level::Soft),
+            Self::QueueRising | Self::Silent => Some(Level::Soft),
             Self::Draining | Self::DeadLettersUnwritable | Self::CircuitOpen | Self::QueueHigh => Some(Level::Hard),
             Self::WriteOverdue | Self::Other => None,
         }

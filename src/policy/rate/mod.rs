@@ -195,6 +195,13 @@ impl<K: Eq + Hash, W> RateControl<K, W> {
         self.turned(now);
     }
 
+    /// Follows no coordinator any more but those that are kept: the others count no more.
+    pub fn keep(&mut self, now: Duration, is_kept: impl Fn(&K) -> bool) {
+        self.pass(now);
+        self.pace.keep(now, is_kept);
+        self.turned(now);
+    }
+
     /// Takes in that no more levels will come, so that the last ones mean nothing.
     ///
     /// A producer must neither wait for a level that cannot come, nor flood a store whose levels it is no longer told:

@@ -114,6 +114,14 @@ impl<K: Eq + Hash> Pace<K> {
         self.turn(now, ramp);
     }
 
+    /// Forgets what is not kept, unless that is all.
+    pub(super) fn keep(&mut self, now: Duration, is_kept: impl Fn(&K) -> bool) {
+        if self.heard.keys().any(&is_kept) {
+            self.heard.retain(|coordinator, _| is_kept(coordinator));
+            self.turn(now, self.ramp.as_secs_f64());
+        }
+    }
+
     /// Takes in that no more levels will come. See [`RateControl::bus_closed`](super::RateControl::bus_closed).
     pub(super) fn bus_closed(&mut self, now: Duration) {
         self.bus_closed = true;

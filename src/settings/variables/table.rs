@@ -274,6 +274,24 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         kind: Kind::Seconds(0.001, 3_600.0, |s| s.feedback.http.backoff),
     },
     Variable {
+        name: "MDS_FB_HTTP_REFRESH",
+        field: (Group::Http, "refresh"),
+        default: "30",
+        unit: "seconds",
+        about: "how often a URL is sent the present state at least; a receiver that hears nothing for three times as long \
+                does not go by the last level any more; 0: only changes are sent",
+        kind: Kind::Seconds(0.0, 86_400.0, |s| s.feedback.http.refresh),
+    },
+    Variable {
+        name: "MDS_FB_HTTP_MIN_INTERVAL",
+        field: (Group::Http, "min_interval"),
+        default: "0.25",
+        unit: "seconds",
+        about: "how long after the last delivery of a coordinator a level that is no higher is sent at the earliest; a \
+                higher one is sent at once",
+        kind: Kind::Seconds(0.0, 3_600.0, |s| s.feedback.http.min_interval),
+    },
+    Variable {
         name: "MDS_FB_HTTP_SECRET",
         field: (Group::Http, "secrets"),
         default: "none",
