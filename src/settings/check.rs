@@ -35,6 +35,13 @@ impl Settings {
             let (url, switch) = (HTTP_ENDPOINT, ENABLE_HTTP);
             warnings.push(format!("{url} is set, but {switch} is false: level changes are sent to no URL"));
         }
+        if self.source.contains("$(") {
+            warnings.push(format!(
+                "MDS_SOURCE is {:?}: Kubernetes replaces `$(NAME)` only by variables that stand above it, and processes that \
+                 share this text are one source",
+                self.source
+            ));
+        }
         warnings
     }
 

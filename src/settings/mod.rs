@@ -32,6 +32,7 @@ pub(crate) mod names;
 mod policies;
 mod read;
 mod secret;
+mod service_link;
 mod size;
 mod store;
 #[cfg(feature = "testing")]

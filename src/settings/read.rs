@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use super::{
     Problem, Settings, SettingsError, UnknownVariable, Variable,
     policies::{Circuit, ProducerScales, Retry},
+    service_link::is_service_link,
     variables::{Group, named, of_group},
 };
 
@@ -109,6 +110,9 @@ impl Source {
         for (name, value) in vars {
             let Some(name) = name.to_str().filter(|name| name.starts_with("MDS_")) else { continue };
             let Some((variable, coordinator)) = named(name) else {
+                if is_service_link(name, &value.to_string_lossy()) {
+                    continue;
+                }
                 source.unknown.push(UnknownVariable { name: name.to_owned(), nearest: nearest(name) });
                 continue;
             };
