@@ -85,8 +85,9 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// is a strike, and what the sink calls an outage never is. Without a breaker every other failure is one. A batch with all
     /// its strikes is at fault.
     ///
-    /// Any other failure may be the store's, and the breaker is told. A batch at fault can open the circuit so, but no more
-    /// often than it has strikes: what closes the circuit is an answer.
+    /// Any other failure may be the store's, and the breaker is told. A batch at fault can open the circuit so, but only a few
+    /// times: what closes the circuit is an answer, and then the next failure is a strike, unless the answer is to a write
+    /// that was under way at the last one.
     pub fn write_failed(
         &mut self,
         lease: LeaseId,
