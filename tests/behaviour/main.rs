@@ -67,6 +67,8 @@ mod settings;
 mod shares;
 #[cfg(feature = "testing")]
 mod shutdown;
+#[cfg(all(feature = "testing", feature = "webhooks"))]
+mod signals;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "testing")]

@@ -101,7 +101,7 @@ pub struct EndpointQueue<K, E> {
     known: HashMap<K, Known<E>>,
     /// Counts the repeats.
     repeats: u64,
-    /// What is sent is sent for the last time.
+    /// Nothing is sent again any more, and nothing waits for an interval.
     is_ending: bool,
     /// Counts what was offered: the ticket of the newest event.
     given: u64,
@@ -189,7 +189,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.given += 1;
         let told = self.known.get(key).and_then(|known| known.told);
         self.known.insert(key.clone(), Known { event: event.clone(), level, told });
-        let sent_as = if self.is_ending { SentAs::Last } else { SentAs::First };
+        let is_last = self.is_ending && self.policy.refresh.is_some();
+        let sent_as = if is_last { SentAs::Last } else { SentAs::First };
         if let Some(waiting) = self.waiting.get_mut(key) {
             let was = std::mem::replace(&mut waiting.sent_as, sent_as);
             let older = std::mem::replace(&mut waiting.event, event);
@@ -229,7 +230,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
 
     /// Returns when the next attempt for a key that waits may begin.
     fn due_of(&self, key: &K, waiting: &Waiting<E>) -> Duration {
-        let known = self.known.get(key).filter(|_| waiting.sent_as == SentAs::First);
+        let is_paced = waiting.sent_as == SentAs::First && !self.is_ending;
+        let known = self.known.get(key).filter(|_| is_paced);
         waiting.due.max(known.map_or(Duration::ZERO, |known| known.paced(self.policy.min_interval)))
     }
 
@@ -339,7 +341,7 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         for waiting in self.waiting.values_mut() {
             waiting.due = Duration::ZERO;
         }
-        if self.policy.refresh.is_none() || std::mem::replace(&mut self.is_ending, true) {
+        if std::mem::replace(&mut self.is_ending, true) || self.policy.refresh.is_none() {
             return;
         }
         for waiting in self.waiting.values_mut() {
@@ -512,6 +514,75 @@ mod tests {
         lane.gone();
         assert_eq!((lane.state(), lane.pending(), lane.offer(&1, 3, Level::Ok)), (EndpointState::SwitchedOff, 0, None));
         assert_eq!((lane.step(ms(9_999)), lane.failed(ms(0), None, 0.0)), (Step::Idle, None));
+    }
+
+    // Red when a level that is no higher goes at once, one that is higher waits, or what is waited for is forgotten.
+    #[test]
+    fn a_level_that_is_no_higher_than_what_was_told_waits() {
+        let mut lane = EndpointQueue::new(EndpointPolicy { min_interval: ms(250), ..policy(3) });
+        lane.offer(&1, 1, Level::Soft);
+        assert_eq!(lane.step(ms(100)), Step::Send(1, SentAs::First));
+        // While the first is under way nothing of it is told yet.
+        lane.offer(&1, 2, Level::Ok);
+        lane.delivered();
+        assert_eq!(lane.step(ms(110)), Step::Wait(ms(350)));
+        lane.offer(&1, 3, Level::Soft);
+        assert_eq!(lane.step(ms(120)), Step::Wait(ms(350)), "the same level is no higher");
+        lane.offer(&1, 4, Level::Hard);
+        assert_eq!(lane.step(ms(120)), Step::Send(4, SentAs::First));
+        lane.delivered();
+        lane.offer(&1, 5, Level::Ok);
+        lane.offer(&2, 6, Level::Ok);
+        assert_eq!(lane.step(ms(130)), Step::Send(6, SentAs::First), "each key by itself");
+        lane.delivered();
+        assert_eq!((lane.step(ms(369)), lane.step(ms(370))), (Step::Wait(ms(370)), Step::Send(5, SentAs::First)));
+        lane.delivered();
+        assert_eq!((lane.pending(), lane.superseded()), (0, 2));
+        // The end waits for no interval.
+        lane.offer(&1, 7, Level::Ok);
+        lane.end();
+        assert_eq!(lane.step(ms(371)), Step::Send(7, SentAs::First));
+    }
+
+    // Red when a sign of life is left out, comes early, has the number of another, is counted as an event, is sent behind the
+    // end or of a key that is forgotten.
+    #[test]
+    fn each_key_is_repeated_until_the_end_and_then_told_for_the_last_time() {
+        let mut lane = EndpointQueue::new(EndpointPolicy { refresh: Some(ms(1_000)), ..policy(3) });
+        lane.offer(&1, 1, Level::Ok);
+        assert_eq!(lane.step(ms(0)), Step::Send(1, SentAs::First));
+        lane.delivered();
+        assert_eq!((lane.pending(), lane.step(ms(999))), (0, Step::Wait(ms(1_000))));
+        assert_eq!(lane.step(ms(1_000)), Step::Send(1, SentAs::Repeat(1)));
+        assert_eq!((lane.pending(), lane.failed(ms(1_000), None, 0.0)), (0, None));
+        // A further attempt is the same message.
+        assert_eq!(lane.step(ms(1_100)), Step::Send(1, SentAs::Repeat(1)));
+        lane.delivered();
+        assert_eq!(lane.step(ms(2_100)), Step::Send(1, SentAs::Repeat(2)));
+        // What is new takes the place of a sign of life, and is one.
+        lane.offer(&1, 2, Level::Hard);
+        assert_eq!((lane.failed(ms(2_100), None, 0.0), lane.superseded()), (None, 0));
+        assert_eq!(lane.step(ms(2_200)), Step::Send(2, SentAs::First));
+        lane.delivered();
+        assert_eq!(lane.step(ms(2_300)), Step::Wait(ms(3_200)));
+        lane.offer(&2, 3, Level::Ok);
+        assert_eq!(lane.step(ms(2_300)), Step::Send(3, SentAs::First));
+        lane.delivered();
+        lane.forget(&2);
+        assert_eq!(lane.step(ms(2_400)), Step::Wait(ms(3_200)));
+        let mark = lane.mark();
+        lane.end();
+        assert!(lane.has_passed(mark), "what was offered before was delivered");
+        assert_eq!((lane.pending(), lane.step(ms(2_400))), (1, Step::Send(2, SentAs::Last)));
+        lane.failed(ms(2_400), None, 0.0);
+        assert_eq!(lane.step(ms(2_500)), Step::Send(2, SentAs::Last));
+        lane.delivered();
+        assert_eq!((lane.pending(), lane.step(ms(9_999))), (0, Step::Idle));
+        // What comes behind the end is told as the last.
+        lane.offer(&1, 4, Level::Ok);
+        assert_eq!(lane.step(ms(9_999)), Step::Send(4, SentAs::Last));
+        lane.delivered();
+        assert_eq!(lane.step(ms(99_999)), Step::Idle);
     }
 
     #[derive(Clone, Debug)]
