@@ -1,8 +1,23 @@
 #!/usr/bin/env bash
-# Gets what the tests need beside Rust: python3, and the official package of Standard Webhooks in target/python, so that
-# signatures are checked by code of others. Does nothing when all is there.
+# Gets what the tests need beside Rust: libfaketime, for processes on a clock of their own; python3, and the official package
+# of Standard Webhooks in target/python, so that signatures are checked by code of others. Does nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+install() { # packages of Debian...
+    if ! command -v apt-get >/dev/null; then
+        printf 'error: not there, and no apt-get to install it: %s\n' "$*" >&2
+        exit 1
+    fi
+    local sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    $sudo apt-get install -y -qq --no-install-recommends "$@"
+}
+
+if ! compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; then
+    install libfaketime
+fi
 
 venv=target/python
 wanted=tests/requirements.txt
@@ -12,14 +27,7 @@ fi
 
 # Debian has the two modules in a package of their own.
 if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
-    if ! command -v apt-get >/dev/null; then
-        printf 'error: no python3 with venv here: install Python 3.9 or later\n' >&2
-        exit 1
-    fi
-    sudo=
-    [ "$(id -u)" = 0 ] || sudo=sudo
-    $sudo apt-get update -qq
-    $sudo apt-get install -y -qq --no-install-recommends python3 python3-venv
+    install python3 python3-venv
 fi
 
 rm -rf "$venv"
