@@ -4,53 +4,111 @@
 """
 
 import base64, hmac, json, os, sys, threading, time
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRETS = os.environ["MDS_FB_HTTP_SECRET"].split(",")  # several while one is being replaced
 KEYS = [base64.b64decode(secret.strip().removeprefix("whsec_") + "==") for secret in SECRETS]
-newest, lock = {}, threading.Lock()
+LEVELS = ["ok", "soft", "hard"]
 
 
-def is_signed(headers, body):
-    id, sent, given = (headers.get("webhook-" + name, "") for name in ("id", "timestamp", "signature"))
-    if not id or "." in id or not sent.isdecimal() or abs(time.time() - int(sent)) > 300:
-        return False
-    signed = f"{id}.{sent}.".encode() + body
-    known = [b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256")) for key in KEYS]
-    return any(hmac.compare_digest(one, other.encode()) for one in known for other in given.split(" "))
+@dataclass
+class Instance:
+    """One start of one process, and what it said last of a coordinator."""
+
+    place: tuple  # epoch and seq
+    said: tuple  # the id of the event, its level, its reason
+    refresh: float  # the sender repeats it every so many seconds; None: it does not
+    heard: float  # when it was said, or repeated
+    state: str  # living, replaced by one that started later, silent, ended
+    changed: float  # when `said` or `state` changed
 
 
-def act(event):
-    """Acts on an event, unless it was sent again or overtaken. Under the lock, or an older one could act last."""
-    coordinator, place = (event["source"], event["coordinator_id"]), (event["epoch"], event["seq"])
-    with lock:
-        if place > newest.get(coordinator, (0, 0)):
-            newest[coordinator] = place
-            # Here a producer would slow down, stop or go on.
-            print(f"{event['source']}/{event['coordinator_id']}: {event['level']}, {event['reason']}", flush=True)
+names, acted_on = {}, {}  # by source and coordinator: the instances, and what was acted on last
+lock = threading.Lock()  # or an older event could be acted on after a newer one
+
+
+def hear(event):
+    """Takes in an event. Returns how many instances of its name live."""
+    name, instance, now = (event["source"], event["coordinator_id"]), event.get("instance"), time.monotonic()
+    place, refresh = (event["epoch"], event["seq"]), event.get("refresh")
+    instances = names.setdefault(name, {})
+    known = instances.get(instance)
+    if known and (place < known.place or (place == known.place and known.state == "ended")):
+        return 0  # something newer came before
+    ends = refresh is None and (event["reason"] == "draining" or bool(known and known.refresh))
+    state = "ended" if ends else "living"
+    if not known:
+        for older in instances.values():
+            if older.state == "living" and older.place[0] < place[0]:
+                older.state = "replaced"
+        if len(instances) >= 8:  # restarts would use up the memory
+            del instances[min(instances, key=lambda i: (instances[i].state == "living", instances[i].heard))]
+    is_same = known and (known.place, known.state) == (place, state)
+    said = (event["id"], event["level"], event["reason"])
+    instances[instance] = Instance(place, said, refresh, now, state, known.changed if is_same else now)
+    act(name)
+    return sum(i.state == "living" for i in instances.values())
+
+
+def let_go():
+    """Lets go of the instances that were silent for three times their refresh."""
+    now = time.monotonic()
+    for name, instances in names.items():
+        for i in instances.values():
+            if i.state == "living" and i.refresh and now - i.heard >= 3 * i.refresh:
+                i.state, i.said, i.changed = "silent", (i.said[0], "soft", "silent"), now
+        act(name)
+
+
+def act(name):
+    """Acts on the highest level of the instances that live; if none does, on what became of the last one."""
+    instances = names[name].values()
+    living = [i for i in instances if i.state == "living"]
+    counts = max(living or instances, key=lambda i: (LEVELS.index(i.said[1]) if living else 0, i.changed))
+    if acted_on.get(name) != counts.said:
+        acted_on[name] = counts.said
+        # Here a producer would slow down, stop or go on.
+        print(f"{name[0]}/{name[1]}: {counts.said[1]}, {counts.said[2]}", flush=True)
 
 
 class Receiver(BaseHTTPRequestHandler):
     timeout = 10  # seconds between two parts of a request
 
     def do_POST(self):
+        id, sent, given = (self.headers.get("webhook-" + name, "") for name in ("id", "timestamp", "signature"))
+        if not id or "." in id or not given or not sent.isdecimal() or abs(time.time() - int(sent)) > 300:
+            return self.answer(401)  # whatever the body is
         length = int(self.headers.get("content-length", 0))
-        if not 0 <= length <= 65536:
+        if not 0 <= length <= 8192:
             return self.answer(413)
         body = self.rfile.read(length)
-        if not is_signed(self.headers, body):
+        signed = f"{id}.{sent}.".encode() + body
+        known = [b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256")) for key in KEYS]
+        if not any(hmac.compare_digest(one, other.encode()) for one in known for other in given.split(" ")):
             return self.answer(401)
-        act(json.loads(body))
-        self.answer(204)
+        with lock:
+            living = hear(json.loads(body))
+        self.answer(204, living)
 
-    def answer(self, status):
+    def answer(self, status, living=0):
         self.send_response(status)
-        self.end_headers()
+        if living > 1:
+            self.send_header("mds-conflict", str(living))
+        if status != 204:
+            self.send_header("content-length", "0")
+        self.end_headers()  # and closes the connection, as HTTP/1.0 does
 
     def log_message(self, *_):
         pass
 
 
-server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver)
+class Server(ThreadingHTTPServer):
+    def service_actions(self):  # called twice a second
+        with lock:
+            let_go()
+
+
+server = Server(("127.0.0.1", int(sys.argv[1])), Receiver)
 print(f"listening on port {server.server_port}", flush=True)
 server.serve_forever()

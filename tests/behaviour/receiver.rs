@@ -3,9 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use actix_web::{
@@ -20,7 +22,7 @@ use futures::{
     stream::{self, LocalBoxStream},
 };
 use market_data_store::{
-    EventBody, Feedback, FeedbackEvent, Level, Receiver, WebhookSecret,
+    EventBody, Feedback, FeedbackEvent, Level, Reason, Receiver, WebhookSecret,
     feedback::EventSeries,
     feedback::{
         ReceiverSnapshot,
@@ -436,55 +438,153 @@ async fn the_receiver_accepts_what_the_official_package_signs() {
     served.stop().await;
 }
 
-/// Red when the receiver that docs/WEBHOOKS.md gives to those who are not in Rust takes what is forged, old or cut, prints
-/// what is stale, or refuses what is good.
-#[actix::test]
-async fn the_receiver_in_python_does_as_the_page_says() {
-    let mut python = Python::start(&PathBuf::from("python3"), &["examples/receiver.py", "0"]);
-    let listening = python.line();
-    let port = listening.rsplit(' ').next().unwrap();
-    let url = format!("http://127.0.0.1:{port}/");
-    let client = awc::Client::builder().timeout(PATIENCE).finish();
-    let post = async |message: &Webhook| {
+/// The receiver that docs/WEBHOOKS.md gives to those who are not in Rust.
+struct PythonReceiver {
+    python: Python,
+    address: String,
+    client: awc::Client,
+}
+
+impl PythonReceiver {
+    fn start() -> Self {
+        let mut python = Python::start(&PathBuf::from("python3"), &["examples/receiver.py", "0"]);
+        let listening = python.line();
+        let address = format!("127.0.0.1:{}", listening.rsplit(' ').next().unwrap());
+        Self { python, address, client: awc::Client::builder().timeout(PATIENCE).finish() }
+    }
+
+    /// Returns the status, and how many instances of the name live where it says so.
+    async fn post(&self, message: &Webhook) -> (u16, Option<String>) {
         // It closes each connection: one that is reused may be closed under the request.
-        let request = client.post(&url).force_close();
+        let request = self.client.post(format!("http://{}/", self.address)).force_close();
         let headers = message.headers.iter();
         let request = headers.fold(request, |request, (name, value)| request.insert_header((*name, &**value)));
-        answered(request.send_body(message.body.clone())).await.0
-    };
+        let response = request.send_body(message.body.clone()).await.unwrap();
+        let conflict = response.headers().get(SignedHeaders::CONFLICT);
+        (response.status().as_u16(), conflict.map(|living| living.to_str().unwrap().to_owned()))
+    }
+
+    /// Sends an event as `webhook-id` says, with this refresh.
+    async fn send(&self, event: &FeedbackEvent, id: &str, refresh: impl Into<Option<Duration>>) -> Option<String> {
+        let body = EventBody { refresh: refresh.into(), ..EventBody::clone(event) };
+        let (status, conflict) = self.post(&signed_body(id, serde_json::to_string(&body).unwrap())).await;
+        assert_eq!(status, 204, "{id}");
+        conflict
+    }
+
+    /// Sends the head of a request alone; returns the first line of the answer.
+    fn answer_to_head(&self, message: &Webhook, length: usize) -> String {
+        let mut connection = TcpStream::connect(&self.address).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let headers: String = message.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        write!(connection, "POST / HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Red when the receiver in Python takes what is forged, old or cut, waits for a body that it will not read, acts on what
+/// is stale or only a sign of life, refuses what is good, does not take a restart at an earlier time, believes one that
+/// is silent, takes an end for a silence, or does not say that two live.
+#[actix::test]
+async fn the_receiver_in_python_does_as_the_page_says() {
+    let mut receiver = PythonReceiver::start();
     let mut bars = EventSeries::new("bars").source("db1:mds-ingest");
     let (older, soft, hard) = (bars.next(Level::Ok), bars.next(Level::Soft), bars.next(Level::Hard));
     bars.restart();
     let ok = bars.next(Level::Ok);
     let known = secrets(&[SECRET]);
-    assert_eq!(post(&Webhook::new(&known, &soft)).await, 204);
-    assert_eq!(python.line(), "db1:mds-ingest/bars: soft, queue_rising");
+    let good = (204, None);
+    assert_eq!(receiver.post(&Webhook::new(&known, &soft)).await, good);
+    assert_eq!(receiver.python.line(), "db1:mds-ingest/bars: soft, queue_rising");
     for known_already in [&soft, &older] {
-        assert_eq!(post(&Webhook::new(&known, known_already)).await, 204);
+        assert_eq!(receiver.post(&Webhook::new(&known, known_already)).await, good);
     }
     let new = Webhook::new(&known, &hard);
     let stranger = Webhook::new(&secrets(&["whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"]), &hard);
     let now = unix_now();
-    let mut refused = vec![
-        stranger,
-        Webhook { body: new.body.replace("hard", "soft"), ..new.clone() },
+    let by_their_heads = [
         signed_at(&hard, now - 310),
         signed_at(&hard, now + 330),
         with_header(&new, SignedHeaders::TIMESTAMP, Some("soon")),
         signed_body("evt.other", new.body.clone()),
+        with_header(&new, SignedHeaders::ID, None),
+        with_header(&new, SignedHeaders::TIMESTAMP, None),
+        with_header(&new, SignedHeaders::SIGNATURE, None),
+    ];
+    for refused in &by_their_heads {
+        assert_eq!(receiver.answer_to_head(refused, 8192), "HTTP/1.0 401 Unauthorized", "{refused:?}");
+    }
+    let large = receiver.answer_to_head(&new, 8193);
+    assert!(large.starts_with("HTTP/1.0 413 "), "{large}");
+    let by_their_signatures = [
+        stranger,
+        Webhook { body: new.body.replace("hard", "soft"), ..new.clone() },
         with_header(&new, SignedHeaders::SIGNATURE, Some("v1, v2,x \u{e4}")),
     ];
-    refused.extend(
-        [SignedHeaders::ID, SignedHeaders::TIMESTAMP, SignedHeaders::SIGNATURE]
-            .map(|name| with_header(&new, name, None)),
-    );
-    for refused in &refused {
-        assert_eq!(post(refused).await, 401, "{refused:?}");
+    for refused in &by_their_signatures {
+        assert_eq!(receiver.post(refused).await, (401, None), "{refused:?}");
     }
-    assert_eq!(post(&signed_body("evt_1", " ".repeat(65537))).await, 413);
-    // With either secret, and after a restart of the sender.
-    assert_eq!(post(&Webhook::new(&secrets(&[OTHER]), &hard)).await, 204);
-    assert_eq!(python.line(), "db1:mds-ingest/bars: hard, queue_high");
-    assert_eq!(post(&Webhook::new(&known, &ok)).await, 204);
-    assert_eq!(python.line(), "db1:mds-ingest/bars: ok, started");
+    // With either secret, and as much as may be read.
+    let padded = format!("{}{}", new.body, " ".repeat(8192 - new.body.len()));
+    assert_eq!(receiver.post(&signed_body(&hard.id, padded)).await, good);
+    assert_eq!(receiver.python.line(), "db1:mds-ingest/bars: hard, queue_high");
+    // A restart of the sender takes the place of what was before.
+    assert_eq!(receiver.post(&Webhook::new(&secrets(&[OTHER]), &ok)).await, good);
+    assert_eq!(receiver.python.line(), "db1:mds-ingest/bars: ok, started");
+
+    // A restart on a clock that was set back lives beside what was before, until that has ended.
+    let long = Duration::from_secs(3_600);
+    let mut bars = EventSeries::new("bars").source("db2");
+    let hard = bars.next(Level::Hard);
+    assert_eq!(receiver.send(&hard, &hard.id, long).await, None);
+    assert_eq!(receiver.python.line(), "db2/bars: hard, queue_high");
+    let ok = EventSeries::new("bars").source("db2").instance("00000000000000b2").next(Level::Ok);
+    let ok = FeedbackEvent::from(EventBody { epoch: hard.epoch - 1, ..EventBody::clone(&ok) });
+    assert_eq!(receiver.send(&ok, &ok.id, long).await.as_deref(), Some("2"));
+    assert_eq!(receiver.send(&hard, &format!("{}_last", hard.id), None).await, None);
+    assert_eq!(receiver.python.line(), "db2/bars: ok, started");
+    // Late, from one that has ended: it does not live again.
+    assert_eq!(receiver.send(&hard, &format!("{}_r1", hard.id), long).await, None);
+    // The end of the only one that lives is no silence.
+    assert_eq!(receiver.send(&ok, &format!("{}_last", ok.id), None).await, None);
+
+    // One that fell silent, is heard again, and then gives signs of life.
+    let short = Duration::from_millis(200);
+    let hard = EventSeries::new("bars").source("db3").next(Level::Hard);
+    let sent = Instant::now();
+    assert_eq!(receiver.send(&hard, &hard.id, short).await, None);
+    assert_eq!(receiver.python.line(), "db3/bars: hard, queue_high");
+    assert_eq!(receiver.python.line(), "db3/bars: soft, silent");
+    assert!(sent.elapsed() >= 3 * short, "{:?}", sent.elapsed());
+    assert_eq!(receiver.send(&hard, &format!("{}_r1", hard.id), long).await, None);
+    assert_eq!(receiver.python.line(), "db3/bars: hard, queue_high");
+    // As long as it takes another to fall silent it is not heard, and does not have to be.
+    let soft = EventSeries::new("bars").source("db4").next(Level::Soft);
+    assert_eq!(receiver.send(&soft, &soft.id, short).await, None);
+    assert_eq!(receiver.python.line(), "db4/bars: soft, queue_rising");
+    assert_eq!(receiver.python.line(), "db4/bars: soft, silent");
+    // The sign of life changes nothing, and it is from then on that the silence counts.
+    let sent = Instant::now();
+    assert_eq!(receiver.send(&hard, &format!("{}_r2", hard.id), short).await, None);
+    assert_eq!(receiver.python.line(), "db3/bars: soft, silent");
+    assert!(sent.elapsed() >= 3 * short, "{:?}", sent.elapsed());
+
+    // One that was replaced and speaks again, of a sender without signs of life.
+    let mut older = EventSeries::new("bars").source("db5");
+    let mut newer = older.clone();
+    newer.restart();
+    let (hard, ok) = (older.next(Level::Hard), newer.next(Level::Ok));
+    assert_eq!(receiver.send(&hard, &hard.id, None).await, None);
+    assert_eq!(receiver.python.line(), "db5/bars: hard, queue_high");
+    assert_eq!(receiver.send(&ok, &ok.id, None).await, None);
+    assert_eq!(receiver.python.line(), "db5/bars: ok, started");
+    assert_eq!(receiver.send(&hard, "evt_again", None).await.as_deref(), Some("2"));
+    assert_eq!(receiver.python.line(), "db5/bars: hard, queue_high");
+    // One that drains has ended, and does not count beside the other.
+    let (draining, ok) = (newer.next_because(Reason::Draining), older.next(Level::Ok));
+    assert_eq!(receiver.send(&draining, &draining.id, None).await, None);
+    assert_eq!(receiver.send(&ok, &ok.id, None).await, None);
+    assert_eq!(receiver.python.line(), "db5/bars: ok, queue_recovered");
 }

@@ -161,8 +161,8 @@ impl FeedbackBus {
         let now = self.origin.elapsed();
         loop {
             let gone = self.present.lock().let_go(now);
-            let Some((key, changes)) = gone else { return };
-            self.expired.increment(1);
+            let Some((key, instances, changes)) = gone else { return };
+            self.expired.increment(instances);
             if self.present.lock().may_warn(now, &key) {
                 let CoordinatorKey { source, coordinator_id } = &key;
                 let (source, coordinator_id) = (&**source, &**coordinator_id);

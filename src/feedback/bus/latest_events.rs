@@ -57,9 +57,9 @@ impl LatestEvents {
         (heard, changes)
     }
 
-    /// Lets go of the instances of one name that were silent for too long, and says what is to be told. None if there are
-    /// none.
-    pub(crate) fn let_go(&mut self, now: Duration) -> Option<(CoordinatorKey, Changes)> {
+    /// Lets go of the instances of one name that were silent for too long, and says how many there were and what is to be
+    /// told. None if there are none.
+    pub(crate) fn let_go(&mut self, now: Duration) -> Option<(CoordinatorKey, u64, Changes)> {
         let (_, key) = self.instances.next_due().filter(|(at, _)| *at <= now)?;
         let key = key.clone();
         let mut silences = self.silences;
@@ -71,7 +71,7 @@ impl LatestEvents {
         });
         self.silences = silences;
         self.name(&key).counts.expired += gone;
-        Some((key, changes))
+        Some((key, gone, changes))
     }
 
     /// Returns when the next instance is let go, if none is heard from until then.

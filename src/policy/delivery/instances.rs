@@ -18,7 +18,9 @@ const SILENT_FOR: u32 = 3;
 ///   later. Should one of these speak again, both live: that is a conflict.
 /// - One that says how often it is heard from, and is silent for three times as long, is let go. It lives again when it
 ///   speaks again.
-/// - One has ended when it drains, or when it is the first time that it does not say how often it is heard from.
+/// - One has ended when it drains, or when it is the first time that it does not say how often it is heard from. (One that is
+///   heard for the first time at its end, and does not drain, is taken for one that lives: nothing tells it from one that never
+///   says how often it is heard from.)
 ///
 /// Where none lives, what is known of a name is what became of the one that lived last.
 #[derive(Debug)]

@@ -17,3 +17,6 @@ pub use self::{
     lane::{Lane, Offered},
     outbox::Outbox,
 };
+
+#[cfg(all(test, feature = "receiver", feature = "webhooks"))]
+mod signal_tests;
