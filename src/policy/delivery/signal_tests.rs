@@ -224,7 +224,7 @@ impl World {
                 process.ends = Some(self.now);
                 self.moved = self.now;
             }
-            2..30 if process.ends.is_none() => {
+            2..6 if process.ends.is_none() => {
                 let level = [Level::Ok, Level::Soft, Level::Hard][self.random.usize(0..3)];
                 process.say(self.now, level);
             }
@@ -350,7 +350,7 @@ fn what_is_shown_is_the_highest_level_of_those_that_live() {
     let histories =
         std::env::var("MDS_TEST_HISTORIES").map_or(300, |histories| histories.parse::<u64>().expect("a number"));
     let (mut checked, mut starts, mut kills) = ([0; 3], 0, 0);
-    for seed in 0..histories.div_ceil(10) {
+    for seed in 0..histories.div_ceil(20) {
         let mut world = World::new(seed);
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..STEPS {
