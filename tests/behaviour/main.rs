@@ -7,6 +7,8 @@ mod bound;
 mod bus;
 #[cfg(feature = "testing")]
 mod cancel;
+#[cfg(all(unix, feature = "cli", feature = "receiver", feature = "testing"))]
+mod chaos;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod check_command;
 #[cfg(all(feature = "cli", feature = "sqlite"))]

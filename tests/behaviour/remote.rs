@@ -17,7 +17,7 @@ use crate::{
     support::{PATIENCE, recorder, size_of_test, within},
 };
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A feed that stops at hard, in this process, and a real `mds` behind a pipe, which is killed at hard: what the producer
 /// heard last is that it must not go on, and the one that said so is gone. Red when a store that starts says nothing of
@@ -184,7 +184,7 @@ impl Store {
 }
 
 /// The library of Debian's package that gives a process another clock.
-fn faketime() -> PathBuf {
+pub fn faketime() -> PathBuf {
     let of_each_machine = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let mut libraries = of_each_machine.map(|dir| dir.path().join("faketime/libfaketime.so.1"));
     libraries.find(|library| library.exists()).expect("no libfaketime.so.1: run tests/setup.sh first")
