@@ -344,6 +344,52 @@ mod tests {
         }
     }
 
+    // Red when a connection is used for longer than a host may go without being looked up: one that has moved would not be
+    // found as long as the old address answers.
+    #[actix::test]
+    async fn a_host_is_looked_up_again_after_a_while() {
+        use std::{
+            io::{BufRead, BufReader, Write},
+            net::TcpListener,
+            sync::atomic::{AtomicUsize, Ordering},
+            thread,
+        };
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                counted.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || {
+                    // Each head ends with an empty line; the body of two bytes comes with it or in front of the next head.
+                    for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+                        if line.is_empty() {
+                            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let look_up_every = Duration::from_millis(500);
+        let (endpoint, timeout) = (url.parse().unwrap(), Duration::from_secs(30));
+        let client =
+            Client::new(&endpoint, uri(&endpoint).unwrap(), tls(None).unwrap(), Arc::default(), timeout, look_up_every);
+        let webhook = Webhook { id: "a".to_owned(), body: b"{}".to_vec(), last: Vec::new() };
+        let begun = Instant::now();
+        let mut posts = 0;
+        while begun.elapsed() < 3 * look_up_every {
+            let (answer, rest) = client.post(&webhook, SentAs::First).await;
+            assert_eq!(answer, Answer::Delivered { status: StatusCode::NO_CONTENT, conflict: false });
+            rest.unwrap().drain().await;
+            posts += 1;
+            tokio::time::sleep(look_up_every / 10).await;
+        }
+        let connections = connections.load(Ordering::Relaxed);
+        assert!((2..=posts / 2).contains(&connections), "{connections} connections for {posts} requests");
+    }
+
     // Red when the message does not name the variable and the file.
     #[test]
     fn a_file_without_certificates_is_refused_with_its_name() {
