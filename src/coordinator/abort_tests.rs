@@ -80,7 +80,7 @@ async fn the_last_batches_become_dead_letters_with_shared_syncs() {
         overflow: Overflow::Block,
         retry: RetryPolicy::default(),
         sink_timeout: Duration::ZERO,
-        slow_after: Duration::from_secs(5),
+        slow_after: Duration::MAX,
         breaker: BreakerConfig::default(),
     };
     let hosts = ActorHosts { control: ActorHost::Current, workers: vec![ActorHost::Current] };

