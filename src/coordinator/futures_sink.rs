@@ -30,6 +30,10 @@ enum State {
 
 impl<T: Record> WriteHandle<T> {
     /// Returns a [`futures::Sink`](futures_sink::Sink) over this handle.
+    ///
+    /// With [`Overflow::Block`] it is ready before it knows its item, so it takes places that are common to all
+    /// partitions, and no partition's own. A key whose writes hang can hold all of these, and then stops a stream of
+    /// other keys too. [`submit_many`](Self::submit_many) has no such limit.
     pub fn sink(&self) -> WriteSink<T> {
         WriteSink { handle: self.clone(), state: State::Idle }
     }

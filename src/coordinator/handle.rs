@@ -81,8 +81,9 @@ impl<T: Record> WriteHandle<T> {
     /// Submits a record if it can be accepted at once.
     ///
     /// # Errors
-    /// [`Refusal::Full`] or [`Refusal::PartitionFull`] when no credit is free, with [`Overflow::DropOldest`] only where nothing
-    /// can be evicted, or [`Refusal::CircuitOpen`] while the store is left alone; else as [`submit`](Self::submit).
+    /// [`Refusal::Full`] or [`Refusal::PartitionFull`] when no credit is free, with [`Overflow::DropOldest`] only where
+    /// nothing can be evicted, or [`Refusal::CircuitOpen`] while the store is left alone; else as
+    /// [`submit`](Self::submit).
     pub fn try_submit(&self, mut record: T) -> Result<(), SubmitError<T>> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
@@ -99,15 +100,16 @@ impl<T: Record> WriteHandle<T> {
 
     /// Submits a record; with [`Overflow::Block`] it waits in line for a credit.
     ///
-    /// Credits are granted in the order of waiting, and a record is in the queue when its future is ready. So the order of
-    /// records is that in which their submits end: await one before you begin the next where their order matters, or use
-    /// [`submit_many`](Self::submit_many). Futures that are polled together (`join_all`) can end in any order.
+    /// Credits are granted in the order of waiting, and a record is in the queue when its future is ready. So the order
+    /// of records is that in which their submits end: await one before you begin the next where their order matters, or
+    /// use [`submit_many`](Self::submit_many). Futures that are polled together (`join_all`) can end in any order.
     ///
     /// A future that is dropped before it is ready has not submitted the record, and drops it.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`], [`Refusal::TooLarge`], [`Refusal::Draining`], [`Refusal::Closed`]; with [`Overflow::Error`] also
-    /// [`Refusal::Full`], [`Refusal::PartitionFull`], or [`Refusal::CircuitOpen`] while the store is left alone.
+    /// [`Refusal::Invalid`], [`Refusal::TooLarge`], [`Refusal::Draining`], [`Refusal::Closed`]; with
+    /// [`Overflow::Error`] also [`Refusal::Full`], [`Refusal::PartitionFull`], or [`Refusal::CircuitOpen`] while the
+    /// store is left alone.
     pub async fn submit(&self, record: T) -> Result<(), SubmitError<T>> {
         self.submit_until(record, None, None).await
     }
@@ -118,7 +120,8 @@ impl<T: Record> WriteHandle<T> {
     /// before it is ready has not submitted the record, and drops it.
     ///
     /// # Errors
-    /// [`Refusal::Full`], [`Refusal::PartitionFull`] or [`Refusal::CircuitOpen`] when the time is up, else as [`submit`](Self::submit).
+    /// [`Refusal::Full`], [`Refusal::PartitionFull`] or [`Refusal::CircuitOpen`] when the time is up, else as
+    /// [`submit`](Self::submit).
     pub async fn submit_timeout(&self, record: T, wait: Duration) -> Result<(), SubmitError<T>> {
         self.submit_until(record, Some(wait), None).await
     }
@@ -294,7 +297,8 @@ impl<T: Record> WriteHandle<T> {
         }
     }
 
-    /// Returns what became of the accepted records so far, without asking the coordinator, which may hang or have ended.
+    /// Returns what became of the accepted records so far, without asking the coordinator, which may hang or have
+    /// ended.
     pub fn report(&self) -> CoordinatorReport {
         CoordinatorReport::of_buffer(&self.shared.config.id, &self.shared.snapshot())
     }

@@ -16,9 +16,10 @@ use crate::{
 
 /// A place in the queue, held for one record of a partition. [`WriteHandle::reserve`] returns it.
 ///
-/// It counts in the queue size and not as submitted, and holds no bytes: its record may exceed
-/// [`capacity_bytes`](crate::CoordinatorSettings::capacity_bytes) once. Submitting with it waits for nothing, so there is no future that could
-/// be cancelled with a record in it. Dropping it gives the place back.
+/// It counts in the queue size and not as submitted, and holds no bytes. Where
+/// [`capacity_bytes`](crate::CoordinatorSettings::capacity_bytes) is set it is granted while some are free, and its
+/// record may exceed them: by at most one record for each permit that is held at once. Submitting with it waits for
+/// nothing, so there is no future that could be cancelled with a record in it. Dropping it gives the place back.
 pub struct Permit<T: Record> {
     handle: WriteHandle<T>,
     partition: usize,
@@ -30,8 +31,11 @@ impl<T: Record> WriteHandle<T> {
     /// Holds a place in the queue for a record with this partition key, or with one that hashes alike; with
     /// [`Overflow::Block`] it waits in line for it, as [`submit`](Self::submit) does.
     ///
-    /// This is the way to submit inside `select!`: the future has no record in it. One that is dropped loses its place in
-    /// line and nothing else, so keep it across the turns of a loop.
+    /// It is the key that the record has once [`Record::validate`] was through with it: `ES`, where that makes capitals
+    /// of `es`.
+    ///
+    /// This is the way to submit inside `select!`: the future has no record in it. One that is dropped loses its place
+    /// in line and nothing else, so keep it across the turns of a loop.
     ///
     /// ```
     /// # use market_data_store::{Bar, Coordinator, MarketDataStore, Settings, Timeframe, sink::MemorySink};
@@ -51,8 +55,8 @@ impl<T: Record> WriteHandle<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Refusal::Draining`], [`Refusal::Closed`]; with another strategy than [`Overflow::Block`] also [`Refusal::Full`],
-    /// [`Refusal::PartitionFull`] or [`Refusal::CircuitOpen`].
+    /// [`Refusal::Draining`], [`Refusal::Closed`]; with another strategy than [`Overflow::Block`] also
+    /// [`Refusal::Full`], [`Refusal::PartitionFull`] or [`Refusal::CircuitOpen`].
     pub async fn reserve(&self, partition_key: &str) -> Result<Permit<T>, Refusal> {
         let shared = self.shared();
         let partition = shared.partition_of(partition_key);
@@ -102,8 +106,8 @@ impl<T: Record> Permit<T> {
             Err(refused) => return Err(self.handle.refused(record, refused)),
         };
         if load.partition != self.partition {
-            let partition_key = self.partition_key.to_string();
-            return Err(self.handle.refused(record, Refusal::OtherPartition { partition_key }));
+            let (partition_key, record_key) = (self.partition_key.to_string(), record.partition_key().to_owned());
+            return Err(self.handle.refused(record, Refusal::OtherPartition { partition_key, record_key }));
         }
         let now = shared.now();
         self.is_held = false;

@@ -129,11 +129,6 @@ impl<W> WaitQueue<W> {
         self.line.remove(&ticket).map_or(Claim::Expired, |waiter| Claim::Granted(waiter.amount))
     }
 
-    /// Returns what else a ticket takes up.
-    pub fn weight(&self, ticket: Ticket) -> usize {
-        self.line.get(&ticket).map_or(0, |waiter| waiter.weight)
-    }
-
     /// Leaves the line. Returns what the ticket was granted and has not claimed.
     pub fn cancel(&mut self, ticket: Ticket, spent: &mut Vec<W>) -> usize {
         let Some(waiter) = self.line.remove(&ticket) else { return 0 };

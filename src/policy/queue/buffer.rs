@@ -188,13 +188,17 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
     }
 
-    /// Returns how many records have to go until the queue is at its low watermark, if all are alike.
+    /// Returns how many records have to go until the queue is at its low watermark, if all are alike; at least one
+    /// while it is above.
     pub fn excess(&self) -> usize {
         let (fullness, low) = (self.fullness(), self.config.watermarks.low());
-        match fullness.saturating_sub(low) {
-            0 => 0,
-            above => (self.size() as u128 * above as u128).div_ceil(fullness as u128) as usize,
+        let above = fullness.saturating_sub(low);
+        if above == 0 {
+            return 0;
         }
+        // Records in flight hold their bytes, and no place.
+        let records = if fullness > self.size() { self.size() + self.in_flight } else { self.size() };
+        ((records as u128 * above as u128).div_ceil(fullness as u128) as usize).max(1)
     }
 
     fn utilization(&self) -> f64 {

@@ -18,15 +18,15 @@ use crate::policy::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// The submitter waits for a credit, first come first served; for one that is its partition's alone it passes those of
-    /// other partitions. Nothing is lost; the producer runs at the store's speed. Choose it for files, backfills, and feeds that
-    /// can be paused.
+    /// The submitter waits for a credit, first come first served; for one that is its partition's alone it passes those
+    /// of other partitions. Nothing is lost; the producer runs at the store's speed. Choose it for files, backfills,
+    /// and feeds that can be paused.
     #[default]
     Block,
-    /// The oldest records are evicted to make room, of the partitions that hold more than their share of the queue, each
-    /// counted as dropped; a record that a worker has taken is never evicted. Where nothing that can go would make room, as
-    /// where permits hold all places, the new record is refused. Choose it when only the latest matters and the producer cannot
-    /// wait.
+    /// The oldest records are evicted to make room, of the partitions that hold more than their share of the queue,
+    /// each counted as dropped; a record that a worker has taken is never evicted. Where nothing that can go would make
+    /// room, as where permits hold all places, the new record is refused. Choose it when only the latest matters and
+    /// the producer cannot wait.
     DropOldest,
     /// The new record is refused and handed back; one that was accepted is never lost. Choose it when the producer has
     /// something better to do with the record, such as telling its own client to come back later.

@@ -8,11 +8,14 @@ use crate::policy::wait_queue::{Claim, First, Ticket, WaitQueue};
 /// A fixed number of credits, shared among the partitions, and handed out first come first served.
 ///
 /// A credit is free, reserved (granted to a ticket that has not claimed it yet, or held by a permit), or in use. Each
-/// partition has a line of its own; a free common credit goes to the longest wait of all lines. While a line has waiters no
-/// credit is free for it, so none can jump the queue. `W` wakes a waiter; this type only keeps it and gives it back.
+/// partition has a line of its own; a free common credit goes to the longest wait of all lines. While a line has
+/// waiters no credit is free for it, so none can jump the queue. `W` wakes a waiter; this type only keeps it and gives
+/// it back.
 ///
-/// Where bytes are bounded too, a record takes a credit and its bytes, and holds the bytes until it is settled. Bytes are
-/// shared like credits. One that waits for common bytes is not overtaken by later ones, however small.
+/// Where bytes are bounded too, a record takes a credit and its bytes, and holds the bytes until it is settled. Bytes
+/// are shared like credits. One that waits for common bytes is not overtaken by later ones, however small. A credit for
+/// a record to come takes no bytes, and is granted only while a byte is free: so bytes exceed the bound by at most one
+/// record for each that is held at once.
 ///
 /// Behind the partitions is one line more, for those that do not know yet of which partition their record will be: they
 /// take common credits alone.
@@ -44,6 +47,14 @@ pub enum Lack {
     Bytes,
 }
 
+impl Load {
+    /// Returns how many bytes have to be free for it. For a record to come that is one: of its bytes nothing is known
+    /// yet.
+    fn needs(self) -> usize {
+        self.bytes.max(1)
+    }
+}
+
 impl From<usize> for Load {
     fn from(partition: usize) -> Self {
         Self { partition, bytes: 0 }
@@ -53,14 +64,15 @@ impl From<usize> for Load {
 /// A place in the line for the credits of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreditTicket {
-    line: usize,
     ticket: Ticket,
+    /// In which line it is, and how many bytes it is for.
+    load: Load,
 }
 
 impl CreditTicket {
-    /// Returns in which line it is.
-    pub const fn line(self) -> usize {
-        self.line
+    /// Returns in which line it is, and how many bytes it is for.
+    pub const fn load(self) -> Load {
+        self.load
     }
 }
 
@@ -77,7 +89,8 @@ impl<W> Credits<W> {
         self.lines.len() - 1
     }
 
-    /// Returns whether a partition holds what is waited for: it has no credit left, or bytes are waited for that it has.
+    /// Returns whether a partition holds what is waited for: it has no credit left, or bytes are waited for that it
+    /// has.
     pub fn is_out(&self, line: usize) -> bool {
         let Some(bytes) = &self.bytes else { return self.shares.free_for(line) == 0 };
         let is_waited_for = || self.keeps_bytes().is_some() && bytes.uses_common(line);
@@ -90,23 +103,28 @@ impl<W> Credits<W> {
         self.shares.common_free() > 0 && (self.bytes.is_none() || self.waits().next().is_none())
     }
 
-    /// Returns whether it is its own partition alone that keeps a record out: it holds all that the shares of the others
-    /// leave it, or would with this record.
-    pub fn is_kept_out(&self, Load { partition, bytes }: Load) -> bool {
-        let passes = |shared: &Shares| shared.held_by(partition) + bytes > shared.limit();
-        self.shares.is_at_limit(partition) || self.bytes.as_ref().is_some_and(|shared| bytes > 0 && passes(shared))
+    /// Returns whether it is its own partition alone that keeps a record out: it holds all that the shares of the
+    /// others leave it, or would with this record. Where there are no shares none is.
+    pub fn is_kept_out(&self, load: Load) -> bool {
+        let passes = |bytes: &Shares| bytes.passes_limit(load.partition, load.needs());
+        self.shares.passes_limit(load.partition, 1) || self.bytes.as_ref().is_some_and(passes)
     }
 
-    /// Returns what a record lacks to have room, if eviction can make it, where `queued_bytes` are those of a partition that
-    /// can go.
-    pub fn lacks(&self, Load { partition, bytes }: Load, queued_bytes: impl Fn(usize) -> usize) -> Option<Lack> {
+    /// Returns what a record lacks to have room, if eviction can make it, where `queued_bytes` are those of a partition
+    /// that can go. For one that a waiter comes before it cannot.
+    pub fn lacks(&self, load: Load, queued_bytes: impl Fn(usize) -> usize) -> Option<Lack> {
+        let partition = load.partition;
         let Some(shared) = self.bytes.as_ref().filter(|_| self.shares.free_for(partition) > 0) else {
             return Some(Lack::Credit);
         };
+        let is_behind = self.keeps_bytes().is_some() && load.needs() > shared.free_of_own(partition);
+        if is_behind || self.lines[partition].first().is_some() {
+            return None;
+        }
         let common = |other: usize| queued_bytes(other).min(shared.beyond(other));
         let others = (0..self.any()).filter(|&other| other != partition).map(common).sum::<usize>();
         let own = if partition < self.any() { queued_bytes(partition) } else { 0 };
-        (shared.free_for(partition) + others + own >= bytes).then_some(Lack::Bytes)
+        (shared.free_for(partition) + others + own >= load.needs()).then_some(Lack::Bytes)
     }
 
     /// Returns whether a partition has in common what is lacked.
@@ -144,7 +162,7 @@ impl<W> Credits<W> {
 
     /// Returns whether any ticket waits that is not kept out by its own partition alone.
     pub fn is_wanted(&self) -> bool {
-        self.waits().any(|(line, first)| !self.is_kept_out(Load { partition: line, bytes: first.weight }))
+        self.waits().any(|(line, first)| !self.is_kept_out(load_of(line, first)))
     }
 
     /// Puts a free credit to use for this record, if there is one.
@@ -161,12 +179,13 @@ impl<W> Credits<W> {
         loads.iter().take_while(|load| self.take_weighed(**load)).count()
     }
 
-    fn take_weighed(&mut self, Load { partition, bytes }: Load) -> bool {
+    fn take_weighed(&mut self, load: Load) -> bool {
+        let Load { partition, bytes } = load;
         let is_behind = self.keeps_bytes().is_some();
         let Some(shared) = &mut self.bytes else { return false };
         // One that waits for common bytes keeps these from what comes later.
         let free = if is_behind { shared.free_of_own(partition) } else { shared.free_for(partition) };
-        if self.lines[partition].first().is_some() || bytes > free || !self.shares.take_one(partition) {
+        if self.lines[partition].first().is_some() || load.needs() > free || !self.shares.take_one(partition) {
             return false;
         }
         shared.hold(partition, bytes);
@@ -200,8 +219,8 @@ impl<W> Credits<W> {
         self.release(line, 1, wake);
     }
 
-    /// Takes a place at the end of a line for up to `want` credits, at least one. Where bytes are bounded it is for one credit
-    /// and so many bytes.
+    /// Takes a place at the end of a line for up to `want` credits, at least one. Where bytes are bounded it is for one
+    /// credit and so many bytes.
     pub fn wait(
         &mut self,
         line: usize,
@@ -212,13 +231,14 @@ impl<W> Credits<W> {
         debug_assert!(want > 0 && (self.is_out(line) || self.bytes.is_some()), "waits although it could take");
         let want = if self.bytes.is_some() { 1 } else { want };
         self.next += 1;
-        CreditTicket { line, ticket: self.lines[line].wait_as(self.next, (want, bytes), deadline, waker) }
+        let ticket = self.lines[line].wait_as(self.next, (want, bytes), deadline, waker);
+        CreditTicket { ticket, load: Load { partition: line, bytes } }
     }
 
     /// Asks what a ticket is worth. Credits that it was granted count as in use from then on; while it waits, `waker`
     /// replaces the one kept. The one that is not needed any more goes to `spent`.
     pub fn claim(&mut self, ticket: CreditTicket, waker: W, spent: &mut Vec<W>) -> Claim {
-        let claim = self.lines[ticket.line].claim(ticket.ticket, waker, spent);
+        let claim = self.lines[ticket.load.partition].claim(ticket.ticket, waker, spent);
         if let Claim::Granted(granted) = claim {
             self.reserved -= granted;
         }
@@ -227,17 +247,17 @@ impl<W> Credits<W> {
 
     /// Leaves the line. Credits that the ticket was granted go to the next in line; its waker goes to `spent`.
     pub fn cancel(&mut self, ticket: CreditTicket, wake: &mut Vec<W>, spent: &mut Vec<W>) {
-        let bytes = self.lines[ticket.line].weight(ticket.ticket);
-        let granted = self.lines[ticket.line].cancel(ticket.ticket, spent);
+        let Load { partition: line, bytes } = ticket.load;
+        let granted = self.lines[line].cancel(ticket.ticket, spent);
         self.reserved -= granted;
         if granted > 0 {
-            self.release_bytes(ticket.line, bytes);
+            self.release_bytes(line, bytes);
         }
-        self.release(ticket.line, granted, wake);
+        self.release(line, granted, wake);
     }
 
-    /// Takes credits of a partition out of use and grants them to those that wait, in order. One that wants several gets
-    /// what there is.
+    /// Takes credits of a partition out of use and grants them to those that wait, in order. One that wants several
+    /// gets what there is.
     pub fn release(&mut self, line: usize, credits: usize, wake: &mut Vec<W>) {
         self.shares.release(line, credits);
         self.grant(wake);
@@ -273,7 +293,7 @@ impl<W> Credits<W> {
         let can = |&(line, first): &(usize, First)| {
             let Some(shared) = &self.bytes else { return true };
             let is_behind = keeps.is_some_and(|keeps| keeps < first.ticket);
-            first.weight <= if is_behind { shared.free_of_own(line) } else { shared.free_for(line) }
+            load_of(line, first).needs() <= if is_behind { shared.free_of_own(line) } else { shared.free_for(line) }
         };
         self.waits_with_credit().filter(can).min_by_key(|(_, first)| first.ticket)
     }
@@ -290,7 +310,8 @@ impl<W> Credits<W> {
     /// Returns the longest wait that has a credit and lacks common bytes: it keeps these from all behind it.
     fn keeps_bytes(&self) -> Option<Ticket> {
         let shared = self.bytes.as_ref()?;
-        let lacks = self.waits_with_credit().filter(|&(line, first)| first.weight > shared.free_for(line));
+        let is_short = |&(line, first): &(usize, First)| load_of(line, first).needs() > shared.free_for(line);
+        let lacks = self.waits_with_credit().filter(is_short);
         lacks.map(|(_, first)| first.ticket).min()
     }
 
@@ -310,6 +331,11 @@ impl<W> Credits<W> {
     pub fn wake_all(&mut self, wake: &mut Vec<W>) {
         self.lines.iter_mut().for_each(|line| line.wake_all(wake));
     }
+}
+
+/// What the first in a line waits for.
+const fn load_of(line: usize, first: First) -> Load {
+    Load { partition: line, bytes: first.weight }
 }
 
 #[cfg(test)]

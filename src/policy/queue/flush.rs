@@ -8,7 +8,8 @@ pub struct FlushId(u64);
 
 /// Those who wait until every record up to a sequence is settled.
 ///
-/// Sequences only grow, so the first who came is the first who may go. `W` wakes one who waits; this type only keeps it.
+/// Sequences only grow, so the first who came is the first who may go. `W` wakes one who waits; this type only keeps
+/// it.
 #[derive(Debug)]
 pub struct FlushBarriers<W> {
     waiting: BTreeMap<FlushId, FlushBarrier<W>>,

@@ -70,7 +70,8 @@ impl<T> BatchSlice<T> {
         self.bytes.get(self.range.clone()).map_or(0, |bytes| bytes.iter().sum())
     }
 
-    /// Splits off the second half; a single record has none. Each part begins without a strike, and is at fault at so many.
+    /// Splits off the second half; a single record has none. Each part begins without a strike, and is at fault at so
+    /// many.
     pub(super) fn split(&mut self, strikes: u32) -> Option<Self> {
         if self.len() < 2 {
             return None;
@@ -211,8 +212,8 @@ impl<T> Partition<T> {
         Some((sequence, record, bytes))
     }
 
-    /// Takes the oldest queued records, at most so many and with at most so many bytes, but at least one. They are at fault
-    /// at so many strikes.
+    /// Takes the oldest queued records, at most so many and with at most so many bytes, but at least one. They are at
+    /// fault at so many strikes.
     pub(super) fn pop_batch(&mut self, most: usize, most_bytes: usize, strikes: u32) -> Option<BatchSlice<T>> {
         let most = self.fitting(most, most_bytes);
         let mut block = self.blocks.pop_front()?;

@@ -7,8 +7,8 @@ pub enum Refusal {
     /// No credit was free, or none became free in time.
     #[error("the queue is full")]
     Full,
-    /// The records of this partition key and of those that hash alike hold all places that the shares of the others leave,
-    /// as where the store hangs for one of them. Records of other keys may be accepted.
+    /// The records of this partition key and of those that hash alike hold all places that the shares of the others
+    /// leave, as where the store hangs for one of them. Records of other keys may be accepted.
     #[error("the queue has no room left for records of {partition_key:?}")]
     PartitionFull {
         /// The partition key of the record that was refused.
@@ -24,10 +24,12 @@ pub enum Refusal {
     #[error("the coordinator is closed")]
     Closed,
     /// A permit is for records of another partition.
-    #[error("the permit is for records of the partition of {partition_key:?}")]
+    #[error("the permit is for records of the partition of {partition_key:?}, and {record_key:?} is of another")]
     OtherPartition {
         /// The partition key that the permit was reserved for.
         partition_key: String,
+        /// The partition key of the record, as validation left it.
+        record_key: String,
     },
     /// The record has more bytes than the queue ever has room for.
     #[error("the record has {bytes} bytes, expected at most {most}, the most that one partition may have of all bytes")]
@@ -57,8 +59,8 @@ impl Refusal {
     }
 
     /// Returns the reason's name: `full`, `partition_full`, `circuit_open`, `draining`, `closed`, `other_partition`,
-    /// `too_large` or `invalid`. The metric of refusals counts `partition_full` and `circuit_open` as `full`, since a free credit is never
-    /// refused for an open circuit, and `other_partition` and `too_large` as `invalid`.
+    /// `too_large` or `invalid`. The metric of refusals counts `partition_full` and `circuit_open` as `full`, since a
+    /// free credit is never refused for an open circuit, and `other_partition` and `too_large` as `invalid`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Full => "full",

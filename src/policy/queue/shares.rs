@@ -3,9 +3,9 @@
 /// A fixed amount of something, of which each partition has a share that no other takes. The rest is common: who comes
 /// first takes it.
 ///
-/// The share is an eighth of the amount, divided among the partitions, and at least one; where there are fewer than two for
-/// each partition, or there is only one partition, there are no shares. What a partition holds is of its own share first, and common beyond that. So it can
-/// hold everything but the shares of the others.
+/// The share is an eighth of the amount, divided among the partitions, and at least one; where there are fewer than two
+/// for each partition, or there is only one partition, there are no shares. What a partition holds is of its own share
+/// first, and common beyond that. So it can hold everything but the shares of the others.
 ///
 /// Behind the partitions is one holder more without a share, for what is of no partition yet.
 #[derive(Clone, Debug)]
@@ -61,14 +61,11 @@ impl Shares {
         self.holders[0].share + self.common
     }
 
-    /// Returns whether a partition holds all that it can while others have shares of their own.
-    pub fn is_at_limit(&self, partition: usize) -> bool {
-        partition + 1 < self.holders.len() && self.holders[partition].held >= self.limit()
-    }
-
-    /// Returns how much a partition holds.
-    pub fn held_by(&self, partition: usize) -> usize {
-        self.holders[partition].held
+    /// Returns whether a partition would hold more than the shares of the others leave it, with so much more. Never
+    /// where there are no shares: then all that is full is full for all.
+    pub fn passes_limit(&self, partition: usize, amount: usize) -> bool {
+        let Holder { share, held } = self.holders[partition];
+        share > 0 && held + amount > self.limit()
     }
 
     /// Returns how much a partition holds beyond its own share.
@@ -145,7 +142,7 @@ mod tests {
     fn one_partition_leaves_the_others_their_shares() {
         let mut shares = Shares::new(10_000, 4);
         assert_eq!(shares.take(0, 20_000), 10_000 - 3 * 312);
-        assert!(shares.is_at_limit(0) && !shares.is_at_limit(1));
+        assert!(shares.passes_limit(0, 1) && !shares.passes_limit(1, 1));
         assert_eq!([1, 2, 3, 4].map(|partition| shares.take(partition, 400)), [312, 312, 312, 0]);
         assert_eq!(shares.held(), 10_000);
         shares.release(1, 1);
@@ -160,6 +157,8 @@ mod tests {
         for (amount, partitions, limit) in [(1, 1, 1), (7, 4, 7), (8, 4, 5), (10, 1, 10), (100, 4, 91)] {
             let shares = Shares::new(amount, partitions);
             assert_eq!(shares.limit(), limit, "{amount} among {partitions}");
+            let has_shares = limit < amount;
+            assert_eq!(shares.passes_limit(0, amount + 1), has_shares, "{amount} among {partitions}");
         }
     }
 }

@@ -45,11 +45,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Ok(count)
     }
 
-    /// Takes a place in the line of a partition for up to `want` credits, until `deadline`. Where bytes are bounded it is for
-    /// one, and so many bytes with it.
+    /// Takes a place in the line of a partition for up to `want` credits, until `deadline`. Where bytes are bounded it
+    /// is for one, and so many bytes with it.
     pub fn wait(&mut self, line: usize, want: (usize, usize), deadline: Option<Duration>, waker: W) -> CreditTicket {
-        // The queue's actor keeps the clock: this deadline may be earlier than what it waits for. And what holds the bytes
-        // that are waited for is handed out at once.
+        // The queue's actor keeps the clock: this deadline may be earlier than what it waits for. And what holds the
+        // bytes that are waited for is handed out at once.
         self.work |= deadline.is_some() || self.config.capacity_bytes.is_some();
         self.credits.wait(line, want, deadline, waker)
     }
@@ -73,7 +73,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         match self.credits.claim(ticket, waker, &mut self.spent) {
             Claim::Granted(credits) => Ok(Some(credits)),
             Claim::Waiting => Ok(None),
-            Claim::Expired => Err(self.full(ticket.line())),
+            Claim::Expired => Err(self.full(ticket.load())),
         }
     }
 
@@ -180,8 +180,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.receipts.insert(self.last_sequence, receipt);
     }
 
-    /// Notes that the record that was accepted last is a dead letter already, as one is that is replayed. If it is given up
-    /// it needs no other.
+    /// Notes that the record that was accepted last is a dead letter already, as one is that is replayed. If it is
+    /// given up it needs no other.
     pub fn mark_replay(&mut self) {
         self.replays.insert(self.last_sequence);
     }
@@ -250,16 +250,19 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Ok(taken)
     }
 
-    /// Evicts the oldest record of the partitions that use common credits, so that one of this partition has room, or common
-    /// bytes, where these are missing. Where none does, that is the oldest of its own. Returns whether there was one; none goes
-    /// if all that can go would not be enough.
+    /// Evicts the oldest record of the partitions that use common credits, so that one of this partition has room, or
+    /// common bytes, where these are missing. Where none does, or this partition has all that the others leave it, that
+    /// is the oldest of its own. Returns whether there was one; none goes if all that can go would not be enough.
     fn evict_for(&mut self, load: Load) -> bool {
         let oldest_of = |index: usize| Some((self.partitions[index].oldest_queued()?, index));
         let lack = self.credits.lacks(load, |index| self.partitions[index].queued_bytes());
         let Some(lack) = lack else { return false };
-        let common = (0..self.partitions.len()).filter(|&index| self.credits.is_in_the_way(index, lack));
+        // What others have in common makes no room for one that may not have more.
+        let may_have_more = !self.credits.is_kept_out(load);
+        let others =
+            (0..self.partitions.len()).filter(|&index| may_have_more && self.credits.is_in_the_way(index, lack));
         let own = || self.partitions.get(load.partition).and_then(|_| oldest_of(load.partition));
-        let Some((sequence, index)) = common.filter_map(oldest_of).min().or_else(own) else { return false };
+        let Some((sequence, index)) = others.filter_map(oldest_of).min().or_else(own) else { return false };
         let Some((_, record, bytes)) = self.partitions[index].pop_oldest() else { return false };
         let receipt = self.receipts.remove(&sequence);
         self.replays.remove(&sequence);

@@ -54,8 +54,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         }
     }
 
-    /// Lets nothing wait any longer for what is due later: not the next probe of an open circuit, nor what the store wants
-    /// to be left alone with. For an end that may come before.
+    /// Lets nothing wait any longer for what is due later: not the next probe of an open circuit, nor what the store
+    /// wants to be left alone with. For an end that may come before.
     pub fn expedite(&mut self) {
         self.breaker.expedite();
         self.partitions.iter_mut().for_each(|partition| partition.rests_until = Duration::ZERO);

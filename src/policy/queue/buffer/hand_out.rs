@@ -10,8 +10,8 @@ use crate::policy::queue::{
 
 impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Notes that the worker of a partition has nothing to do, and hands it a batch if one is ready. If not,
-    /// [`hand_out`](Self::hand_out) will. While a lease of the partition is still out, of a worker that died say, nothing
-    /// is ready: two at once would break the order.
+    /// [`hand_out`](Self::hand_out) will. While a lease of the partition is still out, of a worker that died say,
+    /// nothing is ready: two at once would break the order.
     pub fn ask(&mut self, partition: usize, now: Duration) -> Option<Leased<T>> {
         self.partitions[partition].asked = true;
         let leased = self.hand_out_one(partition, now);
@@ -21,8 +21,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Hands out a batch to every worker that asked and whose partition is ready: parked, full, waiting for
-    /// [`flush_interval`](BufferConfig::flush_interval), without a credit left, before a flush, or draining. While the circuit
-    /// is open nothing is, but for one probe when it is due.
+    /// [`flush_interval`](BufferConfig::flush_interval), without a credit left, before a flush, or draining. While the
+    /// circuit is open nothing is, but for one probe when it is due.
     ///
     /// The queue's actor calls this when it is woken; from then on it is woken again.
     pub fn hand_out(&mut self, now: Duration) -> Vec<Leased<T>> {
@@ -52,7 +52,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.state != BufferState::Closed && self.breaker.probe_at().is_some_and(|at| now >= at)
     }
 
-    /// Hands out the one probe of an open circuit, when it is due: the head of the partition that was a probe longest ago.
+    /// Hands out the one probe of an open circuit, when it is due: the head of the partition that was a probe longest
+    /// ago.
     pub(super) fn hand_out_probe(&mut self, now: Duration) -> Option<Leased<T>> {
         if !self.probe_is_due(now) {
             return None;
@@ -90,6 +91,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.queued -= batch.len();
         self.in_flight += batch.len();
         self.credits.release(index, batch.len(), &mut self.wake);
+        // One that waits and has a place now may wait for the bytes of a partition that was looked at before.
+        self.work |= self.config.capacity_bytes.is_some() && self.credits.waiting() > 0;
         Some(batch)
     }
 

@@ -214,7 +214,9 @@ impl Model {
     }
 
     fn is_at_limit(&self, line: usize) -> bool {
-        line < self.asked.len() && self.held_by(line) == self.capacity - self.share * (self.asked.len() - 1)
+        self.share > 0
+            && line < self.asked.len()
+            && self.held_by(line) == self.capacity - self.share * (self.asked.len() - 1)
     }
 
     /// Asks all in line in turn.
@@ -708,7 +710,8 @@ proptest! {
 
     /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, a flush falls early or
     /// never, a batch waits although no credit is free, `accept`, `reserve`, `park`, `settle_stored`, `flush`, `drain`
-    /// or a level change fails to wake the queue, a credit is lost on the way, or the timer is set for what can never be done.
+    /// or a level change fails to wake the queue, a credit is lost on the way, or the timer is set for what can never
+    /// be done.
     #[test]
     fn agrees_with_plain_lists_on_any_history(config in config(), steps in steps()) {
         let mut pair = Pair {

@@ -37,9 +37,10 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     capacity: usize,
+    partitions: usize,
     share: usize,
     /// By partition, and behind them what is held without one.
-    used: [usize; 4],
+    used: Vec<usize>,
     permits: Vec<usize>,
     line: Vec<Waiting>,
 }
@@ -60,12 +61,12 @@ impl Model {
     }
 
     fn share_of(&self, line: usize) -> usize {
-        if line < 3 { self.share } else { 0 }
+        if line < self.partitions { self.share } else { 0 }
     }
 
     fn common_free(&self) -> usize {
-        let common = self.capacity - 3 * self.share;
-        common - (0..4).map(|line| self.held(line).saturating_sub(self.share_of(line))).sum::<usize>()
+        let common = self.capacity - self.partitions * self.share;
+        common - (0..=self.partitions).map(|line| self.held(line).saturating_sub(self.share_of(line))).sum::<usize>()
     }
 
     fn free_for(&self, line: usize) -> usize {
@@ -90,18 +91,31 @@ struct Held {
     bytes: usize,
 }
 
+impl Held {
+    /// How many bytes have to be free for it: one at least, also for a place that is held for a record to come.
+    fn needs(self) -> usize {
+        self.bytes.max(1)
+    }
+}
+
+/// The share of each partition: none where there is one partition, or less than two for each.
+fn share(amount: usize, partitions: usize) -> usize {
+    if partitions == 1 || amount < 2 * partitions { 0 } else { (amount / (8 * partitions)).max(1) }
+}
+
 /// The naive model of bytes: the records in the queue, and one list of those that wait.
 struct ByteModel {
+    partitions: usize,
     used: Vec<Held>,
     line: Vec<(CreditTicket, Held, bool)>,
 }
 
 impl ByteModel {
     /// How much is free of a partition's own and in common.
-    fn free(amount: usize, line: usize, held: impl Fn(usize) -> usize) -> (usize, usize) {
-        let share = if amount < 6 { 0 } else { (amount / 24).max(1) };
-        let beyond: usize = (0..3).map(|line| held(line).saturating_sub(share)).sum();
-        (share.saturating_sub(held(line)), (amount - 3 * share).saturating_sub(beyond))
+    fn free(&self, amount: usize, line: usize, held: impl Fn(usize) -> usize) -> (usize, usize) {
+        let share = share(amount, self.partitions);
+        let beyond: usize = (0..self.partitions).map(|line| held(line).saturating_sub(share)).sum();
+        (share.saturating_sub(held(line)), (amount - self.partitions * share).saturating_sub(beyond))
     }
 
     fn all(&self) -> impl Iterator<Item = Held> {
@@ -111,13 +125,13 @@ impl ByteModel {
 
     fn place_free(&self, line: usize, places: usize) -> bool {
         let held = |line| self.all().filter(|held| held.line == line).count();
-        Self::free(places, line, held) != (0, 0)
+        self.free(places, line, held) != (0, 0)
     }
 
     /// What a worker has taken holds bytes, and no place.
     fn bytes_free(&self, taken: &[Held], bytes: usize, line: usize) -> (usize, usize) {
         let all = || self.all().chain(taken.iter().copied());
-        Self::free(bytes, line, |line| all().filter(|held| held.line == line).map(|held| held.bytes).sum())
+        self.free(bytes, line, |line| all().filter(|held| held.line == line).map(|held| held.bytes).sum())
     }
 
     /// Whether one that waits has a place and lacks common bytes.
@@ -129,12 +143,12 @@ impl ByteModel {
             }
             seen.push(held.line);
             let (own, common) = self.bytes_free(taken, bytes, held.line);
-            self.place_free(held.line, places) && held.bytes > own + common
+            self.place_free(held.line, places) && held.needs() > own + common
         })
     }
 
-    /// Serves those that wait, in order, of each line the first. One that has a place and lacks common bytes keeps these
-    /// from all behind it.
+    /// Serves those that wait, in order, of each line the first. One that has a place and lacks common bytes keeps
+    /// these from all behind it.
     fn grant(&mut self, taken: &[Held], bytes: usize, places: usize) {
         'again: loop {
             let (mut is_kept, mut seen) = (false, Vec::new());
@@ -148,11 +162,11 @@ impl ByteModel {
                     continue;
                 }
                 let (own, common) = self.bytes_free(taken, bytes, held.line);
-                if held.bytes <= own + if is_kept { 0 } else { common } {
+                if held.needs() <= own + if is_kept { 0 } else { common } {
                     self.line[at].2 = true;
                     continue 'again;
                 }
-                is_kept |= held.bytes > own + common;
+                is_kept |= held.needs() > own + common;
             }
             return;
         }
@@ -188,12 +202,13 @@ proptest! {
     /// for common bytes, or when one that could be served sleeps.
     #[test]
     fn bytes_are_shared_like_credits_and_the_longest_wait_is_not_overtaken(
-        bytes in 6usize..200, steps in prop::collection::vec(byte_step(), 0..150)
+        bytes in 6usize..200, partitions in prop_oneof![Just(1), Just(3)],
+        steps in prop::collection::vec(byte_step(), 0..150)
     ) {
         const PLACES: usize = 12;
-        let mut credits = Credits::new(PLACES, Some(bytes), 3);
-        let most = Shares::new(bytes, 3).limit();
-        let mut model = ByteModel { used: Vec::new(), line: Vec::new() };
+        let mut credits = Credits::new(PLACES, Some(bytes), partitions);
+        let most = Shares::new(bytes, partitions).limit();
+        let mut model = ByteModel { partitions, used: Vec::new(), line: Vec::new() };
         let mut taken: Vec<Held> = Vec::new();
         let mut impatient: Vec<CreditTicket> = Vec::new();
         let mut wake = Vec::new();
@@ -201,12 +216,13 @@ proptest! {
         for step in steps {
             match step {
                 ByteStep::Submit(line, size) => {
+                    let line = line % partitions;
                     let held = Held { line, bytes: size.min(most) };
                     let load = Load { partition: line, bytes: held.bytes };
                     let (own, common) = model.bytes_free(&taken, bytes, line);
                     let waits = model.keeps_bytes(&taken, bytes, PLACES);
                     let mine = model.line.iter().any(|(_, other, granted)| !granted && other.line == line);
-                    let fits = !mine && model.place_free(line, PLACES) && held.bytes <= own + if waits { 0 } else { common };
+                    let fits = !mine && model.place_free(line, PLACES) && held.needs() <= own + if waits { 0 } else { common };
                     prop_assert_eq!(credits.take_many(&[load]), usize::from(fits));
                     if fits {
                         model.used.push(held);
@@ -247,6 +263,16 @@ proptest! {
                 _ => {}
             }
             model.grant(&taken, bytes, PLACES);
+            let first = |line| model.line.iter().find(|(_, held, granted)| !granted && held.line == line);
+            let is_kept_out = |line: usize, needs: usize| {
+                let places = model.all().filter(|held| held.line == line).count();
+                let held: usize =
+                    model.all().chain(taken.iter().copied()).filter(|held| held.line == line).map(|held| held.bytes).sum();
+                let others = |amount: usize| (partitions - 1) * share(amount, partitions);
+                partitions > 1 && (places >= PLACES - others(PLACES) || held + needs > bytes - others(bytes))
+            };
+            let is_wanted = (0..partitions).filter_map(first).any(|(_, held, _)| !is_kept_out(held.line, held.needs()));
+            prop_assert_eq!(credits.is_wanted(), is_wanted);
             let total: usize = model.all().chain(taken.iter().copied()).map(|held| held.bytes).sum();
             prop_assert_eq!(credits.held_bytes(), total);
             prop_assert!(total <= bytes, "{total} of {bytes}");
@@ -263,21 +289,25 @@ proptest! {
     /// expired ticket keeps a credit, when `release` wakes none, or when a partition's own share goes to another.
     #[test]
     fn agrees_with_one_list_in_which_all_are_asked_in_turn(
-        capacity in 1usize..30, steps in prop::collection::vec(step(), 0..120)
+        capacity in 1usize..30, partitions in prop_oneof![Just(1), Just(3)],
+        steps in prop::collection::vec(step(), 0..120)
     ) {
-        let mut credits = Credits::new(capacity, None, 3);
-        let share = if capacity < 6 { 0 } else { (capacity / 24).max(1) };
-        let mut model = Model { capacity, share, ..Model::default() };
+        let mut credits = Credits::new(capacity, None, partitions);
+        let share = share(capacity, partitions);
+        let used = vec![0; partitions + 1];
+        let mut model = Model { capacity, partitions, share, used, ..Model::default() };
         let mut tickets: Vec<CreditTicket> = Vec::new();
         let mut wake = Vec::new();
         for step in steps {
             match step {
                 Step::Take(partition) => {
+                    let partition = partition % partitions;
                     let taken = credits.take_many(&[partition.into()]) == 1;
                     prop_assert_eq!(taken, model.free_for(partition) > 0);
                     model.used[partition] += usize::from(taken);
                 }
-                Step::Wait(line, want, deadline) if model.free_for(line) == 0 => {
+                Step::Wait(line, want, deadline) if model.free_for(line % (partitions + 1)) == 0 => {
+                    let line = line % (partitions + 1);
                     let ticket = credits.wait(line, (want, 0), deadline.map(Duration::from_millis), tickets.len());
                     model.line.push(Waiting { ticket, line, want, deadline, granted: 0 });
                     tickets.push(ticket);
@@ -291,12 +321,12 @@ proptest! {
                         Some(at) => {
                             let waiting = model.line.remove(at);
                             prop_assert_eq!(claim, Claim::Granted(waiting.granted));
-                            if waiting.line < 3 {
+                            if waiting.line < partitions {
                                 model.used[waiting.line] += waiting.granted;
                             } else {
                                 // It has no record yet: each stays a permit.
                                 (0..waiting.granted).for_each(|_| credits.keep());
-                                model.permits.extend(vec![3; waiting.granted]);
+                                model.permits.extend(vec![partitions; waiting.granted]);
                             }
                         }
                     }
@@ -307,12 +337,14 @@ proptest! {
                     model.grant();
                 }
                 Step::Release(partition, count) => {
+                    let partition = partition % partitions;
                     let count = count.min(model.used[partition]);
                     model.used[partition] -= count;
                     model.grant();
                     credits.release(partition, count, &mut wake);
                 }
                 Step::Reserve(line) => {
+                    let line = line % (partitions + 1);
                     let got = credits.take_many(&[line.into()]) == 1;
                     (0..usize::from(got)).for_each(|_| credits.keep());
                     prop_assert_eq!(got, model.free_for(line) > 0);
@@ -320,7 +352,7 @@ proptest! {
                 }
                 Step::UseReserved(which, partition) if which < model.permits.len() => {
                     let line = model.permits.remove(which);
-                    let partition = if line < 3 { line } else { partition };
+                    let partition = if line < partitions { line } else { partition % partitions };
                     credits.use_reserved(line, partition.into(), &mut wake);
                     model.used[partition] += 1;
                     model.grant();
@@ -340,16 +372,17 @@ proptest! {
             let granted: usize = model.line.iter().map(|waiting| waiting.granted).sum();
             let waits = |line: usize| model.line.iter().filter(move |w| w.line == line && w.granted == 0).count();
             prop_assert_eq!(credits.reserved(), model.permits.len() + granted);
-            prop_assert_eq!(credits.held(), (0..4).map(|line| model.held(line)).sum::<usize>());
+            prop_assert_eq!(credits.held(), (0..=partitions).map(|line| model.held(line)).sum::<usize>());
             prop_assert!(credits.held() <= capacity);
-            for line in 0..4 {
+            for line in 0..=partitions {
                 prop_assert_eq!(credits.is_out(line), model.free_for(line) == 0, "line {}", line);
                 prop_assert_eq!(credits.waiting_for(line), waits(line));
                 prop_assert!(waits(line) == 0 || credits.is_out(line), "a free credit while one waits");
             }
             // All that the shares of the others leave: nothing is in common but what it holds itself.
-            let at_limit = |line: usize| model.held(line) == capacity - 2 * share && line < 3;
-            prop_assert_eq!(credits.is_wanted(), (0..4).any(|line| waits(line) > 0 && !at_limit(line)));
+            let others = (partitions - 1) * share;
+            let at_limit = |line: usize| share > 0 && line < partitions && model.held(line) == capacity - others;
+            prop_assert_eq!(credits.is_wanted(), (0..=partitions).any(|line| waits(line) > 0 && !at_limit(line)));
             let deadline = model.line.iter().filter(|w| w.granted == 0).filter_map(|w| w.deadline).min();
             prop_assert_eq!(credits.next_deadline(), deadline.map(Duration::from_millis));
             // What has news has been woken: granted, or out of the line by expiry.
