@@ -9,8 +9,8 @@ use crate::policy::{
 };
 
 impl<T, W, R> BoundedBuffer<T, W, R> {
-    /// Returns since when a partition has due work, or a write under way, and settles nothing; none without such work. That
-    /// can lie ahead: then its oldest record still waits for its batch to become full.
+    /// Returns since when a partition has due work, or a write under way, and settles nothing; none without such work.
+    /// That can lie ahead: then its oldest record still waits for its batch to become full.
     ///
     /// What waits for the circuit is not late, so time counts from when that closed.
     fn silent_since(&self, index: usize) -> Option<Duration> {
@@ -39,7 +39,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Soft while some are. Hard while all are that have due work, and nothing was settled anywhere for as long: other
     /// partitions with little to do would else change the level with each of their batches.
     pub(super) fn look_for_overdue(&mut self, now: Duration) {
-        if self.state == BufferState::Closed {
+        // Once it is closed only the end of it is news.
+        if self.state == BufferState::Closed && self.oldest_unsettled().is_some() {
             return;
         }
         let slow_after = self.config.slow_after;

@@ -122,8 +122,8 @@ fn what_waits_for_the_circuit_is_not_overdue() {
     assert_eq!(told(&mut buffer, s(22.0)), Some((Level::Hard, Some((0, s(17.0))))), "since the circuit closed");
 }
 
-/// A batch that comes back from a worker that died is as old as before. Red when its time begins anew: one that kills each
-/// worker would never be overdue.
+/// A batch that comes back from a worker that died is as old as before. Red when its time begins anew: one that kills
+/// each worker would never be overdue.
 #[test]
 fn a_batch_that_comes_back_is_as_late_as_before() {
     let mut buffer = buffer();
@@ -136,4 +136,19 @@ fn a_batch_that_comes_back_is_as_late_as_before() {
     let partitions = buffer.partitions(s(5.0));
     let (records, at) = partitions[0].oldest.as_ref().expect("it is out");
     assert_eq!((records.as_slice(), *at, partitions[0].in_flight), (&[0, 1][..], 0, 2));
+}
+
+/// Red when the last that is told of a coordinator that has settled all is that its writes are overdue.
+#[test]
+fn the_end_of_what_was_overdue_is_told_after_the_buffer_is_closed() {
+    let mut buffer = buffer();
+    begins(&mut buffer, 0, s(0.0));
+    assert_eq!(told(&mut buffer, s(5.0)).map(|(level, _)| level), Some(Level::Hard));
+    buffer.close();
+    assert_eq!(told(&mut buffer, s(6.0)), None, "it is not settled");
+    for leased in buffer.abandon() {
+        buffer.settle_dead_lettered(leased.id, s(7.0)).expect("it is unsettled");
+    }
+    assert!(buffer.effects().is_some_and(|effects| effects.wake_queue));
+    assert_eq!(told(&mut buffer, s(7.0)), Some((Level::Ok, None)));
 }
