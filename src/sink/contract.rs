@@ -50,10 +50,11 @@ pub trait Sink<T: Record>: Send + Sync + 'static {
     /// Says whether the store is there and takes writes: `Some(Ok(()))` that it does, `Some(Err(_))` that it does not, `None`
     /// that this sink cannot say.
     ///
-    /// It is asked after a write that failed, when no other partition has anything to write that would show the same, and has
-    /// a second to answer. Its answer tells a batch at fault from a store that is away: with it a batch that fails alone is
-    /// narrowed down to the records at fault; without, such a batch is tried until the store has answered another one. So it
-    /// has to try what a write needs, such as a connection and a lock, and must not say `Ok` while the store takes no writes.
+    /// It is asked after a write that failed, when no other partition is about to write what would show the same. It has a
+    /// second to answer, and is dropped where the next try comes before. Its answer tells a batch at fault from a store
+    /// that is away: with it a batch that fails alone is narrowed down to the records at fault; without, such a batch is
+    /// tried until the store has answered another one. So it has to try what a write needs, such as a connection and a
+    /// lock, and must not say `Ok` while the store takes no writes.
     fn ping(&self) -> impl Future<Output = Option<Result<(), SinkError>>> + Send {
         async { None }
     }

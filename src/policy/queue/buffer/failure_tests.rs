@@ -373,7 +373,7 @@ impl World {
             Verdict::Retry { failures: first.failures + 1 }
         };
         prop_assert_eq!(self.buffer.write_failed(out.lease, fault, began.at, self.now, asked), expected, "{:?}", first);
-        if expected != Verdict::GiveUp && fault != WriteFault::Outage && self.has_ping && !self.outage {
+        if expected != Verdict::GiveUp && fault == WriteFault::Transient && self.has_ping && !self.outage {
             self.ping(partition)?;
         }
         match expected {
@@ -581,8 +581,8 @@ impl World {
         Ok(())
     }
 
-    /// The store is back and says so when it is asked, no worker dies any more, and no worker comes uncalled: everything
-    /// meets its end.
+    /// The store is back and says so when it is asked, no worker dies any more, and no worker comes uncalled:
+    /// everything meets its end.
     fn finish(&mut self) -> Result<(), TestCaseError> {
         (self.outage, self.has_ping) = (false, true);
         for _ in 0..20_000 {
@@ -614,7 +614,8 @@ impl World {
         Ok(())
     }
 
-    /// The end comes now: what is left is given up or lost, once each, and a worker that still holds something settles nothing.
+    /// The end comes now: what is left is given up or lost, once each, and a worker that still holds something settles
+    /// nothing.
     fn end(&mut self) -> Result<(), TestCaseError> {
         self.buffer.close();
         let held: Vec<_> = std::mem::take(&mut self.workers);
@@ -687,11 +688,11 @@ fn config() -> impl Strategy<Value = BufferConfig> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(super::tests::cases()))]
 
-    /// Red when a probe overtakes what stands before it or a second one goes out; when a failure is a strike that should be
-    /// none, or none that should be one; when a partition's head is a probe out of its turn; when a probe that
-    /// vanished is waited for; when the store is not left alone for as long as it asked; when the queue actor is not told of a parked batch, a due probe or a circuit that
-    /// closed; when one record that always fails keeps another from being stored; when a receipt is resolved twice,
-    /// wrongly or never.
+    /// Red when a probe overtakes what stands before it or a second one goes out; when a failure is a strike that
+    /// should be none, or none that should be one; when a partition's head is a probe out of its turn; when a probe
+    /// that vanished is waited for; when the store is not left alone for as long as it asked; when the queue actor is
+    /// not told of a parked batch, a due probe or a circuit that closed; when one record that always fails keeps
+    /// another from being stored; when a receipt is resolved twice, wrongly or never.
     #[test]
     fn failures_cost_only_what_they_must(config in config(), steps in steps(), has_ping: bool) {
         let mut world = World { has_ping, ..World::new(config) };

@@ -128,7 +128,8 @@ fn probe(buffer: &mut BoundedBuffer<u64, ()>, now: &mut Duration) -> Leased<u64>
     leased
 }
 
-/// Red when a batch has fewer or more strikes than were set, one is taken as one, or an answer in between is not looked for.
+/// Red when a batch has fewer or more strikes than were set, one is taken as one, or an answer in between is not looked
+/// for.
 #[test]
 fn a_batch_is_at_fault_at_as_many_strikes_as_were_set_and_two_at_least() {
     for (max_strikes, expected) in [(1, 2), (2, 2), (3, 3), (5, 5)] {
@@ -173,8 +174,22 @@ fn the_store_is_pinged_only_where_nothing_else_is_written() {
     assert_eq!(buffer.begin_ping(0, now + at(1)), None, "it is due");
 }
 
-/// A write that began before the outage is answered in it. Red when that is an answer: then an outage costs a batch as many
-/// strikes as there are writes under way.
+/// Several batches are at fault and nothing else is written. Red when each waits for the others: what is due in an open
+/// circuit is not written, so that it would never end.
+#[test]
+fn while_the_circuit_is_open_only_a_write_under_way_spares_the_ping() {
+    let (mut buffer, mut now) = (one_that_is_out(1, 2), at(1));
+    buffer.offer(now, 1, 1).expect("there is room");
+    assert_eq!(fails(&mut buffer, WriteFault::Transient, &mut now), Verdict::Parked);
+    assert!(buffer.begin_ping(0, now + at(1)).is_some(), "it is due and not written");
+    let probed = probe(&mut buffer, &mut now);
+    assert_eq!(buffer.begin_ping(1 - probed.partition, now), None, "the probe is under way");
+    assert_eq!(buffer.write_failed(probed.id, WriteFault::Transient, now, now, None), Verdict::Parked);
+    assert!(buffer.begin_ping(probed.partition, now).is_some());
+}
+
+/// A write that began before the outage is answered in it. Red when that is an answer: then an outage costs a batch as
+/// many strikes as there are writes under way.
 #[test]
 fn a_write_that_began_before_a_strike_proves_nothing() {
     let (mut buffer, mut now) = (one_that_is_out(100, 2), at(1));
@@ -199,11 +214,12 @@ fn without_a_breaker_every_failure_is_a_strike() {
     let (mut buffer, mut now) = (one_that_is_out(0, 3), at(1));
     assert_eq!(fails(&mut buffer, WriteFault::Transient, &mut now), Verdict::Retry { failures: 1 });
     assert_eq!(fails(&mut buffer, WriteFault::Transient, &mut now), Verdict::Retry { failures: 2 });
+    assert_eq!(buffer.begin_ping(0, now), None, "no answer changes that");
     assert_eq!(fails(&mut buffer, WriteFault::Transient, &mut now), Verdict::GiveUp);
 }
 
-/// Red when a part begins with the strikes of the whole, is at fault at another number than two, or the halves of what the
-/// store refused are.
+/// Red when a part begins with the strikes of the whole, is at fault at another number than two, or the halves of what
+/// the store refused are.
 #[test]
 fn a_part_begins_without_a_strike_and_is_at_fault_at_two() {
     for (answered, strikes) in [(false, 2), (true, 4)] {
@@ -221,8 +237,8 @@ fn a_part_begins_without_a_strike_and_is_at_fault_at_two() {
     }
 }
 
-/// Each outage ends with a probe of the other partition, and the next begins before the one that failed is written. Red when
-/// an outage costs a batch more than one strike, however many probes it takes.
+/// Each outage ends with a probe of the other partition, and the next begins before the one that failed is written. Red
+/// when an outage costs a batch more than one strike, however many probes it takes.
 #[test]
 fn an_outage_of_any_length_costs_a_batch_one_strike() {
     let (mut buffer, mut now) = (one_that_is_out(1, 5), at(1));
@@ -278,8 +294,8 @@ fn a_probe_that_is_at_fault_is_narrowed_down() {
     assert_eq!(buffer.snapshot(now).circuit, CircuitState::Closed);
 }
 
-/// Its worker buries the last record when the circuit opens. Red when it stays open: nothing is left that could be a probe,
-/// and producers that wait for it to close would wait without end.
+/// Its worker buries the last record when the circuit opens. Red when it stays open: nothing is left that could be a
+/// probe, and producers that wait for it to close would wait without end.
 #[test]
 fn a_circuit_closes_when_nothing_is_left_to_ask_the_store_with() {
     let (mut buffer, [buried, other]) = buffer(BreakerConfig::default());
@@ -292,8 +308,8 @@ fn a_circuit_closes_when_nothing_is_left_to_ask_the_store_with() {
     assert!(matches!(buffer.events()[..], [QueueEvent::CircuitOpened { .. }, QueueEvent::CircuitClosed { .. }]));
 }
 
-/// A batch failed as a probe and asked for time. Red when it is the next one all the same, or when nothing is once it has
-/// rested.
+/// A batch failed as a probe and asked for time. Red when it is the next one all the same, or when nothing is once it
+/// has rested.
 #[test]
 fn what_the_store_asked_to_be_left_alone_with_is_no_probe_meanwhile() {
     let (mut buffer, mut now) = (one_that_is_out(1, 100), at(1));

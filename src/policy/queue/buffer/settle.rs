@@ -42,8 +42,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(slice.records)
     }
 
-    /// Settles a lease: all its records are in the dead-letter file. Returns the records, to be dropped where no lock is
-    /// held; none if this lease is not out (any more).
+    /// Settles a lease: all its records are in the dead-letter file. Returns the records, to be dropped where no lock
+    /// is held; none if this lease is not out (any more).
     pub fn settle_dead_lettered(&mut self, lease: LeaseId, now: Duration) -> Option<Arc<Vec<T>>> {
         let InFlight { slice, .. } = self.settle(lease, now, Outcome::DeadLettered)?;
         self.counters.dead_lettered += slice.len() as u64;
@@ -77,17 +77,17 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         Some(out)
     }
 
-    /// Takes in that a write of a lease, begun at `began`, failed, and says what to do. `asked` is how long the store wants
-    /// to be left alone.
+    /// Takes in that a write of a lease, begun at `began`, failed, and says what to do. `asked` is how long the store
+    /// wants to be left alone.
     ///
-    /// The first failure of a batch is a strike. A further one is a strike if, when its write began, the store had answered a
-    /// write, or a [ping](Self::begin_ping), that began after the last strike: then it is not the same outage. A panic always
-    /// is a strike, and what the sink calls an outage never is. Without a breaker every other failure is one. A batch with all
-    /// its strikes is at fault.
+    /// The first failure of a batch is a strike. A further one is a strike if, when its write began, the store had
+    /// answered a write, or a [ping](Self::begin_ping), that began after the last strike: then it is not the same
+    /// outage. A panic always is a strike, and what the sink calls an outage never is. Without a breaker every other
+    /// failure is one. A batch with all its strikes is at fault.
     ///
-    /// Any other failure may be the store's, and the breaker is told. A batch at fault can open the circuit so, but only a few
-    /// times: what closes the circuit is an answer, and then the next failure is a strike, unless the answer is to a write
-    /// that was under way at the last one.
+    /// Any other failure may be the store's, and the breaker is told. A batch at fault can open the circuit so, but
+    /// only a few times: what closes the circuit is an answer, and then the next failure is a strike, unless the answer
+    /// is to a write that was under way at the last one.
     pub fn write_failed(
         &mut self,
         lease: LeaseId,
@@ -131,25 +131,30 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Returns the moment at which a ping of the store begins, if one is worth asking after a failed write of this
-    /// partition: no other partition has a write under way or due, whose answer would say the same.
+    /// partition: no other partition has a write under way or due, whose answer would say the same. While the circuit
+    /// is not closed what is due is not written, and may be at fault as this is: then it does not count.
+    ///
+    /// None where there is no breaker: there every failure is a strike, whatever the store answers.
     pub fn begin_ping(&mut self, partition: usize, now: Duration) -> Option<u64> {
+        let is_closed = self.breaker.is_closed();
+        let is_writing =
+            |index: usize| self.partitions[index].lease.is_some() || (is_closed && self.is_ready(index, now));
         let mut others = (0..self.partitions.len()).filter(|&index| index != partition);
-        let is_alone = others.all(|index| self.partitions[index].lease.is_none() && !self.is_ready(index, now));
-        is_alone.then(|| self.next_moment())
+        (self.breaker.can_open() && !others.any(is_writing)).then(|| self.next_moment())
     }
 
-    /// Takes in that the store answered a ping that began at this moment: it is there. That is no write, so it closes no
-    /// circuit.
+    /// Takes in that the store answered a ping that began at this moment: it is there. That is no write, so it closes
+    /// no circuit.
     pub fn ping_answered(&mut self, began: u64) {
         self.answered = self.answered.max(began);
     }
 
-    /// Takes in that a batch is given up, and narrows it down: halves are written on their own until the record at fault
-    /// stands alone. `answered` says that the store itself refused it, which proves that the store is there. None if the
-    /// lease is not out any more.
+    /// Takes in that a batch is given up, and narrows it down: halves are written on their own until the record at
+    /// fault stands alone. `answered` says that the store itself refused it, which proves that the store is there. None
+    /// if the lease is not out any more.
     ///
-    /// A half of what was at fault by strikes is at fault at two, since one of the halves must be. A refusal proves nothing
-    /// about later failures, so its halves have the strikes of a batch.
+    /// A half of what was at fault by strikes is at fault at two, since one of the halves must be. A refusal proves
+    /// nothing about later failures, so its halves have the strikes of a batch.
     pub fn isolate(&mut self, lease: LeaseId, answered: bool, now: Duration) -> Option<Isolated<T>> {
         let began = self.find(lease)?.began;
         if answered {
@@ -198,7 +203,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.work |= partition.asked;
     }
 
-    /// The store is there: it answered a write that began then. A closed circuit counts from 0 again, an open one closes.
+    /// The store is there: it answered a write that began then. A closed circuit counts from 0 again, an open one
+    /// closes.
     fn store_answers(&mut self, began: u64, now: Duration) {
         self.answered = self.answered.max(began);
         if self.breaker.is_closed() {
