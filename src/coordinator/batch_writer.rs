@@ -40,7 +40,7 @@ enum Written {
     },
 }
 
-/// How long the store may take to answer a ping, at least.
+/// How long the store may take to answer a ping.
 const PING: Duration = Duration::from_secs(1);
 
 /// What a write that failed says of itself.
@@ -76,6 +76,8 @@ impl<T: Record> BatchWriter<T> {
                 Written::GivenUp { error, answered } => match lease.isolate(answered) {
                     Some(attempts) => {
                         self.dead_letter(&lease, &error, attempts).await;
+                        // The dead letter says it now, and the store something else of what comes next.
+                        lease.shared().set_last_error(lease.partition(), None);
                         lease.point("a dead letter is written and not settled");
                         lease.settle(Outcome::DeadLettered)
                     }
@@ -134,14 +136,16 @@ impl<T: Record> BatchWriter<T> {
             let asked = failure.retry_after;
             let (verdict, ping) = shared.with(|buffer| {
                 let verdict = buffer.write_failed(lease.id(), failure.fault, began, now, asked);
-                let is_asked = verdict != Verdict::GiveUp && failure.fault != WriteFault::Outage;
+                // A panic says nothing of the store, and what the sink calls an outage all of it.
+                let is_asked = verdict != Verdict::GiveUp && failure.fault == WriteFault::Transient;
                 (verdict, if is_asked { buffer.begin_ping(lease.partition(), now) } else { None })
             });
             lease.point("a write has failed and only the buffer knows");
             let failures = match verdict {
                 Verdict::Retry { failures } => failures,
                 Verdict::Parked => {
-                    self.ping(shared, ping, PING).await;
+                    // The end of the store does not wait for it.
+                    select(pin!(delay.wait(PING)), pin!(self.ping(shared, ping))).await;
                     return Written::Parked;
                 }
                 Verdict::GiveUp => {
@@ -161,17 +165,18 @@ impl<T: Record> BatchWriter<T> {
                 error = failure.text,
                 "a batch was not written and is tried again"
             );
-            futures_util::future::join(delay.wait(wait), self.ping(shared, ping, wait.max(PING))).await;
+            // The next try does not wait for a ping that takes longer.
+            if let Either::Right(((), delay)) = select(pin!(delay.wait(wait)), pin!(self.ping(shared, ping))).await {
+                delay.await;
+            }
         }
     }
 
     /// Asks whether the store is there, if that is worth asking, and tells the buffer if it is.
-    async fn ping(&self, shared: &Shared<T>, began: Option<u64>, within: Duration) {
+    async fn ping(&self, shared: &Shared<T>, began: Option<u64>) {
         let Some(began) = began else { return };
         let ping = AssertUnwindSafe(async { self.sink.ping().await }).catch_unwind();
-        // The end of the store does not wait for it.
-        let late = shared.delay().wait(within);
-        if let Either::Left((Ok(Some(Ok(()))), _)) = select(pin!(ping), pin!(late)).await {
+        if let Ok(Ok(Some(Ok(())))) = timeout(PING, ping).await {
             shared.with(|buffer| buffer.ping_answered(began));
         }
     }

@@ -48,7 +48,7 @@ pub(super) struct Shared<T> {
     /// The queue's actor. Before it has started it need not be woken: it begins with a look at the buffer.
     queue: OnceLock<Recipient<Wake>>,
     level: AtomicU8,
-    /// What the store said last in each partition, unless it has stored something of it since.
+    /// What the store said last in each partition, unless a batch of it was settled since.
     last_errors: Vec<LastError>,
     dead_letter_notice: Mutex<DeadLetterNotice>,
     /// Changes when a shutdown begins.
@@ -102,7 +102,8 @@ impl<T: Record> Shared<T> {
         if bytes > most { Err(Refusal::TooLarge { bytes, most }) } else { Ok(Load { partition, bytes }) }
     }
 
-    /// Returns how the buffer is, and each partition. Level, reason and numbers of events are the coordinator's to fill in.
+    /// Returns how the buffer is, and each partition. Level, reason and numbers of events are the coordinator's to fill
+    /// in.
     pub(super) fn health(&self) -> Health {
         let now = self.now();
         let (snapshot, partitions) = self.with(|buffer| (buffer.snapshot(now), buffer.partitions(now)));
@@ -121,8 +122,12 @@ impl<T: Record> Shared<T> {
             last_error: self.last_error_of(index),
         };
         health.partitions = partitions.into_iter().enumerate().map(of).collect();
-        let longest = health.partitions.iter().enumerate().max_by_key(|(_, partition)| partition.overdue_for);
-        health.last_error = self.last_error().or_else(|| longest.and_then(|(index, longest)| longest.silence(index)));
+        // What the store said last, unless a partition became silent after that.
+        let (said_at, said) = self.newest_error().unzip();
+        let is_later = |silent: Duration| said_at.is_none_or(|at| now.saturating_sub(silent) > at);
+        let overdue = health.partitions.iter().enumerate().filter(|(_, it)| it.overdue_for.is_some_and(is_later));
+        let longest = overdue.max_by_key(|(_, partition)| partition.overdue_for);
+        health.last_error = longest.and_then(|(index, partition)| partition.silence(index)).or(said);
         health
     }
 }
@@ -132,8 +137,8 @@ impl<T> Shared<T> {
         self.origin.elapsed()
     }
 
-    /// Does something under the lock, and what follows from it after the lock is gone: a waker, be it woken or dropped, a
-    /// mailbox, and a record's methods and destructor may run anything, and must not run it in here.
+    /// Does something under the lock, and what follows from it after the lock is gone: a waker, be it woken or dropped,
+    /// a mailbox, and a record's methods and destructor may run anything, and must not run it in here.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Buffer<T>) -> R) -> R {
         let mut buffer = self.buffer.lock();
         let result = act(&mut buffer);
@@ -199,7 +204,7 @@ impl<T> Shared<T> {
         self.level.store(level.as_number(), Ordering::Release);
     }
 
-    /// Notes what the store says while it does not take a batch of a partition, or that it took one.
+    /// Notes what the store says while it does not take a batch of a partition, or that one is settled.
     pub(super) fn set_last_error(&self, partition: usize, error: Option<String>) {
         let last = &self.last_errors[partition];
         // Looked at with every batch that is stored, so without the lock. Only the partition's one worker changes it.
@@ -209,15 +214,20 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Returns what the store said last in a partition, unless it has stored something of it since.
+    /// Returns what the store said last in a partition, unless a batch of it was settled since.
     pub(super) fn last_error_of(&self, partition: usize) -> Option<Arc<str>> {
         self.last_errors[partition].error.lock().as_ref().map(|(_, error)| Arc::clone(error))
     }
 
     /// Returns the newest of what the store said last in each partition.
     pub(super) fn last_error(&self) -> Option<Arc<str>> {
+        self.newest_error().map(|(_, error)| error)
+    }
+
+    /// Returns the newest of what the store said last in each partition, and when it said so.
+    fn newest_error(&self) -> Option<(Duration, Arc<str>)> {
         let errors = self.last_errors.iter().filter_map(|last| last.error.lock().clone());
-        errors.max_by_key(|(at, _)| *at).map(|(_, error)| error)
+        errors.max_by_key(|(at, _)| *at)
     }
 
     /// Takes in that one more record is a dead letter, for the next line of the log.
@@ -293,8 +303,8 @@ impl<T> Shared<T> {
         self.expedited.send_replace(());
     }
 
-    /// Returns a delay that the beginning of a shutdown ends early. Taken before it is known that one is needed, so that no
-    /// shutdown falls between the two.
+    /// Returns a delay that the beginning of a shutdown ends early. Taken before it is known that one is needed, so
+    /// that no shutdown falls between the two.
     pub(super) fn delay(&self) -> InterruptibleDelay {
         InterruptibleDelay(self.expedited.subscribe())
     }
@@ -304,8 +314,8 @@ impl<T> Shared<T> {
         self.with(|buffer| buffer.park(lease, now));
     }
 
-    /// Waits until no worker has a batch any more. For a buffer that is closed while they write: nothing is handed out any
-    /// more, and no waiter is told of what is settled, so this looks now and then.
+    /// Waits until no worker has a batch any more. For a buffer that is closed while they write: nothing is handed out
+    /// any more, and no waiter is told of what is settled, so this looks now and then.
     pub(super) async fn batches_are_back(&self) {
         while self.with(|buffer| buffer.is_out()) {
             tokio::time::sleep(LOOK).await;

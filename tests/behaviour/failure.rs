@@ -30,8 +30,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::support::{
-    Events, PATIENCE, Tick, buried, caught_up, coordinator_settings, log, record, record_in, residual, size_of_test,
-    tick, within,
+    A_DAY, Events, PATIENCE, Tick, buried, caught_up, coordinator_settings, count_opened, log, record, record_in,
+    residual, size_of_test, tick, within,
 };
 
 const HALF_OPEN_AFTER: Duration = Duration::from_secs(10);
@@ -43,6 +43,7 @@ fn settings(dir: &TempDir) -> Settings {
     settings.retry.initial_backoff = Duration::from_millis(1);
     settings.retry.max_backoff = Duration::from_millis(5);
     settings.circuit.half_open_after = HALF_OPEN_AFTER;
+    settings.sink_slow_after = A_DAY;
     settings
 }
 
@@ -167,6 +168,11 @@ async fn until(handle: &WriteHandle<Tick>, mut reached: impl FnMut(&Health) -> b
     .await
 }
 
+/// Returns whether the circuit is open and no worker has a batch.
+fn only_probes(health: &Health) -> bool {
+    health.circuit == CircuitState::Open && health.in_flight == health.parked
+}
+
 /// Red when an outage makes a dead letter, loses or repeats a record for good, when two probes go out at once, when the
 /// store is tried more often than the probes allow, when no one is told that it is away and back, or when it is not
 /// noticed that it is back.
@@ -183,7 +189,7 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
     let events = record_in(&store);
     let stop = AtomicBool::new(false);
     let next = AtomicU64::new(0);
-    let mut drains = Vec::new();
+    let (mut drains, mut opened) = (Vec::new(), 0);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -199,21 +205,25 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
             block_on(until(&handle, |health| health.stored > stored as u64 + 500));
             let (begun, before) = (std::time::Instant::now(), sink.tried.load(Ordering::Acquire));
             sink.away.store(true, Ordering::Release);
-            block_on(until(&handle, |health| health.circuit != CircuitState::Closed));
-            // What was under way when it opened comes to its end; from then on there are probes.
-            block_on(until(&handle, |_| sink.now.load(Ordering::Acquire) <= 1));
+            // Once no worker has a batch any more nothing can close it: from then on there are probes.
+            block_on(until(&handle, only_probes));
             let in_a_row = sink.tried.load(Ordering::Acquire) - before;
             sink.watched.store(true, Ordering::Release);
             thread::sleep(lasts);
+            block_on(until(&handle, |_| sink.tried.load(Ordering::Acquire) - before > in_a_row));
             sink.watched.store(false, Ordering::Release);
             let tried = sink.tried.load(Ordering::Acquire) - before;
             let health = block_on(handle.health());
             assert_ne!(health.circuit, CircuitState::Closed);
             assert_eq!(health.level, Level::Hard);
-            // Each worker may have had a write under way with each that counted.
-            assert!(in_a_row <= 5 * 4 + 4, "{in_a_row} writes until the circuit opened");
-            let bound = in_a_row + begun.elapsed().as_millis().div_ceil(probe_every.as_millis()) as usize + 1;
-            assert!(tried > in_a_row && tried <= bound, "{tried} writes in an outage of {:?}", begun.elapsed());
+            let probes = begun.elapsed().as_millis().div_ceil(probe_every.as_millis()) as usize + 1;
+            block_on(caught_up(&handle, &store.feedback()));
+            let times = count_opened(&events) - opened;
+            opened += times;
+            // Each worker may have had a write under way with each that counted. A write that was done just before the outage
+            // can close it once more.
+            let bound = times * (5 * 4 + 4) + probes;
+            assert!(tried <= bound, "{tried} writes, {bound} are right in an outage of {:?}", begun.elapsed());
             let back = std::time::Instant::now();
             sink.away.store(false, Ordering::Release);
             // By identity, not by number: what failed a probe and is not written yet while newer ones are would not count
@@ -229,7 +239,6 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
     block_on(caught_up(&handle, &store.feedback()));
     let events = events.lock().clone();
     let opened: Vec<_> = events.iter().filter(|event| event.reason == Reason::CircuitOpen).collect();
-    // A write that was done just before can close it once more.
     assert!(opened.len() >= rounds, "{events:?}");
     for event in opened {
         assert_eq!(event.level, Level::Hard);
@@ -478,6 +487,24 @@ async fn a_record_that_fails_transiently_for_ever_is_given_up_wherever_it_stands
     }
 }
 
+/// Red when batches at fault in several partitions, with nothing else to write, wait for each other without end.
+#[actix::test]
+async fn batches_at_fault_in_several_partitions_are_given_up_though_nothing_else_is_written() {
+    tokio::time::pause();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    sink.fail_when(|_| Some(SinkError::transient("no answer")));
+    sink.answer_pings(|| Some(Ok(())));
+    let (store, handle, _) = start_here(sink.clone(), coordinator_settings(100, 4, 20), settings(&dir)).await;
+    for id in 0..16 {
+        handle.submit(tick(format!("K{id}"), id)).await.unwrap();
+    }
+    flush(&handle).await;
+    let health = handle.health().await;
+    assert_eq!((health.dead_lettered, health.in_flight), (16, 0));
+    assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+}
+
 /// Red when the good records of the batch, of the partition or of the others wait without end, or are given up with it.
 #[actix::test]
 async fn a_record_that_fails_transiently_for_ever_keeps_no_other_from_being_stored() {
@@ -536,6 +563,59 @@ async fn without_a_ping_a_record_that_always_fails_is_given_up_only_once_others_
     assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
 }
 
+/// Fails the first writes, one way or another, and does not answer pings; it says when each write began.
+struct Mute {
+    fails: usize,
+    panics: bool,
+    writes: Mutex<Vec<Instant>>,
+    pings: AtomicUsize,
+}
+
+impl Mute {
+    fn new(fails: usize, panics: bool) -> Arc<Self> {
+        Arc::new(Self { fails, panics, writes: Mutex::default(), pings: AtomicUsize::new(0) })
+    }
+}
+
+impl Sink<Tick> for Mute {
+    async fn write(&self, _: &Batch<Tick>) -> Result<(), SinkError> {
+        let failed = self.writes.lock().len();
+        self.writes.lock().push(Instant::now());
+        match failed < self.fails {
+            true if self.panics => panic!("it breaks"),
+            true => Err(SinkError::transient("no answer")),
+            false => Ok(()),
+        }
+    }
+
+    async fn ping(&self) -> Option<Result<(), SinkError>> {
+        self.pings.fetch_add(1, Ordering::AcqRel);
+        std::future::pending().await
+    }
+}
+
+/// Red when a store that does not answer a ping delays the next try, or is asked where the answer would mean nothing: after a
+/// panic, and without a breaker.
+#[actix::test]
+async fn a_ping_that_is_not_answered_delays_no_write() {
+    tokio::time::pause();
+    for (panics, threshold, pings) in [(false, 5, 3), (true, 5, 0), (false, 0, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = Mute::new(3, panics);
+        let mut settings = settings(&dir);
+        settings.circuit.failure_threshold = NonZeroU32::new(threshold);
+        let (store, handle, _) = start_here(Arc::clone(&sink), coordinator_settings(100, 1, 1), settings).await;
+        handle.submit(tick("ES", 0)).await.unwrap();
+        flush(&handle).await;
+        let writes = sink.writes.lock().clone();
+        let took = *writes.last().unwrap() - writes[0];
+        // Three waits of at most 5 ms.
+        assert!(took < Duration::from_millis(30), "{took:?} for {} writes", writes.len());
+        assert_eq!((writes.len(), sink.pings.load(Ordering::Acquire)), (4, pings), "{panics}, {threshold}");
+        assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+    }
+}
+
 /// The store stumbles when it comes back: it takes one batch, and fails the next few. Red when what was a probe in a long outage
 /// is given up at its first failure afterwards.
 #[actix::test]
@@ -573,7 +653,9 @@ async fn a_write_that_hangs_is_told_of_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let sink = MemorySink::<Tick>::new();
     let own = coordinator_settings(1_000, 2, 1);
-    let (store, handle, events) = start_here(sink.clone(), own, settings(&dir)).await;
+    let mut settings = settings(&dir);
+    settings.sink_slow_after = Duration::from_secs(5);
+    let (store, handle, events) = start_here(sink.clone(), own, settings).await;
     sink.hold();
     handle.submit(tick("HANGS", 1)).await.unwrap();
     within(PATIENCE, sink.wait_held(1)).await;
@@ -596,6 +678,70 @@ async fn a_write_that_hangs_is_told_of_with_its_key() {
     let told = told(&events);
     assert_eq!(told[1..], [(Level::Hard, Reason::WriteOverdue), (Level::Ok, Reason::WritesRecovered)]);
     assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+}
+
+/// Red when the last that is told of a store that has ended, with all made dead letters, is that its writes are overdue.
+#[test]
+fn a_store_that_ends_while_a_write_hangs_tells_that_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = MemorySink::<Tick>::new();
+    sink.hold();
+    let mut settings = settings(&dir);
+    settings.sink_slow_after = Duration::from_millis(20);
+    let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 1, 1), settings);
+    let events = record_in(&store);
+    block_on(handle.submit(tick("HANGS", 1))).unwrap();
+    block_on(until(&handle, |health| health.level == Level::Hard));
+    let report = block_on(within(PATIENCE, store.finish(Duration::from_millis(20))));
+    assert_eq!((report.dead_lettered(), report.unsettled()), (1, 0));
+    assert_eq!(told(&events).last(), Some(&(Level::Ok, Reason::WritesRecovered)), "{:?}", told(&events));
+}
+
+/// Fails one key without end, asks to be left alone for a day with the first record, and hangs at all others.
+struct Tells;
+
+impl Sink<Tick> for Tells {
+    async fn write(&self, batch: &Batch<Tick>) -> Result<(), SinkError> {
+        match (&*batch[0].symbol, batch[0].id) {
+            ("WRONG", _) => Err(SinkError::transient("this one is wrong")),
+            (_, 0) => Err(SinkError::transient("come back tomorrow").retry_after(Duration::from_secs(86_400))),
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Red when what the store said of one partition, however long ago, or of a record that is a dead letter by now, hides that
+/// another hangs.
+#[actix::test]
+async fn the_last_error_is_the_newest_and_a_hang_after_it_is_told_instead() {
+    tokio::time::pause();
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(&dir);
+    settings.circuit.failure_threshold = None;
+    settings.sink_slow_after = Duration::from_secs(5);
+    let (store, handle, _) = start_here(Tells, coordinator_settings(100, 1, 1), settings.clone()).await;
+    handle.submit(tick("WRONG", 0)).await.unwrap();
+    flush(&handle).await;
+    let health = handle.health().await;
+    assert_eq!((health.dead_lettered, health.last_error.as_deref()), (1, None), "it is settled");
+    assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
+
+    let (store, handle, _) = start_here(Tells, coordinator_settings(100, 2, 1), settings).await;
+    handle.submit(tick("K0", 0)).await.unwrap();
+    until_here(&handle, |health| health.last_error.is_some()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Some of these are not of the partition that waits.
+    for id in 1..9 {
+        handle.submit(tick(format!("K{id}"), id)).await.unwrap();
+    }
+    until_here(&handle, |health| health.in_flight == 2).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(handle.health().await.last_error.as_deref(), Some("transient failure of the store: come back tomorrow"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let health = handle.health().await;
+    let said = health.last_error.as_deref().unwrap();
+    assert!(said.contains("settled nothing since") && !said.contains("\"K0\""), "{said}");
+    store.shutdown(Duration::ZERO).await;
 }
 
 /// Red when a write is not cut off, when that is held against its batch, or when one that is in time is cut off.
@@ -637,7 +783,11 @@ async fn a_write_that_takes_longer_than_it_may_is_cut_off_and_is_an_outage() {
 fn the_dead_letter_of_a_deadline_says_what_the_store_said_of_its_partition() {
     let dir = tempfile::tempdir().unwrap();
     let sink = fails_for_ever(0);
-    let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 4, 1), settings(&dir));
+    let mut settings = settings(&dir);
+    // However often it fails meanwhile: no open circuit keeps the others from being stored, and it is not given up before.
+    let often = NonZeroU32::new(1_000_000).unwrap();
+    (settings.circuit.failure_threshold, settings.retry.max_attempts) = (Some(often), often);
+    let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 4, 1), settings);
     block_on(handle.submit(tick("K0", 0))).unwrap();
     block_on(within(PATIENCE, sink.wait_failed(1)));
     // Those of the first one's partition wait behind it, and the others are stored.
@@ -1060,13 +1210,8 @@ async fn only_deaths_of_one_time_open_the_circuit() {
     flush(&handle).await;
     assert!(sink.records().iter().map(|record| record.id).eq(0..20), "in order, each once");
     caught_up_here(&handle, &store).await;
-    let expected = [
-        (Level::Ok, Reason::Started),
-        // Nothing is stored for five seconds and more.
-        (Level::Hard, Reason::WriteOverdue),
-        (Level::Hard, Reason::CircuitOpen),
-        (Level::Ok, Reason::CircuitClosed),
-    ];
+    let expected =
+        [(Level::Ok, Reason::Started), (Level::Hard, Reason::CircuitOpen), (Level::Ok, Reason::CircuitClosed)];
     assert_eq!(told(&events), expected);
     assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
 }
