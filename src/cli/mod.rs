@@ -88,8 +88,11 @@ pub fn run() -> Exit {
         loaded.settings.source = Settings::source_of_command(cli.command.name());
     }
     if matches!(cli.command, Command::Ingest(_)) {
-        let queue = ["MDS_COORDINATOR_CAPACITY", "MDS_COORDINATOR_HIGH_WATERMARK", "MDS_COORDINATOR_LOW_WATERMARK"];
-        if !queue.iter().any(|name| loaded.is_set(name)) {
+        // Those of the coordinator alone bind as much: watermarks that were chosen do not fit another capacity.
+        let is_set = |name: &&str| {
+            ["MDS_COORDINATOR", "MDS_BARS_COORDINATOR"].iter().any(|of| loaded.is_set(&format!("{of}_{name}")))
+        };
+        if !["CAPACITY", "HIGH_WATERMARK", "LOW_WATERMARK"].iter().any(is_set) {
             loaded.settings.coordinator.capacity = ingest::CAPACITY;
         }
         if !loaded.is_set("MDS_COORDINATOR_BATCH_SIZE") {

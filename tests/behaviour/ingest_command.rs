@@ -55,6 +55,16 @@ fn loading_twice_leaves_the_same_rows() {
 }
 
 #[test]
+fn a_watermark_of_the_coordinator_alone_keeps_its_queue_as_it_is() {
+    // Red if the larger queue of a load is taken all the same: its low watermark is above that high one.
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", SP500]);
+    let output = command.env("MDS_BARS_COORDINATOR_HIGH_WATERMARK", "8000").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(rows(dir.path()), 5031);
+}
+
+#[test]
 fn broken_lines_cost_only_themselves_and_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["--symbol", "^IXIC", "--timeframe", "1d", BROKEN];
@@ -231,10 +241,10 @@ fn an_outage_is_given_up_after_a_while_and_the_same_command_finishes_the_job() {
     let lock = empty_store(dir.path());
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     fs::write(dir.path().join("bars.csv"), minutes(1_000)).unwrap();
-    let args = ["--symbol", "ES", "--timeframe", "1m", "--json", "--give-up-after", "1", "bars.csv"];
+    let args = |seconds| ["--symbol", "ES", "--timeframe", "1m", "--json", "--give-up-after", seconds, "bars.csv"];
     let start = Instant::now();
-    let output = ingest(dir.path(), &args).output().unwrap();
-    assert!(start.elapsed() >= Duration::from_secs(1) && start.elapsed() < Duration::from_secs(10));
+    let output = ingest(dir.path(), &args("1")).output().unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1) && start.elapsed() < TOO_LONG);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
     assert!(stderr(&output).contains("error: gave up"), "{}", stderr(&output));
     let first = summary(&output);
@@ -244,7 +254,8 @@ fn an_outage_is_given_up_after_a_while_and_the_same_command_finishes_the_job() {
     assert_eq!((count(&first, "stored"), count(&first, "unsettled")), (0, 0));
 
     lock.execute_batch("ROLLBACK").unwrap();
-    let output = ingest(dir.path(), &args).output().unwrap();
+    // The store is there now, and a machine that is busy may need more than a second for it.
+    let output = ingest(dir.path(), &args("60")).output().unwrap();
     assert_eq!((output.status.code(), rows(dir.path())), (Some(0), 1_000), "{}", stderr(&output));
 }
 
@@ -537,7 +548,7 @@ fn the_deadline_holds_and_what_is_left_becomes_dead_letters() {
     let start = Instant::now();
     running.signal("TERM");
     let (status, summary) = running.end();
-    assert!(start.elapsed() < Duration::from_millis(5_200), "{:?}", start.elapsed());
+    assert!(start.elapsed() < TOO_LONG / 4, "{:?}", start.elapsed());
     assert_eq!(status.code(), Some(143));
     assert_eq!((count(&summary, "stored"), count(&summary, "read")), (0, count(&summary, "dead_lettered")));
     assert!((40..=60).contains(&count(&summary, "dead_lettered")), "{summary}");
@@ -734,7 +745,8 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
         let start = Instant::now();
         running.signal("TERM");
         let (status, summary) = running.end();
-        assert!(start.elapsed() < Duration::from_millis(5_300), "{:?}", start.elapsed());
+        // Where it is there the end waits for it; how long that takes is the machine's.
+        assert!(is_up || start.elapsed() < TOO_LONG / 4, "{:?}", start.elapsed());
         let _stdin = feeding.join().unwrap();
 
         assert_eq!(status.code(), Some(143), "{summary}");
