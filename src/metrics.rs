@@ -76,7 +76,8 @@ pub fn describe() {
     );
     describe_counter!(DROPPED, Unit::Count, "records evicted unwritten");
     describe_counter!(REJECTED, Unit::Count, "records refused at submit and handed back");
-    describe_gauge!(QUEUE_DEPTH, Unit::Count, "accepted records not yet taken by a worker");
+    let queue_depth = "accepted records not yet taken by a worker, and places that are reserved";
+    describe_gauge!(QUEUE_DEPTH, Unit::Count, queue_depth);
     describe_gauge!(QUEUE_CAPACITY, Unit::Count, "the most records that the queue takes");
     describe_gauge!(IN_FLIGHT, Unit::Count, "records taken by a worker and not yet settled");
     describe_gauge!(OLDEST_AGE, Unit::Seconds, "age of the oldest record that is accepted and not settled");
