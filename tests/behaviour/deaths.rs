@@ -339,7 +339,9 @@ fn play(dies: Dies, moment: Moment, hook: &Hook) -> Option<(Fired, Option<Durati
             round.under_load(|round, _| {
                 match first {
                     Some(victim) => {
-                        round.fault.arm(rand::rng().random_range(1..=4));
+                        // Of a queue's death it passes three points, and no more events come that have others.
+                        let most = if victim == FaultyActor::Queue { 3 } else { 4 };
+                        round.fault.arm(rand::rng().random_range(1..=most));
                         round.handle.fault(victim).strike();
                     }
                     None => round.fault.arm(pass),
