@@ -28,6 +28,8 @@ pub(super) struct Announcer<T> {
     seq: u64,
     gauge: Gauge,
     has_ended: bool,
+    /// What was published last.
+    last: Option<FeedbackEvent>,
 }
 
 /// What an event says of the queue.
@@ -50,7 +52,18 @@ impl<T> Announcer<T> {
         let epoch = publisher.as_ref().map_or(now, |publisher| publisher.give_epoch(&key, now));
         // The keys of a `RandomState` come from the operating system: two processes that start at once differ.
         let instance = format!("{:016x}", RandomState::new().hash_one(now)).into();
-        Self { shared, publisher, pressure: Pressure::default(), key, instance, epoch, seq: 0, gauge, has_ended: false }
+        Self {
+            shared,
+            publisher,
+            pressure: Pressure::default(),
+            key,
+            instance,
+            epoch,
+            seq: 0,
+            gauge,
+            has_ended: false,
+            last: None,
+        }
     }
 
     /// Publishes the first event: not a level change, it tells that this coordinator begins anew, at ok.
@@ -124,7 +137,7 @@ impl<T> Announcer<T> {
         let capacity = self.shared.config.capacity.get();
         let recovers = change.level != Level::Ok && change.reason != Reason::Draining;
         let CoordinatorKey { source, coordinator_id } = &self.key;
-        publisher.publish(FeedbackEvent::from(EventBody {
+        let event = FeedbackEvent::from(EventBody {
             id: FeedbackEvent::id_of(source, coordinator_id, Some(&self.instance), self.epoch, self.seq),
             source: Arc::clone(source),
             coordinator_id: Arc::clone(coordinator_id),
@@ -141,12 +154,17 @@ impl<T> Announcer<T> {
             drain_rate: at.drain_rate,
             retry_after: at.retry_after.filter(|_| recovers),
             refresh: None,
-        }));
+        });
+        self.last = Some(event.clone());
+        publisher.publish(event);
     }
 
-    /// Takes in that the coordinator ends as it was asked to: what it published last stays.
+    /// Takes in that the coordinator ends as it was asked to: what it published last stays, and nothing follows.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
+        if let (Some(publisher), Some(last)) = (&self.publisher, self.last.take()) {
+            publisher.end_with(last);
+        }
     }
 }
 

@@ -167,14 +167,14 @@ impl CoordinatorKey {
     }
 }
 
-/// Returns what an event says of its coordinator's instance.
-pub(crate) fn speaker(event: &FeedbackEvent) -> Speaker {
+/// Returns what an event says of its coordinator's instance. `ends`: its coordinator publishes it for the last time.
+pub(crate) fn speaker(event: &FeedbackEvent, ends: bool) -> Speaker {
     Speaker {
         instance: event.instance.clone(),
         epoch: event.epoch,
         seq: event.seq,
         refresh: event.refresh,
-        is_draining: event.reason == Reason::Draining,
+        ends: ends || event.reason == Reason::Draining,
     }
 }
 

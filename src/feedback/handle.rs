@@ -198,6 +198,12 @@ impl Feedback {
         (Arc::clone(&self.0.present), self.0.alive.clone())
     }
 
+    /// Returns whether a coordinator has ended, or fell silent, as far as the bus knows.
+    #[cfg(feature = "webhooks")]
+    pub(super) fn has_ended(&self, key: &CoordinatorKey) -> bool {
+        self.0.present.lock().has_ended(key)
+    }
+
     /// Lets a store publish as this coordinator, alone on this bus, until the claim is dropped. None if another store does.
     pub(crate) fn claim(&self, source: Arc<str>, coordinator_id: Arc<str>) -> Option<Claim> {
         let key = CoordinatorKey { source, coordinator_id };

@@ -1,13 +1,18 @@
 //! Whether values are in range and fit one another.
 
+use std::time::Duration;
+
 use super::{
     CoordinatorSettings, Problem, Settings, SettingsError, Variable,
     coordinator::in_variables,
     variables::{
-        CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, INITIAL_BACKOFF, LOW_WATERMARK,
-        MAX_BACKOFF, of_coordinator,
+        CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, HTTP_REFRESH, INITIAL_BACKOFF,
+        LOW_WATERMARK, MAX_BACKOFF, of_coordinator,
     },
 };
+
+/// A URL that is told the present state more often is flooded.
+const LEAST_REFRESH: Duration = Duration::from_millis(100);
 
 impl Settings {
     /// Checks every value against its range, and values that depend on one another.
@@ -34,6 +39,15 @@ impl Settings {
         if !http.endpoints.is_empty() && !http.enabled {
             let (url, switch) = (HTTP_ENDPOINT, ENABLE_HTTP);
             warnings.push(format!("{url} is set, but {switch} is false: level changes are sent to no URL"));
+        }
+        let longest = http.timeout.saturating_add(http.backoff);
+        if http.enabled && !http.refresh.is_zero() && http.refresh.saturating_mul(3) <= longest {
+            warnings.push(format!(
+                "{HTTP_REFRESH} is {}, so short that one request that fails is taken for silence: three times as long is to \
+                 be more than MDS_FB_HTTP_TIMEOUT and MDS_FB_HTTP_BACKOFF, which are {} together",
+                http.refresh.as_secs_f64(),
+                longest.as_secs_f64()
+            ));
         }
         if self.source.contains("$(") {
             warnings.push(format!(
@@ -63,6 +77,10 @@ impl Settings {
         let http = &self.feedback.http;
         if http.enabled && !self.feedback.enabled && problems.is_right(&[ENABLE_FEEDBACK, ENABLE_HTTP]) {
             problems.add(ENABLE_HTTP, format!("is true, expected false, since {ENABLE_FEEDBACK} is false"));
+        }
+        if !http.refresh.is_zero() && http.refresh < LEAST_REFRESH && problems.is_right(&[HTTP_REFRESH]) {
+            let limit = format!("0, or at least {}", LEAST_REFRESH.as_secs_f64());
+            problems.add(HTTP_REFRESH, format!("is {}, expected {limit}", http.refresh.as_secs_f64()));
         }
         if http.enabled && http.endpoints.is_empty() && problems.is_right(&[ENABLE_HTTP, HTTP_ENDPOINT]) {
             problems.add(HTTP_ENDPOINT, format!("is not set, expected a URL, since {ENABLE_HTTP} is true"));

@@ -176,6 +176,7 @@ fn values_that_contradict_each_other_are_refused_with_both() {
             vec![(capacity, "100"), (high, "101")],
             "MDS_COORDINATOR_HIGH_WATERMARK is 101, expected at most MDS_COORDINATOR_CAPACITY, which is 100",
         ),
+        (vec![("MDS_FB_HTTP_REFRESH", "0.01")], "MDS_FB_HTTP_REFRESH is 0.01, expected 0, or at least 0.1"),
         (
             vec![("MDS_RETRY_MAX_BACKOFF_MS", "49")],
             "MDS_RETRY_MAX_BACKOFF_MS is 49, expected at least MDS_RETRY_INITIAL_BACKOFF_MS, which is 50",

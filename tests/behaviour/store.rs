@@ -826,6 +826,7 @@ fn a_start_warns_of_settings_that_have_no_effect() {
         ("MDS_NOT_STARTED_COORDINATOR_WORKERS", "2"),
         ("MDS_IN_EFFECT_COORDINATOR_WORKERS", "2"),
         ("MDS_FB_HTTP_ENDPOINT", "http://ann:pa55@127.0.0.1:9/T0KEN"),
+        ("MDS_SOURCE", "$(POD_NAME):feed"),
     ];
     let settings = market_data_store::Settings::from_vars(vars).unwrap().dlq_path(crate::support::settings().dlq_path);
     let coordinator = Coordinator::new(MemorySink::<Tick>::new()).id("in-effect");
@@ -834,6 +835,7 @@ fn a_start_warns_of_settings_that_have_no_effect() {
     assert_eq!(said("MDS_NOT_STARTED_COORDINATOR_WORKERS"), 1);
     assert_eq!(said("MDS_IN_EFFECT"), 0);
     assert_eq!(said("MDS_FB_ENABLE_HTTP_BROADCAST is false: level changes are sent to no URL"), 1);
+    assert_eq!(said("MDS_SOURCE is \"$(POD_NAME):feed\""), 1, "{:#?}", log());
     assert!(!log().iter().any(|line| line.contains("T0KEN") || line.contains("pa55")));
     block_on(within(PATIENCE, store.finish(PATIENCE)));
 }

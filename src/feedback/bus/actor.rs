@@ -1,21 +1,22 @@
-use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, convert::Infallible, future::pending, rc::Rc, sync::Arc, thread, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
-    ResponseFuture, SpawnHandle, WrapFuture, fut::wrap_future,
+    ResponseFuture, WrapFuture, fut::wrap_future,
 };
+use actix_rt::task::JoinHandle;
 use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
     task::yield_now,
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use super::{
     barrier::Barrier,
     lanes::Lanes,
-    latest_events::{Changes, LatestEvents},
+    latest_events::{Changes, LatestEvents, Warning},
     messages::{BusSnapshot, EndBus, Idle, Observe, Publish, Watch},
     publisher::Collect,
     subscribe::{Replay, Selector, Subscribe, Unsubscribe},
@@ -50,7 +51,7 @@ pub struct FeedbackBus {
     conflicts: Counter,
     expired: Counter,
     /// When a look at those that may have fallen silent is due, by the clock of the present.
-    timer: Option<(Duration, SpawnHandle)>,
+    timer: Option<(Duration, JoinHandle<()>)>,
     /// How many barriers the mailbox has brought.
     barriers_met: u64,
     /// Outboxes that more came into, or that hold an event back behind a barrier; a `Resume` is under way for them.
@@ -72,6 +73,11 @@ struct Watcher {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 struct Resume;
+
+/// Tells that an instance may have fallen silent: the timer of the bus sends it; nothing is replied.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct LookForSilence;
 
 /// What a bus and those who started it share.
 pub(crate) struct Start {
@@ -105,19 +111,23 @@ impl FeedbackBus {
         }
     }
 
-    fn pass_on(&mut self, events: Vec<FeedbackEvent>, ctx: &mut Context<Self>) {
+    /// Passes events on, each with whether its coordinator publishes it for the last time.
+    fn pass_on(&mut self, events: impl IntoIterator<Item = (FeedbackEvent, bool)>, ctx: &mut Context<Self>) {
         self.lanes.sweep();
         self.watchers.retain(|watcher| !watcher.shown.is_closed());
         // Under a flood no timer fires.
         self.let_go();
-        for event in events {
+        for (event, ends) in events {
             let (key, now) = (CoordinatorKey::of(&event), self.origin.elapsed());
-            let (heard, changes) = self.present.lock().hear(now, &key, &event);
+            let (heard, changes) = self.present.lock().hear(now, &key, &event, ends);
             self.tell_of(&key, &event, heard, now);
             if heard.news == News::New {
                 self.fault.point("an event is the present and is not told");
-                self.events += 1;
-                self.count(&event);
+                // That nothing follows is no event of its own.
+                if !ends {
+                    self.events += 1;
+                    self.count(&event);
+                }
                 self.tell(&key, &changes);
             }
         }
@@ -138,7 +148,8 @@ impl FeedbackBus {
         let (is_stale, is_conflict) = (heard.news == News::Stale, heard.others > 0);
         self.stale.increment(is_stale.into());
         self.conflicts.increment(is_conflict.into());
-        if (is_stale || is_conflict) && self.present.lock().may_warn(now, key) {
+        let warning = if is_conflict { Warning::Conflict } else { Warning::Stale };
+        if (is_stale || is_conflict) && self.present.lock().may_warn(now, key, warning) {
             let CoordinatorKey { source, coordinator_id } = key;
             let (source, coordinator_id, instance) = (&**source, &**coordinator_id, event.instance.as_deref());
             if is_conflict {
@@ -163,7 +174,7 @@ impl FeedbackBus {
             let gone = self.present.lock().let_go(now);
             let Some((key, instances, changes)) = gone else { return };
             self.expired.increment(instances);
-            if self.present.lock().may_warn(now, &key) {
+            if self.present.lock().may_warn(now, &key, Warning::Silence) {
                 let CoordinatorKey { source, coordinator_id } = &key;
                 let (source, coordinator_id) = (&**source, &**coordinator_id);
                 tracing::warn!(
@@ -180,14 +191,21 @@ impl FeedbackBus {
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let next = self.present.lock().next_expiry();
         // One that is early looks again.
-        let Some(at) = next.filter(|at| self.timer.is_none_or(|(timer, _)| *at < timer)) else { return };
+        let is_earlier = |at: &Duration| self.timer.as_ref().is_none_or(|(timer, _)| at < timer);
+        let Some(at) = next.filter(is_earlier) else { return };
         if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
+            timer.abort();
         }
-        let timer = ctx.run_later(at.saturating_sub(self.origin.elapsed()), |bus, ctx| {
-            bus.timer = None;
-            bus.let_go();
-            bus.set_timer(ctx);
+        let (bus, until) = (ctx.address().downgrade(), self.origin.checked_add(at));
+        // A task of its own: a timer in the context would keep the bus alive.
+        let timer = actix_rt::spawn(async move {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+            if let Some(bus) = bus.upgrade() {
+                bus.do_send(LookForSilence);
+            }
         });
         self.timer = Some((at, timer));
     }
@@ -218,9 +236,10 @@ impl FeedbackBus {
         ctx.wait(wrap_future::<_, Self>(yield_now()).map(move |(), bus, ctx| bus.collect(collect, left, ctx)));
     }
 
-    fn take(&mut self, collect: &mut Collect, most: usize) -> Vec<FeedbackEvent> {
+    fn take(&mut self, collect: &mut Collect, most: usize) -> Vec<(FeedbackEvent, bool)> {
         self.lost_by_publishers += collect.take_lost();
-        collect.take_behind(most, self.barriers_met)
+        let taken = collect.take_behind(most, self.barriers_met);
+        taken.into_iter().map(|published| (published.event, published.ends)).collect()
     }
 
     /// Closes an outbox, or comes back to it after the messages that wait.
@@ -269,6 +288,9 @@ impl Actor for FeedbackBus {
 
 impl Drop for FeedbackBus {
     fn drop(&mut self) {
+        if let Some((_, timer)) = self.timer.take() {
+            timer.abort();
+        }
         // It goes with its handles and with its System too, which is no death.
         if thread::panicking() {
             tracing::error!("the feedback bus died; levels are not told any more");
@@ -297,12 +319,24 @@ impl Handler<Resume> for FeedbackBus {
     }
 }
 
+impl Handler<LookForSilence> for FeedbackBus {
+    type Result = ();
+
+    fn handle(&mut self, _: LookForSilence, ctx: &mut Context<Self>) {
+        self.timer = None;
+        // What was said before is heard first.
+        self.catch_up(ctx);
+        self.let_go();
+        self.set_timer(ctx);
+    }
+}
+
 impl Handler<Publish> for FeedbackBus {
     type Result = ();
 
     fn handle(&mut self, Publish { event }: Publish, ctx: &mut Context<Self>) {
         self.catch_up(ctx);
-        self.pass_on(vec![event], ctx);
+        self.pass_on([(event, false)], ctx);
         Self::give_way(ctx);
     }
 }

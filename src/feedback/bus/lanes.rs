@@ -170,6 +170,9 @@ impl Lanes {
                 true => (changes.touched.as_ref().filter(|_| wants_one || wants_all), None),
                 false => (changes.name.as_ref().filter(|_| wants_one), changes.id.as_ref().filter(|_| wants_all)),
             };
+            // One that selects both ways hears an event once.
+            let is_told = |event: &&FeedbackEvent| of_one.is_some_and(|told| told.id == event.id);
+            let of_all = of_all.filter(|event| !is_told(event));
             for (selector, event) in [(&one, of_one), (&all, of_all)] {
                 if let Some(event) = event {
                     self.offer(subscriber, selector, event.clone());

@@ -1,4 +1,7 @@
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
 
 use super::subscribe::Selector;
 use crate::{
@@ -21,11 +24,20 @@ pub(crate) struct LatestEvents {
     silences: u64,
 }
 
+/// What a bus warns of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Warning {
+    Stale,
+    Conflict,
+    Silence,
+}
+
 /// What is known of a name beside what was said.
 #[derive(Debug, Default)]
 struct Name {
     counts: FeedbackCounts,
-    warned: Option<Duration>,
+    /// When each kind of WARN was given last.
+    warned: [Option<Duration>; 3],
     /// The newest epoch that was given to a coordinator of this process.
     given_epoch: u64,
     /// A store of this process publishes under it.
@@ -45,9 +57,15 @@ pub(crate) struct Changes {
 
 impl LatestEvents {
     /// Takes in an event, and says what it is and what is to be told.
-    pub(crate) fn hear(&mut self, now: Duration, key: &CoordinatorKey, event: &FeedbackEvent) -> (Heard, Changes) {
-        let (heard, mut changes) =
-            self.change(key, |instances| instances.hear(now, key, &speaker(event), event.clone()));
+    pub(crate) fn hear(
+        &mut self,
+        now: Duration,
+        key: &CoordinatorKey,
+        event: &FeedbackEvent,
+        ends: bool,
+    ) -> (Heard, Changes) {
+        let speaker = speaker(event, ends);
+        let (heard, mut changes) = self.change(key, |instances| instances.hear(now, key, &speaker, event.clone()));
         let counts = &mut self.name(key).counts;
         counts.stale += u64::from(heard.news == News::Stale);
         counts.conflicts += u64::from(heard.others > 0);
@@ -102,9 +120,9 @@ impl LatestEvents {
         self.names.entry(key.clone()).or_default()
     }
 
-    /// Returns whether to warn of a name now: once a minute.
-    pub(crate) fn may_warn(&mut self, now: Duration, key: &CoordinatorKey) -> bool {
-        let warned = &mut self.name(key).warned;
+    /// Returns whether to warn of a name now: once a minute of each kind.
+    pub(crate) fn may_warn(&mut self, now: Duration, key: &CoordinatorKey, of: Warning) -> bool {
+        let warned = &mut self.name(key).warned[of as usize];
         let may = warned.is_none_or(|last| now.saturating_sub(last) >= WARN_EVERY);
         if may {
             *warned = Some(now);
@@ -146,15 +164,22 @@ impl LatestEvents {
         })
     }
 
-    /// Returns what counts of a selection, each name's present: those names that have an instance that lives, or all of them
-    /// if none has.
+    /// Returns what counts of a selection, each name's present: those names that have an instance that lives; or if none has,
+    /// what became of the one that lived last.
     fn counting(&self, is_selected: impl Fn(&CoordinatorKey) -> bool) -> Vec<Present<'_, FeedbackEvent>> {
         let selected = self.instances.names().filter(|key| is_selected(key));
         let mut counting: Vec<_> = selected.filter_map(|key| self.of_name(key)).collect();
-        if counting.iter().any(|present| present.lives) {
-            counting.retain(|present| present.lives);
+        match counting.iter().map(|present| (present.lives, present.changed)).max() {
+            Some((true, _)) => counting.retain(|present| present.lives),
+            last => counting.retain(|present| Some((false, present.changed)) == last),
         }
         counting
+    }
+
+    /// Returns whether a coordinator has ended, or fell silent: none of its instances lives.
+    #[cfg(feature = "webhooks")]
+    pub(crate) fn has_ended(&self, key: &CoordinatorKey) -> bool {
+        self.of_name(key).is_some_and(|present| !present.lives)
     }
 
     fn of_name(&self, key: &CoordinatorKey) -> Option<Present<'_, FeedbackEvent>> {
@@ -173,10 +198,12 @@ impl LatestEvents {
         shown.map(|present| present.value.clone())
     }
 
-    /// Returns the present of each name that counts in one of the selections, or where there are none, in that of all names.
+    /// Returns the present of each name that counts in one of the selections, or where there are none, among those of its
+    /// coordinator's id.
     pub(crate) fn selected(&self, selectors: &[Selector]) -> Vec<FeedbackEvent> {
         if selectors.is_empty() {
-            return in_order(self.counting(|_| true));
+            let ids: BTreeSet<_> = self.instances.names().map(|key| &key.coordinator_id).collect();
+            return in_order(ids.iter().flat_map(|id| self.counting(|key| key.coordinator_id == **id)).collect());
         }
         in_order(selectors.iter().flat_map(|selector| self.counting(|key| selector.selects(key))).collect())
     }
@@ -202,7 +229,10 @@ impl LatestEvents {
             return self.replayed_each(selectors);
         }
         let shown = |selector: &Selector| Some((selector.clone(), self.shown(selector)?));
-        selectors.iter().filter_map(shown).collect()
+        let mut shown: Vec<_> = selectors.iter().filter_map(shown).collect();
+        let mut told = HashSet::new();
+        shown.retain(|(_, event)| told.insert(event.id.clone()));
+        shown
     }
 }
 

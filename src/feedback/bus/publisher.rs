@@ -30,8 +30,10 @@ struct Shared {
     present: Arc<Mutex<LatestEvents>>,
 }
 
-struct Published {
-    event: FeedbackEvent,
+pub(crate) struct Published {
+    pub(crate) event: FeedbackEvent,
+    /// Its coordinator publishes it for the last time.
+    pub(crate) ends: bool,
     /// The bus takes the event only after it has met so many barriers.
     behind: u64,
 }
@@ -70,8 +72,17 @@ impl Publisher {
 
     /// Hands an event to the bus, from any thread.
     pub fn publish(&self, event: FeedbackEvent) {
+        self.put(event, false);
+    }
+
+    /// Says of the event that a coordinator published last that nothing follows: it has ended.
+    pub(crate) fn end_with(&self, last: FeedbackEvent) {
+        self.put(last, true);
+    }
+
+    fn put(&self, event: FeedbackEvent, ends: bool) {
         let key = CoordinatorKey::of(&event);
-        let published = Published { event, behind: self.shared.barriers.raised() };
+        let published = Published { event, ends, behind: self.shared.barriers.raised() };
         let wake = self.shared.outbox.lock().put(key, published);
         if wake {
             // Outside the lock: a wake-up can cost a system call, which other threads need not wait for.
@@ -99,13 +110,12 @@ pub struct Collect {
 impl Collect {
     /// Takes at most `most` events out of the outbox, the oldest first.
     pub fn take(&mut self, most: usize) -> Vec<FeedbackEvent> {
-        self.take_behind(most, u64::MAX)
+        self.take_behind(most, u64::MAX).into_iter().map(|published| published.event).collect()
     }
 
     /// As `take`, but leaves what must not overtake a barrier that the bus has not met yet.
-    pub(crate) fn take_behind(&mut self, most: usize, met: u64) -> Vec<FeedbackEvent> {
-        let taken = self.outbox.shared.outbox.lock().take(most, |published| published.behind <= met);
-        taken.into_iter().map(|published| published.event).collect()
+    pub(crate) fn take_behind(&mut self, most: usize, met: u64) -> Vec<Published> {
+        self.outbox.shared.outbox.lock().take(most, |published| published.behind <= met)
     }
 
     /// Ends the collection if the outbox is empty; else gives it back, and the collector is not woken meanwhile.

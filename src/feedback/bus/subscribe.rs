@@ -121,7 +121,10 @@ impl Subscribe {
     /// level among them, as [`watch`](crate::Feedback::watch) shows it: of two sources at hard and ok it is hard, and ok once
     /// the first is.
     pub fn only(mut self, coordinator_id: &str) -> Self {
-        self.only.push(Selector::new(coordinator_id));
+        let selector = Selector::new(coordinator_id);
+        if !self.only.contains(&selector) {
+            self.only.push(selector);
+        }
         self
     }
 

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc, task::Waker, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, task::Waker, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -62,16 +62,18 @@ impl Shared {
     pub(super) fn look(&self) {
         let mut taken_in = self.taken_in.lock();
         let present = self.present.lock().selected(&self.followed);
-        let counts: HashMap<_, _> = present.into_iter().map(|event| (CoordinatorKey::of(&event), event)).collect();
+        let mut counts: Vec<_> = present.into_iter().map(|event| (CoordinatorKey::of(&event), event)).collect();
+        // The highest level first, so that it does not open in between.
+        counts.sort_by_key(|(_, event)| Reverse(event.level));
         self.with(|control, now| {
             for (key, event) in &counts {
                 if taken_in.get(key).is_none_or(|before| before.id != event.id) {
                     control.observe(now, key.clone(), report(event));
                 }
             }
-            control.keep(now, |key| counts.contains_key(key));
+            control.keep(now, |key| counts.iter().any(|(counted, _)| counted == key));
         });
-        *taken_in = counts;
+        *taken_in = counts.into_iter().collect();
     }
 
     pub(super) fn state(&self) -> RateState {

@@ -285,28 +285,17 @@ impl Shared {
             return Err(Refused::BusStopped);
         }
         let mut met = self.met.lock();
-        let admission = met.admit(id, &CoordinatorKey::of(event), &speaker(event), self.started.elapsed());
-        if let Admission::New(_) | Admission::Alive(_) = admission {
+        let admission = met.admit(id, &CoordinatorKey::of(event), &speaker(event, false), self.started.elapsed());
+        if !matches!(admission, Admission::NoRoom | Admission::Repeated { is_alive: false }) {
             // Under the lock: outside it a newer event could be published first, and the bus would drop this one. The bus is
-            // to hear of signs of life too.
+            // to hear of signs of life too, and it counts what is stale and warns of it.
             self.feedback.publish(event.clone());
         }
         match admission {
             Admission::New(others) => Ok((Outcome::Accepted, others)),
             Admission::Alive(others) => Ok((Outcome::Alive, others)),
-            Admission::Repeated => Ok((Outcome::Repeated, 0)),
-            Admission::Stale => {
-                drop(met);
-                if self.counters.may_warn(Outcome::Stale) {
-                    let (source, coordinator_id) = (&*event.source, &*event.coordinator_id);
-                    tracing::warn!(
-                        source,
-                        coordinator_id,
-                        "an event came late and is dropped; the like is silent for a minute"
-                    );
-                }
-                Ok((Outcome::Stale, 0))
-            }
+            Admission::Repeated { .. } => Ok((Outcome::Repeated, 0)),
+            Admission::Stale => Ok((Outcome::Stale, 0)),
             Admission::NoRoom => Err(Refused::NoRoom),
         }
     }
@@ -426,7 +415,8 @@ mod tests {
         let under_its_id = Message::new(&sent.id, serde_json::to_vec(&event("db2", 9, 9)).unwrap());
         assert_eq!(under_its_id.sent_to(&receiver), Ok(Outcome::Repeated));
         let after = futures::executor::block_on(receiver.feedback().snapshot()).unwrap();
-        assert_eq!((after.events, after.stale), (snapshot.events, 0));
+        // The bus is told of what is stale, so that it is counted and warned of by name.
+        assert_eq!((after.events, after.stale), (snapshot.events, 2));
     }
 
     // Red when a level of a newer version is lost because of a reason, or of a field, that this version does not know.

@@ -50,20 +50,22 @@ pub(crate) struct Webhook {
     body: Vec<u8>,
     /// The same without a refresh: nothing follows.
     last: Vec<u8>,
+    /// Tells the signs of life of one broadcaster from those of another.
+    tag: u64,
 }
 
 impl Webhook {
     /// Writes an event of which a sign of life follows so often.
-    pub(crate) fn new(event: &FeedbackEvent, refresh: Option<Duration>) -> Result<Self, serde_json::Error> {
+    pub(crate) fn new(event: &FeedbackEvent, refresh: Option<Duration>, tag: u64) -> Result<Self, serde_json::Error> {
         let written = |refresh| serde_json::to_vec(&event.with_refresh(refresh));
-        Ok(Self { id: event.id.clone(), body: written(refresh)?, last: written(None)? })
+        Ok(Self { id: event.id.clone(), body: written(refresh)?, last: written(None)?, tag })
     }
 
     /// Returns the id of a message, the same at every attempt, and its body.
     fn message(&self, sent_as: SentAs) -> (String, &[u8]) {
         match sent_as {
             SentAs::First => (self.id.clone(), &self.body),
-            SentAs::Repeat(number) => (format!("{}_r{number}", self.id), &self.body),
+            SentAs::Repeat(number) => (format!("{}_r{:x}_{number}", self.id, self.tag), &self.body),
             SentAs::Last => (format!("{}_last", self.id), &self.last),
         }
     }
@@ -376,7 +378,7 @@ mod tests {
         let (endpoint, timeout) = (url.parse().unwrap(), Duration::from_secs(30));
         let client =
             Client::new(&endpoint, uri(&endpoint).unwrap(), tls(None).unwrap(), Arc::default(), timeout, look_up_every);
-        let webhook = Webhook { id: "a".to_owned(), body: b"{}".to_vec(), last: Vec::new() };
+        let webhook = Webhook { id: "a".to_owned(), body: b"{}".to_vec(), last: Vec::new(), tag: 0 };
         let begun = Instant::now();
         let mut posts = 0;
         while begun.elapsed() < 3 * look_up_every {

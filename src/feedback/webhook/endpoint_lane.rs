@@ -1,5 +1,6 @@
 use std::{
-    collections::HashMap, convert::Infallible, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+    cmp::Ordering, collections::HashMap, convert::Infallible, future::pending, panic::AssertUnwindSafe, sync::Arc,
+    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -42,8 +43,10 @@ struct State {
     lane: EndpointQueue<CoordinatorKey, Arc<Webhook>>,
     /// Who waits for the lane to pass a mark; none once its task has ended.
     holds: Option<Vec<(u64, Hold)>>,
-    /// The event of each coordinator that the lane was given last.
-    given: HashMap<CoordinatorKey, FeedbackEvent>,
+    /// The event of each coordinator that the lane was given last, and whether nothing follows it.
+    given: HashMap<CoordinatorKey, (FeedbackEvent, bool)>,
+    /// Nothing is heard any more.
+    bus_closed: bool,
     /// Nothing that would begin later is begun any more.
     end: Option<Instant>,
     delivered: u64,
@@ -112,6 +115,7 @@ impl EndpointLane {
             lane: EndpointQueue::new(policy),
             holds: Some(Vec::new()),
             given: HashMap::new(),
+            bus_closed: false,
             end: None,
             delivered: 0,
             repeated: 0,
@@ -131,28 +135,37 @@ impl EndpointLane {
         &self.endpoint
     }
 
-    /// Takes in an event that was told just now, unless the lane was given it or a newer one of its instance already.
-    pub(crate) fn offer(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
-        self.take_in(key, event, webhook, |given| given.instance == event.instance);
-    }
-
-    /// Takes in an event that was the present a moment ago, unless the lane was given it or a newer one already.
-    pub(crate) fn offer_present(&self, key: &CoordinatorKey, event: &FeedbackEvent, webhook: &Arc<Webhook>) {
-        self.take_in(key, event, webhook, |_| true);
-    }
-
-    fn take_in(
-        &self,
-        key: &CoordinatorKey,
-        event: &FeedbackEvent,
-        webhook: &Arc<Webhook>,
-        is_comparable: impl FnOnce(&FeedbackEvent) -> bool,
-    ) {
+    /// Takes in an event, unless the lane was given it or a newer one already. `is_told`: just now; if not, it was the present a
+    /// moment ago. `ends`: its coordinator says nothing after it.
+    pub(crate) fn offer(&self, event: &FeedbackEvent, webhook: &Arc<Webhook>, is_told: bool, ends: bool) {
+        let key = CoordinatorKey::of(event);
         self.change(|state| {
-            let is_older = |given: &&FeedbackEvent| (event.epoch, event.seq) <= (given.epoch, given.seq);
-            if !state.given.get(key).filter(is_older).is_some_and(is_comparable) {
-                state.given.insert(key.clone(), event.clone());
-                state.lane.offer(key, Arc::clone(webhook), event.level);
+            if state.bus_closed {
+                return;
+            }
+            let given = state.given.get_mut(&key);
+            let order = given.as_ref().map_or(Ordering::Less, |(given, _)| {
+                // An instance that is told of for the first time may be of an older epoch.
+                match is_told && given.instance != event.instance {
+                    true => Ordering::Less,
+                    false => (given.epoch, given.seq).cmp(&(event.epoch, event.seq)),
+                }
+            });
+            match (order, given) {
+                (Ordering::Greater, _) | (Ordering::Equal, None) => return,
+                (Ordering::Equal, Some((_, has_ended))) => {
+                    if *has_ended || !ends {
+                        return;
+                    }
+                    *has_ended = true;
+                }
+                (Ordering::Less, _) => {
+                    state.given.insert(key.clone(), (event.clone(), ends));
+                    state.lane.offer(&key, Arc::clone(webhook), event.level);
+                }
+            }
+            if ends {
+                state.lane.end_of(&key);
             }
         });
         self.changed.notify_one();
@@ -167,9 +180,10 @@ impl EndpointLane {
         self.changed.notify_one();
     }
 
-    /// Sends no more signs of life of any coordinator: none is heard any more.
-    pub(crate) fn forget_all(&self) {
+    /// Takes in that no coordinator is heard any more, and sends no more signs of life of any.
+    pub(crate) fn bus_closed(&self) {
         self.change(|state| {
+            state.bus_closed = true;
             for (key, _) in state.given.drain() {
                 state.lane.forget(&key);
             }

@@ -82,9 +82,9 @@ impl BroadcasterHandle {
         self.fault.clone()
     }
 
-    /// Ends the broadcaster once every URL has what was published before this call, or `within` is up. Each URL is told the
-    /// present state for the last time, without a refresh: a receiver stays at it then, and does not wait for signs of life.
-    /// (One that is dropped instead falls silent.) What waits for a
+    /// Ends the broadcaster once every URL has what was published before this call, or `within` is up. Of a coordinator
+    /// that has ended a URL is told that nothing follows; one that lives is not heard there any more, and falls
+    /// [silent](crate::Reason::Silent). What waits for a
     /// URL that failed is sent once more at once; then the waits are as ever, and a URL whose next attempt would begin
     /// too late is not waited for.
     pub async fn finish(&self, within: Duration) {

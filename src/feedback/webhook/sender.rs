@@ -1,4 +1,10 @@
-use std::{convert::Infallible, sync::Arc, thread, time::Duration};
+use std::{
+    convert::Infallible,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
@@ -53,6 +59,8 @@ pub struct HttpBroadcaster {
     only: Vec<Selector>,
     /// How often signs of life are sent.
     refresh: Option<Duration>,
+    /// Tells the signs of life of this broadcaster from those of one before it.
+    tag: u64,
     clients: Option<Clients>,
     tasks: Vec<JoinHandle<()>>,
     /// Has a receiver for each lane that still runs.
@@ -136,8 +144,8 @@ impl HttpBroadcaster {
         let Start { lanes, clients, only, refresh, feedback, fault, died, alive } = start;
         let tell = TellOfPanic { died, lanes: Arc::clone(&lanes) };
         let running = Arc::new(watch::Sender::new(()));
-        let (clients, tasks) = (Some(clients), Vec::new());
-        Self { lanes, only, refresh, clients, tasks, running, feedback, fault, tell, _alive: alive }
+        let (clients, tasks, tag) = (Some(clients), Vec::new(), RandomState::new().hash_one(()));
+        Self { lanes, only, refresh, tag, clients, tasks, running, feedback, fault, tell, _alive: alive }
     }
 
     /// Offers an event to each lane: one that was told just now, or one that was the present a moment ago.
@@ -150,19 +158,17 @@ impl HttpBroadcaster {
             // What was heard last is not known to hold any more. Who is told by this broadcaster is to find out as well.
             return self.lanes.iter().for_each(|lane| lane.forget(&key));
         }
-        let webhook = match Webhook::new(event, self.refresh) {
+        let webhook = match Webhook::new(event, self.refresh, self.tag) {
             Ok(webhook) => Arc::new(webhook),
             Err(error) => {
                 tracing::error!(event = event.id, %error, "an event cannot be written as JSON and is not sent");
                 return;
             }
         };
+        let ends = self.feedback.has_ended(&key);
         for lane in self.lanes.iter() {
             self.fault.point("an event came and a lane does not have it");
-            match is_told {
-                true => lane.offer(&key, event, &webhook),
-                false => lane.offer_present(&key, event, &webhook),
-            }
+            lane.offer(event, &webhook, is_told, ends);
         }
     }
 
@@ -201,7 +207,7 @@ impl Actor for HttpBroadcaster {
         let (feedback, lanes) = (self.feedback.clone(), Arc::clone(&self.lanes));
         self.tasks.push(actix_rt::spawn(async move {
             feedback.stopped().await;
-            lanes.iter().for_each(|lane| lane.forget_all());
+            lanes.iter().for_each(|lane| lane.bus_closed());
         }));
     }
 }

@@ -43,8 +43,11 @@ pub enum Admission {
     New(usize),
     /// The same of an instance that lives has come before, under another id: a sign of life.
     Alive(usize),
-    /// Its id has come before.
-    Repeated,
+    /// Its id has come before. It may be a sign of life: the last that was heard of its instance, again.
+    Repeated {
+        /// Whether it is.
+        is_alive: bool,
+    },
     /// Something newer of its instance has come before.
     Stale,
     /// It belongs to a key that there is no room for.
@@ -64,7 +67,9 @@ impl<K: Clone + Eq + Hash> Deduplicator<K> {
             self.forget_oldest();
         }
         if self.ids.contains(id) {
-            return Admission::Repeated;
+            let is_alive =
+                self.instances.is_last(key, speaker) && self.instances.hear(now, key, speaker, ()).news != News::Stale;
+            return Admission::Repeated { is_alive };
         }
         if self.keys() >= self.limits.keys.get() && !self.instances.knows(key) {
             return Admission::NoRoom;
@@ -128,7 +133,7 @@ mod tests {
 
     /// One that knows of no instances.
     fn speaker(epoch: u64, seq: u64) -> Speaker {
-        Speaker { instance: None, epoch, seq, refresh: None, is_draining: false }
+        Speaker { instance: None, epoch, seq, refresh: None, ends: false }
     }
 
     // Red when the first counts again under its id, whatever comes with it.
@@ -136,8 +141,9 @@ mod tests {
     fn an_id_counts_once() {
         let mut met = deduplicator(10, 100, 600);
         assert_eq!(met.admit("a", &1, &speaker(1, 1), Duration::ZERO), Admission::New(0));
-        assert_eq!(met.admit("a", &1, &speaker(1, 1), Duration::ZERO), Admission::Repeated);
-        assert_eq!(met.admit("a", &2, &speaker(9, 9), Duration::from_secs(599)), Admission::Repeated);
+        let repeated = |is_alive| Admission::Repeated { is_alive };
+        assert_eq!(met.admit("a", &1, &speaker(1, 1), Duration::ZERO), repeated(true));
+        assert_eq!(met.admit("a", &2, &speaker(9, 9), Duration::from_secs(599)), repeated(false));
         assert_eq!(met.keys(), 1);
         assert_eq!(
             met.admit("a", &2, &speaker(9, 9), Duration::from_secs(600)),

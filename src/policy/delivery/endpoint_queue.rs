@@ -80,8 +80,8 @@ pub enum Step<E> {
 ///
 /// An event of a higher level than the destination was told goes at once; any other waits for
 /// [`min_interval`](EndpointPolicy::min_interval) after the last delivery of its key. Each delivery is followed by another
-/// after [`refresh`](EndpointPolicy::refresh), as a sign of life, until the [end](EndpointQueue::end), where each key is
-/// delivered for the last time.
+/// after [`refresh`](EndpointPolicy::refresh), as a sign of life, until the key [has ended](EndpointQueue::end_of): then its
+/// newest event is delivered for the last time.
 ///
 /// The newest event of a key stays until it is delivered or a newer one takes its place, however often it fails. Two
 /// things hold it back. The *lane* waits after each failure, longer from one to the next, and after
@@ -144,6 +144,8 @@ struct Known<E> {
     level: Level,
     /// What the destination was told last, and when.
     told: Option<(Level, Duration)>,
+    /// Nothing follows.
+    ends: bool,
 }
 
 impl<E> Known<E> {
@@ -188,9 +190,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         }
         self.given += 1;
         let told = self.known.get(key).and_then(|known| known.told);
-        self.known.insert(key.clone(), Known { event: event.clone(), level, told });
-        let is_last = self.is_ending && self.policy.refresh.is_some();
-        let sent_as = if is_last { SentAs::Last } else { SentAs::First };
+        self.known.insert(key.clone(), Known { event: event.clone(), level, told, ends: false });
+        let sent_as = SentAs::First;
         if let Some(waiting) = self.waiting.get_mut(key) {
             let was = std::mem::replace(&mut waiting.sent_as, sent_as);
             let older = std::mem::replace(&mut waiting.event, event);
@@ -208,6 +209,26 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.waiting.insert(key, Waiting { event, sent_as, ticket, failures: 0, due: Duration::ZERO });
     }
 
+    /// Takes in that nothing follows the newest event of a key. The destination is told so once it has the event, where it
+    /// waits for signs of life.
+    pub fn end_of(&mut self, key: &K) {
+        if self.policy.refresh.is_none() {
+            return;
+        }
+        let Some(known) = self.known.get_mut(key) else { return };
+        known.ends = true;
+        let event = known.event.clone();
+        let is_under_way = self.under_way.as_ref().is_some_and(|under_way| under_way.key == *key);
+        match self.waiting.get_mut(key) {
+            Some(waiting) if matches!(waiting.sent_as, SentAs::Repeat(_)) => waiting.sent_as = SentAs::Last,
+            None if !is_under_way => {
+                self.given += 1;
+                self.put(key.clone(), event, SentAs::Last);
+            }
+            _ => {}
+        }
+    }
+
     /// Sends nothing of a key any more until the next event of it is offered.
     pub fn forget(&mut self, key: &K) {
         self.known.remove(key);
@@ -218,7 +239,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
     /// Puts into the line what is to be sent again by now.
     fn repeat(&mut self, now: Duration) {
         let Some(refresh) = self.policy.refresh.filter(|_| !self.is_ending) else { return };
-        let is_due = |known: &Known<E>| known.told.is_some_and(|(_, at)| at.saturating_add(refresh) <= now);
+        let is_due =
+            |known: &Known<E>| !known.ends && known.told.is_some_and(|(_, at)| at.saturating_add(refresh) <= now);
         let due = self.known.iter().filter(|(key, known)| is_due(known) && !self.waiting.contains_key(key));
         let due: Vec<_> = due.map(|(key, known)| (key.clone(), known.event.clone())).collect();
         for (key, event) in due {
@@ -264,7 +286,7 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
     pub fn next_at(&self) -> Option<Duration> {
         let waiting = self.waiting.iter().map(|(key, waiting)| self.due_of(key, waiting)).min();
         let refresh = self.policy.refresh.filter(|_| !self.is_ending);
-        let told = self.known.iter().filter(|(key, _)| !self.waiting.contains_key(key));
+        let told = self.known.iter().filter(|(key, known)| !known.ends && !self.waiting.contains_key(key));
         let repeats = told.filter_map(|(_, known)| Some(known.told?.1.saturating_add(refresh?)));
         let due = waiting.into_iter().chain(repeats).min()?;
         Some(due.max(self.resume_at).max(self.asked_until))
@@ -275,10 +297,16 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         let Some(UnderWay { key, sent_as, level, began, .. }) = self.under_way.take() else { return };
         if let Some(known) = self.known.get_mut(&key) {
             known.told = Some((level, began));
-        }
-        if sent_as == SentAs::Last {
+            let (ends, event) = (known.ends, known.event.clone());
             // Unless something newer waits.
-            self.known.retain(|known, _| *known != key || self.waiting.contains_key(known));
+            if !self.waiting.contains_key(&key) {
+                if sent_as == SentAs::Last {
+                    self.known.remove(&key);
+                } else if ends {
+                    self.given += 1;
+                    self.put(key, event, SentAs::Last);
+                }
+            }
         }
         if !self.breaker.is_closed() {
             // It was the destination that failed, and it is back.
@@ -318,7 +346,9 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
             return is_event.then_some(event);
         }
         // Of one that is forgotten nothing is sent any more.
-        if self.known.contains_key(&key) {
+        if let Some(known) = self.known.get(&key) {
+            let is_late = known.ends && matches!(sent_as, SentAs::Repeat(_));
+            let sent_as = if is_late { SentAs::Last } else { sent_as };
             self.turns.push_back(key.clone());
             self.waiting.insert(key, Waiting { event, sent_as, ticket, failures, due });
         }
@@ -334,25 +364,17 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.known.clear();
     }
 
-    /// Begins the end: nothing is repeated any more, everything that waits goes at once, whatever failed before, and each key
-    /// that was to be repeated is sent once more, for the last time. What the destination asked for still holds.
+    /// Begins the end: nothing is repeated any more, and everything that waits goes at once, whatever failed before. What the
+    /// destination asked for still holds.
     pub fn end(&mut self) {
         self.resume_at = Duration::ZERO;
         for waiting in self.waiting.values_mut() {
             waiting.due = Duration::ZERO;
         }
-        if std::mem::replace(&mut self.is_ending, true) || self.policy.refresh.is_none() {
-            return;
-        }
-        for waiting in self.waiting.values_mut() {
-            waiting.sent_as = SentAs::Last;
-        }
-        let told = self.known.iter().filter(|(key, _)| !self.waiting.contains_key(key));
-        let told: Vec<_> = told.map(|(key, known)| (key.clone(), known.event.clone())).collect();
-        for (key, event) in told {
-            self.given += 1;
-            self.put(key, event, SentAs::Last);
-        }
+        self.is_ending = true;
+        let is_sign_of_life = |waiting: &Waiting<E>| matches!(waiting.sent_as, SentAs::Repeat(_));
+        self.turns.retain(|key| !self.waiting.get(key).is_some_and(is_sign_of_life));
+        self.waiting.retain(|_, waiting| !is_sign_of_life(waiting));
     }
 
     /// Returns a mark behind everything that was offered so far, for [`has_passed`](Self::has_passed).
@@ -363,8 +385,11 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
     /// Returns whether of each key that was offered something before the mark, the newest of that or something newer was
     /// delivered, or the destination is gone.
     pub fn has_passed(&self, mark: u64) -> bool {
-        let under_way = self.under_way.iter().map(|under_way| under_way.ticket);
-        under_way.chain(self.waiting.values().map(|waiting| waiting.ticket)).all(|ticket| ticket > mark)
+        let under_way = self.under_way.iter().map(|under_way| (under_way.ticket, under_way.sent_as));
+        let waiting = self.waiting.values().map(|waiting| (waiting.ticket, waiting.sent_as));
+        // A sign of life is nothing that was offered.
+        let is_offered = |sent_as| !matches!(sent_as, SentAs::Repeat(_));
+        under_way.chain(waiting).filter(|(_, sent_as)| is_offered(*sent_as)).all(|(ticket, _)| ticket > mark)
     }
 
     /// Returns the state.
@@ -547,7 +572,7 @@ mod tests {
     // Red when a sign of life is left out, comes early, has the number of another, is counted as an event, is sent behind the
     // end or of a key that is forgotten.
     #[test]
-    fn each_key_is_repeated_until_the_end_and_then_told_for_the_last_time() {
+    fn each_key_is_repeated_until_it_has_ended_and_then_told_for_the_last_time() {
         let mut lane = EndpointQueue::new(EndpointPolicy { refresh: Some(ms(1_000)), ..policy(3) });
         lane.offer(&1, 1, Level::Ok);
         assert_eq!(lane.step(ms(0)), Step::Send(1, SentAs::First));
@@ -571,18 +596,31 @@ mod tests {
         lane.forget(&2);
         assert_eq!(lane.step(ms(2_400)), Step::Wait(ms(3_200)));
         let mark = lane.mark();
-        lane.end();
+        assert_eq!(lane.step(ms(3_200)), Step::Send(2, SentAs::Repeat(3)));
         assert!(lane.has_passed(mark), "what was offered before was delivered");
-        assert_eq!((lane.pending(), lane.step(ms(2_400))), (1, Step::Send(2, SentAs::Last)));
-        lane.failed(ms(2_400), None, 0.0);
-        assert_eq!(lane.step(ms(2_500)), Step::Send(2, SentAs::Last));
+        lane.end_of(&1);
+        lane.failed(ms(3_200), None, 0.0);
+        assert_eq!((lane.pending(), lane.step(ms(3_300))), (1, Step::Send(2, SentAs::Last)));
+        lane.failed(ms(3_300), None, 0.0);
+        assert_eq!(lane.step(ms(3_500)), Step::Send(2, SentAs::Last));
         lane.delivered();
         assert_eq!((lane.pending(), lane.step(ms(9_999))), (0, Step::Idle));
-        // What comes behind the end is told as the last.
+        // What was not told yet is told first, and then that nothing follows.
         lane.offer(&1, 4, Level::Ok);
+        lane.end_of(&1);
+        assert_eq!(lane.step(ms(9_999)), Step::Send(4, SentAs::First));
+        lane.delivered();
         assert_eq!(lane.step(ms(9_999)), Step::Send(4, SentAs::Last));
         lane.delivered();
         assert_eq!(lane.step(ms(99_999)), Step::Idle);
+        // At the end of the lane itself one that lives is told nothing more, and is left to fall silent.
+        lane.offer(&1, 5, Level::Ok);
+        assert_eq!(lane.step(ms(99_999)), Step::Send(5, SentAs::First));
+        lane.delivered();
+        assert_eq!(lane.step(ms(100_999)), Step::Send(5, SentAs::Repeat(4)));
+        lane.failed(ms(100_999), None, 0.0);
+        lane.end();
+        assert_eq!(lane.step(ms(999_999)), Step::Idle);
     }
 
     #[derive(Clone, Debug)]

@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
-/// How many instances of one name are remembered. A name has one, and another for a while after a restart.
-const INSTANCES: usize = 8;
+/// How many instances of one name are remembered. A name has one, and another for a while after a restart; more live only
+/// where so many processes use one name by mistake.
+const INSTANCES: usize = 32;
 
 /// One that says how often it is heard from is let go when it was silent for so many times as long.
 const SILENT_FOR: u32 = 3;
@@ -19,8 +20,8 @@ const SILENT_FOR: u32 = 3;
 /// - One that says how often it is heard from, and is silent for three times as long, is let go. It lives again when it
 ///   speaks again.
 /// - One has ended when it drains, or when it is the first time that it does not say how often it is heard from. (One that is
-///   heard for the first time at its end, and does not drain, is taken for one that lives: nothing tells it from one that never
-///   says how often it is heard from.)
+///   heard for the first time at its end, and does not drain, is taken for one that lives: nothing tells it from one that
+///   never says how often it is heard from.)
 ///
 /// Where none lives, what is known of a name is what became of the one that lived last.
 #[derive(Debug)]
@@ -64,8 +65,8 @@ pub struct Speaker {
     pub seq: u64,
     /// How often it is heard from at least; none: only when there is something to say.
     pub refresh: Option<Duration>,
-    /// It takes no more records, for good.
-    pub is_draining: bool,
+    /// It says this for the last time: it has ended, or takes no more records for good.
+    pub ends: bool,
 }
 
 /// What [`Instances::hear`] says of what was heard.
@@ -127,24 +128,28 @@ impl<K: Clone + Eq + Hash, V> Instances<K, V> {
         let number = (speaker.epoch, speaker.seq);
         let known = instances.iter().position(|instance| instance.id == speaker.instance);
         let before = known.map(|at| &instances[at]);
-        if before
-            .is_some_and(|before| number < before.number || (number == before.number && before.state == State::Ended))
-        {
-            return Heard { news: News::Stale, others: 0 };
-        }
         let had_refresh = before.is_some_and(|before| before.refresh.is_some());
-        let ends = speaker.refresh.is_none() && (speaker.is_draining || had_refresh);
+        let ends = speaker.refresh.is_none() && (speaker.ends || had_refresh);
+        if let Some(before) = before {
+            let has_ended = number == before.number && before.state == State::Ended && !ends;
+            if number < before.number || has_ended {
+                return Heard { news: News::Stale, others: 0 };
+            }
+        }
+        let is_started_anew = before.is_none_or(|before| before.number.0 < speaker.epoch);
         let state = if ends { State::Ended } else { State::Living };
         let is_same = before.is_some_and(|before| (number, state) == (before.number, before.state));
         self.changes += u64::from(!is_same);
         let (id, refresh) = (speaker.instance.clone(), speaker.refresh);
         let instance = Instance { id, number, refresh, heard: now, state, changed: self.changes, value };
+        if is_started_anew {
+            let older = instances.iter_mut().filter(|older| older.lives() && older.number.0 < speaker.epoch);
+            older.for_each(|older| older.state = State::Replaced);
+        }
         match known {
             Some(at) if is_same => (instances[at].heard, instances[at].refresh) = (now, refresh),
             Some(at) => instances[at] = instance,
             None => {
-                let older = instances.iter_mut().filter(|older| older.lives() && older.number.0 < speaker.epoch);
-                older.for_each(|older| older.state = State::Replaced);
                 make_room(instances);
                 instances.push(instance);
             }
@@ -185,6 +190,13 @@ impl<K: Clone + Eq + Hash, V> Instances<K, V> {
         let last = || instances.iter().max_by_key(|instance| instance.changed);
         let Instance { changed, value, .. } = highest.or_else(last)?;
         Some(Present { lives: highest.is_some(), changed: *changed, value })
+    }
+
+    /// Returns whether this is what an instance said last.
+    #[cfg(feature = "receiver")]
+    pub fn is_last(&self, name: &K, speaker: &Speaker) -> bool {
+        let mut instances = self.names.get(name).into_iter().flatten();
+        instances.any(|known| known.id == speaker.instance && known.number == (speaker.epoch, speaker.seq))
     }
 
     /// Returns the newest epoch that was met under a name.
@@ -232,7 +244,7 @@ mod tests {
     }
 
     fn speaker(instance: &str, epoch: u64, seq: u64, refresh: Option<Duration>) -> Speaker {
-        Speaker { instance: Some(instance.into()), epoch, seq, refresh, is_draining: false }
+        Speaker { instance: Some(instance.into()), epoch, seq, refresh, ends: false }
     }
 
     /// Values are levels.
@@ -296,7 +308,7 @@ mod tests {
         assert_eq!(levels.hear(at(1), &"bars", &speaker("a", 100, 7, None), 0), NEW);
         assert_eq!((present(&levels), levels.next_due()), (Some((false, 0)), None));
         assert_eq!(levels.hear(at(2), &"bars", &speaker("a", 100, 7, REFRESH), 0).news, News::Stale);
-        let draining = Speaker { is_draining: true, ..speaker("b", 90, 9, None) };
+        let draining = Speaker { ends: true, ..speaker("b", 90, 9, None) };
         assert_eq!(levels.hear(at(3), &"bars", &draining, 2), NEW);
         assert_eq!(present(&levels), Some((false, 2)));
         levels.hear(at(4), &"bars", &speaker("c", 80, 1, REFRESH), 0);
@@ -314,6 +326,8 @@ mod tests {
         assert_eq!(levels.hear(at(2), &"bars", &old(101, 1), 0), NEW);
         assert_eq!(levels.hear(at(3), &"bars", &speaker("a", 102, 1, REFRESH), 1), NEW);
         assert_eq!(present(&levels), Some((true, 1)), "an upgrade replaces the old form");
+        assert_eq!(levels.hear(at(4), &"bars", &old(103, 1), 0), NEW);
+        assert_eq!(present(&levels), Some((true, 0)), "and the way back the new one");
     }
 
     // Red when restarts grow memory, or push out one that lives.

@@ -220,7 +220,10 @@ impl World {
                 // As a shutdown does, or the end of a load.
                 process.is_draining = self.random.bool();
                 process.say(self.now, if process.is_draining { Level::Hard } else { Level::Ok });
-                process.lanes.iter_mut().for_each(EndpointQueue::end);
+                for lane in &mut process.lanes {
+                    lane.end_of(&process.name);
+                    lane.end();
+                }
                 process.ends = Some(self.now);
                 self.moved = self.now;
             }
@@ -333,7 +336,7 @@ impl Process {
             epoch: self.epoch,
             seq: self.seq,
             refresh: Some(ms(REFRESH)),
-            is_draining: self.is_draining,
+            ends: self.is_draining,
         };
         for lane in &mut self.lanes {
             lane.offer(&self.name, Event { name: self.name, speaker: speaker.clone(), level }, level);

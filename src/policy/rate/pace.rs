@@ -99,6 +99,8 @@ impl<K: Eq + Hash> Pace<K> {
             (Some(rate), _) => rate,
             // A coordinator that has started again knows nothing yet; the store is likely to be the same.
             (None, Some(before)) if before.drain_rate.is_some() => before.base,
+            // One that fell silent is no slower for that.
+            (None, Some(before)) if report.reason == Reason::Silent => before.base,
             // A queue that fills while nothing at all was written: only next to nothing lets it fall.
             (None, _) if report.level > Level::Ok => LEAST,
             (None, _) => (report.capacity as f64 * FIRST_SHARE).clamp(LEAST, MOST),

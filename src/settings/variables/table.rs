@@ -17,6 +17,7 @@ pub(in crate::settings) const INITIAL_BACKOFF: &str = "MDS_RETRY_INITIAL_BACKOFF
 pub(in crate::settings) const MAX_BACKOFF: &str = "MDS_RETRY_MAX_BACKOFF_MS";
 pub(in crate::settings) const ENABLE_FEEDBACK: &str = "MDS_FB_ENABLE_FEEDBACK";
 pub(in crate::settings) const ENABLE_HTTP: &str = "MDS_FB_ENABLE_HTTP_BROADCAST";
+pub(in crate::settings) const HTTP_REFRESH: &str = "MDS_FB_HTTP_REFRESH";
 pub(in crate::settings) const HTTP_ENDPOINT: &str = "MDS_FB_HTTP_ENDPOINT";
 
 /// The most records that any number of records may be; with it no bound in memory or arithmetic is near.
@@ -274,7 +275,7 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         kind: Kind::Seconds(0.001, 3_600.0, |s| s.feedback.http.backoff),
     },
     Variable {
-        name: "MDS_FB_HTTP_REFRESH",
+        name: HTTP_REFRESH,
         field: (Group::Http, "refresh"),
         default: "30",
         unit: "seconds",
