@@ -38,12 +38,12 @@ def hear(event):
         return 0  # something newer came before
     ends = refresh is None and (event["reason"] == "draining" or bool(known and known.refresh))
     state = "ended" if ends else "living"
-    if not known:
+    if not known or known.place[0] < place[0]:
         for older in instances.values():
             if older.state == "living" and older.place[0] < place[0]:
                 older.state = "replaced"
-        if len(instances) >= 8:  # restarts would use up the memory
-            del instances[min(instances, key=lambda i: (instances[i].state == "living", instances[i].heard))]
+    if not known and len(instances) >= 32:  # restarts would use up the memory
+        del instances[min(instances, key=lambda i: (instances[i].state == "living", instances[i].heard))]
     is_same = known and (known.place, known.state) == (place, state)
     said = (event["id"], event["level"], event["reason"])
     instances[instance] = Instance(place, said, refresh, now, state, known.changed if is_same else now)
