@@ -1,8 +1,8 @@
-//! What actors cost that a store starts, on an arbiter each and all on one: threads, file descriptors, memory, the time to
-//! start them, and the time until the last of them has handled an event. Linux alone tells the first three.
+//! What actors cost that a store starts, on an arbiter each and all on one: threads, file descriptors, memory, the time
+//! to start them, and the time until the last of them has handled an event. Linux alone tells the first three.
 //!
-//! `cargo bench --bench actors` measures a thousand. Without `--bench`, as under `cargo test --benches`, a few show that it
-//! runs.
+//! `cargo bench --bench actors` measures a thousand. Without `--bench`, as under `cargo test --benches`, a few show
+//! that it runs.
 
 use std::{
     fs,

@@ -1,5 +1,6 @@
 //! What a level change costs: its publisher, until the last of 1,000 subscribers has handled it, beside a subscriber
-//! that is stuck, and as a webhook beside a URL that never answers; and what such URLs cost the write path. Peers run in the same rounds, so the ratios mean something on a noisy machine.
+//! that is stuck, and as a webhook beside a URL that never answers; and what such URLs cost the write path. Peers run
+//! in the same rounds, so the ratios mean something on a noisy machine.
 //!
 //! `cargo bench --bench feedback` measures. Without `--bench`, as under `cargo test --benches`, a few rounds show that
 //! it runs.

@@ -1,13 +1,13 @@
 //! `mds ingest` of a CSV file against `.import` of the `sqlite3` command line into the same keyed table: the same file,
 //! schema, pragmas (WAL, `synchronous=FULL`) and directory, in the same run.
 //!
-//! Then the same file packed with `gzip` and `zstd`, against the same file plain and against those tools unpacking it to
-//! nowhere. What is packed is unpacked and read in one thread, so its time is about that of both together.
+//! Then the same file packed with `gzip` and `zstd`, against the same file plain and against those tools unpacking it
+//! to nowhere. What is packed is unpacked and read in one thread, so its time is about that of both together.
 //!
-//! `cargo bench --bench ingest`; it needs `sqlite3`, `gzip` and `zstd` on the PATH. `MDS_BENCH_ROWS` (default 5000000) and
-//! `MDS_BENCH_ROUNDS` (default 3) set the size, `MDS_BENCH_MEMORY_MB` (default `100,2000`) the inputs whose peak memory
-//! is shown, each a file, and the first on a pipe too, and `MDS_BENCH_DIR` the directory of the files: a disk, or a
-//! durable commit costs nothing.
+//! `cargo bench --bench ingest`; it needs `sqlite3`, `gzip` and `zstd` on the PATH. `MDS_BENCH_ROWS` (default 5000000)
+//! and `MDS_BENCH_ROUNDS` (default 3) set the size, `MDS_BENCH_MEMORY_MB` (default `100,2000`) the inputs whose peak
+//! memory is shown, each a file, and the first on a pipe too, and `MDS_BENCH_DIR` the directory of the files: a disk,
+//! or a durable commit costs nothing.
 //!
 //! `.import` writes all rows in one transaction, as it does when it is left alone; `mds` commits every few batches, and
 //! what it has committed stays when it is killed. So the comparison is on the peer's terms. Time is that of the whole

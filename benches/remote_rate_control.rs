@@ -5,10 +5,10 @@
 //! cargo bench --all-features --bench remote_rate_control -- docs/rate-control.svg
 //! ```
 //!
-//! Three processes: the store, which takes bars over HTTP and writes them slowly; the producer, which receives the level;
-//! and this one, which receives it too, starts the others, and draws. Both runs take `MDS_BENCH_SECONDS` (60) each. The
-//! peer is the same producer without the limiter: all that holds it back is that the store makes it wait, so the queue is
-//! full, and the store writes as fast as it can.
+//! Three processes: the store, which takes bars over HTTP and writes them slowly; the producer, which receives the
+//! level; and this one, which receives it too, starts the others, and draws. Both runs take `MDS_BENCH_SECONDS` (60)
+//! each. The peer is the same producer without the limiter: all that holds it back is that the store makes it wait, so
+//! the queue is full, and the store writes as fast as it can.
 
 use std::{
     env,

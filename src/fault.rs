@@ -91,8 +91,8 @@ mod armed {
             self.0.left.store(pass, Ordering::Release);
         }
 
-        /// Makes the actor panic as soon as it has handled what it was sent before, whatever it waits for; if it is being
-        /// replaced, its successor.
+        /// Makes the actor panic as soon as it has handled what it was sent before, whatever it waits for; if it is
+        /// being replaced, its successor.
         pub fn strike(&self) {
             self.0.strike.notify_one();
         }

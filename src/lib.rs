@@ -1,5 +1,5 @@
-//! The write path for market data in a service: it takes records, writes them in batches to a store, and tells producers
-//! when to slow down.
+//! The write path for market data in a service: it takes records, writes them in batches to a store, and tells
+//! producers when to slow down.
 //!
 //! A [`WriteHandle`] puts records into a bounded queue. Workers take them out in batches and write them through a
 //! [`Sink`], such as the SQLite one. A coordinator watches the size of the queue, and publishes each change of its
@@ -57,13 +57,13 @@
 //!   at the bound is the [`Overflow`] strategy.
 //! - **Exact levels.** Each crossing of a watermark makes one event, with hysteresis between the two marks. It says why
 //!   it came, how fast the queue drains, and when it is worth trying again.
-//! - **Isolated subscribers and URLs.** One that is slow, stuck, panics or ends delays no other and grows no memory. One
-//!   that comes late gets the present level. A gap in `seq` shows what was skipped.
+//! - **Isolated subscribers and URLs.** One that is slow, stuck, panics or ends delays no other and grows no memory.
+//!   One that comes late gets the present level. A gap in `seq` shows what was skipped.
 //! - **Order.** Records with one partition key are written in the order in which they were accepted, through retries.
 //! - **Counts that add up.** In every [`Health`]: submitted = stored + dead-lettered + dropped + queued + in flight. A
 //!   refused record is handed back, and is none of these.
-//! - **An outage dead-letters nothing.** After several failures in a row the circuit opens; batches wait, and one probe at
-//!   a time finds out whether the store is back. Only a deadline of yours ends the wait.
+//! - **An outage dead-letters nothing.** After several failures in a row the circuit opens; batches wait, and one probe
+//!   at a time finds out whether the store is back. Only a deadline of yours ends the wait.
 //! - **One bad record costs only itself.** A batch that the sink refuses is halved until the record at fault stands
 //!   alone; that one becomes a [dead letter](dead_letter).
 //! - **Cancel-safe.** Dropping a future of a handle loses no accepted record and no place in the queue.

@@ -1,5 +1,5 @@
-//! What is measured: [`describe`] tells a recorder every name, unit and meaning, and `docs/METRICS.md` of the repository
-//! lists them with their labels. The name of a coordinator is the label `coordinator_id` everywhere.
+//! What is measured: [`describe`] tells a recorder every name, unit and meaning, and `docs/METRICS.md` of the
+//! repository lists them with their labels. The name of a coordinator is the label `coordinator_id` everywhere.
 //!
 //! Values go to the recorder that the process has installed (crate `metrics`); this crate installs none. A recorder
 //! must be installed before a store starts, or that store's metrics go nowhere.
@@ -52,8 +52,8 @@ pub(crate) const FEEDBACK_SUPERSEDED: &str = "mds_feedback_superseded_total";
 pub(crate) const FEEDBACK_PRUNED: &str = "mds_feedback_pruned_total";
 /// Requests to a receiver of feedback. Label `outcome`, as in its snapshot.
 pub(crate) const FEEDBACK_RECEIVED: &str = "mds_feedback_received_total";
-/// Attempts to deliver an event to a URL, and events that newer ones took the place of. Labels `endpoint` (host and port),
-/// `outcome` (`delivered`, `refused`, `timeout`, `unreachable`, `superseded`).
+/// Attempts to deliver an event to a URL, and events that newer ones took the place of. Labels `endpoint` (host and
+/// port), `outcome` (`delivered`, `refused`, `timeout`, `unreachable`, `superseded`).
 pub(crate) const HTTP_DELIVERIES: &str = "mds_webhook_deliveries_total";
 /// Events still to be delivered to a URL. Label `endpoint`.
 pub(crate) const HTTP_PENDING: &str = "mds_webhook_pending";

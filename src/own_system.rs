@@ -37,8 +37,8 @@ where
 #[cfg(unix)]
 const FOR_A_RUNTIME: usize = 8;
 
-/// Looks whether there are descriptors for a runtime: the first one of a process makes a pair for signals too, and panics
-/// where it gets none.
+/// Looks whether there are descriptors for a runtime: the first one of a process makes a pair for signals too, and
+/// panics where it gets none.
 ///
 /// # Errors
 /// There are too few.
@@ -58,8 +58,8 @@ mod tests {
     #[cfg(unix)]
     const IN_NEED: &str = "TEST_WITHOUT_FILE_DESCRIPTORS";
 
-    // Red when the runtime is made where its failure is a panic, without a look at the descriptors that are left, or when a
-    // caller waits for a thread that has ended.
+    // Red when the runtime is made where its failure is a panic, without a look at the descriptors that are left, or
+    // when a caller waits for a thread that has ended.
     #[cfg(unix)]
     #[test]
     fn a_system_that_cannot_start_is_an_error() {

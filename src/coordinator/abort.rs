@@ -16,8 +16,8 @@ pub(super) const AT_ONCE: usize = 10_000;
 /// Why a record that the store said nothing of is a dead letter.
 const NOT_IN_TIME: &str = "not stored before the deadline of the shutdown";
 
-/// Turns everything that is unsettled into dead letters, as far as these can be written in so much time. A write that is
-/// still under way may succeed all the same: then the record is in both places, and a replay writes it once more.
+/// Turns everything that is unsettled into dead letters, as far as these can be written in so much time. A write that
+/// is still under way may succeed all the same: then the record is in both places, and a replay writes it once more.
 pub(super) async fn dead_letter_rest<T: Record>(shared: &Shared<T>, dead_letters: &DeadLetters, within: Duration) {
     let _one_at_a_time = shared.aborting.lock().await;
     let until = Instant::now() + within.min(NO_DEADLINE);

@@ -168,8 +168,8 @@ impl<T> Announcer<T> {
     }
 }
 
-/// A coordinator that dies, or whose store is dropped, takes no more records: that is told, or producers would go by a level
-/// that none keeps any more.
+/// A coordinator that dies, or whose store is dropped, takes no more records: that is told, or producers would go by a
+/// level that none keeps any more.
 impl<T> Drop for Announcer<T> {
     fn drop(&mut self) {
         if !self.has_ended && self.seq > 0 && self.pressure.reason() != Reason::Draining {

@@ -18,11 +18,11 @@ pub struct Health {
     pub coordinator_id: Arc<str>,
     /// Whether the coordinator's actor answered. If not, it has come to its end.
     pub alive: bool,
-    /// Whether level changes reach the feedback bus. If not, the bus has died or is turned off, and records are written on
-    /// but no subscriber hears of levels; or the coordinator itself has died.
+    /// Whether level changes reach the feedback bus. If not, the bus has died or is turned off, and records are written
+    /// on but no subscriber hears of levels; or the coordinator itself has died.
     pub bus_alive: bool,
-    /// What the bus counted of the coordinator's events: those that it dropped, and those beside which another process of
-    /// the same name speaks.
+    /// What the bus counted of the coordinator's events: those that it dropped, and those beside which another process
+    /// of the same name speaks.
     pub feedback: FeedbackCounts,
     /// Whether records go in and out.
     pub state: BufferState,
@@ -65,8 +65,8 @@ pub struct Health {
     pub dead_lettered: u64,
     /// Records evicted unwritten, by [`Overflow::DropOldest`](crate::Overflow::DropOldest).
     pub dropped: u64,
-    /// Records refused because no credit was free, whether the circuit was open or not. Not part of `submitted`, as none of
-    /// those that were refused.
+    /// Records refused because no credit was free, whether the circuit was open or not. Not part of `submitted`, as
+    /// none of those that were refused.
     pub rejected_full: u64,
     /// Records refused because the coordinator was draining.
     pub rejected_draining: u64,
@@ -77,16 +77,16 @@ pub struct Health {
     /// Records a second that went to the store of late, while there was something to write; none when nothing was
     /// written yet.
     pub drain_rate: Option<f64>,
-    /// What the sink said last when a write failed transiently, until one of the same partition succeeds. While a write is
-    /// overdue of which the sink has said nothing: which partition it is, and since when.
+    /// What the sink said last when a write failed transiently, until one of the same partition succeeds. While a write
+    /// is overdue of which the sink has said nothing: which partition it is, and since when.
     pub last_error: Option<Arc<str>>,
     /// Partitions whose writes are overdue: they have due work and settled nothing for
     /// [`sink_slow_after`](crate::Settings::sink_slow_after).
     pub writes_overdue: usize,
     /// Each partition, in order.
     pub partitions: Vec<PartitionHealth>,
-    /// How long the oldest record that is accepted and not settled has been waiting, in seconds, be it queued, parked or
-    /// under way.
+    /// How long the oldest record that is accepted and not settled has been waiting, in seconds, be it queued, parked
+    /// or under way.
     #[serde(serialize_with = "as_seconds")]
     pub oldest_age: Option<Duration>,
     /// When the coordinator started, in microseconds since the Unix epoch: the `epoch` of its events.
@@ -108,7 +108,8 @@ pub struct PartitionHealth {
     /// How long its oldest unsettled record has been waiting, in seconds.
     #[serde(serialize_with = "as_seconds")]
     pub oldest_age: Option<Duration>,
-    /// The partition key of the oldest record that its worker has or is to take again: the key that is stuck, if one is.
+    /// The partition key of the oldest record that its worker has or is to take again: the key that is stuck, if one
+    /// is.
     pub oldest_key: Option<String>,
     /// How long it has had due work and settled nothing, in seconds; none while it is not overdue.
     #[serde(serialize_with = "as_seconds")]

@@ -75,8 +75,8 @@ impl<T> Lease<T> {
         });
         let next = next.map(|next| Self::new(Arc::clone(&self.shared), next));
         self.point("a batch is settled and the next one taken");
-        // Here, outside the lock, and not at the end of the scope: a destructor that panics there would leak what is being
-        // returned, and a lease that is leaked never comes back. A settled lease cannot be parked any more.
+        // Here, outside the lock, and not at the end of the scope: a destructor that panics there would leak what is
+        // being returned, and a lease that is leaked never comes back. A settled lease cannot be parked any more.
         drop(records);
         drop(self);
         next

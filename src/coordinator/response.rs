@@ -10,8 +10,8 @@ use actix_web::{
 use super::refusal::{SubmitError, SubmitManyError};
 use crate::policy::Refusal;
 
-/// 429 when the queue is full, 422 when the record is wrong, 413 when it is too large, else 503. What [`WriteHandle::submit_from`] returns knows
-/// no `Retry-After`: ask [`WriteHandle::retry_after`].
+/// 429 when the queue is full, 422 when the record is wrong, 413 when it is too large, else 503. What
+/// [`WriteHandle::submit_from`] returns knows no `Retry-After`: ask [`WriteHandle::retry_after`].
 ///
 /// [`WriteHandle::submit_from`]: super::WriteHandle::submit_from
 /// [`WriteHandle::retry_after`]: super::WriteHandle::retry_after

@@ -41,12 +41,12 @@ struct Shared {
 }
 
 impl DeadLetters {
-    /// Begins to keep dead letters in a directory, which is made if it is not there. Blocks the caller while the directory
-    /// is tried.
+    /// Begins to keep dead letters in a directory, which is made if it is not there. Blocks the caller while the
+    /// directory is tried.
     ///
     /// # Errors
-    /// The directory, or a file in it, cannot be made, written, synced or removed, there is something else at the path, or
-    /// the operating system refuses a thread.
+    /// The directory, or a file in it, cannot be made, written, synced or removed, there is something else at the path,
+    /// or the operating system refuses a thread.
     pub fn open(dir: &Path) -> Result<Self, DeadLettersError> {
         Self::open_with(dir, Limits::default(), Box::new(RealDisk))
     }
@@ -72,8 +72,8 @@ impl DeadLetters {
         &self.0.dir
     }
 
-    /// Appends records of one coordinator, in order, all or none; resolves when they are synced. The dead letters are handed
-    /// over before this returns, and the future needs no particular runtime.
+    /// Appends records of one coordinator, in order, all or none; resolves when they are synced. The dead letters are
+    /// handed over before this returns, and the future needs no particular runtime.
     ///
     /// A future that is dropped may or may not have appended them.
     ///
@@ -139,9 +139,9 @@ impl DeadLetters {
         }
     }
 
-    /// Returns whether a file of this process, with entries in it, was removed from its path, replaced or cut off while it
-    /// was written. Those entries are gone; an ERROR names each such file. It is known after [`release`](Self::release).
-    /// A file that was let go is for others to remove.
+    /// Returns whether a file of this process, with entries in it, was removed from its path, replaced or cut off while
+    /// it was written. Those entries are gone; an ERROR names each such file. It is known after
+    /// [`release`](Self::release). A file that was let go is for others to remove.
     pub fn file_was_removed(&self) -> bool {
         self.0.file_was_removed.load(Ordering::Acquire)
     }

@@ -73,8 +73,8 @@ pub(super) fn to_json(record: &impl Serialize) -> Result<Box<RawValue>, (String,
     Err((why, String::from_utf8_lossy(&json).into_owned()))
 }
 
-/// Returns the same JSON on one line, if it is on several. It has line ends only between values, where a space means the
-/// same.
+/// Returns the same JSON on one line, if it is on several. It has line ends only between values, where a space means
+/// the same.
 fn on_one_line(json: String) -> String {
     if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json }
 }
@@ -149,8 +149,8 @@ pub(super) struct JournalRecord {
     pub(super) end: EntryStatus,
 }
 
-/// Names an entry of a file. The id alone would not do: a line may be copied when a file is mended by hand, and what was
-/// mended since is another record. How its JSON is spaced makes no other of it.
+/// Names an entry of a file. The id alone would not do: a line may be copied when a file is mended by hand, and what
+/// was mended since is another record. How its JSON is spaced makes no other of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct EntryKey {
     id: String,

@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-/// Why dead letters cannot be kept, read, replayed or purged. Nothing that was to be appended counts as kept; trying again
-/// can help.
+/// Why dead letters cannot be kept, read, replayed or purged. Nothing that was to be appended counts as kept; trying
+/// again can help.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadLettersError {

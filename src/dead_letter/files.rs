@@ -47,8 +47,8 @@ fn has_our_name(path: &Path) -> bool {
     }
 }
 
-/// Returns whether a file of entries or a journal is one of ours: by its name, and by what is in it, which is nothing, or
-/// at least one line of ours or a part of one. Of one that cannot be read its name decides, and reading it tells.
+/// Returns whether a file of entries or a journal is one of ours: by its name, and by what is in it, which is nothing,
+/// or at least one line of ours or a part of one. Of one that cannot be read its name decides, and reading it tells.
 pub(super) fn is_ours(path: &Path) -> bool {
     let is_journal = path.extension().is_some_and(|extension| extension == JOURNAL || extension == NEW_JOURNAL);
     let holds_ours = |file| holds_ours(file, is_journal);
@@ -108,8 +108,8 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Removes a file that a process left behind that was killed while it made it, or while it tried the directory by it: it has
-/// our name, and no entry in it.
+/// Removes a file that a process left behind that was killed while it made it, or while it tried the directory by it:
+/// it has our name, and no entry in it.
 pub(super) fn remove_unmade(path: &Path) {
     let is_empty = |metadata: fs::Metadata| metadata.is_file() && metadata.len() <= TRIED.len() as u64;
     if has_our_name(path) && path.metadata().is_ok_and(is_empty) {
@@ -215,8 +215,8 @@ mod tests {
         drop(inherited);
     }
 
-    // Sabotage: look at the extension alone, at the name alone, or at the content alone; ask of a journal for an id as we
-    // make them; or stumble over a byte order mark: red.
+    // Sabotage: look at the extension alone, at the name alone, or at the content alone; ask of a journal for an id as
+    // we make them; or stumble over a byte order mark: red.
     #[test]
     fn a_file_is_ours_by_its_name_and_by_what_is_in_it() {
         let dir = tempfile::tempdir().unwrap();

@@ -78,8 +78,8 @@ pub(super) fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 
-/// Returns whether this begins like a line of ours, whatever its id. That is little, and enough in a journal, where an id
-/// that was made by hand can be all that was written before a kill.
+/// Returns whether this begins like a line of ours, whatever its id. That is little, and enough in a journal, where an
+/// id that was made by hand can be all that was written before a kill.
 pub(super) fn begins_like_ours(line: &[u8]) -> bool {
     line.starts_with(HEAD)
 }
@@ -121,10 +121,10 @@ pub(super) fn parts(between: &[u8]) -> Vec<Part<'_>> {
     parts
 }
 
-/// Returns where the beginning of a line stands that breaks off, in what stands behind a file's last line end. A loss of
-/// power in the middle of an append leaves that, with or without zeros behind it: the line end comes last, so its entry was
-/// never acknowledged. What has a checksum is none, nor is what is wrong before its end or a whole JSON object, as a hand
-/// may have put it there.
+/// Returns where the beginning of a line stands that breaks off, in what stands behind a file's last line end. A loss
+/// of power in the middle of an append leaves that, with or without zeros behind it: the line end comes last, so its
+/// entry was never acknowledged. What has a checksum is none, nor is what is wrong before its end or a whole JSON
+/// object, as a hand may have put it there.
 pub(super) fn torn_at(behind: &[u8]) -> Option<usize> {
     let Some(&Part::Rest(rest)) = parts(behind).last() else { return None };
     let zeros = rest.iter().rev().take_while(|byte| **byte == 0).count();
@@ -137,8 +137,8 @@ pub(super) fn torn_at(behind: &[u8]) -> Option<usize> {
 /// Where lines can begin and end in what lies between two line ends.
 ///
 /// Each beginning could have its end at each checksum behind it, and a sum for each pair takes time that grows with the
-/// square of the line. So the sum up to each of the two is continued over zeros to the end of the whole, which costs the
-/// same for all: a checksum is right for a beginning where both come to the same.
+/// square of the line. So the sum up to each of the two is continued over zeros to the end of the whole, which costs
+/// the same for all: a checksum is right for a beginning where both come to the same.
 struct Ends {
     /// The beginnings, in order, with what they come to.
     starts: Vec<(usize, u32)>,
@@ -189,8 +189,8 @@ fn sum_in(bytes: &[u8]) -> Option<u32> {
     (checksum_of(sum) == *checksum).then_some(sum)
 }
 
-/// Returns what the bare division of a CRC makes of it over so many zeros. It is linear: of `a ^ b` it is that of `a` with
-/// that of `b`.
+/// Returns what the bare division of a CRC makes of it over so many zeros. It is linear: of `a ^ b` it is that of `a`
+/// with that of `b`.
 fn over_zeros(crc: u32, zeros: usize) -> u32 {
     let mut hasher = Hasher::new_with_initial(crc);
     hasher.combine(&Hasher::new_with_initial_len(0, zeros as u64));

@@ -46,8 +46,8 @@ impl ReplayLock {
         }
     }
 
-    /// Takes the files that no process writes, the oldest first, each when its turn comes; `Err` holds one that a process
-    /// writes.
+    /// Takes the files that no process writes, the oldest first, each when its turn comes; `Err` holds one that a
+    /// process writes.
     pub(crate) fn files(
         &self,
     ) -> Result<impl Iterator<Item = Result<LockedFile, NotLocked>> + use<>, DeadLettersError> {
@@ -174,8 +174,8 @@ impl LockedFile {
         output.sync_data()
     }
 
-    /// Removes the file if nothing is left in it. What is damaged stays until it is purged. Returns the path if something
-    /// else is there by now, as when an editor saved it: that is left alone.
+    /// Removes the file if nothing is left in it. What is damaged stays until it is purged. Returns the path if
+    /// something else is there by now, as when an editor saved it: that is left alone.
     pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, DeadLettersError> {
         if self.is_at_path()? && self.unsettled()?.next().is_some() { Ok(None) } else { self.remove() }
     }
@@ -192,8 +192,8 @@ impl LockedFile {
         } else {
             self.path.exists().then(|| self.path.clone())
         };
-        // Only now: without its journal a file would be replayed once more. One that an editor put in the place of ours has
-        // the same entries, but for those that were mended, and those are others by their record.
+        // Only now: without its journal a file would be replayed once more. One that an editor put in the place of ours
+        // has the same entries, but for those that were mended, and those are others by their record.
         let journal = self.path.with_extension(files::JOURNAL);
         if other.is_none() && files::is_ours(&journal) {
             let _ = fs::remove_file(journal);

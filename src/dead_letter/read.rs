@@ -34,8 +34,8 @@ pub struct ListedEntry {
 /// Reads the entries of a directory that are not settled, file by file, the oldest first. What is damaged comes as an
 /// error in its place, and the entries beside it are there. A directory that is not there has no entries.
 ///
-/// It changes nothing. The last line of a file that is being written, if it is not whole yet, is passed over. So is, with
-/// a WARN, the beginning of a line at the end of any other file, as a loss of power leaves it: its entry was never
+/// It changes nothing. The last line of a file that is being written, if it is not whole yet, is passed over. So is,
+/// with a WARN, the beginning of a line at the end of any other file, as a loss of power leaves it: its entry was never
 /// acknowledged, and the next replay or purge cuts it off.
 ///
 /// # Errors

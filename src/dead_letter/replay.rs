@@ -1,5 +1,5 @@
-//! What a replay is asked for, what it reports, and which entries it selects. The replay itself drives a coordinator, so it
-//! is in `store/`.
+//! What a replay is asked for, what it reports, and which entries it selects. The replay itself drives a coordinator,
+//! so it is in `store/`.
 
 use std::{
     collections::BTreeMap,
@@ -86,8 +86,8 @@ pub struct Damaged {
 }
 
 impl ReplayReport {
-    /// Returns whether every entry that was selected is in the store. A file in use may hold some, so with one the answer
-    /// is no.
+    /// Returns whether every entry that was selected is in the store. A file in use may hold some, so with one the
+    /// answer is no.
     pub fn is_complete(&self) -> bool {
         let left = self.dead_lettered + self.exhausted + self.unwritable + self.unknown;
         let is_read = self.damaged.is_empty() && self.live.is_empty() && self.interrupted.is_none();

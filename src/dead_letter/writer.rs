@@ -42,8 +42,8 @@ pub(super) trait Output: Send {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
     fn truncate(&mut self, len: u64) -> io::Result<()>;
-    /// Says whether the path still leads to this file, and nothing of it was cut off below this length. An error means that
-    /// it cannot be told.
+    /// Says whether the path still leads to this file, and nothing of it was cut off below this length. An error means
+    /// that it cannot be told.
     fn is_whole_at(&mut self, path: &Path, len: u64) -> io::Result<bool>;
 }
 
@@ -107,8 +107,8 @@ impl Writer {
         }
     }
 
-    /// Tells that a file with entries is not at its path any more, or not as it was. A file that is being written is not
-    /// for others to remove, so that was an accident.
+    /// Tells that a file with entries is not at its path any more, or not as it was. A file that is being written is
+    /// not for others to remove, so that was an accident.
     fn notice_removal(&self, open: &Open) {
         if open.len > 0 {
             self.file_was_removed.store(true, Ordering::Release);
@@ -132,8 +132,8 @@ impl Writer {
         self.jobs.recv().ok()
     }
 
-    /// Appends the lines, and those of all that wait behind them up to a limit, with one sync. Returns whom to tell of a
-    /// release that was met on the way.
+    /// Appends the lines, and those of all that wait behind them up to a limit, with one sync. Returns whom to tell of
+    /// a release that was met on the way.
     fn serve(&mut self, lines: Vec<u8>, answer: Answer) -> Option<oneshot::Sender<()>> {
         let (mut bytes, mut answers, mut released) = (Vec::new(), Vec::new(), None);
         let mut next = Some((lines, answer));
@@ -210,8 +210,8 @@ impl Writer {
                     self.open = Some(open);
                     return Err(error);
                 }
-                // The file is not written any more: after a failed sync it is not known what of it the disk holds, and the
-                // next sync would not say. So this is the last look at what it kept before.
+                // The file is not written any more: after a failed sync it is not known what of it the disk holds, and
+                // the next sync would not say. So this is the last look at what it kept before.
                 match open.output.is_whole_at(&open.path, open.len) {
                     Ok(true) if open.len == 0 => _ = fs::remove_file(&open.path),
                     Ok(false) if !is_removed => self.notice_removal(&open),
@@ -231,8 +231,8 @@ impl Writer {
     }
 }
 
-/// Tries a directory before a dead letter has to be kept there: makes it, and a file in it, which is written, synced and
-/// removed. Its name is that of a file which is just being made, so no replay takes it.
+/// Tries a directory before a dead letter has to be kept there: makes it, and a file in it, which is written, synced
+/// and removed. Its name is that of a file which is just being made, so no replay takes it.
 pub(super) fn try_out(dir: &Path, disk: &mut dyn Disk) -> io::Result<()> {
     make_dir(dir)?;
     let path = dir.join(files::new_name(Timestamp::now())).with_extension(files::NEW);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct FeedbackCounts {
     /// Events that were dropped: their instance had said something newer.
     pub stale: u64,
-    /// Events of an instance beside which another of the same name lives: two processes use one name, or one took the place
-    /// of the other a short while ago.
+    /// Events of an instance beside which another of the same name lives: two processes use one name, or one took the
+    /// place of the other a short while ago.
     pub conflicts: u64,
     /// Instances that fell silent.
     pub expired: u64,

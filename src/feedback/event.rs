@@ -29,8 +29,8 @@ pub struct EventBody {
     /// instances. Order holds within an instance.
     #[serde(default)]
     pub instance: Option<Arc<str>>,
-    /// When the coordinator started, in microseconds since the Unix epoch, or one more than the newest of its name that its
-    /// bus has met.
+    /// When the coordinator started, in microseconds since the Unix epoch, or one more than the newest of its name that
+    /// its bus has met.
     pub epoch: u64,
     /// Counts the coordinator's events within the epoch, from 1, without gaps: a gap means that events were lost.
     pub seq: u64,
@@ -55,9 +55,9 @@ pub struct EventBody {
     /// rate is zero or unknown.
     #[serde(with = "seconds")]
     pub retry_after: Option<Duration>,
-    /// How often the sender is heard from at least, in seconds: the present state is sent again so often. Who hears nothing
-    /// for three times as long does not know the level any more. None inside a process, in the last event of a clean end,
-    /// and from a sender that repeats nothing.
+    /// How often the sender is heard from at least, in seconds: the present state is sent again so often. Who hears
+    /// nothing for three times as long does not know the level any more. None inside a process, in the last event of a
+    /// clean end, and from a sender that repeats nothing.
     #[serde(default, with = "seconds")]
     pub refresh: Option<Duration>,
 }
@@ -83,8 +83,8 @@ impl FeedbackEvent {
         Self::from(EventBody { refresh, ..EventBody::clone(self) })
     }
 
-    /// Returns what is known of its coordinator once its instance fell silent: soft, the rest as it was said last. It is
-    /// the `number`th such event, and its id its own.
+    /// Returns what is known of its coordinator once its instance fell silent: soft, the rest as it was said last. It
+    /// is the `number`th such event, and its id its own.
     pub(super) fn silent(&self, number: u64) -> Self {
         Self::from(EventBody {
             id: format!("{}_silent_{number}", self.id),

@@ -67,8 +67,8 @@ impl EventSeries {
         self
     }
 
-    /// Sets how often the sender says that it is heard from, as webhooks do. Without it, as by default, the next event after
-    /// one that said so is the last of a clean end.
+    /// Sets how often the sender says that it is heard from, as webhooks do. Without it, as by default, the next event
+    /// after one that said so is the last of a clean end.
     #[must_use]
     pub fn refresh(mut self, every: impl Into<Option<Duration>>) -> Self {
         self.refresh = every.into();

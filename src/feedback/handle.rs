@@ -134,10 +134,10 @@ impl Feedback {
 
     /// Returns a channel that shows the present of a coordinator, for code without actors.
     ///
-    /// `bars` means the coordinators of that name in every source, and shows the event of the highest level among those that
-    /// live; `db1:mds-ingest/bars` the one of that source. One that ended, or fell [silent](crate::Reason::Silent), is shown
-    /// only where none lives. Before any event it shows epoch 0, seq 0, `ok`, `started`. A
-    /// slow reader sees the newest event only.
+    /// `bars` means the coordinators of that name in every source, and shows the event of the highest level among those
+    /// that live; `db1:mds-ingest/bars` the one of that source. One that ended, or fell
+    /// [silent](crate::Reason::Silent), is shown only where none lives. Before any event it shows epoch 0, seq 0, `ok`,
+    /// `started`. A slow reader sees the newest event only.
     ///
     /// The channel closes with the bus. The bus that [`spawn`](crate::Builder::spawn) makes ends with its store; a
     /// shared one, such as [`feedback_bus`], goes on, and the channel shows [`Draining`](crate::Reason::Draining) from
@@ -204,7 +204,8 @@ impl Feedback {
         self.0.present.lock().has_ended(key)
     }
 
-    /// Lets a store publish as this coordinator, alone on this bus, until the claim is dropped. None if another store does.
+    /// Lets a store publish as this coordinator, alone on this bus, until the claim is dropped. None if another store
+    /// does.
     pub(crate) fn claim(&self, source: Arc<str>, coordinator_id: Arc<str>) -> Option<Claim> {
         let key = CoordinatorKey { source, coordinator_id };
         let claimed = self.0.present.lock().claim(&key);

@@ -88,8 +88,8 @@ impl<W> WaitQueue<W> {
         self.wait_as(self.next, (want, 0), deadline, waker)
     }
 
-    /// Takes a place at the end of the line as a ticket of this number, which is higher than that of any before: so tickets
-    /// of several lines have an order.
+    /// Takes a place at the end of the line as a ticket of this number, which is higher than that of any before: so
+    /// tickets of several lines have an order.
     pub fn wait_as(
         &mut self,
         number: u64,

@@ -24,8 +24,8 @@ impl Settings {
         if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems, unknown: Vec::new() }) }
     }
 
-    /// Returns the names of the variables of single coordinators that none of these ids has: settings that no coordinator
-    /// takes up.
+    /// Returns the names of the variables of single coordinators that none of these ids has: settings that no
+    /// coordinator takes up.
     pub fn unused_variables<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         let ids: Vec<String> = ids.into_iter().map(in_variables).collect();
         let unused = self.coordinators.iter().filter(|(key, _)| !ids.contains(&in_variables(key)));

@@ -22,8 +22,8 @@ use crate::policy::{Overflow, WatermarkError, Watermarks};
 pub struct CoordinatorSettings {
     /// The most records that wait in the queue; at least 1.
     pub capacity: usize,
-    /// The most bytes that records have which are accepted and not settled, by [`Record::size`](crate::Record::size); 0: they
-    /// are not counted. The watermarks then go by records or by bytes, whichever is fuller.
+    /// The most bytes that records have which are accepted and not settled, by [`Record::size`](crate::Record::size);
+    /// 0: they are not counted. The watermarks then go by records or by bytes, whichever is fuller.
     #[serde(deserialize_with = "size::deserialize")]
     pub capacity_bytes: usize,
     /// The queue size, in records, from which the level is hard; none means 80 % of the capacity.

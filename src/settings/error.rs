@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Everything that is wrong with the settings, one line each. Its `Debug` is the same text, so that a `main` that returns it
-/// says what is wrong.
+/// Everything that is wrong with the settings, one line each. Its `Debug` is the same text, so that a `main` that
+/// returns it says what is wrong.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError {
     /// What is wrong; never empty.

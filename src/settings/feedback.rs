@@ -55,8 +55,8 @@ pub struct HttpSettings {
     /// How long after the last delivery a level that is no higher is sent at the earliest.
     #[serde(deserialize_with = "duration::deserialize")]
     pub min_interval: Duration,
-    /// What requests are signed with: `whsec_` and base64; several while one replaces another; none means unsigned. In a
-    /// file they are a list, or a text with commas between.
+    /// What requests are signed with: `whsec_` and base64; several while one replaces another; none means unsigned. In
+    /// a file they are a list, or a text with commas between.
     #[serde(deserialize_with = "list")]
     pub secrets: Vec<Secret>,
     /// A file of certificates in PEM which alone may vouch for an `https` URL; none means those that browsers trust.

@@ -5,8 +5,8 @@
 //! `docs/CONFIGURATION.md`, `config.example.env` and this code together.
 //!
 //! [`Settings`] implements `Deserialize`, so that any format that serde knows can be a file of settings. Its names are
-//! those of the fields. A duration is a number of seconds or a text such as `"250ms"`. What is left out has its default,
-//! an unknown name is an error, and values are checked when a store starts.
+//! those of the fields. A duration is a number of seconds or a text such as `"250ms"`. What is left out has its
+//! default, an unknown name is an error, and values are checked when a store starts.
 //!
 //! ```
 //! use market_data_store::Settings;

@@ -1,8 +1,8 @@
 //! From variables to [`Settings`], with every error and not only the first.
 //!
-//! envy reads one group of fields at a time, a flat struct, from the variables that the table names for these fields. It
-//! says of an error neither the name of the variable nor what was expected, and stops at the first: so each group is read
-//! again without the variable that failed, and what is told comes from the table.
+//! envy reads one group of fields at a time, a flat struct, from the variables that the table names for these fields.
+//! It says of an error neither the name of the variable nor what was expected, and stops at the first: so each group is
+//! read again without the variable that failed, and what is told comes from the table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -133,8 +133,8 @@ impl Source {
         source
     }
 
-    /// Reads a group, of one coordinator if one is named; a variable that fails becomes a problem and leaves its default
-    /// behind.
+    /// Reads a group, of one coordinator if one is named; a variable that fails becomes a problem and leaves its
+    /// default behind.
     fn read<T: DeserializeOwned>(&mut self, group: Group, coordinator: Option<&str>) -> T {
         let members: Vec<(String, &Variable)> = of_group(group, coordinator).collect();
         loop {

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::policy::{BreakerConfig, RetryPolicy};
 
-/// Everything that a store can be told, as the environment tells it. All fields can be assigned, and most set in a row; what
-/// is set is checked by [`validate`](Settings::validate) when a store starts.
+/// Everything that a store can be told, as the environment tells it. All fields can be assigned, and most set in a row;
+/// what is set is checked by [`validate`](Settings::validate) when a store starts.
 ///
 /// ```
 /// use market_data_store::{CoordinatorSettings, Settings};

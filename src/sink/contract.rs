@@ -19,22 +19,23 @@ use crate::record::Record;
 /// # Threads
 ///
 /// `write` runs on the thread of the worker that has the batch, inside the store's own actix System. That thread is an
-/// actix-rt arbiter: a current-thread tokio runtime with timers and IO. So tokio's sockets, timers and `spawn` work as they
-/// are, whatever runtime the embedder has; `spawn_blocking` does too, but `block_in_place` panics there. Each worker has a
-/// thread of its own as long as the store has no more workers than cores, or than four on a smaller machine; beyond that
-/// several share one.
+/// actix-rt arbiter: a current-thread tokio runtime with timers and IO. So tokio's sockets, timers and `spawn` work as
+/// they are, whatever runtime the embedder has; `spawn_blocking` does too, but `block_in_place` panics there. Each
+/// worker has a thread of its own as long as the store has no more workers than cores, or than four on a smaller
+/// machine; beyond that several share one.
 ///
 /// Blocking is allowed. It holds up the other workers of its thread, and nothing else: no producer, no queue and no
 /// subscriber. With [`on_current_arbiter`](crate::Builder::on_current_arbiter) everything shares one thread.
 ///
 /// # Cancellation
 ///
-/// The future of a write is dropped at the deadline of a shutdown, and when its worker dies. The batch counts as not written
-/// then: at the deadline its records become dead letters, behind a worker that died it is written again. A write that
-/// succeeds all the same, in a thread or a server of its own, is there beside the dead letter, or twice. A write that blocks
-/// its thread cannot be cancelled; the store ends without it.
+/// The future of a write is dropped at the deadline of a shutdown, and when its worker dies. The batch counts as not
+/// written then: at the deadline its records become dead letters, behind a worker that died it is written again. A
+/// write that succeeds all the same, in a thread or a server of its own, is there beside the dead letter, or twice. A
+/// write that blocks its thread cannot be cancelled; the store ends without it.
 ///
-/// A write that hangs holds up its partition, and if it is the probe of an open circuit, everything. It is cut off after
+/// A write that hangs holds up its partition, and if it is the probe of an open circuit, everything. It is cut off
+/// after
 /// [`sink_timeout`](crate::Settings::sink_timeout), if that is set, and then counts as an outage. A sink should have a timeout
 /// of its own, as a transient error, and see to it that a write which was cut off never commits behind a later one.
 ///
@@ -47,14 +48,14 @@ pub trait Sink<T: Record>: Send + Sync + 'static {
     /// transient, and as the fault of the batch.
     fn write(&self, batch: &Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send;
 
-    /// Says whether the store is there and takes writes: `Some(Ok(()))` that it does, `Some(Err(_))` that it does not, `None`
-    /// that this sink cannot say.
+    /// Says whether the store is there and takes writes: `Some(Ok(()))` that it does, `Some(Err(_))` that it does not,
+    /// `None` that this sink cannot say.
     ///
-    /// It is asked after a write that failed, when no other partition is about to write what would show the same. It has a
-    /// second to answer, and is dropped where the next try comes before. Its answer tells a batch at fault from a store
-    /// that is away: with it a batch that fails alone is narrowed down to the records at fault; without, such a batch is
-    /// tried until the store has answered another one. So it has to try what a write needs, such as a connection and a
-    /// lock, and must not say `Ok` while the store takes no writes.
+    /// It is asked after a write that failed, when no other partition is about to write what would show the same. It
+    /// has a second to answer, and is dropped where the next try comes before. Its answer tells a batch at fault from a
+    /// store that is away: with it a batch that fails alone is narrowed down to the records at fault; without, such a
+    /// batch is tried until the store has answered another one. So it has to try what a write needs, such as a
+    /// connection and a lock, and must not say `Ok` while the store takes no writes.
     fn ping(&self) -> impl Future<Output = Option<Result<(), SinkError>>> + Send {
         async { None }
     }

@@ -45,8 +45,8 @@ impl SinkError {
     }
 
     /// Makes an error after which this batch is not written again as it is, but in halves; a single record becomes a
-    /// dead letter. It also shows that the store is there, and closes an open circuit: so it is not for what never came to
-    /// the store.
+    /// dead letter. It also shows that the store is there, and closes an open circuit: so it is not for what never came
+    /// to the store.
     pub fn permanent(error: impl Into<BoxError>) -> Self {
         Self { kind: SinkErrorKind::Permanent, outage: false, retry_after: None, source: error.into() }
     }

@@ -56,8 +56,8 @@ impl<T> fmt::Debug for Coordinator<T> {
 }
 
 impl Coordinator<Bar> {
-    /// Makes a coordinator of bars that writes to the database of a URL such as `sqlite://market_data.db`. The end of the
-    /// store closes the database, so that all is in the one file then.
+    /// Makes a coordinator of bars that writes to the database of a URL such as `sqlite://market_data.db`. The end of
+    /// the store closes the database, so that all is in the one file then.
     ///
     /// # Errors
     /// When this build knows no store of that kind, or the database cannot be used.
@@ -94,8 +94,8 @@ impl Builder {
     }
 
     /// Runs every part on the arbiter that [`start`](Self::start) is called on, so that no foreign thread takes part:
-    /// for tests with a paused clock. A sink or a subscriber that blocks then blocks everything, and the store ends with
-    /// that arbiter's System.
+    /// for tests with a paused clock. A sink or a subscriber that blocks then blocks everything, and the store ends
+    /// with that arbiter's System.
     pub fn on_current_arbiter(mut self) -> Self {
         self.current = true;
         self

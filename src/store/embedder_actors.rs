@@ -1,5 +1,5 @@
-//! The actors that an embedder has a store start. Each has an arbiter of its own, in a System that carries no part of the
-//! store: so one that blocks its thread, or stops its arbiter, harms no other.
+//! The actors that an embedder has a store start. Each has an arbiter of its own, in a System that carries no part of
+//! the store: so one that blocks its thread, or stops its arbiter, harms no other.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -65,8 +65,8 @@ impl EmbedderActors {
             Self::Apart { system, arbiters } => {
                 let (sender, receiver) = channel(MAILBOX);
                 let arbiters = Arc::clone(arbiters);
-                // An arbiter is started within its System. In one that has ended the receiver is dropped, and the actor is
-                // gone for those who have the address.
+                // An arbiter is started within its System. In one that has ended the receiver is dropped, and the actor
+                // is gone for those who have the address.
                 system.arbiter().spawn_fn(move || OwnArbiters::start(&arbiters, receiver, make));
                 Addr::new(sender)
             }

@@ -8,8 +8,8 @@ use crate::{
     text::{ErrorChain, Quoted},
 };
 
-/// Why a store could not start. Its `Debug` is the text with all that caused it, so that a `main` that returns it says what
-/// is wrong.
+/// Why a store could not start. Its `Debug` is the text with all that caused it, so that a `main` that returns it says
+/// what is wrong.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -25,11 +25,12 @@ pub enum StartError {
     /// The watermarks of a coordinator are out of order.
     #[error(transparent)]
     Watermarks(crate::policy::WatermarkError),
-    /// Two coordinators have one id. Coordinators of one kind need an id each: [`Coordinator::id`](crate::Coordinator::id).
+    /// Two coordinators have one id. Coordinators of one kind need an id each:
+    /// [`Coordinator::id`](crate::Coordinator::id).
     #[error("coordinator id {0:?} is used twice")]
     DuplicateId(String),
-    /// Another store that has not ended publishes on the same bus under the same name, source and id: producers could not tell their levels
-    /// apart.
+    /// Another store that has not ended publishes on the same bus under the same name, source and id: producers could
+    /// not tell their levels apart.
     #[error(
         "another store publishes on this bus as {0}: shut it down first, set another MDS_SOURCE, give the \
          coordinator an id of its own, or start the store on a bus of its own"

@@ -32,11 +32,12 @@ use crate::{
 
 /// A running store: one or several coordinators, each with its queue, its workers and its sink, on one feedback bus.
 ///
-/// Cheap to clone, usable from any thread. It lives on threads and an actix System of its own, however it was started: the
-/// end of the embedder's runtime or System ends nothing here.
+/// Cheap to clone, usable from any thread. It lives on threads and an actix System of its own, however it was started:
+/// the end of the embedder's runtime or System ends nothing here.
 ///
-/// End it with [`shutdown`](Self::shutdown) or [`finish`](Self::finish). The store lives as long as a clone of this value:
-/// when the last one is dropped without an end, by a `?` or a panic in `main` say, its actors stop where they are, its
+/// End it with [`shutdown`](Self::shutdown) or [`finish`](Self::finish). The store lives as long as a clone of this
+/// value: when the last one is dropped without an end, by a `?` or a panic in `main` say, its actors stop where they
+/// are, its
 /// [`WriteHandle`]s refuse further records as closed, and one ERROR says how many accepted records were left. The drop
 /// does not block. A clone in an actor of the store or in a task that never ends keeps it from being dropped; a
 /// [`WriteHandle`] does not.
@@ -91,8 +92,8 @@ impl MarketDataStore {
         Self::builder(settings).coordinator(bars).start().await
     }
 
-    /// Starts a store as [`start`](Self::start) does, without `await` and always with a bus of its own: for code without a
-    /// runtime. Blocks the caller for the moment that this takes.
+    /// Starts a store as [`start`](Self::start) does, without `await` and always with a bus of its own: for code
+    /// without a runtime. Blocks the caller for the moment that this takes.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -175,18 +176,18 @@ impl MarketDataStore {
         self.inner.broadcaster.as_ref().map(BroadcasterHandle::fault)
     }
 
-    /// Starts an actor from any thread, on an arbiter of its own: whatever it does to its thread, neither the write path nor
-    /// another such actor notices. The arbiter ends with the actor, and with the store at the latest, once a subscriber
-    /// has handled the last event or a second is over. An actor that is started after that never runs, nor does one for
-    /// which the operating system has no thread: then there is an ERROR, and its address is not connected.
+    /// Starts an actor from any thread, on an arbiter of its own: whatever it does to its thread, neither the write
+    /// path nor another such actor notices. The arbiter ends with the actor, and with the store at the latest, once a
+    /// subscriber has handled the last event or a second is over. An actor that is started after that never runs, nor
+    /// does one for which the operating system has no thread: then there is an ERROR, and its address is not connected.
     ///
-    /// An arbiter costs a thread, four file descriptors and about 35 KiB (`cargo bench --bench actors`, on Linux). To share
-    /// one, let an actor start the others with [`Actor::start`](actix::Actor::start): one of them that blocks it holds up them
-    /// all, and they end with the actor that started them. With [`on_current_arbiter`](Builder::on_current_arbiter) all
-    /// share that arbiter.
+    /// An arbiter costs a thread, four file descriptors and about 35 KiB (`cargo bench --bench actors`, on Linux). To
+    /// share one, let an actor start the others with [`Actor::start`](actix::Actor::start): one of them that blocks it
+    /// holds up them all, and they end with the actor that started them. With
+    /// [`on_current_arbiter`](Builder::on_current_arbiter) all share that arbiter.
     ///
-    /// All these actors have one System, which is not that of the store's parts: one that stops its System ends them all, and
-    /// no part of the store.
+    /// All these actors have one System, which is not that of the store's parts: one that stops its System ends them
+    /// all, and no part of the store.
     ///
     /// Such an actor holds a [`WriteHandle`], not a clone of the store: that would keep the store from being dropped.
     pub fn start_actor<A>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
@@ -202,9 +203,9 @@ impl MarketDataStore {
         self.inner.shutdown_timeout
     }
 
-    /// Waits until the store has ended or a part of it died that is not replaced, and returns why: at once where that has
-    /// happened. After the death of a bus records are written on, but no subscriber hears of levels; after that of a
-    /// broadcaster no other process does.
+    /// Waits until the store has ended or a part of it died that is not replaced, and returns why: at once where that
+    /// has happened. After the death of a bus records are written on, but no subscriber hears of levels; after that of
+    /// a broadcaster no other process does.
     pub async fn stopped(&self) -> StopReason {
         self.inner.signal.stopped().await
     }

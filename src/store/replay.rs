@@ -39,11 +39,12 @@ impl MarketDataStore {
     /// Records go out at level `Ok` only, the oldest file first. A replay *upserts*: where the store has got a newer
     /// value of the same key since, the old one takes its place.
     ///
-    /// An entry goes only when its record is stored. One that is refused again stays in its place, before later updates of
-    /// its key, and counts one replay more. Files that a process writes are left alone; the one of this store is let go
-    /// first.
+    /// An entry goes only when its record is stored. One that is refused again stays in its place, before later updates
+    /// of its key, and counts one replay more. Files that a process writes are left alone; the one of this store is let
+    /// go first.
     ///
-    /// A replay can be cut off anywhere, by a kill too: what is not known to be stored is replayed again. To stop one, use
+    /// A replay can be cut off anywhere, by a kill too: what is not known to be stored is replayed again. To stop one,
+    /// use
     /// [`replay_until`](Self::replay_until), end the store, or drop the future. In each case what is under way is settled
     /// and marked first, which during an outage takes until the store is back or has ended.
     ///
@@ -59,8 +60,8 @@ impl MarketDataStore {
     /// ```
     ///
     /// # Errors
-    /// Another replay or a purge of the directory is under way, a file cannot be read or written, or the operating system
-    /// refuses a thread. What was settled before that stays settled.
+    /// Another replay or a purge of the directory is under way, a file cannot be read or written, or the operating
+    /// system refuses a thread. What was settled before that stays settled.
     ///
     /// # Panics
     /// With the panic of the record's own `Deserialize` or `validate`.

@@ -14,15 +14,15 @@ use crate::coordinator::{CoordinatorReport, Drain, StopReason};
 /// How long the end waits for subscribers to handle the last event. One that is stuck would hold it without end.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
-/// How long the end waits for databases that the store opened to be closed. Nothing is lost with one that takes longer: it
-/// leaves its `-wal` file for the next.
+/// How long the end waits for databases that the store opened to be closed. Nothing is lost with one that takes longer:
+/// it leaves its `-wal` file for the next.
 const LAST_CLOSE: Duration = Duration::from_secs(1);
 
 /// How long the end waits for webhooks to deliver what was published last.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
-/// They are delivered while the coordinators drain, and take no more than this beyond the last dead letters: the process is
-/// to be gone within five seconds of the deadline, with subscribers seen to as well.
+/// They are delivered while the coordinators drain, and take no more than this beyond the last dead letters: the
+/// process is to be gone within five seconds of the deadline, with subscribers seen to as well.
 const LAST_DELIVERIES_LATE: Duration = Duration::from_millis(500);
 
 /// How long the end waits for dead letters. A disk that hangs must not hold the process.
@@ -87,11 +87,11 @@ impl MarketDataStore {
     /// not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more is
     /// reported as unsettled; the deadline of the settings is [`shutdown_timeout`](Self::shutdown_timeout).
     ///
-    /// When it returns the subscribers have handled the last event, those on a shared bus too, but one that takes more than a
-    /// second for it is left alone.
+    /// When it returns the subscribers have handled the last event, those on a shared bus too, but one that takes more
+    /// than a second for it is left alone.
     ///
-    /// Webhooks are delivered meanwhile; what is left of them then may take five seconds more, but not beyond 2.5 seconds
-    /// after the deadline.
+    /// Webhooks are delivered meanwhile; what is left of them then may take five seconds more, but not beyond 2.5
+    /// seconds after the deadline.
     ///
     /// A write that is still under way then may succeed all the same. Its records are in the store and in the dead
     /// letters, and a replay writes them once more.
@@ -99,8 +99,8 @@ impl MarketDataStore {
     /// A database that the store opened itself, by [`start`](Self::start), [`spawn`](Self::spawn) or
     /// [`Coordinator::bars`](crate::Coordinator::bars), is closed; a sink of yours you close yourself.
     ///
-    /// Works on any runtime, and after the embedder's System has stopped. Stop the producers first: `draining` is hard and
-    /// never clears, so a feed that pauses at hard until ok waits without end, unless it ends on
+    /// Works on any runtime, and after the embedder's System has stopped. Stop the producers first: `draining` is hard
+    /// and never clears, so a feed that pauses at hard until ok waits without end, unless it ends on
     /// [`Reason::Draining`](crate::Reason::Draining). A bus of the store's own ends with it and closes its [watch
     /// channels](crate::Feedback::watch); a shared one goes on, and they stay open.
     ///
@@ -109,17 +109,18 @@ impl MarketDataStore {
         self.end(Drain { deadline, announce: true, dead_letters: LAST_DEAD_LETTERS }).await
     }
 
-    /// Ends the store as [`shutdown`](Self::shutdown) does, but without waiting for the sink: what is not settled becomes
-    /// dead letters, which may take `dead_letters`, two seconds at least; what cannot be written in that time is reported
-    /// as unsettled. A record that is replayed stays the dead letter that it is. It is for a loader, say, that has waited for
-    /// its store for long enough and has more in its queue than can be written in a moment.
+    /// Ends the store as [`shutdown`](Self::shutdown) does, but without waiting for the sink: what is not settled
+    /// becomes dead letters, which may take `dead_letters`, two seconds at least; what cannot be written in that time
+    /// is reported as unsettled. A record that is replayed stays the dead letter that it is. It is for a loader, say,
+    /// that has waited for its store for long enough and has more in its queue than can be written in a moment.
     pub async fn abort(&self, dead_letters: Duration) -> DrainReport {
         let dead_letters = dead_letters.max(LAST_DEAD_LETTERS);
         self.end(Drain { deadline: Duration::ZERO, announce: true, dead_letters }).await
     }
 
-    /// Ends the store at the end of its input: settles what was accepted and stops all actors without raising `draining`,
-    /// so that the last event is `ok` if everything could be stored. The caller's producers have stopped before.
+    /// Ends the store at the end of its input: settles what was accepted and stops all actors without raising
+    /// `draining`, so that the last event is `ok` if everything could be stored. The caller's producers have stopped
+    /// before.
     ///
     /// What is not settled by `deadline` becomes dead letters, and what of that cannot be written within 2 seconds more
     /// is reported as unsettled. Calling it again, or beside another end, returns the same report.
@@ -149,7 +150,8 @@ impl MarketDataStore {
             }
             // From here on the end of a part, of the bus say, is no death.
             inner.signal.begin_end();
-            // Before the arbiters end: the subscribers on them are to hear the last event. A bus of the store's own ends then.
+            // Before the arbiters end: the subscribers on them are to hear the last event. A bus of the store's own
+            // ends then.
             let feedback = inner.feedback.clone();
             if inner.owns_bus {
                 feedback.end(LAST_EVENTS).await;

@@ -22,15 +22,16 @@ use crate::{
 };
 
 impl Builder {
-    /// Starts the store on threads and an actix System of its own, from any runtime. Inside an actix System it publishes on
+    /// Starts the store on threads and an actix System of its own, from any runtime. Inside an actix System it
+    /// publishes on
     /// [`feedback_bus`](crate::feedback_bus), elsewhere on a bus of its own, unless a bus was [chosen](Self::feedback).
     ///
     /// When it returns every coordinator has published `started`: of that a subscriber that comes later hears with
     /// [`Replay::All`](crate::Replay::All), and not with [`Replay::Pressured`](crate::Replay::Pressured).
     ///
     /// # Errors
-    /// When a setting is wrong, two coordinators have one id, another store publishes on the bus under the same source and id,
-    /// the directory for dead letters cannot be used, or the operating system refuses a thread.
+    /// When a setting is wrong, two coordinators have one id, another store publishes on the bus under the same source
+    /// and id, the directory for dead letters cannot be used, or the operating system refuses a thread.
     pub async fn start(self) -> Result<MarketDataStore, StartError> {
         if self.current {
             if System::try_current().is_none() {

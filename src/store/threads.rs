@@ -13,7 +13,8 @@ use crate::{coordinator::ActorHost, own_system::on_own_system};
 /// A sink may block its thread for a while, as many drivers do; then others should go on, on a small machine too.
 const MIN_WORKER_THREADS: usize = 4;
 
-/// Runs `main` on a thread with a System of its own, and tells `report` what it returns; the System runs on until `main`'s
+/// Runs `main` on a thread with a System of its own, and tells `report` what it returns; the System runs on until
+/// `main`'s
 /// [`KeepAlive`] is dropped.
 ///
 /// # Errors
@@ -37,9 +38,9 @@ pub(super) fn run_system<F: Future>(
 #[derive(Debug)]
 pub(super) struct KeepAlive(#[expect(dead_code, reason = "dropping it is the message")] oneshot::Sender<()>);
 
-/// The threads that the parts of a store run on: a few for a kind of part, shared by the parts of that kind. Each kind has
-/// its own: a sink that blocks its thread must not hold up a queue. The actors of the embedder have a System of their own
-/// too: what stops that System, an HTTP server of theirs say, ends them and no part of the store.
+/// The threads that the parts of a store run on: a few for a kind of part, shared by the parts of that kind. Each kind
+/// has its own: a sink that blocks its thread must not hold up a queue. The actors of the embedder have a System of
+/// their own too: what stops that System, an HTTP server of theirs say, ends them and no part of the store.
 pub(super) struct Threads {
     pub(super) control: Vec<ActorHost>,
     pub(super) workers: Vec<ActorHost>,

@@ -4,7 +4,8 @@ use super::quoted::Shown;
 
 /// Shows an error with all that caused it, on one line: `transient failure of the store: database is locked`.
 ///
-/// A cause that the text holds already is not shown again. Hidden characters are escaped as [`Shown`] does it: what a driver or a store says can hold anything.
+/// A cause that the text holds already is not shown again. Hidden characters are escaped as [`Shown`] does it: what a
+/// driver or a store says can hold anything.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
 

@@ -1,7 +1,8 @@
 //! Text for people, on one line and without hidden characters: values, names, and errors with their causes.
 //!
-//! What comes from a file, a store or another process can hold characters that a terminal obeys, that begin another line
-//! of a log, or that change the direction of what stands around them. These types escape them as Rust does, `\u{1b}`.
+//! What comes from a file, a store or another process can hold characters that a terminal obeys, that begin another
+//! line of a log, or that change the direction of what stands around them. These types escape them as Rust does,
+//! `\u{1b}`.
 //!
 //! ```
 //! use market_data_store::text::{Quoted, Shown};

@@ -135,7 +135,8 @@ impl Record for Update {
     }
 }
 
-/// Keeps the last version of each key, and counts how often an older one came later. It can be cut off before and after.
+/// Keeps the last version of each key, and counts how often an older one came later. It can be cut off before and
+/// after.
 #[derive(Clone, Default)]
 struct Versions {
     last: Arc<Mutex<HashMap<u32, u64>>>,
@@ -245,8 +246,9 @@ impl<T: Record + Keyed, S: Sink<T>> Sink<T> for Rough<S> {
 const LONG: Duration = Duration::from_secs(300);
 const KEYS: u64 = 1_000;
 const WORKERS: usize = 4;
-/// The keys are updated in turn, and a batch holds almost a turn of its partition: none twice, so that a batch that is written
-/// once more inverts nothing, and most of those that the next one holds, so that two batches cannot change places unseen.
+/// The keys are updated in turn, and a batch holds almost a turn of its partition: none twice, so that a batch that is
+/// written once more inverts nothing, and most of those that the next one holds, so that two batches cannot change
+/// places unseen.
 const BATCH: usize = 200;
 
 /// Submits updates to a sink, at the fastest, and kills a worker in the middle of a write at so many random moments.
@@ -328,8 +330,8 @@ fn updates_of_one_key_never_overtake_each_other() {
     );
 }
 
-/// The same in a database file, which may go on with a write whose worker died, and commit it. The table itself counts what
-/// is older than what it takes the place of; that it would is seen at the end.
+/// The same in a database file, which may go on with a write whose worker died, and commit it. The table itself counts
+/// what is older than what it takes the place of; that it would is seen at the end.
 #[cfg(feature = "sqlite")]
 #[test]
 fn updates_of_one_key_never_overtake_each_other_in_a_database() {

@@ -150,8 +150,8 @@ fn observe(handle: &WriteHandle<Tick>, stop: &AtomicBool) -> (usize, usize) {
     (looks, largest)
 }
 
-/// Runs the producers, each over the numbers `from..to`, with `meanwhile` beside them. A store in which a producer waits
-/// without end is closed some day, which fails the producer's own assertions.
+/// Runs the producers, each over the numbers `from..to`, with `meanwhile` beside them. A store in which a producer
+/// waits without end is closed some day, which fails the producer's own assertions.
 fn run(
     store: &MarketDataStore,
     handle: &WriteHandle<Tick>,

@@ -411,7 +411,8 @@ mod subscription {
         assert_eq!(snapshot(&feedback).await.stale, 0);
     }
 
-    // Red when an older epoch or a repeated seq of an instance passes, or a new epoch is measured by the seq of the old one.
+    // Red when an older epoch or a repeated seq of an instance passes, or a new epoch is measured by the seq of the old
+    // one.
     #[actix::test]
     async fn stale_events_are_ignored_and_counted() {
         let feedback = Feedback::on_current_arbiter();
@@ -584,8 +585,8 @@ mod subscription {
         }
     }
 
-    // Red when a second subscription of an actor, by whatever kind of recipient, is one more; when it keeps anything of the
-    // first but the delivery under way; or when it puts a second event into the mailbox beside that.
+    // Red when a second subscription of an actor, by whatever kind of recipient, is one more; when it keeps anything of
+    // the first but the delivery under way; or when it puts a second event into the mailbox beside that.
     #[actix::test]
     async fn a_second_subscription_of_an_actor_takes_the_place_of_the_first() {
         let feedback = Feedback::on_current_arbiter();

@@ -153,8 +153,8 @@ fn dropping_submits_at_random_moments_leaks_no_credit_and_loses_no_record() {
     block_on(store.shutdown(PATIENCE));
 }
 
-/// Red when a newcomer takes a credit that a producer waits for, or when waiters are served in another order than that of
-/// their arrival.
+/// Red when a newcomer takes a credit that a producer waits for, or when waiters are served in another order than that
+/// of their arrival.
 #[test]
 fn who_waits_longest_is_served_first_and_none_jumps_the_line() {
     let (store, handle, sink) = start(4, 1, 1);

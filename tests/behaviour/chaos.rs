@@ -1,4 +1,5 @@
-//! Three producers follow a store that is another process, while parts of it hang, die, lose their clock or their network.
+//! Three producers follow a store that is another process, while parts of it hang, die, lose their clock or their
+//! network.
 
 use std::{
     collections::BTreeSet,
@@ -25,8 +26,8 @@ use crate::{
     support::size_of_test,
 };
 
-/// With a refresh of a second no producer goes at full speed for longer against a store that cannot write, or stands still for longer against one that
-/// can.
+/// With a refresh of a second no producer goes at full speed for longer against a store that cannot write, or stands
+/// still for longer against one that can.
 const BOUND: Duration = Duration::from_secs(3 + 2);
 
 /// How often the producers are looked at.
@@ -256,7 +257,8 @@ impl Producer {
     }
 }
 
-/// Gives the records to whichever process there is. One that a process does not take is lost, as a feed that is not kept is.
+/// Gives the records to whichever process there is. One that a process does not take is lost, as a feed that is not
+/// kept is.
 fn feed(records: Channel<u64>, to: Arc<Mutex<Feed>>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for id in records {
@@ -269,8 +271,8 @@ fn feed(records: Channel<u64>, to: Arc<Mutex<Feed>>) -> thread::JoinHandle<()> {
     })
 }
 
-/// Looks all the time, and returns the longest that a producer went at full speed against a store that cannot write, and stood
-/// still against one that can; and for how long the machine let nothing run.
+/// Looks all the time, and returns the longest that a producer went at full speed against a store that cannot write,
+/// and stood still against one that can; and for how long the machine let nothing run.
 fn look(limiters: Vec<RateLimiter>, truth: Arc<Mutex<Truth>>, stop: Arc<AtomicBool>) -> ([Duration; 2], Duration) {
     let mut stalled = Duration::ZERO;
     let (mut longest, mut begun) = ([Duration::ZERO; 2], vec![[None::<Instant>; 2]; limiters.len()]);
@@ -291,8 +293,8 @@ fn look(limiters: Vec<RateLimiter>, truth: Arc<Mutex<Truth>>, stop: Arc<AtomicBo
     (longest, stalled)
 }
 
-/// Red when a producer goes on by a level that none keeps any more, or waits for one that cannot come: for more than three
-/// refreshes and two seconds. And when a record is not stored that a process took before it ended in order.
+/// Red when a producer goes on by a level that none keeps any more, or waits for one that cannot come: for more than
+/// three refreshes and two seconds. And when a record is not stored that a process took before it ended in order.
 #[actix::test]
 async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can() {
     let lasts = Duration::from_secs(size_of_test("MDS_TEST_CHAOS_SECONDS", 20) as u64);

@@ -187,8 +187,8 @@ fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
     assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(78), 2), "{}", stderr(&output));
 }
 
-/// Runs a load and a replay under limits, and returns how often one was refused. Which step fails depends on the limit, but
-/// no step fails by a panic, and what fails is told.
+/// Runs a load and a replay under limits, and returns how often one was refused. Which step fails depends on the limit,
+/// but no step fails by a panic, and what fails is told.
 #[cfg(unix)]
 fn refusals(limits: impl Iterator<Item = u32>, limited: impl Fn(u32) -> Command) -> usize {
     use std::{fs::Permissions, os::unix::fs::PermissionsExt};
@@ -215,8 +215,8 @@ fn refusals(limits: impl Iterator<Item = u32>, limited: impl Fn(u32) -> Command)
                     assert!(text.contains("error: "), "{args:?} with {limit}: {text}");
                     refused += 1;
                 }
-                // A database that cannot be opened now is an outage; a file that cannot be opened is named, and so is the
-                // directory for dead letters.
+                // A database that cannot be opened now is an outage; a file that cannot be opened is named, and so is
+                // the directory for dead letters.
                 Some(69 | 2 | 78) => assert!(text.contains("error: "), "{args:?} with {limit}: {text}"),
                 code => panic!("{args:?} with {limit}: {code:?}, {text}"),
             }

@@ -202,15 +202,16 @@ impl Written {
         Self { sealed, mended }
     }
 
-    /// Returns which of the lines are whole in damaged bytes, in their order, and the lines as they are counted there that
-    /// have something else in them, once for each such place. By the bytes alone:
+    /// Returns which of the lines are whole in damaged bytes, in their order, and the lines as they are counted there
+    /// that have something else in them, once for each such place. By the bytes alone:
     ///
-    /// - A line that was hit is damaged in its place. A hit that makes a line end of another byte makes two of it, and one
-    ///   is counted more from there on; a line end that was hit makes one of two, and one is counted less.
-    /// - A line end that became another byte, between two whole lines or at the end of the file, is no damage: nothing is
-    ///   missing. Nor is one that is gone.
+    /// - A line that was hit is damaged in its place. A hit that makes a line end of another byte makes two of it, and
+    ///   one is counted more from there on; a line end that was hit makes one of two, and one is counted less.
+    /// - A line end that became another byte, between two whole lines or at the end of the file, is no damage: nothing
+    ///   is missing. Nor is one that is gone.
     /// - What is gone with its line end, of whole lines, leaves nothing that could be named.
-    /// - The beginning of a line at the end of the file, without its line end, was never acknowledged, and is no damage.
+    /// - The beginning of a line at the end of the file, without its line end, was never acknowledged, and is no
+    ///   damage.
     fn in_damaged(&self, bytes: &[u8]) -> (Vec<usize>, Vec<u64>) {
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
@@ -244,7 +245,8 @@ impl Written {
 }
 
 // Sabotage: no checksum (a flipped digit is stored), no search beside a damage (a neighbour is missing), damage that is
-// passed over in silence, or one that is named in another line than its own, be it only behind a line end that was hit: red.
+// passed over in silence, or one that is named in another line than its own, be it only behind a line end that was hit:
+// red.
 #[test]
 fn what_is_damaged_is_named_by_its_line_and_its_neighbours_are_replayed() {
     const ENTRIES: usize = 12;
@@ -264,7 +266,8 @@ fn what_is_damaged_is_named_by_its_line_and_its_neighbours_are_replayed() {
     for round in 0..size_of_test("MDS_TEST_DAMAGES", 1_000) {
         let mut bytes = good.clone();
         let what = match round {
-            // Chance takes just a checksum, or one and all up to the same place of the next line, once in 100,000 times.
+            // Chance takes just a checksum, or one and all up to the same place of the next line, once in 100,000
+            // times.
             0 | 1 => {
                 let end = |n: usize| behind(n + 1) - b"}\n".len();
                 bytes.drain(end(2) - br#","crc":"12345678""#.len()..end(2 + round));
@@ -338,8 +341,8 @@ fn a_last_line_with_a_slip_of_the_hand_is_damage_and_stays() {
     assert!(fs::read_to_string(&path).unwrap().ends_with('}'), "it is still there");
 }
 
-// Sabotage: call what breaks off damage (the replay is not complete, and the file stays), cut off what is whole, or leave
-// the half line where it is: red.
+// Sabotage: call what breaks off damage (the replay is not complete, and the file stays), cut off what is whole, or
+// leave the half line where it is: red.
 #[test]
 fn a_last_line_that_was_never_acknowledged_is_no_damage_and_the_next_replay_cuts_it_off() {
     for together in [1, 3] {
@@ -357,8 +360,8 @@ fn a_last_line_that_was_never_acknowledged_is_no_damage_and_the_next_replay_cuts
         for cut in ends[1] + 1..=good.len() {
             // A line is whole without its line end.
             let whole: Vec<_> = (0..ends.iter().filter(|end| **end <= cut).count()).map(note).collect();
-            // A loss of power can leave zeros, where the file had grown and its blocks were not written; they are never in
-            // the place of a line end alone.
+            // A loss of power can leave zeros, where the file had grown and its blocks were not written; they are never
+            // in the place of a line end alone.
             for zeros in if ends.contains(&cut) { &[0][..] } else { &[0, 5] } {
                 let context = format!("{together} together, cut at {cut}, {zeros} zeros");
                 fs::write(&path, [&good[..cut], &vec![0; *zeros]].concat()).unwrap();
@@ -541,8 +544,8 @@ fn what_is_refused_again_is_kept_though_its_file_is_removed_meanwhile() {
     assert_eq!(left, (1..4).map(|n| (note(n), 1)).collect::<Vec<_>>());
 }
 
-// Sabotage: take a letter of a record that looks like one that is replayed for the same: it is nowhere, or behind a later
-// update of its key.
+// Sabotage: take a letter of a record that looks like one that is replayed for the same: it is nowhere, or behind a
+// later update of its key.
 #[test]
 fn a_letter_that_looks_like_an_entry_being_replayed_is_an_entry_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
@@ -598,8 +601,8 @@ fn updates_of_a_key_stay_in_order_over_several_replays() {
     assert_eq!(stores.stored(), [update("older"), update("newer")]);
 }
 
-// Sabotage: remove what is at the path: what was mended meanwhile is never replayed. Remove its journal, or mark nothing:
-// what was purged comes back.
+// Sabotage: remove what is at the path: what was mended meanwhile is never replayed. Remove its journal, or mark
+// nothing: what was purged comes back.
 #[cfg(unix)]
 #[test]
 fn of_a_file_that_an_editor_saved_during_a_replay_only_what_was_mended_is_replayed_the_next_time() {
@@ -666,7 +669,8 @@ fn a_replay_pauses_while_a_producer_holds_the_level_up_and_goes_on_at_ok() {
                 }
             };
             if replayed.id == "n0" {
-                // From the first replayed record on a producer holds the level up, with one more for each that is written.
+                // From the first replayed record on a producer holds the level up, with one more for each that is
+                // written.
                 (0..40).for_each(|_| submit());
                 wait_until(|| producer.level() != Level::Ok);
             } else if is_beside(&replayed.id) {
@@ -898,7 +902,8 @@ fn a_file_that_cannot_grow_is_followed_by_another_and_nothing_is_lost() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    // 32 or 64 KiB: `ulimit` counts in blocks of 512 or 1024 bytes. Ignoring the signal turns it into an error of `write`.
+    // 32 or 64 KiB: `ulimit` counts in blocks of 512 or 1024 bytes. Ignoring the signal turns it into an error of
+    // `write`.
     let child = Command::new("sh")
         .args(["-c", "trap '' XFSZ && ulimit -f 64 && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
@@ -916,8 +921,8 @@ fn a_file_that_cannot_grow_is_followed_by_another_and_nothing_is_lost() {
     assert!(files(dir.path()).len() > 2);
 }
 
-// Sabotage: release a file before all that was acknowledged is in it, or let a replay take a file that is written, or one by
-// which a start tries the directory: red.
+// Sabotage: release a file before all that was acknowledged is in it, or let a replay take a file that is written, or
+// one by which a start tries the directory: red.
 #[test]
 fn writers_and_a_replay_on_one_directory_lose_nothing() {
     let each = size_of_test("MDS_TEST_DEAD_LETTERS_EACH", 4_000);

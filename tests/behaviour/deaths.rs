@@ -1,5 +1,5 @@
-//! Actors that panic inside a handler, with their work half done: it is seen, no one hangs, and what was acknowledged is
-//! where it was said to be.
+//! Actors that panic inside a handler, with their work half done: it is seen, no one hangs, and what was acknowledged
+//! is where it was said to be.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +38,8 @@ use crate::{
 const SEEN: Duration = Duration::from_secs(10);
 /// In a tenth of this a worker is replaced.
 const REPLACED: Duration = Duration::from_secs(2);
-/// A shutdown that takes so long has waited for something that could not come any more; its deadline is far behind this.
+/// A shutdown that takes so long has waited for something that could not come any more; its deadline is far behind
+/// this.
 const HANGS: Duration = Duration::from_secs(10);
 
 const WORKERS: usize = 3;
@@ -263,9 +264,9 @@ impl Round {
     }
 }
 
-/// Whether a death while the store ends has to be the reason why it ended. Not so of the queue, which is no longer needed
-/// then, of the bus, which may die after that, and in a handler of the coordinator: the answer that does not come is
-/// noticed before its end is.
+/// Whether a death while the store ends has to be the reason why it ended. Not so of the queue, which is no longer
+/// needed then, of the bus, which may die after that, and in a handler of the coordinator: the answer that does not
+/// come is noticed before its end is.
 fn is_told_at_the_end(dies: Dies, point: &str) -> bool {
     let in_a_future = ["all is settled", "workers are", "the rest is dead-lettered"];
     dies == Dies::Broadcaster || dies == Dies::Coordinator && in_a_future.iter().any(|begin| point.starts_with(begin))
@@ -293,9 +294,9 @@ async fn produce(
     Ok(())
 }
 
-/// Red when a death is not seen, or a worker not replaced, in ten times what is promised; when a producer waits without end, or
-/// a shutdown for a lease that went with the queue; when a receipt says that a record is stored which is not; when a
-/// record is neither stored nor kept nor reported; or when a death that costs nothing stops the store.
+/// Red when a death is not seen, or a worker not replaced, in ten times what is promised; when a producer waits without
+/// end, or a shutdown for a lease that went with the queue; when a receipt says that a record is stored which is not;
+/// when a record is neither stored nor kept nor reported; or when a death that costs nothing stops the store.
 #[test]
 fn whatever_actor_panics_wherever_in_its_work_nothing_hangs_and_no_receipt_lies() {
     let rounds = size_of_test("MDS_TEST_DEATHS", 20);
@@ -386,15 +387,15 @@ fn play(dies: Dies, moment: Moment, hook: &Hook) -> Option<(Fired, Option<Durati
     fault.has_fired().map(|fired| (fired, seen))
 }
 
-/// Lets an actor of a process panic. Without a backtrace: to make one takes longer than to store a few hundred rows, and an
-/// actor is dead only after that.
+/// Lets an actor of a process panic. Without a backtrace: to make one takes longer than to store a few hundred rows,
+/// and an actor is dead only after that.
 fn arm(command: &mut Command, fault: &str) {
     command.env("TEST_FAULT", fault).env("RUST_BACKTRACE", "0");
 }
 
-/// Red when no ERROR tells of a death; when `mds` goes on, or says that all is well, after the death of a part that is not replaced; when the death of a
-/// worker costs anything; when it claims to have stored or kept what is not there; or when the same command does not
-/// finish the job.
+/// Red when no ERROR tells of a death; when `mds` goes on, or says that all is well, after the death of a part that is
+/// not replaced; when the death of a worker costs anything; when it claims to have stored or kept what is not there; or
+/// when the same command does not finish the job.
 #[test]
 fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_it() {
     const ROWS: u64 = 1_200;
@@ -470,8 +471,8 @@ fn what_dies_while_a_load_comes_to_its_end_is_told_too() {
     assert!(at_the_end > 0, "none died at the end");
 }
 
-/// Red when a replay loses an entry by the death of a part, or says that all is well after it; when the death of a worker
-/// costs anything; or when the same command does not finish the job.
+/// Red when a replay loses an entry by the death of a part, or says that all is well after it; when the death of a
+/// worker costs anything; or when the same command does not finish the job.
 #[test]
 fn a_replay_in_which_an_actor_dies_loses_no_entry_and_the_same_command_finishes_it() {
     const LETTERS: usize = 200;

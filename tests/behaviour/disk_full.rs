@@ -1,9 +1,9 @@
 //! A disk that is full, for the database, for the dead letters and for both: nothing is acknowledged that is not there,
 //! and all goes on when there is room.
 //!
-//! The store runs in a child process, which can be given less room than others: by a limit of pages for its database, by
-//! a limit for all files that it writes, or on a file system of its own. It says every failure, so that a test knows when
-//! the store has tried again.
+//! The store runs in a child process, which can be given less room than others: by a limit of pages for its database,
+//! by a limit for all files that it writes, or on a file system of its own. It says every failure, so that a test knows
+//! when the store has tried again.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -224,8 +224,8 @@ impl Store {
         assert_eq!(before, None, "{line}, for the second time");
     }
 
-    /// Fails for an acknowledgement so far that is not true, and for a good record that is given up. One that has no room
-    /// left can still be asked.
+    /// Fails for an acknowledgement so far that is not true, and for a good record that is given up. One that has no
+    /// room left can still be asked.
     fn check(&mut self) {
         while let Ok(line) = self.lines.try_recv() {
             self.take(&line);
@@ -306,8 +306,8 @@ fn a_full_database_acknowledges_nothing_and_goes_on_when_there_is_room() {
     store.end();
 }
 
-// Red if failures of a full disk are held against a batch, since the store answers others: it refuses bar after bar that
-// could not be stored anyway.
+// Red if failures of a full disk are held against a batch, since the store answers others: it refuses bar after bar
+// that could not be stored anyway.
 #[test]
 fn records_are_not_given_up_for_a_full_database_that_still_refuses_others() {
     if let Some(database) = std::env::var_os(DATABASE) {

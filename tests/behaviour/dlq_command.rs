@@ -262,8 +262,8 @@ fn what_is_not_ours_is_named_and_left_alone() {
     assert_eq!((listed(dir.path()).len(), stored(dir.path()).len()), (0, 1));
 }
 
-// Sabotage: never give up, settle what was not stored, or count it as a replay: red. Red too if what was under way becomes
-// new entries, behind those that were not come to: the next replay would store the older of two updates last.
+// Sabotage: never give up, settle what was not stored, or count it as a replay: red. Red too if what was under way
+// becomes new entries, behind those that were not come to: the next replay would store the older of two updates last.
 #[test]
 fn a_replay_gives_up_after_a_while_and_keeps_everything() {
     let dir = tempfile::tempdir().unwrap();
@@ -400,8 +400,8 @@ fn a_replay_into_a_store_that_is_away_can_be_stopped_and_keeps_everything() {
 }
 
 // Sabotage: settle before the store has it or what it refused (an entry is nowhere), write a newer file before an older
-// one (an older price is stored last), or remove the journal before its file and leave the journal out (what was settled
-// comes again and again): red.
+// one (an older price is stored last), or remove the journal before its file and leave the journal out (what was
+// settled comes again and again): red.
 #[cfg(unix)]
 #[test]
 fn a_replay_that_is_killed_again_and_again_stores_everything() {
@@ -509,8 +509,8 @@ fn a_replay_that_leaves_a_file_in_use_alone_says_that_something_is_left() {
     assert_eq!(stored(dir.path()).len(), 2);
 }
 
-// Sabotage: take the level that it raises itself for the end, or wait for it without settling what is under way where time
-// alone hands nothing out: red.
+// Sabotage: take the level that it raises itself for the end, or wait for it without settling what is under way where
+// time alone hands nothing out: red.
 #[test]
 fn a_replay_whose_own_writes_raise_the_level_waits_and_stores_everything() {
     const ENTRIES: i64 = 300;
@@ -533,8 +533,8 @@ fn a_replay_whose_own_writes_raise_the_level_waits_and_stores_everything() {
     assert_eq!((stored(dir.path()).len() as i64, files(dir.path())), (ENTRIES, 0));
 }
 
-// Sabotage: let the replay take a file that an ingest writes, pass over one in silence, or end without a look at the others:
-// red. The ingests are fed by pipes that stay open, so every replay here runs beside both of them.
+// Sabotage: let the replay take a file that an ingest writes, pass over one in silence, or end without a look at the
+// others: red. The ingests are fed by pipes that stay open, so every replay here runs beside both of them.
 #[test]
 fn two_ingests_and_a_replay_on_one_directory_lose_nothing() {
     let each = size("MDS_TEST_INGESTS_BESIDE_REPLAYS", 60) as i64;
@@ -581,7 +581,8 @@ fn two_ingests_and_a_replay_on_one_directory_lose_nothing() {
         let ended = ingests.iter_mut().any(|(_, ingest)| ingest.child.try_wait().unwrap().is_some());
         assert!(!ended, "an ingest ended with its input open");
     }
-    // An ingest that has nothing to give up for five seconds lets go of its file: on a machine that stood still meanwhile.
+    // An ingest that has nothing to give up for five seconds lets go of its file: on a machine that stood still
+    // meanwhile.
     assert!(2 * met > rounds, "only {met} of {rounds} replays met both files that an ingest wrote");
     for (_, mut ingest) in ingests {
         ingest.stdin.take();

@@ -133,8 +133,8 @@ fn the_readme_and_the_architecture_stay_short() {
     }
 }
 
-/// Red when a page has Rust that the doctests of src/lib.rs do not compile, or a block whose language is not named, which
-/// rustdoc would take for Rust.
+/// Red when a page has Rust that the doctests of src/lib.rs do not compile, or a block whose language is not named,
+/// which rustdoc would take for Rust.
 #[test]
 fn the_rust_of_every_page_is_compiled() {
     let lib = read("src/lib.rs");

@@ -220,14 +220,15 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
             block_on(caught_up(&handle, &store.feedback()));
             let times = count_opened(&events) - opened;
             opened += times;
-            // Each worker may have had a write under way with each that counted. A write that was done just before the outage
-            // can close it once more.
+            // Each worker may have had a write under way with each that counted. A write that was done just before the
+            // outage can close it once more.
             let bound = times * (5 * 4 + 4) + probes;
             assert!(tried <= bound, "{tried} writes, {bound} are right in an outage of {:?}", begun.elapsed());
             let back = std::time::Instant::now();
             sink.away.store(false, Ordering::Release);
-            // By identity, not by number: what failed a probe and is not written yet while newer ones are would not count
-            // for the breaker when the next outage begins, and that would take more writes to be noticed than are allowed.
+            // By identity, not by number: what failed a probe and is not written yet while newer ones are would not
+            // count for the breaker when the next outage begins, and that would take more writes to be noticed than are
+            // allowed.
             block_on(within(PATIENCE, handle.flush())).unwrap();
             drains.push(back.elapsed());
         }
@@ -256,8 +257,9 @@ fn an_outage_under_load_costs_nothing_and_is_probed_by_one_at_a_time() {
     assert!(buried(&dir.path().join("letters")).is_empty());
 }
 
-/// Is away but for moments in which it answers a few writes, and counts the writes that failed since the last one that did
-/// not. It decides at the end of a write: on one thread no one hears of an answer later than of a failure behind it.
+/// Is away but for moments in which it answers a few writes, and counts the writes that failed since the last one that
+/// did not. It decides at the end of a write: on one thread no one hears of an answer later than of a failure behind
+/// it.
 #[derive(Clone, Default)]
 struct Flickers(Arc<parking_lot::Mutex<Flickering>>);
 
@@ -284,9 +286,9 @@ impl Sink<Tick> for Flickers {
     }
 }
 
-/// Red when an outage that begins with what the last one left, for the store was back for one to three writes only, takes
-/// more writes to be noticed than there are reasons for, or is probed more often than it may be; when it makes a dead
-/// letter, or loses or repeats a record.
+/// Red when an outage that begins with what the last one left, for the store was back for one to three writes only,
+/// takes more writes to be noticed than there are reasons for, or is probed more often than it may be; when it makes a
+/// dead letter, or loses or repeats a record.
 #[actix::test]
 async fn an_outage_that_begins_with_what_the_last_one_left_is_noticed_all_the_same() {
     const WORKERS: usize = 4;
@@ -375,8 +377,8 @@ async fn until_here(handle: &WriteHandle<Tick>, mut reached: impl FnMut(&Health)
     .await;
 }
 
-/// Red when a probe comes early or late, when the producers are not told, or are told another time, when the wait that the
-/// store asks for is cut short by the probe, or when a credit is refused for the circuit.
+/// Red when a probe comes early or late, when the producers are not told, or are told another time, when the wait that
+/// the store asks for is cut short by the probe, or when a credit is refused for the circuit.
 #[actix::test]
 async fn the_circuit_is_told_with_the_time_of_the_next_probe() {
     tokio::time::pause();
@@ -465,8 +467,8 @@ fn fails_for_ever(id: u64) -> MemorySink<Tick> {
     sink
 }
 
-/// Red when the store is not asked whether it is there: nothing else proves that the record is at fault, the circuit stays
-/// open, and the flush never ends.
+/// Red when the store is not asked whether it is there: nothing else proves that the record is at fault, the circuit
+/// stays open, and the flush never ends.
 #[actix::test]
 async fn a_record_that_fails_transiently_for_ever_is_given_up_wherever_it_stands_though_nothing_follows() {
     tokio::time::pause();
@@ -533,8 +535,9 @@ async fn a_record_that_fails_transiently_for_ever_keeps_no_other_from_being_stor
     }
 }
 
-/// A sink that cannot say whether its store is there. Red when the record is given up although nothing else was written: it
-/// could be an outage; or when it is not given up once other writes have shown as often as it has strikes that it is not.
+/// A sink that cannot say whether its store is there. Red when the record is given up although nothing else was
+/// written: it could be an outage; or when it is not given up once other writes have shown as often as it has strikes
+/// that it is not.
 #[actix::test]
 async fn without_a_ping_a_record_that_always_fails_is_given_up_only_once_others_are_stored() {
     tokio::time::pause();
@@ -594,8 +597,8 @@ impl Sink<Tick> for Mute {
     }
 }
 
-/// Red when a store that does not answer a ping delays the next try, or is asked where the answer would mean nothing: after a
-/// panic, and without a breaker.
+/// Red when a store that does not answer a ping delays the next try, or is asked where the answer would mean nothing:
+/// after a panic, and without a breaker.
 #[actix::test]
 async fn a_ping_that_is_not_answered_delays_no_write() {
     tokio::time::pause();
@@ -616,8 +619,8 @@ async fn a_ping_that_is_not_answered_delays_no_write() {
     }
 }
 
-/// The store stumbles when it comes back: it takes one batch, and fails the next few. Red when what was a probe in a long outage
-/// is given up at its first failure afterwards.
+/// The store stumbles when it comes back: it takes one batch, and fails the next few. Red when what was a probe in a
+/// long outage is given up at its first failure afterwards.
 #[actix::test]
 async fn what_an_outage_did_is_not_held_against_a_batch_afterwards() {
     tokio::time::pause();
@@ -680,7 +683,8 @@ async fn a_write_that_hangs_is_told_of_with_its_key() {
     assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
 }
 
-/// Red when the last that is told of a store that has ended, with all made dead letters, is that its writes are overdue.
+/// Red when the last that is told of a store that has ended, with all made dead letters, is that its writes are
+/// overdue.
 #[test]
 fn a_store_that_ends_while_a_write_hangs_tells_that_it_is_over() {
     let dir = tempfile::tempdir().unwrap();
@@ -710,8 +714,8 @@ impl Sink<Tick> for Tells {
     }
 }
 
-/// Red when what the store said of one partition, however long ago, or of a record that is a dead letter by now, hides that
-/// another hangs.
+/// Red when what the store said of one partition, however long ago, or of a record that is a dead letter by now, hides
+/// that another hangs.
 #[actix::test]
 async fn the_last_error_is_the_newest_and_a_hang_after_it_is_told_instead() {
     tokio::time::pause();
@@ -777,14 +781,15 @@ async fn a_write_that_takes_longer_than_it_may_is_cut_off_and_is_an_outage() {
     assert!(store.shutdown(Duration::from_secs(1)).await.is_complete());
 }
 
-/// A partition fails while another stores. Red when what the store said is forgotten with each batch of the other, so that the
-/// dead letter of the deadline does not say why it is one.
+/// A partition fails while another stores. Red when what the store said is forgotten with each batch of the other, so
+/// that the dead letter of the deadline does not say why it is one.
 #[test]
 fn the_dead_letter_of_a_deadline_says_what_the_store_said_of_its_partition() {
     let dir = tempfile::tempdir().unwrap();
     let sink = fails_for_ever(0);
     let mut settings = settings(&dir);
-    // However often it fails meanwhile: no open circuit keeps the others from being stored, and it is not given up before.
+    // However often it fails meanwhile: no open circuit keeps the others from being stored, and it is not given up
+    // before.
     let often = NonZeroU32::new(1_000_000).unwrap();
     (settings.circuit.failure_threshold, settings.retry.max_attempts) = (Some(often), often);
     let (store, handle) = spawn(sink.clone(), coordinator_settings(100, 4, 1), settings);
@@ -830,8 +835,8 @@ impl Sink<Tick> for Busy {
     }
 }
 
-/// The circuit opens for the first of them and is closed by a write that was under way. Red when what the store asked for is
-/// forgotten with that, or with the worker that waited for it.
+/// The circuit opens for the first of them and is closed by a write that was under way. Red when what the store asked
+/// for is forgotten with that, or with the worker that waited for it.
 #[actix::test]
 async fn a_store_is_left_alone_for_as_long_as_it_asked_though_the_circuit_closes_or_the_worker_dies() {
     tokio::time::pause();
@@ -994,7 +999,8 @@ async fn behind_a_dead_queue_a_write_has_until_the_deadline() {
         }
         let report = within(PATIENCE, end).await;
         adds_up(&report);
-        // The queue is gone, so what it had not handed out is not written. (A paused clock leaves dead letters no time.)
+        // The queue is gone, so what it had not handed out is not written. (A paused clock leaves dead letters no
+        // time.)
         assert_eq!(report.stored(), if in_time { 5 } else { 0 }, "{report}");
         assert!(in_time || begun.elapsed() >= deadline, "{:?}", begun.elapsed());
         assert!(begun.elapsed() <= deadline + Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -1018,8 +1024,8 @@ fn what_a_dead_queue_had_not_handed_out_becomes_dead_letters() {
     assert_eq!(buried(&letters(&dir)), [5, 6, 7, 8, 9, 10, 11]);
 }
 
-/// What its workers are writing has until the deadline. Red when any of it is neither in the store nor a dead letter, though
-/// nothing keeps it from being one.
+/// What its workers are writing has until the deadline. Red when any of it is neither in the store nor a dead letter,
+/// though nothing keeps it from being one.
 #[test]
 fn what_a_dead_coordinator_left_behind_becomes_dead_letters() {
     for (is_here, hangs) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -1071,7 +1077,8 @@ fn unblock_letters(dir: &TempDir) {
 }
 
 /// Red when a record is given up although its letter cannot be written, when the level does not say so or stays up
-/// afterwards, when other partitions wait with it, or when a worker that died meanwhile leaves the level up without end.
+/// afterwards, when other partitions wait with it, or when a worker that died meanwhile leaves the level up without
+/// end.
 #[test]
 fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_so() {
     for dies in [false, true] {
@@ -1131,7 +1138,8 @@ fn while_dead_letters_cannot_be_written_nothing_is_given_up_and_the_level_says_s
     }
 }
 
-/// Red when it goes on at once each time, when the circuit opens sooner or never, or when the batch is lost or overtaken.
+/// Red when it goes on at once each time, when the circuit opens sooner or never, or when the batch is lost or
+/// overtaken.
 #[actix::test]
 async fn a_worker_that_dies_again_and_again_opens_the_circuit() {
     tokio::time::pause();

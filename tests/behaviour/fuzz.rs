@@ -1,11 +1,11 @@
 //! The readers under damaged files: what a disk, a vendor or an editor can do to the files in tests/data and more.
 //!
 //! Each case takes a file, cuts a piece out of it, damages it in up to 16 places, and reads it twice, with reads of
-//! different sizes. No case may panic or go on without end, none may take a lot of memory, no chunk may be larger than it
-//! may be, no row may be lost or counted twice, and the sizes of the reads may not show in what comes out. A zip is read
-//! as a file alone, and what comes out is what another reader of zips finds in it.
-//! `MDS_TEST_FUZZ_SECONDS` (default 1) is the
-//! time for each reader; the seed of a case that fails is printed, and `MDS_TEST_FUZZ_SEED` begins with it.
+//! different sizes. No case may panic or go on without end, none may take a lot of memory, no chunk may be larger than
+//! it may be, no row may be lost or counted twice, and the sizes of the reads may not show in what comes out. A zip is
+//! read as a file alone, and what comes out is what another reader of zips finds in it. `MDS_TEST_FUZZ_SECONDS`
+//! (default 1) is the time for each reader; the seed of a case that fails is printed, and `MDS_TEST_FUZZ_SEED` begins
+//! with it.
 
 use std::{
     env, fs,
@@ -32,7 +32,8 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 /// The most calls for one input: each reads once or hands over rows, and a packed one unpacks to far less than this.
 const MOST_CALLS: usize = 1_000_000;
-/// The most that the process may have in memory, with the other tests that run in it. No input here is larger than 1 MB.
+/// The most that the process may have in memory, with the other tests that run in it. No input here is larger than 1
+/// MB.
 const MOST_MEMORY_KB: u64 = 1024 * 1024;
 
 /// Red if an index, a slice or a sum in the reader of CSV is not guarded, or a row falls between two chunks.
@@ -65,7 +66,8 @@ fn a_damaged_zip_is_read_as_far_as_it_goes() {
     fuzz(&Subject { name: "zip", files: texts(&[".zip"], &[]), pack: as_it_is });
 }
 
-/// Red if what the directory of a zip says is believed against what stands in front of the data, or the other way round.
+/// Red if what the directory of a zip says is believed against what stands in front of the data, or the other way
+/// round.
 #[test]
 fn a_damaged_zip_of_any_make_is_read_as_far_as_it_goes() {
     fuzz(&Subject { name: ZIPS, files: texts(&[".csv"], &[CSV, NDJSON, ARRAY].concat()), pack: zipped });
@@ -372,8 +374,8 @@ fn rows_of(text: &[u8], findings: &FileInfo) -> Option<RangeInclusive<usize>> {
     }
 }
 
-/// As `gzip` or `zstd` pack it, sometimes in two, with what may stand between and behind, and every second one damaged once
-/// more.
+/// As `gzip` or `zstd` pack it, sometimes in two, with what may stand between and behind, and every second one damaged
+/// once more.
 fn packed(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
     type Pack = fn(&[u8]) -> Vec<u8>;
     let gzip: Pack = |text| {

@@ -90,8 +90,8 @@ fn letters(dir: &TempDir) -> Vec<Value> {
     list.map(|found| serde_json::to_value(found.unwrap().entry.unwrap()).unwrap()).collect()
 }
 
-/// Red when the worker tries without end or dies of it, when a neighbour is not stored, or when what is left of the record
-/// and why is not in the letter.
+/// Red when the worker tries without end or dies of it, when a neighbour is not stored, or when what is left of the
+/// record and why is not in the letter.
 #[test]
 fn a_record_that_cannot_be_written_as_json_is_a_dead_letter_and_costs_no_other() {
     let dir = tempfile::tempdir().unwrap();

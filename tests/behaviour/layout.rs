@@ -241,8 +241,8 @@ fn imports_within(sources: &Sources, folder: &[String]) -> BTreeMap<String, BTre
     edges
 }
 
-/// Red when two folders of src import each other, or two files of one folder, by whatever way round. A module and its own
-/// children may.
+/// Red when two folders of src import each other, or two files of one folder, by whatever way round. A module and its
+/// own children may.
 #[test]
 fn no_parts_import_each_other() {
     let sources = Sources::read();
@@ -260,8 +260,8 @@ fn no_parts_import_each_other() {
 /// Red when a part names one that it must not know, such as `crate::settings` in src/coordinator.
 #[test]
 fn each_part_imports_only_those_it_may() {
-    // From the bottom up. `metrics` are names, `text` shows values and errors, `fault` is for tests, `own_system` starts
-    // threads.
+    // From the bottom up. `metrics` are names, `text` shows values and errors, `fault` is for tests, `own_system`
+    // starts threads.
     let allowed: [(&str, &[&str]); 13] = [
         ("fault", &[]),
         ("metrics", &[]),
@@ -312,7 +312,8 @@ fn each_part_imports_only_those_it_may() {
     assert!(seen > 30, "only {seen} imports were found: does the search still see them?");
 }
 
-/// Red when the coordinator knows more of feedback than the event, the outbox and what is counted, or feedback anything of it.
+/// Red when the coordinator knows more of feedback than the event, the outbox and what is counted, or feedback anything
+/// of it.
 #[test]
 fn the_coordinator_does_not_know_the_bus() {
     let sources = Sources::read();

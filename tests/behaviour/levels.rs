@@ -252,8 +252,8 @@ async fn within_the_test<F: Future>(what: F) -> F::Output {
     tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
-/// Asks at the very moment at which the level is raised, on the thread that raises it. Red when `draining` is raised while
-/// records are accepted: who hears of it and submits all the same is taken in then.
+/// Asks at the very moment at which the level is raised, on the thread that raises it. Red when `draining` is raised
+/// while records are accepted: who hears of it and submits all the same is taken in then.
 #[actix::test]
 async fn draining_is_told_once_records_are_refused() {
     let coordinator = Coordinator::new(MemorySink::<Tick>::new());

@@ -96,8 +96,8 @@ fn until(handle: &WriteHandle<Bar>, mut reached: impl FnMut(&Health) -> bool) {
     block_on(within(PATIENCE, async { while !reached(&handle.health().await) {} }));
 }
 
-/// Red when the locked store is tried more often than failures open the circuit and the probes allow, when two probes go
-/// out at once, or when the lock costs a record.
+/// Red when the locked store is tried more often than failures open the circuit and the probes allow, when two probes
+/// go out at once, or when the lock costs a record.
 #[test]
 fn a_database_locked_by_another_process_is_tried_by_one_probe_at_a_time() {
     if let Some(database) = std::env::var_os(DATABASE) {
@@ -162,8 +162,8 @@ fn a_database_locked_by_another_process_is_tried_by_one_probe_at_a_time() {
             block_on(within(PATIENCE, store.feedback().idle()));
             let times = count_opened(&events) - opened;
             opened += times;
-            // Each worker may have had a write under way with each that counted. A write that was done just before it was
-            // locked can close the circuit once more.
+            // Each worker may have had a write under way with each that counted. A write that was done just before it
+            // was locked can close the circuit once more.
             let bound = times * (failures * workers + workers) + probes;
             assert!(tried <= bound, "{tried} writes, at most {bound} are right");
             tries.push((tried, bound));

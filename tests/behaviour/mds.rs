@@ -245,8 +245,8 @@ pub fn empty_store(dir: &Path) -> Connection {
     Connection::open(dir.join("market_data.db")).unwrap()
 }
 
-/// Puts something in the place of the directory for dead letters in which no file can be made. A process finds that out at
-/// its next dead letter: at its start the directory has to be there.
+/// Puts something in the place of the directory for dead letters in which no file can be made. A process finds that out
+/// at its next dead letter: at its start the directory has to be there.
 #[cfg(unix)]
 pub fn block_dead_letters(dir: &Path) {
     let path = dir.join("dead_letters");

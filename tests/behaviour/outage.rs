@@ -1,4 +1,5 @@
-//! `mds ingest` while the store is away: what is waited out, what is given up, and that the counts are right either way.
+//! `mds ingest` while the store is away: what is waited out, what is given up, and that the counts are right either
+//! way.
 
 use std::{
     collections::BTreeSet,
@@ -172,7 +173,8 @@ fn what_is_given_up_is_what_was_accepted_and_a_second_run_makes_the_store_whole(
     }
 }
 
-// Red if the reader takes the refusal of an open circuit for the end of the store, instead of waiting as for a full queue.
+// Red if the reader takes the refusal of an open circuit for the end of the store, instead of waiting as for a full
+// queue.
 #[test]
 fn with_the_strategy_error_an_open_circuit_is_waited_out_too() {
     let dir = tempfile::tempdir().unwrap();
@@ -210,7 +212,8 @@ fn with_0_it_is_never_given_up() {
     assert_eq!((status.code(), counts(&summary)), (Some(0), [5031, 5031, 0, 0]));
 }
 
-// Red if the time alone ends it: the circuit has left the store alone since before the time was up, and the store is back.
+// Red if the time alone ends it: the circuit has left the store alone since before the time was up, and the store is
+// back.
 #[test]
 fn a_store_that_is_back_is_found_however_short_the_time_is() {
     let dir = tempfile::tempdir().unwrap();

@@ -352,8 +352,8 @@ impl Wake for Bell {
     }
 }
 
-/// Nothing polls these futures but their own wake-ups, from a thread without a runtime. Red when no one rings for one who
-/// waits, or the actor serves one and wakes none.
+/// Nothing polls these futures but their own wake-ups, from a thread without a runtime. Red when no one rings for one
+/// who waits, or the actor serves one and wakes none.
 #[test]
 fn who_waits_is_woken_when_its_turn_has_come() {
     let feedback = Feedback::private();
@@ -483,8 +483,8 @@ fn a_store_that_stalls_holds_a_producer_that_knows_only_its_limiter() {
     assert!(handle.try_submit(tick("ES", 1)).is_err());
 }
 
-/// Submits for a minute of the paused clock, held back by a limiter or by the full queue alone. Returns how many records
-/// were stored, and how often in 6,000 looks the queue was below its high watermark.
+/// Submits for a minute of the paused clock, held back by a limiter or by the full queue alone. Returns how many
+/// records were stored, and how often in 6,000 looks the queue was below its high watermark.
 async fn a_minute(followed: bool) -> (usize, usize) {
     let feedback = Feedback::on_current_arbiter();
     let sink = MemorySink::<Tick>::new();

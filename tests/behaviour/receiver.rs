@@ -127,8 +127,8 @@ fn signed_body(id: &str, body: String) -> Webhook {
     Webhook { headers, body }
 }
 
-/// 9,000 connections with an old timestamp held 1.3 GB. Red when a body is waited for, or a connection kept, though the head
-/// alone is refused.
+/// 9,000 connections with an old timestamp held 1.3 GB. Red when a body is waited for, or a connection kept, though the
+/// head alone is refused.
 #[actix::test]
 async fn what_the_head_alone_refuses_holds_nothing() {
     let served = Served::signed().await;
@@ -253,8 +253,8 @@ async fn a_hundred_posts_of_one_message_at_once_are_published_once() {
     served.stop().await;
 }
 
-/// Red when two events of one coordinator that arrive at once can pass each other on their way to the bus: the older one
-/// would be lost to a subscriber that wants every event.
+/// Red when two events of one coordinator that arrive at once can pass each other on their way to the bus: the older
+/// one would be lost to a subscriber that wants every event.
 #[actix::test]
 async fn what_is_accepted_reaches_the_bus() {
     let served = Served::signed().await;
@@ -308,8 +308,8 @@ async fn without_secrets_none_is_let_in_unless_it_says_so() {
     open.stop().await;
 }
 
-/// Red when a sender can hold a request open without end, for so many would hold all that the server has, or when a body is
-/// waited for though it is known already that the request will be refused.
+/// Red when a sender can hold a request open without end, for so many would hold all that the server has, or when a
+/// body is waited for though it is known already that the request will be refused.
 #[actix::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let receiver = Receiver::signed(Feedback::private(), secrets(&[SECRET]));
@@ -515,9 +515,9 @@ impl PythonReceiver {
     }
 }
 
-/// Red when the receiver in Python takes what is forged, old or cut, waits for a body that it will not read, acts on what
-/// is stale or only a sign of life, refuses what is good, does not take a restart at an earlier time, believes one that
-/// is silent, takes an end for a silence, or does not say that two live.
+/// Red when the receiver in Python takes what is forged, old or cut, waits for a body that it will not read, acts on
+/// what is stale or only a sign of life, refuses what is good, does not take a restart at an earlier time, believes one
+/// that is silent, takes an end for a silence, or does not say that two live.
 #[actix::test]
 async fn the_receiver_in_python_does_as_the_page_says() {
     let mut receiver = PythonReceiver::start();

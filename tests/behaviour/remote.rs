@@ -19,10 +19,10 @@ use crate::{
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A feed that stops at hard, in this process, and a real `mds` behind a pipe, which is killed at hard: what the producer
-/// heard last is that it must not go on, and the one that said so is gone. Red when a store that starts says nothing of
-/// itself, when what it says counts as old because it counts from one again, or when the producer waits for an `ok` with
-/// a higher number.
+/// A feed that stops at hard, in this process, and a real `mds` behind a pipe, which is killed at hard: what the
+/// producer heard last is that it must not go on, and the one that said so is gone. Red when a store that starts says
+/// nothing of itself, when what it says counts as old because it counts from one again, or when the producer waits for
+/// an `ok` with a higher number.
 #[actix::test]
 async fn a_producer_goes_on_when_its_store_was_killed_at_hard_and_starts_again() {
     let Listening { feedback, receiver, url, stop } = Listening::start();
@@ -124,7 +124,8 @@ impl Listening {
 /// How often the processes here are heard from.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// A real store in a directory of its own, which says how it is to a receiver; its database is locked until that is undone.
+/// A real store in a directory of its own, which says how it is to a receiver; its database is locked until that is
+/// undone.
 struct Store {
     dir: tempfile::TempDir,
     database: rusqlite::Connection,
@@ -219,8 +220,8 @@ async fn of_two_processes_of_one_default_name_the_higher_level_counts() {
     listening.stop.stop(true).await;
 }
 
-/// Red when a process that was killed at hard holds those that follow its name in every source, after another took its place
-/// under a name of its own; or when its own name does not say that it is silent.
+/// Red when a process that was killed at hard holds those that follow its name in every source, after another took its
+/// place under a name of its own; or when its own name does not say that it is silent.
 #[actix::test]
 async fn one_that_was_killed_at_hard_lets_another_of_another_name_count() {
     let listening = Listening::start();
@@ -242,8 +243,8 @@ async fn one_that_was_killed_at_hard_lets_another_of_another_name_count() {
     listening.stop.stop(true).await;
 }
 
-/// A restart after the clock was set back was stale without end. Red when it does not count once the one before was silent
-/// for long enough.
+/// A restart after the clock was set back was stale without end. Red when it does not count once the one before was
+/// silent for long enough.
 #[actix::test]
 async fn a_restart_on_a_clock_that_was_set_back_is_heard() {
     let listening = Listening::start();

@@ -1,5 +1,5 @@
-//! Secrets show nowhere. Strings that stand nowhere else are put into every setting that can hold one, and looked for in
-//! all that the process says, writes and sends.
+//! Secrets show nowhere. Strings that stand nowhere else are put into every setting that can hold one, and looked for
+//! in all that the process says, writes and sends.
 
 use std::{collections::BTreeMap, fs, io::Write as _, net::TcpListener, path::Path, process::Output, time::Duration};
 

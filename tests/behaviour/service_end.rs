@@ -1,5 +1,5 @@
-//! The end of a service that embeds a store: actix-web stops the embedder's System on SIGTERM before `run()` returns, and
-//! what it had answered with 202 is stored or a dead letter all the same.
+//! The end of a service that embeds a store: actix-web stops the embedder's System on SIGTERM before `run()` returns,
+//! and what it had answered with 202 is stored or a dead letter all the same.
 
 use std::{
     collections::HashSet,
@@ -180,8 +180,8 @@ fn what_a_service_answered_before_a_sigterm_is_stored() {
     }
 }
 
-/// Red when the deadline passes and what was answered is neither stored nor a dead letter, or a dead letter does not say
-/// what the store said.
+/// Red when the deadline passes and what was answered is neither stored nor a dead letter, or a dead letter does not
+/// say what the store said.
 #[test]
 fn what_a_service_answered_before_a_sigterm_is_a_dead_letter_where_its_database_is_away() {
     if let Some(dir) = std::env::var_os(DIR) {

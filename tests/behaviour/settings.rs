@@ -573,8 +573,8 @@ fn a_build_without_webhooks_says_so() {
     assert_eq!(error.to_string(), expected);
 }
 
-// Red when a store does not take up the variables of one coordinator, they go over its settings in code, or an id that a
-// receiver refuses starts.
+// Red when a store does not take up the variables of one coordinator, they go over its settings in code, or an id that
+// a receiver refuses starts.
 #[cfg(feature = "testing")]
 #[actix::test]
 async fn a_store_gives_a_coordinator_its_own_settings_and_a_name_that_others_take() {

@@ -56,8 +56,8 @@ impl Sink<Tick> for Hangs {
     }
 }
 
-/// Of 20 records for three idle workers none was accepted. Red when one key that hangs takes the places of all others, when
-/// the refusal does not name it, or when its records are lost or out of order.
+/// Of 20 records for three idle workers none was accepted. Red when one key that hangs takes the places of all others,
+/// when the refusal does not name it, or when its records are lost or out of order.
 #[test]
 fn one_key_that_hangs_leaves_the_others_room() {
     let sink = Hangs::new();
@@ -113,8 +113,8 @@ fn producers_of_other_keys_do_not_wait_behind_one_that_hangs() {
     assert!(others >= 8, "{others} of 20");
     block_on(within(PATIENCE, sink.stored.wait_stored(others)));
     sink.go.close();
-    // Those that were ready are done. The others are awaited one after another: of futures that are polled together, the one
-    // that is polled first once it has a place submits first.
+    // Those that were ready are done. The others are awaited one after another: of futures that are polled together,
+    // the one that is polled first once it has a place submits first.
     for waiting in hanging.split_off(ready) {
         block_on(within(PATIENCE, waiting)).unwrap();
     }
@@ -124,8 +124,8 @@ fn producers_of_other_keys_do_not_wait_behind_one_that_hangs() {
     assert!(block_on(store.shutdown(PATIENCE)).is_complete());
 }
 
-/// In a `select!` loop `submit` lost 595 of 2,000 records. Red when a permit, or a future that waits for one and is dropped,
-/// loses a record or a place.
+/// In a `select!` loop `submit` lost 595 of 2,000 records. Red when a permit, or a future that waits for one and is
+/// dropped, loses a record or a place.
 #[tokio::test]
 async fn reserving_in_a_select_loop_loses_neither_record_nor_place() {
     const CAPACITY: usize = 20;
@@ -161,8 +161,8 @@ async fn reserving_in_a_select_loop_loses_neither_record_nor_place() {
     assert!(store.shutdown(PATIENCE).await.is_complete());
 }
 
-/// Red when a permit counts as a record, does not count in the queue size, is not given back, serves another partition, or
-/// lets a record in that is refused otherwise.
+/// Red when a permit counts as a record, does not count in the queue size, is not given back, serves another partition,
+/// or lets a record in that is refused otherwise.
 #[test]
 fn a_permit_holds_a_place_and_is_no_record() {
     let sink = MemorySink::<Tick>::new();
@@ -190,8 +190,8 @@ fn a_permit_holds_a_place_and_is_no_record() {
     assert_eq!(*last.submit(tick("ES", 3)).unwrap_err().refusal(), Refusal::Closed);
 }
 
-/// 61 events, 21 of them ok, while thousands waited in line: so it was. Red when the level falls to ok while submitters wait,
-/// or does not once none does.
+/// 61 events, 21 of them ok, while thousands waited in line: so it was. Red when the level falls to ok while submitters
+/// wait, or does not once none does.
 #[tokio::test]
 async fn the_level_stays_up_while_submitters_wait() {
     let sink = MemorySink::<Tick>::new();
@@ -281,8 +281,9 @@ impl market_data_store::Record for Large {
     }
 }
 
-/// 200 records of 5 MB took 954 MB, at 2 % of the queue and level ok. Red when the bytes of what is accepted and not settled
-/// pass the bound, a batch has more than its part, the level does not go by bytes, or a record that never fits waits.
+/// 200 records of 5 MB took 954 MB, at 2 % of the queue and level ok. Red when the bytes of what is accepted and not
+/// settled pass the bound, a batch has more than its part, the level does not go by bytes, or a record that never fits
+/// waits.
 #[test]
 fn a_queue_can_be_bounded_by_bytes() {
     const MB: usize = 1_000_000;
@@ -337,8 +338,8 @@ fn a_large_record_gets_its_turn_among_small_ones() {
     assert!(block_on(store.shutdown(PATIENCE)).is_complete());
 }
 
-/// Being ready means holding a place, which has no bytes yet. Red when a stream gets places however many bytes are accepted,
-/// or is not woken once some are free.
+/// Being ready means holding a place, which has no bytes yet. Red when a stream gets places however many bytes are
+/// accepted, or is not woken once some are free.
 #[test]
 fn a_stream_is_not_ready_while_no_byte_is_free() {
     let sink = MemorySink::<Large>::new();

@@ -98,7 +98,8 @@ fn a_death_in_the_middle_of_a_shutdown_keeps_the_deadline() {
     assert!(begun.elapsed() < deadline + Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
-/// Red when what rests for a store that asked to be left alone rests until the deadline, because the coordinator is dead.
+/// Red when what rests for a store that asked to be left alone rests until the deadline, because the coordinator is
+/// dead.
 #[test]
 fn behind_a_dead_coordinator_a_store_that_is_back_is_asked_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -184,8 +185,8 @@ impl Sink<Tick> for Driver {
     }
 }
 
-/// Red when an end without a deadline hurries a probe or a try: it would cut it off, and such a record can be stored and a
-/// dead letter.
+/// Red when an end without a deadline hurries a probe or a try: it would cut it off, and such a record can be stored
+/// and a dead letter.
 #[test]
 fn an_end_at_once_begins_no_write() {
     for threshold in [1, 1_000] {
@@ -271,8 +272,8 @@ impl Record for Gated {
     }
 }
 
-/// The first end is dropped, or its coordinator dies, while it makes dead letters. Red when no one makes the rest, when two
-/// make the same at once, or when the second end does not wait for the first.
+/// The first end is dropped, or its coordinator dies, while it makes dead letters. Red when no one makes the rest, when
+/// two make the same at once, or when the second end does not wait for the first.
 #[test]
 fn an_end_that_is_cut_off_while_it_makes_dead_letters_is_ended_by_the_next() {
     for (is_dead_before, dies) in [(false, false), (true, false), (false, true)] {

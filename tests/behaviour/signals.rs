@@ -1,5 +1,5 @@
-//! Who counts: instances of one name, those that fall silent, those that end. What must not happen is that a producer goes
-//! by a level that none keeps any more, or by the lower of two.
+//! Who counts: instances of one name, those that fall silent, those that end. What must not happen is that a producer
+//! goes by a level that none keeps any more, or by the lower of two.
 
 use std::time::Duration;
 
@@ -75,13 +75,13 @@ fn series(source: &str) -> EventSeries {
     EventSeries::new("bars").source(source).refresh(REFRESH)
 }
 
-/// A is at hard and the producer saw ok: the later event of another process of its name hid it. Red when the lower of two
-/// living instances is followed, the conflict is not counted, or it does not end with the one that ends.
+/// A is at hard and the producer saw ok: the later event of another process of its name hid it. Red when the lower of
+/// two living instances is followed, the conflict is not counted, or it does not end with the one that ends.
 #[actix::test]
 async fn of_two_processes_of_one_name_the_higher_level_counts() {
     log();
     let followed = Followed::new();
-    let (mut a, mut b) = (series("twins").instance("a"), series("twins").instance("b"));
+    let (mut a, mut b) = (series("both").instance("a"), series("both").instance("b"));
     followed.say(&mut a, Level::Hard).await;
     for level in [Level::Ok, Level::Soft, Level::Ok] {
         followed.say(&mut b, level).await;
@@ -91,7 +91,8 @@ async fn of_two_processes_of_one_name_the_higher_level_counts() {
     assert_eq!(followed.every.lock().len(), 1);
     let snapshot = followed.snapshot().await;
     assert_eq!((snapshot.conflicts, snapshot.stale, snapshot.present.len()), (3, 0, 1));
-    let warnings = log().iter().filter(|line| line.contains("two processes publish") && line.contains("twins")).count();
+    let warnings =
+        log().iter().filter(|line| line.contains("two processes publish") && line.contains("\"both\"")).count();
     assert_eq!(warnings, 1, "once a minute");
     // A ends in order, though at hard: B is left.
     let mut a = a.refresh(None);
@@ -99,8 +100,8 @@ async fn of_two_processes_of_one_name_the_higher_level_counts() {
     assert_eq!(followed.level().await, (Level::Ok, Reason::QueueRecovered));
 }
 
-/// A sender killed at hard left all that followed it at hard without end. Red when silence is not noticed in three times the
-/// refresh, is noticed too soon, or does not end when the sender is heard again.
+/// A sender killed at hard left all that followed it at hard without end. Red when silence is not noticed in three
+/// times the refresh, is noticed too soon, or does not end when the sender is heard again.
 #[actix::test]
 async fn after_a_silence_of_three_refreshes_the_level_is_soft_until_it_is_heard_again() {
     let followed = Followed::new();
@@ -130,8 +131,8 @@ async fn after_a_silence_of_three_refreshes_the_level_is_soft_until_it_is_heard_
     assert_eq!((followed.snapshot().await.expired, followed.every.lock().len()), (1, 3));
 }
 
-/// `watch("bars")` was hard without end once a sender was killed at hard and replaced under another name. Red when one that
-/// fell silent counts beside one that lives, or one that lives does not count before.
+/// `watch("bars")` was hard without end once a sender was killed at hard and replaced under another name. Red when one
+/// that fell silent counts beside one that lives, or one that lives does not count before.
 #[actix::test]
 async fn one_that_fell_silent_does_not_count_beside_one_that_lives() {
     let followed = Followed::new();
@@ -179,8 +180,8 @@ async fn an_orderly_end_stays_as_it_was_unless_another_lives() {
     assert_eq!(followed.snapshot().await.conflicts, 0);
 }
 
-/// The first of two stores was at hard, its own watch said ok, and its subscribers heard nothing. Red when a name can be
-/// published twice on one bus at once, or not again after the end.
+/// The first of two stores was at hard, its own watch said ok, and its subscribers heard nothing. Red when a name can
+/// be published twice on one bus at once, or not again after the end.
 #[actix::test]
 async fn a_name_that_lives_on_a_bus_is_not_given_twice() {
     let start = || {
@@ -209,8 +210,8 @@ async fn a_name_that_lives_on_a_bus_is_not_given_twice() {
     drop(first);
 }
 
-/// After a restart on `feedback_bus()` with the clock set back all was hard without end. Red when a store that starts is
-/// older than what its bus has met of its name.
+/// After a restart on `feedback_bus()` with the clock set back all was hard without end. Red when a store that starts
+/// is older than what its bus has met of its name.
 #[actix::test]
 async fn a_store_that_starts_is_newer_than_all_that_its_bus_met_of_its_name() {
     let feedback = feedback_bus();
@@ -285,8 +286,8 @@ fn ids(asked: &[Asked]) -> Vec<&str> {
     asked.iter().map(Asked::id).collect()
 }
 
-/// Red when a URL is not told the present state again, under an id of its own and otherwise unchanged; when the end is not
-/// told, or not without a refresh; or when signs of life are counted as events.
+/// Red when a URL is not told the present state again, under an id of its own and otherwise unchanged; when the end is
+/// not told, or not without a refresh; or when signs of life are counted as events.
 #[actix::test]
 async fn a_url_is_told_the_present_state_again_and_for_the_last_time() {
     let refresh = Duration::from_millis(50);
@@ -417,10 +418,10 @@ async fn health_tells_what_the_bus_counts_of_the_name() {
     let store = MarketDataStore::builder(settings()).feedback(feedback.clone()).coordinator(coordinator);
     let store = store.spawn().unwrap();
     let handle = store.coordinator::<Tick>().unwrap();
-    let mut twin = EventSeries::new("ticks").source(&settings().source);
-    feedback.publish(twin.next(Level::Soft));
-    let late = twin.next(Level::Soft);
-    feedback.publish(twin.next(Level::Hard));
+    let mut other = EventSeries::new("ticks").source(&settings().source);
+    feedback.publish(other.next(Level::Soft));
+    let late = other.next(Level::Soft);
+    feedback.publish(other.next(Level::Hard));
     feedback.publish(late);
     within(PATIENCE, feedback.idle()).await;
     let held = occupy(&handle, &sink, 1).await;
@@ -433,8 +434,8 @@ async fn health_tells_what_the_bus_counts_of_the_name() {
     within(PATIENCE, store.shutdown(PATIENCE)).await;
 }
 
-/// Red when a store that was finished on a shared bus counts beside one that lives, or one that ended hides that another fell
-/// silent.
+/// Red when a store that was finished on a shared bus counts beside one that lives, or one that ended hides that
+/// another fell silent.
 #[actix::test]
 async fn a_store_that_was_finished_does_not_count_beside_one_that_lives() {
     let (feedback, sink) = (Feedback::private(), MemorySink::<Tick>::new());

@@ -417,7 +417,8 @@ fn what_is_no_store_is_refused_by_name() {
     assert!(matches!(SqliteSink::open(":memory:").unwrap_err(), SqliteOpenError::InMemory { .. }));
 }
 
-// Sabotage: make every table without asking whether it is there (`CREATE TABLE` fails), or refuse a missing version: red.
+// Sabotage: make every table without asking whether it is there (`CREATE TABLE` fails), or refuse a missing version:
+// red.
 #[test]
 fn a_restored_dump_is_a_store_again() {
     let (_dir, path) = place();
@@ -500,8 +501,8 @@ fn many_may_open_a_new_file_at_once() {
     assert_eq!(stored(&path).len(), 8);
 }
 
-// Sabotage: do not compare the file after the commit: the write is acknowledged, and its record is nowhere. Do not compare
-// it at the end, or forget what was acknowledged before: nothing is noticed.
+// Sabotage: do not compare the file after the commit: the write is acknowledged, and its record is nowhere. Do not
+// compare it at the end, or forget what was acknowledged before: nothing is noticed.
 #[cfg(unix)]
 #[test]
 fn a_removed_file_acknowledges_nothing_and_comes_back_new() {
@@ -566,7 +567,8 @@ fn closing_leaves_one_whole_file_and_ends_every_handle() {
     block_on(sink.close());
 }
 
-// Sabotage: count a constraint as transient, write row by row without a transaction, or leave the transaction open: red.
+// Sabotage: count a constraint as transient, write row by row without a transaction, or leave the transaction open:
+// red.
 #[test]
 fn a_record_that_the_table_refuses_is_permanent() {
     let (_dir, path) = place();
@@ -578,7 +580,8 @@ fn a_record_that_the_table_refuses_is_permanent() {
     assert_eq!(stored(&path).len(), 1);
 }
 
-/// Red when a ping says that a store is there which takes no writes now, or the other way round, or changes anything in it.
+/// Red when a ping says that a store is there which takes no writes now, or the other way round, or changes anything in
+/// it.
 #[actix::test]
 async fn a_ping_says_whether_a_write_could_begin_now() {
     let dir = tempfile::tempdir().unwrap();

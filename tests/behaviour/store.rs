@@ -193,8 +193,8 @@ fn shutdown_under_load_settles_what_it_accepted_and_adds_up() {
     assert!(!health.alive && residual(&health) == 0, "{health:?}");
 }
 
-/// The end of input: nothing is announced, and a producer that still submits meanwhile is not cheated. Red when a record that
-/// was accepted while the others were being settled is left behind.
+/// The end of input: nothing is announced, and a producer that still submits meanwhile is not cheated. Red when a
+/// record that was accepted while the others were being settled is left behind.
 #[test]
 fn finish_settles_what_is_accepted_meanwhile() {
     for round in 0..20 {
@@ -387,8 +387,8 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Runs in a process of its own, for threads of other tests have the same names. Red when an arbiter, of an actor of the
-/// embedder's too, the store's or the bus's thread outlives its store.
+/// Runs in a process of its own, for threads of other tests have the same names. Red when an arbiter, of an actor of
+/// the embedder's too, the store's or the bus's thread outlives its store.
 #[test]
 fn no_thread_of_a_store_is_left() {
     const ALONE: &str = "MDS_TEST_ALONE";
@@ -576,7 +576,8 @@ async fn a_store_has_stopped_when_its_last_event_was_handled() {
         let begun = Instant::now();
         let seen = loop {
             let (seen, took) = seen_when_stopped(is_shared, announce).await;
-            // A subscriber that takes more than a second is left alone: of an end that took as long nothing is promised.
+            // A subscriber that takes more than a second is left alone: of an end that took as long nothing is
+            // promised.
             if took < Duration::from_secs(1) {
                 break seen;
             }
@@ -587,7 +588,8 @@ async fn a_store_has_stopped_when_its_last_event_was_handled() {
     }
 }
 
-/// Ends a store, and returns why it stopped, what was the last event that was handled by then, and how long the end took.
+/// Ends a store, and returns why it stopped, what was the last event that was handled by then, and how long the end
+/// took.
 async fn seen_when_stopped(is_shared: bool, announce: bool) -> ((StopReason, Option<Reason>), Duration) {
     let (builder, sink) = with_sink(10, 1, 1);
     let store = if is_shared { builder.start().await.unwrap() } else { builder.spawn().unwrap() };
@@ -691,8 +693,8 @@ thread_local! {
     static OF_THREAD: std::cell::RefCell<Option<OfThread>> = const { std::cell::RefCell::new(None) };
 }
 
-/// Red when the thread of an actor outlives it, whether it stops, panics, or never comes to be; when it ends before; or when
-/// one that is started behind the end runs.
+/// Red when the thread of an actor outlives it, whether it stops, panics, or never comes to be; when it ends before; or
+/// when one that is started behind the end runs.
 #[test]
 fn the_arbiter_of_an_actor_ends_with_it() {
     let store = with_sink(10, 1, 1).0.spawn().unwrap();
@@ -727,8 +729,8 @@ fn the_arbiter_of_an_actor_ends_with_it() {
     }
 }
 
-/// Runs in a process of its own, which may have few file descriptors. Red when an actor for which there is no thread takes the
-/// process or an actor beside it along, or seems to run.
+/// Runs in a process of its own, which may have few file descriptors. Red when an actor for which there is no thread
+/// takes the process or an actor beside it along, or seems to run.
 #[cfg(unix)]
 #[test]
 fn an_actor_without_a_thread_does_not_run_and_an_error_says_so() {
@@ -761,8 +763,8 @@ fn an_actor_without_a_thread_does_not_run_and_an_error_says_so() {
     block_on(within(PATIENCE, store.finish(PATIENCE)));
 }
 
-/// Red when a start that nothing waits for any more tells its caller to end a store that it never had. The control is a store
-/// that is dropped.
+/// Red when a start that nothing waits for any more tells its caller to end a store that it never had. The control is a
+/// store that is dropped.
 #[test]
 fn a_start_that_is_dropped_says_nothing() {
     log();
@@ -785,8 +787,8 @@ fn a_start_that_is_dropped_says_nothing() {
     assert_eq!(said("started for none"), 0);
 }
 
-/// Red when the end of a store leaves a database that it opened itself to a process that ends at once: what a user copies then
-/// is a file without its log.
+/// Red when the end of a store leaves a database that it opened itself to a process that ends at once: what a user
+/// copies then is a file without its log.
 #[cfg(feature = "sqlite")]
 #[test]
 fn the_end_of_a_store_closes_the_database_that_it_opened() {

@@ -38,8 +38,8 @@ pub fn tick(symbol: impl ToString, id: u64) -> Tick {
 /// Longer than a write is ever held: so a machine that is busy raises no level.
 pub const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// Makes the settings of a store under test: the defaults, but for dead letters, which no one wants in the repository, and
-/// for writes that are held, which are not overdue.
+/// Makes the settings of a store under test: the defaults, but for dead letters, which no one wants in the repository,
+/// and for writes that are held, which are not overdue.
 pub fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.dlq_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dead_letters");
@@ -74,7 +74,8 @@ pub async fn occupy(handle: &WriteHandle<Tick>, sink: &MemorySink<Tick>, workers
 /// Longer than anything takes that a test waits for; only a broken promise waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits for what must come, on any executor; panics after `outage_timeout`, so that a lost wake-up is a failure and no hang.
+/// Waits for what must come, on any executor; panics after `outage_timeout`, so that a lost wake-up is a failure and no
+/// hang.
 pub async fn within<F: Future>(outage_timeout: Duration, what: F) -> F::Output {
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let (late, is_late) = futures::channel::oneshot::channel();

@@ -144,8 +144,8 @@ async fn a_store_tells_a_url_its_present_state_and_every_change_up_to_the_last()
     }
 }
 
-/// Red when the bus or the broadcaster runs in the System that they were started in: actix-web stops it on a signal before
-/// the embedder can shut its store down.
+/// Red when the bus or the broadcaster runs in the System that they were started in: actix-web stops it on a signal
+/// before the embedder can shut its store down.
 #[actix::test]
 async fn a_url_hears_of_draining_although_the_system_of_the_embedder_has_stopped() {
     let hook = Hook::start(|_| ok());
@@ -262,8 +262,8 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
     assert_eq!(*trap.connections.lock(), 0);
 }
 
-/// Red when the connection of an answer that announces another is used again: the other would be taken for the answer to
-/// the next request, and an event for delivered that was refused.
+/// Red when the connection of an answer that announces another is used again: the other would be taken for the answer
+/// to the next request, and an event for delivered that was refused.
 #[actix::test]
 async fn an_answer_before_the_answer_ends_its_connection() {
     let hook = Hook::start(|number| match number {
@@ -478,8 +478,8 @@ async fn coordinators_that_share_a_url_take_turns() {
     assert_eq!(ids(&hook.wait(5).await), expected);
 }
 
-/// Red when what a receiver published on a shared bus is sent on, which would send it round without end, or when the state
-/// of another store is told.
+/// Red when what a receiver published on a shared bus is sent on, which would send it round without end, or when the
+/// state of another store is told.
 #[actix::test]
 async fn a_store_sends_the_events_of_its_own_coordinators_alone() {
     let hook = Hook::start(|_| ok());
@@ -616,8 +616,9 @@ impl Handler<FeedbackEvent> for Stuck {
     }
 }
 
-/// Red when `idle` does not wait for an answer, or for an attempt that is due; when it waits for a URL that is gone, for a
-/// subscriber beside the broadcaster, or for what is published later; or when it has no end after that of the broadcaster.
+/// Red when `idle` does not wait for an answer, or for an attempt that is due; when it waits for a URL that is gone,
+/// for a subscriber beside the broadcaster, or for what is published later; or when it has no end after that of the
+/// broadcaster.
 #[actix::test]
 async fn a_broadcaster_is_idle_once_each_url_was_told_or_is_given_up() {
     let (go, held) = oneshot::channel();
@@ -679,8 +680,8 @@ async fn a_broadcaster_ends_with_its_fronts() {
     assert_eq!((subscribed, within(PATIENCE, feedback.snapshot()).await.unwrap().lanes.len()), (1, 0));
 }
 
-/// Red when the death of a broadcaster, or of what sends to a URL, is not told or not logged; when it holds up the end, or
-/// an event for others; or when another cannot take its place.
+/// Red when the death of a broadcaster, or of what sends to a URL, is not told or not logged; when it holds up the end,
+/// or an event for others; or when another cannot take its place.
 #[actix::test]
 async fn a_broadcaster_that_dies_says_so_and_another_takes_its_place() {
     log();

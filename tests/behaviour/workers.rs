@@ -300,8 +300,8 @@ async fn a_worker_that_dies_is_replaced_and_its_batch_goes_out_first() {
     assert!(running.shutdown(PATIENCE).await.is_complete());
 }
 
-/// Nothing is there that could be the probe which closes a circuit again. Red when it opens all the same: producers that
-/// wait for level ok would wait without end.
+/// Nothing is there that could be the probe which closes a circuit again. Red when it opens all the same: producers
+/// that wait for level ok would wait without end.
 #[actix::test]
 async fn workers_that_die_with_nothing_to_do_open_no_circuit() {
     tokio::time::pause();
@@ -331,8 +331,8 @@ async fn workers_that_die_with_nothing_to_do_open_no_circuit() {
     assert!(store.shutdown(PATIENCE).await.is_complete());
 }
 
-/// Without a circuit, too. Red when a worker that goes on dying is replaced as soon as at first, is not replaced any more, or
-/// each death is an ERROR.
+/// Without a circuit, too. Red when a worker that goes on dying is replaced as soon as at first, is not replaced any
+/// more, or each death is an ERROR.
 #[actix::test]
 async fn a_worker_that_goes_on_dying_is_replaced_ever_later() {
     tokio::time::pause();

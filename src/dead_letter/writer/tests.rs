@@ -153,8 +153,8 @@ impl DeadLetters {
 }
 
 impl DeadLetters {
-    /// Opens it on a disk whose next write waits for the other end to go away. Returns what counts the syncs from then on,
-    /// too.
+    /// Opens it on a disk whose next write waits for the other end to go away. Returns what counts the syncs from then
+    /// on, too.
     pub(crate) fn open_on_held_disk(dir: &Path, until: std::sync::mpsc::Receiver<()>) -> (Self, impl Fn() -> usize) {
         let script = Script::default();
         let letters = Self::open_with(dir, Limits::default(), Box::new(script.clone())).unwrap();
@@ -239,8 +239,8 @@ fn letters(numbers: std::ops::Range<u64>) -> Vec<DeadLetter> {
 
 const FULL: Step = Step::Fails(io::ErrorKind::StorageFull);
 
-// Red when the directory is made by the first append alone, what was tried in it stays there, an append of nothing makes a
-// file, or others can read the directory or a file.
+// Red when the directory is made by the first append alone, what was tried in it stays there, an append of nothing
+// makes a file, or others can read the directory or a file.
 #[cfg(unix)]
 #[test]
 fn a_start_makes_the_directory_and_leaves_it_empty_and_only_its_owner_can_read_it() {
@@ -354,8 +354,8 @@ fn a_full_device_keeps_nothing_and_says_so_until_there_is_space() {
     assert_eq!(rig.script.fired(), 5);
 }
 
-// Sabotage: leave out the look, or its length: acknowledged, and gone. Or refuse what could go to a new file: at the end of
-// a process no one tries again.
+// Sabotage: leave out the look, or its length: acknowledged, and gone. Or refuse what could go to a new file: at the
+// end of a process no one tries again.
 #[cfg(unix)]
 #[test]
 fn what_comes_behind_a_file_that_was_removed_or_cut_off_goes_to_a_new_one() {
@@ -382,7 +382,8 @@ fn what_comes_behind_a_file_that_was_removed_or_cut_off_goes_to_a_new_one() {
     assert_eq!((rig.letters.file_was_removed(), rig.script.fired()), (true, 2));
 }
 
-// Sabotage: look only behind a write that worked, or let go of a file that could not be looked at: gone, and not noticed.
+// Sabotage: look only behind a write that worked, or let go of a file that could not be looked at: gone, and not
+// noticed.
 #[cfg(unix)]
 #[test]
 fn a_removed_file_is_noticed_though_the_next_append_fails() {
@@ -445,8 +446,9 @@ fn a_file_that_is_removed_when_it_is_not_written_any_more_is_noticed() {
     }
 }
 
-// Sabotage: look at the file only when something is appended: nothing is noticed, and the letters are nowhere. Or ask for
-// no more than whether it can be seen: with the directory's link gone and back, a file counts as removed that is there.
+// Sabotage: look at the file only when something is appended: nothing is noticed, and the letters are nowhere. Or ask
+// for no more than whether it can be seen: with the directory's link gone and back, a file counts as removed that is
+// there.
 #[cfg(unix)]
 #[test]
 fn a_removed_file_is_noticed_though_nothing_is_appended_any_more() {

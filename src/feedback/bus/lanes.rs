@@ -34,7 +34,8 @@ pub(crate) struct Lanes {
     _finished: oneshot::Sender<Infallible>,
 }
 
-/// An actor with its one lane. A second subscription of the actor changes this, and the task of a busy lane goes on with it.
+/// An actor with its one lane. A second subscription of the actor changes this, and the task of a busy lane goes on
+/// with it.
 struct Subscriber(RefCell<State>);
 
 struct State {
@@ -111,8 +112,8 @@ impl Lanes {
         Rc::new(Self { subscribers, counts: Counts::default(), metrics, _finished: finished })
     }
 
-    /// Opens a lane and delivers the given events, as far as the subscriber wants them. The lane that the actor had before
-    /// goes, but for the delivery under way: so at most one event is in its mailbox.
+    /// Opens a lane and delivers the given events, as far as the subscriber wants them. The lane that the actor had
+    /// before goes, but for the delivery under way: so at most one event is in its mailbox.
     pub(crate) fn add(self: &Rc<Self>, subscribe: Subscribe, events: Vec<(Selector, FeedbackEvent)>) {
         self.sweep();
         let Subscribe { id, target, only, each, delivery, replay: _ } = subscribe;

@@ -75,8 +75,8 @@ impl LatestEvents {
         (heard, changes)
     }
 
-    /// Lets go of the instances of one name that were silent for too long, and says how many there were and what is to be
-    /// told. None if there are none.
+    /// Lets go of the instances of one name that were silent for too long, and says how many there were and what is to
+    /// be told. None if there are none.
     pub(crate) fn let_go(&mut self, now: Duration) -> Option<(CoordinatorKey, u64, Changes)> {
         let (_, key) = self.instances.next_due().filter(|(at, _)| *at <= now)?;
         let key = key.clone();
@@ -164,8 +164,8 @@ impl LatestEvents {
         })
     }
 
-    /// Returns what counts of a selection, each name's present: those names that have an instance that lives; or if none has,
-    /// what became of the one that lived last.
+    /// Returns what counts of a selection, each name's present: those names that have an instance that lives; or if
+    /// none has, what became of the one that lived last.
     fn counting(&self, is_selected: impl Fn(&CoordinatorKey) -> bool) -> Vec<Present<'_, FeedbackEvent>> {
         let selected = self.instances.names().filter(|key| is_selected(key));
         let mut counting: Vec<_> = selected.filter_map(|key| self.of_name(key)).collect();
@@ -186,7 +186,8 @@ impl LatestEvents {
         self.instances.present(key, |event| event.level)
     }
 
-    /// Returns the event to show for a selection: of what counts the highest level, among equals the one that came last.
+    /// Returns the event to show for a selection: of what counts the highest level, among equals the one that came
+    /// last.
     pub(crate) fn shown(&self, selector: &Selector) -> Option<FeedbackEvent> {
         let shown = match selector {
             Selector::One(key) => self.of_name(key),
@@ -198,8 +199,8 @@ impl LatestEvents {
         shown.map(|present| present.value.clone())
     }
 
-    /// Returns the present of each name that counts in one of the selections, or where there are none, among those of its
-    /// coordinator's id.
+    /// Returns the present of each name that counts in one of the selections, or where there are none, among those of
+    /// its coordinator's id.
     pub(crate) fn selected(&self, selectors: &[Selector]) -> Vec<FeedbackEvent> {
         if selectors.is_empty() {
             let ids: BTreeSet<_> = self.instances.names().map(|key| &key.coordinator_id).collect();

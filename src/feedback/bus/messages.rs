@@ -77,7 +77,8 @@ pub struct BusSnapshot {
     pub watchers: usize,
     /// The subscribers, in the order in which their subscriptions were made.
     pub lanes: Vec<LaneSnapshot>,
-    /// What counts of each coordinator, in the order in which it came to be so: of two instances of one name the higher level.
+    /// What counts of each coordinator, in the order in which it came to be so: of two instances of one name the higher
+    /// level.
     pub present: Vec<FeedbackEvent>,
 }
 

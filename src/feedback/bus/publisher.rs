@@ -54,8 +54,8 @@ impl Publisher {
         Self { shared: Arc::new(Shared { outbox, bus, barriers, present }) }
     }
 
-    /// Gives a coordinator that starts `now` its epoch: one more than the newest of its name that the bus has met, if that is
-    /// later.
+    /// Gives a coordinator that starts `now` its epoch: one more than the newest of its name that the bus has met, if
+    /// that is later.
     pub(crate) fn give_epoch(&self, key: &CoordinatorKey, now: u64) -> u64 {
         self.shared.present.lock().give_epoch(key, now)
     }

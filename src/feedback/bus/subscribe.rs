@@ -68,8 +68,9 @@ impl SubscriptionId {
 /// An actor that wants the events sends it, through [`Feedback::subscribe`](crate::Feedback::subscribe) or to the bus's
 /// address; the reply is the subscription's id.
 ///
-/// An actor has one subscription on a bus: a second one takes the place of the first, whose id means nothing from then on,
-/// and drops what waited for it. So an actor that subscribes in `started` hears each event once after a restart too.
+/// An actor has one subscription on a bus: a second one takes the place of the first, whose id means nothing from then
+/// on, and drops what waited for it. So an actor that subscribes in `started` hears each event once after a restart
+/// too.
 ///
 /// What the handler of the events should know:
 /// - [`Reason::Draining`](crate::Reason::Draining) is hard and never clears. A feed that pauses at hard until the level
@@ -99,8 +100,8 @@ impl Subscribe {
         Self::to(Target::Strong(recipient.into()))
     }
 
-    /// Makes a subscription that does not keep the actor alive; it ends with the actor, and is removed with the next event or
-    /// subscription.
+    /// Makes a subscription that does not keep the actor alive; it ends with the actor, and is removed with the next
+    /// event or subscription.
     pub fn weak(recipient: WeakRecipient<FeedbackEvent>) -> Self {
         Self::to(Target::Weak(recipient))
     }
@@ -116,10 +117,10 @@ impl Subscribe {
         self
     }
 
-    /// Delivers the events of this coordinator alone; called again, of these. `db1:mds-ingest/bars` means the one of that
-    /// source (split at the last slash). `bars` means the coordinators of that name in every source, and tells the highest
-    /// level among them, as [`watch`](crate::Feedback::watch) shows it: of two sources at hard and ok it is hard, and ok once
-    /// the first is.
+    /// Delivers the events of this coordinator alone; called again, of these. `db1:mds-ingest/bars` means the one of
+    /// that source (split at the last slash). `bars` means the coordinators of that name in every source, and tells the
+    /// highest level among them, as [`watch`](crate::Feedback::watch) shows it: of two sources at hard and ok it is
+    /// hard, and ok once the first is.
     pub fn only(mut self, coordinator_id: &str) -> Self {
         let selector = Selector::new(coordinator_id);
         if !self.only.contains(&selector) {

@@ -26,8 +26,8 @@ pub struct RateBuilder {
 
 impl RateCoordinator {
     /// Begins a limiter that follows some coordinators: `bars` means those of that name in every source,
-    /// `db1:mds-ingest/bars` the one of that source. With no ids it follows every coordinator on the bus. Of each selection
-    /// those count that live; one that ended, or fell silent, only where none lives.
+    /// `db1:mds-ingest/bars` the one of that source. With no ids it follows every coordinator on the bus. Of each
+    /// selection those count that live; one that ended, or fell silent, only where none lives.
     ///
     /// The limiter does not keep the bus alive.
     pub fn follow(feedback: &Feedback, ids: impl IntoIterator<Item = impl Into<String>>) -> RateBuilder {

@@ -22,8 +22,8 @@ use crate::{feedback::event::FeedbackEvent, metrics as names};
 ///   waits then waits without end, unless the coordinator starts again. End the producer before its store, or give its
 ///   wait an end.
 /// - A store that starts again, in the same process or another of the same source, says so, and the scale rises. One of
-///   another process that was killed is at soft, [`Reason::Silent`](crate::Reason::Silent), once it was silent for three
-///   times its refresh; beside others that live it counts no more.
+///   another process that was killed is at soft, [`Reason::Silent`](crate::Reason::Silent), once it was silent for
+///   three times its refresh; beside others that live it counts no more.
 /// - When the bus ends, the levels that it told of mean nothing any more. The limiter goes on at the scale of soft, or
 ///   of ok where soft is 0: a producer must not wait for a level that cannot come, and should not flood a store whose
 ///   levels it is no longer told. Its budget holds; one that follows a drain rate stays at the last. The queue's own

@@ -61,14 +61,15 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 ///   from this process's own, if that publishes on the same bus. A broadcaster on that bus would send on what came in
 ///   here, unless it is told whose events to send: a bus for this alone, [`Feedback::private`], is simplest.
 /// - A request is answered with 204 when its event was published or is a sign of life, with 200 when it was a repeat or
-///   stale, which is not its sender's fault; with 401 when the signature is not good or the request more than five minutes
-///   old or early, which is looked at before the body is read; 413 above 8 KiB, 408 when the body takes longer than ten seconds, 400 when it is no event, and 503 when the bus
-///   has stopped or there is no room for another coordinator.
+///   stale, which is not its sender's fault; with 401 when the signature is not good or the request more than five
+///   minutes old or early, which is looked at before the body is read; 413 above 8 KiB, 408 when the body takes longer
+///   than ten seconds, 400 when it is no event, and 503 when the bus has stopped or there is no room for another
+///   coordinator.
 /// - A message comes once: it is a repeat if its `webhook-id` was accepted within the last ten minutes, whatever its
-///   body says, and stale if its instance has said something newer. The same of an instance under another id is a sign of
-///   life.
-/// - A sender that says how often it is heard from ([`refresh`](crate::EventBody::refresh)) and is silent for three times as
-///   long is let go: the bus then says [`Silent`](crate::Reason::Silent), at soft, until it is heard again.
+///   body says, and stale if its instance has said something newer. The same of an instance under another id is a sign
+///   of life.
+/// - A sender that says how often it is heard from ([`refresh`](crate::EventBody::refresh)) and is silent for three
+///   times as long is let go: the bus then says [`Silent`](crate::Reason::Silent), at soft, until it is heard again.
 /// - Where two processes of one name live, the higher level counts. Their requests are answered with 204 and the header
 ///   [`mds-conflict`](crate::feedback::signature::SignedHeaders::CONFLICT), the number of those that live.
 /// - Memory is bounded: 8 KiB a request under way, 4,096 ids, and [`Receiver::COORDINATORS`] pairs of source and
@@ -78,9 +79,9 @@ const IDS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// What it cannot know:
 /// - After a start of its own it has met nothing. A level is assumed to be ok until the next event says otherwise, and
 ///   a request that was recorded within the last five minutes would be accepted once more.
-/// - Whether a process that has fallen silent is dead or cut off. And of one that was replaced by another with a later epoch
-///   it knows only once it speaks again that it still lives. A request of it that was held up on its way is taken for that,
-///   until it was silent for three times its refresh.
+/// - Whether a process that has fallen silent is dead or cut off. And of one that was replaced by another with a later
+///   epoch it knows only once it speaks again that it still lives. A request of it that was held up on its way is taken
+///   for that, until it was silent for three times its refresh.
 #[derive(Clone)]
 pub struct Receiver {
     shared: Arc<Shared>,
@@ -252,8 +253,8 @@ impl Shared {
         read.map_err(|_| Refused::TooLarge)?.map_err(|_| Refused::BrokenOff)
     }
 
-    /// Checks a message, and publishes the event in it if it is new or a sign of life. Returns what it is, and how many other
-    /// instances of its name live. `now` is in seconds since the Unix epoch.
+    /// Checks a message, and publishes the event in it if it is new or a sign of life. Returns what it is, and how many
+    /// other instances of its name live. `now` is in seconds since the Unix epoch.
     fn receive<'a>(
         &self,
         header: impl Fn(&'static str) -> Option<&'a str>,
@@ -287,8 +288,8 @@ impl Shared {
         let mut met = self.met.lock();
         let admission = met.admit(id, &CoordinatorKey::of(event), &speaker(event, false), self.started.elapsed());
         if !matches!(admission, Admission::NoRoom | Admission::Repeated { is_alive: false }) {
-            // Under the lock: outside it a newer event could be published first, and the bus would drop this one. The bus is
-            // to hear of signs of life too, and it counts what is stale and warns of it.
+            // Under the lock: outside it a newer event could be published first, and the bus would drop this one. The
+            // bus is to hear of signs of life too, and it counts what is stale and warns of it.
             self.feedback.publish(event.clone());
         }
         match admission {

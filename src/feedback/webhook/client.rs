@@ -157,8 +157,8 @@ impl Client {
 
 /// Makes a client without a connection yet.
 fn connections(tls: Arc<ClientConfig>, timeout: Duration, look_up_every: Duration) -> awc::Client {
-    // Each request has one deadline over all of its steps, so none of them needs a time of its own. A host is looked up for
-    // each connection, so one that has moved is found when its connection is no longer used.
+    // Each request has one deadline over all of its steps, so none of them needs a time of its own. A host is looked up
+    // for each connection, so one that has moved is found when its connection is no longer used.
     let connector = Connector::new().timeout(timeout).handshake_timeout(timeout).conn_lifetime(look_up_every);
     let connector = connector.rustls_0_23(tls);
     awc::Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
@@ -346,8 +346,8 @@ mod tests {
         }
     }
 
-    // Red when a connection is used for longer than a host may go without being looked up: one that has moved would not be
-    // found as long as the old address answers.
+    // Red when a connection is used for longer than a host may go without being looked up: one that has moved would not
+    // be found as long as the old address answers.
     #[actix::test]
     async fn a_host_is_looked_up_again_after_a_while() {
         use std::{
@@ -365,7 +365,8 @@ mod tests {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 counted.fetch_add(1, Ordering::Relaxed);
                 thread::spawn(move || {
-                    // Each head ends with an empty line; the body of two bytes comes with it or in front of the next head.
+                    // Each head ends with an empty line; the body of two bytes comes with it or in front of the next
+                    // head.
                     for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
                         if line.is_empty() {
                             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();

@@ -27,11 +27,11 @@ pub struct BroadcastConfig {
     pub retry: RetryPolicy,
     /// How long a URL that failed too often is left alone before each further attempt.
     pub probe_after: Duration,
-    /// How often a URL is heard from at least: the present state of each coordinator is sent again so often. A receiver that
-    /// hears nothing for three times as long does not go by the last level any more. 0: nothing is sent again.
+    /// How often a URL is heard from at least: the present state of each coordinator is sent again so often. A receiver
+    /// that hears nothing for three times as long does not go by the last level any more. 0: nothing is sent again.
     pub refresh: Duration,
-    /// How long after the last delivery of a coordinator a level that is no higher is sent at the earliest. A higher one is
-    /// sent at once.
+    /// How long after the last delivery of a coordinator a level that is no higher is sent at the earliest. A higher
+    /// one is sent at once.
     pub min_interval: Duration,
     /// What requests are signed with; several while one replaces another; none means unsigned.
     pub secrets: Vec<WebhookSecret>,

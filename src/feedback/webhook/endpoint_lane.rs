@@ -135,8 +135,8 @@ impl EndpointLane {
         &self.endpoint
     }
 
-    /// Takes in an event, unless the lane was given it or a newer one already. `is_told`: just now; if not, it was the present a
-    /// moment ago. `ends`: its coordinator says nothing after it.
+    /// Takes in an event, unless the lane was given it or a newer one already. `is_told`: just now; if not, it was the
+    /// present a moment ago. `ends`: its coordinator says nothing after it.
     pub(crate) fn offer(&self, event: &FeedbackEvent, webhook: &Arc<Webhook>, is_told: bool, ends: bool) {
         let key = CoordinatorKey::of(event);
         self.change(|state| {

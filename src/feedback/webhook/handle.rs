@@ -52,10 +52,10 @@ impl BroadcasterHandle {
         self.lanes.iter().map(|lane| lane.snapshot()).collect()
     }
 
-    /// Waits until every URL has been told the latest of each coordinator of all that was published before this call, or
-    /// something newer of it. A URL that fails is tried again and holds this meanwhile, without end if it never answers;
-    /// one that is given up does not: it has answered 410, or what sends to it has died. Nor does a broadcaster that has
-    /// ended.
+    /// Waits until every URL has been told the latest of each coordinator of all that was published before this call,
+    /// or something newer of it. A URL that fails is tried again and holds this meanwhile, without end if it never
+    /// answers; one that is given up does not: it has answered 410, or what sends to it has died. Nor does a
+    /// broadcaster that has ended.
     pub async fn idle(&self) {
         // A clone has a sender of its own: one shared by many waits would be refused while the mailbox is full.
         let _ = self.addr.clone().send(IdleBroadcasts).await;

@@ -127,8 +127,8 @@ pub(super) struct FinishBroadcasts {
     pub(super) within: Duration,
 }
 
-/// Waits for the URLs: the handle's `idle` sends it. The reply comes once each has been told what was published before, or
-/// it was given up.
+/// Waits for the URLs: the handle's `idle` sends it. The reply comes once each has been told what was published before,
+/// or it was given up.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct IdleBroadcasts;
@@ -155,7 +155,8 @@ impl HttpBroadcaster {
             return;
         }
         if event.reason == Reason::Silent {
-            // What was heard last is not known to hold any more. Who is told by this broadcaster is to find out as well.
+            // What was heard last is not known to hold any more. Who is told by this broadcaster is to find out as
+            // well.
             return self.lanes.iter().for_each(|lane| lane.forget(&key));
         }
         let webhook = match Webhook::new(event, self.refresh, self.tag) {
@@ -172,8 +173,8 @@ impl HttpBroadcaster {
         }
     }
 
-    /// Returns the present of the bus after all that was published before: what was published last may still be on its way
-    /// through the bus, which knows it already.
+    /// Returns the present of the bus after all that was published before: what was published last may still be on its
+    /// way through the bus, which knows it already.
     fn present(&self) -> impl Future<Output = Vec<FeedbackEvent>> + use<> {
         let feedback = self.feedback.clone();
         async move { feedback.snapshot().await.map(|bus| bus.present).unwrap_or_default() }

@@ -1,7 +1,8 @@
 //! The signatures of webhooks, by the scheme of Standard Webhooks: what one side [signs](sign), the other
 //! [verifies](verify).
 //!
-//! A request carries three headers: [`webhook-id`](SignedHeaders::ID), which is the same whenever the message is sent again,
+//! A request carries three headers: [`webhook-id`](SignedHeaders::ID), which is the same whenever the message is sent
+//! again,
 //! [`webhook-timestamp`](SignedHeaders::TIMESTAMP), the seconds from the Unix epoch to this attempt, and
 //! [`webhook-signature`](SignedHeaders::SIGNATURE): `v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`. There may be
 //! several signatures with spaces between, so that a secret can be replaced: the sender signs with both, and a receiver
@@ -111,11 +112,12 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Returns the value of the header [`webhook-signature`](SignedHeaders::SIGNATURE): one signature a secret, in their order. It is
-/// empty without a secret: send no such header then.
+/// Returns the value of the header [`webhook-signature`](SignedHeaders::SIGNATURE): one signature a secret, in their
+/// order. It is empty without a secret: send no such header then.
 ///
-/// `id` is what the header [`webhook-id`](SignedHeaders::ID) says and holds no full stop, or [`verify`] refuses it; `timestamp`, in
-/// seconds since the Unix epoch, is what [`webhook-timestamp`](SignedHeaders::TIMESTAMP) says, in decimal.
+/// `id` is what the header [`webhook-id`](SignedHeaders::ID) says and holds no full stop, or [`verify`] refuses it;
+/// `timestamp`, in seconds since the Unix epoch, is what [`webhook-timestamp`](SignedHeaders::TIMESTAMP) says, in
+/// decimal.
 pub fn sign(secrets: &[WebhookSecret], id: &str, timestamp: u64, body: &[u8]) -> String {
     let timestamp = timestamp.to_string();
     let mut signatures = String::new();

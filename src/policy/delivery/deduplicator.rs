@@ -10,9 +10,10 @@ use super::instances::{Instances, News, Speaker};
 
 /// Tells new events from those that a receiver has met, and from stale ones, in bounded memory.
 ///
-/// `K` is the coordinator that an event belongs to. An event is new if [`Instances`] say so and its id is not remembered. Ids
-/// are forgotten with time and when there are too many, which opens nothing: an event that comes again is a sign of life
-/// then, or stale. Keys are never forgotten; so there is room for a number of keys, and the next are turned away.
+/// `K` is the coordinator that an event belongs to. An event is new if [`Instances`] say so and its id is not
+/// remembered. Ids are forgotten with time and when there are too many, which opens nothing: an event that comes again
+/// is a sign of life then, or stale. Keys are never forgotten; so there is room for a number of keys, and the next are
+/// turned away.
 #[derive(Debug)]
 pub struct Deduplicator<K> {
     limits: DeduplicatorLimits,
@@ -38,8 +39,8 @@ pub struct DeduplicatorLimits {
 /// What an [`Deduplicator`] says of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is new, or was said before by an instance that did not count and does now; its id is remembered. So many other
-    /// instances of its key live too.
+    /// It is new, or was said before by an instance that did not count and does now; its id is remembered. So many
+    /// other instances of its key live too.
     New(usize),
     /// The same of an instance that lives has come before, under another id: a sign of life.
     Alive(usize),

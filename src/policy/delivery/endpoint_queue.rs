@@ -80,8 +80,8 @@ pub enum Step<E> {
 ///
 /// An event of a higher level than the destination was told goes at once; any other waits for
 /// [`min_interval`](EndpointPolicy::min_interval) after the last delivery of its key. Each delivery is followed by another
-/// after [`refresh`](EndpointPolicy::refresh), as a sign of life, until the key [has ended](EndpointQueue::end_of): then its
-/// newest event is delivered for the last time.
+/// after [`refresh`](EndpointPolicy::refresh), as a sign of life, until the key [has ended](EndpointQueue::end_of):
+/// then its newest event is delivered for the last time.
 ///
 /// The newest event of a key stays until it is delivered or a newer one takes its place, however often it fails. Two
 /// things hold it back. The *lane* waits after each failure, longer from one to the next, and after
@@ -182,8 +182,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         }
     }
 
-    /// Takes in the newest event of a key, and its level. Returns the one whose place it took, which will not be sent. A lane
-    /// that is switched off takes nothing.
+    /// Takes in the newest event of a key, and its level. Returns the one whose place it took, which will not be sent.
+    /// A lane that is switched off takes nothing.
     pub fn offer(&mut self, key: &K, event: E, level: Level) -> Option<E> {
         if self.switched_off {
             return None;
@@ -209,8 +209,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.waiting.insert(key, Waiting { event, sent_as, ticket, failures: 0, due: Duration::ZERO });
     }
 
-    /// Takes in that nothing follows the newest event of a key. The destination is told so once it has the event, where it
-    /// waits for signs of life.
+    /// Takes in that nothing follows the newest event of a key. The destination is told so once it has the event, where
+    /// it waits for signs of life.
     pub fn end_of(&mut self, key: &K) {
         if self.policy.refresh.is_none() {
             return;
@@ -364,8 +364,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.known.clear();
     }
 
-    /// Begins the end: nothing is repeated any more, and everything that waits goes at once, whatever failed before. What the
-    /// destination asked for still holds.
+    /// Begins the end: nothing is repeated any more, and everything that waits goes at once, whatever failed before.
+    /// What the destination asked for still holds.
     pub fn end(&mut self) {
         self.resume_at = Duration::ZERO;
         for waiting in self.waiting.values_mut() {
@@ -382,8 +382,8 @@ impl<K: Clone + Eq + Hash, E: Clone> EndpointQueue<K, E> {
         self.given
     }
 
-    /// Returns whether of each key that was offered something before the mark, the newest of that or something newer was
-    /// delivered, or the destination is gone.
+    /// Returns whether of each key that was offered something before the mark, the newest of that or something newer
+    /// was delivered, or the destination is gone.
     pub fn has_passed(&self, mark: u64) -> bool {
         let under_way = self.under_way.iter().map(|under_way| (under_way.ticket, under_way.sent_as));
         let waiting = self.waiting.values().map(|waiting| (waiting.ticket, waiting.sent_as));
@@ -569,8 +569,8 @@ mod tests {
         assert_eq!(lane.step(ms(371)), Step::Send(7, SentAs::First));
     }
 
-    // Red when a sign of life is left out, comes early, has the number of another, is counted as an event, is sent behind the
-    // end or of a key that is forgotten.
+    // Red when a sign of life is left out, comes early, has the number of another, is counted as an event, is sent
+    // behind the end or of a key that is forgotten.
     #[test]
     fn each_key_is_repeated_until_it_has_ended_and_then_told_for_the_last_time() {
         let mut lane = EndpointQueue::new(EndpointPolicy { refresh: Some(ms(1_000)), ..policy(3) });
@@ -751,8 +751,8 @@ mod tests {
             }
         }
 
-        // Red when a mark passes while the newest before it, and what came in its place, is not delivered; when it waits
-        // for what was offered later; or when a failure or a newer event moves what is waited for.
+        // Red when a mark passes while the newest before it, and what came in its place, is not delivered; when it
+        // waits for what was offered later; or when a failure or a newer event moves what is waited for.
         #[test]
         fn a_mark_passes_once_the_newest_of_each_key_before_it_is_delivered(
             before in history(), after in history(), gone in any::<bool>(),

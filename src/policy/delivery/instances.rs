@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
-/// How many instances of one name are remembered. A name has one, and another for a while after a restart; more live only
-/// where so many processes use one name by mistake.
+/// How many instances of one name are remembered. A name has one, and another for a while after a restart; more live
+/// only where so many processes use one name by mistake.
 const INSTANCES: usize = 32;
 
 /// One that says how often it is heard from is let go when it was silent for so many times as long.
@@ -11,17 +11,17 @@ const SILENT_FOR: u32 = 3;
 
 /// What each instance of each name said last.
 ///
-/// A name `K` is a coordinator as producers know it. An *instance* is one start of one process: two processes that use one
-/// name by mistake are two instances of it, and so are a process and the one that takes its place. Order holds within an
-/// instance. Of the instances of a name those count that live:
+/// A name `K` is a coordinator as producers know it. An *instance* is one start of one process: two processes that use
+/// one name by mistake are two instances of it, and so are a process and the one that takes its place. Order holds
+/// within an instance. Of the instances of a name those count that live:
 ///
-/// - An instance that was not met before lives, whatever its epoch. It replaces those with an older epoch: it was started
-///   later. Should one of these speak again, both live: that is a conflict.
+/// - An instance that was not met before lives, whatever its epoch. It replaces those with an older epoch: it was
+///   started later. Should one of these speak again, both live: that is a conflict.
 /// - One that says how often it is heard from, and is silent for three times as long, is let go. It lives again when it
 ///   speaks again.
-/// - One has ended when it drains, or when it is the first time that it does not say how often it is heard from. (One that is
-///   heard for the first time at its end, and does not drain, is taken for one that lives: nothing tells it from one that
-///   never says how often it is heard from.)
+/// - One has ended when it drains, or when it is the first time that it does not say how often it is heard from. (One
+///   that is heard for the first time at its end, and does not drain, is taken for one that lives: nothing tells it
+///   from one that never says how often it is heard from.)
 ///
 /// Where none lives, what is known of a name is what became of the one that lived last.
 #[derive(Debug)]
@@ -167,8 +167,8 @@ impl<K: Clone + Eq + Hash, V> Instances<K, V> {
         self.names.iter().filter_map(due).min_by_key(|(at, _)| *at)
     }
 
-    /// Lets go of the instances of a name that were silent for too long at `now`. `silent` makes what is known of one from
-    /// then on of what it said last. Returns how many there were.
+    /// Lets go of the instances of a name that were silent for too long at `now`. `silent` makes what is known of one
+    /// from then on of what it said last. Returns how many there were.
     pub fn let_go(&mut self, now: Duration, name: &K, mut silent: impl FnMut(&V) -> V) -> u64 {
         let mut gone = 0;
         let instances = self.names.get_mut(name).into_iter().flatten();
@@ -181,8 +181,8 @@ impl<K: Clone + Eq + Hash, V> Instances<K, V> {
         gone
     }
 
-    /// Returns what counts of a name: of what its living instances said last what is highest, of equals what came last; if
-    /// none lives, what became of the one that lived last.
+    /// Returns what counts of a name: of what its living instances said last what is highest, of equals what came last;
+    /// if none lives, what became of the one that lived last.
     pub fn present<L: Ord>(&self, name: &K, level: impl Fn(&V) -> L) -> Option<Present<'_, V>> {
         let instances = self.names.get(name)?;
         let living = instances.iter().filter(|instance| instance.lives());
@@ -222,8 +222,8 @@ impl<K: Clone + Eq + Hash, V> Instances<K, V> {
     }
 }
 
-/// Forgets one instance if there are as many as are remembered: one that does not count if there is one, and that which was
-/// silent for the longest.
+/// Forgets one instance if there are as many as are remembered: one that does not count if there is one, and that which
+/// was silent for the longest.
 fn make_room<V>(instances: &mut Vec<Instance<V>>) {
     if instances.len() >= INSTANCES {
         let least = instances.iter().enumerate().min_by_key(|(_, instance)| (instance.lives(), instance.heard));
@@ -273,7 +273,8 @@ mod tests {
         assert_eq!((silent(&mut levels, 90), present(&levels)), (1, Some((true, 0))));
     }
 
-    // Red when a restart has to wait for the end of the one before, or one that was replaced and speaks again is not seen.
+    // Red when a restart has to wait for the end of the one before, or one that was replaced and speaks again is not
+    // seen.
     #[test]
     fn a_newer_epoch_replaces_the_older_until_that_speaks_again() {
         let mut levels = Levels::default();
@@ -300,7 +301,8 @@ mod tests {
         assert_eq!(present(&levels), Some((true, 2)));
     }
 
-    // Red when an orderly end is taken for a death, counts as long as another lives, or what comes late of it undoes it.
+    // Red when an orderly end is taken for a death, counts as long as another lives, or what comes late of it undoes
+    // it.
     #[test]
     fn one_that_ended_stays_as_it_was_and_does_not_count_beside_one_that_lives() {
         let mut levels = Levels::default();

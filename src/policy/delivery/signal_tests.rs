@@ -1,8 +1,9 @@
 //! Three senders and two receivers against what is plainly so: who lives, and at what level.
 //!
-//! Everything between a coordinator's level and what a producer is shown is here but the sockets: the lanes of the senders,
-//! and in each receiver what tells repeats and what tells instances. Around them processes start, die, end, and change their
-//! level; clocks are off; requests are lost, late, doubled and overtaken; the network is cut; receivers start anew.
+//! Everything between a coordinator's level and what a producer is shown is here but the sockets: the lanes of the
+//! senders, and in each receiver what tells repeats and what tells instances. Around them processes start, die, end,
+//! and change their level; clocks are off; requests are lost, late, doubled and overtaken; the network is cut;
+//! receivers start anew.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -290,7 +291,8 @@ impl World {
             let open = |sender: usize| self.now - self.cut_at[sender][at].max(receiver.started);
             let living = || self.senders.iter().enumerate().filter_map(|(at, process)| Some((at, process.as_ref()?)));
             for (sender, process) in living().filter(|(_, process)| process.ends.is_none()) {
-                // Of the same name another may have started, with a newer epoch: then this one is heard with its next repeat.
+                // Of the same name another may have started, with a newer epoch: then this one is heard with its next
+                // repeat.
                 let since = process.changed.max(self.started[process.name as usize]);
                 if self.now - since > KNOWN && open(sender) > KNOWN && self.now - self.moved > KNOWN {
                     assert!(
@@ -344,8 +346,8 @@ impl Process {
     }
 }
 
-/// Red when a living sender is hidden behind a lower level, be it by a clock, a death, a twin or a request that was overtaken;
-/// when one that is gone counts for longer than three refreshes; or when silence is taken for ok.
+/// Red when a living sender is hidden behind a lower level, be it by a clock, a death, another of its name or a request
+/// that was overtaken; when one that is gone counts for longer than three refreshes; or when silence is taken for ok.
 ///
 /// Sabotage: take the newest epoch alone for the living one; let a repeat pass as stale; never let go.
 #[test]

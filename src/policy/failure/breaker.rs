@@ -52,8 +52,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(10);
 /// | open | | closes | one probe: half-open | |
 /// | half-open | | closes | | opens again |
 ///
-/// A failure counts only if its write began after the last counted failure was seen: writes that fail together, as those
-/// of one group commit do, are one failure.
+/// A failure counts only if its write began after the last counted failure was seen: writes that fail together, as
+/// those of one group commit do, are one failure.
 #[derive(Clone, Debug)]
 pub struct CircuitBreaker {
     config: BreakerConfig,

@@ -15,9 +15,9 @@ pub struct RetryPolicy {
     /// all at once.
     pub jitter: bool,
     /// At so many strikes a batch is at fault, and is halved down to the records at fault; 1 is taken as 2. The first
-    /// failure is a strike. A further one is a strike if the store has answered since the last: it stored or refused another
-    /// batch, or a [ping](crate::Sink::ping). So an outage costs a batch one strike. A panic always is one, and what a sink
-    /// calls an outage never is. Without a
+    /// failure is a strike. A further one is a strike if the store has answered since the last: it stored or refused
+    /// another batch, or a [ping](crate::Sink::ping). So an outage costs a batch one strike. A panic always is one, and
+    /// what a sink calls an outage never is. Without a
     /// [circuit breaker](super::breaker::BreakerConfig::failure_threshold) every other failure is one.
     pub max_attempts: NonZeroU32,
 }

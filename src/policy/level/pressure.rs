@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::reason::{Level, Reason};
 
-/// Something that holds a coordinator's level up. Declared by precedence: of those that hold it highest the first speaks.
+/// Something that holds a coordinator's level up. Declared by precedence: of those that hold it highest the first
+/// speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {

@@ -63,8 +63,8 @@ pub enum Reason {
     WritesRecovered,
     /// Ok: dead letters can be written again.
     DeadLettersWritable,
-    /// Soft: a process fell silent that is to be heard from every so often, and its level is not known any more. A bus says
-    /// so, no coordinator does.
+    /// Soft: a process fell silent that is to be heard from every so often, and its level is not known any more. A bus
+    /// says so, no coordinator does.
     Silent,
     /// A reason that this version does not know, from a coordinator in another process: act on the level.
     #[serde(other)]

@@ -87,8 +87,8 @@ impl Watermark {
         self.marks
     }
 
-    /// Takes in a queue size and returns the new level if it differs from the one before. While more is waiting to come in
-    /// the level does not fall to ok.
+    /// Takes in a queue size and returns the new level if it differs from the one before. While more is waiting to come
+    /// in the level does not fall to ok.
     #[inline]
     pub fn observe(&mut self, size: usize, is_wanted: impl FnOnce() -> bool) -> Option<Level> {
         let next = if size >= self.marks.high {

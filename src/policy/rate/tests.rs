@@ -417,9 +417,9 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Red when a grant is lost on cancel, a request is served out of turn or before it was paid for, a rise is added up
-    /// wrongly, a saved record goes out at scale 0, the wrong task is woken, or `due` is not when the first in line has
-    /// its turn.
+    /// Red when a grant is lost on cancel, a request is served out of turn or before it was paid for, a rise is added
+    /// up wrongly, a saved record goes out at scale 0, the wrong task is woken, or `due` is not when the first in line
+    /// has its turn.
     #[test]
     fn agrees_with_a_limiter_that_goes_step_by_step(
         rate in 1u32..40, acts in prop::collection::vec(act(), 0..150)

@@ -81,8 +81,8 @@ impl Variable {
         matches!(self.kind, Kind::Secrets(_))
     }
 
-    /// Returns the value in `settings` as the environment would write it, without secrets: a password is `***`, and a URL
-    /// of webhooks its scheme, host and port.
+    /// Returns the value in `settings` as the environment would write it, without secrets: a password is `***`, and a
+    /// URL of webhooks its scheme, host and port.
     pub fn value(&self, settings: &Settings) -> String {
         match self.kind {
             Kind::Count(_, _, get) | Kind::Bytes(_, get) => get(settings).to_string(),
@@ -171,8 +171,8 @@ impl Variable {
 }
 
 impl Settings {
-    /// Returns every variable with the value in effect as the environment would write it, without secrets; behind those of
-    /// all coordinators the ones that single coordinators have.
+    /// Returns every variable with the value in effect as the environment would write it, without secrets; behind those
+    /// of all coordinators the ones that single coordinators have.
     pub fn values(&self) -> Vec<Value> {
         let mut values = Vec::new();
         for (at, variable) in VARIABLES.iter().enumerate() {
@@ -206,7 +206,8 @@ pub struct Value {
     pub unit: &'static str,
 }
 
-/// Returns the variables of a group by their names; those of one coordinator if one is named, as its variables write it.
+/// Returns the variables of a group by their names; those of one coordinator if one is named, as its variables write
+/// it.
 pub(super) fn of_group(group: Group, coordinator: Option<&str>) -> impl Iterator<Item = (String, &'static Variable)> {
     let name = move |variable: &'static Variable| match coordinator {
         Some(id) => (variable.name.replacen("MDS_", &format!("MDS_{id}_"), 1), variable),
@@ -285,7 +286,8 @@ mod tests {
 
     #[test]
     fn every_variable_takes_its_own_value_back() {
-        // Red if a variable is in the table with a field that no struct has, or is read into another field than it shows.
+        // Red if a variable is in the table with a field that no struct has, or is read into another field than it
+        // shows.
         for variable in VARIABLES {
             let other = match variable.kind {
                 Kind::Count(_, max, _) => max.min(9_000).to_string(),

@@ -1,5 +1,5 @@
-//! The table of variables: the one place for a variable's name, field, default, unit, range and meaning, and for how its
-//! value may be shown.
+//! The table of variables: the one place for a variable's name, field, default, unit, range and meaning, and for how
+//! its value may be shown.
 //!
 //! A new variable is a row here and a field of the struct that the row names; config.example.env and
 //! docs/CONFIGURATION.md are held to the table by tests.

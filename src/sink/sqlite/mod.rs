@@ -2,9 +2,9 @@
 //!
 //! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
 //! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
-//! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `open` brings a file
-//! to the point where it can be written, `table` knows the columns of each kind, `writer` is the thread, and `read` looks at
-//! a store without changing it.
+//! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `open` brings a
+//! file to the point where it can be written, `table` knows the columns of each kind, `writer` is the thread, and
+//! `read` looks at a store without changing it.
 
 mod error;
 mod open;
@@ -34,39 +34,40 @@ use crate::{record::Bar, text::ErrorChain};
 /// Stores records in a SQLite file, one table a kind. Cheap to clone; clones share the file's one writer thread.
 ///
 /// The file is in WAL mode, so that other processes can read it at any time, and write it too. A write is an upsert by
-/// the record's key, and of a key's updates in one batch the last wins. Batches that wait at the same time are committed
-/// together; `Ok` comes only after that commit, so with [`Synchronous::Full`] what was acknowledged survives the loss of
-/// power. A batch that the table refuses fails alone, with [`SinkError::permanent`]. Whatever is wrong with the store
-/// and not with the records is transient: a lock, a full disk, an I/O error, even a damaged file. Then the connection is
-/// opened anew where that can help.
+/// the record's key, and of a key's updates in one batch the last wins. Batches that wait at the same time are
+/// committed together; `Ok` comes only after that commit, so with [`Synchronous::Full`] what was acknowledged survives
+/// the loss of power. A batch that the table refuses fails alone, with [`SinkError::permanent`]. Whatever is wrong with
+/// the store and not with the records is transient: a lock, a full disk, an I/O error, even a damaged file. Then the
+/// connection is opened anew where that can help.
 ///
 /// Numbers read back bit for bit, but for SQLite's one zero: -0.0 becomes 0.0.
 ///
 /// A write that is cancelled may or may not be done. A batch never waits longer in SQLite than the
 /// [`busy_timeout`](SqliteOptions::busy_timeout).
 ///
-/// If the file is removed or replaced while it is open (seen on Unix, after each commit and at the end), the batches under
-/// way fail as transient, an ERROR is logged, and the next write opens what is then at the path, or makes a new file
-/// there. What was stored before went with the old file, and [`file_was_removed`](Self::file_was_removed) says so. A path
-/// that cannot be looked at, because its directory is closed for a while, shows nothing: the batches fail as transient,
-/// and the file does not count as removed.
+/// If the file is removed or replaced while it is open (seen on Unix, after each commit and at the end), the batches
+/// under way fail as transient, an ERROR is logged, and the next write opens what is then at the path, or makes a new
+/// file there. What was stored before went with the old file, and [`file_was_removed`](Self::file_was_removed) says so.
+/// A path that cannot be looked at, because its directory is closed for a while, shows nothing: the batches fail as
+/// transient, and the file does not count as removed.
 ///
 /// The thread ends when the last handle is dropped, or with [`close`](Self::close), which waits for it.
 #[derive(Clone)]
 pub struct SqliteSink(Arc<WriterHandle>);
 
 impl SqliteSink {
-    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store, and the schema of an older
-    /// version is brought to this one. Blocks the thread meanwhile: for a locked file as long as the busy timeout. A new
-    /// file is readable for its owner alone, with its `-wal` and `-shm`; a file that is there keeps its mode.
+    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store, and the schema of an
+    /// older version is brought to this one. Blocks the thread meanwhile: for a locked file as long as the busy
+    /// timeout. A new file is readable for its owner alone, with its `-wal` and `-shm`; a file that is there keeps its
+    /// mode.
     ///
     /// A file that cannot be reached now, because another process locks it or the disk does not answer, is no error: a
     /// WARN is logged, and writes fail as transient until it can be opened. A file whose schema is current is opened
     /// without taking the write lock.
     ///
     /// # Errors
-    /// When the options are out of their range, the directory is missing, nothing may be written there, what is at the path
-    /// is not a store of this version, or the operating system refuses a thread.
+    /// When the options are out of their range, the directory is missing, nothing may be written there, what is at the
+    /// path is not a store of this version, or the operating system refuses a thread.
     pub fn open(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
         let mut options = options.into().checked()?;
         // Once and for all: the file may be opened again after the working directory has changed.
@@ -87,11 +88,12 @@ impl SqliteSink {
         self.0.path()
     }
 
-    /// Ends the sink for all its handles: writes what was handed to it before, closes the file, and returns when that is
-    /// done. Then all is in the one file, without a `-wal` beside it, unless another process has it open.
+    /// Ends the sink for all its handles: writes what was handed to it before, closes the file, and returns when that
+    /// is done. Then all is in the one file, without a `-wal` beside it, unless another process has it open.
     ///
-    /// Later writes fail as transient. Without it the thread does the same after the last handle is dropped, but without
-    /// being waited for; a process that ends meanwhile loses nothing, it only leaves the `-wal` file for the next one.
+    /// Later writes fail as transient. Without it the thread does the same after the last handle is dropped, but
+    /// without being waited for; a process that ends meanwhile loses nothing, it only leaves the `-wal` file for the
+    /// next one.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.0.send(Job::Close(done)).is_ok() {
@@ -100,8 +102,8 @@ impl SqliteSink {
         }
     }
 
-    /// Returns whether a file with acknowledged records was removed from its path or replaced by another. Those records are
-    /// gone from there; an ERROR names the file. It is known once the sink is [closed](Self::close).
+    /// Returns whether a file with acknowledged records was removed from its path or replaced by another. Those records
+    /// are gone from there; an ERROR names the file. It is known once the sink is [closed](Self::close).
     pub fn file_was_removed(&self) -> bool {
         self.0.file_was_removed()
     }

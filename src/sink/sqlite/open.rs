@@ -18,8 +18,8 @@ pub(super) struct Store {
     pub(super) identity: Option<Identity>,
 }
 
-/// Opens the file at an absolute path, makes the schema in a new or empty one or brings an older one to this version, and
-/// sets the connection up. Waits for locks as long as the busy timeout.
+/// Opens the file at an absolute path, makes the schema in a new or empty one or brings an older one to this version,
+/// and sets the connection up. Waits for locks as long as the busy timeout.
 pub(super) fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError> {
     connect_while(options, || {}).map_err(|error| match &error {
         SqliteOpenError::Sqlite { path, source, .. } if may_be_denied(source) => place::denied(path).unwrap_or(error),

@@ -19,8 +19,8 @@ pub struct SqliteOptions {
     pub busy_timeout: Duration,
     /// The most batches that are committed together, by default 64.
     pub group_limit: NonZeroUsize,
-    /// The most pages that the file may grow to, usually of 4 KiB; by default as many as SQLite can. A file that is full
-    /// fails writes as transient, like a full disk.
+    /// The most pages that the file may grow to, usually of 4 KiB; by default as many as SQLite can. A file that is
+    /// full fails writes as transient, like a full disk.
     pub max_pages: Option<NonZeroU32>,
 }
 
@@ -63,8 +63,8 @@ impl SqliteOptions {
     /// working directory; `sqlite:///var/lib/bars.db` is absolute. A file whose name holds a question mark has no URL.
     ///
     /// # Errors
-    /// For another scheme, a query (`?mode=ro`), an empty path, and `:memory:`. The error never shows another scheme's URL or
-    /// a query, which may hold a password.
+    /// For another scheme, a query (`?mode=ro`), an empty path, and `:memory:`. The error never shows another scheme's
+    /// URL or a query, which may hold a password.
     pub fn from_url(url: &str) -> Result<Self, SqliteOpenError> {
         match url.strip_prefix("sqlite://") {
             Some(rest) => match rest.split_once('?') {

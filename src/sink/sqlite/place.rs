@@ -27,8 +27,8 @@ pub(super) fn check_place(path: &Path) -> Result<(), SqliteOpenError> {
     }
 }
 
-/// Makes the file if there is none, readable and writable for its owner alone; SQLite gives its `-wal` and `-shm` the same
-/// mode. A file that is there keeps its mode. What goes wrong SQLite tells when it opens the file.
+/// Makes the file if there is none, readable and writable for its owner alone; SQLite gives its `-wal` and `-shm` the
+/// same mode. A file that is there keeps its mode. What goes wrong SQLite tells when it opens the file.
 pub(super) fn make_private(path: &Path) {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -54,14 +54,14 @@ pub(super) fn denied(path: &Path) -> Option<SqliteOpenError> {
     failed(directory, made).or_else(|| failed(path, may_write(path)))
 }
 
-/// Says whether SQLite opens the file for reading only, which it does with what it may not write, and tells no sooner than
-/// at the first write.
+/// Says whether SQLite opens the file for reading only, which it does with what it may not write, and tells no sooner
+/// than at the first write.
 pub(super) fn is_readonly(path: &Path) -> bool {
     may_write(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
 }
 
-/// Asks the system whether this process may write the file, without opening it: closing it again would drop the locks that
-/// SQLite has on the same file.
+/// Asks the system whether this process may write the file, without opening it: closing it again would drop the locks
+/// that SQLite has on the same file.
 fn may_write(file: &Path) -> io::Result<()> {
     #[cfg(unix)]
     return Ok(rustix::fs::access(file, rustix::fs::Access::WRITE_OK)?);

@@ -90,8 +90,8 @@ impl SqliteReader {
         found.map_err(|source| self.failed("read the keys", source))
     }
 
-    /// Shows the rows of a series in the order of their times, one at a time. One whose time or prices are no numbers is
-    /// shown as what is wrong with it.
+    /// Shows the rows of a series in the order of their times, one at a time. One whose time or prices are no numbers
+    /// is shown as what is wrong with it.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -6,8 +6,8 @@ use smol_str::ToSmolStr;
 use super::super::Batch;
 use crate::record::{Bar, Record};
 
-/// The version of the whole schema, in `PRAGMA user_version`. A new table, column or index makes it one higher, with a step
-/// in `open` that brings older files to it: 2 has the index `bars_by_symbol`.
+/// The version of the whole schema, in `PRAGMA user_version`. A new table, column or index makes it one higher, with a
+/// step in `open` that brings older files to it: 2 has the index `bars_by_symbol`.
 pub(super) const SCHEMA_VERSION: i64 = 2;
 
 /// One table, and what belongs to it.
@@ -51,10 +51,11 @@ impl<T: Row> Rows for Batch<T> {
     }
 }
 
-// Without a rowid the key is the table: one tree to write instead of two. Not STRICT, which older readers (SQLite before
-// 3.37) could not open. NaN becomes NULL in SQLite, so NOT NULL refuses it.
+// Without a rowid the key is the table: one tree to write instead of two. Not STRICT, which older readers (SQLite
+// before 3.37) could not open. NaN becomes NULL in SQLite, so NOT NULL refuses it.
 //
-// The index is for reads that name no vendor. The view rounds to whole seconds towards the past, also before 1970, and shows as many digits as there are.
+// The index is for reads that name no vendor. The view rounds to whole seconds towards the past, also before 1970, and
+// shows as many digits as there are.
 const BARS: Table = Table {
     name: Bar::KIND,
     create: "CREATE TABLE bars (

@@ -148,8 +148,8 @@ pub(super) struct Writer {
     stored: Stored,
 }
 
-/// The file that has what was acknowledged. SQLite would go on writing one that was removed or replaced, and what is in it
-/// could not be found.
+/// The file that has what was acknowledged. SQLite would go on writing one that was removed or replaced, and what is in
+/// it could not be found.
 struct Stored {
     /// None where nothing was acknowledged, and on systems where an open file can be neither removed nor replaced.
     file: Option<Identity>,
@@ -157,9 +157,9 @@ struct Stored {
 }
 
 impl Stored {
-    /// Compares the file that is at the path with the one that has the records, and gives these up if it is another one.
-    /// Returns whether the open file is at the path. A path that cannot be looked at, because its directory is closed to
-    /// us for a while, shows nothing.
+    /// Compares the file that is at the path with the one that has the records, and gives these up if it is another
+    /// one. Returns whether the open file is at the path. A path that cannot be looked at, because its directory is
+    /// closed to us for a while, shows nothing.
     fn look(&mut self, path: &Path, open: Option<Identity>) -> io::Result<bool> {
         let there = place::look_at(path)?;
         if self.file.is_some() && self.file != there {

@@ -1,4 +1,5 @@
-//! A store that comes and goes while records go on coming, a millisecond at a time: what is given up, and on what proof.
+//! A store that comes and goes while records go on coming, a millisecond at a time: what is given up, and on what
+//! proof.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -361,8 +362,8 @@ impl<'a> World<'a> {
         let since = |strikes: &[u64]| strikes.iter().filter(|&&at| at > FLAPS).count();
         assert_eq!(self.buffer.snapshot(self.at()).circuit, CircuitState::Closed);
         assert!(self.opened.last().is_none_or(|&last| last < FLAPS + CALM / 2), "opened at {:?}", self.opened);
-        // What closes the circuit is an answer. The next failure is a strike then, unless the answer is to a write that was
-        // under way at the last one: of these each other partition has one at most.
+        // What closes the circuit is an answer. The next failure is a strike then, unless the answer is to a write that
+        // was under way at the last one: of these each other partition has one at most.
         let parts = self.scene.config.batch_size.get().next_power_of_two().ilog2() + 1;
         let strikes = (self.scene.strikes() + 2 * parts) as usize;
         let (opened, wasted) = (since(&self.opened), since(&self.wasted));
@@ -377,8 +378,8 @@ impl<'a> World<'a> {
 }
 
 /// Red when a good batch is given up after fewer outages than it has strikes; when one that always fails is not given
-/// up, opens the circuit again and again, or is written too often; when the circuit stays open, a second probe goes out,
-/// or an update overtakes another.
+/// up, opens the circuit again and again, or is written too often; when the circuit stays open, a second probe goes
+/// out, or an update overtakes another.
 ///
 /// Sabotage: let any answer be proof, of a write that began before the strike too; let a part
 /// keep the strikes of the whole.
@@ -418,11 +419,12 @@ struct Figures {
     took: u64,
 }
 
-/// The same with each rule of its own, half of the histories with a record that always fails. Prints a table, by what is set:
-/// good records that were given up, times that the circuit opened, and of records that always fail how many ended as dead
-/// letters, after how many writes and how long.
+/// The same with each rule of its own, half of the histories with a record that always fails. Prints a table, by what
+/// is set: good records that were given up, times that the circuit opened, and of records that always fail how many
+/// ended as dead letters, after how many writes and how long.
 ///
-/// Red when a record that always fails does not end where anything proves that the store is there, or ends where nothing does.
+/// Red when a record that always fails does not end where anything proves that the store is there, or ends where
+/// nothing does.
 #[test]
 fn what_each_setting_costs_where_a_store_comes_and_goes() {
     const HISTORIES: u64 = 8;
@@ -443,7 +445,8 @@ fn what_each_setting_costs_where_a_store_comes_and_goes() {
             scene.config.max_strikes = NonZeroU32::new(attempts).expect("not zero");
             scene.config.breaker.failure_threshold = NonZeroU32::new(threshold);
             scene.traffic = (0..workers).map(|partition| (partition < busy).then_some(20)).collect();
-            // Of a partition that is busy, after the store has come to stay: what it costs before that is the first test's.
+            // Of a partition that is busy, after the store has come to stay: what it costs before that is the first
+            // test's.
             scene.poison = (seed % 2 == 0).then_some((FLAPS + 10, 0));
             scene.has_ping = has_ping;
             let mut world = World::new(&scene, random);

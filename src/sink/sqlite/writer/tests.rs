@@ -210,8 +210,8 @@ fn a_full_file_fails_the_whole_group_for_now() {
     assert_eq!(rig.symbols(), ["A", "C"]);
 }
 
-// Sabotage: leave out `catch_unwind`: the thread is gone and the answers with it. Keep the connection after the panic: its
-// transaction is still open, and the next write fails.
+// Sabotage: leave out `catch_unwind`: the thread is gone and the answers with it. Keep the connection after the panic:
+// its transaction is still open, and the next write fails.
 #[test]
 fn a_panic_fails_its_group_and_the_thread_lives() {
     let rig = Rig::new();
