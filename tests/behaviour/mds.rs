@@ -242,7 +242,10 @@ pub fn empty_store(dir: &Path) -> Connection {
     fs::write(dir.join("empty.csv"), "symbol,timeframe,ts,open,high,low,close\n").unwrap();
     let output = run(dir, &["empty.csv"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    Connection::open(dir.join("market_data.db")).unwrap()
+    let store = Connection::open(dir.join("market_data.db")).unwrap();
+    // One that writes all the time on a busy machine leaves the lock seldom.
+    store.busy_timeout(TOO_LONG).unwrap();
+    store
 }
 
 /// Puts something in the place of the directory for dead letters in which no file can be made. A process finds that out
