@@ -74,7 +74,7 @@ impl Receiver {
 
     fn receive(&mut self, now: u64, id: &str, event: &Event) {
         let admission = self.met.admit(id, &event.name, &event.speaker, ms(now));
-        if let Admission::New(_) | Admission::Alive(_) = admission {
+        if let Admission::New(_) | Admission::Alive(_) | Admission::Repeated { is_alive: true } = admission {
             self.bus.hear(ms(now), &event.name, &event.speaker, event.level);
         }
     }
