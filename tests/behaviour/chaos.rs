@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
-    mds::{Running, count, empty_store, ingest},
+    mds::{Running, count, empty_store, eventually, ingest},
     remote::{SECRET, faketime},
     support::size_of_test,
 };
@@ -93,6 +93,7 @@ struct World {
     dir: tempfile::TempDir,
     database: rusqlite::Connection,
     ways: Vec<Way>,
+    receivers: Vec<Receiver>,
     running: Option<Running>,
     feed: Arc<Mutex<Feed>>,
     truth: Arc<Mutex<Truth>>,
@@ -132,12 +133,18 @@ impl World {
             command.env("LD_PRELOAD", faketime()).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
             command.env("FAKETIME", format!("{:+}s", self.random.random_range(-250..250)));
         }
+        let accepted = |world: &Self| -> Vec<u64> {
+            world.receivers.iter().map(|receiver| receiver.snapshot().accepted).collect()
+        };
+        let before = accepted(self);
         let mut running = Running::start(command);
         let mut stdin = running.stdin.take();
         stdin.as_mut().unwrap().write_all(b"ts,open,high,low,close,volume\n").unwrap();
         *self.feed.lock() = Feed { stdin, given: Vec::new() };
         self.running = Some(running);
         self.truth_is(true);
+        // One that dies before it is heard is known to none: what ended before it stays as it was.
+        eventually("all hear of it", || accepted(self).iter().zip(&before).all(|(now, before)| now > before));
     }
 
     /// Does one bad thing, and undoes it after a while.
@@ -308,6 +315,7 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
         dir,
         database,
         ways: producers.iter().map(|producer| Way::to(producer.address)).collect(),
+        receivers: producers.iter().map(|producer| producer.receiver.clone()).collect(),
         running: None,
         feed: Arc::default(),
         truth: Arc::new(Mutex::new(Truth { can_write: false, since: Instant::now() })),

@@ -959,7 +959,7 @@ fn writers_and_a_replay_on_one_directory_lose_nothing() {
                 found.unwrap().entry.unwrap();
             }
         }
-        assert!(live > 1, "the replays met {live} files that a process wrote");
+        assert!(live > 0, "no replay met a file that a process wrote");
     });
     // The last file is let go when the thread behind it ends.
     let mut last = 0;
