@@ -449,8 +449,8 @@ fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_i
 fn what_dies_while_a_load_comes_to_its_end_is_told_too() {
     let hook = Hook::start(|_| ok());
     let mut at_the_end = 0;
-    // The first event takes it past three points, the end past three more, and nothing else happens.
-    for pass in 2..=6 {
+    // The first event takes it past three points, that nothing follows it past three more, and its own end past three.
+    for pass in 2..=8 {
         let dir = tempfile::tempdir().unwrap();
         let mut load = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--json", mds::SP500]);
         load.env("MDS_FB_ENABLE_HTTP_BROADCAST", "true").env("MDS_FB_HTTP_ENDPOINT", hook.url("").to_string());
