@@ -194,6 +194,8 @@ impl World {
                 self.start();
             }
             Fault::Terminated => {
+                // One that has only just started does not listen yet.
+                thread::sleep(Duration::from_secs(1));
                 self.truth_is(false);
                 let running = self.running.take().unwrap();
                 running.signal("TERM");
@@ -322,7 +324,6 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
         starts: 0,
         owed: BTreeSet::new(),
     };
-    world.start();
     let [stop, stop_looking] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let (records, channel) = sync_channel(100);
     let next = Arc::new(AtomicU64::new(0));
@@ -346,6 +347,8 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
     ];
     faults.shuffle(&mut world.random);
     let chaos = thread::spawn(move || {
+        // Not on the test's thread, which serves the producers.
+        world.start();
         let (begun, mut happened) = (Instant::now(), 0);
         while begun.elapsed() < lasts || happened < faults.len() {
             // Each in turn at first, so that a short run has them all.

@@ -450,7 +450,7 @@ fn what_dies_while_a_load_comes_to_its_end_is_told_too() {
     let hook = Hook::start(|_| ok());
     let mut at_the_end = 0;
     // The first event takes it past three points, that nothing follows it past three more, and its own end past three.
-    for pass in 2..=8 {
+    for pass in (2..=9).chain([6, 7, 8, 9]) {
         let dir = tempfile::tempdir().unwrap();
         let mut load = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--json", mds::SP500]);
         load.env("MDS_FB_ENABLE_HTTP_BROADCAST", "true").env("MDS_FB_HTTP_ENDPOINT", hook.url("").to_string());
@@ -459,7 +459,12 @@ fn what_dies_while_a_load_comes_to_its_end_is_told_too() {
         arm(&mut load, &format!("broadcaster:{pass}"));
         let output = load.output().unwrap();
         let log = stderr(&output);
-        assert!(log.contains("a test asked for a panic here"), "{pass}: {log}");
+        if !log.contains("a test asked for a panic here") {
+            // It has passed all its points, which are so many at least; whether it hears of the end of its coordinator before
+            // its own is by chance.
+            assert!(output.status.success() && pass > 8, "{pass}: {log}");
+            continue;
+        }
         assert_eq!(output.status.code(), Some(70), "{pass}: {log}");
         let summary = mds::summary(&output);
         assert!(count(&summary, "stored") <= mds::rows(dir.path()) as u64, "{pass}: {summary}");
