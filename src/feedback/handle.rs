@@ -198,7 +198,7 @@ impl Feedback {
         (Arc::clone(&self.0.present), self.0.alive.clone())
     }
 
-    /// Returns whether a coordinator has ended, or fell silent, as far as the bus knows.
+    /// Returns whether a coordinator has ended, as far as the bus knows.
     #[cfg(feature = "webhooks")]
     pub(super) fn has_ended(&self, key: &CoordinatorKey) -> bool {
         self.0.present.lock().has_ended(key)

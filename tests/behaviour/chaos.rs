@@ -15,14 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{App, HttpServer, rt};
-use market_data_store::{Budget, Feedback, RateCoordinator, RateLimiter, Receiver, WebhookSecret};
+use actix_web::rt;
+use market_data_store::{Budget, RateCoordinator, RateLimiter, Receiver};
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
     mds::{Running, count, empty_store, eventually, ingest},
-    remote::{SECRET, faketime},
+    remote::{Listening, SECRET, faketime},
     support::size_of_test,
 };
 
@@ -239,15 +239,7 @@ struct Producer {
 
 impl Producer {
     fn start() -> Self {
-        let feedback = Feedback::private();
-        let receiver = Receiver::signed(feedback.clone(), [SECRET.parse::<WebhookSecret>().unwrap()]);
-        let app = {
-            let receiver = receiver.clone();
-            move || App::new().service(receiver.at("/feedback"))
-        };
-        let server = HttpServer::new(app).workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
-        let address = server.addrs()[0];
-        rt::spawn(server.run());
+        let Listening { feedback, receiver, address, .. } = Listening::start();
         let limiter = RateCoordinator::follow(&feedback, ["bars"]).budget(Budget::PerSecond(600.0)).start();
         Self { limiter, receiver, address }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -25,7 +26,9 @@ pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// an `ok` with a higher number.
 #[actix::test]
 async fn a_producer_goes_on_when_its_store_was_killed_at_hard_and_starts_again() {
-    let Listening { feedback, receiver, url, stop } = Listening::start();
+    let listening = Listening::start();
+    let url = listening.url();
+    let Listening { feedback, receiver, stop, .. } = listening;
     let (recorder, events) = recorder();
     feedback.subscribe(Subscribe::new(recorder).delivery(Delivery::Every).replay(Replay::All));
     let limiter = RateCoordinator::follow(&feedback, ["db1:feed/bars"]).budget(Budget::Gate).start();
@@ -88,15 +91,15 @@ async fn a_producer_goes_on_when_its_store_was_killed_at_hard_and_starts_again()
 }
 
 /// What a producer in this process follows: a receiver of webhooks, served on this machine.
-struct Listening {
-    feedback: Feedback,
-    receiver: Receiver,
-    url: String,
+pub struct Listening {
+    pub feedback: Feedback,
+    pub receiver: Receiver,
+    pub address: SocketAddr,
     stop: actix_web::dev::ServerHandle,
 }
 
 impl Listening {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let feedback = Feedback::private();
         let receiver = Receiver::signed(feedback.clone(), [SECRET.parse::<WebhookSecret>().unwrap()]);
         let app = {
@@ -104,11 +107,15 @@ impl Listening {
             move || App::new().service(receiver.at("/feedback"))
         };
         let server = HttpServer::new(app).workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
-        let url = format!("http://{}/feedback", server.addrs()[0]);
+        let address = server.addrs()[0];
         let server = server.run();
         let stop = server.handle();
         rt::spawn(server);
-        Self { feedback, receiver, url, stop }
+        Self { feedback, receiver, address, stop }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/feedback", self.address)
     }
 
     /// Waits until a selection is at a level, and returns how long that took.
@@ -146,7 +153,7 @@ impl Store {
             ingest(self.dir.path(), &["--json", "--symbol", "ES", "--timeframe", "1m", "--give-up-after", "0", "-"]);
         command.envs([
             ("MDS_FB_ENABLE_HTTP_BROADCAST", "true"),
-            ("MDS_FB_HTTP_ENDPOINT", &*listening.url),
+            ("MDS_FB_HTTP_ENDPOINT", &*listening.url()),
             ("MDS_FB_HTTP_SECRET", SECRET),
             ("MDS_FB_HTTP_REFRESH", "0.5"),
             ("MDS_COORDINATOR_CAPACITY", "100"),

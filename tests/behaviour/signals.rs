@@ -264,6 +264,13 @@ fn a_store_that_is_dropped_or_a_coordinator_that_dies_is_told_as_draining() {
     }
 }
 
+/// A store of so many places on a bus, soft above two records and hard from eight.
+fn store_on(feedback: &Feedback, sink: &MemorySink<Tick>, capacity: usize) -> MarketDataStore {
+    let own = coordinator_settings(capacity, 1, 5).watermarks(2, 8);
+    let coordinator = Coordinator::new(sink.clone()).settings(own);
+    MarketDataStore::builder(settings()).feedback(feedback.clone()).coordinator(coordinator).spawn().unwrap()
+}
+
 /// A broadcaster whose URL answers, and what it sends.
 struct Sending {
     feedback: Feedback,
@@ -413,10 +420,7 @@ async fn a_receiver_that_hears_two_of_one_name_says_so_to_both() {
 #[actix::test]
 async fn health_tells_what_the_bus_counts_of_the_name() {
     let (feedback, sink) = (Feedback::private(), MemorySink::<Tick>::new());
-    let own = coordinator_settings(100, 1, 5).watermarks(2, 8);
-    let coordinator = Coordinator::new(sink.clone()).settings(own);
-    let store = MarketDataStore::builder(settings()).feedback(feedback.clone()).coordinator(coordinator);
-    let store = store.spawn().unwrap();
+    let store = store_on(&feedback, &sink, 100);
     let handle = store.coordinator::<Tick>().unwrap();
     let mut other = EventSeries::new("ticks").source(&settings().source);
     feedback.publish(other.next(Level::Soft));
@@ -439,10 +443,7 @@ async fn health_tells_what_the_bus_counts_of_the_name() {
 #[actix::test]
 async fn a_store_that_was_finished_does_not_count_beside_one_that_lives() {
     let (feedback, sink) = (Feedback::private(), MemorySink::<Tick>::new());
-    let own = coordinator_settings(10, 1, 5).watermarks(2, 8);
-    let coordinator = Coordinator::new(sink.clone()).settings(own);
-    let store = MarketDataStore::builder(settings()).feedback(feedback.clone()).coordinator(coordinator);
-    let store = store.spawn().unwrap();
+    let store = store_on(&feedback, &sink, 10);
     let handle = store.coordinator::<Tick>().unwrap();
     let held = occupy(&handle, &sink, 1).await;
     handle.submit_many((0..9).map(|id| tick("ES", held + id))).await.unwrap();

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, convert::Infallible, future::pending, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, convert::Infallible, rc::Rc, sync::Arc, thread, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
@@ -41,7 +41,7 @@ const TURN: usize = 64;
 /// inside a handler. It holds the present state of each coordinator for those who come late.
 pub struct FeedbackBus {
     lanes: Rc<Lanes>,
-    /// Written here alone, read by the handles too.
+    /// What was said is written here alone. Handles read it, and stores that start take their names and epochs from it.
     present: Arc<Mutex<LatestEvents>>,
     /// Where the times of the present count from. Tokio's clock, so that a paused one pauses everything.
     origin: Instant,
@@ -196,13 +196,12 @@ impl FeedbackBus {
         if let Some((_, timer)) = self.timer.take() {
             timer.abort();
         }
-        let (bus, until) = (ctx.address().downgrade(), self.origin.checked_add(at));
+        // A time that cannot be written never comes.
+        let Some(until) = self.origin.checked_add(at) else { return };
+        let bus = ctx.address().downgrade();
         // A task of its own: a timer in the context would keep the bus alive.
         let timer = actix_rt::spawn(async move {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
-            }
+            sleep_until(until).await;
             if let Some(bus) = bus.upgrade() {
                 bus.do_send(LookForSilence);
             }

@@ -4,6 +4,8 @@ use std::{
 };
 
 use super::subscribe::Selector;
+#[cfg(feature = "webhooks")]
+use crate::policy::Reason;
 use crate::{
     feedback::{
         counts::FeedbackCounts,
@@ -176,10 +178,10 @@ impl LatestEvents {
         counting
     }
 
-    /// Returns whether a coordinator has ended, or fell silent: none of its instances lives.
+    /// Returns whether a coordinator has ended. One that fell silent has not, as far as is known.
     #[cfg(feature = "webhooks")]
     pub(crate) fn has_ended(&self, key: &CoordinatorKey) -> bool {
-        self.of_name(key).is_some_and(|present| !present.lives)
+        self.of_name(key).is_some_and(|present| !present.lives && present.value.reason != Reason::Silent)
     }
 
     fn of_name(&self, key: &CoordinatorKey) -> Option<Present<'_, FeedbackEvent>> {
@@ -241,4 +243,25 @@ fn in_order(mut events: Vec<Present<'_, FeedbackEvent>>) -> Vec<FeedbackEvent> {
     events.sort_unstable_by_key(|present| present.changed);
     events.dedup_by_key(|present| present.changed);
     events.into_iter().map(|present| present.value.clone()).collect()
+}
+
+#[cfg(all(test, feature = "webhooks"))]
+mod tests {
+    use super::*;
+    use crate::{feedback::EventSeries, policy::Level};
+
+    // Red when one that fell silent is told on as one that has ended: those behind a broadcaster would stay at its last level.
+    #[test]
+    fn one_that_fell_silent_has_not_ended() {
+        let (mut events, refresh) = (LatestEvents::default(), Duration::from_secs(1));
+        let mut bars = EventSeries::new("bars").refresh(refresh);
+        let hard = bars.next(Level::Hard);
+        let key = CoordinatorKey::of(&hard);
+        events.hear(Duration::ZERO, &key, &hard, false);
+        assert!(!events.has_ended(&key));
+        assert!(events.let_go(3 * refresh).is_some() && !events.has_ended(&key));
+        let draining = bars.refresh(None).next_because(Reason::Draining);
+        events.hear(4 * refresh, &key, &draining, false);
+        assert!(events.has_ended(&key));
+    }
 }

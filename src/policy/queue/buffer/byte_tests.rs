@@ -340,7 +340,7 @@ fn nothing_is_evicted_for_one_that_is_kept_back_by_a_waiter() {
 }
 
 /// A batch of one partition leaves a place to one that waits, which then waits for bytes that another partition has;
-/// that one was looked at before. Red when nobody looks at it again.
+/// that one was looked at before. Red when it is not looked at again.
 #[test]
 fn what_a_batch_makes_ready_behind_it_is_handed_out_too() {
     let mut buffer = BoundedBuffer::<usize, usize>::new(BufferConfig {
