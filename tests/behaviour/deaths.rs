@@ -449,8 +449,12 @@ fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_i
 fn what_dies_while_a_load_comes_to_its_end_is_told_too() {
     let hook = Hook::start(|_| ok());
     let mut at_the_end = 0;
-    // The first event takes it past three points, that nothing follows it past three more, and its own end past three.
-    for pass in (2..=9).chain([6, 7, 8, 9]) {
+    // The first event takes it past three points, that nothing follows it past three more, and its own end past three. Which
+    // of the last two comes first is by chance, so that is gone through until one has died at its end.
+    for (run, pass) in (2..=9).chain((4..=9).cycle().take(120)).enumerate() {
+        if run >= 8 && at_the_end > 0 {
+            break;
+        }
         let dir = tempfile::tempdir().unwrap();
         let mut load = ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--json", mds::SP500]);
         load.env("MDS_FB_ENABLE_HTTP_BROADCAST", "true").env("MDS_FB_HTTP_ENDPOINT", hook.url("").to_string());
@@ -460,8 +464,7 @@ fn what_dies_while_a_load_comes_to_its_end_is_told_too() {
         let output = load.output().unwrap();
         let log = stderr(&output);
         if !log.contains("a test asked for a panic here") {
-            // It has passed all its points, which are so many at least; whether it hears of the end of its coordinator before
-            // its own is by chance.
+            // It has passed all its points, which are so many at least.
             assert!(output.status.success() && pass > 8, "{pass}: {log}");
             continue;
         }
