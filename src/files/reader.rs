@@ -70,7 +70,15 @@ impl<R: Read> BarReader<R> {
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
-        chunk.skipped = 0;
+        (chunk.skipped, chunk.replaced) = (0, 0);
+        let more = self.next_rows(chunk)?;
+        if !chunk.bars.is_empty() {
+            self.rows.hand_over();
+        }
+        Ok(more)
+    }
+
+    fn next_rows(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         self.rows.check_options()?;
         self.take_buffered(chunk)?;
         if chunk.is_empty() && !self.at_end {
@@ -118,13 +126,19 @@ impl<R: Read> BarReader<R> {
             timeframe: self.rows.fixed_timeframe().copied(),
             lines_skipped: self.lines_skipped(),
             ignored_columns: self.rows.ignored_columns(),
+            ts_is: self.rows.ts_is(),
         }
     }
 
-    /// Returns what the user should know beside the rows, such as the columns that were ignored: complete once the file
-    /// is read, one line each.
+    /// Returns what the user should look at, since it may not be what is meant, such as the columns that are ignored: complete
+    /// once the file is read, one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.rows.warnings()
+    }
+
+    /// Returns what the user should know beside the rows: complete once the file is read, one line each.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::from_iter(self.rows.ignored_columns().map(|names| format!("ignored columns: {names}")));
+        let mut notes = Vec::new();
         if self.at_end && self.format.is_none() {
             notes.push("the file is empty".into());
         }

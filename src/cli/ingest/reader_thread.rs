@@ -63,6 +63,7 @@ impl ReaderThread {
             };
             self.progress.bytes(reader.bytes_read());
             self.counters.skip(chunk.skipped);
+            self.counters.replace(chunk.replaced);
             for rejected in chunk.rejected.drain(..) {
                 self.counters.reject(&input.name, rejected.line, rejected.message);
             }
@@ -75,6 +76,9 @@ impl ReaderThread {
             }
         };
         self.counters.found(reader.info(), result.as_ref().err().map(ToString::to_string));
+        for warning in reader.warnings() {
+            tracing::warn!(file = &*input.name, "{warning}");
+        }
         for note in reader.notes() {
             tracing::info!(file = &*input.name, "{note}");
         }

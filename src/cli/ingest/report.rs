@@ -22,6 +22,8 @@ pub struct FileReport {
     pub file: Arc<str>,
     pub read: u64,
     pub accepted: u64,
+    /// How many of the accepted a later row of the file took the place of.
+    pub replaced: u64,
     pub rejected: u64,
     pub skipped: u64,
     /// Why it was not read to its end.
@@ -49,6 +51,7 @@ impl FileReport {
             file,
             read: 0,
             accepted: 0,
+            replaced: 0,
             rejected: 0,
             skipped: 0,
             error: None,
@@ -95,10 +98,10 @@ impl FileReport {
 
     /// Returns one line: the counts, and how the file is written.
     pub fn line(&self) -> String {
-        let Self { file, read, rejected, skipped, .. } = self;
+        let Self { file, read, replaced, rejected, skipped, .. } = self;
         let mut line = format!("{file}: {read} read");
         // Writing to a string cannot fail.
-        for (count, name) in [(rejected, "rejected"), (skipped, "skipped")] {
+        for (count, name) in [(replaced, "replaced"), (rejected, "rejected"), (skipped, "skipped")] {
             if *count > 0 {
                 let _ = write!(line, ", {count} {name}");
             }

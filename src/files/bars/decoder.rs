@@ -5,13 +5,17 @@ use std::collections::VecDeque;
 use smol_str::SmolStr;
 
 use super::{
-    date_order::{Settling, dated},
-    given::{Given, period, record_type, timeframe},
+    date_order::{Held, Settling},
+    first_rows::{FirstRows, Known, NamedCell},
+    given::{Given, minutes, period, record_type, timeframe},
     infer::Inference,
     outcome::{Outcome, Undated, refused},
-    prices::{Prices, number},
-    raw_bar::{RawBar, is_absent},
+    plausible::Plausible,
+    prices::{Prices, Volumes},
+    raw_bar::RawBar,
+    same_key::{Earlier, Key, SameKey},
     session_checks::{Clocks, SessionChecks},
+    unused_cells::UnusedCells,
 };
 use crate::files::{
     chunk::{Chunk, ReadError, Rejected},
@@ -22,15 +26,15 @@ use crate::files::{
     missing_options::{self, MissingOptions},
     options::ReadOptions,
     row_error::RowError,
-    times::{Reading, Times, Zone},
+    times::{Order, Reading, Times, TsIs, Zone},
 };
 use crate::{
-    record::Timestamp,
-    record::{Bar, Record, Timeframe},
+    record::{Bar, Record, Timeframe, Timestamp},
+    text::Quoted,
 };
 
-/// So many rows may pass before the order of day and month is known.
-const ROWS_TO_SETTLE: usize = 1_000;
+/// So many rows may pass that are broken or empty before the way in which a file is written counts as understood.
+const BROKEN_ROWS: usize = 1_000;
 /// So many rows in a row that are written in a way that is not read here show that the whole file is.
 const ROWS_TO_DOUBT: usize = 3;
 
@@ -51,6 +55,14 @@ pub(crate) struct BarDecoder {
     stage: Stage,
     days: SessionChecks,
     clocks: Clocks,
+    first_rows: FirstRows,
+    plausible: Plausible,
+    keys: SameKey,
+    volumes: Volumes,
+    /// Where the cells of a row are that are not used.
+    unused: UnusedCells,
+    /// Whether bars went out, so that the file can no longer be refused without leaving some behind.
+    handed_over: bool,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
     /// Whether the first row has shown which columns there are.
@@ -76,6 +88,8 @@ enum Stage {
 
 impl BarDecoder {
     pub(crate) fn new(options: ReadOptions) -> Self {
+        let times = Times::new(&options);
+        let plausible = Plausible::new(options.as_written, Timestamp::now());
         let (given, refusal) = match file_name::settle(&options) {
             Ok(given) => (given, None),
             Err(refusal) => (file_name::Settled::default(), Some(refusal)),
@@ -91,7 +105,7 @@ impl BarDecoder {
                 Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)),
                 |text| Bar::normal_vendor(text).map_err(|e| e.to_string()),
             ),
-            times: Times::new(options.zone, options.ts_format),
+            times,
             prices: Prices::Plain,
             map: options.map,
             name: options.name,
@@ -101,6 +115,12 @@ impl BarDecoder {
             stage: Stage::Open,
             days: SessionChecks::default(),
             clocks: Clocks::default(),
+            first_rows: FirstRows::default(),
+            plausible,
+            keys: SameKey::default(),
+            volumes: Volumes::default(),
+            unused: UnusedCells::None,
+            handed_over: false,
             understood: false,
             begun: false,
             ignored: IgnoredColumns::default(),
@@ -141,6 +161,73 @@ impl BarDecoder {
     /// Returns who wrote the file, once that is known.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         self.dialect
+    }
+
+    /// Says where the cells of a row are that are not used.
+    pub(crate) fn set_unused(&mut self, unused: UnusedCells) {
+        self.unused = unused;
+    }
+
+    /// Says that the bars so far went out.
+    pub(crate) fn hand_over(&mut self) {
+        self.handed_over = true;
+    }
+
+    /// Returns what times are of their bars.
+    pub(crate) fn ts_is(&self) -> TsIs {
+        self.times.ts_is()
+    }
+
+    /// Returns what the user should know, since it may not be what is meant: one line each.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let ignored = self.ignored.names().map(|names| format!("ignored columns: {names}"));
+        let rounded = Some(self.times.rounded()).filter(|rounded| *rounded > 0);
+        let rounded = rounded.map(|rounded| {
+            format!("times less than 100 us from a whole second, taken for it, as of days in floating point: {rounded}")
+        });
+        ignored.into_iter().chain(self.first_rows.note()).chain(self.volumes.note()).chain(rounded).collect()
+    }
+
+    /// Returns whether the cells of the next row may show what names leave open.
+    pub(crate) fn wants_cells(&self) -> bool {
+        self.first_rows.are_wanted() && !matches!(self.stage, Stage::Guessing(_))
+    }
+
+    /// Looks at the cells of one of the first rows, which comes next. Returns the one of the volume, if the row shows that it
+    /// is another than its name says.
+    pub(crate) fn look_at_cells(&mut self, line: u64, cells: &[NamedCell<'_>], row: &RawBar<'_>) -> Result<Option<usize>, ReadError> {
+        if !self.begun {
+            self.recognize(cells);
+        }
+        let symbol = self.symbol.resolve(row.symbol);
+        let (Ok(symbol), Ok(timeframe)) = (symbol, self.timeframe.resolve(row.timeframe)) else { return Ok(None) };
+        if !self.wants_cells() {
+            return Ok(None);
+        }
+        let known = Known { symbol: &symbol, timeframe, map: &self.map };
+        let found = self.first_rows.look_at(cells, row, &known, &mut self.times);
+        let found = found.map_err(|problem| ReadError::Refused(format!("line {line}: {problem}")))?;
+        if let Some(index) = found {
+            self.map.set_volume(cells[index].name);
+        }
+        Ok(found)
+    }
+
+    /// Recognizes a file by the names of all its columns.
+    fn recognize(&mut self, cells: &[NamedCell<'_>]) {
+        let has = |name: &str| cells.iter().any(|cell| cell.name.eq_ignore_ascii_case(name));
+        let names = ["vendor", "symbol", "timeframe", "ts", "open", "high", "low", "close", "volume"];
+        if self.map.is_empty() && cells.iter().map(|cell| cell.name).eq(names) {
+            self.times.take_as_written();
+            self.plausible.turn_off();
+            self.first_rows.end();
+        }
+        if has("homeNotional") && has("foreignNotional") {
+            self.times.are_ends();
+        }
+        if has("interval_begin") && self.dialect != Some(Dialect::Stooq) {
+            self.timeframe.parse = minutes;
+        }
     }
 
     /// Returns what the user says about columns.
@@ -202,13 +289,13 @@ impl BarDecoder {
         self.ignored.names()
     }
 
-    /// Takes a row.
-    pub(crate) fn push(&mut self, line: u64, cells: &RawBar<'_>, chunk: &mut Chunk) -> Result<(), ReadError> {
+    /// Takes a row; `text` is the whole of it as it was written.
+    pub(crate) fn push(&mut self, line: u64, cells: &RawBar<'_>, text: &str, chunk: &mut Chunk) -> Result<(), ReadError> {
         if !self.begun {
             self.begin(cells);
         }
         if let Stage::Guessing(guess) = &mut self.stage {
-            guess.look_at(&mut self.times, cells);
+            guess.look_at(&mut self.times, cells, text, &self.unused);
             return if guess.is_enough() { self.report_missing() } else { Ok(()) };
         }
         let outcome = match self.outcome(line, cells) {
@@ -218,12 +305,12 @@ impl BarDecoder {
                 (message, _) => Outcome::Rejected(Rejected { line, message }),
             },
         };
-        self.put(outcome, chunk)
+        self.put(line, outcome, text, chunk)
     }
 
     /// Takes a line that is no row.
     pub(crate) fn reject(&mut self, line: u64, message: String, chunk: &mut Chunk) -> Result<(), ReadError> {
-        self.put(Outcome::Rejected(Rejected { line, message }), chunk)
+        self.put(line, Outcome::Rejected(Rejected { line, message }), "", chunk)
     }
 
     /// Fails if something is missing and the rows seen so far allow a guess.
@@ -257,7 +344,7 @@ impl BarDecoder {
     pub(crate) fn finish(&mut self) -> Result<(), ReadError> {
         match &self.stage {
             Stage::Guessing(guess) => Err(guess.missing(&self.ignored.note())),
-            Stage::Settling(_) => self.settle(),
+            Stage::Settling(_) => self.settle(true),
             Stage::Doubting(held) => Err(refused(held)),
             Stage::Open | Stage::Releasing(_) => Ok(()),
         }
@@ -308,28 +395,68 @@ impl BarDecoder {
             high: prices.price("high", cells.high)?,
             low: prices.price("low", cells.low)?,
             close: prices.price("close", cells.close)?,
-            volume: if is_absent(cells.volume) { None } else { Some(number("volume", cells.volume)?) },
+            volume: self.volumes.read(cells.volume)?,
         };
         let session = timeframe.is_day_or_more();
         let mut reading = self.times.read(cells.time, cells.clock, session)?;
         for again in cells.again.into_iter().flatten() {
             reading = self.times.agree(reading, cells.time, again, session)?;
         }
+        let is_date = cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
+        let reading = self.times.begin_of(reading, timeframe, is_date)?;
         if let Reading::Known(ts, _) = reading {
             bar.ts = ts;
+            self.plausible.check(&bar)?;
         }
         bar.validate().map_err(|invalid| invalid.to_string())?;
         if !session {
             self.clocks.look_at(line, cells, &reading)?;
         }
-        let is_date = !session && cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
+        let is_date = is_date && !session;
         Ok(match reading {
             Reading::Known(_, clock) => self.days.look_at(line, bar, clock, is_date),
             Reading::Either(either) => Outcome::Undated(Undated { line, bar, either, is_date }),
         })
     }
 
-    fn put(&mut self, outcome: Outcome, chunk: &mut Chunk) -> Result<(), ReadError> {
+    /// Looks whether a bar that is to go out has the key of one before.
+    fn by_key(&mut self, outcome: Outcome, line: u64, text: &str) -> Result<Outcome, ReadError> {
+        let Outcome::Bar(bar) = outcome else { return Ok(outcome) };
+        let earlier = match self.keys.look_up(&bar) {
+            Key::New(before) => {
+                if let Some(problem) = self.plausible.distance(before, &bar).filter(|_| !self.handed_over) {
+                    return Err(ReadError::Refused(format!("line {line}: {problem}")));
+                }
+                self.keys.add(line, &bar, text);
+                return Ok(Outcome::Bar(bar));
+            }
+            Key::Taken(earlier) => earlier,
+        };
+        let Earlier { line: before, text: earlier, is_older } = earlier;
+        // What was too long ago cannot be compared, so nothing is known of it.
+        let is_comparable = earlier.is_some() || matches!(self.unused, UnusedCells::None);
+        let differing = earlier.map(|earlier| self.unused.telling_apart(&earlier, text)).unwrap_or_default();
+        if is_older && is_comparable && differing.is_empty() {
+            self.keys.add(line, &bar, text);
+            return Ok(Outcome::Newer(bar));
+        }
+        let key = format!("{} {} at {}", Quoted(&bar.symbol).to_string().trim_matches('"'), bar.timeframe, bar.ts);
+        let message = format!("expected one row of {key}, got another one on line {before}");
+        if differing.is_empty() {
+            let message = format!("{message} with other values, which is kept: nothing tells which of the two is right");
+            return Ok(Outcome::Rejected(Rejected { line, message }));
+        }
+        let message = format!("{message}, which differs in {}", differing.join(", "));
+        if self.handed_over {
+            return Ok(Outcome::Rejected(Rejected { line, message }));
+        }
+        Err(ReadError::Refused(format!(
+            "line {line}: {message}: rows of different things need symbols of their own: give --map symbol=COLUMN with a column that \
+             tells them apart, or load each from a file of its own"
+        )))
+    }
+
+    fn put(&mut self, line: u64, outcome: Outcome, text: &str, chunk: &mut Chunk) -> Result<(), ReadError> {
         self.refuse(&outcome)?;
         self.clocks.refuse()?;
         if !self.understood {
@@ -338,17 +465,17 @@ impl BarDecoder {
         if matches!((&self.stage, &outcome), (Stage::Open, Outcome::Undated(_))) {
             self.stage = Stage::Settling(Settling::default());
         }
+        if let Stage::Settling(settling) = &mut self.stage {
+            // What goes out before it is not known yet.
+            settling.hold(line, outcome, text);
+            return if settling.is_full() { self.settle(false) } else { Ok(()) };
+        }
+        let outcome = self.by_key(outcome, line, text)?;
         match &mut self.stage {
-            Stage::Open => outcome.put_into(chunk),
-            // Nothing of this file will be stored, so its other faults can wait.
-            Stage::Guessing(_) => {}
             Stage::Releasing(held) | Stage::Doubting(held) => held.push_back(outcome),
-            Stage::Settling(settling) => {
-                settling.hold(outcome);
-                if settling.held.len() >= ROWS_TO_SETTLE {
-                    self.settle()?;
-                }
-            }
+            // Of a file that is guessed about nothing will be stored, so its other faults can wait.
+            Stage::Guessing(_) => {}
+            Stage::Open | Stage::Settling(_) => outcome.put_into(chunk),
         }
         Ok(())
     }
@@ -367,7 +494,7 @@ impl BarDecoder {
                 self.stage = Stage::Settling(Settling::of(std::mem::take(held)));
             }
             // Broken in other ways, or empty: that says nothing, up to a bound.
-            (Stage::Doubting(held), _) if held.len() >= ROWS_TO_SETTLE => {
+            (Stage::Doubting(held), _) if held.len() >= BROKEN_ROWS => {
                 self.stage = Stage::Releasing(std::mem::take(held));
                 self.understood = true;
             }
@@ -377,17 +504,34 @@ impl BarDecoder {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), ReadError> {
+    fn settle(&mut self, is_end: bool) -> Result<(), ReadError> {
         let Stage::Settling(settling) = std::mem::replace(&mut self.stage, Stage::Open) else { return Ok(()) };
-        let order = settling.order().map_err(ReadError::Refused)?;
+        let order = settling.order(is_end).map_err(ReadError::Refused)?;
         self.times.settle(order);
         let mut held = VecDeque::with_capacity(settling.held.len());
-        for outcome in settling.held {
-            let outcome = dated(outcome, order, &mut self.days);
+        for Held { line, outcome, text } in settling.held {
+            let outcome = match outcome {
+                Outcome::Undated(undated) => self.dated(undated, order),
+                known => known,
+            };
             self.refuse(&outcome)?;
-            held.push_back(outcome);
+            held.push_back(self.by_key(outcome, line, &text)?);
         }
         self.stage = Stage::Releasing(held);
         Ok(())
+    }
+
+    /// Gives a bar whose date has two readings the one that is in this order.
+    fn dated(&mut self, undated: Undated, order: Order) -> Outcome {
+        let Undated { line, mut bar, either, is_date } = undated;
+        let clock = either.clock;
+        let ts = either.in_order(order).and_then(|ts| {
+            bar.ts = ts;
+            self.plausible.check(&bar).map_err(String::from)
+        });
+        match ts {
+            Ok(()) => self.days.look_at(line, bar, clock, is_date),
+            Err(message) => Outcome::Rejected(Rejected { line, message }),
+        }
     }
 }

@@ -62,6 +62,46 @@ impl Prices {
     }
 }
 
+/// Reads the volumes of a file.
+#[derive(Default)]
+pub(super) struct Volumes {
+    /// The first that was rounded, and how many were.
+    rounded: Option<(String, u64)>,
+}
+
+impl Volumes {
+    /// Reads a volume; none where the cell has none. One such as `81.96M` has lost digits, so it is none.
+    pub(super) fn read(&mut self, cell: &str) -> Result<Option<f64>, RowError> {
+        if is_absent(cell) {
+            return Ok(None);
+        }
+        // Nearly all volumes are plain.
+        match number("volume", cell) {
+            Ok(number) => Ok(Some(number)),
+            Err(_) if ["-", "--"].contains(&cell) => Ok(None),
+            Err(_) if is_rounded(cell) => {
+                let (_, times) = self.rounded.get_or_insert_with(|| (cell.to_owned(), 0));
+                *times += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns what to say of volumes that were rounded.
+    pub(super) fn note(&self) -> Option<String> {
+        let (first, times) = self.rounded.as_ref()?;
+        let first = Quoted(first);
+        Some(format!("volumes such as {first} are rounded and have lost digits, so they are left out: {times} rows have no volume"))
+    }
+}
+
+/// Returns whether a number is written in thousands, millions or billions.
+fn is_rounded(cell: &str) -> bool {
+    let number = cell.strip_suffix(['K', 'k', 'M', 'm', 'B', 'b', 'T', 't']);
+    number.is_some_and(|number| number.parse::<f64>().is_ok_and(f64::is_finite) && number.contains(|c: char| c.is_ascii_digit()))
+}
+
 /// Returns the `f64` that is nearest to a number of billionths.
 fn billionths(cell: &str) -> Option<f64> {
     let count: i64 = cell.parse().ok()?;
@@ -128,9 +168,7 @@ fn advice(cell: &str) -> Option<&'static str> {
     if unsigned.split_once('.').is_some_and(|(whole, fraction)| whole.split(',').all(digits) && digits(fraction)) {
         return Some("export it without thousands separators");
     }
-    if let Some(before) = unsigned.strip_suffix(['K', 'k', 'M', 'm', 'B', 'b', 'T', 't'])
-        && number(before)
-    {
+    if is_rounded(unsigned) {
         return Some("numbers with K, M or B are rounded, export it with all digits");
     }
     let bare = unsigned.trim_matches(|c| "$€£¥₹%".contains(c));

@@ -5,12 +5,14 @@ mod proposed_formats;
 mod reading;
 mod written_forms;
 
+use std::cell::Cell;
+
 use jiff::{
-    civil::{DateTime, Time},
+    civil::{Date, DateTime, Time},
     tz::Offset,
 };
 
-pub use self::options::{TimeFormat, Zone};
+pub use self::options::{SessionStart, TimeFormat, TsIs, Zone};
 use self::{
     options::{NEW_YORK, say},
     proposed_formats::{compact_format, formats_of},
@@ -20,9 +22,12 @@ pub(crate) use self::{
     proposed_formats::proposed_format,
     reading::{Either, Order, Reading},
 };
-use super::row_error::RowError;
+use super::{options::ReadOptions, row_error::RowError};
 use crate::{
-    record::timestamp::{Fault, Timestamp, Written, date, instant},
+    record::{
+        Timeframe,
+        timestamp::{Fault, Timestamp, Written, date, instant},
+    },
     text::Quoted,
 };
 
@@ -33,14 +38,78 @@ pub(crate) struct Times {
     /// Whose dates an epoch of a session is to be read by, where the vendor says it.
     sessions: Option<Zone>,
     format: Option<TimeFormat>,
+    session_start: Option<SessionStart>,
+    ts_is: TsIs,
+    /// Whether what is read is taken as it is, however odd.
+    as_written: bool,
     order: Option<Order>,
     /// Where a date and its time of day are put together.
     joined: String,
+    /// How many times were brought to a whole second.
+    rounded: Cell<u64>,
 }
 
 impl Times {
-    pub(crate) fn new(zone: Option<Zone>, format: Option<TimeFormat>) -> Self {
-        Self { zone, sessions: None, format, order: None, joined: String::new() }
+    pub(crate) fn new(options: &ReadOptions) -> Self {
+        Self {
+            zone: options.zone.clone(),
+            sessions: None,
+            format: options.ts_format.clone(),
+            session_start: options.session_start,
+            ts_is: options.ts_is,
+            as_written: options.as_written,
+            order: None,
+            joined: String::new(),
+            rounded: Cell::new(0),
+        }
+    }
+
+    /// Says that times are taken as they are written.
+    pub(crate) fn take_as_written(&mut self) {
+        self.as_written = true;
+    }
+
+    /// Says that times are those of the ends of bars.
+    pub(crate) fn are_ends(&mut self) {
+        self.ts_is = TsIs::End;
+    }
+
+    /// Returns what times are of their bars.
+    pub(crate) fn ts_is(&self) -> TsIs {
+        self.ts_is
+    }
+
+    /// Returns how many times were brought to a whole second.
+    pub(crate) fn rounded(&self) -> u64 {
+        self.rounded.get()
+    }
+
+    /// Returns when the bar of a reading begins, whose time is that of its end if the file's times are so.
+    ///
+    /// # Errors
+    /// It is a date alone, which is that of the session and no end.
+    pub(crate) fn begin_of(&self, reading: Reading, timeframe: Timeframe, is_date: bool) -> Result<Reading, RowError> {
+        if self.ts_is == TsIs::Begin {
+            return Ok(reading);
+        }
+        if is_date && timeframe.is_day_or_more() {
+            let message = "time: expected the time at which a bar ends, got a date alone, which is that of its session";
+            return Err(RowError::from(message.to_owned()).of_file("leave --ts-is end out"));
+        }
+        let begin = |ts: Timestamp| {
+            // The last second of a bar.
+            let is_last = ts.as_micros().rem_euclid(60_000_000) == 59_000_000 && timeframe.least_seconds() >= 60;
+            let end = if is_last { Timestamp::from_micros(ts.as_micros() + 1_000_000) } else { ts };
+            timeframe.before(end).ok_or_else(|| format!("time: expected a bar that begins after the year 1, got one that ends at {ts}"))
+        };
+        Ok(match reading {
+            Reading::Known(ts, clock) => Reading::Known(begin(ts)?, clock),
+            Reading::Either(mut either) => {
+                either.month_first = either.month_first.and_then(begin);
+                either.day_first = either.day_first.and_then(begin);
+                Reading::Either(either)
+            }
+        })
     }
 
     /// Returns whether the clocks show midnight at that time.
@@ -84,9 +153,18 @@ impl Times {
             Some("") => return Err(format!("time: expected a time of day beside {}, got none", Quoted(time)).into()),
             Some(clock) => clock,
         };
+        let is_number = self.format.is_none() && clock.bytes().all(|byte| byte.is_ascii_digit());
+        // A number has lost the zeros in front of it: 93003 is 09:30:03, but 930 can be 09:30 and 00:09:30.
+        let zero = if is_number && clock.len() == 5 { "0" } else { "" };
+        if is_number && clock.len() < 4 {
+            let message = format!("time: expected a time of day as HHMM or HHMMSS, got {}", Quoted(clock));
+            let advice = "write it with the zeros in front of it, as in `awk -F, -v OFS=, 'NR > 1 {$2 = sprintf(\"%04d\", $2)} 1' \
+                          FILE | mds ingest ... -` for HHMM in the second column, or %06d for HHMMSS";
+            return Err(RowError::from(message).of_file(advice));
+        }
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
-        joined.extend([time, " ", clock]);
+        joined.extend([time, " ", zero, clock]);
         let read = self.read_cell(&joined, session);
         self.joined = joined;
         read
@@ -277,9 +355,17 @@ impl Times {
         session: bool,
         text: &str,
     ) -> Result<(Timestamp, Option<Time>), RowError> {
-        let written = match written {
-            Written::Instant(ts) if session => self.session(ts, text)?,
-            Written::Civil { at, .. } if session => at,
+        let written = self.without_noise(written, session);
+        let date = match written {
+            Written::Instant(ts) if session => return self.session_of(ts, text),
+            Written::Civil { at, .. } if session && at.time() == Time::midnight() => at,
+            Written::Civil { at, offset: Some(offset) } if session => {
+                return self.session_of(instant(at, offset).map_err(|fault| say(fault, text))?, text);
+            }
+            // Its clocks stand where the zone is that it names, else where `--tz` says.
+            Written::Civil { at, offset: None } if session => {
+                return self.session_at(at, zone.is_some(), text);
+            }
             Written::Instant(ts) => return Ok((ts, None)),
             Written::Civil { at, offset: Some(offset) } => {
                 let ts = instant(at, offset).map_err(|fault| say(fault, text))?;
@@ -289,21 +375,60 @@ impl Times {
                 return Ok((zone.unwrap_or_else(|| self.zone()).instant(at)?, Some(at.time())));
             }
         };
-        let ts =
-            instant(written.date().to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text))?;
-        Ok((ts, Some(written.time())))
+        dated(date.date(), date.time(), text)
     }
 
-    /// Returns the time whose date is that of the session that an epoch stands for. Without a zone, midnight in UTC is that
-    /// date; any other time has two dates, and only the exchange's zone tells which one is the session's.
-    fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, RowError> {
-        let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
-        if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
-            return Ok(civil(zone)?);
+    /// Takes off what is left of days counted in floating point, such as 09:29:59.999997: within a tenth of a millisecond of
+    /// a whole second. A last moment, such as 09:29:59.999999, is none: it is one whole microsecond before. Where times are
+    /// those of ends, the last moment of a bar becomes its end.
+    fn without_noise(&self, written: Written, session: bool) -> Written {
+        const NOISE: i64 = 100;
+        let is_end = self.ts_is == TsIs::End;
+        let (micros, is_last_second) = match written {
+            Written::Instant(ts) => {
+                (ts.as_micros().rem_euclid(1_000_000), ts.as_micros().rem_euclid(3_600_000_000) == 3_599_000_000)
+            }
+            Written::Civil { at, .. } => {
+                (i64::from(at.subsec_nanosecond() / 1_000), (at.minute(), at.second()) == (59, 59))
+            }
+        };
+        if self.as_written || micros == 0 && !is_end {
+            return written;
         }
-        let at = civil(&Zone::UTC)?;
-        if at.time() == Time::midnight() {
-            return Ok(at);
+        let by = match micros {
+            0 if session && is_last_second => 1_000_000,
+            999_000 | 999_999 if is_end => 1_000_000 - micros,
+            0 | 999_999 => return written,
+            ..=NOISE => -micros,
+            micros if micros >= 1_000_000 - NOISE => 1_000_000 - micros,
+            _ => return written,
+        };
+        if !is_end {
+            self.rounded.set(self.rounded.get() + 1);
+        }
+        match written {
+            Written::Instant(ts) => Written::Instant(Timestamp::from_micros(ts.as_micros() + by)),
+            Written::Civil { at, offset } => {
+                let at = at.checked_add(jiff::Span::new().microseconds(by)).unwrap_or(at);
+                Written::Civil { at, offset }
+            }
+        }
+    }
+
+    /// Returns the session that a moment belongs to. What is midnight in UTC is the date of its session; any other moment
+    /// has two dates, and only the exchange's zone tells which one is the session's.
+    fn session_of(&self, ts: Timestamp, text: &str) -> Result<(Timestamp, Option<Time>), RowError> {
+        let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
+        let utc = civil(&Zone::UTC)?;
+        if utc.time() == Time::midnight() {
+            return dated(utc.date(), utc.time(), text);
+        }
+        if let Some(zone) = &self.sessions {
+            let at = civil(zone)?;
+            return dated(at.date(), at.time(), text);
+        }
+        if let Some(zone) = &self.zone {
+            return self.session_at(civil(zone)?, true, text);
         }
         let message = format!(
             "time: expected --tz, since the date of a bar of a day or more depends on the zone, got {}, which is {ts}",
@@ -313,10 +438,55 @@ impl Times {
         let advice = if there.is_some_and(|there| there.time() == Time::midnight()) {
             format!("give --tz {NEW_YORK}, where it is midnight")
         } else {
-            format!("give the zone of the exchange, as in --tz {NEW_YORK}, or --tz UTC")
+            format!(
+                "give the zone of the exchange, as in --tz {NEW_YORK}, or --tz UTC, and --session-start 17:00 beside it if its \
+                 sessions begin the evening before"
+            )
         };
         Err(RowError::from(message).of_file(advice))
     }
+
+    /// Returns the session that is under way when the clocks of the exchange show this, if they are known to be its.
+    fn session_at(&self, at: DateTime, is_there: bool, text: &str) -> Result<(Timestamp, Option<Time>), RowError> {
+        if at.time() == Time::midnight() || self.as_written {
+            return dated(at.date(), at.time(), text);
+        }
+        let problem = |expected: &str, advice: String| {
+            let message = format!("time: expected {expected} for a bar of a day or more, got {}", Quoted(text));
+            Err(RowError::from(message).of_file(advice))
+        };
+        if !is_there && self.zone.is_none() {
+            return problem(
+                "a date or midnight",
+                format!(
+                    "give the zone of the exchange, as in --tz {NEW_YORK}, and --session-start 17:00 beside it if its sessions \
+                     begin the evening before, or the timeframe of the rows, such as --timeframe 1m"
+                ),
+            );
+        }
+        match self.session_start {
+            Some(start) => match start.date_of(at) {
+                Some(date) => dated(date, at.time(), text),
+                None => Err(say(Fault::OutOfRange, text).into()),
+            },
+            // In the evening a session ends, or the one of the next day begins.
+            None if at.hour() >= 12 => problem(
+                "--session-start",
+                format!(
+                    "{} may be the evening before: give --session-start 17:00, or when else a session begins, or --session-start \
+                     00:00 if the date is that of the session",
+                    at.time()
+                ),
+            ),
+            None => dated(at.date(), at.time(), text),
+        }
+    }
+}
+
+/// Returns the time that stands for a date, and the time of day beside it.
+fn dated(date: Date, clock: Time, text: &str) -> Result<(Timestamp, Option<Time>), RowError> {
+    let ts = instant(date.to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text))?;
+    Ok((ts, Some(clock)))
 }
 
 fn known((ts, clock): (Timestamp, Option<Time>)) -> Reading {
@@ -332,7 +502,7 @@ mod tests {
     use super::*;
 
     fn times(zone: &str) -> Times {
-        Times::new(Some(zone.parse().unwrap()), None)
+        Times::new(&ReadOptions { zone: Some(zone.parse().unwrap()), ..ReadOptions::default() })
     }
 
     fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
