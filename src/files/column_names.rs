@@ -28,7 +28,8 @@ impl Amount {
         let joined = words.concat();
         match joined.as_str() {
             "volume" | "vol" | "v" | "volumetraded" => return Some(Self::Volume),
-            "basevolume" | "volumebase" | "basevol" | "volbase" | "baseassetvolume" | "volumefrom" | "basevolumetraded" => {
+            "basevolume" | "volumebase" | "basevol" | "volbase" | "baseassetvolume" | "volumefrom"
+            | "basevolumetraded" => {
                 return Some(Self::Base);
             }
             "quotevolume" | "volumequote" | "quotevol" | "volquote" | "quoteassetvolume" | "volumeto" | "turnover"
@@ -44,8 +45,32 @@ impl Amount {
         let is_volume = |word: &str| ["volume", "vol"].contains(&word);
         // Not of a bar as a whole, or no amount at all.
         const OTHERS: [&str; 26] = [
-            "taker", "maker", "buy", "sell", "bid", "ask", "change", "chg", "avg", "average", "mean", "ma", "sma", "ema",
-            "weighted", "price", "ratio", "pct", "percent", "implied", "historical", "rank", "oi", "interest", "20d", "profile",
+            "taker",
+            "maker",
+            "buy",
+            "sell",
+            "bid",
+            "ask",
+            "change",
+            "chg",
+            "avg",
+            "average",
+            "mean",
+            "ma",
+            "sma",
+            "ema",
+            "weighted",
+            "price",
+            "ratio",
+            "pct",
+            "percent",
+            "implied",
+            "historical",
+            "rank",
+            "oi",
+            "interest",
+            "20d",
+            "profile",
         ];
         if words.iter().any(|word| OTHERS.contains(word)) {
             return None;
@@ -63,7 +88,10 @@ impl Amount {
                 Some(Self::Other)
             }
             [word] if word.starts_with("implied") => None,
-            [word] if word.starts_with("volume") || ["volume", "vol", "turnover"].iter().any(|end| word.ends_with(end)) => {
+            [word]
+                if word.starts_with("volume")
+                    || ["volume", "vol", "turnover"].iter().any(|end| word.ends_with(end)) =>
+            {
                 Some(Self::Other)
             }
             _ => None,
@@ -72,16 +100,44 @@ impl Amount {
 }
 
 fn is_code(word: &str) -> bool {
-    word.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !["tick", "real", "total", "24h", "day", "daily"].contains(&word)
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !["tick", "real", "total", "24h", "day", "daily"].contains(&word)
 }
 
 /// Returns whether a time in a column of this name is of something else than the bar: its last trade, the range of a
 /// query, or when it was written.
 pub(crate) fn is_of_something_else(name: &str) -> bool {
     const WORDS: [&str; 30] = [
-        "last", "lasttrade", "lasttradetime", "lastrefreshed", "expiry", "expiration", "expires", "exp", "maturity", "listing",
-        "listed", "ipo", "dividend", "settlement", "delivery", "updated", "update", "modified", "created", "inserted",
-        "fetched", "downloaded", "received", "recv", "ingested", "loaded", "issued", "first", "prev", "previous",
+        "last",
+        "lasttrade",
+        "lasttradetime",
+        "lastrefreshed",
+        "expiry",
+        "expiration",
+        "expires",
+        "exp",
+        "maturity",
+        "listing",
+        "listed",
+        "ipo",
+        "dividend",
+        "settlement",
+        "delivery",
+        "updated",
+        "update",
+        "modified",
+        "created",
+        "inserted",
+        "fetched",
+        "downloaded",
+        "received",
+        "recv",
+        "ingested",
+        "loaded",
+        "issued",
+        "first",
+        "prev",
+        "previous",
     ];
     let plain = plain(name);
     let joined = plain.replace(' ', "");
@@ -97,8 +153,19 @@ pub(crate) fn is_end(name: &str) -> bool {
     let plain = plain(name);
     let joined = plain.replace(' ', "");
     name.trim() == "T"
-        || ["closetime", "endtime", "timeclose", "timeend", "timeperiodend", "intervalend", "periodend", "stop", "till", "until"]
-            .contains(&joined.as_str())
+        || [
+            "closetime",
+            "endtime",
+            "timeclose",
+            "timeend",
+            "timeperiodend",
+            "intervalend",
+            "periodend",
+            "stop",
+            "till",
+            "until",
+        ]
+        .contains(&joined.as_str())
         || plain.split(' ').any(|word| word == "end" || word == "ends")
 }
 
@@ -114,10 +181,50 @@ pub(crate) fn may_be_time(name: &str) -> bool {
 /// things.
 pub(crate) fn tells_things_apart(name: &str) -> bool {
     const WORDS: [&str; 44] = [
-        "strike", "expiry", "expiration", "maturity", "delivery", "series", "exchange", "exch", "market", "venue", "mic",
-        "segment", "id", "code", "isin", "cusip", "figi", "sedol", "token", "contract", "instrument", "option", "type", "right",
-        "cp", "side", "currency", "ccy", "country", "publisher", "provider", "board", "boardid", "underlying", "asset", "class",
-        "adjustment", "adjusted", "name", "ticker", "symbol", "pair", "coin", "stock",
+        "strike",
+        "expiry",
+        "expiration",
+        "maturity",
+        "delivery",
+        "series",
+        "exchange",
+        "exch",
+        "market",
+        "venue",
+        "mic",
+        "segment",
+        "id",
+        "code",
+        "isin",
+        "cusip",
+        "figi",
+        "sedol",
+        "token",
+        "contract",
+        "instrument",
+        "option",
+        "type",
+        "right",
+        "cp",
+        "side",
+        "currency",
+        "ccy",
+        "country",
+        "publisher",
+        "provider",
+        "board",
+        "boardid",
+        "underlying",
+        "asset",
+        "class",
+        "adjustment",
+        "adjusted",
+        "name",
+        "ticker",
+        "symbol",
+        "pair",
+        "coin",
+        "stock",
     ];
     let plain = plain(name);
     let joined = plain.replace(' ', "");
@@ -132,16 +239,40 @@ pub(crate) fn is_state(name: &str) -> bool {
     let plain = plain(name);
     plain == "x"
         || plain.split(' ').any(|word| {
-            ["closed", "final", "isfinal", "confirm", "confirmed", "complete", "completed", "status", "state", "finished", "isclosed"]
-                .contains(&word)
+            [
+                "closed",
+                "final",
+                "isfinal",
+                "confirm",
+                "confirmed",
+                "complete",
+                "completed",
+                "status",
+                "state",
+                "finished",
+                "isclosed",
+            ]
+            .contains(&word)
         })
 }
 
 /// Returns whether a column of this name says when a bar begins, so that another time of the row can be its end.
 pub(crate) fn is_begin(name: &str) -> bool {
     const NAMES: [&str; 14] = [
-        "intervalbegin", "opentime", "opentimestamp", "windowstart", "begin", "start", "starttime", "begintime", "timeperiodstart",
-        "periodstart", "timeopen", "candlebegintime", "barstart", "barbegin",
+        "intervalbegin",
+        "opentime",
+        "opentimestamp",
+        "windowstart",
+        "begin",
+        "start",
+        "starttime",
+        "begintime",
+        "timeperiodstart",
+        "periodstart",
+        "timeopen",
+        "candlebegintime",
+        "barstart",
+        "barbegin",
     ];
     NAMES.contains(&plain(name).replace(' ', "").as_str())
 }
@@ -191,7 +322,9 @@ mod tests {
 
     #[test]
     fn times_and_things_are_told_apart_by_their_names() {
-        for name in ["last_trade_time", "Expiry", "EXPIRY_DT", "_start", "updated_at", "lastUpdate", "XpryDt", "ts_recv"] {
+        for name in
+            ["last_trade_time", "Expiry", "EXPIRY_DT", "_start", "updated_at", "lastUpdate", "XpryDt", "ts_recv"]
+        {
             assert!(is_of_something_else(name), "{name}");
         }
         for name in ["time", "timestamp", "date", "begin", "Gmt time"] {

@@ -75,9 +75,8 @@ impl Role {
     fn of_plain(name: &str) -> Option<Self> {
         Some(match name {
             "ts" | "timestamp" | "datetime" | "date time" | "open time" | "opentime" | "start" | "start time" | "t"
-            | "unix" | "unix timestamp" | "window start" | "ts event" | "begin" | "interval begin" | "time period start" => {
-                Self::Time
-            }
+            | "unix" | "unix timestamp" | "window start" | "ts event" | "begin" | "interval begin"
+            | "time period start" => Self::Time,
             "date" | "dtyyyymmdd" | "trade date" | "trading date" | "trading day" => Self::Date,
             "time" => Self::Clock,
             "open" | "o" | "open price" | "price open" => Self::Open,
@@ -192,8 +191,25 @@ pub(crate) fn is_period(name: &str) -> bool {
 /// Returns whether a column of this name, which is of no interest by itself, mostly holds symbols if it holds words.
 pub(crate) fn may_be_symbols(name: &str) -> bool {
     let names = [
-        "name", "stock", "code", "instrument", "asset", "pair", "contract", "security", "sym", "coin", "tic", "secid",
-        "stock code", "series", "product id", "instrument id", "inst id", "figi", "isin",
+        "name",
+        "stock",
+        "code",
+        "instrument",
+        "asset",
+        "pair",
+        "contract",
+        "security",
+        "sym",
+        "coin",
+        "tic",
+        "secid",
+        "stock code",
+        "series",
+        "product id",
+        "instrument id",
+        "inst id",
+        "figi",
+        "isin",
     ];
     name == "T" || names.contains(&plain(name).as_str())
 }

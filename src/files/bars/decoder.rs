@@ -6,14 +6,14 @@ use smol_str::SmolStr;
 
 use super::{
     date_order::{Held, Settling},
-    first_rows::{FirstRows, Known, NamedCell},
+    first_rows::{FirstRows, Known, NamedCell, Recognized, recognized},
     given::{Given, minutes, period, record_type, timeframe},
     infer::Inference,
+    key_checks::KeyChecks,
     outcome::{Outcome, Undated, refused},
     plausible::Plausible,
     prices::{Prices, Volumes},
     raw_bar::RawBar,
-    same_key::{Earlier, Key, SameKey},
     session_checks::{Clocks, SessionChecks},
     unused_cells::UnusedCells,
 };
@@ -28,10 +28,7 @@ use crate::files::{
     row_error::RowError,
     times::{Order, Reading, Times, TsIs, Zone},
 };
-use crate::{
-    record::{Bar, Record, Timeframe, Timestamp},
-    text::Quoted,
-};
+use crate::record::{Bar, Record, Timeframe, Timestamp};
 
 /// So many rows may pass that are broken or empty before the way in which a file is written counts as understood.
 const BROKEN_ROWS: usize = 1_000;
@@ -57,12 +54,8 @@ pub(crate) struct BarDecoder {
     clocks: Clocks,
     first_rows: FirstRows,
     plausible: Plausible,
-    keys: SameKey,
+    keys: KeyChecks,
     volumes: Volumes,
-    /// Where the cells of a row are that are not used.
-    unused: UnusedCells,
-    /// Whether bars went out, so that the file can no longer be refused without leaving some behind.
-    handed_over: bool,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
     /// Whether the first row has shown which columns there are.
@@ -117,10 +110,8 @@ impl BarDecoder {
             clocks: Clocks::default(),
             first_rows: FirstRows::default(),
             plausible,
-            keys: SameKey::default(),
+            keys: KeyChecks::default(),
             volumes: Volumes::default(),
-            unused: UnusedCells::None,
-            handed_over: false,
             understood: false,
             begun: false,
             ignored: IgnoredColumns::default(),
@@ -165,12 +156,12 @@ impl BarDecoder {
 
     /// Says where the cells of a row are that are not used.
     pub(crate) fn set_unused(&mut self, unused: UnusedCells) {
-        self.unused = unused;
+        self.keys.unused = unused;
     }
 
     /// Says that the bars so far went out.
     pub(crate) fn hand_over(&mut self) {
-        self.handed_over = true;
+        self.keys.handed_over = true;
     }
 
     /// Returns what times are of their bars.
@@ -195,9 +186,23 @@ impl BarDecoder {
 
     /// Looks at the cells of one of the first rows, which comes next. Returns the one of the volume, if the row shows that it
     /// is another than its name says.
-    pub(crate) fn look_at_cells(&mut self, line: u64, cells: &[NamedCell<'_>], row: &RawBar<'_>) -> Result<Option<usize>, ReadError> {
+    pub(crate) fn look_at_cells(
+        &mut self,
+        line: u64,
+        cells: &[NamedCell<'_>],
+        row: &RawBar<'_>,
+    ) -> Result<Option<usize>, ReadError> {
         if !self.begun {
-            self.recognize(cells);
+            match recognized(cells, &self.map) {
+                Some(Recognized::Ours) => {
+                    self.times.take_as_written();
+                    self.plausible.turn_off();
+                    self.first_rows.end();
+                }
+                Some(Recognized::TimesOfEnds) => self.times.are_ends(),
+                Some(Recognized::TimeframesInMinutes) => self.timeframe.parse = minutes,
+                None => {}
+            }
         }
         let symbol = self.symbol.resolve(row.symbol);
         let (Ok(symbol), Ok(timeframe)) = (symbol, self.timeframe.resolve(row.timeframe)) else { return Ok(None) };
@@ -211,23 +216,6 @@ impl BarDecoder {
             self.map.set_volume(cells[index].name);
         }
         Ok(found)
-    }
-
-    /// Recognizes a file by the names of all its columns.
-    fn recognize(&mut self, cells: &[NamedCell<'_>]) {
-        let has = |name: &str| cells.iter().any(|cell| cell.name.eq_ignore_ascii_case(name));
-        let names = ["vendor", "symbol", "timeframe", "ts", "open", "high", "low", "close", "volume"];
-        if self.map.is_empty() && cells.iter().map(|cell| cell.name).eq(names) {
-            self.times.take_as_written();
-            self.plausible.turn_off();
-            self.first_rows.end();
-        }
-        if has("homeNotional") && has("foreignNotional") {
-            self.times.are_ends();
-        }
-        if has("interval_begin") && self.dialect != Some(Dialect::Stooq) {
-            self.timeframe.parse = minutes;
-        }
     }
 
     /// Returns what the user says about columns.
@@ -290,12 +278,18 @@ impl BarDecoder {
     }
 
     /// Takes a row; `text` is the whole of it as it was written.
-    pub(crate) fn push(&mut self, line: u64, cells: &RawBar<'_>, text: &str, chunk: &mut Chunk) -> Result<(), ReadError> {
+    pub(crate) fn push(
+        &mut self,
+        line: u64,
+        cells: &RawBar<'_>,
+        text: &str,
+        chunk: &mut Chunk,
+    ) -> Result<(), ReadError> {
         if !self.begun {
             self.begin(cells);
         }
         if let Stage::Guessing(guess) = &mut self.stage {
-            guess.look_at(&mut self.times, cells, text, &self.unused);
+            guess.look_at(&mut self.times, cells, text, &self.keys.unused);
             return if guess.is_enough() { self.report_missing() } else { Ok(()) };
         }
         let outcome = match self.outcome(line, cells) {
@@ -419,43 +413,6 @@ impl BarDecoder {
         })
     }
 
-    /// Looks whether a bar that is to go out has the key of one before.
-    fn by_key(&mut self, outcome: Outcome, line: u64, text: &str) -> Result<Outcome, ReadError> {
-        let Outcome::Bar(bar) = outcome else { return Ok(outcome) };
-        let earlier = match self.keys.look_up(&bar) {
-            Key::New(before) => {
-                if let Some(problem) = self.plausible.distance(before, &bar).filter(|_| !self.handed_over) {
-                    return Err(ReadError::Refused(format!("line {line}: {problem}")));
-                }
-                self.keys.add(line, &bar, text);
-                return Ok(Outcome::Bar(bar));
-            }
-            Key::Taken(earlier) => earlier,
-        };
-        let Earlier { line: before, text: earlier, is_older } = earlier;
-        // What was too long ago cannot be compared, so nothing is known of it.
-        let is_comparable = earlier.is_some() || matches!(self.unused, UnusedCells::None);
-        let differing = earlier.map(|earlier| self.unused.telling_apart(&earlier, text)).unwrap_or_default();
-        if is_older && is_comparable && differing.is_empty() {
-            self.keys.add(line, &bar, text);
-            return Ok(Outcome::Newer(bar));
-        }
-        let key = format!("{} {} at {}", Quoted(&bar.symbol).to_string().trim_matches('"'), bar.timeframe, bar.ts);
-        let message = format!("expected one row of {key}, got another one on line {before}");
-        if differing.is_empty() {
-            let message = format!("{message} with other values, which is kept: nothing tells which of the two is right");
-            return Ok(Outcome::Rejected(Rejected { line, message }));
-        }
-        let message = format!("{message}, which differs in {}", differing.join(", "));
-        if self.handed_over {
-            return Ok(Outcome::Rejected(Rejected { line, message }));
-        }
-        Err(ReadError::Refused(format!(
-            "line {line}: {message}: rows of different things need symbols of their own: give --map symbol=COLUMN with a column that \
-             tells them apart, or load each from a file of its own"
-        )))
-    }
-
     fn put(&mut self, line: u64, outcome: Outcome, text: &str, chunk: &mut Chunk) -> Result<(), ReadError> {
         self.refuse(&outcome)?;
         self.clocks.refuse()?;
@@ -470,7 +427,7 @@ impl BarDecoder {
             settling.hold(line, outcome, text);
             return if settling.is_full() { self.settle(false) } else { Ok(()) };
         }
-        let outcome = self.by_key(outcome, line, text)?;
+        let outcome = self.keys.check(outcome, line, text, &mut self.plausible).map_err(ReadError::Refused)?;
         match &mut self.stage {
             Stage::Releasing(held) | Stage::Doubting(held) => held.push_back(outcome),
             // Of a file that is guessed about nothing will be stored, so its other faults can wait.
@@ -515,7 +472,8 @@ impl BarDecoder {
                 known => known,
             };
             self.refuse(&outcome)?;
-            held.push_back(self.by_key(outcome, line, &text)?);
+            let checked = self.keys.check(outcome, line, &text, &mut self.plausible);
+            held.push_back(checked.map_err(ReadError::Refused)?);
         }
         self.stage = Stage::Releasing(held);
         Ok(())

@@ -23,6 +23,31 @@ pub(crate) struct NamedCell<'a> {
     pub(crate) role: Option<Role>,
 }
 
+/// Who wrote a file, where that decides what its cells mean.
+pub(super) enum Recognized {
+    /// We did: all is what it says.
+    Ours,
+    /// BitMEX, whose times are those of the ends of bars.
+    TimesOfEnds,
+    /// Kraken, whose intervals count minutes.
+    TimeframesInMinutes,
+}
+
+/// Recognizes a file by the names of all its columns.
+pub(super) fn recognized(cells: &[NamedCell<'_>], map: &ColumnMap) -> Option<Recognized> {
+    const OURS: [&str; 9] = ["vendor", "symbol", "timeframe", "ts", "open", "high", "low", "close", "volume"];
+    let has = |name: &str| cells.iter().any(|cell| cell.name.eq_ignore_ascii_case(name));
+    if map.is_empty() && cells.iter().map(|cell| cell.name).eq(OURS) {
+        Some(Recognized::Ours)
+    } else if has("homeNotional") && has("foreignNotional") {
+        Some(Recognized::TimesOfEnds)
+    } else if has("interval_begin") {
+        Some(Recognized::TimeframesInMinutes)
+    } else {
+        None
+    }
+}
+
 /// What is known of a row beside its cells.
 pub(super) struct Known<'a> {
     pub(super) symbol: &'a str,
@@ -172,10 +197,9 @@ fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str) -> Result<
     let pair = pair_of(symbol);
     let is_base = |column: &Column<'_>| match &column.amount {
         Amount::Base => true,
-        Amount::Of(currency) => pair.as_ref().map_or_else(
-            || is_currency(&symbol.to_lowercase(), currency),
-            |(base, _)| is_currency(base, currency),
-        ),
+        Amount::Of(currency) => pair
+            .as_ref()
+            .map_or_else(|| is_currency(&symbol.to_lowercase(), currency), |(base, _)| is_currency(base, currency)),
         _ => false,
     };
     let is_quote = |column: &Column<'_>| match &column.amount {
@@ -226,9 +250,9 @@ fn word(name: &str) -> String {
 
 /// Returns what is traded and what is paid, by a symbol such as BTC/USDT or BTCUSDT, in lower case.
 fn pair_of(symbol: &str) -> Option<(String, String)> {
-    const QUOTES: [&str; 22] = [
-        "usdt", "usdc", "busd", "fdusd", "tusd", "usd", "eur", "gbp", "jpy", "krw", "try", "brl", "aud", "cad", "chf", "cny", "inr",
-        "btc", "xbt", "eth", "bnb", "dai",
+    const QUOTES: [&str; 21] = [
+        "usdt", "usdc", "busd", "fdusd", "usd", "eur", "gbp", "jpy", "krw", "try", "brl", "aud", "cad", "chf", "cny",
+        "inr", "btc", "xbt", "eth", "bnb", "dai",
     ];
     let symbol = symbol.to_lowercase();
     let symbol = symbol.rsplit(':').next().unwrap_or_default();
@@ -288,7 +312,9 @@ fn looks_like_time(cell: &NamedCell<'_>) -> bool {
         return [8, 10, 13, 16, 19].contains(&text.len()) && may_be_time(cell.name);
     }
     let marks = text.bytes().filter(|byte| b"-/.".contains(byte)).count();
-    (8..=40).contains(&text.len()) && text.starts_with(|first: char| first.is_ascii_digit()) && (marks >= 2 || text.contains(':'))
+    (8..=40).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_digit())
+        && (marks >= 2 || text.contains(':'))
 }
 
 /// Returns whether a second time of a row is no other one than the first: the same moment, its day, or the end of the bar.

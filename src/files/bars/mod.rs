@@ -5,6 +5,7 @@ mod decoder;
 mod first_rows;
 mod given;
 mod infer;
+mod key_checks;
 mod outcome;
 mod plausible;
 mod prices;

@@ -155,7 +155,8 @@ mod tests {
     // Red if a short bar in front of a break refuses the file, or minutes pass for hours.
     #[test]
     fn most_bars_are_as_far_apart_as_their_timeframe() {
-        let times = ["09:30", "10:30", "11:30", "12:00", "13:00"].map(|time| bar("1h", &format!("2024-01-02T{time}:00Z")));
+        let times =
+            ["09:30", "10:30", "11:30", "12:00", "13:00"].map(|time| bar("1h", &format!("2024-01-02T{time}:00Z")));
         let mut hours = plausible();
         for pair in times.windows(2) {
             assert_eq!(hours.distance(Some(pair[0].ts), &pair[1]), None);

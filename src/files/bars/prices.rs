@@ -92,14 +92,18 @@ impl Volumes {
     pub(super) fn note(&self) -> Option<String> {
         let (first, times) = self.rounded.as_ref()?;
         let first = Quoted(first);
-        Some(format!("volumes such as {first} are rounded and have lost digits, so they are left out: {times} rows have no volume"))
+        Some(format!(
+            "volumes such as {first} are rounded and have lost digits, so they are left out: {times} rows have no volume"
+        ))
     }
 }
 
 /// Returns whether a number is written in thousands, millions or billions.
 fn is_rounded(cell: &str) -> bool {
     let number = cell.strip_suffix(['K', 'k', 'M', 'm', 'B', 'b', 'T', 't']);
-    number.is_some_and(|number| number.parse::<f64>().is_ok_and(f64::is_finite) && number.contains(|c: char| c.is_ascii_digit()))
+    number.is_some_and(|number| {
+        number.parse::<f64>().is_ok_and(f64::is_finite) && number.contains(|c: char| c.is_ascii_digit())
+    })
 }
 
 /// Returns the `f64` that is nearest to a number of billionths.

@@ -234,7 +234,8 @@ mod tests {
     // Red if a bar of another thing passes for a newer version, or a newer version for another thing.
     #[test]
     fn a_newer_version_has_the_same_open_and_only_grows() {
-        let grown = |open, high, low, close, volume: Option<f64>| Bar { volume, ..bar("A", 1).ohlc(open, high, low, close) };
+        let grown =
+            |open, high, low, close, volume: Option<f64>| Bar { volume, ..bar("A", 1).ohlc(open, high, low, close) };
         for (before, now, expected) in [
             (Some(10.0), grown(2.0, 4.0, 1.0, 3.0, Some(10.0)), true),
             (Some(10.0), grown(2.0, 5.0, 0.5, 4.5, Some(11.0)), true),

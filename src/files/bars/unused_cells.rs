@@ -31,7 +31,9 @@ impl UnusedCells {
             .into_iter()
             .filter(|(name, before, now)| tells_apart(name, before, now))
             .take(NAMED)
-            .map(|(name, before, now)| format!("{} ({} and {})", Quoted(&name).to_string().replace('"', ""), Quoted(&before), Quoted(&now)))
+            .map(|(name, before, now)| {
+                format!("{} ({} and {})", Quoted(&name).to_string().replace('"', ""), Quoted(&before), Quoted(&now))
+            })
             .collect()
     }
 
@@ -39,7 +41,9 @@ impl UnusedCells {
     pub(super) fn naming_things(&self, earlier: &str, later: &str) -> Option<String> {
         let is_word = |cell: &str| cell.contains(|first: char| first.is_alphabetic());
         let mut differing = self.differing(earlier, later).into_iter();
-        differing.find(|(name, before, now)| tells_apart(name, before, now) && is_word(before) && is_word(now)).map(|(name, ..)| name)
+        differing
+            .find(|(name, before, now)| tells_apart(name, before, now) && is_word(before) && is_word(now))
+            .map(|(name, ..)| name)
     }
 
     fn differing(&self, earlier: &str, later: &str) -> Vec<(String, String, String)> {
@@ -51,13 +55,15 @@ impl UnusedCells {
                     return Vec::new();
                 };
                 let pairs = columns.iter().filter(|(at, _)| *at < before.len().min(now.len()));
-                let cells = pairs.map(|(at, name)| (name.clone(), before.trimmed(*at).to_owned(), now.trimmed(*at).to_owned()));
+                let cells =
+                    pairs.map(|(at, name)| (name.clone(), before.trimmed(*at).to_owned(), now.trimmed(*at).to_owned()));
                 cells.filter(|(_, before, now)| before != now).collect()
             }
             Self::Fields => {
                 type Object<'a> = Vec<(String, String)>;
                 let object = |text: &str| -> Object<'_> {
-                    let fields: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).unwrap_or_default();
+                    let fields: std::collections::BTreeMap<String, Box<RawValue>> =
+                        serde_json::from_str(text).unwrap_or_default();
                     let map = ColumnMap::default();
                     let unused = fields.into_iter().filter(|(name, _)| map.role_of(name).is_none());
                     unused.map(|(name, value)| (name, value.get().trim_matches('"').to_owned())).collect()
@@ -66,7 +72,8 @@ impl UnusedCells {
                 let value = |fields: &Object<'_>, name: &str| {
                     fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
                 };
-                let names = now.iter().chain(before.iter().filter(|(name, _)| !now.iter().any(|(known, _)| known == name)));
+                let names =
+                    now.iter().chain(before.iter().filter(|(name, _)| !now.iter().any(|(known, _)| known == name)));
                 let cells = names.map(|(name, _)| (name.clone(), value(&before, name), value(&now, name)));
                 cells.filter(|(_, before, now)| before != now).collect()
             }
@@ -83,9 +90,13 @@ fn tells_apart(name: &str, before: &str, now: &str) -> bool {
     if tells_things_apart(name) {
         return true;
     }
-    let is_measure = |cell: &str| cell.parse::<f64>().is_ok() || ["true", "false", "null", ""].contains(&cell.to_lowercase().as_str());
+    let is_measure = |cell: &str| {
+        cell.parse::<f64>().is_ok() || ["true", "false", "null", ""].contains(&cell.to_lowercase().as_str())
+    };
     let is_object = |cell: &str| cell.starts_with(['{', '[']);
-    !(is_of_something_else(name) || is_end(name) || [before, now].into_iter().any(|cell| is_measure(cell) || is_object(cell)))
+    !(is_of_something_else(name)
+        || is_end(name)
+        || [before, now].into_iter().any(|cell| is_measure(cell) || is_object(cell)))
 }
 
 #[cfg(test)]
@@ -105,7 +116,11 @@ mod tests {
         };
         for (earlier, later, expected) in [
             ("25-Jan,100,7,2024-01-02 10:00,false", "25-Jan,100,9,2024-01-02 10:05,true", &[][..]),
-            ("25-Jan,100,7,x,x", "29-Feb,105,7,x,x", &[r#"EXPIRY ("25-Jan" and "29-Feb")"#, r#"STRIKE ("100" and "105")"#]),
+            (
+                "25-Jan,100,7,x,x",
+                "29-Feb,105,7,x,x",
+                &[r#"EXPIRY ("25-Jan" and "29-Feb")"#, r#"STRIKE ("100" and "105")"#],
+            ),
             ("25-Jan,100", "29-Feb,100", &[r#"EXPIRY ("25-Jan" and "29-Feb")"#]),
             ("", "25-Jan,100,7,x,x", &[r#"EXPIRY ("" and "25-Jan")"#]),
         ] {

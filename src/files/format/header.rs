@@ -166,7 +166,8 @@ impl Layout {
 
     /// Returns all cells of a row with their columns; none where there is no header.
     pub(crate) fn named<'a>(&'a self, fields: FieldsOf<'a>) -> Vec<NamedCell<'a>> {
-        let role_of = |index: usize| (0..ROLES).find(|role| self.roles[*role] == Some(index)).map(|role| Role::ALL[role]);
+        let role_of =
+            |index: usize| (0..ROLES).find(|role| self.roles[*role] == Some(index)).map(|role| Role::ALL[role]);
         let cells = self.names.iter().enumerate();
         cells.map(|(index, name)| NamedCell { name, cell: fields.trimmed(index), role: role_of(index) }).collect()
     }

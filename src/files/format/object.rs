@@ -112,7 +112,13 @@ fn all_cells(text: &str, time: &str, map: &ColumnMap) -> Vec<(String, String, Op
         Some(Role::Time) if name != time => (!is_begin(time)).then_some(Role::OtherTime),
         role => role,
     };
-    pairs.into_iter().map(|(name, cell)| { let role = role_of(&name); (name, cell, role) }).collect()
+    pairs
+        .into_iter()
+        .map(|(name, cell)| {
+            let role = role_of(&name);
+            (name, cell, role)
+        })
+        .collect()
 }
 
 /// Says what to do with a file whose elements are no objects.
@@ -253,7 +259,9 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
             let role = match role {
                 // `T` is the end of the bar where `t` is its beginning, and beside what says that it is the beginning another
                 // time may be the end.
-                Role::Time if has(role) && fields.time_name != "T" && is_begin(&name) <= is_begin(&fields.time_name) => {
+                Role::Time
+                    if has(role) && fields.time_name != "T" && is_begin(&name) <= is_begin(&fields.time_name) =>
+                {
                     let is_end = name == "T" || is_begin(&name) < is_begin(&fields.time_name);
                     if is_end || has(Role::OtherTime) {
                         fields.ignored.push(name);
