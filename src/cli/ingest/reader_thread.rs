@@ -74,10 +74,16 @@ impl ReaderThread {
                 break Ok(());
             }
         };
-        self.counters.found(reader.info(), result.as_ref().err().map(ToString::to_string));
-        for note in reader.notes() {
+        let info = reader.info();
+        // A column that is ignored may be what tells two rows apart, or a volume under another name.
+        let ignored = info.ignored_columns.as_ref().map(|names| format!("ignored columns: {names}"));
+        if let Some(note) = &ignored {
+            tracing::warn!(file = &*input.name, "{note}");
+        }
+        for note in reader.notes().iter().filter(|note| Some(*note) != ignored.as_ref()) {
             tracing::info!(file = &*input.name, "{note}");
         }
+        self.counters.found(info, result.as_ref().err().map(ToString::to_string));
         Ok(result)
     }
 
