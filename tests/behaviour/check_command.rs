@@ -249,7 +249,8 @@ fn what_a_wrong_load_leaves_behind_is_found_and_ends_with_65() {
         let day = move |month: i64| sessions("UTC", &format!("2024-{month:02}-01"), 1, clock);
         (1..=12).flat_map(day).collect::<Vec<_>>()
     };
-    let firsts = ["2024-01-01", "2024-02-01", "2024-03-01"].map(|first| times(&format!("{first}T00:00:00Z"), 86_400, 12));
+    let firsts =
+        ["2024-01-01", "2024-02-01", "2024-03-01"].map(|first| times(&format!("{first}T00:00:00Z"), 86_400, 12));
     let old = vec![at("0024-01-02T00:00:00Z"), at("1402-10-12T00:00:00Z"), at("2024-01-02T00:00:00Z")];
     let far = vec![at("2024-01-02T14:30:00Z"), at("2567-01-02T14:30:00Z"), at("2567-01-02T14:31:00Z")];
     for (timeframe, times, kind, count, first, said) in [
