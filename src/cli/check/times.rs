@@ -12,6 +12,8 @@ use super::{
 const DAY: i64 = 86_400_000_000;
 /// Sessions begin at any of these, such as 09:15, and so do their hours. In UTC too: zones differ by quarters of an hour.
 const SESSION_STEP: i64 = 300_000_000;
+/// Fewer bars that are too close together are those of a week or a month that is not whole.
+const LEAST_TOO_CLOSE: u64 = 3;
 /// 1900-01-01T00:00:00Z.
 const YEAR_1900: Timestamp = Timestamp::from_secs(-2_208_988_800);
 
@@ -123,7 +125,7 @@ impl Times {
             )
         });
         // Half of the distances can be shorter where a session has an hour and a half.
-        let is_most = self.too_close.0.is_some_and(|(count, _)| 2 * count > bars - 1);
+        let is_most = self.too_close.0.is_some_and(|(count, _)| count >= LEAST_TOO_CLOSE && 2 * count > bars - 1);
         find(Kind::CloserThanTimeframe, if is_most { self.too_close } else { Tally::default() }, &|which| {
             let usual = usual.map(|usual| format!(" (most often {})", span(usual))).unwrap_or_default();
             format!(
