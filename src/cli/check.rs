@@ -1,7 +1,7 @@
 //! `mds check`: what lies in the store, by series, with what is missing or wrong in it.
 //!
-//! It reads one moment of the file in the order of its primary key, one series after the other, so that its memory grows
-//! with the number of series (`check/spacing.rs` bounds what it keeps of one) and not with the bars. It knows no
+//! It reads one moment of the file in the order of its primary key, one series after the other, so that its memory
+//! grows with the number of series (`check/spacing.rs` bounds what it keeps of one) and not with the bars. It knows no
 //! calendar: a gap is a distance that is longer than the most frequent one of its series, be it a weekend or a loss.
 //! Findings are what a load leaves behind that took times or names for others; they are never what a weekend, a session
 //! or a change of the clock makes of a good one.
@@ -38,14 +38,14 @@ use super::{
 /// So many invalid rows are named.
 const NAMED_ROWS: usize = 20;
 
-/// Shows what lies in the database of MDS_DATABASE_URL or --database: per series first, last, count, gaps, invalid rows,
-/// and findings.
+/// Shows what lies in the database of MDS_DATABASE_URL or --database: per series first, last, count, gaps, invalid
+/// rows, and findings.
 ///
 /// It reads one moment of the store and changes nothing; others can write meanwhile. A gap is a distance between two
 /// bars above the most frequent one of their series; weekends are gaps, for no calendar is known. A row is invalid if
 /// `mds ingest` would reject it, such as one whose close lies above its high. A finding is what a wrong load leaves
-/// behind, such as days at 05:00 or one symbol in two spellings. The exit code is 65 if a row is invalid or something was
-/// found. It is 2 if the store has nothing of what is asked for.
+/// behind, such as days at 05:00 or one symbol in two spellings. The exit code is 65 if a row is invalid or something
+/// was found. It is 2 if the store has nothing of what is asked for.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only bars of this symbol.
@@ -236,8 +236,8 @@ impl Report {
                 format!("{vendor} {symbol} {timeframe} ({bars} bars)")
             });
             let message = format!(
-                "{name} and {other} are of the same time; probably one name is another spelling of the other: remove one \
-                 of the two series, and load its files again with the names of the other (--vendor, --symbol, \
+                "{name} and {other} overlap or follow each other; probably one is another spelling of the other: remove \
+                 one of the two series, and load its files again with the names of the other (--vendor, --symbol, \
                  --timeframe)"
             );
             Some((pair[0], Finding::new(Kind::SameSeries, &few.series(), few.bars, few.first?, message)))

@@ -262,7 +262,7 @@ fn what_a_wrong_load_leaves_behind_is_found_and_ends_with_65() {
         ("1w", sundays, "off_grid", 1, "2024-01-13T22:00:00Z", &["not 00:00 UTC: 1 of 2", "--tz ZONE"]),
         ("1h", spread(&[570, 630]), "day_and_month", 18, "2024-01-01T09:30:00Z", &["day 1 of a month", "--ts-format"]),
         ("1d", firsts.concat(), "day_and_month", 36, "2024-01-01T00:00:00Z", &["days 1 to 12 of a month, in 3 months"]),
-        ("1d", old, "before1900", 2, "0024-01-02T00:00:00Z", &["before 1900: 2 of 3", "--ts-format"]),
+        ("1d", old, "before_1900", 2, "0024-01-02T00:00:00Z", &["before 1900: 2 of 3", "--ts-format"]),
         ("1m", far, "after_tomorrow", 2, "2567-01-02T14:30:00Z", &["after tomorrow: 2 of 3", "another calendar"]),
         (
             "1h",
@@ -322,8 +322,8 @@ fn two_spellings_of_one_series_are_found_where_their_times_meet() {
     let findings = report["findings"].as_array().unwrap();
     assert_eq!((code, findings.len()), (Some(65), 2), "{report}");
     for (finding, [symbol, timeframe], both) in [
-        (&findings[0], ["BTC-USDT", "1m"], "unknown BTC-USDT 1m (30 bars) and unknown BTCUSDT 1m (30 bars) are"),
-        (&findings[1], ["BTC/USDT", "60s"], "unknown BTC/USDT 60s (10 bars) and unknown BTC-USDT 1m (30 bars) are"),
+        (&findings[0], ["BTC-USDT", "1m"], "unknown BTC-USDT 1m (30 bars) and unknown BTCUSDT 1m (30 bars) overlap"),
+        (&findings[1], ["BTC/USDT", "60s"], "unknown BTC/USDT 60s (10 bars) and unknown BTC-USDT 1m (30 bars) overlap"),
     ] {
         assert_eq!((&finding["kind"], &finding["symbol"]), (&"same_series".into(), &symbol.into()), "{findings:?}");
         assert_eq!(finding["timeframe"], timeframe);

@@ -1,7 +1,7 @@
 //! Whether day and month were exchanged, as far as the dates of a series show it.
 //!
-//! A load that takes the day for the month, and refuses the dates that are none then, spreads the days of January over a
-//! year: all of them become the first day of a month. So no date has a day above 12.
+//! A load that takes the day for the month, and refuses the dates that are none then, spreads the days of January over
+//! a year: all of them become the first day of a month. So no date has a day above 12.
 
 use jiff::tz::Offset;
 use market_data_store::Timestamp;

@@ -14,6 +14,7 @@ pub(super) enum Kind {
     /// Another series is of the same by another name.
     SameSeries,
     /// A date is before 1900.
+    #[serde(rename = "before_1900")]
     Before1900,
     /// A date is after tomorrow.
     AfterTomorrow,

@@ -4,8 +4,8 @@ use market_data_store::{Timeframe, Timestamp};
 
 use super::length::Length;
 
-/// What stands between the parts of a symbol. Not `=` and `^`, which tell things apart: `CL=F` is crude oil, and `CLF` a
-/// company.
+/// What stands between the parts of a symbol. Not `=` and `^`, which tell things apart: `CL=F` is crude oil, and `CLF`
+/// a company.
 const SEPARATORS: [char; 6] = ['/', '-', '_', ':', ' ', '.'];
 
 /// A week without bars is a holiday.
@@ -24,8 +24,8 @@ pub(super) struct Spelled {
     index: usize,
 }
 
-/// What separates the parts of a symbol. `BRK.B` and `BRK-B` are one, and so are `BTC/USDT` and `BTCUSDT`; but `T.TO` is
-/// a company in Toronto, and `TTO` one in New York.
+/// What separates the parts of a symbol. `BRK.B` and `BRK-B` are one, and so are `BTC/USDT` and `BTCUSDT`; but `T.TO`
+/// is a company in Toronto, and `TTO` one in New York.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Separator {
     Nothing,
@@ -106,7 +106,8 @@ mod tests {
         same_series(spelled.collect())
     }
 
-    // Red if what differs in a letter or in `=`, `^` or a point alone is taken for one, or what differs in punctuation is not.
+    // Red if what differs in a letter or in `=`, `^` or a point alone is taken for one, or what differs in punctuation
+    // is not.
     #[test]
     fn names_are_one_if_they_differ_in_punctuation_or_case_only() {
         for (a, b, is_one) in [

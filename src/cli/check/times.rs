@@ -10,7 +10,8 @@ use super::{
 };
 
 const DAY: i64 = 86_400_000_000;
-/// Sessions begin at any of these, such as 09:15, and so do their hours. In UTC too: zones differ by quarters of an hour.
+/// Sessions begin at any of these, such as 09:15, and so do their hours. In UTC too: zones differ by quarters of an
+/// hour.
 const SESSION_STEP: i64 = 300_000_000;
 /// Fewer bars that are too close together are those of a week or a month that is not whole.
 const LEAST_TOO_CLOSE: u64 = 3;

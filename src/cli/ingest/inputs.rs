@@ -45,8 +45,8 @@ pub enum NoInput {
 /// A file that comes twice, be it by another path, is read once, in its last place: there its rows win, as they would if it
 /// were read twice. Under another name it is another one, since names can say what is in them.
 ///
-/// Of a directory it takes the files in it, and in the directories below it where `recursive`, if they are not hidden and
-/// their names end as bars usually do; what it leaves out is named in the log.
+/// Of a directory it takes the files in it, and in the directories below it where `recursive`, if they are not hidden
+/// and their names end as bars usually do; what it leaves out is named in the log.
 pub fn expand(words: &[PathBuf], recursive: bool) -> (Vec<Input>, Vec<(PathBuf, NoInput)>) {
     let (mut inputs, mut missing) = (Vec::new(), Vec::new());
     for word in words {
@@ -179,7 +179,8 @@ fn files_in(directory: &Path, recursive: bool) -> Result<Vec<PathBuf>, NoInput> 
     }
     if let Some((first, directories)) = first_of(&mut below, directory) {
         let directory = directory.to_string_lossy();
-        tracing::warn!(directory = %Shown(&directory), directories, first = %Shown(&first), "directories below were left out");
+        let (directory, first) = (Shown(&directory), Shown(&first));
+        tracing::warn!(%directory, directories, %first, "directories below it were left out");
     }
     if let Some((first, files)) = first_of(&mut foreign, directory) {
         let directory = directory.to_string_lossy();
@@ -201,7 +202,8 @@ fn is_wanted_below(entry: &DirEntry) -> bool {
         let place = entry.path().parent().map(fs::canonicalize);
         matches!((target, place), (Ok(target), Some(Ok(place))) if place.starts_with(&target))
     };
-    !is_left_out(entry.file_name()) && !(entry.path_is_symlink() && entry.file_type().is_dir() && leads_back())
+    let is_link = entry.path_is_symlink() && entry.file_type().is_dir();
+    !(is_left_out(entry.file_name()) || is_link && leads_back())
 }
 
 fn is_left_out(name: &OsStr) -> bool {
@@ -273,8 +275,8 @@ mod tests {
         }
     }
 
-    // Red if directories are read one after the other instead of by the whole path, what is hidden or macOS's own is read,
-    // or `--no-recursive` goes into any.
+    // Red if directories are read one after the other instead of by the whole path, what is hidden or macOS's own is
+    // read, or `--no-recursive` goes into any.
     #[test]
     fn a_directory_stands_for_the_files_below_it_in_the_order_of_their_paths() {
         let dir = tempfile::tempdir().unwrap();
