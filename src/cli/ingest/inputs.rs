@@ -14,7 +14,7 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 use market_data_store::text::Shown;
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
 use super::input::Input;
 
@@ -153,7 +153,7 @@ fn files_in(directory: &Path, recursive: bool) -> Result<Vec<PathBuf>, NoInput> 
     if !recursive {
         walk = walk.max_depth(1);
     }
-    for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || is_wanted_below(entry)) {
+    for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry.file_name())) {
         let path = match entry {
             Ok(entry) if entry.file_type().is_dir() => {
                 if !recursive {
@@ -162,7 +162,7 @@ fn files_in(directory: &Path, recursive: bool) -> Result<Vec<PathBuf>, NoInput> 
                 continue;
             }
             Ok(entry) => entry.into_path(),
-            // A link that leads back to where it is found: everything below is found there.
+            // A link that leads back to where it is found, or to above all that is read.
             Err(error) if error.loop_ancestor().is_some() => continue,
             Err(error) => match (error.path().map(Path::to_owned), error.io_error().map(io::Error::kind)) {
                 // A link that leads nowhere is told when it is looked into.
@@ -171,7 +171,7 @@ fn files_in(directory: &Path, recursive: bool) -> Result<Vec<PathBuf>, NoInput> 
             },
         };
         let name = path.file_name().unwrap_or_default();
-        // Such a link is no entry yet, and so was not asked for above.
+        // The filter above did not see such a link.
         if is_left_out(name) {
             continue;
         }
@@ -192,18 +192,6 @@ fn files_in(directory: &Path, recursive: bool) -> Result<Vec<PathBuf>, NoInput> 
     }
     sort(&mut files);
     Ok(files)
-}
-
-/// Returns whether a directory is looked into, or a file at, in a directory that is read whole.
-fn is_wanted_below(entry: &DirEntry) -> bool {
-    // A link to a directory that it lies in leads back, also where that one is above all that is read.
-    let leads_back = || {
-        let target = fs::canonicalize(entry.path());
-        let place = entry.path().parent().map(fs::canonicalize);
-        matches!((target, place), (Ok(target), Some(Ok(place))) if place.starts_with(&target))
-    };
-    let is_link = entry.path_is_symlink() && entry.file_type().is_dir();
-    !(is_left_out(entry.file_name()) || is_link && leads_back())
 }
 
 fn is_left_out(name: &OsStr) -> bool {
