@@ -137,11 +137,11 @@ pub fn expected(file: &str, symbol: &str) -> BTreeMap<(String, String, String, i
     rows.collect()
 }
 
-/// A well-formed file of minute bars.
+/// A well-formed file of minute bars, from 2023-11-14T22:14:00Z on.
 pub fn minutes(rows: usize) -> String {
     let mut text = "ts,open,high,low,close,volume\n".to_owned();
     for row in 0..rows {
-        writeln!(text, "{},10,12,9,11,{row}", 1_700_000_000 + 60 * row).unwrap();
+        writeln!(text, "{},10,12,9,11,{row}", 1_700_000_040 + 60 * row).unwrap();
     }
     text
 }

@@ -52,6 +52,9 @@ pub struct Args {
     /// symbol, timeframe, vendor.
     #[arg(long, value_name = "NAME=COLUMN,...")]
     map: Option<ColumnMap>,
+    /// Leave out the directories below a directory that is named.
+    #[arg(long)]
+    pub(super) no_recursive: bool,
     #[command(flatten)]
     pub(in crate::cli) database: Database,
     #[command(flatten)]
@@ -62,7 +65,7 @@ pub struct Args {
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub(super) json: bool,
-    /// Files to load, directories of them, or patterns such as 'data/*.csv'; - is standard input.
+    /// Files to load, directories with those below them, or patterns such as 'data/*.csv'; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
