@@ -9,6 +9,7 @@
 mod day_numbers;
 mod finding;
 mod length;
+mod repeats;
 mod spacing;
 mod span;
 mod spellings;
@@ -24,6 +25,7 @@ use smol_str::SmolStr;
 
 use self::{
     finding::{Finding, Kind},
+    repeats::Repeats,
     spacing::{GAPS, Spaced, Spacing},
     span::{seconds, span},
     spellings::{Spelled, same_series},
@@ -183,9 +185,11 @@ impl Report {
         let mut judge = Judge::new(series);
         let mut spacing = Spacing::default();
         let mut times = series.timeframe.parse().ok().map(|timeframe| Times::new(timeframe, now));
+        let mut repeats = Repeats::default();
         let (mut bars, mut invalid, mut first, mut last) = (0, 0, None, None);
         store.bars(series, |row| {
             bars += 1;
+            row.iter().for_each(|bar| repeats.observe(bar));
             let ts = row.as_ref().ok().map(|row| Timestamp::from_micros(row.ts));
             if let Some(ts) = ts.filter(|ts| ts.has_text()) {
                 first.get_or_insert(ts);
@@ -219,7 +223,8 @@ impl Report {
             invalid,
             spaced,
         });
-        Ok(times.map(|times| times.finish(series, first, usual)).unwrap_or_default())
+        let findings = times.map(|times| times.finish(series, first, usual)).unwrap_or_default();
+        Ok(findings.into_iter().chain(repeats.finish(series)).collect())
     }
 
     /// Returns the series that are probably another one of another name, by their places.

@@ -87,10 +87,9 @@ impl Amount {
             {
                 Some(Self::Other)
             }
-            [word] if word.starts_with("implied") => None,
+            [word] if word.starts_with("implied") || word.starts_with("volat") => None,
             [word]
-                if word.starts_with("volume")
-                    || ["volume", "vol", "turnover"].iter().any(|end| word.ends_with(end)) =>
+                if word.starts_with("vol") || ["volume", "vol", "turnover"].iter().any(|end| word.ends_with(end)) =>
             {
                 Some(Self::Other)
             }
@@ -143,9 +142,21 @@ pub(crate) fn is_of_something_else(name: &str) -> bool {
     let joined = plain.replace(' ', "");
     plain.split(' ').any(|word| WORDS.contains(&word) || word.starts_with("expir"))
         || ["_start", "_stop"].contains(&name.trim())
-        || ["updatedat", "createdat", "lasttrade", "lastupdate", "expiry", "expdt", "xpry", "recv", "received"]
-            .iter()
-            .any(|known| joined.contains(known))
+        || [
+            "updatedat",
+            "createdat",
+            "lasttrade",
+            "lastupdate",
+            "expiry",
+            "expdt",
+            "xpry",
+            "recv",
+            "received",
+            "timehigh",
+            "timelow",
+        ]
+        .iter()
+        .any(|known| joined.contains(known))
 }
 
 /// Returns whether a time in a column of this name is the end of the bar.
@@ -159,6 +170,7 @@ pub(crate) fn is_end(name: &str) -> bool {
             "timeclose",
             "timeend",
             "timeperiodend",
+            "timekey",
             "intervalend",
             "periodend",
             "stop",

@@ -24,10 +24,12 @@ pub(crate) enum Role {
     Symbol,
     Timeframe,
     Vendor,
+    /// What was paid for the volume, which shows whether a volume counts what the others do. No name says it alone.
+    Paid,
 }
 
 /// The number of roles, for arrays indexed by `role as usize`.
-pub(crate) const ROLES: usize = Role::Vendor as usize + 1;
+pub(crate) const ROLES: usize = Role::Paid as usize + 1;
 
 impl Role {
     /// All of them, in the order of their numbers.
@@ -44,6 +46,7 @@ impl Role {
         Self::Symbol,
         Self::Timeframe,
         Self::Vendor,
+        Self::Paid,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Role {
             Self::Symbol => "symbol",
             Self::Timeframe => "timeframe",
             Self::Vendor => "vendor",
+            Self::Paid => "what is paid",
         }
     }
 
@@ -75,7 +79,7 @@ impl Role {
     fn of_plain(name: &str) -> Option<Self> {
         Some(match name {
             "ts" | "timestamp" | "datetime" | "date time" | "open time" | "opentime" | "start" | "start time" | "t"
-            | "unix" | "unix timestamp" | "window start" | "ts event" | "begin" | "interval begin"
+            | "unix" | "unix timestamp" | "window start" | "ts event" | "begin" | "timeopen" | "interval begin"
             | "time period start" => Self::Time,
             "date" | "dtyyyymmdd" | "trade date" | "trading date" | "trading day" => Self::Date,
             "time" => Self::Clock,
@@ -164,9 +168,9 @@ impl ColumnMap {
         }
     }
 
-    /// Says that a column of this name is the volume.
-    pub(crate) fn set_volume(&mut self, name: &str) {
-        self.0.push((Role::Volume, Column::Name(name.to_owned())));
+    /// Says what a column of this name is.
+    pub(crate) fn set(&mut self, role: Role, name: &str) {
+        self.0.push((role, Column::Name(name.to_owned())));
     }
 
     /// Returns whether the user says which column is that. Who names the time names all of it.

@@ -333,6 +333,28 @@ fn two_spellings_of_one_series_are_found_where_their_times_meet() {
     assert_eq!(found(dir.path(), &["--symbol", "BTC/USDT"]).0, Some(0), "one alone has no other");
 }
 
+// Red if bars that come twice, under when they begin and under when they end, are no finding, or quiet minutes are one.
+#[test]
+fn bars_that_repeat_the_one_before_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = empty_store(dir.path());
+    let insert = "INSERT INTO bars VALUES ('acme', ?1, '1h', ?2 * 3600000000, ?3, ?3 + 2, ?3 - 1, ?3 + 1, ?4)";
+    for (hour, open) in [5.0, 6.0, 6.0, 7.0, 7.0, 8.0].into_iter().enumerate() {
+        store.execute(insert, rusqlite::params!["TWICE", hour as i64, open, 10.0]).unwrap();
+        store.execute(insert, rusqlite::params!["EMPTY", hour as i64, open, 0.0]).unwrap();
+    }
+    store
+        .execute_batch(
+            "INSERT INTO bars SELECT vendor, 'FLAT', timeframe, ts, 1, 1, 1, 1, 10 FROM bars WHERE symbol = 'TWICE'",
+        )
+        .unwrap();
+    let (code, report) = found(dir.path(), &[]);
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!((code, findings.len()), (Some(65), 1), "{report}");
+    assert_eq!((&findings[0]["kind"], &findings[0]["count"]), (&"repeated".into(), &2.into()));
+    assert!(findings[0]["message"].as_str().unwrap().contains("the first at 1970-01-01T02:00:00Z"), "{report}");
+}
+
 #[test]
 fn a_store_that_is_not_there_ends_with_69_and_is_not_made() {
     // Red if the file is opened as one that may be made.

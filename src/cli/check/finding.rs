@@ -20,6 +20,8 @@ pub(super) enum Kind {
     AfterTomorrow,
     /// Most bars lie closer together than their timeframe is long.
     CloserThanTimeframe,
+    /// Bars repeat the bar before them in every value.
+    Repeated,
 }
 
 /// A trace of a load that probably went wrong.

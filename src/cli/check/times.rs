@@ -106,7 +106,7 @@ impl Times {
                  the file again with --tz ZONE"
             ),
             false => format!(
-                "times that are no multiple of {}: {which}; probably those of a last trade or of the end of a bar: \
+                "times off the grid, no multiple of {}: {which}; probably those of a last trade or of the end of a bar: \
                  remove these bars, and load the file again with the column that says when a bar begins (--map \
                  ts=COLUMN)",
                 span(self.grid)

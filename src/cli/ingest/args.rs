@@ -38,8 +38,8 @@ pub struct Args {
     ts_format: Option<TimeFormat>,
     /// Whether the time of a row is when its bar begins or when it ends; a bar that is stored has the time at which it
     /// begins. begin if it is not given, but for files of vendors that are known to write the end.
-    #[arg(long, value_name = "begin|end", default_value = "begin", hide_default_value = true)]
-    ts_is: TsIs,
+    #[arg(long, value_name = "begin|end")]
+    ts_is: Option<TsIs>,
     /// When sessions begin by the clocks of --tz, where a bar of a day or more begins the evening before its date: 17:00. With
     /// 00:00 a day is one of the calendar.
     #[arg(long, value_name = "HH:MM")]

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::{
     date_order::{Held, Settling},
-    first_rows::{FirstRows, Known, NamedCell, Recognized, recognized},
+    first_rows::{FirstRows, Known, NamedCell, Recognized, VolumeColumns, recognized},
     given::{Given, minutes, period, record_type, timeframe},
     infer::Inference,
     key_checks::KeyChecks,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::files::{
     chunk::{Chunk, ReadError, Rejected},
-    columns::ColumnMap,
+    columns::{ColumnMap, Role},
     file_info::Dialect,
     file_name,
     ignored_columns::IgnoredColumns,
@@ -176,7 +176,8 @@ impl BarDecoder {
         let rounded = rounded.map(|rounded| {
             format!("times less than 100 us from a whole second, taken for it, as of days in floating point: {rounded}")
         });
-        ignored.into_iter().chain(self.first_rows.note()).chain(self.volumes.note()).chain(rounded).collect()
+        let notes = ignored.into_iter().chain(self.first_rows.note()).chain(self.volumes.note()).chain(rounded);
+        notes.chain(self.plausible.notes()).collect()
     }
 
     /// Returns whether the cells of the next row may show what names leave open.
@@ -184,14 +185,14 @@ impl BarDecoder {
         self.first_rows.are_wanted() && !matches!(self.stage, Stage::Guessing(_))
     }
 
-    /// Looks at the cells of one of the first rows, which comes next. Returns the one of the volume, if the row shows that it
-    /// is another than its name says.
+    /// Looks at the cells of one of the first rows, which comes next. Returns the columns of the volume, once a row shows
+    /// them.
     pub(crate) fn look_at_cells(
         &mut self,
         line: u64,
         cells: &[NamedCell<'_>],
         row: &RawBar<'_>,
-    ) -> Result<Option<usize>, ReadError> {
+    ) -> Result<Option<VolumeColumns>, ReadError> {
         if !self.begun {
             match recognized(cells, &self.map) {
                 Some(Recognized::Ours) => {
@@ -212,8 +213,12 @@ impl BarDecoder {
         let known = Known { symbol: &symbol, timeframe, map: &self.map };
         let found = self.first_rows.look_at(cells, row, &known, &mut self.times);
         let found = found.map_err(|problem| ReadError::Refused(format!("line {line}: {problem}")))?;
-        if let Some(index) = found {
-            self.map.set_volume(cells[index].name);
+        if let Some(VolumeColumns { volume, paid }) = found {
+            self.ignored.remove(cells[volume].name);
+            self.map.set(Role::Volume, cells[volume].name);
+            if let Some(paid) = paid {
+                self.map.set(Role::Paid, cells[paid].name);
+            }
         }
         Ok(found)
     }
@@ -294,6 +299,10 @@ impl BarDecoder {
         }
         let outcome = match self.outcome(line, cells) {
             Ok(outcome) => outcome,
+            Err(problem) if problem.is_at_once() && !self.understood => {
+                let (message, advice) = problem.into_parts();
+                return Err(ReadError::Refused(format!("line {line}: {message}: {}", advice.unwrap_or_default())));
+            }
             Err(problem) => match problem.into_parts() {
                 (message, Some(advice)) if !self.understood => Outcome::Doubtful(Rejected { line, message }, advice),
                 (message, _) => Outcome::Rejected(Rejected { line, message }),
@@ -391,6 +400,7 @@ impl BarDecoder {
             close: prices.price("close", cells.close)?,
             volume: self.volumes.read(cells.volume)?,
         };
+        self.volumes.check(&bar, cells.paid)?;
         let session = timeframe.is_day_or_more();
         let mut reading = self.times.read(cells.time, cells.clock, session)?;
         for again in cells.again.into_iter().flatten() {

@@ -29,7 +29,7 @@ pub(super) enum Recognized {
     Ours,
     /// BitMEX, whose times are those of the ends of bars.
     TimesOfEnds,
-    /// Kraken, whose intervals count minutes.
+    /// Kraken or Bybit, whose intervals count minutes.
     TimeframesInMinutes,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn recognized(cells: &[NamedCell<'_>], map: &ColumnMap) -> Option<Rec
         Some(Recognized::Ours)
     } else if has("homeNotional") && has("foreignNotional") {
         Some(Recognized::TimesOfEnds)
-    } else if has("interval_begin") {
+    } else if has("interval_begin") || ["interval", "start", "end", "confirm"].into_iter().all(has) {
         Some(Recognized::TimeframesInMinutes)
     } else {
         None
@@ -88,40 +88,73 @@ impl FirstRows {
         })
     }
 
-    /// Takes a row. Returns the column of the volume, if the row shows that it is another than its name says.
+    /// Takes a row. Returns what it shows of the columns of the volume.
     ///
     /// # Errors
-    /// Two columns have two meanings each, and nothing tells which is meant.
+    /// A column has two meanings, or two columns have one, and nothing tells which is meant.
     pub(super) fn look_at(
         &mut self,
         cells: &[NamedCell<'_>],
         row: &RawBar<'_>,
         known: &Known<'_>,
         times: &mut Times,
-    ) -> Result<Option<usize>, String> {
+    ) -> Result<Option<VolumeColumns>, String> {
         self.left -= 1;
         if !known.map.decides(Role::Time) {
             other_times(cells, row, known.timeframe, times)?;
+        } else if !times.knows_ts_is() {
+            named_end(cells)?;
         }
         if !self.volume_is_open || known.map.decides(Role::Volume) {
             return Ok(None);
         }
-        match volume_of(cells, row, known.symbol)? {
-            Volume::Open => Ok(None),
-            Volume::ByName => {
-                self.volume_is_open = false;
-                Ok(None)
-            }
-            Volume::Column(index) => {
-                self.volume_is_open = false;
-                Ok(Some(index))
-            }
+        let volume = match volume_of(cells, row, known.symbol)? {
+            Volume::Open => return Ok(None),
+            Volume::ByName => cells.iter().position(|cell| cell.role == Some(Role::Volume)),
+            Volume::Column(index) => Some(index),
             Volume::Unknown(names) => {
-                self.volume_is_open = false;
                 self.unknown_volumes = names;
-                Ok(None)
+                None
             }
-        }
+        };
+        self.volume_is_open = false;
+        Ok(volume.map(|volume| VolumeColumns { volume, paid: paid_for(cells, row, volume) }))
+    }
+}
+
+/// The columns of the volume, by their places among the cells of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VolumeColumns {
+    pub(crate) volume: usize,
+    /// What was paid for it, if that shows whether a volume counts what the others do.
+    pub(crate) paid: Option<usize>,
+}
+
+/// Returns the column of what was paid, if this row shows that it goes with the volume: what is paid for one is a price of
+/// the bar, times a power of ten where one of them is counted in thousands or lots.
+fn paid_for(cells: &[NamedCell<'_>], row: &RawBar<'_>, volume: usize) -> Option<usize> {
+    let number = |cell: &str| cell.trim().parse::<f64>().ok().filter(|number| *number > 0.0);
+    let (low, high, traded) = (number(row.low)?, number(row.high)?, number(cells[volume].cell)?);
+    let is_price =
+        |paid: f64| (-8..=8).any(|power| (0.98 * low..=1.02 * high).contains(&(paid / traded / 10_f64.powi(power))));
+    let is_paid = |cell: &NamedCell<'_>| {
+        let amount = Amount::of(cell.name);
+        matches!(amount, Some(Amount::Quote | Amount::Either | Amount::Of(_)))
+            && number(cell.cell).is_some_and(is_price)
+    };
+    let mut others = cells.iter().enumerate().filter(|(index, cell)| *index != volume && cell.role.is_none());
+    others.find(|(_, cell)| is_paid(cell)).map(|(index, _)| index)
+}
+
+/// Fails if the user names a column for the time that holds the ends of bars, and does not say that it does.
+fn named_end(cells: &[NamedCell<'_>]) -> Result<(), String> {
+    match cells.iter().find(|cell| matches!(cell.role, Some(Role::Time | Role::Date)) && is_end(cell.name)) {
+        Some(end) => Err(format!(
+            "time: expected when a bar begins, got the column {}, which names when it ends: give --ts-is end, or --ts-is begin if \
+             it is when the bar begins",
+            Quoted(end.name)
+        )),
+        None => Ok(()),
     }
 }
 
@@ -171,7 +204,21 @@ fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str) -> Result<
             return Ok(Volume::Open);
         }
         let Some(other) = columns.iter().find(|other| is_paid_for(volume.value, other.value)) else {
-            return Ok(Volume::ByName);
+            // What is traded and what is paid, and a volume that counts something else, such as contracts.
+            let others = || columns.iter().filter(|other| other.index != volume.index && other.value != volume.value);
+            let traded = others().find(|traded| others().any(|paid| is_paid_for(paid.value, traded.value)));
+            return match traded {
+                Some(traded) => Err(format!(
+                    "volume: expected what is traded, got {} in {}, where {} says {}: give --map volume={} or --map volume={}",
+                    volume.value,
+                    Quoted(volume.name),
+                    Quoted(traded.name),
+                    traded.value,
+                    word(volume.name),
+                    word(traded.name)
+                )),
+                None => Ok(Volume::ByName),
+            };
         };
         let ratio = volume.value / other.value;
         return match other.amount {

@@ -64,7 +64,7 @@ pub(super) fn period(text: &str) -> Result<Timeframe, String> {
     }
 }
 
-/// Reads a timeframe as Kraken writes it: a number is one of minutes.
+/// Reads a timeframe as Kraken and Bybit write it: a number is one of minutes.
 pub(super) fn minutes(text: &str) -> Result<Timeframe, String> {
     const UNITS: [(u32, &str); 3] = [(10_080, "w"), (1_440, "d"), (60, "h")];
     let Ok(minutes @ 1..) = text.parse::<u32>() else { return timeframe(text) };

@@ -17,7 +17,7 @@ pub(crate) mod yfinance_table;
 
 pub(crate) use self::{
     decoder::BarDecoder,
-    first_rows::NamedCell,
+    first_rows::{NamedCell, VolumeColumns},
     raw_bar::{RawBar, is_absent},
     unused_cells::UnusedCells,
 };

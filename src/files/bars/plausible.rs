@@ -23,12 +23,34 @@ pub(super) struct Plausible {
     /// How many rows are closer to the one before of their series than their timeframe, and how many are not.
     closer: u64,
     further: u64,
+    /// How many rows go on in time, and how many go back, each with the first of them.
+    onward: (u64, Option<Timestamp>),
+    backward: (u64, Option<Timestamp>),
+    /// Where the first row of less than a day lies between two multiples of its timeframe, in microseconds.
+    phase: Option<(Timeframe, i64)>,
+    /// How many rows lie there, how many elsewhere, and the first of these.
+    on_phase: u64,
+    off_phase: (u64, Option<Timestamp>),
+    /// The first row elsewhere with one price and no volume, as of a last trade that is taken for a bar.
+    flat: Option<Timestamp>,
 }
 
 impl Plausible {
     pub(super) fn new(is_off: bool, now: Timestamp) -> Self {
         let latest = Timestamp::from_micros(now.as_micros().saturating_add(AHEAD_SECONDS * 1_000_000));
-        Self { latest, is_off, grid: None, closer: 0, further: 0 }
+        Self {
+            latest,
+            is_off,
+            grid: None,
+            closer: 0,
+            further: 0,
+            onward: (0, None),
+            backward: (0, None),
+            phase: None,
+            on_phase: 0,
+            off_phase: (0, None),
+            flat: None,
+        }
     }
 
     /// Takes all times as they are from now on.
@@ -73,7 +95,14 @@ impl Plausible {
     /// Takes the distance of a bar from the one before of its series. Returns why the file is not one of this timeframe,
     /// if most are closer than it says.
     pub(super) fn distance(&mut self, before: Option<Timestamp>, bar: &Bar) -> Option<String> {
-        let before = before.filter(|before| *before != bar.ts && !self.is_off)?;
+        if self.is_off {
+            return None;
+        }
+        self.look_at_phase(bar);
+        let before = before.filter(|before| *before != bar.ts)?;
+        let (rows, first) = if bar.ts > before { &mut self.onward } else { &mut self.backward };
+        *rows += 1;
+        first.get_or_insert(bar.ts);
         let micros = bar.ts.as_micros().abs_diff(before.as_micros());
         if micros >= bar.timeframe.least_seconds().saturating_mul(1_000_000) {
             self.further += 1;
@@ -88,6 +117,53 @@ impl Plausible {
                 bar.timeframe, bar.ts, bar.timeframe
             )
         })
+    }
+}
+
+impl Plausible {
+    fn look_at_phase(&mut self, bar: &Bar) {
+        let timeframe = bar.timeframe;
+        if timeframe.is_day_or_more() {
+            return;
+        }
+        // Less than a day fits.
+        let length = timeframe.least_seconds() as i64 * 1_000_000;
+        let phase = bar.ts.as_micros().rem_euclid(length.max(1));
+        match self.phase {
+            Some((first, at)) if first == timeframe && at != phase => {
+                self.off_phase.0 += 1;
+                self.off_phase.1.get_or_insert(bar.ts);
+                if bar.open == bar.high && bar.low == bar.close && bar.high == bar.low && bar.volume == Some(0.0) {
+                    self.flat.get_or_insert(bar.ts);
+                }
+            }
+            Some((first, _)) if first == timeframe => self.on_phase += 1,
+            Some(_) => {}
+            None => self.phase = Some((timeframe, phase)),
+        }
+    }
+
+    /// Returns what to say of times that are read and may be wrong, one line each.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let (few, many) =
+            if self.backward.0 <= self.onward.0 { (self.backward, self.onward) } else { (self.onward, self.backward) };
+        if let (rows @ 1.., Some(first)) = few {
+            notes.push(format!(
+                "rows are not in order of time: {rows} of {} turn back, the first at {first}; where a session begins the evening \
+                 before, check that its date is not that of the next day",
+                rows + many.0
+            ));
+        }
+        let (rows, first) = self.off_phase;
+        // Sessions have breaks, so many rows off the grid of the others are of another part of the day.
+        let first = self.flat.or(first.filter(|_| 10 * rows <= self.on_phase));
+        if let Some(first) = first {
+            notes.push(format!(
+                "rows off the grid of the others: {rows}, such as that of {first}; a last trade is no bar, so check whether it is one"
+            ));
+        }
+        notes
     }
 }
 

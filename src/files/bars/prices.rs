@@ -2,7 +2,7 @@
 
 use super::raw_bar::{RawBar, is_absent};
 use crate::files::row_error::RowError;
-use crate::text::Quoted;
+use crate::{record::Bar, text::Quoted};
 
 /// How prices are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ impl Prices {
 pub(super) struct Volumes {
     /// The first that was rounded, and how many were.
     rounded: Option<(String, u64)>,
+    /// What is paid for one of what the volume counts, in prices of its bar, as the first row shows.
+    paid_for_one: Option<f64>,
 }
 
 impl Volumes {
@@ -86,6 +88,32 @@ impl Volumes {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Looks whether a volume counts what those of the first rows count, by what was paid for it.
+    pub(super) fn check(&mut self, bar: &Bar, paid: &str) -> Result<(), RowError> {
+        /// Volumes are rounded, and prices are adjusted for splits where amounts are not.
+        const TOLERANCE: f64 = 20.0;
+        if paid.is_empty() {
+            return Ok(());
+        }
+        let volume = bar.volume.unwrap_or_default();
+        let (Ok(paid_number), true) = (paid.parse::<f64>(), volume > 0.0 && bar.low > 0.0) else { return Ok(()) };
+        if paid_number <= 0.0 {
+            return Ok(());
+        }
+        let for_one = paid_number / volume / f64::midpoint(bar.low, bar.high);
+        let first = *self.paid_for_one.get_or_insert(for_one);
+        if (first / TOLERANCE..=first * TOLERANCE).contains(&for_one) {
+            return Ok(());
+        }
+        let message = format!(
+            "volume: expected one that counts what those of the first rows count, got {volume} for which {} was paid, {:.3e} times as \
+             much for one: it may be in lots or in the other currency, and --map volume=COLUMN takes it as it is",
+            Quoted(paid),
+            for_one / first
+        );
+        Err(message.into())
     }
 
     /// Returns what to say of volumes that were rounded.

@@ -126,8 +126,8 @@ impl Csv {
                 if rows.wants_cells() {
                     let named = layout.named(fields);
                     let found = rows.look_at_cells(number, &named, &layout.cells(fields))?;
-                    if let Some(index) = found {
-                        layout.set_volume(index);
+                    if let Some(columns) = found {
+                        layout.set_volume(columns);
                         rows.set_unused(layout.unused());
                     }
                 }

@@ -1,7 +1,7 @@
 //! From the first line of a CSV to a layout: which column is what.
 
 use crate::files::{
-    bars::{BarDecoder, NamedCell, RawBar, UnusedCells, is_absent},
+    bars::{BarDecoder, NamedCell, RawBar, UnusedCells, VolumeColumns, is_absent},
     column_names::{Amount, is_begin},
     columns::{Column, ROLES, Role, is_period, may_be_symbols},
     fields::{Fields, FieldsOf},
@@ -172,9 +172,10 @@ impl Layout {
         cells.map(|(index, name)| NamedCell { name, cell: fields.trimmed(index), role: role_of(index) }).collect()
     }
 
-    /// Takes a column for the volume.
-    pub(crate) fn set_volume(&mut self, index: usize) {
-        self.roles[Role::Volume as usize] = Some(index);
+    /// Takes columns for the volume, and for what was paid for it.
+    pub(crate) fn set_volume(&mut self, columns: VolumeColumns) {
+        self.roles[Role::Volume as usize] = Some(columns.volume);
+        self.roles[Role::Paid as usize] = columns.paid;
     }
 
     /// Returns where the cells are that are not used.

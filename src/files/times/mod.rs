@@ -37,7 +37,8 @@ pub(crate) struct Times {
     /// The zone, and which day is which.
     sessions: Sessions,
     format: Option<TimeFormat>,
-    ts_is: TsIs,
+    /// What times are of their bars; none if nothing says it.
+    ts_is: Option<TsIs>,
     order: Option<Order>,
     /// Where a date and its time of day are put together.
     joined: String,
@@ -69,12 +70,17 @@ impl Times {
 
     /// Says that times are those of the ends of bars.
     pub(crate) fn are_ends(&mut self) {
-        self.ts_is = TsIs::End;
+        self.ts_is.get_or_insert(TsIs::End);
     }
 
     /// Returns what times are of their bars.
     pub(crate) fn ts_is(&self) -> TsIs {
-        self.ts_is
+        self.ts_is.unwrap_or_default()
+    }
+
+    /// Returns whether it is known what times are of their bars.
+    pub(crate) fn knows_ts_is(&self) -> bool {
+        self.ts_is.is_some()
     }
 
     /// Returns how many times were brought to a whole second.
@@ -87,7 +93,7 @@ impl Times {
     /// # Errors
     /// It is a date alone, which is that of the session and no end.
     pub(crate) fn begin_of(&self, reading: Reading, timeframe: Timeframe, is_date: bool) -> Result<Reading, RowError> {
-        if self.ts_is == TsIs::Begin {
+        if self.ts_is() == TsIs::Begin {
             return Ok(reading);
         }
         if is_date && timeframe.is_day_or_more() {
@@ -153,7 +159,7 @@ impl Times {
             let message = format!("time: expected a time of day as HHMM or HHMMSS, got {}", Quoted(clock));
             let advice = "write it with the zeros in front of it, as in `awk -F, -v OFS=, 'NR > 1 {$2 = sprintf(\"%04d\", $2)} 1' \
                           FILE | mds ingest ... -` for HHMM in the second column, or %06d for HHMMSS";
-            return Err(RowError::from(message).of_file(advice));
+            return Err(RowError::from(message).of_file_at_once(advice));
         }
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
@@ -351,9 +357,9 @@ impl Times {
         session: bool,
         text: &str,
     ) -> Result<(Timestamp, Option<Time>), RowError> {
-        let written = match without_noise(written, session, self.ts_is).filter(|_| !self.sessions.as_written) {
+        let written = match without_noise(written, session, self.ts_is()).filter(|_| !self.sessions.as_written) {
             Some(whole) => {
-                self.rounded.set(self.rounded.get() + u64::from(self.ts_is == TsIs::Begin));
+                self.rounded.set(self.rounded.get() + u64::from(self.ts_is() == TsIs::Begin));
                 whole
             }
             None => written,
