@@ -74,18 +74,18 @@ fn a_damaged_zip_of_any_make_is_read_as_far_as_it_goes() {
 }
 
 const CSV: &[&str] = &[
-    "ts,open,high,low,close,volume\n1700000000,10,12,9,11,5\n1700000060,10,12,9,11,\n\n1700000120,,,,,\n",
+    "ts,open,high,low,close,volume\n1700000040,10,12,9,11,5\n1700000100,10,12,9,11,\n\n1700000160,,,,,\n",
     "Date;Time;Open;High;Low;Close\r\n01/04/2024;09:30;\"1\";2;1;2\r\n31/01/2024;09:31;1;2;1;2\r\n",
     "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\nES,1,20240102,093000,1,2,1,2,3\n",
     ",Open,High,Low,Close\n2024-01-02 09:30:00-05:00,1,2,1,2\n2024-01-03,1,2,1,2\n",
 ];
 const NDJSON: &[&str] = &[
-    "{\"ts\":1700000000,\"open\":1,\"high\":2,\"low\":1,\"close\":2,\"volume\":null}\n{\"symbol\":\"ES\",\"ts\":\"2024-01-02T\
+    "{\"ts\":1700000040,\"open\":1,\"high\":2,\"low\":1,\"close\":2,\"volume\":null}\n{\"symbol\":\"ES\",\"ts\":\"2024-01-02T\
      14:30:00Z\",\"open\":1.5e0,\"high\":\"2\",\"low\":1,\"close\":2,\"note\":{\"a\":[1,\"}\"]}}\n\n",
     "{\"t\":1,\"o\":1,\"h\":1,\"l\":1,\"c\":1}\r\n{\"date\":\"1/4/1999\",\"o\":1,\"h\":1,\"l\":1,\"c\":1}",
 ];
 const ARRAY: &[&str] = &[
-    "[{\"ts\":1700000000,\"open\":1,\"high\":2,\"low\":1,\"close\":2},\n {\"ts\":1700000060,\"open\":1,\"high\":2,\"low\":1,\
+    "[{\"ts\":1700000040,\"open\":1,\"high\":2,\"low\":1,\"close\":2},\n {\"ts\":1700000100,\"open\":1,\"high\":2,\"low\":1,\
      \"close\":2,\"note\":\"a \\\" ] } b\"}\n]\n",
     "[[1,2],{\"date\":\"13/1/2024\",\"o\":1,\"h\":1,\"l\":1,\"c\":1,\"x\":{\"y\":[{}]}} , 7]",
 ];

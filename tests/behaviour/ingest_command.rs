@@ -697,7 +697,7 @@ fn a_terminal_shows_file_bytes_rate_and_level() {
 
 /// Bars of several symbols, so that every worker has some, in the order of their numbers.
 fn numbered(rows: i64) -> String {
-    let lines = (0..rows).map(|row| format!("S{},{},1,1,1,1\n", row % 16, 1_000_000_000 + row));
+    let lines = (0..rows).map(|row| format!("S{},{},1,1,1,1\n", row % 16, 1_000_000_020 + 60 * row));
     ["symbol,ts,open,high,low,close\n".to_owned()].into_iter().chain(lines).collect()
 }
 
@@ -762,7 +762,7 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
             ts.as_microsecond()
         });
         let in_store = stored(dir.path()).into_keys().map(|(.., ts)| ts);
-        let mut ids: Vec<i64> = in_files.chain(in_store).map(|ts| ts / 1_000_000 - 1_000_000_000).collect();
+        let mut ids: Vec<i64> = in_files.chain(in_store).map(|ts| (ts / 1_000_000 - 1_000_000_020) / 60).collect();
         ids.sort_unstable();
         if is_kept {
             assert!(ids.into_iter().eq(0..read as i64), "{summary}");
@@ -780,11 +780,11 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
 /// Files in a directory: three of minutes that overlap, and what does not belong there.
 fn deliveries(dir: &Path) {
     fs::create_dir_all(dir.join("data/older")).unwrap();
-    let bar = |price: u32| format!("ts,open,high,low,close,volume\n1700000000,{price},{price},{price},{price},1\n");
+    let bar = |price: u32| format!("ts,open,high,low,close,volume\n1700000100,{price},{price},{price},{price},1\n");
     for (name, text) in [
         ("data/a.csv", bar(1)),
         ("data/b.csv", bar(2) + "\n1700000060,x,2,2,2,1\n"),
-        ("data/c.ndjson", r#"{"ts":1700000120,"open":3,"high":3,"low":3,"close":3,"note":""}"#.to_owned()),
+        ("data/c.ndjson", r#"{"ts":1700000400,"open":3,"high":3,"low":3,"close":3,"note":""}"#.to_owned()),
         ("data/.hidden.csv", "price\n".to_owned()),
         ("data/notes.md", "no bars".to_owned()),
         ("data/older/d.csv", bar(4)),
@@ -937,30 +937,35 @@ fn a_dry_run_says_how_each_file_was_understood() {
     deliveries(dir.path());
     fs::write(
         dir.path().join("berlin.csv"),
-        "ts;o;h;l;c;Adj Close\n".to_owned() + &"2024-07-01 09:00;1;2;1;2;1\n".repeat(5),
+        (9..14).fold("ts;o;h;l;c;Adj Close\n".to_owned(), |text, hour| {
+            text + &format!("2024-07-01 {hour}:00;1;2;1;2;1\n")
+        }),
     )
     .unwrap();
     let args = ["--symbol", "ES", "--timeframe", "1h", "--tz", "Europe/Berlin", "--dry-run", "berlin.csv", "data"];
     let output = run(dir.path(), &args);
     assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
     let text = stdout(&output);
-    let bar = "  unknown ES 1h 2024-07-01T07:00:00Z 1 2 1 2 -\n";
+    let bar = |hour| format!("  unknown ES 1h 2024-07-01T{hour:02}:00:00Z 1 2 1 2 -\n");
     let expected = format!(
         "berlin.csv
   dialect          CSV
   zone             Europe/Berlin
   timeframe        1h
   ignored columns  Adj Close
-{bar}{bar}{bar}
+{}{}{}
 data/a.csv
   dialect          CSV
   zone             Europe/Berlin
   timeframe        1h
   ignored columns  none
-  unknown ES 1h 2023-11-14T22:13:20Z 1 1 1 1 1
+  unknown ES 1h 2023-11-14T22:15:00Z 1 1 1 1 1
 
 data/b.csv
-"
+",
+        bar(7),
+        bar(8),
+        bar(9)
     );
     assert!(text.starts_with(&expected), "{text}");
     assert!(text.contains("\nwould be stored  9\n"), "{text}");
@@ -978,7 +983,8 @@ fn control_characters_of_a_file_s_name_reach_no_terminal() {
     // Red if a name is shown as it is anywhere: it could clear the screen, or begin a line of its own.
     let dir = tempfile::tempdir().unwrap();
     let (good, bad, empty) = ("a\u{1b}[2J\nb.csv", "c\u{1b}[2J\nd.csv", "\u{1b}[2J\nempty");
-    fs::write(dir.path().join(good), minutes(2).replace(",10,", ",x,") + &minutes(2)).unwrap();
+    fs::write(dir.path().join(good), minutes(2).replace(",10,", ",x,") + &minutes(2).replace("17000", "17001"))
+        .unwrap();
     fs::write(dir.path().join(bad), "price\n1\n").unwrap();
     fs::create_dir(dir.path().join(empty)).unwrap();
     fs::create_dir(dir.path().join("with")).unwrap();

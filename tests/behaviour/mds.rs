@@ -64,6 +64,7 @@ pub fn summary(output: &Output) -> Value {
         "files",
         "read",
         "stored",
+        "replaced",
         "dead_lettered",
         "dropped",
         "rejected",
@@ -77,7 +78,7 @@ pub fn summary(output: &Output) -> Value {
     ];
     expected.sort_unstable();
     assert_eq!(names, expected);
-    let parts = ["stored", "dead_lettered", "dropped", "rejected", "skipped", "unsettled"];
+    let parts = ["stored", "replaced", "dead_lettered", "dropped", "rejected", "skipped", "unsettled"];
     let sum: u64 = parts.iter().map(|part| count(&summary, part)).sum();
     assert_eq!(count(&summary, "read"), sum, "{summary}");
     // File by file they add up to the same.

@@ -26,7 +26,7 @@ use crate::files::{
     missing_options::{self, MissingOptions},
     options::ReadOptions,
     row_error::RowError,
-    times::{Order, Reading, Times, TsIs, Zone},
+    times::{Order, Reading, TimeOptions, Times, TsIs, Zone},
 };
 use crate::record::{Bar, Record, Timeframe, Timestamp};
 
@@ -81,7 +81,13 @@ enum Stage {
 
 impl BarDecoder {
     pub(crate) fn new(options: ReadOptions) -> Self {
-        let times = Times::new(&options);
+        let times = Times::new(TimeOptions {
+            zone: options.zone.clone(),
+            format: options.ts_format.clone(),
+            session_start: options.session_start,
+            ts_is: options.ts_is,
+            as_written: options.as_written,
+        });
         let plausible = Plausible::new(options.as_written, Timestamp::now());
         let (given, refusal) = match file_name::settle(&options) {
             Ok(given) => (given, None),

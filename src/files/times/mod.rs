@@ -20,10 +20,11 @@ use self::{
     written_forms::{Numbers, decimal, zoned},
 };
 pub(crate) use self::{
+    options::TimeOptions,
     proposed_formats::proposed_format,
     reading::{Either, Order, Reading},
 };
-use super::{options::ReadOptions, row_error::RowError};
+use super::row_error::RowError;
 use crate::{
     record::{
         Timeframe,
@@ -47,16 +48,12 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(crate) fn new(options: &ReadOptions) -> Self {
+    pub(crate) fn new(options: TimeOptions) -> Self {
+        let TimeOptions { zone, format, session_start: start, ts_is, as_written } = options;
         Self {
-            sessions: Sessions {
-                zone: options.zone.clone(),
-                start: options.session_start,
-                are_of_utc: false,
-                as_written: options.as_written,
-            },
-            format: options.ts_format.clone(),
-            ts_is: options.ts_is,
+            sessions: Sessions { zone, start, are_of_utc: false, as_written },
+            format,
+            ts_is,
             order: None,
             joined: String::new(),
             rounded: Cell::new(0),

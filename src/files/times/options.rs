@@ -14,6 +14,16 @@ use crate::{
     text::Quoted,
 };
 
+/// All that the options say of times.
+#[derive(Default)]
+pub(crate) struct TimeOptions {
+    pub(crate) zone: Option<Zone>,
+    pub(crate) format: Option<TimeFormat>,
+    pub(crate) session_start: Option<SessionStart>,
+    pub(crate) ts_is: Option<TsIs>,
+    pub(crate) as_written: bool,
+}
+
 /// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
 #[derive(Clone, Default)]
 pub struct Zone(Option<TimeZone>);

@@ -3,15 +3,15 @@
 use super::*;
 
 fn of(zone: Option<&str>, format: Option<&str>) -> Times {
-    Times::new(&ReadOptions {
+    Times::new(TimeOptions {
         zone: zone.map(|zone| zone.parse().unwrap()),
-        ts_format: format.map(|format| format.parse().unwrap()),
-        ..ReadOptions::default()
+        format: format.map(|format| format.parse().unwrap()),
+        ..TimeOptions::default()
     })
 }
 
 fn times(zone: &str) -> Times {
-    Times::new(&ReadOptions { zone: Some(zone.parse().unwrap()), ..ReadOptions::default() })
+    Times::new(TimeOptions { zone: Some(zone.parse().unwrap()), ..TimeOptions::default() })
 }
 
 fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
@@ -77,12 +77,12 @@ fn a_session_is_the_date_as_written_and_of_an_epoch_the_date_in_the_zone() {
 #[test]
 fn a_day_with_a_time_of_day_needs_a_zone_and_in_the_evening_the_start_of_its_session() {
     let with = |zone: Option<&str>, start: Option<&str>| {
-        let options = ReadOptions {
+        let options = TimeOptions {
             zone: zone.map(|zone| zone.parse().unwrap()),
             session_start: start.map(|start| start.parse().unwrap()),
-            ..ReadOptions::default()
+            ..TimeOptions::default()
         };
-        Times::new(&options)
+        Times::new(options)
     };
     let new_york = Some("America/New_York");
     for (zone, start, time, expected) in [
