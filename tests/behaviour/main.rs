@@ -42,6 +42,7 @@ mod ingest_command;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
 mod layout;
+mod layouts;
 #[cfg(feature = "testing")]
 mod levels;
 #[cfg(all(feature = "testing", feature = "sqlite"))]

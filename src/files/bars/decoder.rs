@@ -305,7 +305,7 @@ impl BarDecoder {
         }
         let outcome = match self.outcome(line, cells) {
             Ok(outcome) => outcome,
-            Err(problem) if problem.is_at_once() && !self.understood => {
+            Err(problem) if problem.is_of_whole_file() => {
                 let (message, advice) = problem.into_parts();
                 return Err(ReadError::Refused(format!("line {line}: {message}: {}", advice.unwrap_or_default())));
             }

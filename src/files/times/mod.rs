@@ -1,5 +1,6 @@
 //! What the time cells of a file mean: offsets, zones, session dates, and which number is the month.
 
+mod clock_digits;
 mod ends;
 mod options;
 mod proposed_formats;
@@ -13,6 +14,7 @@ use jiff::civil::Time;
 
 pub use self::options::{SessionStart, TimeFormat, TsIs, Zone};
 use self::{
+    clock_digits::ClockDigits,
     ends::{beginning, without_noise},
     options::say,
     proposed_formats::{compact_format, formats_of},
@@ -41,6 +43,7 @@ pub(crate) struct Times {
     /// What times are of their bars; none if nothing says it.
     ts_is: Option<TsIs>,
     order: Option<Order>,
+    clock_digits: ClockDigits,
     /// Where a date and its time of day are put together.
     joined: String,
     /// How many times were brought to a whole second.
@@ -55,6 +58,7 @@ impl Times {
             format,
             ts_is,
             order: None,
+            clock_digits: ClockDigits::default(),
             joined: String::new(),
             rounded: Cell::new(0),
         }
@@ -150,17 +154,10 @@ impl Times {
             Some(clock) => clock,
         };
         let is_number = self.format.is_none() && clock.bytes().all(|byte| byte.is_ascii_digit());
-        // A number has lost the zeros in front of it: 93003 is 09:30:03, but 930 can be 09:30 and 00:09:30.
-        let zero = if is_number && clock.len() == 5 { "0" } else { "" };
-        if is_number && clock.len() < 4 {
-            let message = format!("time: expected a time of day as HHMM or HHMMSS, got {}", Quoted(clock));
-            let advice = "write it with the zeros in front of it, as in `awk -F, -v OFS=, 'NR > 1 {$2 = sprintf(\"%04d\", $2)} 1' \
-                          FILE | mds ingest ... -` for HHMM in the second column, or %06d for HHMMSS";
-            return Err(RowError::from(message).of_file_at_once(advice));
-        }
+        let zeros = if is_number { self.clock_digits.zeros_for(clock)? } else { "" };
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
-        joined.extend([time, " ", zero, clock]);
+        joined.extend([time, " ", zeros, clock]);
         let read = self.read_cell(&joined, session);
         self.joined = joined;
         read
