@@ -11,7 +11,11 @@ use market_data_store::{
     Bar, Timestamp,
     files::{BarReader, Chunk, ReadError, ReadOptions, TsIs},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::{IndexedRandom, SliceRandom}};
+use rand::{
+    Rng, SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, SliceRandom},
+};
 
 use crate::support::size_of_test;
 
@@ -98,9 +102,14 @@ enum TimeForm {
     /// An epoch with so many digits behind the seconds.
     Epoch(u32),
     /// Day and month by numbers.
-    Slashed { day_first: bool, separator: char },
+    Slashed {
+        day_first: bool,
+        separator: char,
+    },
     /// A date and its time of day in a column each, with the zeros of the latter or without.
-    Compact { zeros: bool },
+    Compact {
+        zeros: bool,
+    },
     TwoColumns,
     Date,
     TwelveHours,
@@ -140,9 +149,7 @@ fn written(form: TimeForm, at: DateTime, zone: &TimeZone, is_day: bool) -> Optio
             let clock = if clock.is_empty() { "0".to_owned() } else { clock };
             Some((at.strftime("%Y%m%d").to_string(), Some(clock)))
         }
-        TimeForm::TwoColumns => {
-            Some((at.strftime("%Y-%m-%d").to_string(), Some(at.strftime("%H:%M:%S").to_string())))
-        }
+        TimeForm::TwoColumns => Some((at.strftime("%Y-%m-%d").to_string(), Some(at.strftime("%H:%M:%S").to_string()))),
         TimeForm::Date => is_day.then(|| (at.strftime("%Y-%m-%d").to_string(), None)),
         TimeForm::TwelveHours => one(at.strftime("%m/%d/%Y %I:%M:%S %p").to_string()),
     }
@@ -189,7 +196,9 @@ fn layout(random: &mut StdRng) -> Option<Layout> {
     let form = time_form(random, is_day);
     let mut options = ReadOptions { timeframe: Some(timeframe.parse().unwrap()), ..ReadOptions::default() };
     let needs_zone = !matches!(form, TimeForm::IsoOffset | TimeForm::IsoZ | TimeForm::Epoch(_));
-    if zone_name != "UTC" && (needs_zone && !is_day || is_day && matches!(form, TimeForm::Epoch(_)) || random.random_bool(0.3)) {
+    if zone_name != "UTC"
+        && (needs_zone && !is_day || is_day && matches!(form, TimeForm::Epoch(_)) || random.random_bool(0.3))
+    {
         options.zone = Some(zone_name.parse().unwrap());
     }
     // The user says what the file does not: a format, or that its times are those of ends.
@@ -202,7 +211,8 @@ fn layout(random: &mut StdRng) -> Option<Layout> {
         TimeForm::Slashed { day_first, separator } if random.random_bool(0.3) => {
             let date = if day_first { ["%d", "%m"] } else { ["%m", "%d"] };
             let clock = if is_day { "" } else { " %H:%M:%S" };
-            options.ts_format = Some(format!("{}{separator}%Y{clock}", date.join(&separator.to_string())).parse().unwrap());
+            options.ts_format =
+                Some(format!("{}{separator}%Y{clock}", date.join(&separator.to_string())).parse().unwrap());
         }
         _ => {}
     }
@@ -224,10 +234,13 @@ fn layout(random: &mut StdRng) -> Option<Layout> {
     let mut column = |names: &[&str], cells: Vec<String>, random: &mut StdRng| {
         columns.push(((*pick(random, names)).to_owned(), cells));
     };
-    let shown: Vec<DateTime> = made
-        .iter()
-        .map(|bar| if is_end { bar.at.checked_add(Span::new().seconds(step)).unwrap() } else { bar.at })
-        .collect();
+    // By the clocks, which can change within a bar.
+    let later = |at: DateTime, seconds: i64| {
+        let begin = zone.to_ambiguous_zoned(at).unambiguous().ok()?;
+        Some(begin.checked_add(Span::new().seconds(seconds)).ok()?.datetime())
+    };
+    let shown = made.iter().map(|bar| later(bar.at, if is_end { step } else { 0 }));
+    let shown: Vec<DateTime> = shown.collect::<Option<_>>()?;
     let times: Vec<(String, Option<String>)> =
         shown.iter().map(|at| written(form, *at, &zone, is_day)).collect::<Option<_>>()?;
     let (dates, clocks): (Vec<String>, Vec<Option<String>>) = times.into_iter().unzip();
@@ -246,7 +259,9 @@ fn layout(random: &mut StdRng) -> Option<Layout> {
     let is_decimal_comma = random.random_bool(0.05);
     let price = |value: f64| if is_decimal_comma { number(value).replace('.', ",") } else { number(value) };
     for (place, names) in
-        [["Open", "o", "<OPEN>"], ["High", "h", "<HIGH>"], ["Low", "l", "<LOW>"], ["Close", "c", "<CLOSE>"]].iter().enumerate()
+        [["Open", "o", "<OPEN>"], ["High", "h", "<HIGH>"], ["Low", "l", "<LOW>"], ["Close", "c", "<CLOSE>"]]
+            .iter()
+            .enumerate()
     {
         column(names, made.iter().map(|bar| price(bar.prices[place])).collect(), random);
     }
@@ -285,8 +300,7 @@ fn layout(random: &mut StdRng) -> Option<Layout> {
         _ => None,
     };
     if let Some((names, after, form)) = second {
-        let at = |at: &DateTime| at.checked_add(Span::new().seconds(after)).ok();
-        let cells = shown.iter().map(|shown| Some(written(form, at(shown)?, &zone, false)?.0));
+        let cells = shown.iter().map(|shown| Some(written(form, later(*shown, after)?, &zone, false)?.0));
         column(names, cells.collect::<Option<_>>()?, random);
     }
     for (name, chance) in [("trades", 0.3), ("vwap", 0.2), ("Adj Close", 0.2), ("note", 0.1), ("id", 0.05)] {
@@ -320,7 +334,8 @@ fn text(random: &mut StdRng, columns: &[(String, Vec<String>)], rows: usize) -> 
             let objects = (0..rows).map(|row| {
                 let fields = columns.iter().map(|(name, cells)| {
                     let cell = &cells[row];
-                    let is_number = cell.parse::<f64>().is_ok() && (cell == "0" || !cell.starts_with('0') || cell.starts_with("0."));
+                    let is_number = cell.parse::<f64>().is_ok()
+                        && (cell == "0" || !cell.starts_with('0') || cell.starts_with("0."));
                     format!("{name:?}:{}", if is_number { cell.clone() } else { format!("{cell:?}") })
                 });
                 format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
@@ -378,9 +393,8 @@ fn check(layout: &Layout) -> bool {
     for (key, values) in &bars {
         let made = layout.bars.get(key);
         // A volume that is not known is none, and a WARN says so.
-        let is_right = made.is_some_and(|made| {
-            made == values || made.0 == values.0 && values.1.is_none() && warns_of_volume
-        });
+        let is_right =
+            made.is_some_and(|made| made == values || made.0 == values.0 && values.1.is_none() && warns_of_volume);
         assert!(is_right, "{key:?}: read {values:?}, made {made:?}");
     }
     assert!(is_told || bars.len() == layout.bars.len(), "read {} bars of {}", bars.len(), layout.bars.len());
@@ -392,7 +406,8 @@ fn check(layout: &Layout) -> bool {
 #[test]
 fn random_bars_in_random_layouts_are_read_exactly_or_refused() {
     let layouts = size_of_test("MDS_TEST_LAYOUTS", 3_000);
-    let seed: u64 = std::env::var("MDS_TEST_LAYOUTS_SEED").map_or_else(|_| rand::rng().random(), |seed| seed.parse().unwrap());
+    let seed: u64 =
+        std::env::var("MDS_TEST_LAYOUTS_SEED").map_or_else(|_| rand::rng().random(), |seed| seed.parse().unwrap());
     println!("seed {seed}");
     let (mut exact, mut written) = (0, 0);
     for number in 0..layouts as u64 {
@@ -401,14 +416,14 @@ fn random_bars_in_random_layouts_are_read_exactly_or_refused() {
         written += 1;
         match catch_unwind(AssertUnwindSafe(|| check(&layout))) {
             Ok(is_exact) => exact += usize::from(is_exact),
-            Err(_) => panic!(
-                "seed {}: wrong in silence: {:?}\n{}",
-                seed.wrapping_add(number),
-                layout.options,
-                layout.text
-            ),
+            Err(_) => {
+                panic!("seed {}: wrong in silence: {:?}\n{}", seed.wrapping_add(number), layout.options, layout.text)
+            }
         }
     }
-    println!("{written} files written, {exact} read to the last bit, {} refused or told, 0 wrong in silence", written - exact);
+    println!(
+        "{written} files written, {exact} read to the last bit, {} refused or told, 0 wrong in silence",
+        written - exact
+    );
     assert!(exact * 2 > written, "{exact} of {written}");
 }

@@ -29,6 +29,7 @@ mod embedding;
 mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod formats;
+mod forms;
 #[cfg(feature = "cli")]
 mod fuzz;
 #[cfg(all(unix, feature = "cli", feature = "sqlite"))]

@@ -191,8 +191,8 @@ impl BarDecoder {
         self.first_rows.are_wanted() && !matches!(self.stage, Stage::Guessing(_))
     }
 
-    /// Looks at the cells of one of the first rows, which comes next. Returns the columns of the volume, once a row shows
-    /// them.
+    /// Looks at the cells of one of the first rows, which comes next. Returns the columns of the volume, if the row
+    /// shows more of them than their names.
     pub(crate) fn look_at_cells(
         &mut self,
         line: u64,

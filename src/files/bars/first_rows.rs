@@ -88,7 +88,7 @@ impl FirstRows {
         })
     }
 
-    /// Takes a row. Returns what it shows of the columns of the volume.
+    /// Takes a row. Returns the columns of the volume, if it shows more of them than their names.
     ///
     /// # Errors
     /// A column has two meanings, or two columns have one, and nothing tells which is meant.
@@ -118,7 +118,8 @@ impl FirstRows {
             }
         };
         self.volume_is_open = false;
-        Ok(volume.map(|volume| VolumeColumns { volume, paid: paid_for(cells, row, volume) }))
+        let columns = volume.map(|volume| VolumeColumns { volume, paid: paid_for(cells, row, volume) });
+        Ok(columns.filter(|columns| columns.paid.is_some() || cells[columns.volume].role != Some(Role::Volume)))
     }
 }
 
