@@ -18,7 +18,7 @@ use super::{
 /// Reads bars from one input, and is pulled: see [`next_chunk`](Self::next_chunk).
 ///
 /// Blank lines are no rows and are passed over, but counted as lines. A file whose dates are written `1/4/1999` yields
-/// nothing before its first 1,000 such rows, or its end, have shown which number is the month; with
+/// nothing before a row has shown which number is the month, or its end has come; at most 100,000 rows wait. With
 /// [`ts_format`](ReadOptions::ts_format) nothing is held back.
 pub struct BarReader<R: Read> {
     input: Decompressed<R>,
@@ -108,6 +108,12 @@ impl<R: Read> BarReader<R> {
     /// Returns how many bytes of the input have been read, compressed as they are.
     pub fn bytes_read(&self) -> u64 {
         self.input.bytes_read()
+    }
+
+    /// Returns how many rows wait for one that shows which number of a date is the month. On a pipe that can take long, and
+    /// [`ts_format`](ReadOptions::ts_format) says it at once.
+    pub fn rows_waiting(&self) -> usize {
+        self.rows.waiting()
     }
 
     /// Returns who wrote the file; none before its header is read.

@@ -951,12 +951,14 @@ fn a_dry_run_says_how_each_file_was_understood() {
         "berlin.csv
   dialect          CSV
   zone             Europe/Berlin
+  times are when   bars begin
   timeframe        1h
   ignored columns  Adj Close
 {}{}{}
 data/a.csv
   dialect          CSV
   zone             Europe/Berlin
+  times are when   bars begin
   timeframe        1h
   ignored columns  none
   unknown ES 1h 2023-11-14T22:15:00Z 1 1 1 1 1

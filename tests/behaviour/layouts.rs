@@ -364,8 +364,11 @@ fn text(random: &mut StdRng, columns: &[(String, Vec<String>)], rows: usize) -> 
     text
 }
 
-/// What reading a file gave: its bars by key, whether something was rejected, and what is warned of.
-fn read(text: &str, options: ReadOptions) -> Result<(BTreeMap<Key, Values>, bool, Vec<String>), ReadError> {
+/// The bars of a file by key, whether something was rejected, and what is warned of.
+type Outcome = (BTreeMap<Key, Values>, bool, Vec<String>);
+
+/// Reads a file to its end.
+fn read(text: &str, options: ReadOptions) -> Result<Outcome, ReadError> {
     let mut reader = BarReader::new(text.as_bytes(), options);
     let (mut chunk, mut bars, mut is_told) = (Chunk::default(), BTreeMap::new(), false);
     loop {

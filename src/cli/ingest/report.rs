@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use market_data_store::{
     Bar, Timeframe,
-    files::{Compression, Dialect, FileInfo},
+    files::{Compression, Dialect, FileInfo, TsIs},
 };
 use serde::Serialize;
 
@@ -34,6 +34,8 @@ pub struct FileReport {
     pub dialect: Option<&'static str>,
     /// The zone of times without an offset.
     pub zone: String,
+    /// What the time of a row is of its bar: `begin` or `end`.
+    pub ts_is: &'static str,
     /// How many lines in front of the header were passed over.
     pub lines_skipped: u64,
     /// The columns that are not used.
@@ -58,6 +60,7 @@ impl FileReport {
             packing: None,
             dialect: None,
             zone: String::new(),
+            ts_is: "begin",
             lines_skipped: 0,
             ignored_columns: None,
             timeframes: Vec::new(),
@@ -67,10 +70,11 @@ impl FileReport {
 
     /// Notes what the file turned out to be.
     pub fn found(&mut self, info: FileInfo) {
-        let FileInfo { compression, dialect, zone, lines_skipped, ignored_columns, .. } = info;
+        let FileInfo { compression, dialect, zone, lines_skipped, ignored_columns, ts_is, .. } = info;
         self.packing = compression.map(Compression::as_str);
         self.dialect = dialect.map(Dialect::as_str);
         self.zone = zone.to_string();
+        self.ts_is = if ts_is == TsIs::End { "end" } else { "begin" };
         self.lines_skipped = lines_skipped;
         self.ignored_columns = ignored_columns;
     }
@@ -120,6 +124,7 @@ impl FileReport {
         let rows = [
             ("dialect", self.written()),
             ("zone", self.zone.clone()),
+            ("times are when", format!("bars {}", self.ts_is)),
             ("timeframe", if timeframes.is_empty() { none() } else { timeframes.join(", ") }),
             ("ignored columns", self.ignored_columns.clone().unwrap_or_else(none)),
         ];

@@ -344,6 +344,14 @@ impl BarDecoder {
         }
     }
 
+    /// Returns how many rows wait for the order of day and month.
+    pub(crate) fn waiting(&self) -> usize {
+        match &self.stage {
+            Stage::Settling(settling) => settling.held.len(),
+            _ => 0,
+        }
+    }
+
     /// Returns whether rows that waited can be handed over.
     pub(crate) fn has_settled(&self) -> bool {
         matches!(&self.stage, Stage::Releasing(held) if !held.is_empty())

@@ -259,11 +259,9 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
             let role = match role {
                 // `T` is the end of the bar where `t` is its beginning, and beside what says that it is the beginning another
                 // time may be the end.
-                Role::Time
-                    if has(role) && fields.time_name != "T" && is_begin(&name) <= is_begin(&fields.time_name) =>
-                {
-                    let is_end = name == "T" || is_begin(&name) < is_begin(&fields.time_name);
-                    if is_end || has(Role::OtherTime) {
+                Role::Time if has(role) && !goes_before(&name, &fields.time_name) => {
+                    let may_be_end = name == "T" || goes_before(&fields.time_name, &name);
+                    if may_be_end || has(Role::OtherTime) {
                         fields.ignored.push(name);
                         continue;
                     }
@@ -272,7 +270,7 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
                 }
                 Role::Time => {
                     if has(role) && fields.time_name != "T" {
-                        fields.ignored.push(fields.time_name.clone());
+                        fields.ignored.push(std::mem::take(&mut fields.time_name));
                     }
                     fields.time_name = name.clone();
                     role
@@ -297,6 +295,11 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
         }
         Ok(fields)
     }
+}
+
+/// Returns whether of two fields that hold times the one of this name is rather that of the beginning.
+fn goes_before(name: &str, other: &str) -> bool {
+    other == "T" || is_begin(name) && !is_begin(other)
 }
 
 /// A JSON string, borrowed if it has no escapes.
