@@ -289,6 +289,12 @@ pub(crate) fn is_begin(name: &str) -> bool {
     NAMES.contains(&plain(name).replace(' ', "").as_str())
 }
 
+/// A name as it can stand in a command line.
+pub(crate) fn word(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if name.bytes().all(is_plain) { name.to_owned() } else { format!("'{name}'") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! From the values of a row to a bar: the rules that hold for every format.
+//! The rows of one file in order: what waits, what goes out, and when the file is refused.
 
 use std::collections::VecDeque;
 
@@ -6,16 +6,17 @@ use smol_str::SmolStr;
 
 use super::{
     date_order::{Held, Settling},
-    first_rows::{FirstRows, Known, NamedCell, Recognized, VolumeColumns, recognized},
-    given::{Given, minutes, period, record_type, timeframe},
+    first_rows::{FirstRows, Known},
+    given::{minutes, period, record_type},
     infer::Inference,
     key_checks::KeyChecks,
-    outcome::{Outcome, Undated, refused},
-    plausible::Plausible,
-    prices::{Prices, Volumes},
-    raw_bar::RawBar,
-    session_checks::{Clocks, SessionChecks},
+    outcome::{Outcome, refused},
+    prices::Prices,
+    raw_bar::{NamedCell, RawBar},
+    recognized::{Recognized, recognized},
+    row_decoder::RowDecoder,
     unused_cells::UnusedCells,
+    volume_columns::VolumeColumns,
 };
 use crate::files::{
     chunk::{Chunk, ReadError, Rejected},
@@ -25,10 +26,9 @@ use crate::files::{
     ignored_columns::IgnoredColumns,
     missing_options::{self, MissingOptions},
     options::ReadOptions,
-    row_error::RowError,
-    times::{Order, Reading, TimeOptions, Times, TsIs, Zone},
+    times::{TsIs, Zone},
 };
-use crate::record::{Bar, Record, Timeframe, Timestamp};
+use crate::record::{Bar, Timeframe};
 
 /// So many rows may pass that are broken or empty before the way in which a file is written counts as understood.
 const BROKEN_ROWS: usize = 1_000;
@@ -37,11 +37,7 @@ const ROWS_TO_DOUBT: usize = 3;
 
 /// Makes bars of the rows of one file, in order.
 pub(crate) struct BarDecoder {
-    symbol: Given<SmolStr>,
-    timeframe: Given<Timeframe>,
-    vendor: Given<SmolStr>,
-    times: Times,
-    prices: Prices,
+    row: RowDecoder,
     map: ColumnMap,
     name: String,
     /// The name of what is in a zip, once it was looked at.
@@ -50,12 +46,8 @@ pub(crate) struct BarDecoder {
     refusal: Option<String>,
     dialect: Option<Dialect>,
     stage: Stage,
-    days: SessionChecks,
-    clocks: Clocks,
     first_rows: FirstRows,
-    plausible: Plausible,
     keys: KeyChecks,
-    volumes: Volumes,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
     /// Whether the first row has shown which columns there are.
@@ -81,43 +73,20 @@ enum Stage {
 
 impl BarDecoder {
     pub(crate) fn new(options: ReadOptions) -> Self {
-        let times = Times::new(TimeOptions {
-            zone: options.zone.clone(),
-            format: options.ts_format.clone(),
-            session_start: options.session_start,
-            ts_is: options.ts_is,
-            as_written: options.as_written,
-        });
-        let plausible = Plausible::new(options.as_written, Timestamp::now());
         let (given, refusal) = match file_name::settle(&options) {
             Ok(given) => (given, None),
             Err(refusal) => (file_name::Settled::default(), Some(refusal)),
         };
         Self {
-            symbol: Given::new("symbol", given.symbol, None, |text| {
-                Bar::normal_symbol(text).map_err(|e| e.to_string())
-            }),
-            timeframe: Given::new("timeframe", given.timeframe, None, timeframe),
-            vendor: Given::new(
-                "vendor",
-                options.vendor.map(|vendor| (vendor, "--vendor")),
-                Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)),
-                |text| Bar::normal_vendor(text).map_err(|e| e.to_string()),
-            ),
-            times,
-            prices: Prices::Plain,
+            row: RowDecoder::new(&options, given),
             map: options.map,
             name: options.name,
             member: None,
             refusal,
             dialect: None,
             stage: Stage::Open,
-            days: SessionChecks::default(),
-            clocks: Clocks::default(),
             first_rows: FirstRows::default(),
-            plausible,
             keys: KeyChecks::default(),
-            volumes: Volumes::default(),
             understood: false,
             begun: false,
             ignored: IgnoredColumns::default(),
@@ -144,14 +113,14 @@ impl BarDecoder {
         self.dialect = Some(dialect);
         match dialect {
             Dialect::Databento => {
-                self.prices = Prices::Undecided;
-                self.timeframe.parse = record_type;
+                self.row.prices = Prices::Undecided;
+                self.row.timeframe.parse = record_type;
             }
-            Dialect::Stooq => self.timeframe.parse = period,
+            Dialect::Stooq => self.row.timeframe.parse = period,
             _ => {}
         }
         if dialect.has_days_of_utc() {
-            self.times.days_of_utc();
+            self.row.times.days_of_utc();
         }
     }
 
@@ -172,18 +141,18 @@ impl BarDecoder {
 
     /// Returns what times are of their bars.
     pub(crate) fn ts_is(&self) -> TsIs {
-        self.times.ts_is()
+        self.row.times.ts_is()
     }
 
     /// Returns what the user should know, since it may not be what is meant: one line each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let ignored = self.ignored.names().map(|names| format!("ignored columns: {names}"));
-        let rounded = Some(self.times.rounded()).filter(|rounded| *rounded > 0);
+        let rounded = Some(self.row.times.rounded()).filter(|rounded| *rounded > 0);
         let rounded = rounded.map(|rounded| {
             format!("times less than 100 us from a whole second, taken for it, as of days in floating point: {rounded}")
         });
-        let notes = ignored.into_iter().chain(self.first_rows.note()).chain(self.volumes.note()).chain(rounded);
-        notes.chain(self.plausible.notes()).collect()
+        let notes = ignored.into_iter().chain(self.first_rows.note()).chain(self.row.volumes.note()).chain(rounded);
+        notes.chain(self.row.plausible.notes()).collect()
     }
 
     /// Returns whether the cells of the next row may show what names leave open.
@@ -202,22 +171,22 @@ impl BarDecoder {
         if !self.begun {
             match recognized(cells, &self.map) {
                 Some(Recognized::Ours) => {
-                    self.times.take_as_written();
-                    self.plausible.turn_off();
+                    self.row.times.take_as_written();
+                    self.row.plausible.turn_off();
                     self.first_rows.end();
                 }
-                Some(Recognized::TimesOfEnds) => self.times.are_ends(),
-                Some(Recognized::TimeframesInMinutes) => self.timeframe.parse = minutes,
+                Some(Recognized::TimesOfEnds) => self.row.times.are_ends(),
+                Some(Recognized::TimeframesInMinutes) => self.row.timeframe.parse = minutes,
                 None => {}
             }
         }
-        let symbol = self.symbol.resolve(row.symbol);
-        let (Ok(symbol), Ok(timeframe)) = (symbol, self.timeframe.resolve(row.timeframe)) else { return Ok(None) };
+        let symbol = self.row.symbol.resolve(row.symbol);
+        let (Ok(symbol), Ok(timeframe)) = (symbol, self.row.timeframe.resolve(row.timeframe)) else { return Ok(None) };
         if !self.wants_cells() {
             return Ok(None);
         }
         let known = Known { symbol: &symbol, timeframe, map: &self.map };
-        let found = self.first_rows.look_at(cells, row, &known, &mut self.times);
+        let found = self.first_rows.look_at(cells, row, &known, &mut self.row.times);
         let found = found.map_err(|problem| ReadError::Refused(format!("line {line}: {problem}")))?;
         if let Some(VolumeColumns { volume, paid }) = found {
             self.ignored.remove(cells[volume].name);
@@ -241,17 +210,17 @@ impl BarDecoder {
 
     /// Returns the zone of times without an offset.
     pub(crate) fn zone(&self) -> &Zone {
-        self.times.zone()
+        self.row.times.zone()
     }
 
     /// Returns the symbol that holds for the whole file, and who says so.
     pub(crate) fn fixed_symbol(&self) -> Option<&(SmolStr, &'static str)> {
-        self.symbol.fixed.as_ref()
+        self.row.symbol.fixed.as_ref()
     }
 
     /// Returns the timeframe that holds for the whole file, and who says so.
     pub(crate) fn fixed_timeframe(&self) -> Option<&(Timeframe, &'static str)> {
-        self.timeframe.fixed.as_ref()
+        self.row.timeframe.fixed.as_ref()
     }
 
     /// Returns whether a row has come.
@@ -262,12 +231,12 @@ impl BarDecoder {
     /// Takes the symbol that the file names for all its rows.
     pub(crate) fn name_symbol(&mut self, name: &str) -> Result<(), String> {
         let symbol = Bar::normal_symbol(name).map_err(|error| format!("symbol: {error}"))?;
-        match &self.symbol.fixed {
+        match &self.row.symbol.fixed {
             Some((fixed, who)) if *fixed != symbol => {
                 return Err(format!("symbol: expected {fixed} as {who} says, got {symbol}"));
             }
             Some(_) => {}
-            None => self.symbol.fixed = Some((symbol, "the line below the header")),
+            None => self.row.symbol.fixed = Some((symbol, "the line below the header")),
         }
         self.set_dialect(Dialect::Yfinance);
         Ok(())
@@ -300,10 +269,10 @@ impl BarDecoder {
             self.begin(cells);
         }
         if let Stage::Guessing(guess) = &mut self.stage {
-            guess.look_at(&mut self.times, cells, text, &self.keys.unused);
+            guess.look_at(&mut self.row.times, cells, text, &self.keys.unused);
             return if guess.is_enough() { self.report_missing() } else { Ok(()) };
         }
-        let outcome = match self.outcome(line, cells) {
+        let outcome = match self.row.outcome(line, cells) {
             Ok(outcome) => outcome,
             Err(problem) if problem.is_of_whole_file() => {
                 let (message, advice) = problem.into_parts();
@@ -374,15 +343,15 @@ impl BarDecoder {
                 "line {line}: {message}: say where it is, as in --map date=COLUMN,time=COLUMN{}",
                 self.ignored.note()
             ))),
-            _ => self.days.refuse(outcome),
+            _ => self.row.days.refuse(outcome),
         }
     }
 
     /// The first row shows which columns there are, and so what is missing.
     fn begin(&mut self, cells: &RawBar<'_>) {
         self.begun = true;
-        let symbol = self.symbol.fixed.is_none() && cells.symbol.is_none();
-        let timeframe = self.timeframe.fixed.is_none() && cells.timeframe.is_none();
+        let symbol = self.row.symbol.fixed.is_none() && cells.symbol.is_none();
+        let timeframe = self.row.timeframe.fixed.is_none() && cells.timeframe.is_none();
         if symbol || timeframe {
             // A zip is often named after nothing.
             let name = self.member.as_deref().filter(|member| file_name::tells(member)).unwrap_or(&self.name);
@@ -396,50 +365,9 @@ impl BarDecoder {
         }
     }
 
-    fn outcome(&mut self, line: u64, cells: &RawBar<'_>) -> Result<Outcome, RowError> {
-        let prices = self.prices.of(cells);
-        if [cells.open, cells.high, cells.low, cells.close].into_iter().all(|cell| prices.are_absent_in(cell)) {
-            return Ok(Outcome::Skipped);
-        }
-        self.prices = prices;
-        let timeframe = self.timeframe.resolve(cells.timeframe)?;
-        let mut bar = Bar {
-            vendor: self.vendor.resolve(cells.vendor)?,
-            symbol: self.symbol.resolve(cells.symbol)?,
-            timeframe,
-            ts: Timestamp::default(),
-            open: prices.price("open", cells.open)?,
-            high: prices.price("high", cells.high)?,
-            low: prices.price("low", cells.low)?,
-            close: prices.price("close", cells.close)?,
-            volume: self.volumes.read(cells.volume)?,
-        };
-        self.volumes.check(&bar, cells.paid)?;
-        let session = timeframe.is_day_or_more();
-        let mut reading = self.times.read(cells.time, cells.clock, session)?;
-        for again in cells.again.into_iter().flatten() {
-            reading = self.times.agree(reading, cells.time, again, session)?;
-        }
-        let is_date = cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
-        let reading = self.times.begin_of(reading, timeframe, is_date)?;
-        if let Reading::Known(ts, _) = reading {
-            bar.ts = ts;
-            self.plausible.check(&bar)?;
-        }
-        bar.validate().map_err(|invalid| invalid.to_string())?;
-        if !session {
-            self.clocks.look_at(line, cells, &reading)?;
-        }
-        let is_date = is_date && !session;
-        Ok(match reading {
-            Reading::Known(_, clock) => self.days.look_at(line, bar, clock, is_date),
-            Reading::Either(either) => Outcome::Undated(Undated { line, bar, either, is_date }),
-        })
-    }
-
     fn put(&mut self, line: u64, outcome: Outcome, text: &str, chunk: &mut Chunk) -> Result<(), ReadError> {
         self.refuse(&outcome)?;
-        self.clocks.refuse()?;
+        self.row.clocks.refuse()?;
         if !self.understood {
             self.doubt(&outcome)?;
         }
@@ -451,7 +379,7 @@ impl BarDecoder {
             settling.hold(line, outcome, text);
             return if settling.is_full() { self.settle(false) } else { Ok(()) };
         }
-        let outcome = self.keys.check(outcome, line, text, &mut self.plausible).map_err(ReadError::Refused)?;
+        let outcome = self.keys.check(outcome, line, text, &mut self.row.plausible).map_err(ReadError::Refused)?;
         match &mut self.stage {
             Stage::Releasing(held) | Stage::Doubting(held) => held.push_back(outcome),
             // Of a file that is guessed about nothing will be stored, so its other faults can wait.
@@ -488,32 +416,18 @@ impl BarDecoder {
     fn settle(&mut self, is_end: bool) -> Result<(), ReadError> {
         let Stage::Settling(settling) = std::mem::replace(&mut self.stage, Stage::Open) else { return Ok(()) };
         let order = settling.order(is_end).map_err(ReadError::Refused)?;
-        self.times.settle(order);
+        self.row.times.settle(order);
         let mut held = VecDeque::with_capacity(settling.held.len());
         for Held { line, outcome, text } in settling.held {
             let outcome = match outcome {
-                Outcome::Undated(undated) => self.dated(undated, order),
+                Outcome::Undated(undated) => self.row.dated(undated, order),
                 known => known,
             };
             self.refuse(&outcome)?;
-            let checked = self.keys.check(outcome, line, &text, &mut self.plausible);
+            let checked = self.keys.check(outcome, line, &text, &mut self.row.plausible);
             held.push_back(checked.map_err(ReadError::Refused)?);
         }
         self.stage = Stage::Releasing(held);
         Ok(())
-    }
-
-    /// Gives a bar whose date has two readings the one that is in this order.
-    fn dated(&mut self, undated: Undated, order: Order) -> Outcome {
-        let Undated { line, mut bar, either, is_date } = undated;
-        let clock = either.clock;
-        let ts = either.in_order(order).and_then(|ts| {
-            bar.ts = ts;
-            self.plausible.check(&bar).map_err(String::from)
-        });
-        match ts {
-            Ok(()) => self.days.look_at(line, bar, clock, is_date),
-            Err(message) => Outcome::Rejected(Rejected { line, message }),
-        }
     }
 }

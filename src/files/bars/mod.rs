@@ -10,14 +10,17 @@ mod outcome;
 mod plausible;
 mod prices;
 mod raw_bar;
+mod recognized;
+mod row_decoder;
 mod same_key;
 mod session_checks;
 mod unused_cells;
+mod volume_columns;
 pub(crate) mod yfinance_table;
 
 pub(crate) use self::{
     decoder::BarDecoder,
-    first_rows::{NamedCell, VolumeColumns},
-    raw_bar::{RawBar, is_absent},
+    raw_bar::{NamedCell, RawBar, is_absent},
     unused_cells::UnusedCells,
+    volume_columns::VolumeColumns,
 };

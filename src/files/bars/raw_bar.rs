@@ -22,6 +22,15 @@ pub(crate) struct RawBar<'a> {
     pub(crate) vendor: Option<&'a str>,
 }
 
+/// A cell of a row, with its column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NamedCell<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) cell: &'a str,
+    /// What the column is taken for; none if it is not used.
+    pub(crate) role: Option<Role>,
+}
+
 impl<'a> RawBar<'a> {
     /// Takes each cell from where `optional` finds it, trimmed; none where the file has no such column. A whole time goes
     /// before a date with its time of day, and a time of day that stands alone is a whole time.
