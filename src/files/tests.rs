@@ -14,6 +14,7 @@ use crate::{
     text::Shown,
 };
 
+mod meanings;
 mod times;
 
 /// All that a file gave.
