@@ -5,6 +5,7 @@
 //!          gz, zst, zip              object  > RawBar --> BarDecoder --> Chunk { bars, rejected, skipped }
 //!                                    array  /                 |
 //!                     times: zones, session dates, order -----+---- prices: decimals, billionths
+//!                     keys: newer versions, other things -----+---- first rows: which time, which volume
 //! ```
 //! A format only finds the values of a row; what they mean is decided in one place for all formats. A [`BarReader`] is
 //! pulled: each call reads its input at most once and hands over what is complete, so a caller that submits each chunk
