@@ -512,8 +512,9 @@ fn what_cannot_be_read_is_refused_in_one_line_that_helps() {
         (
             "bars.parquet",
             b"PAR1\x15\x04\x15\x10".to_vec(),
-            "expected CSV or JSON, got a Parquet file: make it CSV, as in `duckdb -c \"COPY (SELECT * FROM 'bars.parquet') TO \
-             'bars.csv'\"`",
+            "expected CSV or JSON, got a Parquet file: make it CSV, as in `python3 -c \"import pandas; d = \
+             pandas.read_parquet('bars.parquet'); d.to_csv('bars.parquet.csv', index=not isinstance(d.index, \
+             pandas.RangeIndex))\"` or `duckdb -c \"COPY (SELECT * FROM 'bars.parquet') TO 'bars.parquet.csv'\"`",
         ),
         (
             "es.dbn",
@@ -528,7 +529,8 @@ fn what_cannot_be_read_is_refused_in_one_line_that_helps() {
         (
             "bars.xls",
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0".to_vec(),
-            "expected CSV or JSON, got an Excel workbook: export it as CSV first",
+            "expected CSV or JSON, got an Excel workbook: make its first sheet CSV, as in `python3 -c \"import pandas; \
+             pandas.read_excel('bars.xls').to_csv('bars.xls.csv', index=False)\"`, or save it as CSV",
         ),
         ("bom.csv", [&b"\xff\xfe"[..], &utf16].concat(), iconv),
         ("no_bom.csv", utf16, iconv),

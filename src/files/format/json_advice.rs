@@ -2,7 +2,7 @@
 
 use super::{
     json_rows::{Found, Search},
-    json_shape::{Array, FirstValue, LOOKED_AT, Node, Skeleton},
+    json_shape::{Array, FirstValue, LOOKED_AT, Node, Object, Skeleton},
 };
 use crate::files::{bars::BarDecoder, chunk::ReadError, file_info::Dialect, file_name::plain_or, times::Zone};
 use crate::record::Timestamp;
@@ -48,13 +48,23 @@ pub(crate) fn look(
         false if is_array && !is_enough => return Ok(None),
         false => {}
     }
-    if let Some(refusal) = of_document(&Skeleton::read(bytes).values, rows) {
+    let values = Skeleton::read(bytes).values;
+    if let Some(refusal) = of_document(&values, rows) {
         return Err(refused(refusal));
     }
-    if is_on_lines || !is_array && bytes.len() >= LOOKED_AT && !first.is_whole {
-        return Err(refused("expected an object for each bar, got one around them: take them out with jq".into()));
+    // One object is the whole document if it has parts and nothing follows. Databento's records have parts too, and an
+    // error of their own.
+    let has_parts =
+        |object: &Object| object.get("hd").is_none() && object.fields.iter().any(|(_, value)| value.scalar().is_none());
+    let is_only = !is_array && values.len() == 1 && values[0].object().is_some_and(has_parts);
+    let is_cut = !is_array && !first.is_whole && bytes.len() >= LOOKED_AT;
+    match is_only && first.is_whole && !is_enough {
+        _ if is_on_lines || is_cut || is_only && at_end => Err(refused(
+            "expected an object for each bar, got one in which no bars are known: take them out with jq".into(),
+        )),
+        true => Ok(None),
+        false => Ok(Some(())),
     }
-    Ok(Some(()))
 }
 
 /// Says how to take the bars out of an element, or a line, that is none. None if there are none in it.
@@ -101,6 +111,11 @@ fn of_document(values: &[Node], rows: &BarDecoder) -> Option<String> {
         Ok(found) => found,
         Err(unsure) => return Some(format!("{expected}, got {unsure}")),
     };
+    // Bars that are read as they are, behind something odd.
+    let is_array = rows.dialect() == Some(Dialect::JsonArray);
+    if found.filter == if is_array { ".[]" } else { "." } {
+        return None;
+    }
     let tz = match zone_of(values, rows.given_zone()) {
         Ok(tz) => tz,
         Err(problem) => return Some(problem),

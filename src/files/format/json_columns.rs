@@ -17,9 +17,13 @@ pub(crate) enum Volume {
     None,
 }
 
-/// The orders in which the four prices are written: Binance, Kraken, Bybit and OKX; Gate; Coinbase; KuCoin, HTX and
-/// Bitfinex. Places of open, high, low, close.
-const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [3, 1, 2, 0], [2, 1, 0, 3], [0, 2, 3, 1]];
+/// The orders in which the four prices are written: Binance, Kraken, Bybit and OKX; Coinbase; KuCoin, HTX and Bitfinex;
+/// Gate. Places of open, high, low, close.
+const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [2, 1, 0, 3], [0, 2, 3, 1], CLOSE_FIRST];
+/// Only where another number stands behind the time: right behind it, open and close are seldom turned round.
+const CLOSE_FIRST: [usize; 4] = [3, 1, 2, 0];
+/// So many rows prove by their mean what a few have to show clearly.
+const MANY: usize = 9;
 /// No bar's high is so many times its low; a price and a volume are.
 const MOST_SPREAD: f64 = 10.0;
 
@@ -40,7 +44,7 @@ pub(crate) fn places(rows: &[Vec<&str>]) -> Result<Places, &'static str> {
             if is_time { None } else { rows.iter().map(|row| number(row[column])).collect() }
         })
         .collect();
-    let mut found = (0..=width - 4).flat_map(|start| orders_at(&columns, start));
+    let mut found = (0..=width - 4).flat_map(|start| orders_at(&columns, start, time));
     let (Some(prices), None) = (found.next(), found.next()) else {
         return Err("the rows shown do not prove which of them are open, high, low and close");
     };
@@ -78,7 +82,7 @@ fn time_of(rows: &[Vec<&str>]) -> Result<usize, &'static str> {
 
 /// Finds the orders of four columns beside each other that the values prove. Which is the highest and which the lowest
 /// shows in each row; which of the others is the open, in where the next row begins.
-fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
+fn orders_at(columns: &[Option<Vec<f64>>], start: usize, time: usize) -> Vec<[usize; 4]> {
     let Some(four) = columns[start..start + 4].iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
         return Vec::new();
     };
@@ -89,7 +93,10 @@ fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
         (0..rows).all(|row| others().all(|other| above(row, other) >= 0.0))
             && (0..rows).any(|row| others().all(|other| above(row, other) > 0.0))
     };
-    let proves = |[open, high, low, close]: &[usize; 4]| {
+    // Where the one bar closes the next one opens, or near there.
+    let clearly = if rows < MANY { 4.0 } else { 1.5 };
+    let proves = |order: &[usize; 4]| {
+        let [open, high, low, close] = order;
         let is_narrow = |row: usize| four[*low][row] > 0.0 && four[*high][row] <= MOST_SPREAD * four[*low][row];
         let gaps =
             |from: usize, to: usize| -> f64 { (1..rows).map(|row| (four[to][row] - four[from][row - 1]).abs()).sum() };
@@ -98,7 +105,8 @@ fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
             && is_extreme(*low, -1.0)
             && (0..rows).all(is_narrow)
             && turned > 0.0
-            && 3.0 * gaps <= 2.0 * turned
+            && clearly * gaps <= turned
+            && !(*order == CLOSE_FIRST && start == time + 1)
     };
     ORDERS.iter().filter(|order| proves(order)).map(|order| order.map(|place| start + place)).collect()
 }
@@ -181,6 +189,8 @@ pub(crate) fn is_time(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn found(text: &str) -> Result<Places, &'static str> {
@@ -218,7 +228,7 @@ mod tests {
             // OKX of contracts: contracts, base, quote.
             ("1704070800000,10,12,9,11,200,2,21,1\n1704070860000,11,13,10,12,310,3.1,35,1", 0, [1, 2, 3, 4], At(6)),
             ("2024-01-02,10,12,9,11\n2024-01-03,11,13,10,12", 0, [1, 2, 3, 4], None),
-            ("1704070800,10,12,9,11,5,7\n1704070860,11,13,10,12,8,9", 0, [1, 2, 3, 4], Unproved),
+            ("1704070800,10,12,9,11,500,700\n1704070860,11,13,10,12,800,900", 0, [1, 2, 3, 4], Unproved),
             ("10,12,9,11,5,1704070800\n11,13,10,12,8,1704070860", 5, [0, 1, 2, 3], At(4)),
         ] {
             assert_eq!(found(text), Ok(Places { time, prices, volume }), "{text}");
@@ -244,6 +254,37 @@ mod tests {
         ] {
             let error = found(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        // Red if chance is taken for a proof: rows of any walk, in any order of columns, are read rightly or not at all.
+        #[test]
+        fn no_order_is_proved_that_is_another(
+            moves in proptest::collection::vec((-30i32..30, 0i32..20, 0i32..20, -3i32..4), 1..40),
+            order in proptest::sample::select(&ORDERS[..]),
+            volume in 1_000i32..9_000,
+        ) {
+            let mut price = 5_000;
+            let rows: Vec<Vec<String>> = moves.iter().enumerate().map(|(row, (change, up, down, gap))| {
+                let open = price + gap;
+                let close = open + change;
+                price = close;
+                let bar = [open, open.max(close) + up, open.min(close) - down, close];
+                let mut row = vec![format!("{}", 1_704_205_800 + 60 * row), "0".into(), "0".into(), "0".into(), "0".into(),
+                    "0".into(), format!("{}", volume * 7 + 131 * (row as i32 % 5))];
+                // A number between the time and the prices, as Gate has it.
+                row[1] = format!("{}", volume * 31 + 977 * (moves.len() as i32 % 3));
+                for (value, place) in bar.iter().zip(order) {
+                    row[2 + place] = value.to_string();
+                }
+                row
+            }).collect();
+            let texts: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+            if let Ok(places) = places(&texts) {
+                prop_assert_eq!(places.prices, order.map(|place| 2 + place));
+                prop_assert_eq!(places.time, 0);
+            }
         }
     }
 

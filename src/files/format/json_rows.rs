@@ -39,11 +39,13 @@ pub(super) struct Search<'a> {
     /// An object around this one names them.
     has_symbol: bool,
     has_timeframe: bool,
+    /// The keys of an object around this one are times.
+    has_time: bool,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new(map: &'a ColumnMap, symbol: Option<&'a str>, timeframe: Option<Timeframe>) -> Self {
-        Self { map, symbol, timeframe, has_symbol: false, has_timeframe: false }
+        Self { map, symbol, timeframe, has_symbol: false, has_timeframe: false, has_time: false }
     }
 
     /// Returns what a field holds; some vendors number their names: `1. open`.
@@ -145,22 +147,35 @@ impl<'a> Search<'a> {
         }
         let mut rows = self.record_rows(object, ".")?;
         rows.is_list = false;
-        if rows.filter == "." && !self.has_time(object) {
+        let mut added = Vec::new();
+        if !self.has_time && !self.has_time_field(object) {
             let mut times = object.fields.iter().filter(|(_, value)| value.scalar().is_some_and(is_time));
             match (times.next(), times.next()) {
-                (Some((name, _)), None) => rows.filter = format!("{{ts: {}}} + .", path(name)?),
+                (Some((name, _)), None) => added.push(("ts", path(name)?)),
                 // Which one counts is asked when the rows are read.
                 (Some(_), Some(_)) => {}
                 (None, _) => return Some(Err("bars without a time".into())),
+            }
+        }
+        for (name, value) in &object.fields {
+            let said =
+                value.scalar().filter(|_| self.role(name).is_none()).and_then(|text| field(name, text, self.map));
+            match said {
+                Some(Role::Timeframe) if !self.has_timeframe => added.push(("timeframe", path(name)?)),
+                Some(Role::Symbol) if !self.has_symbol && self.symbol.is_none() => added.push(("symbol", path(name)?)),
+                _ => {}
             }
         }
         // Events of a stream have both in the bar itself, by a letter.
         let letter = |name: &str| object.get(name).and_then(Node::scalar).filter(|text| !text.is_empty());
         if let (Some(_), Some(interval)) = (letter("s"), letter("i"))
             && interval.parse::<Timeframe>().is_ok()
-            && rows.filter == "."
         {
-            rows = Rows { filter: ". + {symbol: .s, timeframe: .i}".into(), ..rows };
+            added.extend([("symbol", ".s".into()), ("timeframe", ".i".into())]);
+        }
+        // Where its parts are named one by one, these are among them.
+        if rows.filter == "." {
+            rows.filter = with(&added, ".");
         }
         Some(Ok(rows))
     }
@@ -193,7 +208,7 @@ impl<'a> Search<'a> {
         Some(self.rows(format!("{{{}}}", parts.join(", ")), "objects"))
     }
 
-    fn has_time(self, object: &Object) -> bool {
+    fn has_time_field(self, object: &Object) -> bool {
         object.fields.iter().any(|(name, value)| value.scalar().is_some() && self.is_time_name(name))
     }
 
@@ -354,7 +369,7 @@ impl<'a> Search<'a> {
         }
         let rows = self.record_rows(first, ".value")?;
         let filter = match rows.filter.strip_prefix('{') {
-            _ if self.has_time(first) => under("to_entries[]", &rows.filter),
+            _ if self.has_time_field(first) => under("to_entries[]", &rows.filter),
             Some(parts) => format!("to_entries[] | {{ts: .key, {parts}"),
             None => "to_entries[] | {ts: .key} + .value".into(),
         };
@@ -363,10 +378,11 @@ impl<'a> Search<'a> {
 
     /// A bar whose prices stand in an object of their own, as OANDA's `mid`.
     fn nested_prices(self, object: &Object) -> Found {
-        if !self.has_time(object) {
+        if !self.has_time_field(object) {
             return None;
         }
-        let is_prices = |inner: &Object| matches!(self.check_prices(inner), Some(Ok(()))) && !self.has_time(inner);
+        let is_prices =
+            |inner: &Object| matches!(self.check_prices(inner), Some(Ok(()))) && !self.has_time_field(inner);
         let mut names = object.fields.iter().filter(|(_, value)| value.object().is_some_and(is_prices));
         let (name, _) = names.next()?;
         if let Some((other, _)) = names.next() {
@@ -379,8 +395,10 @@ impl<'a> Search<'a> {
 
     /// Bars inside of the fields: under one name, or keyed by symbols, timeframes or numbers of rows.
     fn in_fields(self, object: &Object) -> Found {
+        let mut parts = object.fields.iter().filter(|(_, value)| value.object().is_some() || value.array().is_some());
+        let inside = Self { has_time: self.has_time || parts.all(|(key, _)| is_time(key)), ..self };
         let mut found: Vec<(&str, Result<Rows, String>)> =
-            object.fields.iter().filter_map(|(key, value)| Some((key.as_str(), self.find(value)?))).collect();
+            object.fields.iter().filter_map(|(key, value)| Some((key.as_str(), inside.find(value)?))).collect();
         if found.iter().any(|(_, rows)| rows.as_ref().is_ok_and(|rows| rows.is_list)) {
             found.retain(|(_, rows)| rows.as_ref().map_or(true, |rows| rows.is_list));
         }
@@ -392,6 +410,7 @@ impl<'a> Search<'a> {
         }
         let is_only = object.is_whole && self.symbol.is_some();
         let key = match keys.as_slice() {
+            keys if keys.iter().all(|key| is_time(key)) => Key::Time,
             keys if is_count(keys) => Key::Any,
             keys if keys.iter().all(|key| is_symbol(key)) && !rows.has_symbol && !(is_only && keys.len() == 1) => {
                 Key::Symbol
@@ -421,9 +440,11 @@ impl<'a> Search<'a> {
                 let filter = under(".[]", &rows.filter);
                 return Some(Ok(Rows { filter, is_list: true, ..rows }));
             }
-            Key::Symbol if rows.is_csv => return Some(Err(several(&keys))),
+            _ if rows.is_csv => return Some(Err(several(&keys))),
+            // A time of day may stand inside.
+            Key::Time if keys.iter().all(|key| key.len() <= 10 && key.contains(['-', '/', '.'])) => "date",
+            Key::Time => "ts",
             Key::Symbol => "symbol",
-            Key::Timeframe if rows.is_csv => return Some(Err(several(&keys))),
             Key::Timeframe => "timeframe",
         };
         let kind = if object.get(keys[0]).is_some_and(|value| value.array().is_some()) { "array" } else { "object" };
@@ -433,7 +454,7 @@ impl<'a> Search<'a> {
             format!("to_entries[] | {select}{}", with(&[(carry, ".key".into())], &under(".value", &rows.filter)));
         let (has_symbol, has_timeframe) =
             (rows.has_symbol || carry == "symbol", rows.has_timeframe || carry == "timeframe");
-        let what = format!("an object whose keys are {carry}s");
+        let what = format!("an object whose keys are {}s", if carry == "ts" { "time" } else { carry });
         Some(Ok(Rows { filter, what, is_list: true, has_symbol, has_timeframe, is_csv: false }))
     }
 
@@ -482,6 +503,7 @@ impl<'a> Search<'a> {
 enum Key {
     Name,
     Any,
+    Time,
     Symbol,
     Timeframe,
 }
