@@ -281,6 +281,66 @@ fn keyed() -> Vec<Form> {
             r#"{"dataset":{"id":1,"name":"x","column_names":["Date","Open","High","Low","Close","Volume"],"data":[["2024-01-03",11,13,10,12.5,200.5],["2024-01-02",10,12,9,11,100]]}}"#,
         ),
         form(
+            "cryptocompare",
+            MINUTES,
+            without_volume(minutes("ES")),
+            r#"{"Response":"Success","RateLimit":{},"Data":{"Aggregated":false,"TimeFrom":1704205800,"Data":[{"time":1704205800,"high":12,"low":9,"open":10,"close":11,"conversionType":"direct"},{"time":1704205860,"high":13,"low":10,"open":11,"close":12.5,"conversionType":"direct"}]}}"#,
+        ),
+        form(
+            "coinmarketcap, whose currency is no symbol",
+            DAY,
+            days("BTC"),
+            r#"{"data":{"id":1,"symbol":"BTC","quotes":[{"time_open":"2024-01-02T00:00:00.000Z","quote":{"USD":{"open":10,"high":12,"low":9,"close":11,"volume":100,"timestamp":"2024-01-02T00:00:00.000Z"}}},{"time_open":"2024-01-03T00:00:00.000Z","quote":{"USD":{"open":11,"high":13,"low":10,"close":12.5,"volume":200.5,"timestamp":"2024-01-03T00:00:00.000Z"}}}]}}"#,
+        ),
+        form(
+            "iex, with a quote beside the bars",
+            DAY,
+            [days("AAPL"), days("MSFT")].concat(),
+            &format!(
+                r#"{{"AAPL":{{"quote":{{"symbol":"AAPL","open":1,"high":2,"low":1,"close":2}},"chart":{daily}}},"MSFT":{{"chart":{daily}}}}}"#
+            ),
+        ),
+        form(
+            "a quote with its history",
+            DAY,
+            days("AAPL"),
+            &format!(r#"{{"symbol":"AAPL","open":1,"high":2,"low":1,"close":2,"history":{daily}}}"#),
+        ),
+        form(
+            "robinhood",
+            NOTHING,
+            minutes("AAPL"),
+            r#"{"results":[{"symbol":"AAPL","interval":"1minute","span":"day","historicals":[{"begins_at":"2024-01-02T14:30:00Z","open_price":"10","close_price":"11","high_price":"12","low_price":"9","volume":100},{"begins_at":"2024-01-02T14:31:00Z","open_price":"11","close_price":"12.5","high_price":"13","low_price":"10","volume":200.5}]}]}"#,
+        ),
+        form(
+            "by date, then by symbol",
+            DAY,
+            vec![days("AAPL")[0].clone(), days("MSFT")[0].clone()],
+            r#"{"2024-01-02":{"AAPL":{"open":10,"high":12,"low":9,"close":11,"volume":100},"MSFT":{"open":10,"high":12,"low":9,"close":11,"volume":100}}}"#,
+        ),
+        form(
+            "by date, with a time of day in each bar",
+            MINUTES,
+            minutes("ES"),
+            r#"{"2024-01-02":[{"time":"14:30:00","open":10,"high":12,"low":9,"close":11,"volume":100},{"time":"14:31:00","open":11,"high":13,"low":10,"close":12.5,"volume":200.5}]}"#,
+        ),
+        form(
+            "polygon, a document on each line",
+            MINUTE,
+            vec![minutes("AAPL")[0].clone(), minutes("MSFT")[0].clone()],
+            concat!(
+                r#"{"ticker":"AAPL","results":[{"v":100,"o":10,"c":11,"h":12,"l":9,"t":1704205800000}]}"#,
+                "\n",
+                r#"{"ticker":"MSFT","results":[{"v":100,"o":10,"c":11,"h":12,"l":9,"t":1704205800000}]}"#
+            ),
+        ),
+        form(
+            "a market in front of the symbol",
+            &["--symbol", "BTCUSD", "--timeframe", "1d"],
+            days("BTCUSD"),
+            &format!(r#"{{"ticker":"X:BTCUSD","results":{daily}}}"#),
+        ),
+        form(
             "one bar on several lines",
             MINUTES,
             minutes("ES")[..1].to_vec(),
@@ -398,7 +458,7 @@ fn run_proposed(dir: &Path, command: &str, typed: &[&str]) -> Output {
 #[test]
 fn what_an_error_proposes_loads_the_rows_of_the_file_that_caused_it() {
     let forms: Vec<Form> = [columns(), pandas(), keyed(), arrays()].into_iter().flatten().collect();
-    assert!(forms.len() >= 40, "{}", forms.len());
+    assert!(forms.len() >= 55, "{}", forms.len());
     let mut wrong = Vec::new();
     for Form { name, typed, text, bars: expected } in forms {
         let dir = tempfile::tempdir().unwrap();

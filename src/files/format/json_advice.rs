@@ -23,14 +23,24 @@ pub(crate) fn look(
 ) -> Result<Option<()>, ReadError> {
     first.look(bytes);
     let is_array = rows.dialect() == Some(Dialect::JsonArray);
-    let is_enough = at_end || bytes.len() >= if is_array { ENOUGH } else { LOOKED_AT };
+    let is_enough = at_end || bytes.len() >= if is_array && first.is_whole { ENOUGH } else { LOOKED_AT };
     let text = bytes.trim_ascii_start();
     let first_line = memchr::memchr(b'\n', text).map(|end| &text[..end]);
-    if !first.is_whole && !is_enough {
+    let is_on_lines = !is_array && if first.is_whole { first.has_line_break(bytes) } else { first_line.is_some() };
+    if is_on_lines && !first_line.is_some_and(is_begun) {
         // A line that is broken in another way costs only itself.
-        return Ok(first_line.filter(|line| !is_array && !is_begun(line)).map(|_| ()));
+        return Ok(Some(()));
     }
-    let value = Skeleton::read_first(bytes);
+    if !first.is_whole && !is_enough {
+        return Ok(None);
+    }
+    // What is said of a file is the same however it was read.
+    let seen = match is_array {
+        _ if !first.is_whole => bytes,
+        true => &bytes[..bytes.len().min(first.end().max(ENOUGH))],
+        false => &bytes[..first.end()],
+    };
+    let value = Skeleton::read_first(seen);
     let search = search(rows);
     let is_row = match value.values.first() {
         None => true,
@@ -40,15 +50,13 @@ pub(crate) fn look(
         },
         Some(value) => value.object().is_none_or(|bar| search.is_bar(bar)),
     };
-    let is_on_lines =
-        !is_array && if first.is_whole { first.has_line_break(bytes) } else { first_line.is_some_and(is_begun) };
     match is_row {
         true if is_on_lines && !value.values.is_empty() => return Err(refused(on_several_lines(rows))),
         true => return Ok(Some(())),
         false if is_array && !is_enough => return Ok(None),
         false => {}
     }
-    let values = Skeleton::read(bytes).values;
+    let values = Skeleton::read(seen).values;
     if let Some(refusal) = of_document(&values, rows) {
         return Err(refused(refusal));
     }
@@ -56,15 +64,14 @@ pub(crate) fn look(
     // error of their own.
     let has_parts =
         |object: &Object| object.get("hd").is_none() && object.fields.iter().any(|(_, value)| value.scalar().is_none());
-    let is_only = !is_array && values.len() == 1 && values[0].object().is_some_and(has_parts);
-    let is_cut = !is_array && !first.is_whole && bytes.len() >= LOOKED_AT;
-    match is_only && first.is_whole && !is_enough {
-        _ if is_on_lines || is_cut || is_only && at_end => Err(refused(
-            "expected an object for each bar, got one in which no bars are known: take them out with jq".into(),
-        )),
-        true => Ok(None),
-        false => Ok(Some(())),
+    let is_last = !first.is_whole || bytes[first.end()..].trim_ascii_start().is_empty();
+    let is_only = !is_array && is_last && values.first().and_then(Node::object).is_some_and(has_parts);
+    let is_cut = !is_array && !first.is_whole && !at_end;
+    if is_on_lines || is_cut || is_only && at_end {
+        let message = "expected an object for each bar, got one in which no bars are known: take them out with jq";
+        return Err(refused(message.into()));
     }
+    Ok((!is_only || is_enough).then_some(()))
 }
 
 /// Says how to take the bars out of an element, or a line, that is none. None if there are none in it.

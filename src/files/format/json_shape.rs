@@ -275,6 +275,11 @@ pub(crate) struct FirstValue {
 }
 
 impl FirstValue {
+    /// Returns where it ends, once it is whole.
+    pub(crate) fn end(&self) -> usize {
+        self.at
+    }
+
     /// Returns whether the value stands on several lines.
     pub(crate) fn has_line_break(&self, bytes: &[u8]) -> bool {
         bytes[..self.at].trim_ascii_start().contains(&b'\n')

@@ -1,5 +1,7 @@
 //! Where the bars are in a JSON document, and the jq filter that takes them out: by its form, not by who wrote it.
 
+mod tables;
+
 use super::{
     json_columns::{self, Volume, is_time},
     json_shape::{Array, Node, Object},
@@ -59,7 +61,9 @@ impl<'a> Search<'a> {
             let mut fields = object.fields.iter().filter(|(_, value)| value.scalar().is_some());
             fields.any(|(name, _)| self.map.role_of(name) == Some(**price))
         };
+        // A quote with a history in it is none.
         PRICES.iter().filter(has).count() >= 3
+            && (self.has_time_field(object) || !matches!(self.in_fields(object), Some(Ok(_))))
     }
 
     fn rows(self, filter: impl Into<String>, what: impl Into<String>) -> Rows {
@@ -99,6 +103,11 @@ impl<'a> Search<'a> {
         if self.map.needs_no_header() {
             return Some(Ok(Rows { is_csv: true, ..self.rows(format!("{each} | @csv"), what) }));
         }
+        if self.map.has_numbers() {
+            return Some(Err(format!(
+                "{what}: give --map with the numbers of ts, open, high, low and close, all of them"
+            )));
+        }
         let places = match json_columns::places(&rows) {
             Ok(places) => places,
             Err(problem) => {
@@ -128,13 +137,13 @@ impl<'a> Search<'a> {
             has_timeframe: self.has_timeframe || carried.iter().any(|(name, _)| *name == "timeframe"),
             ..self
         };
-        let forms = [Self::columns, Self::named_arrays, Self::maps_of_columns, Self::by_time];
+        let forms = [Self::columns, Self::named_arrays, Self::maps_of_columns, Self::by_time, Self::nested_prices];
         let found = match self.record(object) {
-            Some(found) => return Some(found),
-            None => forms.iter().find_map(|form| form(inside, object)),
+            Some(Ok(rows)) => return Some(Ok(rows)),
+            Some(Err(problem)) => inside.in_fields(object).filter(Result::is_ok).or(Some(Err(problem))),
+            None => forms.iter().find_map(|form| form(inside, object)).or_else(|| inside.in_fields(object)),
         };
-        let found = found.or_else(|| inside.nested_prices(object)).or_else(|| inside.in_fields(object))?;
-        Some(found.map(|rows| {
+        Some(found?.map(|rows| {
             let carried: Vec<_> = carried.into_iter().filter(|_| !rows.is_csv).collect();
             Rows { filter: with(&carried, &rows.filter), ..rows }
         }))
@@ -214,183 +223,6 @@ impl<'a> Search<'a> {
 
     fn is_time_name(self, name: &str) -> bool {
         matches!(self.role(name), Some(Role::Time | Role::Date | Role::Clock))
-    }
-
-    /// An array for each column: `{"t":[],"o":[],...}`, or the time beside an object of them, as in Yahoo's chart.
-    fn columns(self, object: &Object) -> Found {
-        let row = |object: &Object| {
-            let is_pure = object.is_whole && object.fields.iter().all(|(_, value)| column(value).is_some());
-            let select = if is_pure { "" } else { "select(.value | type == \"array\") | " };
-            format!("with_entries({select}.value = .value[$row])")
-        };
-        let is_time_column = |(name, value): &&(String, Node)| column(value).is_some() && self.is_time_name(name);
-        if let Some(price) = self.price_column(object, &|value| column(value).is_some()) {
-            let what = "an object with an array for each column";
-            let begins_with_time =
-                |value| column(value).is_some_and(|times| times.first().is_some_and(|time| is_time(time)));
-            let mut times = object.fields.iter().filter(|(_, value)| begins_with_time(value));
-            let time = match (object.fields.iter().find(is_time_column), times.next(), times.next()) {
-                (Some(_), ..) => String::new(),
-                (None, Some((name, _)), None) => format!("{{ts: {}[$row]}} + ", path(name)?),
-                // It may stand further on.
-                (None, None, _) if !object.is_whole => String::new(),
-                _ => return Some(Err(format!("{what}, and no time is known among them"))),
-            };
-            let filter = format!("range({} | length) as $row | {time}{}", path(price)?, row(object));
-            return Some(Ok(self.rows(filter, what)));
-        }
-        let (time, _) = object.fields.iter().find(is_time_column)?;
-        let (place, deeper) = self.deeper_columns(object, 3)?;
-        let filter = format!(
-            "{} as $time | {place} | range($time | length) as $row | {{ts: $time[$row]}} + {}",
-            path(time)?,
-            row(deeper)
-        );
-        Some(Ok(self.rows(filter, "the times beside an object with an array for each column")))
-    }
-
-    /// Returns the first column of prices, where there are all four, or as many as were looked at.
-    fn price_column<'n>(self, object: &'n Object, is_column: &dyn Fn(&Node) -> bool) -> Option<&'n str> {
-        let of = |price: &Role| {
-            object.fields.iter().find(|(name, value)| is_column(value) && self.role(name) == Some(*price))
-        };
-        let mut found = PRICES.iter().filter_map(of).map(|(name, _)| name.as_str());
-        let first = found.next()?;
-        (found.count() == 3 || !object.is_whole).then_some(first)
-    }
-
-    /// Finds an object of columns inside of another one.
-    fn deeper_columns(self, object: &Object, depth: u32) -> Option<(String, &Object)> {
-        object.fields.iter().filter(|_| depth > 0).find_map(|(name, value)| {
-            let (inner, index) = match value {
-                Node::Object(inner) => (inner, ""),
-                Node::Array(array) => (array.items.first()?.object()?, "[0]"),
-                _ => return None,
-            };
-            let place = format!("{}{index}", path(name)?);
-            if self.price_column(inner, &|value| column(value).is_some()).is_some() {
-                return Some((place, inner));
-            }
-            let (deeper, found) = self.deeper_columns(inner, depth - 1)?;
-            Some((under(&place, &deeper), found))
-        })
-    }
-
-    /// Arrays whose numbers are named by an array beside them, and mostly an index: `to_json(orient="split")`.
-    fn named_arrays(self, object: &Object) -> Found {
-        let is_header = |node: &Node| {
-            let Some(names) = node.array().and_then(Array::scalars) else { return false };
-            PRICES.iter().all(|price| names.iter().any(|name| self.role(name) == Some(*price)))
-        };
-        let header = object.fields.iter().find(|(_, value)| is_header(value))?.1.array()?.scalars()?;
-        let (data, rows) = object.fields.iter().find_map(|(name, value)| {
-            let rows = value.array()?;
-            (rows.items.first()?.array()?.scalars()?.len() == header.len()).then_some((name, rows))
-        })?;
-        let mut columns = Vec::new();
-        for (at, name) in header.iter().enumerate() {
-            columns.push((format!(".[{at}]"), (*name).to_owned()));
-        }
-        let what = "arrays, whose names stand beside them";
-        let first = rows.items.first()?.array()?.scalars()?;
-        let index = object.fields.iter().find(|(name, value)| {
-            let times = value.array().and_then(Array::scalars);
-            name != data && times.is_some_and(|times| times.first().is_some_and(|time| is_time(time)))
-        });
-        let has_time = header.iter().any(|name| self.is_time_name(name));
-        let named = |place: &str| -> Option<Vec<String>> {
-            let part = |(at, name): &(String, String)| Some(format!("{}: {}", name_of(plain(name))?, under(place, at)));
-            columns.iter().map(part).collect()
-        };
-        let filter = match index {
-            Some((index, _)) if !has_time => {
-                let parts = named(".[1]")?.join(", ");
-                format!("[{}, {}] | transpose[] | {{ts: .[0], {parts}}}", path(index)?, path(data)?)
-            }
-            _ => {
-                if !has_time {
-                    let mut times = (0..header.len()).filter(|at| is_time(first[*at]));
-                    let (Some(time), None) = (times.next(), times.next()) else {
-                        return Some(Err(format!("{what}, and no time is known among them")));
-                    };
-                    columns[time].1 = "ts".into();
-                    let parts = columns.iter().map(|(at, name)| Some(format!("{}: {at}", name_of(plain(name))?)));
-                    let parts = parts.collect::<Option<Vec<_>>>()?.join(", ");
-                    return Some(Ok(self.rows(under(&format!("{}[]", path(data)?), &format!("{{{parts}}}")), what)));
-                }
-                let parts = named(".")?.join(", ");
-                under(&format!("{}[]", path(data)?), &format!("{{{parts}}}"))
-            }
-        };
-        Some(Ok(self.rows(filter, what)))
-    }
-
-    /// An object for each column, keyed by rows: pandas' `to_json()`.
-    fn maps_of_columns(self, object: &Object) -> Found {
-        let is_column = |value: &Node| {
-            let is_value = |(_, value): &(String, Node)| value.scalar().is_some() || *value == Node::Cut;
-            value.object().is_some_and(|column| !column.fields.is_empty() && column.fields.iter().all(is_value))
-        };
-        let price = self.price_column(object, &is_column)?;
-        let what = "an object with an object for each column";
-        let ts = if object.get(price)?.object()?.fields.iter().all(|(key, _)| is_time(key)) {
-            "{ts: $row} + "
-        } else if object.fields.iter().any(|(name, value)| is_column(value) && self.is_time_name(name)) {
-            ""
-        } else {
-            return Some(Err(format!("{what}, and no time is known among them")));
-        };
-        let is_pure = object.is_whole && object.fields.iter().all(|(_, value)| is_column(value));
-        let select = if is_pure { "" } else { "with_entries(select(.value | type == \"object\")) | " };
-        let price = path(price)?;
-        let filter =
-            format!("{select}. as $all | {price} | keys_unsorted[] as $row | {ts}($all | map_values(.[$row]))");
-        Some(Ok(self.rows(filter, what)))
-    }
-
-    /// Bars keyed by their times, as Alpha Vantage has them.
-    fn by_time(self, object: &Object) -> Found {
-        let records: Vec<_> = object.fields.iter().filter_map(|(key, value)| Some((key, value.object()?))).collect();
-        let (_, first) = records.first()?;
-        if !records.iter().all(|(key, _)| is_time(key)) {
-            return None;
-        }
-        if let Err(problem) = self.check_prices(first)? {
-            return Some(Err(problem));
-        }
-        let mut roles: Vec<_> = first.fields.iter().filter_map(|(name, _)| self.role(name)).collect();
-        let named = roles.len();
-        roles.dedup();
-        roles.sort_unstable_by_key(|role| *role as usize);
-        roles.dedup();
-        let what = "an object whose keys are times";
-        if roles.len() != named {
-            return Some(Err(format!("{what}, with two fields for one part of a bar")));
-        }
-        let rows = self.record_rows(first, ".value")?;
-        let filter = match rows.filter.strip_prefix('{') {
-            _ if self.has_time_field(first) => under("to_entries[]", &rows.filter),
-            Some(parts) => format!("to_entries[] | {{ts: .key, {parts}"),
-            None => "to_entries[] | {ts: .key} + .value".into(),
-        };
-        Some(Ok(self.rows(filter, what)))
-    }
-
-    /// A bar whose prices stand in an object of their own, as OANDA's `mid`.
-    fn nested_prices(self, object: &Object) -> Found {
-        if !self.has_time_field(object) {
-            return None;
-        }
-        let is_prices =
-            |inner: &Object| matches!(self.check_prices(inner), Some(Ok(()))) && !self.has_time_field(inner);
-        let mut names = object.fields.iter().filter(|(_, value)| value.object().is_some_and(is_prices));
-        let (name, _) = names.next()?;
-        if let Some((other, _)) = names.next() {
-            return Some(Err(format!("bars with prices in both {name:?} and {other:?}: take one of them out with jq")));
-        }
-        let place = path(name)?;
-        let rows = self.rows(format!("del({place}) + {place}"), "bars whose prices stand in an object of their own");
-        Some(Ok(Rows { is_list: false, ..rows }))
     }
 
     /// Bars inside of the fields: under one name, or keyed by symbols, timeframes or numbers of rows.
@@ -523,11 +355,6 @@ fn plain(name: &str) -> &str {
     }
 }
 
-/// Returns the values of a column.
-fn column(value: &Node) -> Option<Vec<&str>> {
-    value.array().and_then(Array::scalars)
-}
-
 /// Returns whether a key is a symbol and no name of a list: those have small letters, or are well known.
 fn is_symbol(key: &str) -> bool {
     const LISTS: [&str; 14] = [
@@ -544,10 +371,11 @@ fn is_count(keys: &[&str]) -> bool {
     keys.iter().enumerate().all(|(at, key)| *key == (start + at).to_string())
 }
 
-/// Returns whether two symbols differ in punctuation at most.
-fn is_alike(one: &str, other: &str) -> bool {
+/// Returns whether a symbol is the one that was typed but for punctuation, and for a market in front: `X:BTCUSD`.
+fn is_alike(typed: &str, symbol: &str) -> bool {
     let letters = |text: &str| -> String {
         text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_uppercase).collect()
     };
-    letters(one) == letters(other)
+    letters(typed) == letters(symbol)
+        || symbol.split_once(':').is_some_and(|(_, symbol)| letters(typed) == letters(symbol))
 }
