@@ -11,7 +11,8 @@ use crate::text::Quoted;
 /// So many bytes hold enough rows to prove what their numbers are.
 const ENOUGH: usize = 64 * 1024;
 
-/// Looks at the beginning of a document while it comes in. Returns whether it is read row by row; none while that is open.
+/// Looks at the beginning of a document while it comes in. Returns whether it is read row by row; none while that is
+/// open.
 ///
 /// # Errors
 /// The bars are inside of something: the document is refused.

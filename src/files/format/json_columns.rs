@@ -258,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        // Red if chance is taken for a proof: rows of any walk, in any order of columns, are read rightly or not at all.
+        // Red if chance is taken for a proof: rows of any walk, in any order, are read rightly or not at all.
         #[test]
         fn no_order_is_proved_that_is_another(
             moves in proptest::collection::vec((-30i32..30, 0i32..20, 0i32..20, -3i32..4), 1..40),

@@ -40,7 +40,7 @@ pub(super) fn under(path: &str, filter: &str) -> String {
     if path == "." {
         return filter.into();
     }
-    // Only where both are paths do they make one: what is added to a path, or kept as `$x`, is of what stands around it.
+    // Only where both are paths do they make one: what is added to a path, or kept as `$x`, is of what stands around.
     let is_path = |text: &str| text.starts_with('.') && first_stage(text) == text;
     let begins_with_path =
         first_stage(filter).starts_with('.') && filter[first_stage(filter).len()..].starts_with(" | ");
