@@ -20,7 +20,8 @@ pub(crate) enum Volume {
 /// The orders in which the four prices are written: Binance, Kraken, Bybit and OKX; Coinbase; KuCoin, HTX and Bitfinex;
 /// Gate. Places of open, high, low, close.
 const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [2, 1, 0, 3], [0, 2, 3, 1], CLOSE_FIRST];
-/// Only where another number stands behind the time: right behind it, open and close are seldom turned round.
+/// Only where the turnover stands in front and the volume behind: elsewhere open and close are not so turned round, and a
+/// few rows with gaps between them could look like it.
 const CLOSE_FIRST: [usize; 4] = [3, 1, 2, 0];
 /// So many rows prove by their mean what a few have to show clearly.
 const MANY: usize = 9;
@@ -44,7 +45,7 @@ pub(crate) fn places(rows: &[Vec<&str>]) -> Result<Places, &'static str> {
             if is_time { None } else { rows.iter().map(|row| number(row[column])).collect() }
         })
         .collect();
-    let mut found = (0..=width - 4).flat_map(|start| orders_at(&columns, start, time));
+    let mut found = (0..=width - 4).flat_map(|start| orders_at(&columns, start));
     let (Some(prices), None) = (found.next(), found.next()) else {
         return Err("the rows shown do not prove which of them are open, high, low and close");
     };
@@ -82,7 +83,7 @@ fn time_of(rows: &[Vec<&str>]) -> Result<usize, &'static str> {
 
 /// Finds the orders of four columns beside each other that the values prove. Which is the highest and which the lowest
 /// shows in each row; which of the others is the open, in where the next row begins.
-fn orders_at(columns: &[Option<Vec<f64>>], start: usize, time: usize) -> Vec<[usize; 4]> {
+fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
     let Some(four) = columns[start..start + 4].iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
         return Vec::new();
     };
@@ -95,6 +96,11 @@ fn orders_at(columns: &[Option<Vec<f64>>], start: usize, time: usize) -> Vec<[us
     };
     // Where the one bar closes the next one opens, or near there.
     let clearly = if rows < MANY { 4.0 } else { 1.5 };
+    let column = |at: usize| columns.get(at).and_then(Option::as_deref);
+    let is_between = |low: usize, high: usize| {
+        let turnover = start.checked_sub(1).and_then(column).zip(column(start + 4));
+        turnover.is_some_and(|(quote, base)| is_turnover(base, quote, four[low], four[high]))
+    };
     let proves = |order: &[usize; 4]| {
         let [open, high, low, close] = order;
         let is_narrow = |row: usize| four[*low][row] > 0.0 && four[*high][row] <= MOST_SPREAD * four[*low][row];
@@ -106,7 +112,7 @@ fn orders_at(columns: &[Option<Vec<f64>>], start: usize, time: usize) -> Vec<[us
             && (0..rows).all(is_narrow)
             && turned > 0.0
             && clearly * gaps <= turned
-            && !(*order == CLOSE_FIRST && start == time + 1)
+            && (*order == CLOSE_FIRST) == is_between(*low, *high)
     };
     ORDERS.iter().filter(|order| proves(order)).map(|order| order.map(|place| start + place)).collect()
 }
@@ -119,17 +125,11 @@ fn volume(columns: &[Option<Vec<f64>>], prices: [usize; 4]) -> Volume {
     let mut others: Vec<usize> = (0..columns.len())
         .filter(|at| columns[*at].is_some() && !prices.contains(at) && !is_flag(column(*at)))
         .collect();
-    // Turnover divided by volume is a price of the bar.
     let sum = |at: usize| column(at).iter().sum::<f64>();
-    let is_turnover = |base: usize, quote: usize| {
-        let rows = || (0..high.len()).filter(|row| column(base)[*row] != 0.0 || column(quote)[*row] != 0.0);
-        let is_price = |row: usize| {
-            let price = column(quote)[row] / column(base)[row];
-            price >= low[row] * 0.999 && price <= high[row] * 1.001
-        };
-        base != quote && rows().next().is_some() && rows().all(is_price)
+    let has_turnover = |base: &usize| {
+        others.iter().any(|quote| quote != base && is_turnover(column(*base), column(*quote), low, high))
     };
-    let bases = others.iter().copied().filter(|base| others.iter().any(|quote| is_turnover(*base, *quote)));
+    let bases = others.iter().copied().filter(has_turnover);
     // Of several the others are parts of it, such as what takers bought.
     if let Some(base) = bases.max_by(|one, other| sum(*one).total_cmp(&sum(*other))) {
         return Volume::At(base);
@@ -151,6 +151,16 @@ fn volume(columns: &[Option<Vec<f64>>], prices: [usize; 4]) -> Volume {
         [volume, count] if is_count(*count) && !is_count(*volume) => Volume::At(*volume),
         _ => Volume::Unproved,
     }
+}
+
+/// Returns whether a turnover divided by a volume is a price of its bar, in each row that has one.
+fn is_turnover(volume: &[f64], turnover: &[f64], low: &[f64], high: &[f64]) -> bool {
+    let rows = || (0..low.len()).filter(|row| volume[*row] != 0.0 || turnover[*row] != 0.0);
+    let is_price = |row: usize| {
+        let price = turnover[row] / volume[row];
+        price >= low[row] * 0.999 && price <= high[row] * 1.001
+    };
+    rows().next().is_some() && rows().all(is_price)
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -258,32 +268,30 @@ mod tests {
     }
 
     proptest! {
-        // Red if chance is taken for a proof: rows of any walk, in any order, are read rightly or not at all.
+        // Red if an order is taken without its proof: rows of any walk, in any order, are read rightly or not at all.
         #[test]
         fn no_order_is_proved_that_is_another(
             moves in proptest::collection::vec((-30i32..30, 0i32..20, 0i32..20, -3i32..4), 1..40),
-            order in proptest::sample::select(&ORDERS[..]),
-            volume in 1_000i32..9_000,
+            order in Just([0usize, 1, 2, 3]).prop_shuffle(),
         ) {
+            // An order that no vendor has can pass for one by chance in a few rows. Gate's has its turnover in front.
+            if !ORDERS[..3].contains(&order) && moves.len() < 2 * MANY {
+                return Ok(());
+            }
             let mut price = 5_000;
-            let rows: Vec<Vec<String>> = moves.iter().enumerate().map(|(row, (change, up, down, gap))| {
+            let rows: Vec<Vec<String>> = (0..).zip(&moves).map(|(row, (change, up, down, gap))| {
                 let open = price + gap;
-                let close = open + change;
-                price = close;
-                let bar = [open, open.max(close) + up, open.min(close) - down, close];
-                let mut row = vec![format!("{}", 1_704_205_800 + 60 * row), "0".into(), "0".into(), "0".into(), "0".into(),
-                    "0".into(), format!("{}", volume * 7 + 131 * (row as i32 % 5))];
-                // A number between the time and the prices, as Gate has it.
-                row[1] = format!("{}", volume * 31 + 977 * (moves.len() as i32 % 3));
-                for (value, place) in bar.iter().zip(order) {
-                    row[2 + place] = value.to_string();
+                price = open + change;
+                let bar = [open, open.max(price) + up, open.min(price) - down, price];
+                let mut cells = [1_704_205_800 + 60 * row, 90_000 + 7 * row, 0, 0, 0, 0, 70_000 + 5 * row];
+                for (value, place) in bar.into_iter().zip(order) {
+                    cells[2 + place] = value;
                 }
-                row
+                cells.iter().map(ToString::to_string).collect()
             }).collect();
             let texts: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
             if let Ok(places) = places(&texts) {
-                prop_assert_eq!(places.prices, order.map(|place| 2 + place));
-                prop_assert_eq!(places.time, 0);
+                prop_assert_eq!((places.time, places.prices), (0, order.map(|place| 2 + place)));
             }
         }
     }
