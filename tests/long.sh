@@ -20,6 +20,7 @@ export MDS_TEST_FUZZ_SECONDS=${MDS_TEST_FUZZ_SECONDS:-600} # damaged files, for 
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its models
 export MDS_TEST_INGESTS_BESIDE_REPLAYS=5000 # rows that the store takes, and as many that it refuses, of each of two ingests
 export MDS_TEST_KILLS=200               # SIGKILLs
+export MDS_TEST_LAYOUTS=1000000         # random bars in random layouts of files
 export MDS_TEST_LOCKS=20                # locks of another process under load
 export MDS_TEST_MEMORY_MB=1000          # megabytes of bars on a pipe
 export MDS_TEST_ORDER=1000000           # updates of 1,000 keys

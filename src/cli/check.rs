@@ -1,10 +1,19 @@
 //! `mds check`: what lies in the store, by series, with what is missing or wrong in it.
 //!
-//! It reads one moment of the file in the order of its primary key, one series after the other, so that its memory grows
-//! with the number of series (`check/spacing.rs` bounds what it keeps of one) and not with the bars. It knows no
+//! It reads one moment of the file in the order of its primary key, one series after the other, so that its memory
+//! grows with the number of series (`check/spacing.rs` bounds what it keeps of one) and not with the bars. It knows no
 //! calendar: a gap is a distance that is longer than the most frequent one of its series, be it a weekend or a loss.
+//! Findings are what a load leaves behind that took times or names for others; they are never what a weekend, a session
+//! or a change of the clock makes of a good one.
 
+mod day_numbers;
+mod finding;
+mod length;
+mod repeats;
 mod spacing;
+mod span;
+mod spellings;
+mod times;
 
 use market_data_store::{
     Bar, Record, Settings, StartError, Timeframe, Timestamp,
@@ -14,7 +23,14 @@ use market_data_store::{
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use self::spacing::{GAPS, Spaced, Spacing};
+use self::{
+    finding::{Finding, Kind},
+    repeats::Repeats,
+    spacing::{GAPS, Spaced, Spacing},
+    span::{seconds, span},
+    spellings::{Spelled, same_series},
+    times::Times,
+};
 use super::{
     database::Database,
     exit::Exit,
@@ -24,12 +40,14 @@ use super::{
 /// So many invalid rows are named.
 const NAMED_ROWS: usize = 20;
 
-/// Shows what lies in the database of MDS_DATABASE_URL or --database: per series first, last, count, gaps and invalid rows.
+/// Shows what lies in the database of MDS_DATABASE_URL or --database: per series first, last, count, gaps, invalid
+/// rows, and findings.
 ///
 /// It reads one moment of the store and changes nothing; others can write meanwhile. A gap is a distance between two
 /// bars above the most frequent one of their series; weekends are gaps, for no calendar is known. A row is invalid if
-/// `mds ingest` would reject it, such as one whose close lies above its high; the exit code is 65 then. It is 2 if the store has nothing of what is asked
-/// for.
+/// `mds ingest` would reject it, such as one whose close lies above its high. A finding is what a wrong load leaves
+/// behind, such as days at 05:00 or one symbol in two spellings. The exit code is 65 if a row is invalid or something
+/// was found. It is 2 if the store has nothing of what is asked for.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only bars of this symbol.
@@ -52,7 +70,7 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Exit {
     let report = SqliteOptions::from_url(&settings.database_url)
         .and_then(|options| SqliteReader::open(&options))
-        .and_then(|store| Report::of(&store, |series| args.wants(series)));
+        .and_then(|store| Report::of(&store, Timestamp::now(), |series| args.wants(series)));
     let report = match report {
         Ok(report) => report,
         Err(error) => return args.database.failed(&StartError::Sqlite(error)),
@@ -73,7 +91,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         ));
         return Exit::Usage;
     }
-    if report.invalid > 0 { Exit::Rejected } else { Exit::Done }
+    if report.invalid > 0 || !report.findings.is_empty() { Exit::Rejected } else { Exit::Done }
 }
 
 impl Args {
@@ -99,6 +117,8 @@ struct Report {
     invalid: u64,
     series: Vec<Found>,
     errors: Vec<InvalidRow>,
+    /// In the order of the series.
+    findings: Vec<Finding>,
 }
 
 /// One series.
@@ -138,29 +158,44 @@ struct InvalidRow {
 }
 
 impl Report {
-    fn of(store: &SqliteReader, wants: impl Fn(&Series) -> bool) -> Result<Self, SqliteOpenError> {
+    fn of(store: &SqliteReader, now: Timestamp, wants: impl Fn(&Series) -> bool) -> Result<Self, SqliteOpenError> {
         let mut report = Self::default();
+        let mut findings = Vec::new();
         let mut last = None;
         while let Some(series) = store.next_series(last.as_ref())? {
             if wants(&series) {
-                report.look_at(store, &series)?;
+                findings.push(report.look_at(store, &series, now)?);
             }
             last = Some(series);
         }
+        for (index, finding) in report.same_series() {
+            findings[index].push(finding);
+        }
+        report.findings = findings.into_iter().flatten().collect();
         Ok(report)
     }
 
-    fn look_at(&mut self, store: &SqliteReader, series: &Series) -> Result<(), SqliteOpenError> {
+    /// Adds a series, and returns what was found in it.
+    fn look_at(
+        &mut self,
+        store: &SqliteReader,
+        series: &Series,
+        now: Timestamp,
+    ) -> Result<Vec<Finding>, SqliteOpenError> {
         let mut judge = Judge::new(series);
         let mut spacing = Spacing::default();
+        let mut times = series.timeframe.parse().ok().map(|timeframe| Times::new(timeframe, now));
+        let mut repeats = Repeats::default();
         let (mut bars, mut invalid, mut first, mut last) = (0, 0, None, None);
         store.bars(series, |row| {
             bars += 1;
+            row.iter().for_each(|bar| repeats.observe(bar));
             let ts = row.as_ref().ok().map(|row| Timestamp::from_micros(row.ts));
             if let Some(ts) = ts.filter(|ts| ts.has_text()) {
                 first.get_or_insert(ts);
                 last = Some(ts);
                 spacing.observe(ts);
+                times.iter_mut().for_each(|times| times.observe(ts));
             }
             if let Err(message) = judge.look_at(row) {
                 invalid += 1;
@@ -174,6 +209,7 @@ impl Report {
         self.invalid += invalid;
         let Series { vendor, symbol, timeframe } = series.clone();
         let spaced = spacing.finish();
+        let usual = spaced.as_ref().map(|spaced| spaced.usual);
         self.series.push(Found {
             vendor,
             symbol,
@@ -187,7 +223,30 @@ impl Report {
             invalid,
             spaced,
         });
-        Ok(())
+        let findings = times.map(|times| times.finish(series, first, usual)).unwrap_or_default();
+        Ok(findings.into_iter().chain(repeats.finish(series)).collect())
+    }
+
+    /// Returns the series that are probably another one of another name, by their places.
+    fn same_series(&self) -> impl Iterator<Item = (usize, Finding)> {
+        let spelled = self.series.iter().enumerate().filter_map(|(index, found)| {
+            let Found { vendor, symbol, timeframe, first, last, .. } = found;
+            Some(Spelled::new([vendor, symbol], timeframe.parse().ok()?, [(*first)?, (*last)?], index))
+        });
+        same_series(spelled.collect()).into_iter().filter_map(|mut pair| {
+            // The one with fewer bars is more probably the mistake.
+            pair.sort_by_key(|&index| (self.series[index].bars, index));
+            let [few, many] = pair.map(|index| &self.series[index]);
+            let [name, other] = [few, many].map(|Found { vendor, symbol, timeframe, bars, .. }| {
+                format!("{vendor} {symbol} {timeframe} ({bars} bars)")
+            });
+            let message = format!(
+                "{name} and {other} overlap or follow each other; probably one is another spelling of the other: remove \
+                 one of the two series, and load its files again with the names of the other (--vendor, --symbol, \
+                 --timeframe)"
+            );
+            Some((pair[0], Finding::new(Kind::SameSeries, &few.series(), few.bars, few.first?, message)))
+        })
     }
 
     fn table(&self, text: &mut Text) {
@@ -199,18 +258,25 @@ impl Report {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let mut line = |cells: [&str; 8], gaps: &[String]| {
+        let mut line = |cells: [&str; 8], notes: &[String]| {
             let cells: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
             text.line(cells.join("  ").trim_end());
-            gaps.iter().for_each(|gap| text.line(format_args!("  {gap}")));
+            notes.iter().for_each(|note| text.line(format_args!("  {note}")));
         };
         if !rows.is_empty() {
             line(HEADS, &[]);
         }
+        let mut findings = self.findings.iter().peekable();
         for (found, cells) in self.series.iter().zip(&rows) {
-            line(cells.each_ref().map(String::as_str), &found.gaps_as_text());
+            let mut notes = found.gaps_as_text();
+            let series = found.series();
+            while let Some(finding) = findings.next_if(|finding| finding.is_of(&series)) {
+                notes.push(format!("finding: {}", finding.message));
+            }
+            line(cells.each_ref().map(String::as_str), &notes);
         }
-        text.line(format_args!("{} bars in {} series, {} invalid", self.bars, self.series.len(), self.invalid));
+        let (series, findings) = (self.series.len(), self.findings.len());
+        text.line(format_args!("{} bars in {series} series, {} invalid, {findings} findings", self.bars, self.invalid));
         for InvalidRow { vendor, symbol, timeframe, ts, message } in &self.errors {
             let ts = ts.map_or_else(|| "?".to_owned(), |ts| ts.to_string());
             text.line(format_args!("{vendor} {symbol} {timeframe} {ts}: {message}"));
@@ -223,6 +289,11 @@ impl Report {
 }
 
 impl Found {
+    fn series(&self) -> Series {
+        let Self { vendor, symbol, timeframe, .. } = self;
+        Series { vendor: vendor.clone(), symbol: symbol.clone(), timeframe: timeframe.clone() }
+    }
+
     fn cells(&self) -> [String; 8] {
         let time = |ts: Option<Timestamp>| ts.map_or_else(|| "-".to_owned(), |ts| ts.to_string());
         let spacing = self.spaced.as_ref().map_or_else(
@@ -279,47 +350,5 @@ impl Judge {
         bar.ts = Timestamp::from_micros(ts);
         (bar.open, bar.high, bar.low, bar.close, bar.volume) = (open, high, low, close, volume);
         bar.validate().map_err(|invalid| invalid.to_string())
-    }
-}
-
-fn seconds(micros: i64) -> f64 {
-    micros as f64 / 1e6
-}
-
-/// Shows a time span by its two greatest units, such as `2d 17h`; seconds with their fraction.
-fn span(micros: i64) -> String {
-    const UNITS: [(i64, &str); 3] = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m")];
-    let mut rest = micros;
-    let mut parts = Vec::new();
-    for (unit, name) in UNITS {
-        if rest >= unit {
-            parts.push(format!("{}{name}", rest / unit));
-            rest %= unit;
-        }
-    }
-    if rest > 0 || parts.is_empty() {
-        parts.push(format!("{}s", seconds(rest)));
-    }
-    parts.truncate(2);
-    parts.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_span_is_shown_by_its_greatest_units() {
-        for (seconds, expected) in [
-            (0.0, "0s"),
-            (0.25, "0.25s"),
-            (60.0, "1m"),
-            (90.0, "1m 30s"),
-            (86_400.0, "1d"),
-            (86_400.0 * 2.0 + 3_600.0 * 17.0 + 60.0, "2d 17h"),
-            (86_400.0 + 1.0, "1d 1s"),
-        ] {
-            assert_eq!(span((seconds * 1e6) as i64), expected);
-        }
     }
 }

@@ -23,7 +23,7 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// Rows that were complete after one read, each counted in exactly one of the three.
+/// Rows that were complete after one read, each counted in exactly one of the first three.
 #[derive(Debug, Default)]
 pub struct Chunk {
     /// Bars that passed [`validate`](crate::Record::validate), in the order of the file.
@@ -32,6 +32,9 @@ pub struct Chunk {
     pub rejected: Vec<Rejected>,
     /// Rows whose prices are all empty.
     pub skipped: u64,
+    /// Bars of the file, of this chunk or one before, that a bar of this chunk is a newer version of: the same key and open,
+    /// and a range and a volume that only grew. The store keeps the later one.
+    pub replaced: u64,
 }
 
 impl Chunk {

@@ -24,12 +24,31 @@ pub(crate) enum Role {
     Symbol,
     Timeframe,
     Vendor,
+    /// What was paid for the volume, which shows whether a volume counts what the others do. No name says it alone.
+    Paid,
 }
 
 /// The number of roles, for arrays indexed by `role as usize`.
-pub(crate) const ROLES: usize = Role::Vendor as usize + 1;
+pub(crate) const ROLES: usize = Role::Paid as usize + 1;
 
 impl Role {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; ROLES] = [
+        Self::Time,
+        Self::Date,
+        Self::Clock,
+        Self::OtherTime,
+        Self::Open,
+        Self::High,
+        Self::Low,
+        Self::Close,
+        Self::Volume,
+        Self::Symbol,
+        Self::Timeframe,
+        Self::Vendor,
+        Self::Paid,
+    ];
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Time | Self::Date | Self::Clock | Self::OtherTime => "time",
@@ -41,30 +60,35 @@ impl Role {
             Self::Symbol => "symbol",
             Self::Timeframe => "timeframe",
             Self::Vendor => "vendor",
+            Self::Paid => "what is paid",
         }
     }
 
     /// Returns what a column of this name holds; none if it is of no interest.
     pub(crate) fn of(name: &str) -> Option<Self> {
         // Most names are written plainly; only the others are put into plain form first.
-        Self::of_plain(name).or_else(|| match is_period(name) {
-            true => Some(Self::Timeframe),
-            false => Self::of_plain(&plain(name)),
+        Self::of_plain(name).or_else(|| match name.trim() {
+            // As Flux writes them: the range of the query, and the bar.
+            "_start" | "_stop" => None,
+            "_time" => Some(Self::Time),
+            name if is_period(name) => Some(Self::Timeframe),
+            name => Self::of_plain(&plain(name)),
         })
     }
 
     fn of_plain(name: &str) -> Option<Self> {
         Some(match name {
             "ts" | "timestamp" | "datetime" | "date time" | "open time" | "opentime" | "start" | "start time" | "t"
-            | "unix" | "unix timestamp" | "window start" | "ts event" => Self::Time,
-            "date" | "dtyyyymmdd" => Self::Date,
+            | "unix" | "unix timestamp" | "window start" | "ts event" | "begin" | "timeopen" | "interval begin"
+            | "time period start" => Self::Time,
+            "date" | "dtyyyymmdd" | "trade date" | "trading date" | "trading day" => Self::Date,
             "time" => Self::Clock,
-            "open" | "o" | "open price" => Self::Open,
-            "high" | "h" | "high price" => Self::High,
-            "low" | "l" | "low price" => Self::Low,
-            "close" | "c" | "close price" | "close/last" => Self::Close,
-            "volume" | "vol" | "v" => Self::Volume,
-            "symbol" | "ticker" => Self::Symbol,
+            "open" | "o" | "open price" | "price open" => Self::Open,
+            "high" | "h" | "high price" | "price high" => Self::High,
+            "low" | "l" | "low price" | "price low" => Self::Low,
+            "close" | "c" | "close price" | "price close" | "close/last" => Self::Close,
+            "volume" | "vol" | "v" | "volume traded" => Self::Volume,
+            "symbol" | "ticker" | "ts code" => Self::Symbol,
             "timeframe" | "time frame" | "interval" | "rtype" => Self::Timeframe,
             "vendor" | "source" => Self::Vendor,
             _ => return None,
@@ -144,6 +168,11 @@ impl ColumnMap {
         }
     }
 
+    /// Says what a column of this name is.
+    pub(crate) fn set(&mut self, role: Role, name: &str) {
+        self.0.push((role, Column::Name(name.to_owned())));
+    }
+
     /// Returns whether the user says which column is that. Who names the time names all of it.
     pub(crate) fn decides(&self, role: Role) -> bool {
         let is_time = |role: Role| matches!(role, Role::Time | Role::Date | Role::Clock);
@@ -165,21 +194,32 @@ pub(crate) fn is_period(name: &str) -> bool {
 
 /// Returns whether a column of this name, which is of no interest by itself, mostly holds symbols if it holds words.
 pub(crate) fn may_be_symbols(name: &str) -> bool {
-    let names = ["name", "stock", "code", "instrument", "asset", "pair", "contract", "security", "sym", "coin", "tic"];
+    let names = [
+        "name",
+        "stock",
+        "code",
+        "instrument",
+        "asset",
+        "pair",
+        "contract",
+        "security",
+        "sym",
+        "coin",
+        "tic",
+        "secid",
+        "stock code",
+        "series",
+        "product id",
+        "instrument id",
+        "inst id",
+        "figi",
+        "isin",
+    ];
     name == "T" || names.contains(&plain(name).as_str())
 }
 
-/// Returns whether a name is `Volume` and a currency, such as `Volume BTC`.
-pub(crate) fn is_volume_in(name: &str) -> bool {
-    let currency = name.trim().strip_prefix("Volume ");
-    currency.is_some_and(|currency| {
-        (2..=10).contains(&currency.len())
-            && currency.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-    })
-}
-
 /// Brings ` <Open_Time> ` into the form `open time`.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let name = name.trim().trim_start_matches('<').trim_end_matches(['>', '.']).to_lowercase();
     name.split(['_', '-', ' ', '.']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
@@ -215,6 +255,10 @@ mod tests {
             ("rtype", Some(Role::Timeframe)),
             ("Adj Close", None),
             ("quote_volume", None),
+            ("_time", Some(Role::Time)),
+            ("_start", None),
+            ("trade_date", Some(Role::Date)),
+            ("interval_begin", Some(Role::Time)),
             ("<OPENINT>", None),
             ("PER", None),
             ("Volume BTC", None),
@@ -223,15 +267,6 @@ mod tests {
             ("Unnamed: 0", None),
         ] {
             assert_eq!(Role::of(name), expected, "{name}");
-        }
-        for (name, expected) in [
-            ("Volume BTC", true),
-            ("Volume 1INCH", true),
-            ("Volume", false),
-            ("Volume Change", false),
-            ("volume btc", false),
-        ] {
-            assert_eq!(is_volume_in(name), expected, "{name}");
         }
     }
 

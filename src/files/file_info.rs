@@ -4,7 +4,10 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use super::{decompress::Compression, times::Zone};
+use super::{
+    decompress::Compression,
+    times::{TsIs, Zone},
+};
 use crate::{record::Timeframe, text::Shown};
 
 /// Who writes files in this way, or what they are.
@@ -75,6 +78,8 @@ pub struct FileInfo {
     pub lines_skipped: u64,
     /// The names of the columns that are not used, with commas between them.
     pub ignored_columns: Option<String>,
+    /// What the time of a row is of its bar.
+    pub ts_is: TsIs,
 }
 
 /// One line, such as `zip, Binance klines; BTCUSDT by the file's name, 1m by the file's name; times without offset in
@@ -94,6 +99,9 @@ impl fmt::Display for FileInfo {
             None => f.write_str(", timeframes by column")?,
         }
         write!(f, "; times without offset in {}", self.zone)?;
+        if self.ts_is == TsIs::End {
+            f.write_str("; times are those at which bars end")?;
+        }
         if self.lines_skipped > 0 {
             write!(f, "; lines in front of the header: {}", self.lines_skipped)?;
         }

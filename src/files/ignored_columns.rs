@@ -17,6 +17,11 @@ impl IgnoredColumns {
         }
     }
 
+    /// Takes one out again that turned out to be used.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|known| known != name);
+    }
+
     /// Returns the names, fit to be shown; the last says if there are more.
     pub(crate) fn names(&self) -> Option<String> {
         let named: Vec<_> = self.0.iter().take(NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();

@@ -35,6 +35,7 @@
 
 mod bars;
 mod chunk;
+mod column_names;
 mod columns;
 mod decompress;
 mod fields;
@@ -61,5 +62,5 @@ pub use self::{
     missing_options::MissingOptions,
     options::ReadOptions,
     reader::BarReader,
-    times::{TimeFormat, Zone},
+    times::{SessionStart, TimeFormat, TsIs, Zone},
 };

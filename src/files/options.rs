@@ -2,7 +2,7 @@ use smol_str::SmolStr;
 
 use super::{
     columns::ColumnMap,
-    times::{TimeFormat, Zone},
+    times::{SessionStart, TimeFormat, TsIs, Zone},
 };
 use crate::record::Timeframe;
 
@@ -22,6 +22,14 @@ pub struct ReadOptions {
     pub zone: Option<Zone>,
     /// `--ts-format`: how times are written, if not in one of the usual ways.
     pub ts_format: Option<TimeFormat>,
+    /// `--ts-is`: whether the time of a row is when its bar opens or when it ends. If it is none, it is when it opens, but in
+    /// files of vendors that are known to write the end.
+    pub ts_is: Option<TsIs>,
+    /// `--session-start`: when the session of a day begins, if that is the evening before its date.
+    pub session_start: Option<SessionStart>,
+    /// `--as-written`: times are taken as they are, also those that are hardly meant: off the grid of their timeframe, before
+    /// 1900, after tomorrow, or closer together than the timeframe says.
+    pub as_written: bool,
     /// `--map`: which column is what.
     pub map: ColumnMap,
     /// `--symbol-from-name`: the symbol is the name of the file without its endings.

@@ -20,7 +20,7 @@ use super::{
 /// Reads bars from one input, and is pulled: see [`next_chunk`](Self::next_chunk).
 ///
 /// Blank lines are no rows and are passed over, but counted as lines. A file whose dates are written `1/4/1999` yields
-/// nothing before its first 1,000 such rows, or its end, have shown which number is the month; with
+/// nothing before a row has shown which number is the month, or its end has come; at most 100,000 rows wait. With
 /// [`ts_format`](ReadOptions::ts_format) nothing is held back.
 pub struct BarReader<R: Read> {
     input: Decompressed<R>,
@@ -81,7 +81,15 @@ impl<R: Read> BarReader<R> {
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         chunk.bars.clear();
         chunk.rejected.clear();
-        chunk.skipped = 0;
+        (chunk.skipped, chunk.replaced) = (0, 0);
+        let more = self.next_rows(chunk)?;
+        if !chunk.bars.is_empty() {
+            self.rows.hand_over();
+        }
+        Ok(more)
+    }
+
+    fn next_rows(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
         self.rows.check_options()?;
         self.take_buffered(chunk)?;
         if chunk.is_empty() && !self.at_end {
@@ -113,6 +121,12 @@ impl<R: Read> BarReader<R> {
         self.input.bytes_read()
     }
 
+    /// Returns how many rows wait for one that shows which number of a date is the month. On a pipe that can take long, and
+    /// [`ts_format`](ReadOptions::ts_format) says it at once.
+    pub fn rows_waiting(&self) -> usize {
+        self.rows.waiting()
+    }
+
     /// Returns who wrote the file; none before its header is read.
     pub fn dialect(&self) -> Option<Dialect> {
         self.rows.dialect()
@@ -129,13 +143,19 @@ impl<R: Read> BarReader<R> {
             timeframe: self.rows.fixed_timeframe().copied(),
             lines_skipped: self.lines_skipped(),
             ignored_columns: self.rows.ignored_columns(),
+            ts_is: self.rows.ts_is(),
         }
     }
 
-    /// Returns what the user should know beside the rows, such as the columns that were ignored: complete once the file
-    /// is read, one line each.
+    /// Returns what the user should look at, since it may not be what is meant, such as the columns that are ignored: complete
+    /// once the file is read, one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.rows.warnings()
+    }
+
+    /// Returns what the user should know beside the rows: complete once the file is read, one line each.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::from_iter(self.rows.ignored_columns().map(|names| format!("ignored columns: {names}")));
+        let mut notes = Vec::new();
         if self.at_end && self.format.is_none() {
             notes.push("the file is empty".into());
         }

@@ -11,6 +11,8 @@ struct Inner {
     message: String,
     /// What to do about it, where the whole file seems to be written in a way that is not read here.
     advice: Option<String>,
+    /// Whether one such row tells of the whole file, wherever it stands.
+    of_whole_file: bool,
 }
 
 impl RowError {
@@ -18,6 +20,18 @@ impl RowError {
     pub(crate) fn of_file(mut self, advice: impl Into<String>) -> Self {
         self.0.advice = Some(advice.into());
         self
+    }
+
+    /// Makes the problem one of the file, wherever the row stands: other rows can be read and may mean something else.
+    pub(crate) fn of_whole_file(self, advice: impl Into<String>) -> Self {
+        let mut error = self.of_file(advice);
+        error.0.of_whole_file = true;
+        error
+    }
+
+    /// Returns whether the file is to be refused for this row.
+    pub(crate) fn is_of_whole_file(&self) -> bool {
+        self.0.of_whole_file
     }
 
     /// Returns what is wrong, and what to do if the whole file is so.
@@ -28,7 +42,7 @@ impl RowError {
 
 impl From<String> for RowError {
     fn from(message: String) -> Self {
-        Self(Box::new(Inner { message, advice: None }))
+        Self(Box::new(Inner { message, advice: None, of_whole_file: false }))
     }
 }
 

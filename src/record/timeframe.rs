@@ -2,6 +2,8 @@ use std::{cmp::Ordering, fmt, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+#[cfg(feature = "files")]
+use super::timestamp::{Timestamp, instant};
 use crate::text::Quoted;
 
 /// The span of time that a bar covers: a count and a unit, such as `5m`, `1d` or `1mo`.
@@ -83,6 +85,36 @@ impl Timeframe {
     /// Returns what it counts.
     pub const fn unit(self) -> Unit {
         self.unit
+    }
+
+    /// Returns its length in seconds, that of the shortest month or year for these.
+    #[cfg(feature = "files")]
+    pub(crate) const fn least_seconds(self) -> u64 {
+        let unit = match self.unit {
+            Unit::Month => 28 * 86_400,
+            Unit::Year => 365 * 86_400,
+            unit => unit.seconds(),
+        };
+        self.count.get() as u64 * unit
+    }
+
+    /// Returns the time one timeframe before; none before the year 1.
+    #[cfg(feature = "files")]
+    pub(crate) fn before(self, ts: Timestamp) -> Option<Timestamp> {
+        let count = i64::from(self.count.get());
+        let before = match self.unit {
+            Unit::Month | Unit::Year => {
+                let months = if self.unit == Unit::Year { 12 * count } else { count };
+                let at = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::from_microsecond(ts.as_micros()).ok()?);
+                let at = at.checked_sub(jiff::Span::new().try_months(months).ok()?).ok()?;
+                instant(at, jiff::tz::Offset::UTC).ok()?
+            }
+            _ => {
+                let micros = i64::try_from(self.least_seconds()).ok()?.checked_mul(1_000_000)?;
+                Timestamp::from_micros(ts.as_micros().checked_sub(micros)?)
+            }
+        };
+        before.has_text().then_some(before)
     }
 
     /// Returns whether its unit is a day or longer. A bar of such a timeframe carries its session's date, at 00:00 UTC;

@@ -264,7 +264,7 @@ fn feed(records: Channel<u64>, to: Arc<Mutex<Feed>>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for id in records {
             let mut feed = to.lock();
-            let line = format!("{},10,12,9,11,{id}\n", 1_600_000_000 + 60 * id);
+            let line = format!("{},10,12,9,11,{id}\n", 1_600_000_020 + 60 * id);
             if feed.stdin.as_mut().is_some_and(|stdin| stdin.write_all(line.as_bytes()).is_ok()) {
                 feed.given.push(id);
             }
@@ -363,7 +363,7 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
     let stored: BTreeSet<u64> = {
         let mut rows = world.database.prepare("SELECT ts FROM bars").unwrap();
         let ids =
-            rows.query_map([], |row| Ok((row.get::<_, i64>(0)? / 1_000_000 - 1_600_000_000) as u64 / 60)).unwrap();
+            rows.query_map([], |row| Ok((row.get::<_, i64>(0)? / 1_000_000 - 1_600_000_020) as u64 / 60)).unwrap();
         ids.map(Result::unwrap).collect()
     };
     println!(

@@ -161,7 +161,7 @@ fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
     }
     assert!(!dir.path().join("market_data.db").exists());
     let output = run(&["check"], "sqlite://other.db");
-    assert!(stdout(&output).ends_with("4 bars in 2 series, 0 invalid\n"), "{}", stdout(&output));
+    assert!(stdout(&output).ends_with("4 bars in 2 series, 0 invalid, 0 findings\n"), "{}", stdout(&output));
 
     keep(dir.path(), [bar("NQ", 1)]);
     for args in [&ingest[..], &["dlq", "replay"], &["check"]] {

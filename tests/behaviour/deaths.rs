@@ -411,7 +411,7 @@ fn a_load_in_which_an_actor_dies_tells_the_truth_and_the_same_command_finishes_i
     let hook = Hook::start(|_| ok());
     let mut rows = "symbol,ts,open,high,low,close\n".to_owned();
     for row in 0..ROWS {
-        writeln!(rows, "S{},{},10,12,9,11", row % 6, 1_700_000_000 + 60 * row).unwrap();
+        writeln!(rows, "S{},{},10,12,9,11", row % 6, 1_700_000_040 + 60 * row).unwrap();
     }
     for (actor, most, told) in kinds.into_iter().cycle().take(loads) {
         let fault = format!("{actor}:{}", rand::rng().random_range(1..=most));

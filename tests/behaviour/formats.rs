@@ -453,7 +453,7 @@ fn a_container_that_is_cut_off_gives_what_is_there_and_says_which_file_it_was() 
     let dir = tempfile::tempdir().unwrap();
     let mut text = "ts,open,high,low,close\n".to_owned();
     for minute in 0..20_000 {
-        text += &format!("{},10,12,9,{}\n", 1_700_000_000 + 60 * minute, 9.0 + f64::from(minute % 3_001) / 1_001.0);
+        text += &format!("{},10,12,9,{}\n", 1_700_000_040 + 60 * minute, 9.0 + f64::from(minute % 3_001) / 1_001.0);
     }
     let packed = gzip(text.as_bytes());
     fs::write(dir.path().join("cut.csv.gz"), &packed[..packed.len() - 20]).unwrap();
@@ -753,7 +753,7 @@ fn what_would_be_stored_at_another_time_than_it_has_is_not_stored() {
     let (rejected, refused) = (65, 2);
     for (options, name, text, code, stored, said) in [
         (
-            &["--timeframe", "1d"][..],
+            &["--timeframe", "1d", "--tz", "America/New_York"][..],
             "minutes.csv",
             format!("{header}2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,09:31,1,2,0.5,1.5\n"),
             refused,
@@ -811,7 +811,7 @@ fn what_would_be_stored_at_another_time_than_it_has_is_not_stored() {
             "",
         ),
         (
-            &["--timeframe", "1s", "--ts-format", "%s%.f"],
+            &["--timeframe", "1s", "--ts-format", "%s%.f", "--as-written"],
             "halves.csv",
             "ts,open,high,low,close\n1704153600.25,1,2,0.5,1.5\n1704153600.75,1,2,0.5,1.5\n".to_owned(),
             0,

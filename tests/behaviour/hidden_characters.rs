@@ -187,7 +187,7 @@ fn texts_of_files_reach_no_terminal() {
     let mut shown = Shown::default();
     for (text, args) in [
         (cell("10"), &["--symbol", "ES", "--timeframe", "1m"][..]),
-        (cell("1700000000"), &["--symbol", "ES", "--timeframe", "1m", "--dry-run"]),
+        (cell("1700000040"), &["--symbol", "ES", "--timeframe", "1m", "--dry-run"]),
         (cell("volume"), &["--symbol", "ES", "--timeframe", "1m"]),
         (cell("volume"), &["--symbol", "ES", "--timeframe", "1m", "--dry-run"]),
         (cell("close"), &["--symbol", "ES", "--timeframe", "1m"]),

@@ -35,7 +35,10 @@ fn both_real_files_load_and_every_value_is_the_file_s() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let summary = summary(&output);
         assert_eq!((count(&summary, "read"), count(&summary, "stored")), (5031, 5031));
-        assert!(stderr(&output).contains("Adj Close"), "the ignored column is named");
+        let said = stderr(&output);
+        let warned: Vec<&str> = said.lines().filter(|line| line.contains("ignored columns")).collect();
+        let [line] = warned[..] else { panic!("expected one line about what is ignored: {said}") };
+        assert!(line.contains(" WARN ") && line.contains("ignored columns: Adj Close"), "{line}");
     }
     let mut all = expected(SP500, "SPX");
     all.append(&mut expected(NASDAQ, "^IXIC"));
@@ -694,7 +697,7 @@ fn a_terminal_shows_file_bytes_rate_and_level() {
 
 /// Bars of several symbols, so that every worker has some, in the order of their numbers.
 fn numbered(rows: i64) -> String {
-    let lines = (0..rows).map(|row| format!("S{},{},1,1,1,1\n", row % 16, 1_000_000_000 + row));
+    let lines = (0..rows).map(|row| format!("S{},{},1,1,1,1\n", row % 16, 1_000_000_020 + 60 * row));
     ["symbol,ts,open,high,low,close\n".to_owned()].into_iter().chain(lines).collect()
 }
 
@@ -759,7 +762,7 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
             ts.as_microsecond()
         });
         let in_store = stored(dir.path()).into_keys().map(|(.., ts)| ts);
-        let mut ids: Vec<i64> = in_files.chain(in_store).map(|ts| ts / 1_000_000 - 1_000_000_000).collect();
+        let mut ids: Vec<i64> = in_files.chain(in_store).map(|ts| (ts / 1_000_000 - 1_000_000_020) / 60).collect();
         ids.sort_unstable();
         if is_kept {
             assert!(ids.into_iter().eq(0..read as i64), "{summary}");
@@ -777,11 +780,11 @@ fn sigterm_under_load_ends_in_time_and_every_accepted_record_is_accounted_for() 
 /// Files in a directory: three of minutes that overlap, and what does not belong there.
 fn deliveries(dir: &Path) {
     fs::create_dir_all(dir.join("data/older")).unwrap();
-    let bar = |price: u32| format!("ts,open,high,low,close,volume\n1700000000,{price},{price},{price},{price},1\n");
+    let bar = |price: u32| format!("ts,open,high,low,close,volume\n1700000100,{price},{price},{price},{price},1\n");
     for (name, text) in [
         ("data/a.csv", bar(1)),
         ("data/b.csv", bar(2) + "\n1700000060,x,2,2,2,1\n"),
-        ("data/c.ndjson", r#"{"ts":1700000120,"open":3,"high":3,"low":3,"close":3,"note":""}"#.to_owned()),
+        ("data/c.ndjson", r#"{"ts":1700000400,"open":3,"high":3,"low":3,"close":3,"note":""}"#.to_owned()),
         ("data/.hidden.csv", "price\n".to_owned()),
         ("data/notes.md", "no bars".to_owned()),
         ("data/older/d.csv", bar(4)),
@@ -800,7 +803,8 @@ fn directories_and_patterns_stand_for_their_files_in_a_stable_order() {
     let dir = tempfile::tempdir().unwrap();
     deliveries(dir.path());
     for (words, expected, close) in [
-        (&["data"][..], &["data/a.csv", "data/b.csv", "data/c.ndjson"][..], 2.0),
+        (&["data"][..], &["data/a.csv", "data/b.csv", "data/c.ndjson", "data/older/d.csv"][..], 4.0),
+        (&["data", "--no-recursive"], &["data/a.csv", "data/b.csv", "data/c.ndjson"], 2.0),
         (&["data/?.csv"], &["data/a.csv", "data/b.csv"], 2.0),
         // The order is that of the words: of two rows for one bar the later wins.
         (&["data/b*", "data/a.csv"], &["data/b.csv", "data/a.csv"], 1.0),
@@ -820,11 +824,74 @@ fn directories_and_patterns_stand_for_their_files_in_a_stable_order() {
     let output = run(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "data"]);
     assert!(stderr(&output).contains("notes.md"), "what is left out is named: {}", stderr(&output));
     let table = stdout(&output);
+    assert!(table.contains("\ndata/older/d.csv: 1 read, CSV\n"), "{table}");
     for line in
         ["\ndata/a.csv: 1 read, CSV\n", "\ndata/b.csv: 2 read, 1 rejected, CSV\n", "\ndata/c.ndjson: 1 read, NDJSON\n"]
     {
         assert!(table.contains(line), "{table}");
     }
+}
+
+/// A zip of klines as Binance publishes them: without a header, and with the time of the end behind the prices.
+fn klines(path: &Path, millis: i64, price: u32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap().replace(".zip", ".csv");
+    let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+    for minute in 0..2 {
+        let open = millis + 60_000 * minute;
+        let end = open + 59_999;
+        writeln!(zip, "{open},{price},{price},{price},{price},1,{end},{price},1,1,{price},0").unwrap();
+    }
+    zip.finish().unwrap();
+    fs::write(path.with_extension("zip.CHECKSUM"), "0123  klines.zip\n").unwrap();
+}
+
+#[test]
+fn a_directory_is_read_with_those_below_it_and_what_is_left_out_is_named_once() {
+    // Red if a layout of directories loads nothing, or a part of it without a word.
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for (symbol, month, millis) in [
+        ("ETHUSDT", "01", 1_704_067_200_000),
+        ("BTCUSDT", "02", 1_706_745_600_000),
+        ("BTCUSDT", "01", 1_704_067_200_000),
+    ] {
+        let path = format!("spot/monthly/klines/{symbol}/1m/{symbol}-1m-2024-{month}.zip");
+        klines(&data.join(path), millis, 1);
+    }
+    fs::create_dir(data.join("futures")).unwrap();
+    for name in ["__MACOSX/._bars.csv", "__MACOSX/bars.csv", "spot/.cache/bars.csv"] {
+        fs::create_dir_all(data.join(name).parent().unwrap()).unwrap();
+        fs::write(data.join(name), "price\n").unwrap();
+    }
+    let output = run(dir.path(), &["--json", "data"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let summary = summary(&output);
+    assert_eq!(
+        files(&summary),
+        [
+            "data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01.zip",
+            "data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-02.zip",
+            "data/spot/monthly/klines/ETHUSDT/1m/ETHUSDT-1m-2024-01.zip",
+        ]
+    );
+    assert_eq!((count(&summary, "stored"), rows(dir.path())), (6, 6));
+    let said = stderr(&output);
+    let left_out: Vec<&str> = said.lines().filter(|line| line.contains("left out")).collect();
+    let [line] = left_out[..] else { panic!("{said}") };
+    let first = "first=spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01.zip.CHECKSUM";
+    assert!(line.contains(" WARN ") && line.contains("files=3") && line.contains(first), "{line}");
+
+    fs::write(data.join("ES.csv"), minutes(3)).unwrap();
+    let args = ["--symbol", "ES", "--timeframe", "1m", "--no-recursive", "--json", "data"];
+    let output = run(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(rows(dir.path()), 9);
+    let said = stderr(&output);
+    let left_out: Vec<&str> = said.lines().filter(|line| line.contains("left out")).collect();
+    let [line] = left_out[..] else { panic!("{said}") };
+    assert!(line.contains(" WARN ") && line.contains("directories=2") && line.contains("first=futures"), "{line}");
 }
 
 #[test]
@@ -870,33 +937,40 @@ fn a_dry_run_says_how_each_file_was_understood() {
     deliveries(dir.path());
     fs::write(
         dir.path().join("berlin.csv"),
-        "ts;o;h;l;c;Adj Close\n".to_owned() + &"2024-07-01 09:00;1;2;1;2;1\n".repeat(5),
+        (9..14).fold("ts;o;h;l;c;Adj Close\n".to_owned(), |text, hour| {
+            text + &format!("2024-07-01 {hour}:00;1;2;1;2;1\n")
+        }),
     )
     .unwrap();
     let args = ["--symbol", "ES", "--timeframe", "1h", "--tz", "Europe/Berlin", "--dry-run", "berlin.csv", "data"];
     let output = run(dir.path(), &args);
     assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
     let text = stdout(&output);
-    let bar = "  unknown ES 1h 2024-07-01T07:00:00Z 1 2 1 2 -\n";
+    let bar = |hour| format!("  unknown ES 1h 2024-07-01T{hour:02}:00:00Z 1 2 1 2 -\n");
     let expected = format!(
         "berlin.csv
   dialect          CSV
   zone             Europe/Berlin
+  times are when   bars begin
   timeframe        1h
   ignored columns  Adj Close
-{bar}{bar}{bar}
+{}{}{}
 data/a.csv
   dialect          CSV
   zone             Europe/Berlin
+  times are when   bars begin
   timeframe        1h
   ignored columns  none
-  unknown ES 1h 2023-11-14T22:13:20Z 1 1 1 1 1
+  unknown ES 1h 2023-11-14T22:15:00Z 1 1 1 1 1
 
 data/b.csv
-"
+",
+        bar(7),
+        bar(8),
+        bar(9)
     );
     assert!(text.starts_with(&expected), "{text}");
-    assert!(text.contains("\nwould be stored  8\n"), "{text}");
+    assert!(text.contains("\nwould be stored  9\n"), "{text}");
 
     let summary = summary(&run(dir.path(), &[&args[..], &["--json"]].concat()));
     let berlin = &summary["inputs"][0];
@@ -911,7 +985,8 @@ fn control_characters_of_a_file_s_name_reach_no_terminal() {
     // Red if a name is shown as it is anywhere: it could clear the screen, or begin a line of its own.
     let dir = tempfile::tempdir().unwrap();
     let (good, bad, empty) = ("a\u{1b}[2J\nb.csv", "c\u{1b}[2J\nd.csv", "\u{1b}[2J\nempty");
-    fs::write(dir.path().join(good), minutes(2).replace(",10,", ",x,") + &minutes(2)).unwrap();
+    fs::write(dir.path().join(good), minutes(2).replace(",10,", ",x,") + &minutes(2).replace("17000", "17001"))
+        .unwrap();
     fs::write(dir.path().join(bad), "price\n1\n").unwrap();
     fs::create_dir(dir.path().join(empty)).unwrap();
     fs::create_dir(dir.path().join("with")).unwrap();

@@ -29,6 +29,7 @@ mod embedding;
 mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod formats;
+mod forms;
 #[cfg(feature = "cli")]
 mod fuzz;
 #[cfg(all(unix, feature = "cli", feature = "sqlite"))]
@@ -44,6 +45,7 @@ mod json_forms;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
 mod layout;
+mod layouts;
 #[cfg(feature = "testing")]
 mod levels;
 #[cfg(all(feature = "testing", feature = "sqlite"))]

@@ -64,6 +64,7 @@ pub fn summary(output: &Output) -> Value {
         "files",
         "read",
         "stored",
+        "replaced",
         "dead_lettered",
         "dropped",
         "rejected",
@@ -77,7 +78,7 @@ pub fn summary(output: &Output) -> Value {
     ];
     expected.sort_unstable();
     assert_eq!(names, expected);
-    let parts = ["stored", "dead_lettered", "dropped", "rejected", "skipped", "unsettled"];
+    let parts = ["stored", "replaced", "dead_lettered", "dropped", "rejected", "skipped", "unsettled"];
     let sum: u64 = parts.iter().map(|part| count(&summary, part)).sum();
     assert_eq!(count(&summary, "read"), sum, "{summary}");
     // File by file they add up to the same.
@@ -137,11 +138,11 @@ pub fn expected(file: &str, symbol: &str) -> BTreeMap<(String, String, String, i
     rows.collect()
 }
 
-/// A well-formed file of minute bars.
+/// A well-formed file of minute bars, from 2023-11-14T22:14:00Z on.
 pub fn minutes(rows: usize) -> String {
     let mut text = "ts,open,high,low,close,volume\n".to_owned();
     for row in 0..rows {
-        writeln!(text, "{},10,12,9,11,{row}", 1_700_000_000 + 60 * row).unwrap();
+        writeln!(text, "{},10,12,9,11,{row}", 1_700_000_040 + 60 * row).unwrap();
     }
     text
 }

@@ -77,7 +77,7 @@ fn a_database_that_another_process_locks_again_and_again_costs_nothing() {
         stdin.write_all(b"symbol,ts,open,high,low,close\n").unwrap();
         while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
             let lines: String =
-                (ids..ids + 20).map(|id| format!("S{},{},1,1,1,1\n", id % 16, 1_000_000_000 + id)).collect();
+                (ids..ids + 20).map(|id| format!("S{},{},1,1,1,1\n", id % 16, 1_000_000_020 + 60 * id)).collect();
             stdin.write_all(lines.as_bytes()).unwrap();
             ids += 20;
         }
@@ -98,7 +98,8 @@ fn a_database_that_another_process_locks_again_and_again_costs_nothing() {
     let (status, summary) = running.end();
     assert_eq!((status.code(), dead_letters(dir.path()).len()), (Some(0), 0), "{summary}");
     assert_eq!(counts(&summary), [ids as u64, ids as u64, 0, 0]);
-    let times: BTreeSet<i64> = stored(dir.path()).into_keys().map(|(.., ts)| ts / 1_000_000 - 1_000_000_000).collect();
+    let times: BTreeSet<i64> =
+        stored(dir.path()).into_keys().map(|(.., ts)| (ts / 1_000_000 - 1_000_000_020) / 60).collect();
     assert!(times.into_iter().eq(0..ids), "{ids} rows");
 }
 

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use market_data_store::{
     Bar, CoordinatorSettings, Timeframe,
-    files::{ColumnMap, ReadError, ReadOptions, TimeFormat, Zone},
+    files::{ColumnMap, ReadError, ReadOptions, SessionStart, TimeFormat, TsIs, Zone},
 };
 use smol_str::SmolStr;
 
@@ -14,8 +14,8 @@ use crate::cli::{database::Database, outage::OutageTimeout, output::complain};
 /// Loads bars from CSV, NDJSON and JSON files, compressed or not, into the database of MDS_DATABASE_URL or
 /// --database.
 ///
-/// A line that holds no valid bar costs only itself and is named at the end. Of two rows for the same bar the later
-/// wins. On a pipe it writes by MDS_COORDINATOR_FLUSH_INTERVAL, and the pipe fills up when the store is slow.
+/// A line that holds no valid bar costs only itself and is named at the end. Of two rows of a file for the same bar the
+/// later wins if it is plainly a newer version of the bar, and is rejected if it is not. On a pipe it writes by MDS_COORDINATOR_FLUSH_INTERVAL, and the pipe fills up when the store is slow.
 #[derive(clap::Args)]
 pub struct Args {
     /// What was traded, where the files do not say.
@@ -36,11 +36,25 @@ pub struct Args {
     /// How times are written, such as %d.%m.%Y %H:%M, if not in a usual way.
     #[arg(long, value_name = "F")]
     ts_format: Option<TimeFormat>,
+    /// Whether the time of a row is when its bar begins or when it ends; a bar that is stored has the time at which it
+    /// begins. begin if it is not given, but for files of vendors that are known to write the end.
+    #[arg(long, value_name = "begin|end")]
+    ts_is: Option<TsIs>,
+    /// When sessions begin by the clocks of --tz, where a bar of a day or more begins the evening before its date: 17:00. With
+    /// 00:00 a day is one of the calendar.
+    #[arg(long, value_name = "HH:MM")]
+    session_start: Option<SessionStart>,
+    /// Take times as they are, also before 1900, after tomorrow, off the grid of the timeframe or closer together than it.
+    #[arg(long)]
+    as_written: bool,
     /// Which column is what, by its name or its number from 1, where the names in the file do not say it or there are
     /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume,
     /// symbol, timeframe, vendor.
     #[arg(long, value_name = "NAME=COLUMN,...")]
     map: Option<ColumnMap>,
+    /// Leave out the directories below a directory that is named.
+    #[arg(long)]
+    pub(super) no_recursive: bool,
     #[command(flatten)]
     pub(in crate::cli) database: Database,
     #[command(flatten)]
@@ -51,7 +65,7 @@ pub struct Args {
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub(super) json: bool,
-    /// Files to load, directories of them, or patterns such as 'data/*.csv'; - is standard input.
+    /// Files to load, directories with those below them, or patterns such as 'data/*.csv'; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
@@ -79,6 +93,9 @@ impl Args {
             vendor: self.vendor.clone(),
             zone: self.tz.clone(),
             ts_format: self.ts_format.clone(),
+            ts_is: self.ts_is,
+            session_start: self.session_start,
+            as_written: self.as_written,
             map: self.map.clone().unwrap_or_default(),
             symbol_from_name: self.symbol_from_name,
             name: String::new(),

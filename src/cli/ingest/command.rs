@@ -53,7 +53,7 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
         }
     };
     let options = args.options();
-    let (inputs, missing) = inputs::expand(&args.files);
+    let (inputs, missing) = inputs::expand(&args.files, !args.no_recursive);
     for (word, error) in &missing {
         complain(format_args!("error: {}: {error}", word.display()));
     }

@@ -48,6 +48,8 @@ pub struct Counts {
     /// Records that were accepted; in a dry run those that would be.
     pub accepted: u64,
     pub rejected: u64,
+    /// Records that a later row of their file took the place of; they are among the accepted.
+    pub replaced: u64,
     /// Rows whose prices are all empty.
     pub skipped: u64,
     /// The first rejected lines.
@@ -91,6 +93,14 @@ impl Counters {
         });
         self.state.lock().submitting = false;
         self.counted.notify_all();
+    }
+
+    /// Counts records that later ones of the file, which come next, take the place of.
+    pub fn replace(&self, records: u64) {
+        self.count_in_file(|counts, file| {
+            counts.replaced += records;
+            file.replaced += records;
+        });
     }
 
     pub fn skip(&self, rows: u64) {

@@ -22,6 +22,8 @@ use super::input::Input;
 const ENDINGS: [&str; 6] = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"];
 const PACKED: [&str; 2] = [".gz", ".zst"];
 const ZIP: &str = ".zip";
+/// What macOS packs beside the files of an archive, under the same names.
+const MACOS: &str = "__MACOSX";
 /// What makes a word a pattern.
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 
@@ -43,12 +45,12 @@ pub enum NoInput {
 /// A file that comes twice, be it by another path, is read once, in its last place: there its rows win, as they would if it
 /// were read twice. Under another name it is another one, since names can say what is in them.
 ///
-/// Of a directory it takes the files in it, not those in directories below, if they are not hidden and their names end
-/// as bars usually do; what it leaves out is named in the log.
-pub fn expand(words: &[PathBuf]) -> (Vec<Input>, Vec<(PathBuf, NoInput)>) {
+/// Of a directory it takes the files in it, and in the directories below it where `recursive`, if they are not hidden
+/// and their names end as bars usually do; what it leaves out is named in the log.
+pub fn expand(words: &[PathBuf], recursive: bool) -> (Vec<Input>, Vec<(PathBuf, NoInput)>) {
     let (mut inputs, mut missing) = (Vec::new(), Vec::new());
     for word in words {
-        match files_of(word) {
+        match files_of(word, recursive) {
             Ok(files) => inputs.extend(files.iter().map(|file| Input::new(file, word))),
             Err(error) => missing.push((word.clone(), error)),
         }
@@ -75,9 +77,9 @@ fn each_once(mut inputs: Vec<Input>) -> Vec<Input> {
     inputs
 }
 
-fn files_of(word: &Path) -> Result<Vec<PathBuf>, NoInput> {
+fn files_of(word: &Path, recursive: bool) -> Result<Vec<PathBuf>, NoInput> {
     if word.is_dir() {
-        return files_in(word);
+        return files_in(word, recursive);
     }
     match word.to_str() {
         Some(pattern) if fs::symlink_metadata(word).is_err() && pattern.contains(WILDCARDS) => matching(pattern),
@@ -136,7 +138,7 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, NoInput> {
     if files.is_empty() {
         return Err(NoInput::Unmatched);
     }
-    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    sort(&mut files);
     Ok(files)
 }
 
@@ -145,31 +147,68 @@ fn matcher(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(glob.compile_matcher())
 }
 
-fn files_in(directory: &Path) -> Result<Vec<PathBuf>, NoInput> {
-    let (mut files, mut left_out) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let path = directory.join(&name);
-        if is_hidden(&name) || path.is_dir() {
+fn files_in(directory: &Path, recursive: bool) -> Result<Vec<PathBuf>, NoInput> {
+    let (mut files, mut foreign, mut below) = (Vec::new(), Vec::new(), Vec::new());
+    let mut walk = WalkDir::new(directory).min_depth(1).follow_links(true);
+    if !recursive {
+        walk = walk.max_depth(1);
+    }
+    for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry.file_name())) {
+        let path = match entry {
+            Ok(entry) if entry.file_type().is_dir() => {
+                if !recursive {
+                    below.push(entry.into_path());
+                }
+                continue;
+            }
+            Ok(entry) => entry.into_path(),
+            // A link that leads back to where it is found, or to above all that is read.
+            Err(error) if error.loop_ancestor().is_some() => continue,
+            Err(error) => match (error.path().map(Path::to_owned), error.io_error().map(io::Error::kind)) {
+                // A link that leads nowhere is told when it is looked into.
+                (Some(path), Some(io::ErrorKind::NotFound)) if path != directory => path,
+                _ => return Err(io::Error::from(error).into()),
+            },
+        };
+        let name = path.file_name().unwrap_or_default();
+        // The filter above did not see such a link.
+        if is_left_out(name) {
             continue;
         }
-        if has_known_ending(&name) {
-            files.push(path)
-        } else {
-            left_out.push(name)
-        };
+        if has_known_ending(name) { files.push(path) } else { foreign.push(path) }
     }
-    left_out.sort();
-    if let Some(first) = left_out.first() {
-        let (directory, first) = (directory.to_string_lossy(), first.to_string_lossy());
+    if let Some((first, directories)) = first_of(&mut below, directory) {
+        let directory = directory.to_string_lossy();
         let (directory, first) = (Shown(&directory), Shown(&first));
-        tracing::warn!(%directory, files = left_out.len(), %first, "files were left out whose names end in nothing known");
+        tracing::warn!(%directory, directories, %first, "directories below it were left out");
+    }
+    if let Some((first, files)) = first_of(&mut foreign, directory) {
+        let directory = directory.to_string_lossy();
+        let (directory, first) = (Shown(&directory), Shown(&first));
+        tracing::warn!(%directory, files, %first, "files were left out whose names end in nothing known");
     }
     if files.is_empty() {
         return Err(NoInput::Empty);
     }
-    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    sort(&mut files);
     Ok(files)
+}
+
+fn is_left_out(name: &OsStr) -> bool {
+    is_hidden(name) || name == MACOS
+}
+
+/// Returns which of the paths comes first, as seen from the directory, and how many they are.
+fn first_of(paths: &mut [PathBuf], directory: &Path) -> Option<(String, usize)> {
+    sort(paths);
+    let first = paths.first()?;
+    let first = first.strip_prefix(directory).unwrap_or(first);
+    Some((first.to_string_lossy().into_owned(), paths.len()))
+}
+
+/// By names, byte by byte: a path sorts before those that it begins.
+fn sort(paths: &mut [PathBuf]) {
+    paths.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -197,12 +236,12 @@ mod tests {
         fs::create_dir_all(dir.path().join("below/deeper.csv")).unwrap();
         fs::create_dir(dir.path().join("empty")).unwrap();
         fs::write(dir.path().join("below/z.zip"), "").unwrap();
-        let files = files_of(&dir.path().join(word)).map_err(|error| error.to_string())?;
+        let files = files_of(&dir.path().join(word), true).map_err(|error| error.to_string())?;
         let relative = |path: &PathBuf| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
         Ok(files.iter().map(relative).collect())
     }
 
-    // Red if the order is the file system's, hidden files or directories are taken, or a name is taken for a pattern.
+    // Red if the order is the file system's, hidden files are taken, or a name is taken for a pattern.
     #[test]
     fn a_word_is_a_name_a_directory_or_a_pattern() {
         for (word, expected) in [
@@ -217,10 +256,75 @@ mod tests {
             (".h*", &[".hidden.csv"]),
             ("{a,b}.csv", &["a.csv", "b.csv"]),
             ("below", &["below/z.zip"]),
-            ("", &["a.csv", "a10.csv", "a2.CSV", "b.csv", "c.json.gz", "x1.csv", "x[1].csv"]),
+            ("", &["a.csv", "a10.csv", "a2.CSV", "b.csv", "below/z.zip", "c.json.gz", "x1.csv", "x[1].csv"]),
             ("gone.csv", &["gone.csv"]),
         ] {
             assert_eq!(expanded(word).unwrap(), expected, "{word}");
+        }
+    }
+
+    // Red if directories are read one after the other instead of by the whole path, what is hidden or macOS's own is
+    // read, or `--no-recursive` goes into any.
+    #[test]
+    fn a_directory_stands_for_the_files_below_it_in_the_order_of_their_paths() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let all = ["a-b.csv", "a.csv", "a/2.csv", "a/b/1.csv", "a/b/c/1.zip", "a0.csv", "z/1.csv"];
+        for name in all.iter().chain(&[
+            "a/.git/1.csv",
+            ".cache/1.csv",
+            "__MACOSX/a.csv",
+            "a/__MACOSX/a.csv",
+            "a/._2.csv",
+            "a/1.zip.CHECKSUM",
+            "notes/read.me",
+        ]) {
+            fs::create_dir_all(data.join(name).parent().unwrap()).unwrap();
+            fs::write(data.join(name), "").unwrap();
+        }
+        let read = |word: &Path, recursive| {
+            let files = files_of(word, recursive).unwrap();
+            files.iter().map(|file| file.strip_prefix(word).unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&data, true), all);
+        assert_eq!(read(&data, false), ["a-b.csv", "a.csv", "a0.csv"]);
+        assert_eq!(read(&data.join(".cache"), true), ["1.csv"], "what is named is read");
+        assert_eq!(read(&data.join("__MACOSX"), true), ["a.csv"], "what is named is read");
+        assert!(matches!(files_of(&data.join("notes"), true), Err(NoInput::Empty)));
+        // Nothing but directories in it.
+        assert!(matches!(files_of(dir.path(), false), Err(NoInput::Empty)));
+    }
+
+    // Red if a link that leads back is followed, also to above all that is read, or another one is not.
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_ends_in_links_that_lead_back_and_is_read_through_the_others() {
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["data/a/1.csv", "elsewhere/2.csv", "3.csv"] {
+            fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let data = dir.path().join("data");
+        for (target, link) in [
+            (".", "self"),
+            ("..", "a/up"),
+            ("../..", "a/above"),
+            ("../elsewhere", "linked"),
+            ("../data", "../elsewhere/back"),
+            ("../3.csv", "3.csv"),
+            ("nowhere", "gone.csv"),
+            ("nowhere", ".hidden.csv"),
+            ("nowhere", "gone"),
+        ] {
+            symlink(target, data.join(link)).unwrap();
+        }
+        for recursive in [true, false] {
+            let files = files_of(&data, recursive).unwrap();
+            let files: Vec<_> = files.iter().map(|file| file.strip_prefix(&data).unwrap().to_str().unwrap()).collect();
+            let expected = &["3.csv", "a/1.csv", "gone.csv", "linked/2.csv"][..];
+            assert_eq!(files, if recursive { expected } else { &["3.csv", "gone.csv"] });
         }
     }
 
@@ -245,14 +349,14 @@ mod tests {
             ("a/self/**/2*", &["a/self/b/2.csv"]),
             ("a/**/b/*.csv", &["a/b/2.csv"]),
         ] {
-            let files = files_of(&dir.path().join(pattern)).unwrap();
+            let files = files_of(&dir.path().join(pattern), true).unwrap();
             let files: Vec<&Path> = files.iter().map(|file| file.strip_prefix(dir.path()).unwrap()).collect();
             assert_eq!(files, expected.iter().map(Path::new).collect::<Vec<_>>(), "{pattern}");
         }
         symlink("a", dir.path().join("link")).unwrap();
-        assert_eq!(files_of(&dir.path().join("l*/*.csv")).unwrap(), [dir.path().join("link/1.csv")]);
+        assert_eq!(files_of(&dir.path().join("l*/*.csv"), true).unwrap(), [dir.path().join("link/1.csv")]);
         for pattern in ["a/**", "a/**/3.csv", "a/**/*.tsv"] {
-            assert!(matches!(files_of(&dir.path().join(pattern)), Err(NoInput::Unmatched)), "{pattern}");
+            assert!(matches!(files_of(&dir.path().join(pattern), true), Err(NoInput::Unmatched)), "{pattern}");
         }
     }
 
@@ -274,7 +378,7 @@ mod tests {
             (&["gone.csv", "gone.csv"], &["gone.csv", "gone.csv"]),
         ] {
             let words: Vec<PathBuf> = words.iter().map(|word| dir.path().join(word)).collect();
-            let (inputs, missing) = expand(&words);
+            let (inputs, missing) = expand(&words, true);
             assert!(missing.is_empty());
             let expected: Vec<PathBuf> = expected.iter().map(|file| dir.path().join(file)).collect();
             assert_eq!(inputs.iter().map(|input| input.path.clone()).collect::<Vec<_>>(), expected);

@@ -55,6 +55,7 @@ impl ReaderThread {
             }
         };
         let mut chunk = Chunk::default();
+        let mut waiting_is_told = false;
         let result = loop {
             // Only this reads, and at most once: whatever was read before is submitted by then, however long it blocks.
             let more = match reader.next_chunk(&mut chunk) {
@@ -62,7 +63,16 @@ impl ReaderThread {
                 Err(error) => break Err(error),
             };
             self.progress.bytes(reader.bytes_read());
+            // A pipe can bring its next row tomorrow.
+            if reader.rows_waiting() > 0 && input.bytes.is_none() && !waiting_is_told {
+                waiting_is_told = true;
+                tracing::warn!(
+                    file = &*input.name,
+                    "rows wait for a date that shows which number is the month; --ts-format says it at once"
+                );
+            }
             self.counters.skip(chunk.skipped);
+            self.counters.replace(chunk.replaced);
             for rejected in chunk.rejected.drain(..) {
                 self.counters.reject(&input.name, rejected.line, rejected.message);
             }
@@ -75,6 +85,9 @@ impl ReaderThread {
             }
         };
         self.counters.found(reader.info(), result.as_ref().err().map(ToString::to_string));
+        for warning in reader.warnings() {
+            tracing::warn!(file = &*input.name, "{warning}");
+        }
         for note in reader.notes() {
             tracing::info!(file = &*input.name, "{note}");
         }

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use market_data_store::{
     Bar, Timeframe,
-    files::{Compression, Dialect, FileInfo},
+    files::{Compression, Dialect, FileInfo, TsIs},
 };
 use serde::Serialize;
 
@@ -22,6 +22,8 @@ pub struct FileReport {
     pub file: Arc<str>,
     pub read: u64,
     pub accepted: u64,
+    /// How many of the accepted a later row of the file took the place of.
+    pub replaced: u64,
     pub rejected: u64,
     pub skipped: u64,
     /// Why it was not read to its end.
@@ -32,6 +34,8 @@ pub struct FileReport {
     pub dialect: Option<&'static str>,
     /// The zone of times without an offset.
     pub zone: String,
+    /// What the time of a row is of its bar: `begin` or `end`.
+    pub ts_is: &'static str,
     /// How many lines in front of the header were passed over.
     pub lines_skipped: u64,
     /// The columns that are not used.
@@ -49,12 +53,14 @@ impl FileReport {
             file,
             read: 0,
             accepted: 0,
+            replaced: 0,
             rejected: 0,
             skipped: 0,
             error: None,
             packing: None,
             dialect: None,
             zone: String::new(),
+            ts_is: "begin",
             lines_skipped: 0,
             ignored_columns: None,
             timeframes: Vec::new(),
@@ -64,10 +70,11 @@ impl FileReport {
 
     /// Notes what the file turned out to be.
     pub fn found(&mut self, info: FileInfo) {
-        let FileInfo { compression, dialect, zone, lines_skipped, ignored_columns, .. } = info;
+        let FileInfo { compression, dialect, zone, lines_skipped, ignored_columns, ts_is, .. } = info;
         self.packing = compression.map(Compression::as_str);
         self.dialect = dialect.map(Dialect::as_str);
         self.zone = zone.to_string();
+        self.ts_is = if ts_is == TsIs::End { "end" } else { "begin" };
         self.lines_skipped = lines_skipped;
         self.ignored_columns = ignored_columns;
     }
@@ -95,10 +102,10 @@ impl FileReport {
 
     /// Returns one line: the counts, and how the file is written.
     pub fn line(&self) -> String {
-        let Self { file, read, rejected, skipped, .. } = self;
+        let Self { file, read, replaced, rejected, skipped, .. } = self;
         let mut line = format!("{file}: {read} read");
         // Writing to a string cannot fail.
-        for (count, name) in [(rejected, "rejected"), (skipped, "skipped")] {
+        for (count, name) in [(replaced, "replaced"), (rejected, "rejected"), (skipped, "skipped")] {
             if *count > 0 {
                 let _ = write!(line, ", {count} {name}");
             }
@@ -117,6 +124,7 @@ impl FileReport {
         let rows = [
             ("dialect", self.written()),
             ("zone", self.zone.clone()),
+            ("times are when", format!("bars {}", self.ts_is)),
             ("timeframe", if timeframes.is_empty() { none() } else { timeframes.join(", ") }),
             ("ignored columns", self.ignored_columns.clone().unwrap_or_else(none)),
         ];

@@ -31,12 +31,15 @@ impl From<&CoordinatorReport> for Settled {
     }
 }
 
-/// The counts of one load: `read = stored + dead_lettered + dropped + rejected + skipped + unsettled`.
+/// The counts of one load: `read = stored + replaced + dead_lettered + dropped + rejected + skipped + unsettled`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     files: usize,
     read: u64,
     stored: u64,
+    /// Stored, and then stored anew from a later row of the same file. Where the store refuses records or the queue drops
+    /// some, such a row can be one of those instead.
+    replaced: u64,
     dead_lettered: u64,
     dropped: u64,
     rejected: u64,
@@ -54,19 +57,24 @@ impl Summary {
     /// no count.
     pub fn new(counts: Counts, settled: Settled, elapsed: Duration, level_changes: LevelChanges) -> Self {
         let Settled { stored, dead_lettered, dropped, unsettled } = settled;
-        let Counts { files, rejected, skipped, errors, .. } = counts;
+        let Counts { files, rejected, skipped, replaced, errors, .. } = counts;
+        // After a stop the later row may not have been accepted.
+        let replaced = replaced.min(stored);
+        let written = stored;
+        let stored = stored - replaced;
         let seconds = elapsed.as_secs_f64();
         Self {
             files: files.len(),
-            read: stored + dead_lettered + dropped + unsettled + rejected + skipped,
+            read: written + dead_lettered + dropped + unsettled + rejected + skipped,
             stored,
+            replaced,
             dead_lettered,
             dropped,
             rejected,
             skipped,
             unsettled,
             seconds,
-            records_per_second: if seconds > 0.0 { stored as f64 / seconds } else { 0.0 },
+            records_per_second: if seconds > 0.0 { written as f64 / seconds } else { 0.0 },
             level_changes,
             errors,
             inputs: files,
@@ -99,6 +107,7 @@ impl Summary {
             ("files", self.files.to_string()),
             ("read", self.read.to_string()),
             (if dry_run { "would be stored" } else { "stored" }, self.stored.to_string()),
+            ("replaced", self.replaced.to_string()),
             ("dead-lettered", self.dead_lettered.to_string()),
             ("dropped", self.dropped.to_string()),
             ("rejected", self.rejected.to_string()),

@@ -2,52 +2,70 @@
 
 use std::collections::VecDeque;
 
-use super::{
-    outcome::{Outcome, Undated},
-    session_checks::SessionChecks,
-};
+use super::outcome::{Outcome, Undated};
 use crate::{
-    files::{
-        chunk::Rejected,
-        times::{Order, proposed_format},
-    },
+    files::times::{Order, proposed_format},
     text::Quoted,
 };
+
+/// So many rows are looked at before one date decides, since another can contradict it.
+const ROWS_TO_AGREE: usize = 1_000;
+/// So many rows may wait for the order of day and month.
+const ROWS: usize = 100_000;
 
 /// Rows that wait until the order of day and month is known.
 #[derive(Default)]
 pub(super) struct Settling {
-    pub(super) held: VecDeque<Outcome>,
+    pub(super) held: VecDeque<Held>,
     /// A line and its date for each order that was shown, and one that can be read both ways.
     month_first: Option<(u64, String)>,
     day_first: Option<(u64, String)>,
     open: Option<(u64, String)>,
+    /// One that means the same in either order, as 1/1/1999 does.
+    alike: Option<(u64, String)>,
+}
+
+/// A row that waits, and all of it as it was written.
+pub(super) struct Held {
+    pub(super) line: u64,
+    pub(super) outcome: Outcome,
+    pub(super) text: Box<str>,
 }
 
 impl Settling {
-    /// Makes one of rows that waited already.
+    /// Makes one of rows that waited already, none of which is a bar.
     pub(super) fn of(held: VecDeque<Outcome>) -> Self {
+        let held = held.into_iter().map(|outcome| Held { line: 0, outcome, text: Box::default() }).collect();
         Self { held, ..Self::default() }
     }
 
+    /// Returns whether no more can wait.
+    pub(super) fn is_full(&self) -> bool {
+        let is_shown = self.month_first.is_some() || self.day_first.is_some();
+        self.held.len() >= if is_shown { ROWS_TO_AGREE } else { ROWS }
+    }
+
     /// Takes a row, and looks at what its date shows.
-    pub(super) fn hold(&mut self, outcome: Outcome) {
+    pub(super) fn hold(&mut self, line: u64, outcome: Outcome, text: &str) {
         if let Outcome::Undated(Undated { line, either, .. }) = &outcome {
             let seen = match either.proves {
                 Some(Order::MonthFirst) => &mut self.month_first,
                 Some(Order::DayFirst) => &mut self.day_first,
-                None => &mut self.open,
+                None if either.differs => &mut self.open,
+                None => &mut self.alike,
             };
-            if seen.is_none() && either.differs {
+            if seen.is_none() {
                 *seen = Some((*line, either.text.clone()));
             }
         }
-        self.held.push_back(outcome);
+        self.held.push_back(Held { line, outcome, text: text.into() });
     }
 
-    /// Returns the order that the dates show, or says why they show none.
-    pub(super) fn order(&self) -> Result<Order, String> {
-        match (&self.month_first, &self.day_first, &self.open) {
+    /// Returns the order that the dates show, or says why they show none; at the end of the file no more can.
+    pub(super) fn order(&self, is_end: bool) -> Result<Order, String> {
+        // Later rows may differ of a file that has shown only such dates.
+        let open = self.open.as_ref().or(self.alike.as_ref().filter(|_| !is_end));
+        match (&self.month_first, &self.day_first, open) {
             (Some((month, month_text)), Some((day, day_text)), _) => Err(format!(
                 "expected dates in one order, got month first on line {month} ({}) and day first on line {day} ({})",
                 Quoted(month_text),
@@ -63,25 +81,8 @@ impl Settling {
                 proposed_format(text, Order::MonthFirst),
                 proposed_format(text, Order::DayFirst),
             )),
-            // Dates such as 1/1/1999 mean the same in either order.
+            // Both readings agree on every row.
             (None, None, None) => Ok(Order::MonthFirst),
         }
-    }
-}
-
-/// Gives a bar whose date has two readings the one that is in this order.
-pub(super) fn dated(outcome: Outcome, order: Order, days: &mut SessionChecks) -> Outcome {
-    match outcome {
-        Outcome::Undated(Undated { line, mut bar, either, is_date }) => {
-            let clock = either.clock;
-            match either.in_order(order) {
-                Ok(ts) => {
-                    bar.ts = ts;
-                    days.look_at(line, bar, clock, is_date)
-                }
-                Err(message) => Outcome::Rejected(Rejected { line, message }),
-            }
-        }
-        known => known,
     }
 }

@@ -5,32 +5,33 @@ use std::collections::VecDeque;
 use smol_str::SmolStr;
 
 use super::{
-    date_order::{Settling, dated},
-    given::{Given, period, record_type, timeframe},
+    date_order::{Held, Settling},
+    first_rows::{FirstRows, Known, NamedCell, Recognized, VolumeColumns, recognized},
+    given::{Given, minutes, period, record_type, timeframe},
     infer::Inference,
+    key_checks::KeyChecks,
     outcome::{Outcome, Undated, refused},
-    prices::{Prices, number},
-    raw_bar::{RawBar, is_absent},
+    plausible::Plausible,
+    prices::{Prices, Volumes},
+    raw_bar::RawBar,
     session_checks::{Clocks, SessionChecks},
+    unused_cells::UnusedCells,
 };
 use crate::files::{
     chunk::{Chunk, ReadError, Rejected},
-    columns::ColumnMap,
+    columns::{ColumnMap, Role},
     file_info::Dialect,
     file_name,
     ignored_columns::IgnoredColumns,
     missing_options::{self, MissingOptions},
     options::ReadOptions,
     row_error::RowError,
-    times::{Reading, Times, Zone},
+    times::{Order, Reading, TimeOptions, Times, TsIs, Zone},
 };
-use crate::{
-    record::Timestamp,
-    record::{Bar, Record, Timeframe},
-};
+use crate::record::{Bar, Record, Timeframe, Timestamp};
 
-/// So many rows may pass before the order of day and month is known.
-const ROWS_TO_SETTLE: usize = 1_000;
+/// So many rows may pass that are broken or empty before the way in which a file is written counts as understood.
+const BROKEN_ROWS: usize = 1_000;
 /// So many rows in a row that are written in a way that is not read here show that the whole file is.
 const ROWS_TO_DOUBT: usize = 3;
 
@@ -53,6 +54,10 @@ pub(crate) struct BarDecoder {
     stage: Stage,
     days: SessionChecks,
     clocks: Clocks,
+    first_rows: FirstRows,
+    plausible: Plausible,
+    keys: KeyChecks,
+    volumes: Volumes,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
     /// Whether the first row has shown which columns there are.
@@ -78,6 +83,14 @@ enum Stage {
 
 impl BarDecoder {
     pub(crate) fn new(options: ReadOptions) -> Self {
+        let times = Times::new(TimeOptions {
+            zone: options.zone.clone(),
+            format: options.ts_format.clone(),
+            session_start: options.session_start,
+            ts_is: options.ts_is,
+            as_written: options.as_written,
+        });
+        let plausible = Plausible::new(options.as_written, Timestamp::now());
         let (given, refusal) = match file_name::settle(&options) {
             Ok(given) => (given, None),
             Err(refusal) => (file_name::Settled::default(), Some(refusal)),
@@ -93,7 +106,7 @@ impl BarDecoder {
                 Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)),
                 |text| Bar::normal_vendor(text).map_err(|e| e.to_string()),
             ),
-            times: Times::new(options.zone, options.ts_format),
+            times,
             prices: Prices::Plain,
             map: options.map,
             name: options.name,
@@ -104,6 +117,10 @@ impl BarDecoder {
             stage: Stage::Open,
             days: SessionChecks::default(),
             clocks: Clocks::default(),
+            first_rows: FirstRows::default(),
+            plausible,
+            keys: KeyChecks::default(),
+            volumes: Volumes::default(),
             understood: false,
             begun: false,
             ignored: IgnoredColumns::default(),
@@ -144,6 +161,75 @@ impl BarDecoder {
     /// Returns who wrote the file, once that is known.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         self.dialect
+    }
+
+    /// Says where the cells of a row are that are not used.
+    pub(crate) fn set_unused(&mut self, unused: UnusedCells) {
+        self.keys.unused = unused;
+    }
+
+    /// Says that the bars so far went out.
+    pub(crate) fn hand_over(&mut self) {
+        self.keys.handed_over = true;
+    }
+
+    /// Returns what times are of their bars.
+    pub(crate) fn ts_is(&self) -> TsIs {
+        self.times.ts_is()
+    }
+
+    /// Returns what the user should know, since it may not be what is meant: one line each.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let ignored = self.ignored.names().map(|names| format!("ignored columns: {names}"));
+        let rounded = Some(self.times.rounded()).filter(|rounded| *rounded > 0);
+        let rounded = rounded.map(|rounded| {
+            format!("times less than 100 us from a whole second, taken for it, as of days in floating point: {rounded}")
+        });
+        let notes = ignored.into_iter().chain(self.first_rows.note()).chain(self.volumes.note()).chain(rounded);
+        notes.chain(self.plausible.notes()).collect()
+    }
+
+    /// Returns whether the cells of the next row may show what names leave open.
+    pub(crate) fn wants_cells(&self) -> bool {
+        self.first_rows.are_wanted() && !matches!(self.stage, Stage::Guessing(_))
+    }
+
+    /// Looks at the cells of one of the first rows, which comes next. Returns the columns of the volume, if the row
+    /// shows more of them than their names.
+    pub(crate) fn look_at_cells(
+        &mut self,
+        line: u64,
+        cells: &[NamedCell<'_>],
+        row: &RawBar<'_>,
+    ) -> Result<Option<VolumeColumns>, ReadError> {
+        if !self.begun {
+            match recognized(cells, &self.map) {
+                Some(Recognized::Ours) => {
+                    self.times.take_as_written();
+                    self.plausible.turn_off();
+                    self.first_rows.end();
+                }
+                Some(Recognized::TimesOfEnds) => self.times.are_ends(),
+                Some(Recognized::TimeframesInMinutes) => self.timeframe.parse = minutes,
+                None => {}
+            }
+        }
+        let symbol = self.symbol.resolve(row.symbol);
+        let (Ok(symbol), Ok(timeframe)) = (symbol, self.timeframe.resolve(row.timeframe)) else { return Ok(None) };
+        if !self.wants_cells() {
+            return Ok(None);
+        }
+        let known = Known { symbol: &symbol, timeframe, map: &self.map };
+        let found = self.first_rows.look_at(cells, row, &known, &mut self.times);
+        let found = found.map_err(|problem| ReadError::Refused(format!("line {line}: {problem}")))?;
+        if let Some(VolumeColumns { volume, paid }) = found {
+            self.ignored.remove(cells[volume].name);
+            self.map.set(Role::Volume, cells[volume].name);
+            if let Some(paid) = paid {
+                self.map.set(Role::Paid, cells[paid].name);
+            }
+        }
+        Ok(found)
     }
 
     /// Returns what the user says about columns.
@@ -220,28 +306,38 @@ impl BarDecoder {
         self.ignored.names()
     }
 
-    /// Takes a row.
-    pub(crate) fn push(&mut self, line: u64, cells: &RawBar<'_>, chunk: &mut Chunk) -> Result<(), ReadError> {
+    /// Takes a row; `text` is the whole of it as it was written.
+    pub(crate) fn push(
+        &mut self,
+        line: u64,
+        cells: &RawBar<'_>,
+        text: &str,
+        chunk: &mut Chunk,
+    ) -> Result<(), ReadError> {
         if !self.begun {
             self.begin(cells);
         }
         if let Stage::Guessing(guess) = &mut self.stage {
-            guess.look_at(&mut self.times, cells);
+            guess.look_at(&mut self.times, cells, text, &self.keys.unused);
             return if guess.is_enough() { self.report_missing() } else { Ok(()) };
         }
         let outcome = match self.outcome(line, cells) {
             Ok(outcome) => outcome,
+            Err(problem) if problem.is_of_whole_file() => {
+                let (message, advice) = problem.into_parts();
+                return Err(ReadError::Refused(format!("line {line}: {message}: {}", advice.unwrap_or_default())));
+            }
             Err(problem) => match problem.into_parts() {
                 (message, Some(advice)) if !self.understood => Outcome::Doubtful(Rejected { line, message }, advice),
                 (message, _) => Outcome::Rejected(Rejected { line, message }),
             },
         };
-        self.put(outcome, chunk)
+        self.put(line, outcome, text, chunk)
     }
 
     /// Takes a line that is no row.
     pub(crate) fn reject(&mut self, line: u64, message: String, chunk: &mut Chunk) -> Result<(), ReadError> {
-        self.put(Outcome::Rejected(Rejected { line, message }), chunk)
+        self.put(line, Outcome::Rejected(Rejected { line, message }), "", chunk)
     }
 
     /// Fails if something is missing and the rows seen so far allow a guess.
@@ -266,6 +362,14 @@ impl BarDecoder {
         }
     }
 
+    /// Returns how many rows wait for the order of day and month.
+    pub(crate) fn waiting(&self) -> usize {
+        match &self.stage {
+            Stage::Settling(settling) => settling.held.len(),
+            _ => 0,
+        }
+    }
+
     /// Returns whether rows that waited can be handed over.
     pub(crate) fn has_settled(&self) -> bool {
         matches!(&self.stage, Stage::Releasing(held) if !held.is_empty())
@@ -275,7 +379,7 @@ impl BarDecoder {
     pub(crate) fn finish(&mut self) -> Result<(), ReadError> {
         match &self.stage {
             Stage::Guessing(guess) => Err(guess.missing(&self.ignored.note())),
-            Stage::Settling(_) => self.settle(),
+            Stage::Settling(_) => self.settle(true),
             Stage::Doubting(held) => Err(refused(held)),
             Stage::Open | Stage::Releasing(_) => Ok(()),
         }
@@ -326,28 +430,32 @@ impl BarDecoder {
             high: prices.price("high", cells.high)?,
             low: prices.price("low", cells.low)?,
             close: prices.price("close", cells.close)?,
-            volume: if is_absent(cells.volume) { None } else { Some(number("volume", cells.volume)?) },
+            volume: self.volumes.read(cells.volume)?,
         };
+        self.volumes.check(&bar, cells.paid)?;
         let session = timeframe.is_day_or_more();
         let mut reading = self.times.read(cells.time, cells.clock, session)?;
         for again in cells.again.into_iter().flatten() {
             reading = self.times.agree(reading, cells.time, again, session)?;
         }
+        let is_date = cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
+        let reading = self.times.begin_of(reading, timeframe, is_date)?;
         if let Reading::Known(ts, _) = reading {
             bar.ts = ts;
+            self.plausible.check(&bar)?;
         }
         bar.validate().map_err(|invalid| invalid.to_string())?;
         if !session {
             self.clocks.look_at(line, cells, &reading)?;
         }
-        let is_date = !session && cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
+        let is_date = is_date && !session;
         Ok(match reading {
             Reading::Known(_, clock) => self.days.look_at(line, bar, clock, is_date),
             Reading::Either(either) => Outcome::Undated(Undated { line, bar, either, is_date }),
         })
     }
 
-    fn put(&mut self, outcome: Outcome, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn put(&mut self, line: u64, outcome: Outcome, text: &str, chunk: &mut Chunk) -> Result<(), ReadError> {
         self.refuse(&outcome)?;
         self.clocks.refuse()?;
         if !self.understood {
@@ -356,17 +464,17 @@ impl BarDecoder {
         if matches!((&self.stage, &outcome), (Stage::Open, Outcome::Undated(_))) {
             self.stage = Stage::Settling(Settling::default());
         }
+        if let Stage::Settling(settling) = &mut self.stage {
+            // What goes out before it is not known yet.
+            settling.hold(line, outcome, text);
+            return if settling.is_full() { self.settle(false) } else { Ok(()) };
+        }
+        let outcome = self.keys.check(outcome, line, text, &mut self.plausible).map_err(ReadError::Refused)?;
         match &mut self.stage {
-            Stage::Open => outcome.put_into(chunk),
-            // Nothing of this file will be stored, so its other faults can wait.
-            Stage::Guessing(_) => {}
             Stage::Releasing(held) | Stage::Doubting(held) => held.push_back(outcome),
-            Stage::Settling(settling) => {
-                settling.hold(outcome);
-                if settling.held.len() >= ROWS_TO_SETTLE {
-                    self.settle()?;
-                }
-            }
+            // Of a file that is guessed about nothing will be stored, so its other faults can wait.
+            Stage::Guessing(_) => {}
+            Stage::Open | Stage::Settling(_) => outcome.put_into(chunk),
         }
         Ok(())
     }
@@ -385,7 +493,7 @@ impl BarDecoder {
                 self.stage = Stage::Settling(Settling::of(std::mem::take(held)));
             }
             // Broken in other ways, or empty: that says nothing, up to a bound.
-            (Stage::Doubting(held), _) if held.len() >= ROWS_TO_SETTLE => {
+            (Stage::Doubting(held), _) if held.len() >= BROKEN_ROWS => {
                 self.stage = Stage::Releasing(std::mem::take(held));
                 self.understood = true;
             }
@@ -395,17 +503,35 @@ impl BarDecoder {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), ReadError> {
+    fn settle(&mut self, is_end: bool) -> Result<(), ReadError> {
         let Stage::Settling(settling) = std::mem::replace(&mut self.stage, Stage::Open) else { return Ok(()) };
-        let order = settling.order().map_err(ReadError::Refused)?;
+        let order = settling.order(is_end).map_err(ReadError::Refused)?;
         self.times.settle(order);
         let mut held = VecDeque::with_capacity(settling.held.len());
-        for outcome in settling.held {
-            let outcome = dated(outcome, order, &mut self.days);
+        for Held { line, outcome, text } in settling.held {
+            let outcome = match outcome {
+                Outcome::Undated(undated) => self.dated(undated, order),
+                known => known,
+            };
             self.refuse(&outcome)?;
-            held.push_back(outcome);
+            let checked = self.keys.check(outcome, line, &text, &mut self.plausible);
+            held.push_back(checked.map_err(ReadError::Refused)?);
         }
         self.stage = Stage::Releasing(held);
         Ok(())
+    }
+
+    /// Gives a bar whose date has two readings the one that is in this order.
+    fn dated(&mut self, undated: Undated, order: Order) -> Outcome {
+        let Undated { line, mut bar, either, is_date } = undated;
+        let clock = either.clock;
+        let ts = either.in_order(order).and_then(|ts| {
+            bar.ts = ts;
+            self.plausible.check(&bar).map_err(String::from)
+        });
+        match ts {
+            Ok(()) => self.days.look_at(line, bar, clock, is_date),
+            Err(message) => Outcome::Rejected(Rejected { line, message }),
+        }
     }
 }

@@ -64,6 +64,14 @@ pub(super) fn period(text: &str) -> Result<Timeframe, String> {
     }
 }
 
+/// Reads a timeframe as Kraken and Bybit write it: a number is one of minutes.
+pub(super) fn minutes(text: &str) -> Result<Timeframe, String> {
+    const UNITS: [(u32, &str); 3] = [(10_080, "w"), (1_440, "d"), (60, "h")];
+    let Ok(minutes @ 1..) = text.parse::<u32>() else { return timeframe(text) };
+    let unit = UNITS.iter().find(|(unit, _)| minutes.is_multiple_of(*unit)).unwrap_or(&(1, "m"));
+    timeframe(&format!("{}{}", minutes / unit.0, unit.1))
+}
+
 /// Reads a timeframe from the type of a record, as Databento writes it.
 pub(super) fn record_type(text: &str) -> Result<Timeframe, String> {
     match text {

@@ -2,7 +2,7 @@
 
 use jiff::civil::Time;
 
-use super::raw_bar::RawBar;
+use super::{raw_bar::RawBar, unused_cells::UnusedCells};
 use crate::files::{
     chunk::ReadError,
     missing_options::{self, MissingOptions},
@@ -26,6 +26,10 @@ pub(crate) struct Inference {
     proven: Option<Order>,
     /// Whether a row had a time of day, so that the file is hardly one of days.
     has_clocks: bool,
+    /// The rows by their times, if a symbol is missing: of one symbol there is one a time.
+    seen: Vec<(Timestamp, String)>,
+    /// A time that came again, as it was written, in a row that differs.
+    repeated_time: Option<String>,
     /// The last date without a time of day, with what its series is named by.
     date: Option<[String; 4]>,
     /// How often such a date came, but for a row of the same series right before, and how often right behind one.
@@ -45,6 +49,8 @@ impl Inference {
             day_first: Vec::new(),
             proven: None,
             has_clocks: false,
+            seen: Vec::new(),
+            repeated_time: None,
             date: None,
             dates: 0,
             repeated: 0,
@@ -53,23 +59,34 @@ impl Inference {
         }
     }
 
-    /// Without a timeframe to guess, the first row is enough.
-    fn rows_wanted(&self) -> usize {
-        if self.missing.timeframe.is_some() { ROWS_TO_GUESS } else { 1 }
-    }
-
     /// Rows of the same time, such as those of many symbols, show nothing about a timeframe.
     pub(crate) fn is_enough(&self) -> bool {
-        self.rows >= self.rows_wanted() || self.rows_looked_at >= ROWS_LOOKED_AT
+        self.rows >= ROWS_TO_GUESS || self.rows_looked_at >= ROWS_LOOKED_AT
     }
 
-    /// The same where more rows are not at hand, and reading them could block.
+    /// The same where more rows are not at hand, and reading them could block. Without a timeframe to guess, the first row
+    /// is enough.
     pub(crate) fn is_enough_to_wait_for_no_more(&self) -> bool {
-        self.rows >= ROWS_TO_GUESS_AT_LEAST.min(self.rows_wanted())
+        self.rows >= if self.missing.timeframe.is_some() { ROWS_TO_GUESS_AT_LEAST } else { 1 }
     }
 
-    pub(crate) fn look_at(&mut self, times: &mut Times, cells: &RawBar<'_>) {
+    pub(crate) fn look_at(&mut self, times: &mut Times, cells: &RawBar<'_>, text: &str, unused: &UnusedCells) {
         self.rows_looked_at += 1;
+        if self.missing.symbol.is_some()
+            && let Ok(reading) = times.read(cells.time, cells.clock, cells.clock == Some(""))
+            && let Some(ts) = reading.moments().into_iter().flatten().next()
+        {
+            match self.seen.iter().find(|(seen, _)| *seen == ts) {
+                Some((_, before)) if before != text => {
+                    self.repeated_time.get_or_insert_with(|| cells.time.to_owned());
+                    if self.missing.symbol_column.is_none() {
+                        self.missing.symbol_column = unused.naming_things(before, text);
+                    }
+                }
+                None if self.seen.len() < ROWS_TO_GUESS => self.seen.push((ts, text.to_owned())),
+                _ => {}
+            }
+        }
         if cells.clock.is_none_or(str::is_empty) && times.is_date(cells.time) {
             let series = [cells.vendor, cells.symbol, cells.timeframe, Some(cells.time)];
             let date = series.map(|cell| cell.unwrap_or_default().to_owned());
@@ -116,6 +133,15 @@ impl Inference {
                 Quoted(date),
                 self.missing.symbol.as_ref().map_or("", |_| "or the symbol, as in --map symbol=COLUMN, "),
             )),
+            _ if self.missing.symbol_column.is_none() => match &self.repeated_time {
+                // Under one symbol, all but one of them would be lost.
+                Some(time) => ReadError::Refused(format!(
+                    "expected a symbol, and one row of it a time, got several rows of {}: say which column tells them apart, as in \
+                     --map symbol=COLUMN, or load those of each symbol from a file of their own{unused}",
+                    Quoted(time)
+                )),
+                None => ReadError::Missing(self.proposal()),
+            },
             _ => ReadError::Missing(self.proposal()),
         }
     }

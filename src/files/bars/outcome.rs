@@ -14,6 +14,8 @@ use crate::{
 /// What became of a row.
 pub(super) enum Outcome {
     Bar(Bar),
+    /// A newer version of a bar that went out, which takes its place.
+    Newer(Bar),
     Undated(Undated),
     Rejected(Rejected),
     /// Rejected for what may be true of the whole file, and what to do about it then.
@@ -39,6 +41,10 @@ impl Outcome {
     pub(super) fn put_into(self, chunk: &mut Chunk) {
         let (line, message) = match self {
             Self::Bar(bar) => return chunk.bars.push_back(bar),
+            Self::Newer(bar) => {
+                chunk.replaced += 1;
+                return chunk.bars.push_back(bar);
+            }
             Self::Skipped => return chunk.skipped += 1,
             Self::Rejected(rejected)
             | Self::Doubtful(rejected, _)

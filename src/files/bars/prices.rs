@@ -2,7 +2,7 @@
 
 use super::raw_bar::{RawBar, is_absent};
 use crate::files::row_error::RowError;
-use crate::text::Quoted;
+use crate::{record::Bar, text::Quoted};
 
 /// How prices are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,78 @@ impl Prices {
             }),
         }
     }
+}
+
+/// Reads the volumes of a file.
+#[derive(Default)]
+pub(super) struct Volumes {
+    /// The first that was rounded, and how many were.
+    rounded: Option<(String, u64)>,
+    /// What is paid for one of what the volume counts, in prices of its bar, as the first row shows.
+    paid_for_one: Option<f64>,
+}
+
+impl Volumes {
+    /// Reads a volume; none where the cell has none. One such as `81.96M` has lost digits, so it is none.
+    pub(super) fn read(&mut self, cell: &str) -> Result<Option<f64>, RowError> {
+        if is_absent(cell) {
+            return Ok(None);
+        }
+        // Nearly all volumes are plain.
+        match number("volume", cell) {
+            Ok(number) => Ok(Some(number)),
+            Err(_) if ["-", "--"].contains(&cell) => Ok(None),
+            Err(_) if is_rounded(cell) => {
+                let (_, times) = self.rounded.get_or_insert_with(|| (cell.to_owned(), 0));
+                *times += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks whether a volume counts what those of the first rows count, by what was paid for it.
+    pub(super) fn check(&mut self, bar: &Bar, paid: &str) -> Result<(), RowError> {
+        /// Volumes are rounded, and prices are adjusted for splits where amounts are not.
+        const TOLERANCE: f64 = 20.0;
+        if paid.is_empty() {
+            return Ok(());
+        }
+        let volume = bar.volume.unwrap_or_default();
+        let (Ok(paid_number), true) = (paid.parse::<f64>(), volume > 0.0 && bar.low > 0.0) else { return Ok(()) };
+        if paid_number <= 0.0 {
+            return Ok(());
+        }
+        let for_one = paid_number / volume / f64::midpoint(bar.low, bar.high);
+        let first = *self.paid_for_one.get_or_insert(for_one);
+        if (first / TOLERANCE..=first * TOLERANCE).contains(&for_one) {
+            return Ok(());
+        }
+        let message = format!(
+            "volume: expected one that counts what those of the first rows count, got {volume} for which {} was paid, {:.3e} times as \
+             much for one: it may be in lots or in the other currency, and --map volume=COLUMN takes it as it is",
+            Quoted(paid),
+            for_one / first
+        );
+        Err(message.into())
+    }
+
+    /// Returns what to say of volumes that were rounded.
+    pub(super) fn note(&self) -> Option<String> {
+        let (first, times) = self.rounded.as_ref()?;
+        let first = Quoted(first);
+        Some(format!(
+            "volumes such as {first} are rounded and have lost digits, so they are left out: {times} rows have no volume"
+        ))
+    }
+}
+
+/// Returns whether a number is written in thousands, millions or billions.
+fn is_rounded(cell: &str) -> bool {
+    let number = cell.strip_suffix(['K', 'k', 'M', 'm', 'B', 'b', 'T', 't']);
+    number.is_some_and(|number| {
+        number.parse::<f64>().is_ok_and(f64::is_finite) && number.contains(|c: char| c.is_ascii_digit())
+    })
 }
 
 /// Returns the `f64` that is nearest to a number of billionths.
@@ -128,9 +200,7 @@ fn advice(cell: &str) -> Option<&'static str> {
     if unsigned.split_once('.').is_some_and(|(whole, fraction)| whole.split(',').all(digits) && digits(fraction)) {
         return Some("export it without thousands separators");
     }
-    if let Some(before) = unsigned.strip_suffix(['K', 'k', 'M', 'm', 'B', 'b', 'T', 't'])
-        && number(before)
-    {
+    if is_rounded(unsigned) {
         return Some("numbers with K, M or B are rounded, export it with all digits");
     }
     let bare = unsigned.trim_matches(|c| "$€£¥₹%".contains(c));

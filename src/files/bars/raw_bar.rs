@@ -15,6 +15,8 @@ pub(crate) struct RawBar<'a> {
     pub(crate) low: &'a str,
     pub(crate) close: &'a str,
     pub(crate) volume: &'a str,
+    /// What was paid for it, if the file has that.
+    pub(crate) paid: &'a str,
     pub(crate) symbol: Option<&'a str>,
     pub(crate) timeframe: Option<&'a str>,
     pub(crate) vendor: Option<&'a str>,
@@ -42,6 +44,7 @@ impl<'a> RawBar<'a> {
             low: cell(Role::Low),
             close: cell(Role::Close),
             volume: cell(Role::Volume),
+            paid: cell(Role::Paid),
             symbol: optional(Role::Symbol),
             timeframe: optional(Role::Timeframe),
             vendor: optional(Role::Vendor),

@@ -44,6 +44,8 @@ pub(crate) struct YfinanceTable {
     pub(crate) delimiter: u8,
     pub(crate) columns: usize,
     tickers: Vec<Ticker>,
+    /// The two lines of fields and tickers.
+    head: [String; 2],
     line: u64,
     text: String,
     /// The ticker that is next; all are done between lines.
@@ -59,7 +61,7 @@ struct Ticker {
 impl Head {
     /// Takes the first line, if it can begin such a table.
     pub(crate) fn begin(names: &[&str], delimiter: u8) -> Option<Self> {
-        let first = names.iter().map(|name| (*name).to_owned()).collect();
+        let first = names.iter().map(|name| uncounted(name, names).to_owned()).collect();
         (names.len() > PRICES && is_level(names[0])).then_some(Self { delimiter, first, table: None })
     }
 
@@ -80,12 +82,14 @@ impl Head {
             return Ok(Step::NoTable);
         }
         let first: Vec<&str> = self.first.iter().map(String::as_str).collect();
-        let (fields, tickers) = match (has_all_prices(&first), has_all_prices(names)) {
-            (true, false) => (&first[..], names),
-            (false, true) => (names, &first[..]),
+        let second: Vec<&str> = names.iter().map(|name| uncounted(name, names)).collect();
+        let (fields, tickers) = match (has_all_prices(&first), has_all_prices(&second)) {
+            (true, false) => (&first, &second),
+            (false, true) => (&second, &first),
             _ => return Ok(Step::NoTable),
         };
-        let table = YfinanceTable::new(fields, tickers, self.delimiter, rows).map_err(ReadError::Refused)?;
+        let mut table = YfinanceTable::new(fields, tickers, self.delimiter, rows).map_err(ReadError::Refused)?;
+        table.head = [first.join(","), second.join(",")];
         self.table = Some(table);
         Ok(Step::More(self))
     }
@@ -94,6 +98,18 @@ impl Head {
 /// Returns whether a cell names a level of columns, as pandas writes it in front of them.
 fn is_level(name: &str) -> bool {
     ["", "Price", "Ticker", "Attributes", "Symbols"].contains(&name)
+}
+
+/// Returns the name of a column without the number by which pandas tells it from others of that name: `Close.1`.
+fn uncounted<'a>(name: &'a str, names: &[&str]) -> &'a str {
+    match name.rsplit_once('.') {
+        Some((first, number))
+            if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && names.contains(&first) =>
+        {
+            first
+        }
+        _ => name,
+    }
 }
 
 fn has_all_prices(names: &[&str]) -> bool {
@@ -131,7 +147,22 @@ impl YfinanceTable {
         }
         rows.set_dialect(Dialect::Yfinance);
         let next = known.len();
-        Ok(Self { delimiter, columns: fields.len(), tickers: known, line: 0, text: String::new(), next })
+        let head = [String::new(), String::new()];
+        Ok(Self { delimiter, columns: fields.len(), tickers: known, head, line: 0, text: String::new(), next })
+    }
+
+    /// Says whether a line is one of a header once more, as where files were put one behind the other: none if it is a row,
+    /// and else whether it is one of this table.
+    pub(crate) fn is_header(&self, cells: &[&str]) -> Option<bool> {
+        let is_time = Role::of(cells[0]).is_some_and(|role| matches!(role, Role::Time | Role::Date | Role::Clock));
+        if is_time && cells[1..].iter().all(|cell| cell.is_empty()) {
+            return Some(true);
+        }
+        if cells[0].is_empty() || !is_level(cells[0]) {
+            return None;
+        }
+        let line: Vec<&str> = cells.iter().map(|cell| uncounted(cell, cells)).collect();
+        Some(self.head.contains(&line.join(",")))
     }
 
     /// Takes a line whose cells are as many as they should be.
@@ -174,7 +205,7 @@ impl YfinanceTable {
                 ..RawBar::default()
             };
             self.next += 1;
-            rows.push(self.line, &cells, chunk)?;
+            rows.push(self.line, &cells, "", chunk)?;
             rows.release(chunk);
         }
         Ok(())

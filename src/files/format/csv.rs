@@ -68,6 +68,9 @@ impl Csv {
             let before = search.lines;
             let Some((stage, is_row)) = search.line(text, rows)? else { return Ok(()) };
             self.stage = stage;
+            if let Stage::Rows(layout) = &self.stage {
+                rows.set_unused(layout.unused());
+            }
             // The header rows of a table are no preamble.
             self.lines_skipped = if matches!(self.stage, Stage::Table(_)) { 0 } else { before };
             return if is_row { self.row(number, text, rows, chunk) } else { Ok(()) };
@@ -120,9 +123,31 @@ impl Csv {
                     }
                 }
                 layout.check_first(fields, rows).map_err(refused)?;
-                rows.push(number, &layout.cells(fields), chunk)
+                if rows.wants_cells() {
+                    let named = layout.named(fields);
+                    let found = rows.look_at_cells(number, &named, &layout.cells(fields))?;
+                    if let Some(columns) = found {
+                        layout.set_volume(columns);
+                        rows.set_unused(layout.unused());
+                    }
+                }
+                rows.push(number, &layout.cells(fields), text, chunk)
             }
             Stage::Table(table) => {
+                let cells: Vec<&str> = if text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+                    fields.iter().map(str::trim).collect()
+                } else {
+                    Vec::new()
+                };
+                match (!cells.is_empty()).then(|| table.is_header(&cells)).flatten() {
+                    Some(true) => return Ok(()),
+                    Some(false) => {
+                        return Err(ReadError::Refused(format!(
+                            "line {number}: a second header, with other tickers or fields: load what comes behind it from a file of its own"
+                        )));
+                    }
+                    None => {}
+                }
                 table.line(number, text);
                 table.go_on(&mut self.fields, rows, chunk)
             }

@@ -1,8 +1,9 @@
 //! From the first line of a CSV to a layout: which column is what.
 
 use crate::files::{
-    bars::{BarDecoder, RawBar, is_absent},
-    columns::{Column, ROLES, Role, is_period, is_volume_in, may_be_symbols},
+    bars::{BarDecoder, NamedCell, RawBar, UnusedCells, VolumeColumns, is_absent},
+    column_names::{Amount, is_begin},
+    columns::{Column, ROLES, Role, is_period, may_be_symbols},
     fields::{Fields, FieldsOf},
     file_info::Dialect,
 };
@@ -135,7 +136,7 @@ impl Layout {
 
     /// Returns the name of the column that seems to hold the symbols by its name and the first row.
     pub(crate) fn take_symbols(&mut self, fields: FieldsOf<'_>) -> Option<&str> {
-        let index = self.symbols.take().filter(|index| is_word(fields.get(*index).trim()))?;
+        let index = self.symbols.take().filter(|index| has_letters(fields.get(*index).trim()))?;
         self.names.get(index).map(String::as_str)
     }
 
@@ -161,6 +162,31 @@ impl Layout {
             return None;
         }
         Some(self.names.iter().enumerate().all(|(index, name)| name == cell(index)) && !self.names.is_empty())
+    }
+
+    /// Returns all cells of a row with their columns; none where there is no header.
+    pub(crate) fn named<'a>(&'a self, fields: FieldsOf<'a>) -> Vec<NamedCell<'a>> {
+        let role_of =
+            |index: usize| (0..ROLES).find(|role| self.roles[*role] == Some(index)).map(|role| Role::ALL[role]);
+        let cells = self.names.iter().enumerate();
+        cells.map(|(index, name)| NamedCell { name, cell: fields.trimmed(index), role: role_of(index) }).collect()
+    }
+
+    /// Takes columns for the volume, and for what was paid for it.
+    pub(crate) fn set_volume(&mut self, columns: VolumeColumns) {
+        self.roles[Role::Volume as usize] = Some(columns.volume);
+        self.roles[Role::Paid as usize] = columns.paid;
+    }
+
+    /// Returns where the cells are that are not used.
+    pub(crate) fn unused(&self) -> UnusedCells {
+        let is_unused = |index: &usize| !self.roles.contains(&Some(*index));
+        let name = |index: usize| match self.names.get(index) {
+            Some(name) => name.clone(),
+            None => format!("column {}", index + 1),
+        };
+        let columns: Vec<_> = (0..self.columns).filter(is_unused).map(|index| (index, name(index))).collect();
+        if columns.is_empty() { UnusedCells::None } else { UnusedCells::Columns { delimiter: self.delimiter, columns } }
     }
 
     pub(crate) fn cells<'a>(&self, fields: FieldsOf<'a>) -> RawBar<'a> {
@@ -196,13 +222,26 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Layou
         rows.map().iter().find(|(_, column)| is_here(column)).map(|(role, _)| *role)
     };
     for (index, name) in names.iter().enumerate() {
-        let Some(role) = numbered(index).or_else(|| rows.map().role_of(name)) else { continue };
+        let Some(role) = numbered(index).or_else(|| rows.map().role_of(name)) else {
+            if let Some(first) = counted_again(name).filter(|first| names.contains(first) && rows.map().is_empty()) {
+                let message = format!(
+                    "expected one {first} column, got {} too, as of a table of several symbols whose second header is gone: load each \
+                     symbol from a file of its own, or say which columns count, as in --map close={first}",
+                    Quoted(name)
+                );
+                return Err(NoHeader::new(message, names.len()));
+            }
+            continue;
+        };
         likeness += 1;
         let first = &mut roles[role as usize];
         match *first {
             None => *first = Some(index),
             // In klines `T` is the end, beside `t` for the beginning.
             Some(before) if role == Role::Time && names[before] == "T" => *first = Some(index),
+            // What says that it is the beginning goes before what does not, which may be the end: its rows show that.
+            Some(before) if role == Role::Time && is_begin(name) && !is_begin(names[before]) => *first = Some(index),
+            Some(before) if role == Role::Time && is_begin(names[before]) && !is_begin(name) => {}
             // And `T` is the end where `t` came first. Any other whole time has to say the same.
             Some(_) if role == Role::Time => {
                 let other = &mut roles[Role::OtherTime as usize];
@@ -236,12 +275,8 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Layou
         // As pandas writes an index of times.
         roles[Role::Time as usize] = Some(0);
     }
-    let mut volume_has_currency = false;
-    if roles[Role::Volume as usize].is_none() {
-        // The first is that of the base currency, the one in which other vendors count too.
-        roles[Role::Volume as usize] = names.iter().position(|name| is_volume_in(name));
-        volume_has_currency = roles[Role::Volume as usize].is_some();
-    }
+    let volume_has_currency = roles[Role::Volume as usize].is_none()
+        && names.iter().any(|name| matches!(Amount::of(name), Some(Amount::Of(_))));
     check_columns(&roles, names).map_err(|message| NoHeader::new(message, likeness))?;
     let dialect = dialect_of(names, volume_has_currency);
     rows.set_dialect(dialect);
@@ -260,6 +295,13 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Layou
     let columns = names.len();
     let names = names.iter().map(|&name| name.to_owned()).collect();
     Ok(Layout { delimiter, columns, roles, constant, close_time, symbols, names })
+}
+
+/// Returns the name of the column that pandas has found once more: `Close.1` comes behind `Close`.
+pub(crate) fn counted_again(name: &str) -> Option<&str> {
+    let (first, number) = name.rsplit_once('.')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    Role::of(first).filter(|role| is_number && PRICES.contains(role)).map(|_| first)
 }
 
 fn dialect_of(names: &[&str], volume_has_currency: bool) -> Dialect {
@@ -355,6 +397,11 @@ fn check_columns(roles: &[Option<usize>; ROLES], names: &[&str]) -> Result<(), S
         Quoted(&names.join(", ")),
         missing.join("=COLUMN,"),
     ))
+}
+
+/// Returns whether a cell can be a symbol: 600000.SH is one, and 42 says nothing.
+fn has_letters(cell: &str) -> bool {
+    cell.contains(|char: char| char.is_alphabetic()) && !is_absent(cell)
 }
 
 fn is_word(cell: &str) -> bool {

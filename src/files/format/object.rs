@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::{json_advice, lines::Line, text_of, too_long};
 use crate::files::{
-    bars::{BarDecoder, RawBar},
+    bars::{BarDecoder, NamedCell, RawBar, UnusedCells},
     chunk::{Chunk, ReadError},
+    column_names::is_begin,
     columns::{ColumnMap, ROLES, Role, may_be_symbols},
 };
 use crate::text::Quoted;
@@ -51,13 +52,74 @@ pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mu
             for name in &fields.ignored {
                 rows.ignore(name);
             }
-            match fields.problem.clone().or_else(|| fields.lacks()) {
-                Some(problem) => rows.reject(line, problem, chunk),
-                None => rows.push(line, &fields.cells(), chunk),
+            if let Some(problem) = fields.problem.clone().or_else(|| fields.lacks()) {
+                return rows.reject(line, problem, chunk);
             }
+            let text = str::from_utf8(bytes).unwrap_or_default();
+            if !rows.have_begun() {
+                rows.set_unused(UnusedCells::Fields);
+            }
+            if rows.wants_cells() {
+                let cells = all_cells(text, &fields.time_name, rows.map());
+                let named: Vec<_> =
+                    cells.iter().map(|(name, cell, role)| NamedCell { name, cell, role: *role }).collect();
+                if rows.look_at_cells(line, &named, &fields.cells())?.is_some() {
+                    // Its fields have other meanings now.
+                    let Ok(again) = Fields::read(text.trim_start(), rows.map()) else { return Ok(()) };
+                    return rows.push(line, &again.cells(), text, chunk);
+                }
+            }
+            rows.push(line, &fields.cells(), text, chunk)
         }
         Err(message) => rows.reject(line, message, chunk),
     }
+}
+
+/// Returns all fields of an object in order, each with its text and what it is taken for.
+fn all_cells(text: &str, time: &str, map: &ColumnMap) -> Vec<(String, String, Option<Role>)> {
+    struct Pairs(Vec<(String, String)>);
+
+    impl<'de> Deserialize<'de> for Pairs {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(PairsVisitor)
+        }
+    }
+
+    struct PairsVisitor;
+
+    impl<'de> de::Visitor<'de> for PairsVisitor {
+        type Value = Pairs;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            let mut pairs = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                let text = match value.get() {
+                    "null" => String::new(),
+                    raw => serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned()),
+                };
+                pairs.push((name, text));
+            }
+            Ok(Pairs(pairs))
+        }
+    }
+
+    let pairs = serde_json::from_str::<Pairs>(text.trim()).map(|pairs| pairs.0).unwrap_or_default();
+    let role_of = |name: &str| match map.role_of(name) {
+        // What is no beginning beside one that is.
+        Some(Role::Time) if name != time => (!is_begin(time)).then_some(Role::OtherTime),
+        role => role,
+    };
+    pairs
+        .into_iter()
+        .map(|(name, cell)| {
+            let role = role_of(&name);
+            (name, cell, role)
+        })
+        .collect()
 }
 
 /// Says what to do with a file whose elements are no objects.
@@ -81,8 +143,8 @@ struct Fields<'a> {
     /// The name of one that seems to hold the symbol.
     symbols: Option<String>,
     problem: Option<String>,
-    /// The time is `T`, which is the end of the bar where `t` is its beginning.
-    time_is_end: bool,
+    /// The field that the time is taken from.
+    time_name: Cow<'a, str>,
     /// A field that holds more objects, and what stands there: an array of them, if there is one, else the last.
     around: Option<(String, &'a str)>,
     /// Whether it is a record of Databento, whose prices are no plain numbers.
@@ -155,7 +217,8 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
                 if has_objects || !is_taken && behind('{').is_some_and(|inner| inner.starts_with('"')) {
                     fields.around = Some((name.clone().into_owned(), value.get()));
                 }
-                if word.is_some() && may_be_symbols(&name) {
+                let is_text = || value.get().starts_with('"') && value.get().contains(char::is_alphabetic);
+                if may_be_symbols(&name) && is_text() {
                     fields.symbols = Some(name.clone().into_owned());
                 }
                 fields.ignored.push(name);
@@ -163,8 +226,11 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
             };
             let has = |role: Role| fields.values[role as usize].is_some();
             let role = match role {
-                Role::Time if has(role) && !fields.time_is_end => {
-                    if name == "T" || has(Role::OtherTime) {
+                // `T` is the end of the bar where `t` is its beginning, and beside what says that it is the beginning another
+                // time may be the end.
+                Role::Time if has(role) && !goes_before(&name, &fields.time_name) => {
+                    let may_be_end = name == "T" || goes_before(&fields.time_name, &name);
+                    if may_be_end || has(Role::OtherTime) {
                         fields.ignored.push(name);
                         continue;
                     }
@@ -172,7 +238,10 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
                     Role::OtherTime
                 }
                 Role::Time => {
-                    fields.time_is_end = name == "T";
+                    if has(role) && fields.time_name != "T" {
+                        fields.ignored.push(std::mem::take(&mut fields.time_name));
+                    }
+                    fields.time_name = name.clone();
                     role
                 }
                 role if has(role) => {
@@ -195,6 +264,11 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
         }
         Ok(fields)
     }
+}
+
+/// Returns whether of two fields that hold times the one of this name is rather that of the beginning.
+fn goes_before(name: &str, other: &str) -> bool {
+    other == "T" || is_begin(name) && !is_begin(other)
 }
 
 /// A JSON string, borrowed if it has no escapes.

@@ -14,22 +14,30 @@ fn days() -> ReadOptions {
     with_timeframe(Timeframe::DAY)
 }
 
+/// Days that are written with a time of day, whose date counts.
+fn days_with_clocks() -> ReadOptions {
+    let (zone, session_start) = (Some("America/New_York".parse().unwrap()), Some("00:00".parse().unwrap()));
+    ReadOptions { zone, session_start, ..days() }
+}
+
 // Red if rows of one day overwrite each other because only their date is stored under a timeframe of a day.
 #[test]
 fn rows_of_one_day_at_two_times_are_no_days() {
     let advice = "give the timeframe of the rows, such as --timeframe 1m";
     let refusal = |text: &str, options| read_with(text, options).expect_err(text).to_string();
-    let new_york = || ReadOptions { zone: Some("America/New_York".parse().unwrap()), ..days() };
     for (text, options) in [
-        ("time,open,high,low,close\n2024-01-02 09:30,1,2,0.5,1.5\n2024-01-02 09:31,2,3,1.5,2.5\n", days()),
-        ("Date,Time,Open,High,Low,Close\n2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,09:31,2,3,1.5,2.5\n", days()),
+        ("time,open,high,low,close\n2024-01-02 09:30,1,2,0.5,1.5\n2024-01-02 09:31,2,3,1.5,2.5\n", days_with_clocks()),
+        (
+            "Date,Time,Open,High,Low,Close\n2024-01-02,09:30,1,2,0.5,1.5\n2024-01-02,09:31,2,3,1.5,2.5\n",
+            days_with_clocks(),
+        ),
         // As Polygon writes them, in nanoseconds.
         (
             "window_start,open,high,low,close\n1704205800000000000,1,2,0.5,1.5\n1704205860000000000,2,3,1.5,2.5\n",
-            new_york(),
+            days_with_clocks(),
         ),
         // Known only once the order is: 2 January, or 1 February.
-        ("time,open,high,low,close\n1/1/2024 09:30,1,2,0.5,1.5\n1/1/2024 09:31,2,3,1.5,2.5\n", days()),
+        ("time,open,high,low,close\n1/1/2024 09:30,1,2,0.5,1.5\n1/1/2024 09:31,2,3,1.5,2.5\n", days_with_clocks()),
     ] {
         let day = if text.contains("1/1/2024") { "2024-01-01" } else { "2024-01-02" };
         assert_eq!(
@@ -42,9 +50,9 @@ fn rows_of_one_day_at_two_times_are_no_days() {
     // Two symbols in turn, and a first day that has only its last row.
     let text = "symbol,time,open,high,low,close\nAAA,2024-01-01 15:59,1,2,0.5,1.5\nBBB,2024-01-02 09:30,1,2,0.5,1.5\n\
                 AAA,2024-01-02 09:30,1,2,0.5,1.5\nBBB,2024-01-02 09:31,2,3,1.5,2.5\nAAA,2024-01-02 09:31,2,3,1.5,2.5\n";
-    let error = refusal(text, ReadOptions { symbol: None, ..days() });
+    let error = refusal(text, ReadOptions { symbol: None, ..days_with_clocks() });
     assert!(error.starts_with("line 6: time: expected one row of AAA for 2024-01-02 "), "{error}");
-    let named = ReadOptions { name: "AAA-1d-2024-01.csv".into(), ..ReadOptions::default() };
+    let named = ReadOptions { name: "AAA-1d-2024-01.csv".into(), symbol: None, timeframe: None, ..days_with_clocks() };
     let error =
         refusal("time,open,high,low,close\n2024-01-02 09:30,1,2,0.5,1.5\n2024-01-02 09:31,2,3,1.5,2.5\n", named);
     assert!(error.ends_with(advice), "{error}");
@@ -55,8 +63,8 @@ fn rows_of_one_day_at_two_times_are_no_days() {
 fn a_day_that_comes_again_costs_only_its_row_and_the_same_time_is_a_correction() {
     let text = "time,open,high,low,close\n2024-01-02 00:00,1,2,0.5,1.5\n2024-01-03 00:00,1,2,0.5,1.5\n\
                 2024-01-04 00:00,1,2,0.5,1.5\n2024-01-04 00:00,1,2,0.5,1.75\n2024-01-04 15:31,1,2,0.5,1.25\n";
-    let all = read_with(text, days()).unwrap();
-    assert_eq!(all.bars.len(), 4);
+    let all = read_with(text, days_with_clocks()).unwrap();
+    assert_eq!((all.bars.len(), all.replaced), (4, 1));
     assert_eq!(all.bars[3].close, 1.75);
     assert_eq!(
         rejections(&all),
@@ -64,7 +72,7 @@ fn a_day_that_comes_again_costs_only_its_row_and_the_same_time_is_a_correction()
     );
     // What two vendors call a day are two bars.
     let text = "vendor,time,open,high,low,close\na,2024-01-02 00:00,1,2,0.5,1.5\nb,2024-01-02 05:00,1,2,0.5,1.5\n";
-    assert_eq!(read_with(text, days()).unwrap().bars.len(), 2);
+    assert_eq!(read_with(text, days_with_clocks()).unwrap().bars.len(), 2);
 }
 
 // Red if a row with a time of day is taken for a day.
@@ -111,7 +119,11 @@ fn an_empty_time_of_day_is_midnight_only_for_days() {
 // Red if the fraction is dropped, so that two bars have one time.
 #[test]
 fn the_fraction_of_an_epoch_counts() {
-    let options = || ReadOptions { ts_format: Some("%s%.f".parse().unwrap()), ..with_timeframe("1s".parse().unwrap()) };
+    let options = || ReadOptions {
+        ts_format: Some("%s%.f".parse().unwrap()),
+        as_written: true,
+        ..with_timeframe("1s".parse().unwrap())
+    };
     let text = "ts,open,high,low,close\n1704153600.25,3,4,2.5,3.5\n1704153600.75,3,4,2.5,3.5\n\
                 1704153600.123456789,3,4,2.5,3.5\n-1704153600.25,3,4,2.5,3.5\n";
     let all = read_with(text, options()).unwrap();
@@ -228,7 +240,7 @@ fn rows_of_less_than_a_day_that_share_a_date_are_no_bars_of_midnight() {
          (ignored columns: Time (UTC))"
     );
     // Or several symbols, where none is known.
-    let text = two("date,who", "2024-01-02,A", "2024-01-02,B");
+    let text = two("date,who", "2024-01-02,1", "2024-01-02,2");
     let error = read_with(&text, ReadOptions::default()).unwrap_err().to_string();
     assert!(
         error.contains("as in --map date=COLUMN,time=COLUMN, or the symbol, as in --map symbol=COLUMN, or "),
@@ -282,10 +294,11 @@ fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_t
     let text = "ts,open,high,low,close\n1704205800.5,3,4,2.5,3.5\n";
     let error = read_with(text, minutes()).unwrap_err().to_string();
     assert!(error.ends_with("--ts-format reads other forms: give --ts-format %s%.f if it is in seconds"), "{error}");
-    let decimal = ReadOptions { ts_format: Some("%s%.f".parse().unwrap()), ..minutes() };
+    let as_written = || ReadOptions { as_written: true, ..minutes() };
+    let decimal = ReadOptions { ts_format: Some("%s%.f".parse().unwrap()), ..as_written() };
     assert_eq!(read_with(text, decimal).unwrap().bars[0].ts.to_string(), "2024-01-02T14:30:00.5Z");
     let text = "ts,open,high,low,close\n2024010214,3,4,2.5,3.5\n";
-    let seconds = ReadOptions { ts_format: Some("%s".parse().unwrap()), ..minutes() };
+    let seconds = ReadOptions { ts_format: Some("%s".parse().unwrap()), ..as_written() };
     assert_eq!(read_with(text, seconds).unwrap().bars[0].ts.to_string(), "2034-02-20T01:03:34Z");
     // No month, day or hour: seconds, and one of the years of which there are bars is never anything else.
     for (time, read) in [
@@ -295,7 +308,7 @@ fn digits_that_may_be_a_date_and_a_time_are_refused_with_the_format_that_reads_t
         ("1899123123", "2030-03-07T14:12:03Z"),
         ("1767225600", "2026-01-01T00:00:00Z"),
     ] {
-        let all = read_with(format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n"), minutes()).unwrap();
+        let all = read_with(format!("ts,open,high,low,close\n{time},3,4,2.5,3.5\n"), as_written()).unwrap();
         assert_eq!(all.bars[0].ts.to_string(), read, "{time}");
     }
 }
@@ -353,7 +366,8 @@ fn two_times_of_one_row_name_one_moment_or_the_row_is_rejected() {
     assert!(read_with(third("2024-06-02"), minutes()).unwrap_err().to_string().ends_with(advice));
     // The beginning of a candle, and when it was sent.
     let candle = r#"{"start":1704205800000,"open":"3","high":"4","low":"2.5","close":"3.5","timestamp":1704205840123}"#;
-    assert!(read_with(candle, minutes()).unwrap_err().to_string().ends_with(advice));
+    let both = "give --map ts=start or --map ts=timestamp with the one that counts, or --tz";
+    assert!(read_with(candle, minutes()).unwrap_err().to_string().ends_with(both));
     let all = read_with(candle.replace("timestamp", "sent"), minutes()).unwrap();
     assert_eq!(all.bars[0].ts.to_string(), "2024-01-02T14:30:00Z");
     // Among rows that agree it costs only itself, and what is empty or cannot be read says nothing.
@@ -381,11 +395,11 @@ fn a_date_beside_a_whole_time_has_to_be_its_day() {
         (minutes(), "2024-01-05 21:00:00", "2024-01-08", "", true),
         (minutes(), "2024-01-25 21:00:00", "2/5/2024", "", true),
         (minutes(), "2024-01-05 21:00:00", "2024-01-18", "", false),
-        (days(), "2024-01-05 21:00:00", "2024-01-08", "", false),
+        (days(), "2024-01-05 00:00:00", "2024-01-08", "", false),
         // When it was fetched.
         (minutes(), "2024-06-01T12:00:00Z", "2024-01-02", "", false),
         (minutes(), "2024-06-01T12:00:00Z", "1/2/2024", "", false),
-        (days(), "2024-06-01T12:00:00Z", "2024-01-02", "", false),
+        (days(), "2024-06-01T00:00:00Z", "2024-01-02", "", false),
         (days(), "1704153600", "2024-01-02", "", true),
         (days(), "1704153600", "2024-01-03", "", false),
         (minutes(), "1704205800", "2024-01-02", "14:30", true),
@@ -426,7 +440,7 @@ fn an_object_without_the_time_of_day_that_others_have_is_rejected() {
         );
     }
     let next = row(r#""date":"2024-01-03""#);
-    assert_eq!(read_with(row(clock) + &next, days()).unwrap().bars.len(), 2, "a day has no time of day");
+    assert_eq!(read_with(row(clock) + &next, days_with_clocks()).unwrap().bars.len(), 2, "a day has no time of day");
     // Alone it is what it was, and so is a date with its time of day in one.
     assert_eq!(read_with(row(bare), minutes()).unwrap().bars.len(), 1);
     let whole_date = r#""date":"2024-01-02 09:31""#;

@@ -1,46 +1,115 @@
 //! What the time cells of a file mean: offsets, zones, session dates, and which number is the month.
 
+mod clock_digits;
+mod ends;
 mod options;
 mod proposed_formats;
 mod reading;
+mod sessions;
 mod written_forms;
 
-use jiff::{
-    civil::{DateTime, Time},
-    tz::Offset,
-};
+use std::cell::Cell;
 
-pub use self::options::{TimeFormat, Zone};
+use jiff::civil::Time;
+
+pub use self::options::{SessionStart, TimeFormat, TsIs, Zone};
 use self::{
-    options::{NEW_YORK, say},
+    clock_digits::ClockDigits,
+    ends::{beginning, without_noise},
+    options::say,
     proposed_formats::{compact_format, formats_of},
+    sessions::Sessions,
     written_forms::{Numbers, decimal, zoned},
 };
 pub(crate) use self::{
+    options::TimeOptions,
     proposed_formats::proposed_format,
     reading::{Either, Order, Reading},
 };
 use super::row_error::RowError;
 use crate::{
-    record::timestamp::{Fault, Timestamp, Written, date, instant},
+    record::{
+        Timeframe,
+        timestamp::{Fault, Timestamp, Written, date, instant},
+    },
     text::Quoted,
 };
 
 /// Reads the time cells of one file.
 pub(crate) struct Times {
-    /// `--tz`, if it was given.
-    zone: Option<Zone>,
-    /// Whose dates an epoch of a session is to be read by, where the vendor says it.
-    sessions: Option<Zone>,
+    /// The zone, and which day is which.
+    sessions: Sessions,
     format: Option<TimeFormat>,
+    /// What times are of their bars; none if nothing says it.
+    ts_is: Option<TsIs>,
     order: Option<Order>,
+    clock_digits: ClockDigits,
     /// Where a date and its time of day are put together.
     joined: String,
+    /// How many times were brought to a whole second.
+    rounded: Cell<u64>,
 }
 
 impl Times {
-    pub(crate) fn new(zone: Option<Zone>, format: Option<TimeFormat>) -> Self {
-        Self { zone, sessions: None, format, order: None, joined: String::new() }
+    pub(crate) fn new(options: TimeOptions) -> Self {
+        let TimeOptions { zone, format, session_start: start, ts_is, as_written } = options;
+        Self {
+            sessions: Sessions { zone, start, are_of_utc: false, as_written },
+            format,
+            ts_is,
+            order: None,
+            clock_digits: ClockDigits::default(),
+            joined: String::new(),
+            rounded: Cell::new(0),
+        }
+    }
+
+    /// Says that times are taken as they are written.
+    pub(crate) fn take_as_written(&mut self) {
+        self.sessions.as_written = true;
+    }
+
+    /// Says that times are those of the ends of bars.
+    pub(crate) fn are_ends(&mut self) {
+        self.ts_is.get_or_insert(TsIs::End);
+    }
+
+    /// Returns what times are of their bars.
+    pub(crate) fn ts_is(&self) -> TsIs {
+        self.ts_is.unwrap_or_default()
+    }
+
+    /// Returns whether it is known what times are of their bars.
+    pub(crate) fn knows_ts_is(&self) -> bool {
+        self.ts_is.is_some()
+    }
+
+    /// Returns how many times were brought to a whole second.
+    pub(crate) fn rounded(&self) -> u64 {
+        self.rounded.get()
+    }
+
+    /// Returns when the bar of a reading begins, whose time is that of its end if the file's times are so.
+    ///
+    /// # Errors
+    /// It is a date alone, which is that of the session and no end.
+    pub(crate) fn begin_of(&self, reading: Reading, timeframe: Timeframe, is_date: bool) -> Result<Reading, RowError> {
+        if self.ts_is() == TsIs::Begin {
+            return Ok(reading);
+        }
+        if is_date && timeframe.is_day_or_more() {
+            let message = "time: expected the time at which a bar ends, got a date alone, which is that of its session";
+            return Err(RowError::from(message.to_owned()).of_file("leave --ts-is end out"));
+        }
+        let begin = |ts| beginning(ts, timeframe);
+        Ok(match reading {
+            Reading::Known(ts, clock) => Reading::Known(begin(ts)?, clock),
+            Reading::Either(mut either) => {
+                either.month_first = either.month_first.and_then(begin);
+                either.day_first = either.day_first.and_then(begin);
+                Reading::Either(either)
+            }
+        })
     }
 
     /// Returns whether the clocks show midnight at that time.
@@ -50,17 +119,17 @@ impl Times {
 
     /// Returns `--tz`, if it was given.
     pub(crate) fn given_zone(&self) -> Option<&Zone> {
-        self.zone.as_ref()
+        self.sessions.zone.as_ref()
     }
 
     /// Returns the zone whose clocks times without an offset show.
     pub(crate) fn zone(&self) -> &Zone {
-        self.zone.as_ref().unwrap_or(&Zone::UTC)
+        self.sessions.zone.as_ref().unwrap_or(&Zone::UTC)
     }
 
     /// Says that this vendor's days are those of UTC, wherever the user's other files come from.
     pub(crate) fn days_of_utc(&mut self) {
-        self.sessions = Some(Zone::UTC);
+        self.sessions.are_of_utc = true;
     }
 
     /// Returns whether a time that can be read is a date alone.
@@ -89,9 +158,11 @@ impl Times {
             Some("") => return Err(format!("time: expected a time of day beside {}, got none", Quoted(time)).into()),
             Some(clock) => clock,
         };
+        let is_number = self.format.is_none() && clock.bytes().all(|byte| byte.is_ascii_digit());
+        let zeros = if is_number { self.clock_digits.zeros_for(clock)? } else { "" };
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
-        joined.extend([time, " ", clock]);
+        joined.extend([time, " ", zeros, clock]);
         let read = self.read_cell(&joined, session);
         self.joined = joined;
         read
@@ -154,9 +225,9 @@ impl Times {
 
     /// Reads a time as if there were no `--tz`.
     fn in_utc(&mut self, time: &str, clock: Option<&str>) -> [Option<Timestamp>; 2] {
-        let zone = self.zone.take();
+        let zone = self.sessions.zone.take();
         let read = self.read(time, clock, false);
-        self.zone = zone;
+        self.sessions.zone = zone;
         read.map_or([None, None], |reading| reading.moments())
     }
 
@@ -256,13 +327,16 @@ impl Times {
             None => {
                 let (month_first, day_first) = (on(third, first, second), on(third, second, first));
                 let clock = month_first.as_ref().or(day_first.as_ref()).ok().and_then(|(_, clock)| *clock);
+                let (month_first, day_first) = match (month_first, day_first) {
+                    // A date that exists in no order shows nothing, and is an error whatever the order is.
+                    (Err(error), Err(_)) => {
+                        let is_odd = matches!(Written::on_date(numbers.rest, || date(2000, 1, 1)), Err(Fault::Shape));
+                        return Err(if is_odd { self.odd(text) } else { error });
+                    }
+                    readings => readings,
+                };
                 let ts = |read: Result<(Timestamp, _), RowError>| read.map(|(ts, _)| ts).map_err(String::from);
                 let (month_first, day_first) = (ts(month_first), ts(day_first));
-                // A date that exists in no order shows nothing, and is an error whatever the order is.
-                if let (Err(error), Err(_)) = (&month_first, &day_first) {
-                    let is_odd = matches!(Written::on_date(numbers.rest, || date(2000, 1, 1)), Err(Fault::Shape));
-                    return Err(if is_odd { self.odd(text) } else { error.clone().into() });
-                }
                 let proves = match (first > 12, second > 12) {
                     (true, _) => Some(Order::DayFirst),
                     (_, true) => Some(Order::MonthFirst),
@@ -282,45 +356,24 @@ impl Times {
         session: bool,
         text: &str,
     ) -> Result<(Timestamp, Option<Time>), RowError> {
-        let written = match written {
-            Written::Instant(ts) if session => self.session(ts, text)?,
-            Written::Civil { at, .. } if session => at,
-            Written::Instant(ts) => return Ok((ts, None)),
+        let written = match without_noise(written, session, self.ts_is()).filter(|_| !self.sessions.as_written) {
+            Some(whole) => {
+                self.rounded.set(self.rounded.get() + u64::from(self.ts_is() == TsIs::Begin));
+                whole
+            }
+            None => written,
+        };
+        match written {
+            _ if session => self.sessions.of(written, zone.is_some(), text),
+            Written::Instant(ts) => Ok((ts, None)),
             Written::Civil { at, offset: Some(offset) } => {
                 let ts = instant(at, offset).map_err(|fault| say(fault, text))?;
-                return Ok((ts, Some(at.time())));
+                Ok((ts, Some(at.time())))
             }
             Written::Civil { at, offset: None } => {
-                return Ok((zone.unwrap_or_else(|| self.zone()).instant(at)?, Some(at.time())));
+                Ok((zone.unwrap_or_else(|| self.zone()).instant(at)?, Some(at.time())))
             }
-        };
-        let ts =
-            instant(written.date().to_datetime(Time::midnight()), Offset::UTC).map_err(|fault| say(fault, text))?;
-        Ok((ts, Some(written.time())))
-    }
-
-    /// Returns the time whose date is that of the session that an epoch stands for. Without a zone, midnight in UTC is that
-    /// date; any other time has two dates, and only the exchange's zone tells which one is the session's.
-    fn session(&self, ts: Timestamp, text: &str) -> Result<DateTime, RowError> {
-        let civil = |zone: &Zone| zone.civil(ts).map_err(|fault| say(fault, text));
-        if let Some(zone) = self.sessions.as_ref().or(self.zone.as_ref()) {
-            return Ok(civil(zone)?);
         }
-        let at = civil(&Zone::UTC)?;
-        if at.time() == Time::midnight() {
-            return Ok(at);
-        }
-        let message = format!(
-            "time: expected --tz, since the date of a bar of a day or more depends on the zone, got {}, which is {ts}",
-            Quoted(text)
-        );
-        let there = NEW_YORK.parse::<Zone>().ok().and_then(|zone| zone.civil(ts).ok());
-        let advice = if there.is_some_and(|there| there.time() == Time::midnight()) {
-            format!("give --tz {NEW_YORK}, where it is midnight")
-        } else {
-            format!("give the zone of the exchange, as in --tz {NEW_YORK}, or --tz UTC")
-        };
-        Err(RowError::from(message).of_file(advice))
     }
 }
 
@@ -333,202 +386,4 @@ fn say_shape(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn times(zone: &str) -> Times {
-        Times::new(Some(zone.parse().unwrap()), None)
-    }
-
-    fn known(times: &mut Times, time: &str, clock: &str, session: bool) -> Result<String, String> {
-        match times.read(time, Some(clock).filter(|clock| !clock.is_empty()), session)? {
-            Reading::Known(ts, _) => Ok(ts.to_string()),
-            Reading::Either(either) => panic!("{either:?}"),
-        }
-    }
-
-    #[test]
-    fn a_time_without_offset_is_read_in_the_zone() {
-        for (zone, time, clock, expected) in [
-            ("UTC", "2024-01-02 09:30", "", "2024-01-02T09:30:00Z"),
-            ("America/New_York", "2024-01-02 09:30", "", "2024-01-02T14:30:00Z"),
-            ("America/New_York", "2024-07-02 09:30", "", "2024-07-02T13:30:00Z"),
-            ("America/New_York", "2024-07-02 09:30Z", "", "2024-07-02T09:30:00Z"),
-            ("America/New_York", "1704205800", "", "2024-01-02T14:30:00Z"),
-            ("UTC", "2024-01-02", "09:30:01.5", "2024-01-02T09:30:01.5Z"),
-            ("UTC", "20240102", "093000", "2024-01-02T09:30:00Z"),
-            ("Europe/Berlin", "2024/1/2", "9:30", "2024-01-02T08:30:00Z"),
-            ("UTC", "2024.01.02 09:30", "", "2024-01-02T09:30:00Z"),
-            ("UTC", "2024-1-2", "", "2024-01-02T00:00:00Z"),
-            ("UTC", "20240102  09:30:00", "", "2024-01-02T09:30:00Z"),
-            ("UTC", "20240702 09:30:00 US/Eastern", "", "2024-07-02T13:30:00Z"),
-            ("UTC", "20240102 15:30:00 Europe/Berlin", "", "2024-01-02T14:30:00Z"),
-            ("UTC", "2024-01-02 09:30:00 US/Eastern", "", "2024-01-02T14:30:00Z"),
-            ("UTC", "2024/01/02 09:30:00 US/Eastern", "", "2024-01-02T14:30:00Z"),
-            // As Interactive Brokers writes the zones of exchanges, and UTC.
-            ("America/New_York", "20240702 15:30:00 MET", "", "2024-07-02T13:30:00Z"),
-            ("America/New_York", "20240702 15:30:00 GB-Eire", "", "2024-07-02T14:30:00Z"),
-            ("America/New_York", "20240702 15:30:00 Japan", "", "2024-07-02T06:30:00Z"),
-            ("America/New_York", "20240702 15:30:00 Hongkong", "", "2024-07-02T07:30:00Z"),
-            ("America/New_York", "20240702 15:30:00 GMT", "", "2024-07-02T15:30:00Z"),
-            ("America/New_York", "20240702 15:30:00 UTC", "", "2024-07-02T15:30:00Z"),
-            ("UTC", "20240702 15:30:00 EST5EDT", "", "2024-07-02T19:30:00Z"),
-            ("UTC", "20240702-15:30:00", "", "2024-07-02T15:30:00Z"),
-        ] {
-            assert_eq!(known(&mut times(zone), time, clock, false).as_deref(), Ok(expected), "{time} {clock} {zone}");
-        }
-    }
-
-    #[test]
-    fn a_session_is_the_date_as_written_and_of_an_epoch_the_date_in_the_zone() {
-        for (zone, time, expected) in [
-            ("America/New_York", "2024-01-02", "2024-01-02T00:00:00Z"),
-            ("UTC", "1999-01-04 00:00:00-05:00", "1999-01-04T00:00:00Z"),
-            ("Asia/Tokyo", "2024-01-02T23:59:59Z", "2024-01-02T00:00:00Z"),
-            // Midnight in New York, as Yahoo stamps a session.
-            ("America/New_York", "1704171600", "2024-01-02T00:00:00Z"),
-            ("Asia/Tokyo", "1704121200000", "2024-01-02T00:00:00Z"),
-            ("UTC", "1704121200000", "2024-01-01T00:00:00Z"),
-            // Skipped by the clocks of this zone, but a session has no clock.
-            ("America/New_York", "2024-03-10 02:30:00", "2024-03-10T00:00:00Z"),
-        ] {
-            assert_eq!(known(&mut times(zone), time, "", true).as_deref(), Ok(expected), "{time} {zone}");
-        }
-    }
-
-    // Sabotage: take them for the winter's offset that the time zone database has under such a name.
-    #[test]
-    fn an_abbreviation_that_is_used_in_summer_too_is_no_zone() {
-        for name in ["EST", "MST", "HST", "est", "EDT", "Somewhere", "am"] {
-            let text = format!("20240702 09:30:00 {name}");
-            assert!(times("UTC").read(&text, None, false).is_err(), "{text}");
-        }
-        // UTC by its form, and not by the option.
-        let problem = times("America/New_York").read("20240702-09:30:00", None, false).unwrap_err().into_parts();
-        assert_eq!(problem.1.as_deref(), Some("give --ts-format %Y%m%d-%H:%M:%S"));
-    }
-
-    // Red if an epoch that is no midnight is dated in UTC because no zone is given: it would be the day before for
-    // all that lies east of London.
-    #[test]
-    fn a_session_s_epoch_needs_a_zone_unless_it_is_midnight_in_utc() {
-        let mut times = Times::new(None, None);
-        assert_eq!(known(&mut times, "1704153600000", "", true).as_deref(), Ok("2024-01-02T00:00:00Z"));
-        assert_eq!(known(&mut times, "1704171600000", "", false).as_deref(), Ok("2024-01-02T05:00:00Z"));
-        for (text, message, advice) in [
-            (
-                "1704171600000000000",
-                "time: expected --tz, since the date of a bar of a day or more depends on the zone, got \
-                 \"1704171600000000000\", which is 2024-01-02T05:00:00Z",
-                "give --tz America/New_York, where it is midnight",
-            ),
-            (
-                "1704121200",
-                "time: expected --tz, since the date of a bar of a day or more depends on the zone, got \"1704121200\", \
-                 which is 2024-01-01T15:00:00Z",
-                "give the zone of the exchange, as in --tz America/New_York, or --tz UTC",
-            ),
-        ] {
-            let problem = times.read(text, None, true).unwrap_err().into_parts();
-            assert_eq!(problem, (message.to_owned(), Some(advice.to_owned())));
-        }
-        times.days_of_utc();
-        assert_eq!(known(&mut times, "1704121200", "", true).as_deref(), Ok("2024-01-01T00:00:00Z"));
-    }
-
-    #[test]
-    fn a_time_that_the_clocks_skip_or_repeat_is_refused_with_both_readings() {
-        let mut times = times("America/New_York");
-        assert_eq!(
-            known(&mut times, "2024-03-10 02:30", "", false).unwrap_err(),
-            "time: expected a time with an offset, got 2024-03-10T02:30:00, which does not exist in America/New_York, \
-             where the clocks change: it is 2024-03-10T07:30:00Z at offset -05 or 2024-03-10T06:30:00Z at offset -04"
-        );
-        assert_eq!(
-            known(&mut times, "2024-11-03 01:30", "", false).unwrap_err(),
-            "time: expected a time with an offset, got 2024-11-03T01:30:00, which occurs twice in America/New_York, \
-             where the clocks change: it is 2024-11-03T05:30:00Z at offset -04 or 2024-11-03T06:30:00Z at offset -05"
-        );
-    }
-
-    #[test]
-    fn a_format_reads_what_is_odd() {
-        for (format, text, session, expected) in [
-            ("%m/%d/%Y", "1/4/1999", true, "1999-01-04T00:00:00Z"),
-            ("%d/%m/%Y", "1/4/1999", true, "1999-04-01T00:00:00Z"),
-            ("%d-%b-%y", "04-Jan-99", true, "1999-01-04T00:00:00Z"),
-            ("%b %d, %Y", "Jan 04, 1999", true, "1999-01-04T00:00:00Z"),
-            ("%m/%d/%Y %I:%M %p", "1/4/1999 9:30 PM", false, "1999-01-05T02:30:00Z"),
-            ("%Y%m%d%H%M%S", "19990104093000", false, "1999-01-04T14:30:00Z"),
-            ("%Y-%m-%dT%H:%M:%S%z", "1999-01-04T09:30:00+0100", false, "1999-01-04T08:30:00Z"),
-            ("%F %T %Q", "1999-01-04 09:30:00 Europe/Berlin", false, "1999-01-04T08:30:00Z"),
-            ("%s", "915442200", false, "1999-01-04T09:30:00Z"),
-        ] {
-            let mut times = Times::new(Some("America/New_York".parse().unwrap()), Some(format.parse().unwrap()));
-            assert_eq!(known(&mut times, text, "", session).as_deref(), Ok(expected), "{format}");
-        }
-        let mut times = Times::new(None, Some("%m/%d/%Y".parse().unwrap()));
-        let error = known(&mut times, "13/1/1999", "", true).unwrap_err();
-        assert!(
-            error.starts_with(r#"time: expected a time as --ts-format "%m/%d/%Y" says, got "13/1/1999": "#),
-            "{error}"
-        );
-        let mut times = Times::new(None, Some("%F %T%.f".parse().unwrap()));
-        let error = known(&mut times, "2024-01-02 09:30:00.123456789", "", false).unwrap_err();
-        assert!(error.starts_with("time: expected whole microseconds"), "{error}");
-    }
-
-    #[test]
-    fn wrong_options_name_the_value_and_what_is_expected() {
-        assert_eq!(
-            "Mars/Base".parse::<Zone>().unwrap_err().to_string(),
-            r#"expected a time zone by its IANA name such as America/New_York, got "Mars/Base""#
-        );
-        assert_eq!("utc".parse::<Zone>().unwrap().to_string(), "UTC");
-        assert_eq!("Europe/Berlin".parse::<Zone>().unwrap().to_string(), "Europe/Berlin");
-        for format in ["%H:%M", "%!", "%m/%d", "%", "no format", "%c"] {
-            let error = format.parse::<TimeFormat>().expect_err(format).to_string();
-            assert!(error.starts_with("expected a strptime format such as "), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_date_with_two_readings_keeps_both_until_one_is_proven() {
-        let mut times = times("UTC");
-        for (text, proves, differs) in [
-            ("1/4/1999", None, true),
-            ("1/1/1999", None, false),
-            ("1/13/1999", Some(Order::MonthFirst), true),
-            ("13.1.1999", Some(Order::DayFirst), true),
-            ("13-01-1999 9:30", Some(Order::DayFirst), true),
-        ] {
-            let Reading::Either(either) = times.read(text, None, false).unwrap() else { panic!("{text}") };
-            assert_eq!((either.proves, either.differs), (proves, differs), "{text}");
-        }
-        for text in ["13/13/1999", "1/4/99", "1/4-1999", "1/4/1999/", "1/4/1999 noon", "1/4", "//1999", "1/0/1999"] {
-            let error = times.read(text, None, false).expect_err(text).to_string();
-            assert!(error.starts_with("time: expected "), "{error}");
-        }
-        times.settle(Order::MonthFirst);
-        assert_eq!(known(&mut times, "1/4/1999", "", true).as_deref(), Ok("1999-01-04T00:00:00Z"));
-        assert_eq!(
-            known(&mut times, "13/1/1999", "", true).unwrap_err(),
-            r#"time: expected month, day, year as elsewhere in the file, got "13/1/1999""#
-        );
-        times.settle(Order::DayFirst);
-        assert_eq!(known(&mut times, "1/4/1999", "", true).as_deref(), Ok("1999-04-01T00:00:00Z"));
-    }
-
-    #[test]
-    fn the_proposed_format_reads_the_date_it_was_made_from() {
-        for text in
-            ["1/4/1999", "01.04.1999", "1-4-1999 9:30", "1/4/1999 09:30:00", "1/4/1999 09:30:00.5", "1/4/1999T0930"]
-        {
-            for (order, expected) in [(Order::MonthFirst, "1999-01-04"), (Order::DayFirst, "1999-04-01")] {
-                let format = proposed_format(text, order);
-                let mut times = Times::new(None, Some(format.parse().unwrap()));
-                assert_eq!(known(&mut times, text, "", true).unwrap(), format!("{expected}T00:00:00Z"), "{format}");
-            }
-        }
-    }
-}
+mod tests;

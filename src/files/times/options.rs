@@ -1,9 +1,9 @@
-//! What the options say of times: `--tz` and `--ts-format`.
+//! What the options say of times: `--tz`, `--ts-format`, `--session-start` and `--ts-is`.
 
 use std::{fmt, str::FromStr};
 
 use jiff::{
-    civil::DateTime,
+    civil::{Date, DateTime, Time},
     fmt::strtime::{self, BrokenDownTime},
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
@@ -13,6 +13,16 @@ use crate::{
     record::timestamp::{Fault, Timestamp, Written, instant},
     text::Quoted,
 };
+
+/// All that the options say of times.
+#[derive(Default)]
+pub(crate) struct TimeOptions {
+    pub(crate) zone: Option<Zone>,
+    pub(crate) format: Option<TimeFormat>,
+    pub(crate) session_start: Option<SessionStart>,
+    pub(crate) ts_is: Option<TsIs>,
+    pub(crate) as_written: bool,
+}
 
 /// Where the clocks stand whose times have no offset: UTC, or a zone by its IANA name.
 #[derive(Clone, Default)]
@@ -79,6 +89,61 @@ impl Zone {
     pub(crate) fn civil(&self, ts: Timestamp) -> Result<DateTime, Fault> {
         let at = jiff::Timestamp::from_microsecond(ts.as_micros()).map_err(|_| Fault::OutOfRange)?;
         Ok(self.0.as_ref().map_or(Offset::UTC.to_datetime(at), |zone| zone.to_datetime(at)))
+    }
+}
+
+/// `--session-start`: when the session of a day begins by the clocks of `--tz`, where that is the evening before its date,
+/// as with futures and currencies: `17:00`, `18:00`. `00:00` says that a day is one of the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionStart(Time);
+
+impl FromStr for SessionStart {
+    type Err = InvalidOption;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOption> {
+        let complain = || {
+            InvalidOption::new(format!(
+                "expected a time from 12:00 to 23:59 such as 17:00, or 00:00 where a session begins with its date, got {}",
+                Quoted(text)
+            ))
+        };
+        let (hour, minute) = text.split_once(':').ok_or_else(complain)?;
+        let number = |digits: &str| digits.parse::<i8>().ok().filter(|_| (1..=2).contains(&digits.len()));
+        let (hour, minute) = number(hour).zip(number(minute)).ok_or_else(complain)?;
+        let start = Time::new(hour, minute, 0, 0).map_err(|_| complain())?;
+        if start != Time::midnight() && start.hour() < 12 {
+            return Err(complain());
+        }
+        Ok(Self(start))
+    }
+}
+
+impl SessionStart {
+    /// Returns the date of the session that is under way when clocks show this.
+    pub(super) fn date_of(self, at: DateTime) -> Option<Date> {
+        if self.0 == Time::midnight() || at.time() < self.0 { Some(at.date()) } else { at.date().tomorrow().ok() }
+    }
+}
+
+/// `--ts-is`: what the time of a row is of its bar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TsIs {
+    /// When the bar opens. It is what most vendors write.
+    #[default]
+    Begin,
+    /// When the bar ends, or its last moment: the bar is stored under its beginning, one timeframe before.
+    End,
+}
+
+impl FromStr for TsIs {
+    type Err = InvalidOption;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOption> {
+        match text {
+            "begin" => Ok(Self::Begin),
+            "end" => Ok(Self::End),
+            _ => Err(InvalidOption::new(format!("expected begin or end, got {}", Quoted(text)))),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) enum Reading {
 
 impl Reading {
     /// Returns the time with the month first and with the day first, which are the same where the order is known.
-    pub(super) fn moments(&self) -> [Option<Timestamp>; 2] {
+    pub(crate) fn moments(&self) -> [Option<Timestamp>; 2] {
         match self {
             Self::Known(ts, _) => [Some(*ts), Some(*ts)],
             Self::Either(either) => [&either.month_first, &either.day_first].map(|ts| ts.as_ref().ok().copied()),
