@@ -553,6 +553,24 @@ fn what_is_not_certain_has_no_command() {
     }
 }
 
+// Red if days that are moments get a command without a word of their zone, though it stores nothing without it.
+#[test]
+fn days_that_are_moments_are_asked_for_their_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"{"candles":[{"open":10,"high":12,"low":9,"close":11,"volume":100,"datetime":1704175200000},
+        {"open":11,"high":13,"low":10,"close":12.5,"volume":200.5,"datetime":1704261600000}],"symbol":"ES"}"#;
+    fs::write(dir.path().join("in.json"), text).unwrap();
+    let error = refusal(dir.path(), DAYS, "in.json");
+    assert!(error.ends_with(
+        "; \"1704175200000\" is no midnight in UTC: give the zone of its day too, as in --tz America/New_York"
+    ));
+    let command = proposed(&error)[0];
+    assert_eq!(run_proposed(dir.path(), command, DAYS).status.code(), Some(2));
+    let output = run_proposed(dir.path(), command, &[DAYS, &["--tz", "America/Chicago"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(bars(dir.path()), days("ES"));
+}
+
 // Red if the zone that was typed is given twice, or one that is the same by another name is refused.
 #[test]
 fn a_zone_that_was_typed_is_not_proposed_again() {

@@ -1,6 +1,7 @@
 //! What to do with a JSON document that is no list of bars: a command that makes one of it.
 
 use super::{
+    json_columns::is_time,
     json_rows::{Found, Search},
     json_shape::{Array, FirstValue, LOOKED_AT, Node, Object, Skeleton},
 };
@@ -131,7 +132,55 @@ fn of_document(values: &[Node], rows: &BarDecoder) -> Option<String> {
     let program = if found.is_csv { "jq -r" } else { "jq -c" };
     let command = command(program, &found.filter, &tz, rows);
     let how = if found.is_csv { "make them CSV" } else { "take them out" };
-    Some(format!("{expected}, got {}: {how}, as in {command}", found.what))
+    let days = match moment(values, rows) {
+        Some(time) if tz.is_empty() && rows.given_zone().is_none() => {
+            format!(
+                "; {} is no midnight in UTC: give the zone of its day too, as in --tz America/New_York",
+                Quoted(time)
+            )
+        }
+        _ => String::new(),
+    };
+    Some(format!("{expected}, got {}: {how}, as in {command}{days}", found.what))
+}
+
+/// Returns the time of the first bar, if it is one of a day or more and no midnight in UTC.
+fn moment<'n>(values: &'n [Node], rows: &BarDecoder) -> Option<&'n str> {
+    let (timeframe, _) = rows.fixed_timeframe()?;
+    let time = values.iter().find_map(|value| first_time(value, &|name| search(rows).is_time_name(name)))?;
+    let digits = time.split_once('.').map_or(time, |(whole, _)| whole);
+    let day: i64 = match digits.len() {
+        9 | 10 => 86_400,
+        12 | 13 => 86_400_000,
+        15 | 16 => 86_400_000_000,
+        18 | 19 => 86_400_000_000_000,
+        _ => return None,
+    };
+    (timeframe.is_day_or_more() && digits.parse::<i64>().ok()? % day != 0).then_some(time)
+}
+
+/// Finds the first time of bars: beside their names, in an array, or as a key.
+fn first_time<'n>(node: &'n Node, is_named: &dyn Fn(&str) -> bool) -> Option<&'n str> {
+    let of_value = |value: &'n Node| match value {
+        Node::Array(array) => array.scalars()?.first().copied(),
+        value => value.scalar(),
+    };
+    match node {
+        Node::Object(object) => {
+            let named = |(name, value): &'n (String, Node)| of_value(value).filter(|_| is_named(name));
+            let deeper = |(key, value): &'n (String, Node)| match value {
+                Node::Object(_) if is_time(key) => Some(key.as_str()),
+                value => first_time(value, is_named),
+            };
+            // The time of an answer stands in front of those of its bars.
+            object.fields.iter().find_map(deeper).or_else(|| object.fields.iter().find_map(named))
+        }
+        Node::Array(array) => match array.scalars() {
+            Some(cells) if cells.len() >= 5 => cells.into_iter().find(|cell| is_time(cell)),
+            _ => array.items.iter().take(3).find_map(|item| first_time(item, is_named)),
+        },
+        _ => None,
+    }
 }
 
 /// Returns a command that loads what a filter makes of the file: `...` stands for the options that the user gave.

@@ -49,7 +49,7 @@ pub(crate) fn places(rows: &[Vec<&str>]) -> Result<Places, &'static str> {
     let (Some(prices), None) = (found.next(), found.next()) else {
         return Err("the rows shown do not prove which of them are open, high, low and close");
     };
-    Ok(Places { time, prices, volume: volume(&columns, prices) })
+    Ok(Places { time, prices, volume: volume(&columns, prices, &rows) })
 }
 
 /// Finds the one column that is the time: in front, or the only one that looks like one.
@@ -118,7 +118,7 @@ fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
 }
 
 /// Finds the volume in the base asset among the other numbers.
-fn volume(columns: &[Option<Vec<f64>>], prices: [usize; 4]) -> Volume {
+fn volume(columns: &[Option<Vec<f64>>], prices: [usize; 4], rows: &[&Vec<&str>]) -> Volume {
     let column = |at: usize| columns[at].as_deref().unwrap_or_default();
     let (high, low) = (column(prices[1]), column(prices[2]));
     let is_flag = |values: &[f64]| values.iter().all(|value| *value == values[0]) && [0.0, 1.0].contains(&values[0]);
@@ -144,7 +144,8 @@ fn volume(columns: &[Option<Vec<f64>>], prices: [usize; 4]) -> Volume {
     {
         others.remove(0);
     }
-    let is_count = |at: usize| column(at).iter().all(|value| value.fract() == 0.0);
+    // A count has no decimal point, even where each volume is a whole number.
+    let is_count = |at: usize| rows.iter().all(|row| !row[at].contains('.'));
     match others.as_slice() {
         [] => Volume::None,
         [only] => Volume::At(*only),
@@ -223,8 +224,8 @@ mod tests {
             ),
             // Kraken: the average price, the volume, a count.
             (
-                "1688671200,30306.1,30306.2,30305.7,30305.8,30306.0,3.39243896,23\n\
-                 1688671260,30305.8,30309.0,30305.7,30308.9,30306.5,12.5,20",
+                "1688671200,30306.1,30306.2,30305.7,30305.8,30306.0,3.0000,23\n\
+                 1688671260,30305.8,30309.0,30305.7,30308.9,30306.5,12.0000,20",
                 0,
                 [1, 2, 3, 4],
                 At(6),

@@ -221,7 +221,7 @@ impl<'a> Search<'a> {
         object.fields.iter().any(|(name, value)| value.scalar().is_some() && self.is_time_name(name))
     }
 
-    fn is_time_name(self, name: &str) -> bool {
+    pub(super) fn is_time_name(self, name: &str) -> bool {
         matches!(self.role(name), Some(Role::Time | Role::Date | Role::Clock))
     }
 
