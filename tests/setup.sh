@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Gets what the tests need beside Rust: libfaketime, for processes on a clock of their own; python3, and the official package
-# of Standard Webhooks in target/python, so that signatures are checked by code of others. Does nothing when all is there.
+# Gets what the tests need beside Rust: libfaketime, for processes on a clock of their own; jq, by which the commands that errors
+# propose are run; python3, and the official package of Standard Webhooks in target/python, so that signatures are checked by
+# code of others. Does nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,10 @@ install() { # packages of Debian...
 
 if ! compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; then
     install libfaketime
+fi
+
+if ! command -v jq >/dev/null; then
+    install jq
 fi
 
 venv=target/python

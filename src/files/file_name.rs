@@ -9,8 +9,10 @@ use crate::{
 };
 
 /// The endings that are no part of a name, compressed or not.
-const ENDINGS: [&str; 12] =
-    ["csv", "tsv", "txt", "json", "ndjson", "jsonl", "gz", "zst", "zstd", "zip", "dbn", "parquet"];
+const ENDINGS: [&str; 23] = [
+    "csv", "tsv", "txt", "json", "ndjson", "jsonl", "gz", "zst", "zstd", "zip", "dbn", "parquet", "feather", "arrow",
+    "ipc", "h5", "hdf5", "xlsx", "xls", "pkl", "pickle", "npy", "npz",
+];
 
 const THE_NAME: &str = "the file's name";
 

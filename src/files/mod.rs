@@ -49,6 +49,7 @@ mod missing_options;
 mod options;
 mod reader;
 mod row_error;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod times;

@@ -3,11 +3,13 @@ use std::{fs::File, io::Read};
 use super::{
     bars::BarDecoder,
     chunk::{Chunk, ReadError},
-    decompress::Decompressed,
+    decompress::{Compression, Decompressed},
     file_info::{Dialect, FileInfo},
     format::{
         array::ArraySplitter,
         csv::Csv,
+        json_advice,
+        json_shape::FirstValue,
         lines::LineBuffer,
         object,
         sniff::{self, Format},
@@ -24,6 +26,8 @@ pub struct BarReader<R: Read> {
     input: Decompressed<R>,
     pub(super) buffer: LineBuffer,
     format: Option<Parser>,
+    /// How far a JSON document was looked at that is not known to be one of bars.
+    first: FirstValue,
     rows: BarDecoder,
     at_end: bool,
 }
@@ -53,7 +57,14 @@ impl<R: Read> BarReader<R> {
     }
 
     fn with(input: Decompressed<R>, options: ReadOptions) -> Self {
-        Self { input, buffer: LineBuffer::default(), format: None, rows: BarDecoder::new(options), at_end: false }
+        Self {
+            input,
+            buffer: LineBuffer::default(),
+            format: None,
+            first: FirstValue::default(),
+            rows: BarDecoder::new(options),
+            at_end: false,
+        }
     }
 
     /// Empties `chunk` and fills it with the next rows, at most [`Chunk::MAX_ROWS`]. Returns whether there
@@ -196,16 +207,25 @@ impl<R: Read> BarReader<R> {
     fn find_format(&mut self) -> Result<bool, ReadError> {
         let Some(format) = sniff::format(self.buffer.rest(), self.at_end, self.rows.name())? else { return Ok(false) };
         self.buffer.skip_byte_order_mark();
-        self.format = Some(match format {
-            Format::Csv => Parser::Csv(Box::default()),
-            Format::Ndjson => Parser::Ndjson,
-            Format::Array => Parser::Array(ArraySplitter::default()),
-        });
-        match format {
-            Format::Csv => return Ok(true),
-            Format::Ndjson => self.rows.set_dialect(Dialect::Ndjson),
-            Format::Array => self.rows.set_dialect(Dialect::JsonArray),
+        let parser = match format {
+            Format::Csv => {
+                self.format = Some(Parser::Csv(Box::default()));
+                return Ok(true);
+            }
+            Format::Ndjson => {
+                self.rows.set_dialect(Dialect::Ndjson);
+                Parser::Ndjson
+            }
+            Format::Array => {
+                self.rows.set_dialect(Dialect::JsonArray);
+                Parser::Array(ArraySplitter::default())
+            }
+        };
+        self.rows.set_unpacking(self.input.compression().map_or("", Compression::unpacking));
+        if json_advice::look(&mut self.first, self.buffer.rest(), self.at_end, &self.rows)?.is_none() {
+            return Ok(false);
         }
+        self.format = Some(parser);
         if self.rows.map().has_numbers() {
             return Err(ReadError::Refused(
                 "expected names of fields in --map for JSON, whose fields have no numbers, got a number".into(),

@@ -188,42 +188,43 @@ fn headers_and_dialects_of_every_kind_give_the_same_bar() {
 #[test]
 fn an_object_around_the_bars_is_refused_with_the_command_that_takes_them_out() {
     let around = |key: &str, how: &str| {
-        format!(
-            "line 1: expected an object for each bar, got one with \"{key}\" around them: take them out, as in `{how}`"
-        )
+        format!("expected an object for each bar, got one with \"{key}\" around them: take them out, as in `{how}`")
     };
     let each = |filter: &str| format!("jq -c '{filter}' FILE | mds ingest ... -");
-    let lines = "line 1: expected an object on each line, got one on several: put each on one, as in `jq -c . FILE | mds ingest \
-                 ... -`";
+    let lines = "expected an object on each line, got one on several: put each on one, as in `jq -c '.' FILE | mds ingest ... -`";
+    let bar = r#"{"t":"2024-01-02","o":2,"h":4,"l":1,"c":3}"#;
     for (text, expected) in [
-        // Alpaca, Coinbase, Alpha Vantage.
         (
-            r#"{"symbol":"AAPL","bars":[{"t":"2024-01-02","o":2,"h":4,"l":1,"c":3}],"next":null}"#,
-            around("bars", &each(".bars[]")),
+            format!(r#"{{"symbol":"AAPL","bars":[{bar}],"next":null}}"#),
+            around("bars", &each("{symbol: .symbol} + .bars[]")),
         ),
-        (r#"{"next":{"a":1},"candles":[{"start":"1","low":"1"}]}"#, around("candles", &each(".candles[]"))),
-        (r#"{"price bars":[{"t":1}]}"#, around("price bars", &each(r#".["price bars"][]"#))),
+        // The same symbol as the option says.
+        (format!(r#"{{"symbol":"es","bars":[{bar}]}}"#), around("bars", &each(".bars[]"))),
+        (format!(r#"{{"next":{{"a":1}},"candles":[{bar}"#), around("candles", &each(".candles[]"))),
+        (format!(r#"{{"price bars":[{bar}]}}"#), around("price bars", &each(r#".["price bars"][]"#))),
+        (format!(r#"{{"a b":{{"c d":[{bar}]}}}}"#), around("c d", &each(r#".["a b"]["c d"][]"#))),
         (
-            r#"{"Meta Data":{"1. x":"y"},"Time Series (Daily)":{"2024-01-02":{"1. open":"2"}}}"#,
-            around(
-                "Time Series (Daily)",
-                &each(
-                    r#".["Time Series (Daily)"] | to_entries[] | {ts: .key} + (.value | with_entries(.key |= .[3:]))"#,
-                ),
-            ),
+            r#"{"it's":[{"t":1}]}"#.into(),
+            "expected an object for each bar, got one in which no bars are known: take them out with jq".into(),
         ),
         (
-            r#"{"it's":[{"t":1}]}"#,
-            "line 1: expected an object for each bar, got one with \"it's\" around them: take them out with jq".into(),
+            r#"{"chart":{"result":[1]}}"#.into(),
+            "expected an object for each bar, got one in which no bars are known: take them out with jq".into(),
         ),
         (
-            r#"{"chart":{"result":[1]}}"#,
+            "{\"chart\":{\"result\":[1]}}\n{\"chart\":{}}\n".into(),
             "line 1: expected an object for each bar, got one with \"chart\" around them: take them out with jq".into(),
         ),
-        ("{\n  \"bars\": [\n", lines.to_owned()),
-        ("{\"bars\": [\n {\"t\": 1},\n", lines.to_owned()),
+        (bar.replace(',', ",\n"), lines.to_owned()),
+        (
+            "{\n  \"bars\": [\n".into(),
+            "expected an object for each bar, got one in which no bars are known: take them out with jq".into(),
+        ),
+        (format!("{{\"bars\": [\n {bar},\n"), around("bars", &each(".bars[]"))),
+        // One that stands behind something odd.
+        (format!("{{}}\n{{\"bars\":[{bar}]}}\n"), format!("line 2: {}", around("bars", &each(".bars[]")))),
     ] {
-        assert_eq!(refusal(text), expected, "{text}");
+        assert_eq!(refusal(&text), expected, "{text}");
     }
     // What is odd in another way costs only itself.
     for text in [r#"{"n":[1]}"#, r#"{"date":"2024-01-02","open":2,"bars":[{"o":1}]}"#, "{\"date\":\n", "{}"] {
@@ -429,8 +430,9 @@ fn a_file_whose_first_rows_are_all_written_in_an_odd_way_is_refused_whole() {
         ),
         (
             "[[1704153600000,2,4,1,3,10]]",
-            "line 1: expected JSON objects, got arrays, whose numbers have no names: make it CSV and say which column is \
-             which, as in `jq -r '.[]|@csv' FILE | mds ingest --map ts=1,open=2,high=3,low=4,close=5,volume=6 ... -`",
+            "expected an object for each bar, got arrays, whose numbers have no names, and the rows shown do not prove which of \
+             them are open, high, low and close: give --map ts=A,open=B,high=C,low=D,close=E,volume=F with the number of each, \
+             from 1; the first array is 1704153600000, 2, 4, 1, 3, 10",
         ),
         (
             "{\"hd\":{\"ts_event\":\"1704153600000000000\"},\"open\":\"4780250000000\"}\n",

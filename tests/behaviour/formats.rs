@@ -512,8 +512,9 @@ fn what_cannot_be_read_is_refused_in_one_line_that_helps() {
         (
             "bars.parquet",
             b"PAR1\x15\x04\x15\x10".to_vec(),
-            "expected CSV or JSON, got a Parquet file: make it CSV, as in `duckdb -c \"COPY (SELECT * FROM 'bars.parquet') TO \
-             'bars.csv'\"`",
+            "expected CSV or JSON, got a Parquet file: make it CSV, as in `python3 -c \"import pandas; d = \
+             pandas.read_parquet('bars.parquet'); d.to_csv('bars.parquet.csv', index=not isinstance(d.index, \
+             pandas.RangeIndex))\"` or `duckdb -c \"COPY (SELECT * FROM 'bars.parquet') TO 'bars.parquet.csv'\"`",
         ),
         (
             "es.dbn",
@@ -528,7 +529,8 @@ fn what_cannot_be_read_is_refused_in_one_line_that_helps() {
         (
             "bars.xls",
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0".to_vec(),
-            "expected CSV or JSON, got an Excel workbook: export it as CSV first",
+            "expected CSV or JSON, got an Excel workbook: make its first sheet CSV, as in `python3 -c \"import pandas; \
+             pandas.read_excel('bars.xls').to_csv('bars.xls.csv', index=False)\"`, or save it as CSV",
         ),
         ("bom.csv", [&b"\xff\xfe"[..], &utf16].concat(), iconv),
         ("no_bom.csv", utf16, iconv),
@@ -825,5 +827,38 @@ fn what_would_be_stored_at_another_time_than_it_has_is_not_stored() {
         assert!(all.contains(said), "{all}");
         let is_there = dir.path().join("market_data.db").exists();
         assert_eq!(if is_there { bars(dir.path()) } else { Vec::new() }, stored, "{name}");
+    }
+}
+
+// Red if a command for a table is no shell, no Python, or leaves out an index of dates. What pandas makes of such files is
+// pandas' own matter: here stands in for it what only says which function read which file.
+#[cfg(unix)]
+#[test]
+fn the_command_for_a_table_that_is_no_text_runs_and_keeps_its_index() {
+    let stub = r#"
+class RangeIndex:
+    pass
+class Frame:
+    index = object()
+    def to_csv(self, path, index=True, header=True):
+        assert index, 'the index is lost'
+        open(path, 'w').write('date,open,high,low,close\n2024-01-02,10,12,9,11\n')
+def read_feather(path):
+    assert open(path, 'rb').read()
+    return Frame()
+read_parquet = read_hdf = read_pickle = read_feather
+"#;
+    for bytes in [&b"ARROW1\0\0"[..], b"FEA1\0\0", b"PAR1\x15\x04", b"\x89HDF\r\n\x1a\n", b"\x80\x04\x95\x10"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("pandas.py"), stub).unwrap();
+        fs::write(dir.path().join("bars.bin"), bytes).unwrap();
+        let error = refusal(dir.path(), MSFT, "bars.bin");
+        let command = error.split('`').nth(1).unwrap();
+        let mut shell = std::process::Command::new("sh");
+        let output =
+            shell.args(["-c", command]).env("PYTHONPATH", dir.path()).current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", stderr(&output));
+        let bars = loaded(&run(dir.path(), &[MSFT, &["bars.bin.csv"]].concat()), dir.path());
+        assert_eq!(bars, ["MSFT 1d 2024-01-02T00:00:00Z 10 12 9 11 -"], "{command}");
     }
 }

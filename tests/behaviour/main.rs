@@ -40,6 +40,8 @@ mod hook;
 mod hostile;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod ingest_command;
+#[cfg(all(unix, feature = "cli", feature = "sqlite"))]
+mod json_forms;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
 mod layout;

@@ -42,6 +42,8 @@ pub(crate) struct BarDecoder {
     name: String,
     /// The name of what is in a zip, once it was looked at.
     member: Option<String>,
+    /// The command that unpacks the file; empty if it is not packed.
+    unpacking: &'static str,
     /// What is wrong with the options for this file.
     refusal: Option<String>,
     dialect: Option<Dialect>,
@@ -82,6 +84,7 @@ impl BarDecoder {
             map: options.map,
             name: options.name,
             member: None,
+            unpacking: "",
             refusal,
             dialect: None,
             stage: Stage::Open,
@@ -211,6 +214,21 @@ impl BarDecoder {
     /// Returns the zone of times without an offset.
     pub(crate) fn zone(&self) -> &Zone {
         self.row.times.zone()
+    }
+
+    /// Returns the zone that the user gave.
+    pub(crate) fn given_zone(&self) -> Option<&Zone> {
+        self.times.given_zone()
+    }
+
+    /// Notes the command that unpacks the file, for what an error proposes.
+    pub(crate) fn set_unpacking(&mut self, command: &'static str) {
+        self.unpacking = command;
+    }
+
+    /// Returns the command that unpacks the file; empty if it is not packed.
+    pub(crate) fn unpacking(&self) -> &'static str {
+        self.unpacking
     }
 
     /// Returns the symbol that holds for the whole file, and who says so.

@@ -38,6 +38,15 @@ impl Compression {
             Self::Zip => "zip",
         }
     }
+
+    /// Returns the command that unpacks it to standard output.
+    pub(crate) const fn unpacking(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip -dc",
+            Self::Zstd => "zstd -dc",
+            Self::Zip => "unzip -p",
+        }
+    }
 }
 
 /// An input, decompressed. Memory does not grow with what comes out of it.

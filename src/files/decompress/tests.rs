@@ -335,7 +335,8 @@ fn a_zip_that_is_not_one_file_is_refused_before_anything_is_read() {
         (zip(&[("x/", b"", How::Stored)]), "expected one file in the zip, got none"),
         (
             zip(&[("[Content_Types].xml", b"<xml/>", How::Deflated), ("xl/workbook.xml", b"<xml/>", How::Deflated)]),
-            "expected CSV or JSON, got an Excel workbook: save it as CSV first",
+            "expected CSV or JSON, got an Excel workbook: make its first sheet CSV, as in `python3 -c \"import pandas; \
+             pandas.read_excel('FILE').to_csv('FILE.csv', index=False)\"`, or save it as CSV",
         ),
         (
             zip(&[("a.csv", TEXT, How::Encrypted)]),

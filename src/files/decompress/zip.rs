@@ -9,7 +9,10 @@ use flate2::{CrcReader, read::DeflateDecoder};
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use super::{Compression, Counted, damaged};
-use crate::{files::chunk::ReadError, text::Quoted};
+use crate::{
+    files::{chunk::ReadError, tables},
+    text::Quoted,
+};
 
 /// The most names of files in a zip that an error lists.
 const NAMES_LISTED: usize = 10;
@@ -99,9 +102,8 @@ fn only_file<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<usize, ReadE
     let (mut names, mut only, mut files) = (Vec::new(), None, 0);
     for index in 0..archive.len() {
         let name = name_of(archive.by_index_raw(index).map_err(no_directory)?.name_raw());
-        if name == "[Content_Types].xml" {
-            let message = "expected CSV or JSON, got an Excel workbook: save it as CSV first";
-            return Err(ReadError::Refused(message.into()));
+        if name == "[Content_Types].xml" || name.starts_with("xl/") {
+            return Err(ReadError::Refused(tables::excel("FILE")));
         }
         if is_clutter(&name) {
             continue;

@@ -3,6 +3,11 @@
 pub(crate) mod array;
 pub(crate) mod csv;
 mod header;
+pub(crate) mod json_advice;
+mod json_columns;
+mod json_rows;
+pub(crate) mod json_shape;
+mod json_text;
 pub(crate) mod lines;
 pub(crate) mod object;
 pub(crate) mod sniff;

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{self, Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{lines::Line, text_of, too_long};
+use super::{json_advice, lines::Line, text_of, too_long};
 use crate::files::{
     bars::{BarDecoder, NamedCell, RawBar, UnusedCells},
     chunk::{Chunk, ReadError},
@@ -37,7 +37,8 @@ pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mu
         })
     });
     if !rows.have_begun()
-        && let Some(refusal) = fields.as_ref().map_or_else(|_| refusal_of(bytes), Fields::refusal)
+        && let Some(refusal) =
+            fields.as_ref().map_or_else(|_| refusal_of(bytes, rows), |fields| fields.refusal(bytes, rows))
     {
         return Err(ReadError::Refused(format!("line {line}: {refusal}")));
     }
@@ -122,51 +123,15 @@ fn all_cells(text: &str, time: &str, map: &ColumnMap) -> Vec<(String, String, Op
 }
 
 /// Says what to do with a file whose elements are no objects.
-fn refusal_of(bytes: &[u8]) -> Option<String> {
-    if is_begun(bytes.trim_ascii()) {
-        return Some(
-            "expected an object on each line, got one on several: put each on one, as in `jq -c . FILE | mds ingest ... -`"
-                .into(),
-        );
+fn refusal_of(bytes: &[u8], rows: &BarDecoder) -> Option<String> {
+    if json_advice::is_begun(bytes) {
+        return Some(json_advice::on_several_lines(rows));
     }
-    bytes.trim_ascii_start().starts_with(b"[").then(|| {
-        "expected JSON objects, got arrays, whose numbers have no names: make it CSV and say which column is which, as in \
-         `jq -r '.[]|@csv' FILE | mds ingest --map ts=1,open=2,high=3,low=4,close=5,volume=6 ... -`"
-            .into()
-    })
-}
-
-/// Returns whether a line is the beginning of an object whose other fields stand on the next ones.
-fn is_begun(line: &[u8]) -> bool {
-    line.starts_with(b"{")
-        && line.ends_with(b"{") | line.ends_with(b"[") | line.ends_with(b",")
-        && serde_json::from_slice::<de::IgnoredAny>(line).is_err_and(|error| error.is_eof())
-}
-
-/// Says how to take bars out of what stands around them in the field `key`.
-fn taken_out(key: &str, raw: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let path = match key.as_bytes() {
-        [first, rest @ ..] if !first.is_ascii_digit() && plain(*first) && rest.iter().copied().all(plain) => {
-            format!(".{key}")
-        }
-        _ => format!(".[\"{key}\"]"),
-    };
-    let is_quotable = key.bytes().all(|byte| plain(byte) || b" ()-.:/".contains(&byte));
-    let filter = match raw.as_bytes() {
-        _ if !is_quotable => None,
-        [b'[', ..] => Some(format!("{path}[]")),
-        // As Alpha Vantage has it, by dates, and with numbers in front of the names.
-        _ if key.starts_with("Time Series") => {
-            Some(format!("{path} | to_entries[] | {{ts: .key}} + (.value | with_entries(.key |= .[3:]))"))
-        }
-        _ => None,
-    };
-    let how = match filter {
-        Some(filter) => format!(", as in `jq -c '{filter}' FILE | mds ingest ... -`"),
-        None => " with jq".into(),
-    };
-    format!("expected an object for each bar, got one with {} around them: take them out{how}", Quoted(key))
+    if !bytes.trim_ascii_start().starts_with(b"[") {
+        return None;
+    }
+    let otherwise = || "expected JSON objects, got arrays, whose numbers have no names".into();
+    Some(json_advice::of_element(bytes, rows).unwrap_or_else(otherwise))
 }
 
 /// The values of an object by role, each as the text that stands there: numbers as they are written, strings without
@@ -195,13 +160,17 @@ impl<'a> Fields<'a> {
     }
 
     /// Says why no object of this kind is read.
-    fn refusal(&self) -> Option<String> {
+    fn refusal(&self, bytes: &[u8], rows: &BarDecoder) -> Option<String> {
         if self.of_databento {
             return Some("expected plain prices, got JSON of Databento: get the same data as CSV".into());
         }
         let roles = [Role::Time, Role::Date, Role::Clock, Role::Open, Role::High, Role::Low, Role::Close];
         let is_bar = roles.into_iter().any(|role| self.values[role as usize].is_some());
-        self.around.as_ref().filter(|_| !is_bar).map(|(key, raw)| taken_out(key, raw))
+        let (key, _) = self.around.as_ref().filter(|_| !is_bar)?;
+        let otherwise = || {
+            format!("expected an object for each bar, got one with {} around them: take them out with jq", Quoted(key))
+        };
+        Some(json_advice::of_element(bytes, rows).unwrap_or_else(otherwise))
     }
 
     /// Complains of the fields that a bar needs and this object has not.

@@ -1,6 +1,7 @@
 use crate::files::{
     chunk::{MAX_LINE_BYTES, ReadError},
     file_name::{plain_or, stem},
+    tables,
 };
 
 /// So many bytes tell a text from everything else that is known here.
@@ -42,8 +43,6 @@ fn refusal(bytes: &[u8], name: &str) -> Option<String> {
         [(b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"), (b"\x28\xb5\x2f\xfd", "zstd")];
     const PACKED: [(&[u8], &str, &str); 3] =
         [(b"BZh", "bzip2", "bzip2 -dc"), (b"\xfd7zXZ\0", "xz", "xz -dc"), (b"\x04\x22\x4d\x18", "lz4", "lz4 -dc")];
-    const OTHER: [(&[u8], &str); 2] =
-        [(b"SQLite format 3\0", "an SQLite database"), (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook")];
     if let Some((_, kind)) = PACKED_TWICE.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(format!("expected CSV or JSON, got {kind} inside of what was unpacked: unpack it once first"));
     }
@@ -52,21 +51,17 @@ fn refusal(bytes: &[u8], name: &str) -> Option<String> {
             "expected CSV or JSON, got {kind}: unpack it first, as in `{tool} FILE | mds ingest ... -`"
         ));
     }
-    if bytes.starts_with(b"PAR1") {
-        let (file, csv) = (plain_or(name, "FILE"), plain_or(stem(name), "FILE"));
-        return Some(format!(
-            "expected CSV or JSON, got a Parquet file: make it CSV, as in \
-             `duckdb -c \"COPY (SELECT * FROM '{file}') TO '{csv}.csv'\"`"
-        ));
+    if let Some(refusal) = tables::refusal(bytes, name) {
+        return Some(refusal);
+    }
+    if bytes.starts_with(b"SQLite format 3\0") {
+        return Some("expected CSV or JSON, got an SQLite database: export it as CSV first".into());
     }
     if bytes.starts_with(b"DBN") && bytes.get(3).is_some_and(|version| *version < b' ') {
         let (file, csv) = (plain_or(name, "FILE"), plain_or(stem(name), "FILE"));
         return Some(format!(
             "expected CSV or JSON, got DBN of Databento: make it CSV, as in `dbn --csv --map-symbols {file} > {csv}.csv`"
         ));
-    }
-    if let Some((_, kind)) = OTHER.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Some(format!("expected CSV or JSON, got {kind}: export it as CSV first"));
     }
     // Its mark stands far behind the name with which it begins, so a slow pipe may not have brought it yet.
     if bytes.get(257..262) == Some(b"ustar") {
@@ -115,11 +110,6 @@ mod tests {
             (b"PK\x03\x04\x14\0", "got zip inside"),
             (b"\x28\xb5\x2f\xfd\x04", "got zstd inside"),
             (b"BZh91AY", "got bzip2: unpack it first, as in `bzip2 -dc FILE | mds ingest ... -`"),
-            (
-                b"PAR1\x15\x04",
-                "got a Parquet file: make it CSV, as in \
-                 `duckdb -c \"COPY (SELECT * FROM 'in/bars.parquet') TO 'bars.csv'\"`",
-            ),
             (b"DBN\x01\x3d", "got DBN of Databento: make it CSV, as in `dbn --csv --map-symbols in/bars.parquet > "),
             (b"SQLite format 3\0", "got an SQLite database"),
             (b"\xff\xfed\0a\0t\0e\0", "got UTF-16"),

@@ -117,6 +117,11 @@ impl Times {
         self.zone().civil(ts).is_ok_and(|at| at.time() == Time::midnight())
     }
 
+    /// Returns `--tz`, if it was given.
+    pub(crate) fn given_zone(&self) -> Option<&Zone> {
+        self.sessions.zone.as_ref()
+    }
+
     /// Returns the zone whose clocks times without an offset show.
     pub(crate) fn zone(&self) -> &Zone {
         self.sessions.zone.as_ref().unwrap_or(&Zone::UTC)
