@@ -218,7 +218,7 @@ impl BarDecoder {
 
     /// Returns the zone that the user gave.
     pub(crate) fn given_zone(&self) -> Option<&Zone> {
-        self.times.given_zone()
+        self.row.times.given_zone()
     }
 
     /// Notes the command that unpacks the file, for what an error proposes.
