@@ -74,6 +74,12 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
         prices.is_some_and(|(low, high)| traded > 0.0 && (0.98 * low..=1.02 * high).contains(&(paid / traded)))
     };
     let is_paid_for = |paid: f64, traded: f64| is_price(paid, traded) && !is_price(traded, paid);
+    // A contract of ten or a hundred of what is paid: of Binance's coin-margined futures `quote_volume` is what is traded.
+    let is_in_contracts = |volume: f64, other: &Column<'_>| {
+        let is_amount = matches!(other.amount, Amount::Quote | Amount::Base | Amount::Of(_));
+        let is_paid = (-8..=8).any(|power| is_price(other.value / 10_f64.powi(power), volume));
+        is_amount && !is_paid && [10.0, 100.0, 1_000.0].iter().any(|contract| is_price(volume * contract, other.value))
+    };
     let by_name = columns.iter().find(|column| column.amount == Amount::Volume);
     if let Some(volume) = by_name {
         if is_contract || columns.len() == 1 {
@@ -86,9 +92,11 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
             // What is traded and what is paid, and a volume that counts something else, such as contracts.
             let others = || columns.iter().filter(|other| other.index != volume.index && other.value != volume.value);
             let traded = others().find(|traded| others().any(|paid| is_paid_for(paid.value, traded.value)));
+            let traded = traded.or_else(|| columns.iter().find(|other| is_in_contracts(volume.value, other)));
             return match traded {
                 Some(traded) => Err(format!(
-                    "volume: expected what is traded, got {} in {}, where {} says {}: give --map volume={} or --map volume={}",
+                    "volume: expected what is traded, got {} in {}, which may be contracts, where {} says {}: give --map volume={} or \
+                     --map volume={}",
                     volume.value,
                     Quoted(volume.name),
                     Quoted(traded.name),

@@ -98,6 +98,7 @@ fn the_volume_is_what_is_traded() {
         ("SPX", "Volume AAA,Volume BBB", "10,10", "--map volume='Volume AAA' or --map volume='Volume BBB'"),
         ("BTC/USD", "Volume BTC,Volume USD", "400,10", "--map volume='Volume BTC' or --map volume='Volume USD'"),
         ("AAPL", "volume,value", "404,10", "--map volume=volume or --map volume=value"),
+        ("BTCUSD_PERP", "volume,quote_volume", "2,5", "--map volume=volume or --map volume=quote_volume"),
         ("BTC-USDT-SWAP", "vol,volCcy,volCcyQuote", "1000,10,400", "--map volume=vol or --map volume=volCcy"),
     ] {
         let error = read(symbol, header, cells).expect_err(header).to_string();
