@@ -16,14 +16,14 @@ use std::{
 };
 
 use actix_web::rt;
-use market_data_store::{Budget, RateCoordinator, RateLimiter, Receiver};
+use market_data_store::{Budget, Delivery, FeedbackEvent, RateCoordinator, RateLimiter, Receiver, Replay, Subscribe};
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
     mds::{Running, count, empty_store, eventually, ingest},
     remote::{Listening, SECRET, faketime},
-    support::size_of_test,
+    support::{recorder, size_of_test},
 };
 
 /// With a refresh of a second no producer goes at full speed for longer against a store that cannot write, or stands
@@ -98,6 +98,7 @@ struct World {
     feed: Arc<Mutex<Feed>>,
     truth: Arc<Mutex<Truth>>,
     starts: usize,
+    story: Story,
     /// What the processes were given that read their input to the end.
     owed: BTreeSet<u64>,
 }
@@ -106,6 +107,7 @@ impl World {
     fn truth_is(&self, can_write: bool) {
         let mut truth = self.truth.lock();
         if truth.can_write != can_write {
+            self.story.add(format!("can write: {can_write}"));
             *truth = Truth { can_write, since: Instant::now() };
         }
     }
@@ -133,6 +135,7 @@ impl World {
             command.env("LD_PRELOAD", faketime()).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
             command.env("FAKETIME", format!("{:+}s", self.random.random_range(-250..250)));
         }
+        self.story.add(format!("start {} as {source}", self.starts));
         let accepted = |world: &Self| -> Vec<u64> {
             world.receivers.iter().map(|receiver| receiver.snapshot().accepted).collect()
         };
@@ -145,11 +148,13 @@ impl World {
         self.truth_is(true);
         // One that dies before it is heard is known to none: what ended before it stays as it was.
         eventually("all hear of it", || accepted(self).iter().zip(&before).all(|(now, before)| now > before));
+        self.story.add("heard by all".to_owned());
     }
 
     /// Does one bad thing, and undoes it after a while.
     fn happen(&mut self, fault: Fault) {
         let lasts = Duration::from_millis(self.random.random_range(200..9_000));
+        self.story.add(format!("{fault:?} for {lasts:?}"));
         match fault {
             Fault::Locked => {
                 self.database.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -188,6 +193,7 @@ impl World {
                 self.ways[way].is_cut.store(true, Ordering::Relaxed);
                 thread::sleep(lasts);
                 self.ways[way].is_cut.store(false, Ordering::Relaxed);
+                self.story.add(format!("producer {way} is reached again"));
             }
             Fault::Ended => {
                 self.end();
@@ -235,13 +241,16 @@ struct Producer {
     limiter: RateLimiter,
     receiver: Receiver,
     address: SocketAddr,
+    heard: Arc<Mutex<Vec<FeedbackEvent>>>,
 }
 
 impl Producer {
     fn start() -> Self {
         let Listening { feedback, receiver, address, .. } = Listening::start();
         let limiter = RateCoordinator::follow(&feedback, ["bars"]).budget(Budget::PerSecond(600.0)).start();
-        Self { limiter, receiver, address }
+        let (recorder, heard) = recorder();
+        feedback.subscribe(Subscribe::new(recorder).delivery(Delivery::Every).replay(Replay::All));
+        Self { limiter, receiver, address, heard }
     }
 
     /// Produces as fast as it may, until it is told to stop.
@@ -272,24 +281,76 @@ fn feed(records: Channel<u64>, to: Arc<Mutex<Feed>>) -> thread::JoinHandle<()> {
     })
 }
 
+/// What happened, and when: what a failure of the test prints of the time around it.
+#[derive(Clone)]
+struct Story(Instant, Arc<Mutex<Vec<(Instant, String)>>>);
+
+impl Story {
+    fn add(&self, what: String) {
+        self.1.lock().push((Instant::now(), what));
+    }
+
+    /// What happened in the time of one wrong, and before it.
+    fn around(&self, wrong: &Wrong) -> String {
+        let Some(began) = wrong.began else { return String::new() };
+        let (from, to) = (began - Duration::from_secs(20), began + wrong.lasted + Duration::from_secs(1));
+        let told = self.1.lock();
+        let told = told.iter().filter(|(at, _)| (from..=to).contains(at));
+        let lines = told.map(|(at, what)| format!("{:9.3} {what}\n", (*at - self.0).as_secs_f64()));
+        format!(
+            "producer {} from {:.3}:\n{}",
+            wrong.producer,
+            (began - self.0).as_secs_f64(),
+            lines.collect::<String>()
+        )
+    }
+}
+
+/// The longest that a producer did what its store's state forbids.
+#[derive(Clone, Debug, Default)]
+struct Wrong {
+    producer: usize,
+    began: Option<Instant>,
+    lasted: Duration,
+}
+
 /// Looks all the time, and returns the longest that a producer went at full speed against a store that cannot write,
 /// and stood still against one that can; and for how long the machine let nothing run.
-fn look(limiters: Vec<RateLimiter>, truth: Arc<Mutex<Truth>>, stop: Arc<AtomicBool>) -> ([Duration; 2], Duration) {
+fn look(
+    limiters: Vec<RateLimiter>,
+    heard: Vec<Arc<Mutex<Vec<FeedbackEvent>>>>,
+    story: &Story,
+    truth: Arc<Mutex<Truth>>,
+    stop: Arc<AtomicBool>,
+) -> ([Wrong; 2], Duration) {
     let mut stalled = Duration::ZERO;
-    let (mut longest, mut begun) = ([Duration::ZERO; 2], vec![[None::<Instant>; 2]; limiters.len()]);
+    let mut longest = [Wrong::default(), Wrong::default()];
+    let mut begun = vec![[None::<Instant>; 2]; limiters.len()];
     while !stop.load(Ordering::Relaxed) {
         let Truth { can_write, since } = *truth.lock();
-        for (limiter, begun) in limiters.iter().zip(&mut begun) {
+        for (producer, heard) in heard.iter().enumerate() {
+            for event in heard.lock().drain(..) {
+                let (source, epoch, seq, level) = (&event.source, event.epoch, event.seq, event.level);
+                story.add(format!("producer {producer} hears {source} {epoch} {seq} {level:?} {:?}", event.reason));
+            }
+        }
+        for (producer, (limiter, begun)) in limiters.iter().zip(&mut begun).enumerate() {
             let scale = limiter.scale();
             let wrong = [!can_write && scale >= 1.0, can_write && scale <= 0.0];
             for ((begun, wrong), longest) in begun.iter_mut().zip(wrong).zip(&mut longest) {
                 *begun = wrong.then(|| begun.unwrap_or_else(Instant::now).max(since));
-                *longest = begun.map_or(*longest, |begun| begun.elapsed().max(*longest));
+                if let Some(began) = begun.filter(|begun| begun.elapsed() > longest.lasted) {
+                    *longest = Wrong { producer, began: Some(began), lasted: began.elapsed() };
+                }
             }
         }
         let slept = Instant::now();
         thread::sleep(LOOK);
-        stalled = stalled.max(slept.elapsed() - LOOK);
+        let late = slept.elapsed() - LOOK;
+        if late > Duration::from_millis(200) {
+            story.add(format!("the machine stood still for {late:?}"));
+        }
+        stalled = stalled.max(late);
     }
     (longest, stalled)
 }
@@ -302,6 +363,7 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
     let producers: Vec<_> = (0..3).map(|_| Producer::start()).collect();
     let dir = tempfile::tempdir().unwrap();
     let database = empty_store(dir.path());
+    let story = Story(Instant::now(), Arc::default());
     let seed = rand::rng().random();
     println!("seed {seed}");
     let mut world = World {
@@ -314,6 +376,7 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
         feed: Arc::default(),
         truth: Arc::new(Mutex::new(Truth { can_write: false, since: Instant::now() })),
         starts: 0,
+        story: story.clone(),
         owed: BTreeSet::new(),
     };
     let [stop, stop_looking] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
@@ -325,8 +388,9 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
     let feeding = feed(channel, Arc::clone(&world.feed));
     let looking = {
         let limiters = producers.iter().map(|producer| producer.limiter.clone()).collect();
-        let (truth, stop) = (Arc::clone(&world.truth), Arc::clone(&stop_looking));
-        thread::spawn(move || look(limiters, truth, stop))
+        let heard = producers.iter().map(|producer| Arc::clone(&producer.heard)).collect();
+        let (story, truth, stop) = (story.clone(), Arc::clone(&world.truth), Arc::clone(&stop_looking));
+        thread::spawn(move || look(limiters, heard, &story, truth, stop))
     };
     let mut faults = [
         Fault::Locked,
@@ -367,15 +431,19 @@ async fn no_producer_floods_a_store_that_cannot_write_or_waits_for_one_that_can(
         ids.map(Result::unwrap).collect()
     };
     println!(
-        "{happened} faults in {lasts:?}, {} starts: at full speed against a store that cannot write for {flooded:?} at most, \
-         still against one that can for {waited:?} (bound {BOUND:?}; the machine stood still for {stalled:?}); {} records owed, {} stored; {counts:?}",
+        "{happened} faults in {lasts:?}, {} starts: at full speed against a store that cannot write for {:?} at most, \
+         still against one that can for {:?} (bound {BOUND:?}; the machine stood still for {stalled:?}); {} records owed, {} stored; {counts:?}",
         world.starts,
+        flooded.lasted,
+        waited.lasted,
         world.owed.len(),
         stored.len()
     );
     // A process that waits for a processor waits for several turns.
     let bound = BOUND + 3 * stalled;
-    assert!(flooded <= bound && waited <= bound, "{flooded:?}, {waited:?}, {stalled:?}");
+    for wrong in [&flooded, &waited] {
+        assert!(wrong.lasted <= bound, "{wrong:?}, {stalled:?}\n{}", story.around(wrong));
+    }
     assert!(
         !world.owed.is_empty() && world.owed.is_subset(&stored),
         "not stored: {:?}",
