@@ -44,7 +44,11 @@ impl Amount {
         }
         let is_volume = |word: &str| ["volume", "vol"].contains(&word);
         // Not of a bar as a whole, or no amount at all.
-        const OTHERS: [&str; 26] = [
+        const OTHERS: [&str; 30] = [
+            "delta",
+            "std",
+            "adj",
+            "diff",
             "taker",
             "maker",
             "buy",
@@ -73,6 +77,9 @@ impl Amount {
             "profile",
         ];
         if words.iter().any(|word| OTHERS.contains(word)) {
+            return None;
+        }
+        if ["askvol", "bidvol", "buyvol", "sellvol"].iter().any(|side| joined.starts_with(side)) {
             return None;
         }
         match words.as_slice() {
@@ -144,6 +151,9 @@ pub(crate) fn is_of_something_else(name: &str) -> bool {
         || ["_start", "_stop"].contains(&name.trim())
         || [
             "updatedat",
+            "timeopen",
+            "hightime",
+            "lowtime",
             "createdat",
             "lasttrade",
             "lastupdate",
@@ -192,7 +202,25 @@ pub(crate) fn may_be_time(name: &str) -> bool {
 /// Returns whether a column of this name says what a row is about, so that rows that differ in it are of different
 /// things.
 pub(crate) fn tells_things_apart(name: &str) -> bool {
-    const WORDS: [&str; 44] = [
+    const WORDS: [&str; 61] = [
+        "resolution",
+        "period",
+        "granularity",
+        "freq",
+        "frequency",
+        "timespan",
+        "multiplier",
+        "interval",
+        "timeframe",
+        "barsize",
+        "month",
+        "tenor",
+        "dte",
+        "rank",
+        "permno",
+        "permco",
+        "gvkey",
+        "k",
         "strike",
         "expiry",
         "expiration",
@@ -205,7 +233,6 @@ pub(crate) fn tells_things_apart(name: &str) -> bool {
         "venue",
         "mic",
         "segment",
-        "id",
         "code",
         "isin",
         "cusip",
@@ -240,10 +267,20 @@ pub(crate) fn tells_things_apart(name: &str) -> bool {
     ];
     let plain = plain(name);
     let joined = plain.replace(' ', "");
+    // The numbers of the trades of a bar grow with it.
+    let is_of_trades =
+        plain.split(' ').any(|word| ["trade", "trades", "first", "last", "update", "row"].contains(&word));
     plain.split(' ').any(|word| WORDS.contains(&word) || word.starts_with("expir"))
+        || !is_of_trades && plain.split(' ').any(is_id)
         || ["strike", "expiry", "optiontype", "exchange", "instrument", "contractid", "conid", "secid", "xpry"]
             .iter()
             .any(|known| joined.contains(known))
+}
+
+/// Returns whether a word is an id of something, as `conid` is; `bid` and `paid` are none.
+fn is_id(word: &str) -> bool {
+    word.ends_with("id")
+        && !["bid", "paid", "mid", "valid", "void", "avoid", "grid", "hybrid", "liquid"].contains(&word)
 }
 
 /// Returns whether a column of this name says of a row how far it is, such as that its bar is closed.
@@ -263,6 +300,10 @@ pub(crate) fn is_state(name: &str) -> bool {
                 "state",
                 "finished",
                 "isclosed",
+                "color",
+                "colour",
+                "direction",
+                "trend",
             ]
             .contains(&word)
         })
@@ -289,10 +330,14 @@ pub(crate) fn is_begin(name: &str) -> bool {
     NAMES.contains(&plain(name).replace(' ', "").as_str())
 }
 
-/// A name as it can stand in a command line.
-pub(crate) fn word(name: &str) -> String {
+/// A column as it can stand in `--map`: by its name, and by its number where that has characters of its own meaning there.
+pub(crate) fn word(name: &str, index: usize) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    if name.bytes().all(is_plain) { name.to_owned() } else { format!("'{name}'") }
+    match name {
+        name if name.contains([',', '=', '\'', '\\']) || name.parse::<usize>().is_ok() => (index + 1).to_string(),
+        name if name.bytes().all(is_plain) => name.to_owned(),
+        name => format!("'{name}'"),
+    }
 }
 
 #[cfg(test)]

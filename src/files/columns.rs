@@ -170,6 +170,7 @@ impl ColumnMap {
 
     /// Says what a column of this name is.
     pub(crate) fn set(&mut self, role: Role, name: &str) {
+        self.0.retain(|(known, _)| *known != role);
         self.0.push((role, Column::Name(name.to_owned())));
     }
 
@@ -208,7 +209,6 @@ pub(crate) fn may_be_symbols(name: &str) -> bool {
         "tic",
         "secid",
         "stock code",
-        "series",
         "product id",
         "instrument id",
         "inst id",

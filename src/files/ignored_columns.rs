@@ -9,6 +9,12 @@ const NAMED: usize = 20;
 #[derive(Debug, Default)]
 pub(crate) struct IgnoredColumns(Vec<String>);
 
+/// Shows a name; in quotes where a comma in it would make two of it.
+fn shown(name: &str) -> String {
+    let quoted = Quoted(name).to_string();
+    if name.contains(',') { quoted } else { quoted.replace('"', "") }
+}
+
 impl IgnoredColumns {
     pub(crate) fn add(&mut self, name: &str) {
         let name = &name[..name.floor_char_boundary(64)];
@@ -24,7 +30,7 @@ impl IgnoredColumns {
 
     /// Returns the names, fit to be shown; the last says if there are more.
     pub(crate) fn names(&self) -> Option<String> {
-        let named: Vec<_> = self.0.iter().take(NAMED).map(|name| Quoted(name).to_string().replace('"', "")).collect();
+        let named: Vec<_> = self.0.iter().take(NAMED).map(|name| shown(name)).collect();
         let more = if self.0.len() > NAMED { " and more" } else { "" };
         (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
     }

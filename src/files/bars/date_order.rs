@@ -13,10 +13,14 @@ const ROWS_TO_AGREE: usize = 1_000;
 /// So many rows may wait for the order of day and month.
 const ROWS: usize = 100_000;
 
+/// So many bytes of their text may wait.
+const BYTES: usize = 64 << 20;
+
 /// Rows that wait until the order of day and month is known.
 #[derive(Default)]
 pub(super) struct Settling {
     pub(super) held: VecDeque<Held>,
+    bytes: usize,
     /// A line and its date for each order that was shown, and one that can be read both ways.
     month_first: Option<(u64, String)>,
     day_first: Option<(u64, String)>,
@@ -42,7 +46,7 @@ impl Settling {
     /// Returns whether no more can wait.
     pub(super) fn is_full(&self) -> bool {
         let is_shown = self.month_first.is_some() || self.day_first.is_some();
-        self.held.len() >= if is_shown { ROWS_TO_AGREE } else { ROWS }
+        self.held.len() >= if is_shown { ROWS_TO_AGREE } else { ROWS } || self.bytes >= BYTES
     }
 
     /// Takes a row, and looks at what its date shows.
@@ -58,6 +62,7 @@ impl Settling {
                 *seen = Some((*line, either.text.clone()));
             }
         }
+        self.bytes += text.len();
         self.held.push_back(Held { line, outcome, text: text.into() });
     }
 

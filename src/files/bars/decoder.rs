@@ -49,6 +49,8 @@ pub(crate) struct BarDecoder {
     dialect: Option<Dialect>,
     stage: Stage,
     first_rows: FirstRows,
+    /// Whether the user says which column is the volume.
+    says_volume: bool,
     keys: KeyChecks,
     /// Whether a row was a bar, so that the way in which the file is written is understood.
     understood: bool,
@@ -81,6 +83,7 @@ impl BarDecoder {
         };
         Self {
             row: RowDecoder::new(&options, given),
+            says_volume: options.map.decides(Role::Volume),
             map: options.map,
             name: options.name,
             member: None,
@@ -155,7 +158,7 @@ impl BarDecoder {
             format!("times less than 100 us from a whole second, taken for it, as of days in floating point: {rounded}")
         });
         let notes = ignored.into_iter().chain(self.first_rows.note()).chain(self.row.volumes.note()).chain(rounded);
-        notes.chain(self.row.plausible.notes()).collect()
+        notes.chain(self.keys.note()).chain(self.row.plausible.notes()).collect()
     }
 
     /// Returns whether the cells of the next row may show what names leave open.
@@ -188,10 +191,12 @@ impl BarDecoder {
         if !self.wants_cells() {
             return Ok(None);
         }
-        let known = Known { symbol: &symbol, timeframe, map: &self.map };
+        let known = Known { symbol: &symbol, timeframe, map: &self.map, says_volume: self.says_volume };
         let found = self.first_rows.look_at(cells, row, &known, &mut self.row.times);
         let found = found.map_err(|problem| ReadError::Refused(format!("line {line}: {problem}")))?;
         if let Some(VolumeColumns { volume, paid }) = found {
+            // What bears the name of a volume may be another one.
+            cells.iter().filter(|cell| cell.role == Some(Role::Volume)).for_each(|cell| self.ignored.add(cell.name));
             self.ignored.remove(cells[volume].name);
             self.map.set(Role::Volume, cells[volume].name);
             if let Some(paid) = paid {
@@ -350,7 +355,9 @@ impl BarDecoder {
             Stage::Guessing(guess) => Err(guess.missing(&self.ignored.note())),
             Stage::Settling(_) => self.settle(true),
             Stage::Doubting(held) => Err(refused(held)),
-            Stage::Open | Stage::Releasing(_) => Ok(()),
+            Stage::Open | Stage::Releasing(_) => {
+                self.row.plausible.finish().map_or(Ok(()), |problem| Err(ReadError::Refused(problem)))
+            }
         }
     }
 

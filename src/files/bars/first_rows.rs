@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     files::{
-        column_names::{is_end, is_of_something_else, may_be_time, word},
+        column_names::{is_begin, is_end, is_of_something_else, may_be_time, word},
         columns::{ColumnMap, Role},
         times::{Reading, Times},
     },
@@ -22,11 +22,14 @@ pub(super) struct Known<'a> {
     pub(super) symbol: &'a str,
     pub(super) timeframe: Timeframe,
     pub(super) map: &'a ColumnMap,
+    /// Whether the user says which column is the volume.
+    pub(super) says_volume: bool,
 }
 
 /// Looks at the first rows of a file.
 pub(super) struct FirstRows {
     left: u32,
+    /// No row has had an amount yet, so that none has shown which is the volume.
     volume_is_open: bool,
     /// Columns that look like a volume, in a file that has none.
     unknown_volumes: Vec<String>,
@@ -41,12 +44,12 @@ impl Default for FirstRows {
 impl FirstRows {
     /// Returns whether a further row can show anything.
     pub(super) fn are_wanted(&self) -> bool {
-        self.left > 0
+        self.left > 0 || self.volume_is_open
     }
 
     /// Says that the file is taken as it is.
     pub(super) fn end(&mut self) {
-        self.left = 0;
+        (self.left, self.volume_is_open) = (0, false);
     }
 
     /// Returns what to say of a file without a volume that has columns which look like one.
@@ -68,17 +71,26 @@ impl FirstRows {
         known: &Known<'_>,
         times: &mut Times,
     ) -> Result<Option<VolumeColumns>, String> {
-        self.left -= 1;
-        if !known.map.decides(Role::Time) {
-            other_times(cells, row, known.timeframe, times)?;
-        } else if !times.knows_ts_is() {
-            named_end(cells)?;
+        if self.left > 0 {
+            self.left -= 1;
+            let rounded = times.rounded();
+            if !known.map.decides(Role::Time) {
+                other_times(cells, row, known.timeframe, times)?;
+            } else if !times.knows_ts_is() {
+                named_end(cells)?;
+            }
+            times.set_rounded(rounded);
         }
-        if !self.volume_is_open || known.map.decides(Role::Volume) {
+        if !self.volume_is_open {
+            return Ok(None);
+        }
+        if known.says_volume {
+            self.volume_is_open = false;
             return Ok(None);
         }
         let volume = match volume_of(cells, row, known.symbol)? {
             Volume::Open => return Ok(None),
+            Volume::OpenBy(volume) => return Ok(Some(VolumeColumns { volume, paid: None })),
             Volume::ByName => cells.iter().position(|cell| cell.role == Some(Role::Volume)),
             Volume::Column(index) => Some(index),
             Volume::Unknown(names) => {
@@ -119,18 +131,27 @@ fn other_times(
         let Ok(reading) = times.read(row.time, row.clock, session) else { return Ok(()) };
         let Ok(read) = times.read(other.cell, None, session) else { continue };
         let is_date = times.is_date(other.cell);
-        if !agree(&reading, &read, is_date, timeframe) {
-            let main = cells.iter().find(|cell| matches!(cell.role, Some(Role::Time | Role::Date | Role::Clock)));
-            let main = main.map_or("COLUMN", |main| main.name);
+        let begins = cells.iter().any(|cell| cell.role == Some(Role::Time) && is_begin(cell.name));
+        if !agree(&reading, &read, is_date, begins, timeframe) {
+            let of = |role: Role| {
+                let found = cells.iter().enumerate().find(|(_, cell)| cell.role == Some(role));
+                found.map(|(index, cell)| (cell.name, word(cell.name, index)))
+            };
+            let (main, mapped) = match (of(Role::Time), of(Role::Date), of(Role::Clock)) {
+                (Some((name, word)), ..) => (name, format!("ts={word}")),
+                (None, Some((name, date)), Some((_, clock))) => (name, format!("date={date},time={clock}")),
+                (None, Some((name, word)), None) | (None, None, Some((name, word))) => (name, format!("ts={word}")),
+                (None, None, None) => ("the time", "ts=COLUMN".to_owned()),
+            };
+            let index = cells.iter().position(|cell| cell.name == other.name).unwrap_or_default();
             return Err(format!(
-                "time: expected one moment in all columns of a time, got {} in {} and {} in {}: give --map ts={} or --map ts={} with \
+                "time: expected one moment in all columns of a time, got {} in {} and {} in {}: give --map {mapped} or --map ts={} with \
                  the one that counts, or --tz",
-                Quoted(row.time),
+                Quoted([row.time, row.clock.unwrap_or_default()].join(" ").trim_end()),
                 Quoted(main),
                 Quoted(other.cell),
                 Quoted(other.name),
-                word(main),
-                word(other.name)
+                word(other.name, index)
             ));
         }
     }
@@ -149,7 +170,9 @@ fn looks_like_time(cell: &NamedCell<'_>) -> bool {
 }
 
 /// Returns whether a second time of a row is no other one than the first: the same moment, its day, or the end of the bar.
-fn agree(reading: &Reading, other: &Reading, is_date: bool, timeframe: Timeframe) -> bool {
+/// Beside one that says that it is the beginning (`begins`), any moment of the bar is one at which it was sent.
+fn agree(reading: &Reading, other: &Reading, is_date: bool, begins: bool, timeframe: Timeframe) -> bool {
+    const SENT_AFTER: i64 = 60_000_000;
     const HOUR: i64 = 3_600_000_000;
     let length = i64::try_from(timeframe.least_seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     let is_epoch = matches!(reading, Reading::Known(_, None));
@@ -157,6 +180,7 @@ fn agree(reading: &Reading, other: &Reading, is_date: bool, timeframe: Timeframe
     let agrees = |ts: Timestamp, other: Timestamp| {
         let after = other.as_micros() - ts.as_micros();
         after == 0
+            || begins && (0..=length.saturating_add(SENT_AFTER)).contains(&after)
             || [0, 1, 1_000, 1_000_000].iter().any(|last| after == length - last)
             || is_date && !timeframe.is_day_or_more() && (-36 * HOUR..12 * 24 * HOUR).contains(&after)
             // The clocks of a text beside an epoch can stand anywhere.

@@ -15,21 +15,32 @@ pub(super) struct KeyChecks {
     pub(super) unused: UnusedCells,
     /// Whether bars went out, so that the file can no longer be refused without leaving some behind.
     pub(super) handed_over: bool,
+    /// How many rows took the place of an earlier one, and the lines of the first and of what it replaced.
+    replaced: Option<(u64, u64, u64)>,
 }
 
 impl Default for KeyChecks {
     fn default() -> Self {
-        Self { keys: SameKey::default(), unused: UnusedCells::None, handed_over: false }
+        Self { keys: SameKey::default(), unused: UnusedCells::None, handed_over: false, replaced: None }
     }
 }
 
 impl KeyChecks {
+    /// Returns what to say of rows that took the place of others.
+    pub(super) fn note(&self) -> Option<String> {
+        let (rows, line, before) = self.replaced?;
+        Some(format!(
+            "rows that are newer versions of earlier ones, which they replace: {rows}, the first on line {line} for the one on line \
+             {before}"
+        ))
+    }
+
     /// Looks whether a bar that is to go out has the key of one before. One that is plainly a newer version takes its place;
     /// any other is rejected.
     ///
     /// # Errors
-    /// The file is refused whole, while that is possible: the rows are of different things, or closer together than their
-    /// timeframe.
+    /// The file is refused: its rows are closer together than their timeframe, or, while it can be refused whole, they are
+    /// of different things.
     pub(super) fn check(
         &mut self,
         outcome: Outcome,
@@ -38,9 +49,9 @@ impl KeyChecks {
         plausible: &mut Plausible,
     ) -> Result<Outcome, String> {
         let Outcome::Bar(bar) = outcome else { return Ok(outcome) };
-        let Earlier { line: before, text: earlier, is_older } = match self.keys.look_up(&bar) {
+        let Earlier { line: before, text: earlier, is_same, is_older } = match self.keys.look_up(&bar) {
             Key::New(before) => {
-                let problem = plausible.distance(before, &bar).filter(|_| !self.handed_over);
+                let problem = plausible.distance(before, &bar);
                 self.keys.add(line, &bar, text);
                 return problem.map_or(Ok(Outcome::Bar(bar)), |problem| Err(format!("line {line}: {problem}")));
             }
@@ -48,9 +59,13 @@ impl KeyChecks {
         };
         // What was too long ago cannot be compared, so nothing is known of it.
         let is_comparable = earlier.is_some() || matches!(self.unused, UnusedCells::None);
-        let differing = earlier.map(|earlier| self.unused.telling_apart(&earlier, text)).unwrap_or_default();
-        if is_older && is_comparable && differing.is_empty() {
+        let earlier = earlier.unwrap_or_else(|| text.to_owned());
+        // The same bar once more is no loss, unless a column says that it is of another thing.
+        let differing =
+            if is_same { self.unused.naming_others(&earlier, text) } else { self.unused.telling_apart(&earlier, text) };
+        if differing.is_empty() && (is_same || is_older && is_comparable) {
             self.keys.add(line, &bar, text);
+            self.replaced.get_or_insert((0, line, before)).0 += 1;
             return Ok(Outcome::Newer(bar));
         }
         let symbol = Quoted(&bar.symbol).to_string();
@@ -70,8 +85,8 @@ impl KeyChecks {
             return Ok(Outcome::Rejected(Rejected { line, message }));
         }
         Err(format!(
-            "line {line}: {message}: rows of different things need symbols of their own: give --map symbol=COLUMN with a column that \
-             tells them apart, or load each from a file of its own"
+            "line {line}: {message}: rows of different things need symbols of their own: load each from a file of its own, or give \
+             --map symbol=COLUMN, or --map timeframe=COLUMN, if one column names them"
         ))
     }
 }

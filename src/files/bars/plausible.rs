@@ -1,4 +1,4 @@
-//! Times that can be read and are hardly meant: off the grid of their timeframe, before 1900, after tomorrow, or closer
+//! Times, and prices of nothing, that can be read and are hardly meant: off the grid of their timeframe, before 1900, after tomorrow, or closer
 //! together than their timeframe says.
 
 use crate::{
@@ -10,6 +10,8 @@ use crate::{
 const EARLIEST: Timestamp = Timestamp::from_secs(-2_208_988_800);
 /// Tomorrow, wherever the clocks are ahead.
 const AHEAD_SECONDS: i64 = 2 * 86_400;
+/// So many distances between rows are looked at before they tell against the timeframe.
+const DISTANCES: u64 = 8;
 /// Sessions begin at a whole five minutes, and so does each bar of five minutes or more.
 const SESSION_GRID_SECONDS: u64 = 300;
 
@@ -23,6 +25,10 @@ pub(super) struct Plausible {
     /// How many rows are closer to the one before of their series than their timeframe, and how many are not.
     closer: u64,
     further: u64,
+    first_closer: Option<Timestamp>,
+    /// The shortest distance of those that are closer, in microseconds.
+    shortest: Option<u64>,
+    timeframe: Option<Timeframe>,
     /// How many rows go on in time, and how many go back, each with the first of them.
     onward: (u64, Option<Timestamp>),
     backward: (u64, Option<Timestamp>),
@@ -37,13 +43,15 @@ pub(super) struct Plausible {
 
 impl Plausible {
     pub(super) fn new(is_off: bool, now: Timestamp) -> Self {
-        let latest = Timestamp::from_micros(now.as_micros().saturating_add(AHEAD_SECONDS * 1_000_000));
         Self {
-            latest,
+            latest: latest(now),
             is_off,
             grid: None,
             closer: 0,
             further: 0,
+            first_closer: None,
+            shortest: None,
+            timeframe: None,
             onward: (0, None),
             backward: (0, None),
             phase: None,
@@ -64,10 +72,21 @@ impl Plausible {
         if self.is_off {
             return Ok(());
         }
-        if ts < EARLIEST || ts > self.latest {
+        if [bar.open, bar.high, bar.low, bar.close] == [0.0; 4] {
+            let message = "open: expected prices, got 0 for all four, as is written where nothing was traded; --as-written takes it";
+            return Err(message.to_owned().into());
+        }
+        if ts > self.latest {
+            // A pipe can be open for days. A week and more can be labelled by its end.
+            self.latest = latest(Timestamp::now());
+        }
+        let length = bar.timeframe.least_seconds();
+        let ahead = if length > 86_400 { length.saturating_mul(1_100_000) } else { 0 };
+        let ahead = i64::try_from(ahead).unwrap_or(i64::MAX);
+        if ts < EARLIEST || ts.as_micros() > self.latest.as_micros().saturating_add(ahead) {
             let year = ts.to_string();
             let year = year.split(['-', 'T']).next().unwrap_or_default();
-            let message = format!("time: expected a time from 1900 to tomorrow, got {ts}");
+            let message = format!("time: expected a time from 1900 to tomorrow, got {ts}; --as-written takes it");
             return Err(RowError::from(message).of_file(format!(
                 "if {year} is a year of another calendar, convert its dates first; if it is read wrongly give --ts-format, and if it \
                  is meant --as-written"
@@ -99,7 +118,9 @@ impl Plausible {
             return None;
         }
         self.look_at_phase(bar);
+        self.timeframe = Some(bar.timeframe);
         let before = before.filter(|before| *before != bar.ts)?;
+        let timeframe = bar.timeframe;
         let (rows, first) = if bar.ts > before { &mut self.onward } else { &mut self.backward };
         *rows += 1;
         first.get_or_insert(bar.ts);
@@ -112,15 +133,31 @@ impl Plausible {
             return None;
         }
         self.closer += 1;
-        let timeframe = timeframe_of(&[before, bar.ts])?;
-        // One can be the end of a session.
-        (self.closer > self.further.max(1)).then(|| {
-            format!(
-                "time: expected bars that are {} apart, got {before} and {}: give the timeframe of the rows, such as --timeframe \
-                 {timeframe}, or --as-written if it is {}",
-                bar.timeframe, bar.ts, bar.timeframe
-            )
-        })
+        self.first_closer.get_or_insert(bar.ts);
+        let shortest = self.shortest.map_or(micros, |shortest| shortest.min(micros));
+        self.shortest = Some(shortest);
+        (self.closer + self.further >= DISTANCES && self.closer > self.further).then(|| self.closer_than(timeframe))
+    }
+
+    /// Says that the bars are closer together than their timeframe.
+    fn closer_than(&self, timeframe: Timeframe) -> String {
+        let shortest = i64::try_from(self.shortest.unwrap_or_default()).unwrap_or(i64::MAX);
+        let found = timeframe_of(&[Timestamp::default(), Timestamp::from_micros(shortest)]);
+        let found = found.filter(|found| *found != timeframe.to_string());
+        let such_as = found.map(|found| format!(", such as --timeframe {found},")).unwrap_or_default();
+        format!(
+            "time: expected bars that are {timeframe} apart, got {} of {} that are closer: give the timeframe of the rows{such_as} or \
+             --as-written if it is {timeframe}",
+            self.closer,
+            self.closer + self.further
+        )
+    }
+
+    /// Looks at the end of a file that was too short to show it before.
+    pub(super) fn finish(&mut self) -> Option<String> {
+        let timeframe =
+            self.timeframe.filter(|_| self.closer > self.further && self.closer + self.further < DISTANCES)?;
+        (self.closer > 1).then(|| self.closer_than(timeframe))
     }
 }
 
@@ -131,7 +168,7 @@ impl Plausible {
             return;
         }
         // Less than a day fits.
-        let length = timeframe.least_seconds() as i64 * 1_000_000;
+        let length = i64::try_from(timeframe.least_seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         let phase = bar.ts.as_micros().rem_euclid(length.max(1));
         match self.phase {
             Some((first, at)) if first == timeframe && at != phase => {
@@ -159,6 +196,14 @@ impl Plausible {
                 rows + many.0
             ));
         }
+        if let Some(first) = self.first_closer {
+            notes.push(format!(
+                "rows that are closer to the one before than their timeframe: {} of {}, the first at {first}; where a session ends or \
+                 clocks change that is so",
+                self.closer,
+                self.closer + self.further
+            ));
+        }
         let (rows, first) = self.off_phase;
         // Sessions have breaks, so many rows off the grid of the others are of another part of the day.
         let first = self.flat.or(first.filter(|_| 10 * rows <= self.on_phase));
@@ -169,6 +214,10 @@ impl Plausible {
         }
         notes
     }
+}
+
+fn latest(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.as_micros().saturating_add(AHEAD_SECONDS * 1_000_000))
 }
 
 #[cold]
@@ -218,15 +267,29 @@ mod tests {
             ("1s", "2024-01-02T09:31:07.5Z", Some("expected a multiple of 1s for a bar of 1s")),
             ("1d", "1899-12-31", Some("expected a time from 1900 to tomorrow")),
             ("1d", "1402-10-12", Some("expected a time from 1900 to tomorrow, got 1402-10-12")),
-            ("1d", "2024-06-02", None),
-            ("1d", "2024-06-04", Some("expected a time from 1900 to tomorrow")),
+            ("1d", "2924-06-04", Some("expected a time from 1900 to tomorrow")),
         ] {
             let error = plausible().check(&bar(timeframe, ts)).err().map(String::from);
             assert_eq!(error.is_some(), expected.is_some(), "{timeframe} {ts}: {error:?}");
             assert!(error.unwrap_or_default().contains(expected.unwrap_or_default()), "{timeframe} {ts}");
         }
+        // A week and a month can be labelled by their ends. What is later than it was at the start is looked at anew.
+        let in_days = |days: i64| {
+            Timestamp::from_micros(
+                Timestamp::now().as_micros() / 86_400_000_000 * 86_400_000_000 + days * 86_400_000_000,
+            )
+        };
+        for (timeframe, days, expected) in
+            [("1d", 1, true), ("1d", 4, false), ("1w", 6, true), ("1mo", 30, true), ("1w", 20, false)]
+        {
+            let bar = Bar { ts: in_days(days), ..bar(timeframe, "2024-01-02") };
+            assert_eq!(plausible().check(&bar).is_ok(), expected, "{timeframe} {days}");
+        }
+        let nothing = bar("1d", "2024-01-02").ohlc(0.0, 0.0, 0.0, 0.0);
+        assert!(plausible().check(&nothing).unwrap_err().to_string().contains("got 0 for all four"));
         let mut off = plausible();
         off.turn_off();
+        assert!(off.check(&nothing).is_ok());
         assert!(off.check(&bar("1m", "1402-10-12T09:31:07Z")).is_ok());
         let (_, advice) = plausible().check(&bar("1m", "2024-01-02T09:30:59.999Z")).unwrap_err().into_parts();
         assert!(advice.unwrap().starts_with("give --ts-is end"));
@@ -246,12 +309,26 @@ mod tests {
         for pair in weeks.windows(2) {
             assert_eq!(plausible_weeks.distance(Some(pair[0].ts), &pair[1]), None);
         }
-        let minutes = ["09:30", "09:35", "09:40"].map(|time| bar("1h", &format!("2024-01-02T{time}:00Z")));
+        // Of so many minutes each is closer than an hour; of three it shows at the end.
+        let minutes: Vec<Bar> = (0..9).map(|row| bar("1h", &format!("2024-01-02T09:{:02}:00Z", 5 * row))).collect();
         let mut hours = plausible();
         assert_eq!(hours.distance(None, &minutes[0]), None);
-        assert_eq!(hours.distance(Some(minutes[0].ts), &minutes[1]), None);
-        assert_eq!(hours.distance(Some(minutes[1].ts), &minutes[1]), None);
-        let refusal = hours.distance(Some(minutes[1].ts), &minutes[2]).unwrap();
-        assert!(refusal.contains("--timeframe 5m"), "{refusal}");
+        for pair in minutes.windows(2) {
+            let refusal = hours.distance(Some(pair[0].ts), &pair[1]);
+            assert_eq!(refusal.is_some(), pair[1].ts == minutes[8].ts, "{refusal:?}");
+            assert!(refusal.is_none_or(|refusal| refusal.contains("such as --timeframe 5m")));
+        }
+        let mut three = plausible();
+        for pair in minutes[..3].windows(2) {
+            assert_eq!(three.distance(Some(pair[0].ts), &pair[1]), None);
+        }
+        assert!(three.finish().unwrap().contains("2 of 2 that are closer"));
+        // A year that ends on a Friday.
+        let years = ["2023-12-29", "2022-12-30", "2021-12-31"].map(|date| bar("1y", date));
+        let mut newest_first = plausible();
+        for pair in years.windows(2) {
+            assert_eq!(newest_first.distance(Some(pair[0].ts), &pair[1]), None);
+        }
+        assert_eq!(newest_first.finish(), None);
     }
 }

@@ -67,8 +67,21 @@ impl Prices {
 pub(super) struct Volumes {
     /// The first that was rounded, and how many were.
     rounded: Option<(String, u64)>,
-    /// What is paid for one of what the volume counts, in prices of its bar, as the first row shows.
-    paid_for_one: Option<f64>,
+    /// What was paid for one of what the volume counts, in prices of its bar.
+    paid: Paid,
+}
+
+/// What was paid for one of what the volume counts.
+#[derive(Default)]
+enum Paid {
+    #[default]
+    NotKnown,
+    /// By one row, which can be chance.
+    Once(f64),
+    /// By the row before.
+    Known(f64),
+    /// It is no price of anything.
+    Never,
 }
 
 impl Volumes {
@@ -92,7 +105,7 @@ impl Volumes {
 
     /// Looks whether a volume counts what those of the first rows count, by what was paid for it.
     pub(super) fn check(&mut self, bar: &Bar, paid: &str) -> Result<(), RowError> {
-        /// Volumes are rounded, and prices are adjusted for splits where amounts are not.
+        /// Volumes are rounded, and between two rows can be a split.
         const TOLERANCE: f64 = 20.0;
         if paid.is_empty() {
             return Ok(());
@@ -103,15 +116,29 @@ impl Volumes {
             return Ok(());
         }
         let for_one = paid_number / volume / f64::midpoint(bar.low, bar.high);
-        let first = *self.paid_for_one.get_or_insert(for_one);
-        if (first / TOLERANCE..=first * TOLERANCE).contains(&for_one) {
+        let before = match self.paid {
+            Paid::NotKnown => {
+                self.paid = Paid::Once(for_one);
+                return Ok(());
+            }
+            Paid::Once(first) if (0.5 * first..=2.0 * first).contains(&for_one) => for_one,
+            Paid::Once(_) => {
+                self.paid = Paid::Never;
+                return Ok(());
+            }
+            Paid::Known(before) => before,
+            Paid::Never => return Ok(()),
+        };
+        // Adjusted prices drift from what was paid; another unit is a jump.
+        if (before / TOLERANCE..=before * TOLERANCE).contains(&for_one) {
+            self.paid = Paid::Known(for_one);
             return Ok(());
         }
         let message = format!(
-            "volume: expected one that counts what those of the first rows count, got {volume} for which {} was paid, {:.3e} times as \
+            "volume: expected one that counts what those of the rows before count, got {volume} for which {} was paid, {:.3e} times as \
              much for one: it may be in lots or in the other currency, and --map volume=COLUMN takes it as it is",
             Quoted(paid),
-            for_one / first
+            for_one / before
         );
         Err(message.into())
     }

@@ -84,9 +84,11 @@ impl RowDecoder {
         self.volumes.check(&bar, cells.paid)?;
         let session = timeframe.is_day_or_more();
         let mut reading = self.times.read(cells.time, cells.clock, session)?;
+        let rounded = self.times.rounded();
         for again in cells.again.into_iter().flatten() {
             reading = self.times.agree(reading, cells.time, again, session)?;
         }
+        self.times.set_rounded(rounded);
         let is_date = cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
         let reading = self.times.begin_of(reading, timeframe, is_date)?;
         if let Reading::Known(ts, _) = reading {

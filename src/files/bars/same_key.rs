@@ -54,6 +54,8 @@ pub(super) struct Earlier {
     pub(super) line: u64,
     /// The row as it was written, unless that was too long ago.
     pub(super) text: Option<String>,
+    /// Whether the later row is the same bar once more.
+    pub(super) is_same: bool,
     /// Whether the later row is plainly a newer version of the bar: the same open, and a range and a volume that only grow.
     pub(super) is_older: bool,
 }
@@ -88,7 +90,7 @@ impl SameKey {
             // It was a text before, so nothing is lost.
             String::from_utf8(bytes).unwrap_or_default()
         });
-        Key::Taken(Earlier { line: row.line, text, is_older: row.is_older_than(bar) })
+        Key::Taken(Earlier { line: row.line, text, is_same: row.is_same_as(bar), is_older: row.is_older_than(bar) })
     }
 
     /// Remembers a row that is handed over.
@@ -162,6 +164,11 @@ impl SameKey {
 }
 
 impl Seen {
+    fn is_same_as(&self, bar: &Bar) -> bool {
+        let volume = if self.volume.is_nan() { None } else { Some(self.volume) };
+        self.prices == [bar.open, bar.high, bar.low, bar.close] && volume == bar.volume
+    }
+
     fn is_older_than(&self, bar: &Bar) -> bool {
         let [open, high, low, close] = self.prices;
         // What was written alike is alike.
@@ -205,7 +212,7 @@ mod tests {
             }
             for (line, minute) in minutes.into_iter().enumerate() {
                 let found = keys.look_up(&bar("A", minute));
-                let expected = Earlier { line: line as u64, text: Some("text".into()), is_older: true };
+                let expected = Earlier { line: line as u64, text: Some("text".into()), is_same: true, is_older: true };
                 assert_eq!(found, Key::Taken(expected), "{minutes:?}");
             }
             assert_eq!(line_of(keys.look_up(&bar("C", 1))), None);
@@ -225,7 +232,10 @@ mod tests {
         }
         assert_eq!((keys.rows.len(), keys.texts.len()), (ROWS, TEXT_BYTES));
         assert_eq!(line_of(keys.look_up(&bar("A", 9))), None);
-        assert_eq!(keys.look_up(&bar("A", 10)), Key::Taken(Earlier { line: 10, text: None, is_older: true }));
+        assert_eq!(
+            keys.look_up(&bar("A", 10)),
+            Key::Taken(Earlier { line: 10, text: None, is_same: true, is_older: true })
+        );
         let Key::Taken(Earlier { text, .. }) = keys.look_up(&bar("A", ROWS as i64)) else { panic!() };
         assert_eq!(text, Some("x".repeat(200)));
         assert_eq!(keys.index.map(|index| index.len()), Some(ROWS));

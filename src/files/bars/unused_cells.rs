@@ -20,8 +20,8 @@ pub(crate) enum UnusedCells {
     None,
     /// In these columns of a CSV.
     Columns { delimiter: u8, columns: Vec<(usize, String)> },
-    /// In the fields of an object that are no part of a bar.
-    Fields,
+    /// In the fields of an object that are no part of a bar, by what the user says of fields.
+    Fields(ColumnMap),
 }
 
 impl UnusedCells {
@@ -31,10 +31,15 @@ impl UnusedCells {
             .into_iter()
             .filter(|(name, before, now)| tells_apart(name, before, now))
             .take(NAMED)
-            .map(|(name, before, now)| {
-                format!("{} ({} and {})", Quoted(&name).to_string().replace('"', ""), Quoted(&before), Quoted(&now))
-            })
+            .map(shown)
             .collect()
+    }
+
+    /// Returns the columns in which two rows of the same bar differ so that they are of different things all the same.
+    pub(super) fn naming_others(&self, earlier: &str, later: &str) -> Vec<String> {
+        let named =
+            self.differing(earlier, later).into_iter().filter(|(name, ..)| !is_state(name) && tells_things_apart(name));
+        named.take(NAMED).map(shown).collect()
     }
 
     /// Returns the names of columns in which rows of one time hold different words, so that they may name symbols.
@@ -59,12 +64,11 @@ impl UnusedCells {
                     pairs.map(|(at, name)| (name.clone(), before.trimmed(*at).to_owned(), now.trimmed(*at).to_owned()));
                 cells.filter(|(_, before, now)| before != now).collect()
             }
-            Self::Fields => {
+            Self::Fields(map) => {
                 type Object<'a> = Vec<(String, String)>;
                 let object = |text: &str| -> Object<'_> {
                     let fields: std::collections::BTreeMap<String, Box<RawValue>> =
                         serde_json::from_str(text).unwrap_or_default();
-                    let map = ColumnMap::default();
                     let unused = fields.into_iter().filter(|(name, _)| map.role_of(name).is_none());
                     unused.map(|(name, value)| (name, value.get().trim_matches('"').to_owned())).collect()
                 };
@@ -81,6 +85,10 @@ impl UnusedCells {
     }
 }
 
+fn shown((name, before, now): (String, String, String)) -> String {
+    format!("{} ({} and {})", Quoted(&name).to_string().replace('"', ""), Quoted(&before), Quoted(&now))
+}
+
 /// Returns whether a column whose cells differ says that two rows are of different things. Numbers measure, and grow with
 /// the bar, but for those of columns whose name says that they are no measure.
 fn tells_apart(name: &str, before: &str, now: &str) -> bool {
@@ -91,12 +99,18 @@ fn tells_apart(name: &str, before: &str, now: &str) -> bool {
         return true;
     }
     let is_measure = |cell: &str| {
-        cell.parse::<f64>().is_ok() || ["true", "false", "null", ""].contains(&cell.to_lowercase().as_str())
+        let number = cell.trim_matches(['%', '$', '+', ' ']).replace(',', "");
+        number.parse::<f64>().is_ok() || ["true", "false", "null", ""].contains(&cell.to_lowercase().as_str())
+    };
+    // When a row was written, whatever the column is called.
+    let is_time = |cell: &str| {
+        let marks = cell.bytes().filter(|byte| b"-/.".contains(byte)).count();
+        cell.starts_with(|first: char| first.is_ascii_digit()) && (marks >= 2 || cell.contains(':'))
     };
     let is_object = |cell: &str| cell.starts_with(['{', '[']);
     !(is_of_something_else(name)
         || is_end(name)
-        || [before, now].into_iter().any(|cell| is_measure(cell) || is_object(cell)))
+        || [before, now].into_iter().any(|cell| is_measure(cell) || is_object(cell) || is_time(cell)))
 }
 
 #[cfg(test)]
@@ -126,7 +140,7 @@ mod tests {
         ] {
             assert_eq!(csv.telling_apart(earlier, later), expected, "{earlier} {later}");
         }
-        let json = UnusedCells::Fields;
+        let json = UnusedCells::Fields(ColumnMap::default());
         let found = json.telling_apart(r#"{"o":1,"venue":"XNAS","n":3}"#, r#"{"n":5,"o":2,"venue":"ARCX"}"#);
         assert_eq!(found, [r#"venue ("XNAS" and "ARCX")"#]);
         assert!(UnusedCells::None.telling_apart("a", "b").is_empty());

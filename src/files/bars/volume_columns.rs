@@ -40,6 +40,8 @@ pub(super) enum Volume {
     Column(usize),
     /// Nothing is counted in this row, so it shows nothing.
     Open,
+    /// The same, in a file in which no name says which is the volume: in this row this one is as good as any.
+    OpenBy(usize),
     /// None is, but these look like one.
     Unknown(Vec<String>),
 }
@@ -76,11 +78,18 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
     let is_paid_for = |paid: f64, traded: f64| is_price(paid, traded) && !is_price(traded, paid);
     // A contract of ten or a hundred of what is paid: of Binance's coin-margined futures `quote_volume` is what is traded.
     let is_in_contracts = |volume: f64, other: &Column<'_>| {
-        let is_amount = matches!(other.amount, Amount::Quote | Amount::Base | Amount::Of(_));
-        let is_paid = (-8..=8).any(|power| is_price(other.value / 10_f64.powi(power), volume));
-        is_amount && !is_paid && [10.0, 100.0, 1_000.0].iter().any(|contract| is_price(volume * contract, other.value))
+        let is_amount = match &other.amount {
+            Amount::Quote | Amount::Base => true,
+            Amount::Of(code) => is_known_currency(code),
+            _ => false,
+        };
+        is_amount
+            && !is_price(other.value, volume)
+            && [10.0, 100.0, 1_000.0].iter().any(|contract| is_price(volume * contract, other.value))
     };
     let by_name = columns.iter().find(|column| column.amount == Amount::Volume);
+    // `Volume Delta` is of no currency.
+    let is_money = |code: &str| is_known_currency(code) || symbol.to_lowercase().contains(code);
     if let Some(volume) = by_name {
         if is_contract || columns.len() == 1 {
             return Ok(Volume::ByName);
@@ -88,9 +97,16 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
         if volume.value == 0.0 {
             return Ok(Volume::Open);
         }
-        let Some(other) = columns.iter().find(|other| is_paid_for(volume.value, other.value)) else {
+        let is_amount = |other: &&Column<'_>| match &other.amount {
+            Amount::Quote | Amount::Base | Amount::Either => true,
+            Amount::Of(code) => is_money(code),
+            Amount::Volume | Amount::Other => false,
+        };
+        let paid = columns.iter().filter(is_amount).find(|other| is_paid_for(volume.value, other.value));
+        let Some(other) = paid else {
             // What is traded and what is paid, and a volume that counts something else, such as contracts.
-            let others = || columns.iter().filter(|other| other.index != volume.index && other.value != volume.value);
+            let is_other = |other: &&Column<'_>| other.index != volume.index && other.value != volume.value;
+            let others = || columns.iter().filter(is_other);
             let traded = others().find(|traded| others().any(|paid| is_paid_for(paid.value, traded.value)));
             let traded = traded.or_else(|| columns.iter().find(|other| is_in_contracts(volume.value, other)));
             return match traded {
@@ -101,20 +117,19 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
                     Quoted(volume.name),
                     Quoted(traded.name),
                     traded.value,
-                    word(volume.name),
-                    word(traded.name)
+                    word(volume.name, volume.index),
+                    word(traded.name, traded.index)
                 )),
                 None => Ok(Volume::ByName),
             };
         };
-        let ratio = volume.value / other.value;
+        // Lots, and what was paid for them in thousands, can have this ratio too: near a price of 3.16 both do.
+        let is_either = (-8..0).chain(1..=8).any(|power| is_price(other.value / 10_f64.powi(power), volume.value));
         return match other.amount {
-            Amount::Either | Amount::Base => Ok(Volume::Column(other.index)),
+            Amount::Either | Amount::Base if !is_either => Ok(Volume::Column(other.index)),
             Amount::Of(ref currency) if pair_of(symbol).is_some_and(|(base, _)| is_currency(&base, currency)) => {
                 Ok(Volume::Column(other.index))
             }
-            // As many as are in a lot, whatever the price.
-            _ if ratio.fract() == 0.0 && (ratio as u64).is_multiple_of(10) => Ok(Volume::ByName),
             _ => Err(format!(
                 "volume: expected what is traded, got {} in {}, which is {} in {} times the price: give --map volume={} or --map \
                  volume={}",
@@ -122,12 +137,19 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
                 Quoted(volume.name),
                 other.value,
                 Quoted(other.name),
-                word(volume.name),
-                word(other.name)
+                word(volume.name, volume.index),
+                word(other.name, other.index)
             )),
         };
     }
-    let counted: Vec<&Column<'_>> = columns.iter().filter(|column| column.amount != Amount::Other).collect();
+    let is_counted = |column: &&Column<'_>| match &column.amount {
+        Amount::Of(code) => {
+            is_money(code) || columns.iter().filter(|other| matches!(other.amount, Amount::Of(_))).count() > 1
+        }
+        Amount::Other => false,
+        _ => true,
+    };
+    let counted: Vec<&Column<'_>> = columns.iter().filter(is_counted).collect();
     let pair = pair_of(symbol);
     let is_base = |column: &Column<'_>| match &column.amount {
         Amount::Base => true,
@@ -142,7 +164,8 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
         _ => false,
     };
     let ask = || {
-        let names: Vec<_> = counted.iter().map(|column| format!("--map volume={}", word(column.name))).collect();
+        let names: Vec<_> =
+            counted.iter().map(|column| format!("--map volume={}", word(column.name, column.index))).collect();
         Err(format!(
             "volume: expected one column of what is traded, got {} that may be it, of which neither the symbol {} nor the prices tell \
              one: give {}",
@@ -158,7 +181,8 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
     let has_currency = counted.iter().any(|column| matches!(column.amount, Amount::Of(_)));
     if counted.len() > 1 {
         if counted.iter().all(|column| column.value == 0.0) {
-            return Ok(Volume::Open);
+            // All are nothing, so any of them says what is traded here.
+            return Ok(Volume::OpenBy(counted[0].index));
         }
         let is_traded = |column: &&&Column<'_>| {
             !is_quote(column) && counted.iter().any(|other| is_paid_for(other.value, column.value))
@@ -176,12 +200,14 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
     Ok(if names.is_empty() { Volume::ByName } else { Volume::Unknown(names) })
 }
 
+/// What is paid in, where a symbol has nothing between the two.
+const QUOTES: [&str; 21] = [
+    "usdt", "usdc", "busd", "fdusd", "usd", "eur", "gbp", "jpy", "krw", "try", "brl", "aud", "cad", "chf", "cny",
+    "inr", "btc", "xbt", "eth", "bnb", "dai",
+];
+
 /// Returns what is traded and what is paid, by a symbol such as BTC/USDT or BTCUSDT, in lower case.
 fn pair_of(symbol: &str) -> Option<(String, String)> {
-    const QUOTES: [&str; 21] = [
-        "usdt", "usdc", "busd", "fdusd", "usd", "eur", "gbp", "jpy", "krw", "try", "brl", "aud", "cad", "chf", "cny",
-        "inr", "btc", "xbt", "eth", "bnb", "dai",
-    ];
     let symbol = symbol.to_lowercase();
     let symbol = symbol.rsplit(':').next().unwrap_or_default();
     let mut parts = symbol.split(['/', '-', '_']).filter(|part| !part.is_empty() && *part != "perp" && *part != "swap");
@@ -193,6 +219,15 @@ fn pair_of(symbol: &str) -> Option<(String, String)> {
         }),
         _ => None,
     }
+}
+
+/// Returns whether a code is one of a currency, or of one of the coins that most are traded in or for.
+fn is_known_currency(code: &str) -> bool {
+    const OTHERS: [&str; 24] = [
+        "sgd", "hkd", "nzd", "sek", "nok", "dkk", "mxn", "zar", "pln", "rub", "idr", "thb", "ltc", "xrp", "sol", "ada",
+        "doge", "dot", "bch", "link", "trx", "avax", "matic", "shib",
+    ];
+    QUOTES.contains(&code) || OTHERS.contains(&code)
 }
 
 /// Returns whether two codes name one currency.

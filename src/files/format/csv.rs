@@ -62,7 +62,8 @@ impl Csv {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let text = text_of(bytes);
+        // Files that were put one behind the other can have a mark each.
+        let text = text_of(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
         if let Stage::Searching(search) = &mut self.stage {
             let text = text.map_err(|error| ReadError::Refused(format!("expected a header line: {error}")))?;
             let before = search.lines;

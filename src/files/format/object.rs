@@ -57,7 +57,7 @@ pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mu
             }
             let text = str::from_utf8(bytes).unwrap_or_default();
             if !rows.have_begun() {
-                rows.set_unused(UnusedCells::Fields);
+                rows.set_unused(UnusedCells::Fields(rows.map().clone()));
             }
             if rows.wants_cells() {
                 let cells = all_cells(text, &fields.time_name, rows.map());

@@ -109,11 +109,11 @@ fn the_volume_is_what_is_traded() {
     let text = "ts,open,high,low,close,Volume USD,Volume BTC\n2024-01-02 09:30,40,42,38,41,400,10\n";
     assert_eq!(read_with(text, options).unwrap().bars[0].volume, Some(400.0));
     // A row that counts in lots, or whose two volumes have changed places.
-    let text = "ts,open,high,low,close,volume,amount\n2024-01-02 09:30,40,42,38,41,1000,40000\n\
-                2024-01-02 09:31,40,42,38,41,10,40000\n2024-01-02 09:32,40,42,38,41,40000,1000\n\
+    let text = "ts,open,high,low,close,volume,amount\n2024-01-02 09:28,40,42,38,41,1000,40000\n\
+                2024-01-02 09:30,40,42,38,41,1000,40000\n2024-01-02 09:31,40,42,38,41,10,40000\n2024-01-02 09:32,40,42,38,41,40000,1000\n\
                 2024-01-02 09:33,40,42,38,41,0,0\n2024-01-02 09:34,10,11,9,10,1000,40000\n";
     let all = read_with(text, minutes("AAPL")).unwrap();
-    assert_eq!(rejections(&all).iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(rejections(&all).iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 5]);
 }
 
 // Red if the range of a query, an end or a last trade is taken for the time, or a second time is passed over that says
@@ -134,6 +134,7 @@ fn the_time_of_a_row_is_when_its_bar_begins() {
         ("time,session", "2024-01-02T09:30:00Z,2024-01-02"),
         ("time,valid_to", "2024-01-02T09:30:00Z,2024-01-02T09:31:00Z"),
         ("unix,New York", "1704187800,2024-01-02 04:30:00"),
+        ("begin,sent_time", "1704187800,1704187811"),
         ("time,version", "2024-01-02T09:30:00Z,1.2.3"),
         ("time,count", "2024-01-02T09:30:00Z,1704000000"),
     ] {
@@ -143,7 +144,7 @@ fn the_time_of_a_row_is_when_its_bar_begins() {
     for (header, cells, said) in [
         ("time,when", "2024-01-02T09:30:00Z,2024-01-02T12:30:00Z", "give --map ts=time or --map ts=when with"),
         ("time,my date", "2024-01-02T09:30:00Z,2024-03-01", "give --map ts=time or --map ts='my date' with"),
-        ("begin,sent_time", "1704187800,1704187811", "give --map ts=begin or --map ts=sent_time with"),
+        ("begin,sent_time", "1704187800,1704197811", "give --map ts=begin or --map ts=sent_time with"),
     ] {
         let error = read(header, cells, minutes("ES")).expect_err(header).to_string();
         assert!(error.contains(said), "{error}");

@@ -47,10 +47,7 @@ impl ClockDigits {
 
 fn not_known(clock: &str, why: &str) -> RowError {
     let message = format!("time: expected a time of day as HHMM or HHMMSS, got {}{why}", Quoted(clock));
-    RowError::from(message).of_whole_file(
-        "write all with the zeros in front of them, as in `awk -F, -v OFS=, 'NR > 1 {$2 = sprintf(\"%04d\", $2)} 1' FILE | mds ingest \
-         ... -` for HHMM in the second column, or with %06d for HHMMSS",
-    )
+    RowError::from(message).of_whole_file("write all with the zeros in front of them, as HHMM or as HHMMSS")
 }
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ impl Times {
         self.rounded.get()
     }
 
+    /// Counts no more than so many: what was read only to be compared does not count.
+    pub(crate) fn set_rounded(&mut self, rounded: u64) {
+        self.rounded.set(rounded);
+    }
+
     /// Returns when the bar of a reading begins, whose time is that of its end if the file's times are so.
     ///
     /// # Errors
@@ -97,9 +102,14 @@ impl Times {
         if self.ts_is() == TsIs::Begin {
             return Ok(reading);
         }
-        if is_date && timeframe.is_day_or_more() {
-            let message = "time: expected the time at which a bar ends, got a date alone, which is that of its session";
-            return Err(RowError::from(message.to_owned()).of_file("leave --ts-is end out"));
+        if timeframe.is_day_or_more() {
+            // The date is that of the moment before the end already.
+            let problem = match (is_date, timeframe == Timeframe::DAY) {
+                (true, _) => "the time at which a bar ends, got a date alone, which is that of its session",
+                (false, false) => "bars of a day or less, whose ends say when they begin",
+                (false, true) => return Ok(reading),
+            };
+            return Err(RowError::from(format!("time: expected {problem}")).of_file("leave --ts-is end out"));
         }
         let begin = |ts| beginning(ts, timeframe);
         Ok(match reading {
@@ -364,7 +374,7 @@ impl Times {
             None => written,
         };
         match written {
-            _ if session => self.sessions.of(written, zone.is_some(), text),
+            _ if session => self.sessions.of(written, zone.is_some(), self.ts_is() == TsIs::End, text),
             Written::Instant(ts) => Ok((ts, None)),
             Written::Civil { at, offset: Some(offset) } => {
                 let ts = instant(at, offset).map_err(|fault| say(fault, text))?;

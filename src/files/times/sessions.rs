@@ -30,7 +30,10 @@ type Dated = Result<(Timestamp, Option<Time>), RowError>;
 impl Sessions {
     /// Returns the session that is meant: the date as written beside midnight, and of any other moment the date in the zone of
     /// the exchange. `names_zone` says that its clocks are those of a zone that it names.
-    pub(super) fn of(&self, written: Written, names_zone: bool, text: &str) -> Dated {
+    pub(super) fn of(&self, written: Written, names_zone: bool, is_end: bool, text: &str) -> Dated {
+        if is_end {
+            return self.of_end(written, names_zone, text);
+        }
         match written {
             Written::Civil { at, .. } if at.time() == Time::midnight() => dated(at.date(), at.time(), text),
             Written::Civil { at, offset: None } => self.at(at, names_zone, text),
@@ -38,6 +41,41 @@ impl Sessions {
                 self.of_moment(instant(at, offset).map_err(|fault| say(fault, text))?, text)
             }
             Written::Instant(ts) => self.of_moment(ts, text),
+        }
+    }
+
+    /// Returns the session that ends then: that of the moment before. By its end it is known which one it is, also in the
+    /// evening.
+    fn of_end(&self, written: Written, names_zone: bool, text: &str) -> Dated {
+        let before = |at: DateTime| at.checked_sub(jiff::Span::new().microseconds(1)).unwrap_or(at);
+        let here = |at: DateTime| match self.start {
+            Some(start) => start
+                .date_of(at)
+                .map_or_else(|| Err(say(Fault::OutOfRange, text).into()), |date| dated(date, at.time(), text)),
+            None => dated(at.date(), at.time(), text),
+        };
+        match written {
+            Written::Civil { at, .. } if at.time() == Time::midnight() => here(before(at)),
+            Written::Civil { at, offset: None } if names_zone || self.zone.is_some() => here(before(at)),
+            Written::Civil { at, offset: None } => self.at(at, false, text),
+            Written::Civil { at, offset: Some(offset) } => {
+                self.of_moment_before(instant(at, offset).map_err(|fault| say(fault, text))?, here, text)
+            }
+            Written::Instant(ts) => self.of_moment_before(ts, here, text),
+        }
+    }
+
+    fn of_moment_before(&self, ts: Timestamp, here: impl Fn(DateTime) -> Dated, text: &str) -> Dated {
+        let before = Timestamp::from_micros(ts.as_micros().saturating_sub(1));
+        let civil = |zone: &Zone, ts| zone.civil(ts).map_err(|fault| say(fault, text));
+        let utc = civil(&Zone::UTC, ts)?;
+        match &self.zone {
+            _ if self.are_of_utc || utc.time() == Time::midnight() => {
+                let at = civil(&Zone::UTC, before)?;
+                dated(at.date(), at.time(), text)
+            }
+            Some(zone) => here(civil(zone, before)?),
+            None => self.of_moment(ts, text),
         }
     }
 

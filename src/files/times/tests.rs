@@ -150,8 +150,6 @@ fn an_end_is_one_timeframe_behind_the_beginning() {
         ("1d", "2024-01-03T00:00:00Z", "2024-01-02T00:00:00Z"),
         ("1d", "2024-01-02T23:59:59.999Z", "2024-01-02T00:00:00Z"),
         ("1d", "2024-01-02T23:59:59Z", "2024-01-02T00:00:00Z"),
-        ("1w", "2024-01-08T00:00:00Z", "2024-01-01T00:00:00Z"),
-        ("1mo", "2024-03-01T00:00:00Z", "2024-02-01T00:00:00Z"),
     ] {
         let timeframe: Timeframe = timeframe.parse().unwrap();
         let reading = times.read(time, None, timeframe.is_day_or_more()).unwrap();
@@ -160,6 +158,28 @@ fn an_end_is_one_timeframe_behind_the_beginning() {
             other => panic!("{timeframe} {time}: {other:?}"),
         }
     }
+    // The session of a close in New York, and of one that began the evening before.
+    for (start, time, expected) in [
+        (None, "2024-01-02 16:00", "2024-01-02"),
+        (None, "2024-01-02T21:00:00Z", "2024-01-02"),
+        (Some("17:00"), "2024-01-02 17:00", "2024-01-02"),
+        (Some("18:00"), "2024-01-02 17:00", "2024-01-02"),
+        (None, "2024-01-03 00:00", "2024-01-02"),
+    ] {
+        let mut times = Times::new(TimeOptions {
+            zone: Some("America/New_York".parse().unwrap()),
+            session_start: start.map(|start: &str| start.parse().unwrap()),
+            ts_is: Some(TsIs::End),
+            ..TimeOptions::default()
+        });
+        let reading = times.read(time, None, true).unwrap();
+        match times.begin_of(reading, Timeframe::DAY, false) {
+            Ok(Reading::Known(ts, _)) => assert_eq!(ts.to_string(), format!("{expected}T00:00:00Z"), "{time}"),
+            other => panic!("{time}: {other:?}"),
+        }
+    }
+    let reading = times.read("2024-01-08T00:00:00Z", None, true).unwrap();
+    assert!(times.begin_of(reading, "1w".parse().unwrap(), false).is_err());
     let reading = times.read("2024-01-02", None, true).unwrap();
     assert!(times.begin_of(reading, Timeframe::DAY, true).is_err());
 }
