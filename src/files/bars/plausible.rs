@@ -136,7 +136,12 @@ impl Plausible {
         self.first_closer.get_or_insert(bar.ts);
         let shortest = self.shortest.map_or(micros, |shortest| shortest.min(micros));
         self.shortest = Some(shortest);
-        (self.closer + self.further >= DISTANCES && self.closer > self.further).then(|| self.closer_than(timeframe))
+        (self.closer + self.further >= DISTANCES && self.are_closer()).then(|| self.closer_than(timeframe))
+    }
+
+    /// Returns whether so many are closer that no end of a session explains it: bars of hours can be cut in two each day.
+    fn are_closer(&self) -> bool {
+        self.closer > 3 * self.further
     }
 
     /// Says that the bars are closer together than their timeframe.
@@ -155,8 +160,7 @@ impl Plausible {
 
     /// Looks at the end of a file that was too short to show it before.
     pub(super) fn finish(&mut self) -> Option<String> {
-        let timeframe =
-            self.timeframe.filter(|_| self.closer > self.further && self.closer + self.further < DISTANCES)?;
+        let timeframe = self.timeframe.filter(|_| self.are_closer() && self.closer + self.further < DISTANCES)?;
         (self.closer > 1).then(|| self.closer_than(timeframe))
     }
 }

@@ -247,6 +247,12 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Layou
                 let other = &mut roles[Role::OtherTime as usize];
                 *other = other.or(Some(index).filter(|_| *name != "T"));
             }
+            // Of two letters that differ in their case the small one is the bar's.
+            Some(before) if names[before].len() == 1 && name.len() == 1 && names[before].eq_ignore_ascii_case(name) => {
+                if name.bytes().all(|letter| letter.is_ascii_lowercase()) {
+                    *first = Some(index);
+                }
+            }
             // Of two prices one would be lost.
             Some(before) => {
                 let message = format!(

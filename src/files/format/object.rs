@@ -143,6 +143,8 @@ struct Fields<'a> {
     /// The name of one that seems to hold the symbol.
     symbols: Option<String>,
     problem: Option<String>,
+    /// A bit for each role that a capital letter was taken for.
+    capitals: u16,
     /// The field that the time is taken from.
     time_name: Cow<'a, str>,
     /// A field that holds more objects, and what stands there: an array of them, if there is one, else the last.
@@ -244,12 +246,26 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
                     fields.time_name = name.clone();
                     role
                 }
+                // Of two letters that differ in their case the small one is the bar's: `L` is the last trade, and `V` what
+                // takers bought.
+                role if has(role) && is_capital(&name) => {
+                    fields.ignored.push(name);
+                    continue;
+                }
+                role if has(role) && fields.capitals & 1 << role as u16 != 0 && name.len() == 1 => {
+                    fields.ignored.push(Cow::Owned(name.to_uppercase()));
+                    fields.capitals &= !(1 << role as u16);
+                    role
+                }
                 role if has(role) => {
                     fields.problem = Some(format!("expected one field for {}, got two", role.name()));
                     continue;
                 }
                 role => role,
             };
+            if is_capital(&name) {
+                fields.capitals |= 1 << role as u16;
+            }
             fields.values[role as usize] = Some(match value.get() {
                 "null" => Cow::Borrowed(""),
                 raw if raw.starts_with('"') => serde_json::from_str::<Text<'de>>(raw).map_err(de::Error::custom)?.0,
@@ -264,6 +280,10 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
         }
         Ok(fields)
     }
+}
+
+fn is_capital(name: &str) -> bool {
+    matches!(name.as_bytes(), [letter] if letter.is_ascii_uppercase())
 }
 
 /// Returns whether of two fields that hold times the one of this name is rather that of the beginning.

@@ -29,6 +29,18 @@ fn a_newer_version_of_a_bar_takes_its_place() {
     }
 }
 
+// Red if a capital letter, which means another thing at Binance, is taken for the small one, or refused beside it.
+#[test]
+fn of_two_letters_the_small_one_is_the_bar_s() {
+    let json =
+        r#"{"t":1704205800000,"T":1704205859999,"f":1,"L":9,"o":"1","c":"2","h":"2","l":"1","v":"5","V":"2","Q":"3"}"#;
+    let csv = "t,V,L,o,c,h,l,v\n1704205800000,2,9,1,2,2,1,5\n";
+    for text in [json, csv] {
+        let all = read_with(text, minutes("A")).unwrap();
+        assert_eq!(lines(&all), ["A 1m 2024-01-02T14:30:00Z 1 2 1 2 5"], "{text}");
+    }
+}
+
 // Red if rows of different things overwrite each other, or a row of the same bar with other values is taken.
 #[test]
 fn rows_of_one_key_that_are_no_newer_versions_are_told_apart_or_rejected() {
