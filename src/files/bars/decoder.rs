@@ -9,7 +9,7 @@ use super::{
     first_rows::{FirstRows, Known},
     given::{minutes, period, record_type},
     infer::Inference,
-    key_checks::KeyChecks,
+    key_checks::{KeyChecks, Verdict},
     outcome::{Outcome, refused},
     prices::Prices,
     raw_bar::{NamedCell, RawBar},
@@ -404,7 +404,7 @@ impl BarDecoder {
             settling.hold(line, outcome, text);
             return if settling.is_full() { self.settle(false) } else { Ok(()) };
         }
-        let outcome = self.keys.check(outcome, line, text, &mut self.row.plausible).map_err(ReadError::Refused)?;
+        let outcome = self.by_key(outcome, line, text)?;
         match &mut self.stage {
             Stage::Releasing(held) | Stage::Doubting(held) => held.push_back(outcome),
             // Of a file that is guessed about nothing will be stored, so its other faults can wait.
@@ -412,6 +412,16 @@ impl BarDecoder {
             Stage::Open | Stage::Settling(_) => outcome.put_into(chunk),
         }
         Ok(())
+    }
+
+    /// Looks whether a bar that is to go out has the key of one before.
+    fn by_key(&mut self, outcome: Outcome, line: u64, text: &str) -> Result<Outcome, ReadError> {
+        let Outcome::Bar(bar) = &outcome else { return Ok(outcome) };
+        match self.keys.check(bar, line, text, &mut self.row.plausible).map_err(ReadError::Refused)? {
+            Verdict::New => Ok(outcome),
+            Verdict::Newer => Ok(outcome.into_newer()),
+            Verdict::Rejected(rejected) => Ok(Outcome::Rejected(rejected)),
+        }
     }
 
     /// Looks whether the first rows are written in a way that is read here.
@@ -449,8 +459,7 @@ impl BarDecoder {
                 known => known,
             };
             self.refuse(&outcome)?;
-            let checked = self.keys.check(outcome, line, &text, &mut self.row.plausible);
-            held.push_back(checked.map_err(ReadError::Refused)?);
+            held.push_back(self.by_key(outcome, line, &text)?);
         }
         self.stage = Stage::Releasing(held);
         Ok(())

@@ -1,12 +1,20 @@
 //! What happens to a row whose key an earlier row of its file has.
 
 use super::{
-    outcome::Outcome,
     plausible::Plausible,
     same_key::{Earlier, Key, SameKey},
     unused_cells::UnusedCells,
 };
-use crate::{files::chunk::Rejected, text::Quoted};
+use crate::{files::chunk::Rejected, record::Bar, text::Quoted};
+
+/// What becomes of a row by its key.
+pub(super) enum Verdict {
+    /// It goes out.
+    New,
+    /// It takes the place of an earlier one.
+    Newer,
+    Rejected(Rejected),
+}
 
 /// Keeps rows of different things apart that have one key.
 pub(super) struct KeyChecks {
@@ -43,20 +51,29 @@ impl KeyChecks {
     /// of different things.
     pub(super) fn check(
         &mut self,
-        outcome: Outcome,
+        bar: &Bar,
         line: u64,
         text: &str,
         plausible: &mut Plausible,
-    ) -> Result<Outcome, String> {
-        let Outcome::Bar(bar) = outcome else { return Ok(outcome) };
-        let Earlier { line: before, text: earlier, is_same, is_older } = match self.keys.look_up(&bar) {
+    ) -> Result<Verdict, String> {
+        // Where no column is left over, there is nothing to compare later.
+        let kept = if matches!(self.unused, UnusedCells::None) { "" } else { text };
+        match self.keys.look_up(bar) {
             Key::New(before) => {
-                let problem = plausible.distance(before, &bar);
-                self.keys.add(line, &bar, text);
-                return problem.map_or(Ok(Outcome::Bar(bar)), |problem| Err(format!("line {line}: {problem}")));
+                self.keys.add(line, bar, kept);
+                match plausible.distance(before, bar) {
+                    None => Ok(Verdict::New),
+                    Some(problem) => Err(format!("line {line}: {problem}")),
+                }
             }
-            Key::Taken(earlier) => earlier,
-        };
+            Key::Taken(earlier) => self.again(bar, line, text, earlier),
+        }
+    }
+
+    /// Looks at a row whose key another one has.
+    #[inline(never)]
+    fn again(&mut self, bar: &Bar, line: u64, text: &str, earlier: Earlier) -> Result<Verdict, String> {
+        let Earlier { line: before, text: earlier, is_same, is_older } = earlier;
         // What was too long ago cannot be compared, so nothing is known of it.
         let is_comparable = earlier.is_some() || matches!(self.unused, UnusedCells::None);
         let earlier = earlier.unwrap_or_else(|| text.to_owned());
@@ -64,9 +81,9 @@ impl KeyChecks {
         let differing =
             if is_same { self.unused.naming_others(&earlier, text) } else { self.unused.telling_apart(&earlier, text) };
         if differing.is_empty() && (is_same || is_older && is_comparable) {
-            self.keys.add(line, &bar, text);
+            self.keys.add(line, bar, text);
             self.replaced.get_or_insert((0, line, before)).0 += 1;
-            return Ok(Outcome::Newer(bar));
+            return Ok(Verdict::Newer);
         }
         let symbol = Quoted(&bar.symbol).to_string();
         let message = format!(
@@ -76,13 +93,17 @@ impl KeyChecks {
             bar.ts
         );
         if differing.is_empty() {
-            let message =
-                format!("{message} with other values, which is kept: nothing tells which of the two is right");
-            return Ok(Outcome::Rejected(Rejected { line, message }));
+            let why = if is_comparable {
+                "nothing tells which of the two is right"
+            } else {
+                "it is too far back to be compared as a whole"
+            };
+            let message = format!("{message} with other values, which is kept: {why}");
+            return Ok(Verdict::Rejected(Rejected { line, message }));
         }
         let message = format!("{message}, which differs in {}", differing.join(", "));
         if self.handed_over {
-            return Ok(Outcome::Rejected(Rejected { line, message }));
+            return Ok(Verdict::Rejected(Rejected { line, message }));
         }
         Err(format!(
             "line {line}: {message}: rows of different things need symbols of their own: load each from a file of its own, or give \

@@ -34,6 +34,7 @@ pub(crate) struct NamedCell<'a> {
 impl<'a> RawBar<'a> {
     /// Takes each cell from where `optional` finds it, trimmed; none where the file has no such column. A whole time goes
     /// before a date with its time of day, and a time of day that stands alone is a whole time.
+    #[inline]
     pub(crate) fn by_role(optional: impl Fn(Role) -> Option<&'a str>) -> Self {
         let cell = |role: Role| optional(role).unwrap_or_default();
         let (other, date) = (optional(Role::OtherTime), optional(Role::Date));

@@ -1,5 +1,6 @@
 //! From the values of one row to a bar: the rules that hold for every format.
 
+use jiff::civil::Time;
 use smol_str::SmolStr;
 
 use super::{
@@ -89,7 +90,12 @@ impl RowDecoder {
             reading = self.times.agree(reading, cells.time, again, session)?;
         }
         self.times.set_rounded(rounded);
-        let is_date = cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
+        // Nearly all times show that they are more than a date.
+        let may_be_date = match &reading {
+            Reading::Known(_, clock) => *clock == Some(Time::midnight()),
+            Reading::Either(_) => true,
+        };
+        let is_date = may_be_date && cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);
         let reading = self.times.begin_of(reading, timeframe, is_date)?;
         if let Reading::Known(ts, _) = reading {
             bar.ts = ts;

@@ -69,7 +69,7 @@ pub(super) enum Key {
 }
 
 impl SameKey {
-    /// Looks whether a row of this key was there.
+    /// Looks whether a row of this key was there. [`add`](Self::add) remembers the same bar.
     pub(super) fn look_up(&mut self, bar: &Bar) -> Key {
         let series = self.series_of(bar);
         let ts = bar.ts.as_micros();
@@ -93,9 +93,10 @@ impl SameKey {
         Key::Taken(Earlier { line: row.line, text, is_same: row.is_same_as(bar), is_older: row.is_older_than(bar) })
     }
 
-    /// Remembers a row that is handed over.
+    /// Remembers a row that is handed over, and that was looked up.
     pub(super) fn add(&mut self, line: u64, bar: &Bar, text: &str) {
-        let series = self.series_of(bar);
+        // It was looked up right before.
+        let series = self.last.as_ref().map_or(0, |(_, series)| *series);
         let ts = bar.ts.as_micros();
         let [earliest, latest, _] = self.spans[series];
         self.spans[series] = [ts.min(earliest), ts.max(latest), ts];
@@ -104,10 +105,12 @@ impl SameKey {
         }
         let from = self.texts_from + self.texts.len();
         let text = if text.len() > TEXT_BYTES { "" } else { text };
-        self.texts.extend(text.as_bytes());
-        let surplus = self.texts.len().saturating_sub(TEXT_BYTES);
-        self.texts.drain(..surplus);
-        self.texts_from += surplus;
+        if !text.is_empty() {
+            self.texts.extend(text.as_bytes());
+            let surplus = self.texts.len().saturating_sub(TEXT_BYTES);
+            self.texts.drain(..surplus);
+            self.texts_from += surplus;
+        }
         let Bar { open, high, low, close, volume, .. } = *bar;
         let number = self.first + self.rows.len();
         if let Some(index) = &mut self.index {
@@ -132,8 +135,10 @@ impl SameKey {
         }
         self.first += 1;
         let surplus = row.text.1.saturating_sub(self.texts_from);
-        self.texts.drain(..surplus);
-        self.texts_from += surplus;
+        if surplus > 0 {
+            self.texts.drain(..surplus);
+            self.texts_from += surplus;
+        }
     }
 
     fn series_of(&mut self, bar: &Bar) -> usize {
@@ -224,6 +229,7 @@ mod tests {
     fn the_window_has_its_size_and_forgets_the_oldest() {
         let mut keys = SameKey::default();
         for minute in 0..ROWS as i64 + 10 {
+            assert_eq!(line_of(keys.look_up(&bar("A", minute))), None);
             keys.add(minute as u64, &bar("A", minute), &"x".repeat(200));
             if minute == 50 {
                 // From now on there is an index.
@@ -261,6 +267,7 @@ mod tests {
             (Some(10.0), grown(2.0, 4.0, 1.5, 3.0, Some(11.0)), false),
         ] {
             let mut keys = SameKey::default();
+            let _ = keys.look_up(&bar("A", 1));
             keys.add(1, &Bar { volume: before, ..bar("A", 1) }, "");
             let Key::Taken(Earlier { is_older, .. }) = keys.look_up(&now) else { panic!("{now:?}") };
             assert_eq!(is_older, expected, "{before:?} {now:?}");

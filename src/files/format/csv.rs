@@ -9,7 +9,7 @@ use crate::files::{
         yfinance_table::{Head, Step, YfinanceTable},
     },
     chunk::{Chunk, ReadError},
-    fields::Fields,
+    fields::{Fields, FieldsOf},
 };
 
 /// So many lines may stand in front of the header.
@@ -125,12 +125,7 @@ impl Csv {
                 }
                 layout.check_first(fields, rows).map_err(refused)?;
                 if rows.wants_cells() {
-                    let named = layout.named(fields);
-                    let found = rows.look_at_cells(number, &named, &layout.cells(fields))?;
-                    if let Some(columns) = found {
-                        layout.set_volume(columns);
-                        rows.set_unused(layout.unused());
-                    }
+                    look_at(number, fields, layout, rows)?;
                 }
                 rows.push(number, &layout.cells(fields), text, chunk)
             }
@@ -186,6 +181,18 @@ impl Csv {
     pub(crate) fn lines_skipped(&self) -> u64 {
         self.lines_skipped
     }
+}
+
+/// Looks at one of the first rows, for what names leave open.
+#[inline(never)]
+fn look_at(number: u64, fields: FieldsOf<'_>, layout: &mut Layout, rows: &mut BarDecoder) -> Result<(), ReadError> {
+    let named = layout.named(fields);
+    let found = rows.look_at_cells(number, &named, &layout.cells(fields))?;
+    if let Some(columns) = found {
+        layout.set_volume(columns);
+        rows.set_unused(layout.unused());
+    }
+    Ok(())
 }
 
 impl Search {

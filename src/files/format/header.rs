@@ -189,6 +189,7 @@ impl Layout {
         if columns.is_empty() { UnusedCells::None } else { UnusedCells::Columns { delimiter: self.delimiter, columns } }
     }
 
+    #[inline]
     pub(crate) fn cells<'a>(&self, fields: FieldsOf<'a>) -> RawBar<'a> {
         RawBar::by_role(|role| self.roles[role as usize].map(|index| fields.trimmed(index)))
     }
