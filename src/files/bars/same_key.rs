@@ -52,7 +52,7 @@ struct Seen {
 #[derive(Debug, PartialEq)]
 pub(super) struct Earlier {
     pub(super) line: u64,
-    /// The row as it was written, unless that was too long ago.
+    /// The row as it was written, empty where it was not worth to be kept; none if that was too long ago.
     pub(super) text: Option<String>,
     /// Whether the later row is the same bar once more.
     pub(super) is_same: bool,
@@ -85,7 +85,10 @@ impl SameKey {
             return new;
         };
         let (from, to) = row.text;
-        let text = (from >= self.texts_from && from < to).then(|| {
+        let text = (from == to || from >= self.texts_from).then(|| {
+            if from == to {
+                return String::new();
+            }
             let bytes = self.texts.range(from - self.texts_from..to - self.texts_from).copied().collect();
             // It was a text before, so nothing is lost.
             String::from_utf8(bytes).unwrap_or_default()

@@ -69,7 +69,8 @@ pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mu
                     return rows.push(line, &again.cells(), text, chunk);
                 }
             }
-            rows.push(line, &fields.cells(), text, chunk)
+            // Without other fields there is nothing to tell it from another row by.
+            rows.push(line, &fields.cells(), if fields.ignored.is_empty() { "" } else { text }, chunk)
         }
         Err(message) => rows.reject(line, message, chunk),
     }
