@@ -32,33 +32,39 @@ pub(crate) struct NamedCell<'a> {
 }
 
 impl<'a> RawBar<'a> {
-    /// Takes each cell from where `optional` finds it, trimmed; none where the file has no such column. A whole time goes
-    /// before a date with its time of day, and a time of day that stands alone is a whole time.
+    /// Takes the cells that the file has, each with its role and trimmed. A whole time goes before a date with its time of
+    /// day, and a time of day that stands alone is a whole time.
     #[inline]
-    pub(crate) fn by_role(optional: impl Fn(Role) -> Option<&'a str>) -> Self {
-        let cell = |role: Role| optional(role).unwrap_or_default();
-        let (other, date) = (optional(Role::OtherTime), optional(Role::Date));
-        let dated = date.map(|date| (date, optional(Role::Clock)));
-        let (time, clock, again) = match (optional(Role::Time), dated) {
-            (Some(time), dated) => (time, None, [other.map(|other| (other, None)), dated]),
-            (None, Some((date, clock))) => (date, clock, [None, None]),
-            (None, None) => (cell(Role::Clock), None, [None, None]),
-        };
-        Self {
-            time,
-            clock,
-            is_bare: optional(Role::Time).is_none() && date.is_some() && clock.is_none(),
-            again,
-            open: cell(Role::Open),
-            high: cell(Role::High),
-            low: cell(Role::Low),
-            close: cell(Role::Close),
-            volume: cell(Role::Volume),
-            paid: cell(Role::Paid),
-            symbol: optional(Role::Symbol),
-            timeframe: optional(Role::Timeframe),
-            vendor: optional(Role::Vendor),
+    pub(crate) fn of(cells: impl Iterator<Item = (Role, &'a str)>) -> Self {
+        let mut row = Self::default();
+        let (mut time, mut other, mut date, mut clock) = (None, None, None, None);
+        for (role, cell) in cells {
+            match role {
+                Role::Time => time = Some(cell),
+                Role::OtherTime => other = Some(cell),
+                Role::Date => date = Some(cell),
+                Role::Clock => clock = Some(cell),
+                Role::Open => row.open = cell,
+                Role::High => row.high = cell,
+                Role::Low => row.low = cell,
+                Role::Close => row.close = cell,
+                Role::Volume => row.volume = cell,
+                Role::Paid => row.paid = cell,
+                Role::Symbol => row.symbol = Some(cell),
+                Role::Timeframe => row.timeframe = Some(cell),
+                Role::Vendor => row.vendor = Some(cell),
+            }
         }
+        row.is_bare = time.is_none() && date.is_some() && clock.is_none();
+        match (time, date) {
+            (Some(time), date) => {
+                row.time = time;
+                row.again = [other.map(|other| (other, None)), date.map(|date| (date, clock))];
+            }
+            (None, Some(date)) => (row.time, row.clock) = (date, clock),
+            (None, None) => row.time = clock.unwrap_or_default(),
+        }
+        row
     }
 }
 

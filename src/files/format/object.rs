@@ -189,7 +189,8 @@ impl<'a> Fields<'a> {
     }
 
     fn cells(&self) -> RawBar<'_> {
-        RawBar::by_role(|role| self.values[role as usize].as_deref().map(str::trim))
+        let values = Role::ALL.into_iter().zip(&self.values);
+        RawBar::of(values.filter_map(|(role, value)| Some((role, value.as_deref()?.trim()))))
     }
 }
 
