@@ -191,29 +191,37 @@ pub(crate) fn number(column: &str, cell: &str) -> Result<f64, RowError> {
 #[inline]
 fn plain(cell: &[u8]) -> Option<f64> {
     const POWERS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let (digits, is_negative) = match cell {
+    let (cell, is_negative) = match cell {
         [b'-', digits @ ..] => (digits, true),
         digits => (digits, false),
     };
     // At most one more than the digits.
-    if digits.len() > 16 {
+    if cell.len() > 16 {
         return None;
     }
-    let (mut whole, mut count, mut behind) = (0_u64, 0, None);
-    for byte in digits {
-        match byte {
-            b'0'..=b'9' => {
-                whole = whole * 10 + u64::from(byte - b'0');
-                count += 1;
-            }
-            b'.' if behind.is_none() => behind = Some(count),
-            _ => return None,
+    let digits = |cell: &[u8], mut number: u64| {
+        let mut at = 0;
+        while let Some(digit) = cell.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            number = 10 * number + u64::from(digit);
+            at += 1;
+        }
+        (number, at)
+    };
+    let (mut whole, before) = digits(cell, 0);
+    let mut behind = 0;
+    if before < cell.len() {
+        if cell[before] != b'.' {
+            return None;
+        }
+        (whole, behind) = digits(&cell[before + 1..], whole);
+        if before + 1 + behind < cell.len() {
+            return None;
         }
     }
-    if !(1..=15).contains(&count) {
+    if !(1..=15).contains(&(before + behind)) {
         return None;
     }
-    let number = whole as f64 / POWERS[count - behind.unwrap_or(count)];
+    let number = whole as f64 / POWERS[behind];
     Some(if is_negative { -number } else { number })
 }
 

@@ -157,7 +157,9 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn read(text: &'a str, map: &ColumnMap) -> serde_json::Result<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let fields = deserializer.deserialize_map(FieldsVisitor { map })?;
+        let mut fields = Self::default();
+        // In place: it is large, and would be moved with each of the layers below.
+        deserializer.deserialize_map(FieldsVisitor { map, fields: &mut fields })?;
         deserializer.end()?;
         Ok(fields)
     }
@@ -194,19 +196,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-struct FieldsVisitor<'m> {
+struct FieldsVisitor<'m, 'de> {
     map: &'m ColumnMap,
+    fields: &'m mut Fields<'de>,
 }
 
-impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
-    type Value = Fields<'de>;
+impl<'de> de::Visitor<'de> for FieldsVisitor<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with the fields of a bar")
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let fields = self.fields;
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
             let value: &RawValue = map.next_value()?;
             fields.of_databento |= name == "ts_event" || name == "hd";
@@ -280,7 +283,7 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_> {
                 }
             });
         }
-        Ok(fields)
+        Ok(())
     }
 }
 
