@@ -28,12 +28,7 @@ impl<'a> FieldsOf<'a> {
     /// Returns a field without the blanks around it.
     #[inline]
     pub(crate) fn trimmed(&self, index: usize) -> &'a str {
-        let text = self.get(index);
-        match text.as_bytes() {
-            // Nearly all fields: there is nothing to look for.
-            [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
-            _ => text.trim(),
-        }
+        trimmed(self.get(index))
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a str> {
@@ -41,17 +36,31 @@ impl<'a> FieldsOf<'a> {
     }
 }
 
+/// Returns a text without the blanks around it.
+#[inline]
+pub(crate) fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        // Nearly all: there is nothing to look for.
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        [one] if one.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
+}
+
 impl Fields {
     pub(crate) fn split<'a>(&'a mut self, line: &'a str, delimiter: u8) -> Result<FieldsOf<'a>, String> {
         self.ranges.clear();
-        if memchr::memchr(b'"', line.as_bytes()).is_some() {
-            self.split_quoted(line, char::from(delimiter))?;
-            return Ok(FieldsOf { text: &self.unquoted, ranges: &self.ranges });
-        }
         let mut start = 0;
-        for end in memchr::memchr_iter(delimiter, line.as_bytes()) {
-            self.ranges.push((start, end));
-            start = end + 1;
+        // Cells are short, so that a search for each costs more than a look at each byte.
+        for (end, byte) in line.bytes().enumerate() {
+            if byte == delimiter {
+                self.ranges.push((start, end));
+                start = end + 1;
+            } else if byte == b'"' {
+                self.ranges.clear();
+                self.split_quoted(line, char::from(delimiter))?;
+                return Ok(FieldsOf { text: &self.unquoted, ranges: &self.ranges });
+            }
         }
         self.ranges.push((start, line.len()));
         Ok(FieldsOf { text: line, ranges: &self.ranges })

@@ -11,6 +11,7 @@ use crate::files::{
     chunk::{Chunk, ReadError},
     column_names::is_begin,
     columns::{ColumnMap, ROLES, Role, may_be_symbols},
+    fields::trimmed,
 };
 use crate::text::Quoted;
 
@@ -25,55 +26,74 @@ pub(crate) fn line(line: Line<'_>, rows: &mut BarDecoder, chunk: &mut Chunk) -> 
 
 /// Takes one JSON value that should be a bar.
 pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
-    let fields = text_of(bytes).and_then(|text| {
-        Fields::read(text.trim_start(), rows.map()).map_err(|error| {
-            // Where an element is one line, its own line number 1 would only mislead.
-            let (said, at) = (error.to_string(), format!(" at line 1 column {}", error.column()));
-            let said =
-                said.strip_suffix(&at).map(|what| format!("{what} at column {}", error.column())).unwrap_or(said);
-            // The parser repeats a string that should have been an object, whatever its length.
-            let said = &said[..said.floor_char_boundary(200)];
-            format!("expected a JSON object, got {}: {said}", Quoted(text.trim()))
-        })
-    });
+    let text = match text_of(bytes) {
+        Ok(text) => text,
+        Err(message) => return not_read(line, bytes, message, rows, chunk),
+    };
+    let mut fields = Fields::default();
+    if let Err(error) = fields.read(text.trim_start(), rows.map()) {
+        return not_read(line, bytes, said(&error, text), rows, chunk);
+    }
+    if !rows.have_begun() {
+        if let Some(refusal) = fields.refusal(bytes, rows) {
+            return Err(ReadError::Refused(format!("line {line}: {refusal}")));
+        }
+        if let Some(name) = &fields.symbols {
+            rows.propose_symbols(name);
+        }
+        rows.set_unused(UnusedCells::Fields(rows.map().clone()));
+    }
+    for name in &fields.ignored {
+        rows.ignore(name);
+    }
+    if let Some(problem) = fields.problem.take().or_else(|| fields.lacks()) {
+        return rows.reject(line, problem, chunk);
+    }
+    if rows.wants_cells() && look_at(line, text, &fields, rows)? {
+        // Its fields have other meanings now.
+        let mut again = Fields::default();
+        return match again.read(text.trim_start(), rows.map()) {
+            Ok(()) => rows.push(line, &again.cells(), text, chunk),
+            Err(error) => rows.reject(line, said(&error, text), chunk),
+        };
+    }
+    // Without other fields there is nothing to tell it from another row by.
+    rows.push(line, &fields.cells(), if fields.ignored.is_empty() { "" } else { text }, chunk)
+}
+
+/// Takes an element that is no object.
+#[inline(never)]
+fn not_read(
+    line: u64,
+    bytes: &[u8],
+    message: String,
+    rows: &mut BarDecoder,
+    chunk: &mut Chunk,
+) -> Result<(), ReadError> {
     if !rows.have_begun()
-        && let Some(refusal) =
-            fields.as_ref().map_or_else(|_| refusal_of(bytes, rows), |fields| fields.refusal(bytes, rows))
+        && let Some(refusal) = refusal_of(bytes, rows)
     {
         return Err(ReadError::Refused(format!("line {line}: {refusal}")));
     }
-    match fields {
-        Ok(fields) => {
-            if let Some(name) = &fields.symbols
-                && !rows.have_begun()
-            {
-                rows.propose_symbols(name);
-            }
-            for name in &fields.ignored {
-                rows.ignore(name);
-            }
-            if let Some(problem) = fields.problem.clone().or_else(|| fields.lacks()) {
-                return rows.reject(line, problem, chunk);
-            }
-            let text = str::from_utf8(bytes).unwrap_or_default();
-            if !rows.have_begun() {
-                rows.set_unused(UnusedCells::Fields(rows.map().clone()));
-            }
-            if rows.wants_cells() {
-                let cells = all_cells(text, &fields.time_name, rows.map());
-                let named: Vec<_> =
-                    cells.iter().map(|(name, cell, role)| NamedCell { name, cell, role: *role }).collect();
-                if rows.look_at_cells(line, &named, &fields.cells())?.is_some() {
-                    // Its fields have other meanings now.
-                    let Ok(again) = Fields::read(text.trim_start(), rows.map()) else { return Ok(()) };
-                    return rows.push(line, &again.cells(), text, chunk);
-                }
-            }
-            // Without other fields there is nothing to tell it from another row by.
-            rows.push(line, &fields.cells(), if fields.ignored.is_empty() { "" } else { text }, chunk)
-        }
-        Err(message) => rows.reject(line, message, chunk),
-    }
+    rows.reject(line, message, chunk)
+}
+
+/// Says why a text is no object.
+fn said(error: &serde_json::Error, text: &str) -> String {
+    // Where an element is one line, its own line number 1 would only mislead.
+    let (said, at) = (error.to_string(), format!(" at line 1 column {}", error.column()));
+    let said = said.strip_suffix(&at).map(|what| format!("{what} at column {}", error.column())).unwrap_or(said);
+    // The parser repeats a string that should have been an object, whatever its length.
+    let said = &said[..said.floor_char_boundary(200)];
+    format!("expected a JSON object, got {}: {said}", Quoted(text.trim()))
+}
+
+/// Looks at one of the first rows, for what names leave open. Returns whether its fields have other meanings now.
+#[inline(never)]
+fn look_at(line: u64, text: &str, fields: &Fields<'_>, rows: &mut BarDecoder) -> Result<bool, ReadError> {
+    let cells = all_cells(text, &fields.time_name, rows.map());
+    let named: Vec<_> = cells.iter().map(|(name, cell, role)| NamedCell { name, cell, role: *role }).collect();
+    Ok(rows.look_at_cells(line, &named, &fields.cells())?.is_some())
 }
 
 /// Returns all fields of an object in order, each with its text and what it is taken for.
@@ -155,13 +175,11 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(text: &'a str, map: &ColumnMap) -> serde_json::Result<Self> {
+    /// Reads an object into these, which are empty: they are large, and would be moved with each of the layers below.
+    fn read(&mut self, text: &'a str, map: &ColumnMap) -> serde_json::Result<()> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let mut fields = Self::default();
-        // In place: it is large, and would be moved with each of the layers below.
-        deserializer.deserialize_map(FieldsVisitor { map, fields: &mut fields })?;
-        deserializer.end()?;
-        Ok(fields)
+        deserializer.deserialize_map(FieldsVisitor { map, fields: self })?;
+        deserializer.end()
     }
 
     /// Says why no object of this kind is read.
@@ -192,7 +210,7 @@ impl<'a> Fields<'a> {
 
     fn cells(&self) -> RawBar<'_> {
         let values = Role::ALL.into_iter().zip(&self.values);
-        RawBar::of(values.filter_map(|(role, value)| Some((role, value.as_deref()?.trim()))))
+        RawBar::of(values.filter_map(|(role, value)| Some((role, trimmed(value.as_deref()?)))))
     }
 }
 
