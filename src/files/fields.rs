@@ -26,7 +26,7 @@ impl<'a> FieldsOf<'a> {
     }
 
     /// Returns a field without the blanks around it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn trimmed(&self, index: usize) -> &'a str {
         trimmed(self.get(index))
     }
@@ -37,7 +37,7 @@ impl<'a> FieldsOf<'a> {
 }
 
 /// Returns a text without the blanks around it.
-#[inline]
+#[inline(always)]
 pub(crate) fn trimmed(text: &str) -> &str {
     match text.as_bytes() {
         // Nearly all: there is nothing to look for.

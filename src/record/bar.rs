@@ -213,6 +213,10 @@ fn is_normal_symbol(symbol: &str) -> bool {
 }
 
 fn is_normal_vendor(vendor: &str) -> bool {
+    // As nearly all are.
+    if (1..=NAME_BYTES).contains(&vendor.len()) && vendor.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return true;
+    }
     !vendor.is_empty() && vendor.trim() == vendor && is_name(vendor)
 }
 

@@ -199,26 +199,22 @@ fn plain(cell: &[u8]) -> Option<f64> {
     if cell.len() > 16 {
         return None;
     }
-    let digits = |cell: &[u8], mut number: u64| {
-        let mut at = 0;
-        while let Some(digit) = cell.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            number = 10 * number + u64::from(digit);
-            at += 1;
-        }
-        (number, at)
-    };
-    let (mut whole, before) = digits(cell, 0);
-    let mut behind = 0;
-    if before < cell.len() {
-        if cell[before] != b'.' {
-            return None;
-        }
-        (whole, behind) = digits(&cell[before + 1..], whole);
-        if before + 1 + behind < cell.len() {
+    let (mut whole, mut point) = (0_u64, None);
+    for (at, byte) in cell.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            whole = 10 * whole + u64::from(digit);
+        } else if *byte == b'.' && point.is_none() {
+            point = Some(at);
+        } else {
             return None;
         }
     }
-    if !(1..=15).contains(&(before + behind)) {
+    let (count, behind) = match point {
+        Some(at) => (cell.len() - 1, cell.len() - 1 - at),
+        None => (cell.len(), 0),
+    };
+    if !(1..=15).contains(&count) {
         return None;
     }
     let number = whole as f64 / POWERS[behind];
