@@ -29,6 +29,7 @@ mod embedding;
 mod failure;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod formats;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod forms;
 #[cfg(feature = "cli")]
 mod fuzz;
@@ -45,6 +46,7 @@ mod json_forms;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
 mod layout;
+#[cfg(all(feature = "files", feature = "testing"))]
 mod layouts;
 #[cfg(feature = "testing")]
 mod levels;
