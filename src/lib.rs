@@ -142,7 +142,9 @@ pub use coordinator::{Permit, Receipt, ReceiptLost, SubmitError, SubmitManyError
 #[doc(inline)]
 pub use policy::{DropReason, Invalid, Outcome, Overflow, Refusal};
 #[doc(inline)]
-pub use record::{Bar, InvalidTimestamp, Record, Timeframe, Timestamp};
+pub use record::{Bar, Date, InvalidDate, InvalidTimestamp, Record, Timeframe, Timestamp, TimestampNanos};
+#[doc(inline)]
+pub use record::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, Value};
 
 // Where they go.
 #[doc(inline)]

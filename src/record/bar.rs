@@ -3,8 +3,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use smol_str::SmolStr;
 
-use super::{Invalid, Record, Timeframe};
-use crate::{record::Timestamp, text::Quoted};
+use super::{Column, Invalid, Record, Row, StoredRow, Table, Tabular, Timeframe, Timestamp};
+use crate::text::Quoted;
 
 /// The most bytes of a symbol or a vendor.
 const NAME_BYTES: usize = 64;
@@ -178,6 +178,44 @@ impl Record for Bar {
             self.volume = None;
         }
         Ok(())
+    }
+}
+
+impl Tabular for Bar {
+    const TABLE: Table = Table::new(
+        Self::KIND,
+        &[
+            Column::text("vendor").key().comment("who made the data, `unknown` where it was not given"),
+            Column::text("symbol").key().comment("what was traded"),
+            Column::text("timeframe").key().comment("the time that a bar covers: 1m, 1d"),
+            Column::timestamp("ts").key().comment("when it opens; of a day or more the session's date at 00:00 UTC"),
+            Column::float("open").comment("first price"),
+            Column::float("high").comment("highest price"),
+            Column::float("low").comment("lowest price"),
+            Column::float("close").comment("last price"),
+            Column::float("volume").optional().comment("traded amount in the vendor's unit"),
+        ],
+    )
+    .time("ts")
+    .series(&["symbol", "timeframe"]);
+
+    fn row<'a>(&'a self, row: &mut Row<'a>) {
+        row.push(&self.vendor).push(&self.symbol).push(self.timeframe).push(self.ts);
+        row.push(self.open).push(self.high).push(self.low).push(self.close).push(self.volume);
+    }
+
+    fn from_row(row: &StoredRow<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            vendor: row.get("vendor")?,
+            symbol: row.get("symbol")?,
+            timeframe: row.get("timeframe")?,
+            ts: row.get("ts")?,
+            open: row.get("open")?,
+            high: row.get("high")?,
+            low: row.get("low")?,
+            close: row.get("close")?,
+            volume: row.get("volume")?,
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod bar;
 mod contract;
+mod date;
 mod json_size;
+mod tabular;
 mod timeframe;
 pub(crate) mod timestamp;
 
@@ -12,8 +14,10 @@ pub use self::timeframe::{InvalidTimeframe, Unit};
 pub use self::{
     bar::Bar,
     contract::Record,
+    date::{Date, InvalidDate},
+    tabular::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, Value},
     timeframe::Timeframe,
-    timestamp::{InvalidTimestamp, Timestamp},
+    timestamp::{InvalidTimestamp, Timestamp, TimestampNanos},
 };
 #[doc(hidden)]
 pub use crate::policy::Invalid;

@@ -2,6 +2,7 @@ use std::{cmp::Ordering, fmt, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::tabular::{FromValue, Value};
 #[cfg(feature = "files")]
 use super::timestamp::{Timestamp, instant};
 use crate::text::Quoted;
@@ -150,6 +151,32 @@ impl fmt::Debug for Timeframe {
     }
 }
 
+/// Those that nearly every bar has cost no memory: a row is made of each bar that is stored.
+impl From<Timeframe> for Value<'_> {
+    fn from(timeframe: Timeframe) -> Self {
+        let usual = match (timeframe.count.get(), timeframe.unit) {
+            (1, Unit::Second) => "1s",
+            (1, Unit::Minute) => "1m",
+            (5, Unit::Minute) => "5m",
+            (15, Unit::Minute) => "15m",
+            (30, Unit::Minute) => "30m",
+            (1, Unit::Hour) => "1h",
+            (4, Unit::Hour) => "4h",
+            (1, Unit::Day) => "1d",
+            (1, Unit::Week) => "1w",
+            (1, Unit::Month) => "1mo",
+            _ => return Self::from(timeframe.to_string()),
+        };
+        Self::from(usual)
+    }
+}
+
+impl FromValue for Timeframe {
+    fn from_value(value: &Value<'_>) -> Result<Self, String> {
+        String::from_value(value)?.parse().map_err(|error: InvalidTimeframe| error.to_string())
+    }
+}
+
 /// Says that a text is no timeframe, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -247,6 +274,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    // Red when one of the usual ones is stored as another.
+    #[test]
+    fn it_is_stored_as_it_is_shown() {
+        let units = [Unit::Second, Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Year];
+        for (unit, count) in units.into_iter().flat_map(|unit| (1..=60).map(move |count| (unit, count))) {
+            let timeframe = Timeframe::new(NonZeroU32::new(count).unwrap(), unit);
+            let value = Value::from(timeframe);
+            assert_eq!(value, Value::from(timeframe.to_string()));
+            assert_eq!(Timeframe::from_value(&value), Ok(timeframe));
+        }
+        assert!(Timeframe::from_value(&Value::from("1 fortnight")).is_err());
+    }
 
     #[test]
     fn the_usual_ways_to_write_it_become_one() {

@@ -1,5 +1,7 @@
-//! UTC time in microseconds, the one time type of records, events and the store.
+//! UTC time in microseconds, the time type of records, events and the store; and in nanoseconds, for kinds that need
+//! them.
 
+mod nanos;
 mod written;
 
 use std::{
@@ -11,6 +13,7 @@ use std::{
 use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use self::nanos::TimestampNanos;
 #[cfg(feature = "files")]
 pub(crate) use self::written::date;
 use self::written::integer;

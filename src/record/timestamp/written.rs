@@ -71,24 +71,35 @@ impl Written {
     }
 
     fn parse_iso(bytes: &[u8]) -> Result<Self, Fault> {
-        let mut rest = Cursor(bytes);
-        let year = rest.digits(4).ok_or(Fault::Shape)?;
-        let dash = rest.take(b'-');
-        let month = rest.digits(2).ok_or(Fault::Shape)?;
-        if rest.take(b'-') != dash {
-            return Err(Fault::Shape);
-        }
-        let day = rest.digits(2).ok_or(Fault::Shape)?;
-        let rest = rest.0;
-        Self::on_date(rest, || date(year, month, day))
+        iso(bytes)?.in_micros()
     }
 
     /// Reads what follows a date: nothing, or `T` or a space and the time of day, perhaps with an offset. The date is
     /// asked for last, so that a text of another shape is called that and not a date that does not exist.
     pub(crate) fn on_date(rest: &[u8], date: impl FnOnce() -> Result<Date, Fault>) -> Result<Self, Fault> {
+        Civil::on_date(rest, date)?.in_micros()
+    }
+}
+
+/// A date and a time of day with all its digits.
+struct Civil {
+    at: DateTime,
+    offset: Option<Offset>,
+}
+
+impl Civil {
+    fn in_micros(self) -> Result<Written, Fault> {
+        let Self { at, offset } = self;
+        if at.subsec_nanosecond() % 1_000 != 0 {
+            return Err(Fault::TooFine);
+        }
+        Ok(Written::Civil { at, offset })
+    }
+
+    fn on_date(rest: &[u8], date: impl FnOnce() -> Result<Date, Fault>) -> Result<Self, Fault> {
         let mut rest = Cursor(rest);
         if rest.0.is_empty() {
-            return Ok(Self::Civil { at: date()?.to_datetime(Time::midnight()), offset: None });
+            return Ok(Self { at: date()?.to_datetime(Time::midnight()), offset: None });
         }
         if !(rest.take(b'T') || rest.take(b' ') || rest.take(b't')) {
             return Err(Fault::Shape);
@@ -108,12 +119,42 @@ impl Written {
         let offset = rest.offset()?;
         // The casts hold: each number has at most two digits, nanoseconds nine.
         let time = Time::new(hour as i8, minute as i8, second as i8, nanos as i32).map_err(|_| Fault::NoSuchTime)?;
-        let at = date()?.to_datetime(time);
-        if nanos % 1_000 != 0 {
-            return Err(Fault::TooFine);
-        }
-        Ok(Self::Civil { at, offset })
+        Ok(Self { at: date()?.to_datetime(time), offset })
     }
+}
+
+fn iso(bytes: &[u8]) -> Result<Civil, Fault> {
+    let mut rest = Cursor(bytes);
+    let year = rest.digits(4).ok_or(Fault::Shape)?;
+    let dash = rest.take(b'-');
+    let month = rest.digits(2).ok_or(Fault::Shape)?;
+    if rest.take(b'-') != dash {
+        return Err(Fault::Shape);
+    }
+    let day = rest.digits(2).ok_or(Fault::Shape)?;
+    Civil::on_date(rest.0, || date(year, month, day))
+}
+
+/// Reads the same forms as nanoseconds since 1970; what has no offset is UTC.
+pub(super) fn nanos(text: &str) -> Result<i64, Fault> {
+    let (digits, negative) = match text.strip_prefix('-') {
+        Some(digits) => (digits, true),
+        None => (text, false),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.len() == 8 && !negative) {
+        let Civil { at, offset } = iso(text.as_bytes())?;
+        let ts = offset.unwrap_or(Offset::UTC).to_timestamp(at).map_err(|_| Fault::OutOfRange)?;
+        return i64::try_from(ts.as_nanosecond()).map_err(|_| Fault::OutOfRange);
+    }
+    let unit = match digits.len() {
+        9..=10 => 1_000_000_000,
+        12..=13 => 1_000_000,
+        15..=16 => 1_000,
+        18..=19 => 1,
+        count => return Err(Fault::Digits(count)),
+    };
+    let number: i128 = digits.parse().map_err(|_| Fault::Digits(digits.len()))?;
+    i64::try_from(number * unit * if negative { -1 } else { 1 }).map_err(|_| Fault::OutOfRange)
 }
 
 /// Returns the date, if there is one.
