@@ -187,7 +187,7 @@ fn run(command: &mut Command) {
 fn load(dir: &Path, rows: usize, contender: impl FnOnce(&Path)) -> f64 {
     let dir = tempfile::tempdir_in(dir).unwrap();
     let path = dir.path().join("bars.db");
-    block_on(SqliteSink::open(&path).unwrap().close());
+    block_on(SqliteSink::open::<Bar>(&path).unwrap().close());
 
     let begun = Instant::now();
     contender(&path);

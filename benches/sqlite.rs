@@ -163,7 +163,7 @@ fn by_hand(path: &Path, load: &Load, synchronous: Synchronous) {
 fn through_sink(path: &Path, load: &Load, synchronous: Synchronous, writers: usize) {
     let mut options = SqliteOptions::new(path);
     options.synchronous = synchronous;
-    let sink = SqliteSink::open(options).unwrap();
+    let sink = SqliteSink::open::<Bar>(options).unwrap();
     std::thread::scope(|scope| {
         for writer in 0..writers {
             let sink = &sink;
@@ -181,7 +181,7 @@ fn through_sink(path: &Path, load: &Load, synchronous: Synchronous, writers: usi
 fn through_store(path: &Path, load: &Load, synchronous: Synchronous, workers: usize) {
     let mut options = SqliteOptions::new(path);
     options.synchronous = synchronous;
-    let sink = SqliteSink::open(options).unwrap();
+    let sink = SqliteSink::open::<Bar>(options).unwrap();
     let mut settings = Settings::default();
     settings.coordinator.workers = workers;
     settings.coordinator.batch_size = BATCH;
@@ -199,7 +199,7 @@ fn through_store(path: &Path, load: &Load, synchronous: Synchronous, workers: us
 fn measure(dir: &Path, load: &Load, synchronous: Synchronous, contender: Contender) -> f64 {
     let dir = tempfile::tempdir_in(dir).unwrap();
     let path = dir.path().join("bars.db");
-    block_on(SqliteSink::open(&path).unwrap().close());
+    block_on(SqliteSink::open::<Bar>(&path).unwrap().close());
 
     let begun = Instant::now();
     contender(&path, load, synchronous);

@@ -69,7 +69,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, settings: &Settings) -> Exit {
     let report = SqliteOptions::from_url(&settings.database_url)
-        .and_then(|options| SqliteReader::open(&options))
+        .and_then(|options| SqliteReader::<Bar>::open(&options))
         .and_then(|store| Report::of(&store, Timestamp::now(), |series| args.wants(series)));
     let report = match report {
         Ok(report) => report,
@@ -158,7 +158,7 @@ struct InvalidRow {
 }
 
 impl Report {
-    fn of(store: &SqliteReader, now: Timestamp, wants: impl Fn(&Series) -> bool) -> Result<Self, SqliteOpenError> {
+    fn of(store: &SqliteReader<Bar>, now: Timestamp, wants: impl Fn(&Series) -> bool) -> Result<Self, SqliteOpenError> {
         let mut report = Self::default();
         let mut findings = Vec::new();
         let mut last = None;
@@ -178,7 +178,7 @@ impl Report {
     /// Adds a series, and returns what was found in it.
     fn look_at(
         &mut self,
-        store: &SqliteReader,
+        store: &SqliteReader<Bar>,
         series: &Series,
         now: Timestamp,
     ) -> Result<Vec<Finding>, SqliteOpenError> {

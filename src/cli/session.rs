@@ -31,7 +31,7 @@ impl Session {
     /// As [`Builder::spawn`](market_data_store::Builder::spawn), and as [`SqliteSink::open`].
     pub fn start(settings: Settings, coordinator: CoordinatorSettings) -> Result<Self, StartError> {
         // Not by `MarketDataStore::spawn`: the sink itself says whether its file was removed.
-        let sink = SqliteSink::open(SqliteOptions::from_url(&settings.database_url)?)?;
+        let sink = SqliteSink::open::<Bar>(SqliteOptions::from_url(&settings.database_url)?)?;
         let coordinator = Coordinator::<Bar>::new(sink.clone()).settings(coordinator);
         let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn()?;
         let bars = store.coordinator::<Bar>().expect("the one coordinator was added above");

@@ -107,7 +107,7 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
     for returns_first in ["the letters", "the database", "both"] {
         let dir = tempfile::tempdir().unwrap();
         let (database, letters) = (dir.path().join("bars.db"), dir.path().join("letters"));
-        SqliteSink::open(SqliteOptions::new(&database)).unwrap().close().await;
+        SqliteSink::open::<Bar>(SqliteOptions::new(&database)).unwrap().close().await;
         let other = Connection::open(&database).unwrap();
         other.busy_timeout(PATIENCE).unwrap();
         let sql = "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN NEW.volume = 13
@@ -117,7 +117,7 @@ async fn with_no_room_for_the_database_and_none_for_the_dead_letters_nothing_is_
         let pages: u32 = other.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         let mut options = SqliteOptions::new(&database);
         options.max_pages = NonZeroU32::new(pages + 2);
-        let sink = SqliteSink::open(options).unwrap();
+        let sink = SqliteSink::open::<Bar>(options).unwrap();
 
         let failed = Arc::new(AtomicUsize::new(0));
         let sink = Counted(sink, Arc::clone(&failed));

@@ -13,7 +13,7 @@ pub(super) fn bars(database_url: &str) -> Result<(BoxSink<Bar>, Close), StartErr
     #[cfg(feature = "sqlite")]
     if database_url.starts_with("sqlite:") {
         let options = crate::sink::SqliteOptions::from_url(database_url)?;
-        let sink = crate::sink::SqliteSink::open(options)?;
+        let sink = crate::sink::SqliteSink::open::<Bar>(options)?;
         let close: Close = Box::new({
             let sink = sink.clone();
             move || Box::pin(async move { sink.close().await })

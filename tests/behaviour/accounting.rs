@@ -343,7 +343,7 @@ fn updates_of_one_key_never_overtake_each_other_in_a_database() {
     let count = size_of_test("MDS_TEST_ORDER_SQLITE", 40_000) as u64;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bars.db");
-    let sink = SqliteSink::open(SqliteOptions::new(&path)).unwrap();
+    let sink = SqliteSink::open::<Bar>(SqliteOptions::new(&path)).unwrap();
     let update = |version: u64| {
         let bar = Bar::new(format!("K{}", version % KEYS), Timeframe::MINUTE, Timestamp::from_micros(60_000_000));
         bar.ohlc(1.0, 1.0, 1.0, 1.0).volume(version as f64)

@@ -64,7 +64,7 @@ fn child(database: &Path) {
     settings.retry.initial_backoff = Duration::from_millis(2);
     settings.retry.max_backoff = Duration::from_millis(5);
     settings.circuit.half_open_after = Duration::from_millis(5);
-    let coordinator = Coordinator::new(Announcing(SqliteSink::open(options).unwrap()));
+    let coordinator = Coordinator::new(Announcing(SqliteSink::open::<Bar>(options).unwrap()));
     let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
     let bars = store.coordinator::<Bar>().unwrap();
     let mut levels = store.feedback().watch(bars.id());
@@ -157,7 +157,7 @@ impl Store {
     /// Starts the child with a database that refuses one bar in `one_in`, in which a table takes up room, and
     /// which may grow by so many pages.
     fn start(test: &str, database: &Path, letters: &Path, one_in: u64, room: Option<u32>) -> Self {
-        block_on(SqliteSink::open(SqliteOptions::new(database)).unwrap().close());
+        block_on(SqliteSink::open::<Bar>(SqliteOptions::new(database)).unwrap().close());
         let other = Connection::open(database).unwrap();
         let sql = "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN NEW.volume = 13
                    BEGIN SELECT RAISE(ABORT, 'unlucky'); END;

@@ -45,7 +45,7 @@ impl Sink<Bar> for Early {
 /// Writes bars without end, and says of each what became of it.
 fn child(dir: &Path) {
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
-    let sink = SqliteSink::open(SqliteOptions::new(dir.join("bars.db"))).unwrap();
+    let sink = SqliteSink::open::<Bar>(SqliteOptions::new(dir.join("bars.db"))).unwrap();
     let mut settings = settings();
     settings.dlq_path = dir.join("dead_letters");
     settings.coordinator.flush_interval = Duration::from_millis(1);
@@ -116,7 +116,7 @@ fn dead_lettered(dir: &Path) -> HashSet<u64> {
 /// false.
 fn kill(test: &str, kills: usize, early: bool) -> (usize, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
-    block_on(SqliteSink::open(SqliteOptions::new(dir.path().join("bars.db"))).unwrap().close());
+    block_on(SqliteSink::open::<Bar>(SqliteOptions::new(dir.path().join("bars.db"))).unwrap().close());
     Connection::open(dir.path().join("bars.db"))
         .unwrap()
         .execute_batch(

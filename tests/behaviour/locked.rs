@@ -112,7 +112,7 @@ fn a_database_locked_by_another_process_is_tried_by_one_probe_at_a_time() {
     // Less than a probe waits for its turn: none of them waits in SQLite for the end of the lock.
     options.busy_timeout = Duration::from_millis(5);
     let sink = Counted {
-        sink: SqliteSink::open(options).unwrap(),
+        sink: SqliteSink::open::<Bar>(options).unwrap(),
         begun: Arc::default(),
         now: Arc::default(),
         watched: Arc::default(),

@@ -59,7 +59,7 @@ async fn service(dir: &Path, how: &str) -> Result<i32, Box<dyn std::error::Error
     settings.dlq_path = dir.join("dead_letters");
     settings.coordinator.batch_size = 10;
     let away = how == "away";
-    let sink = Slow { sink: SqliteSink::open(SqliteOptions::new(dir.join("bars.db")))?, away };
+    let sink = Slow { sink: SqliteSink::open::<Bar>(SqliteOptions::new(dir.join("bars.db")))?, away };
     let builder = MarketDataStore::builder(settings).coordinator(Coordinator::new(sink));
     let store = if how == "spawn" { builder.spawn()? } else { builder.start().await? };
     let bars = web::Data::new(store.coordinator::<Bar>()?);
@@ -204,7 +204,7 @@ fn leave(dir: &Path, how: &str) -> Result<(), Box<dyn std::error::Error>> {
     settings.dlq_path = dir.join("dead_letters");
     settings.coordinator.batch_size = 10;
     settings.coordinator.flush_interval = Duration::from_secs(3600);
-    let sink = SqliteSink::open(SqliteOptions::new(dir.join("bars.db")))?;
+    let sink = SqliteSink::open::<Bar>(SqliteOptions::new(dir.join("bars.db")))?;
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(Slow { sink, away: true })).spawn()?;
     let bars = store.coordinator::<Bar>()?;
     let bar = |id| Bar::new("ES", Timeframe::MINUTE, Timestamp::from_micros(id)).ohlc(1.0, 1.0, 1.0, 1.0);

@@ -109,7 +109,7 @@ fn what_is_read_back_is_what_was_written_to_the_bit() {
             volume: (at % 3 > 0).then_some(window[4]),
         });
     }
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, bars.clone()).unwrap();
 
     bars.sort_by_key(|bar| (bar.timeframe.to_string(), bar.ts));
@@ -130,7 +130,7 @@ fn each_row_has_its_own_key_whatever_the_row_before_had() {
         Bar { vendor: vendor.into(), timeframe, volume: random.bool().then_some(1.0), ..bar(symbol, ts, ts as f64) }
     });
     let mut bars: Vec<Bar> = bars.collect();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     for batch in bars.chunks(100) {
         write(&sink, batch.to_vec()).unwrap();
     }
@@ -143,7 +143,7 @@ fn each_row_has_its_own_key_whatever_the_row_before_had() {
 #[test]
 fn the_last_update_of_a_key_wins_and_repeating_changes_nothing() {
     let (_dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let mut last = bar("ES", 60, 3.0);
     last.volume = Some(7.0);
     let batch = vec![bar("ES", 60, 1.0), bar("NQ", 60, 5.0), bar("ES", 60, 2.0), last.clone()];
@@ -161,7 +161,7 @@ fn the_last_update_of_a_key_wins_and_repeating_changes_nothing() {
 #[test]
 fn the_view_shows_times_as_text() {
     let (_dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let times = [
         0,
         1,
@@ -193,7 +193,7 @@ fn the_view_shows_times_as_text() {
 #[test]
 fn the_schema_is_the_one_that_is_documented() {
     let (_dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let connection = Connection::open(&path).unwrap();
     let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(text("SELECT user_version || '' FROM pragma_user_version"), "2");
@@ -220,7 +220,7 @@ fn a_file_locked_at_the_start_is_an_outage() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE; CREATE TABLE t (a)").unwrap();
 
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let result = write(&sink, vec![bar("ES", 1, 1.0)]);
     assert_eq!(kind(&result), TRANSIENT);
     assert!(format!("{:#}", result.unwrap_err()).contains("locked"));
@@ -234,7 +234,7 @@ fn a_file_locked_at_the_start_is_an_outage() {
 #[test]
 fn a_file_locked_later_is_an_outage() {
     let (_dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let result = write(&sink, vec![bar("ES", 1, 1.0)]);
@@ -253,7 +253,7 @@ fn a_full_file_is_an_outage_until_there_is_room() {
     let (_dir, path) = place();
     let mut options = SqliteOptions::new(&path);
     options.max_pages = std::num::NonZeroU32::new(20);
-    let sink = SqliteSink::open(options).unwrap();
+    let sink = SqliteSink::open::<Bar>(options).unwrap();
     let page_of_bars = |n: i64| (0..100).map(|at| bar("ES", n * 100 + at, 1.0)).collect::<Vec<_>>();
 
     let mut acknowledged = 0;
@@ -281,7 +281,7 @@ fn a_full_file_is_an_outage_until_there_is_room() {
 fn an_error_while_committing_acknowledges_nothing() {
     const CHILD: &str = "MDS_TEST_SQLITE_FILE";
     if let Some(path) = std::env::var_os(CHILD) {
-        let sink = SqliteSink::open(PathBuf::from(path)).unwrap();
+        let sink = SqliteSink::open::<Bar>(PathBuf::from(path)).unwrap();
         let bars = |symbol, n| (0..n).map(|ts| bar(symbol, ts, 1.0)).collect::<Vec<_>>();
         for round in 0..3 {
             assert_eq!(kind(&write(&sink, bars("SMALL", 10 + round))), None, "before the error");
@@ -317,7 +317,7 @@ fn a_sync_that_fails_acknowledges_nothing_of_its_group() {
     let bars = |symbol: &str| vec![bar(symbol, 1, 1.0), bar(symbol, 2, 1.0)];
     if let Some(path) = std::env::var_os(CHILD) {
         let flag = PathBuf::from(std::env::var_os(FLAG).unwrap());
-        let sink = SqliteSink::open(PathBuf::from(path)).unwrap();
+        let sink = SqliteSink::open::<Bar>(PathBuf::from(path)).unwrap();
         for round in 0..20 {
             write(&sink, bars(&format!("GOOD{round}"))).unwrap();
             fs::write(&flag, "").unwrap();
@@ -353,7 +353,7 @@ fn a_sync_that_fails_acknowledges_nothing_of_its_group() {
 fn what_is_no_store_is_refused_by_name() {
     let (dir, path) = place();
     let shown = path.display();
-    let refused = |path: &Path| SqliteSink::open(path).unwrap_err().to_string();
+    let refused = |path: &Path| SqliteSink::open::<Bar>(path).unwrap_err().to_string();
 
     for text in ["hello", &"something longer than any header of a database file\n".repeat(100)] {
         fs::write(&path, text).unwrap();
@@ -414,7 +414,7 @@ fn what_is_no_store_is_refused_by_name() {
             file.display()
         )
     );
-    assert!(matches!(SqliteSink::open(":memory:").unwrap_err(), SqliteOpenError::InMemory { .. }));
+    assert!(matches!(SqliteSink::open::<Bar>(":memory:").unwrap_err(), SqliteOpenError::InMemory { .. }));
 }
 
 // Sabotage: make every table without asking whether it is there (`CREATE TABLE` fails), or refuse a missing version:
@@ -422,13 +422,13 @@ fn what_is_no_store_is_refused_by_name() {
 #[test]
 fn a_restored_dump_is_a_store_again() {
     let (_dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
     block_on(sink.close());
     // A dump has the tables but not the version.
     Connection::open(&path).unwrap().execute_batch("DROP VIEW bars_readable; PRAGMA user_version = 0").unwrap();
 
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, vec![bar("NQ", 1, 1.0)]).unwrap();
     let count = "SELECT count(*) FROM bars_readable, pragma_user_version WHERE user_version = 2";
     let rows: i64 = Connection::open(&path).unwrap().query_row(count, [], |row| row.get(0)).unwrap();
@@ -440,13 +440,13 @@ fn a_restored_dump_is_a_store_again() {
 fn reads_by_symbol_use_an_index_in_new_files_and_in_those_of_the_first_version() {
     for is_old in [false, true] {
         let (_dir, path) = place();
-        let sink = SqliteSink::open(&path).unwrap();
+        let sink = SqliteSink::open::<Bar>(&path).unwrap();
         write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
         block_on(sink.close());
         if is_old {
             let older = "DROP INDEX bars_by_symbol; PRAGMA user_version = 1";
             Connection::open(&path).unwrap().execute_batch(older).unwrap();
-            block_on(SqliteSink::open(&path).unwrap().close());
+            block_on(SqliteSink::open::<Bar>(&path).unwrap().close());
         }
         let connection = Connection::open(&path).unwrap();
         let text = |sql: &str, column| connection.query_row(sql, [], |row| row.get::<_, String>(column)).unwrap();
@@ -468,13 +468,13 @@ fn a_new_file_is_its_owner_s_alone_with_its_log_and_one_that_is_there_keeps_its_
         modes.collect::<Vec<_>>()
     };
     let (dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
     assert_eq!(modes(dir.path()), [0o600; 3], "the file, -wal and -shm");
     block_on(sink.close());
 
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, vec![bar("ES", 2, 1.0)]).unwrap();
     assert_eq!(modes(dir.path()), [0o640; 3]);
 }
@@ -487,7 +487,7 @@ fn many_may_open_a_new_file_at_once() {
         for thread in 0..8 {
             let path = &path;
             scope.spawn(move || {
-                let sink = SqliteSink::open(path).unwrap();
+                let sink = SqliteSink::open::<Bar>(path).unwrap();
                 // As the retry policy does: a lock is transient.
                 loop {
                     match write(&sink, vec![bar("ES", thread, 1.0)]) {
@@ -507,7 +507,7 @@ fn many_may_open_a_new_file_at_once() {
 #[test]
 fn a_removed_file_acknowledges_nothing_and_comes_back_new() {
     let (dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, vec![bar("OLD", 1, 1.0)]).unwrap();
     for file in fs::read_dir(dir.path()).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
@@ -518,7 +518,7 @@ fn a_removed_file_acknowledges_nothing_and_comes_back_new() {
     write(&sink, vec![bar("NEW", 1, 1.0)]).unwrap();
     assert_eq!((stored(&path), sink.file_was_removed()), (vec![bar("NEW", 1, 1.0)], true));
 
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, vec![bar("NEW", 2, 1.0), bar("NEW", 3, 1.0)]).unwrap();
     assert!(!sink.file_was_removed());
     fs::rename(&path, dir.path().join("elsewhere.db")).unwrap();
@@ -534,7 +534,7 @@ fn a_directory_that_is_closed_for_a_while_loses_nothing() {
     // A link to itself cannot be looked through by anybody, as a directory without rights cannot by most.
     let (open, closed) = (dir.path().join("open"), dir.path().join("closed"));
     fs::create_dir(&open).unwrap();
-    let sink = SqliteSink::open(open.join("bars.db")).unwrap();
+    let sink = SqliteSink::open::<Bar>(open.join("bars.db")).unwrap();
     write(&sink, vec![bar("ES", 1, 1.0)]).unwrap();
     fs::rename(&open, &closed).unwrap();
     std::os::unix::fs::symlink(&open, &open).unwrap();
@@ -552,7 +552,7 @@ fn a_directory_that_is_closed_for_a_while_loses_nothing() {
 #[test]
 fn closing_leaves_one_whole_file_and_ends_every_handle() {
     let (dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let other = sink.clone();
     let batch = Batch::from(vec![bar("ES", 1, 1.0)]);
     let (written, ()) = block_on(async { futures::join!(sink.write(&batch), other.close()) });
@@ -572,7 +572,7 @@ fn closing_leaves_one_whole_file_and_ends_every_handle() {
 #[test]
 fn a_record_that_the_table_refuses_is_permanent() {
     let (_dir, path) = place();
-    let sink = SqliteSink::open(&path).unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let result = write(&sink, vec![bar("ES", 1, 1.0), bar("ES", 2, f64::NAN)]);
     assert_eq!(kind(&result), Some(SinkErrorKind::Permanent));
     assert!(stored(&path).is_empty(), "a batch is stored whole or not at all");
@@ -588,7 +588,7 @@ async fn a_ping_says_whether_a_write_could_begin_now() {
     let path = dir.path().join("bars.db");
     let mut options = SqliteOptions::new(&path);
     options.busy_timeout = Duration::from_millis(1);
-    let sink = SqliteSink::open(options).unwrap();
+    let sink = SqliteSink::open::<Bar>(options).unwrap();
     assert!(matches!(Sink::<Bar>::ping(&sink).await, Some(Ok(()))));
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

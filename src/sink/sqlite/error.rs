@@ -95,6 +95,14 @@ pub enum SqliteOpenError {
         /// The table that a store would have.
         table: &'static str,
     },
+    /// There is no table of this kind: none of it was ever stored there.
+    #[error("{}: there is no table `{table}`: no record of that kind was ever stored there", path.display())]
+    NoTable {
+        /// The file.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+    },
     /// A table has the name of a kind, but not its columns.
     #[error("{}: the table `{table}` has the columns ({found}): expected ({expected})", path.display())]
     OtherShape {
@@ -118,6 +126,12 @@ pub enum SqliteOpenError {
     /// The writer thread could not be started.
     #[error("cannot start the thread that writes the database")]
     Thread(#[source] io::Error),
+    /// The sink was closed, or its thread has ended.
+    #[error("{}: the thread that writes the database has ended", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another file was put at the path, or it was taken away, while it was being opened. The next try may succeed.
     #[error("{}: the file was removed or replaced while it was opened", path.display())]
     Replaced {

@@ -3,35 +3,39 @@
 //! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
 //! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
 //! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `open` brings a
-//! file to the point where it can be written, `table` knows the columns of each kind, `writer` is the thread, and
-//! `read` looks at a store without changing it.
+//! file to the point where it can be written, `sql` makes the statements of a table, `rows` turns records into rows and
+//! back, `writer` is the thread, and `read` looks at a store without changing it.
 
 mod error;
 mod open;
 mod options;
 mod place;
 mod read;
+mod rows;
 mod schema;
-mod table;
+mod sql;
 mod writer;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, mpsc},
+};
 
 use tokio::sync::oneshot;
 
+use self::writer::{Job, Write, WriteError, Writer, WriterHandle};
 pub use self::{
     error::SqliteOpenError,
     options::{SqliteOptions, Synchronous},
     read::{Series, SqliteReader, StoredBar},
 };
-use self::{
-    table::Row,
-    writer::{Job, Write, WriteError, Writer, WriterHandle},
-};
 use super::{Batch, Sink, SinkError};
-use crate::{record::Bar, text::ErrorChain};
+use crate::record::Tabular;
 
-/// Stores records in a SQLite file, one table a kind. Cheap to clone; clones share the file's one writer thread.
+/// Stores records in a SQLite file, one table a kind: a sink for every type with a [table](Tabular). Cheap to clone;
+/// clones share the file's one writer thread. [`Database`](crate::Database) makes one of a URL; this is for those who
+/// choose [`SqliteOptions`], or want to know whether the [file was removed](Self::file_was_removed).
 ///
 /// The file is in WAL mode, so that other processes can read it at any time, and write it too. A write is an upsert by
 /// the record's key, and of a key's updates in one batch the last wins. Batches that wait at the same time are
@@ -56,8 +60,9 @@ use crate::{record::Bar, text::ErrorChain};
 pub struct SqliteSink(Arc<WriterHandle>);
 
 impl SqliteSink {
-    /// Opens the file at a path, or as [`SqliteOptions`] say; a new or empty file becomes a store, and the schema of an
-    /// older version is brought to this one. Blocks the thread meanwhile: for a locked file as long as the busy
+    /// Opens the file at a path, or as [`SqliteOptions`] say, for records of type `T`; a new or empty file becomes a
+    /// store, and the schema of an older version is brought to this one. Other types get their tables when they are
+    /// [prepared](Self::prepare) or first written. Blocks the thread meanwhile: for a locked file as long as the busy
     /// timeout. A new file is readable for its owner alone, with its `-wal` and `-shm`; a file that is there keeps its
     /// mode.
     ///
@@ -67,20 +72,31 @@ impl SqliteSink {
     ///
     /// # Errors
     /// When the options are out of their range, the directory is missing, nothing may be written there, what is at the
-    /// path is not a store of this version, or the operating system refuses a thread.
-    pub fn open(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
+    /// path is not a store of this version, a table of this name has other columns, or the operating system refuses a
+    /// thread.
+    pub fn open<T: Tabular>(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
+        let sink = Self::new(options)?;
+        sink.prepare::<T>()?;
+        Ok(sink)
+    }
+
+    /// Starts the thread; the file is opened for the first type that is prepared or written.
+    pub(super) fn new(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
         let mut options = options.into().checked()?;
         // Once and for all: the file may be opened again after the working directory has changed.
         options.path = place::absolute(&options.path)?;
-        let store = match open::connect(&options) {
-            Ok(store) => Some(store),
-            Err(error) if error.is_outage() => {
-                tracing::warn!(error = %ErrorChain(&error), "the database cannot be opened now, writes will try again");
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Self(Arc::new(Writer::spawn(options, store)?)))
+        Ok(Self(Arc::new(Writer::spawn(options)?)))
+    }
+
+    /// Makes the table of records of type `T` now, if it is not there. Without it the first write does, and there what is
+    /// wrong counts as an outage. Blocks the thread meanwhile.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). A file that cannot be reached now is no error.
+    pub fn prepare<T: Tabular>(&self) -> Result<(), SqliteOpenError> {
+        let (answer, answered) = mpsc::channel();
+        let prepared = self.0.send(Job::Prepare(self.0.sql::<T>(), answer)).ok().and_then(|()| answered.recv().ok());
+        prepared.unwrap_or_else(|| Err(SqliteOpenError::Closed { path: self.path().into() }))
     }
 
     /// Returns the file's absolute path.
@@ -108,13 +124,14 @@ impl SqliteSink {
         self.0.file_was_removed()
     }
 
-    async fn write_rows<T: Row>(&self, batch: &Batch<T>) -> Result<(), SinkError> {
+    async fn write_rows<T: Tabular>(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         if batch.is_empty() {
             return Ok(());
         }
         let (answer, answered) = oneshot::channel();
         let lost = || SinkError::transient(WriteError::Gone { path: self.0.path().into() });
-        self.0.send(Job::Write(Write { rows: Box::new(batch.clone()), answer })).map_err(|_| lost())?;
+        let write = Write { sql: self.0.sql::<T>(), rows: Box::new(batch.clone()), answer };
+        self.0.send(Job::Write(write)).map_err(|_| lost())?;
         answered.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -126,8 +143,8 @@ impl SqliteSink {
     }
 }
 
-impl Sink<Bar> for SqliteSink {
-    async fn write(&self, batch: &Batch<Bar>) -> Result<(), SinkError> {
+impl<T: Tabular> Sink<T> for SqliteSink {
+    async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         self.write_rows(batch).await
     }
 

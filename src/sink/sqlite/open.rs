@@ -1,6 +1,9 @@
 //! Brings a file to the point where it can be written: found, recognised, with its schema, in WAL mode.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -8,7 +11,7 @@ use super::{
     SqliteOpenError, SqliteOptions,
     place::{self, Identity},
     schema::State,
-    table::{SCHEMA_VERSION, TABLES},
+    sql::TableSql,
 };
 
 /// An open file with its schema.
@@ -18,10 +21,10 @@ pub(super) struct Store {
     pub(super) identity: Option<Identity>,
 }
 
-/// Opens the file at an absolute path, makes the schema in a new or empty one or brings an older one to this version,
-/// and sets the connection up. Waits for locks as long as the busy timeout.
-pub(super) fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError> {
-    connect_while(options, || {}).map_err(|error| match &error {
+/// Opens the file at an absolute path, makes the tables that are missing, brings an older file to this version, and sets
+/// the connection up. Waits for locks as long as the busy timeout.
+pub(super) fn connect(options: &SqliteOptions, tables: &[Arc<TableSql>]) -> Result<Store, SqliteOpenError> {
+    connect_while(options, tables, || {}).map_err(|error| match &error {
         SqliteOpenError::Sqlite { path, source, .. } if may_be_denied(source) => place::denied(path).unwrap_or(error),
         _ => error,
     })
@@ -32,17 +35,15 @@ fn may_be_denied(error: &rusqlite::Error) -> bool {
 }
 
 /// Connects; `meanwhile` happens each time that a file has been opened, and once more before the end.
-fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result<Store, SqliteOpenError> {
+fn connect_while(
+    options: &SqliteOptions,
+    tables: &[Arc<TableSql>],
+    mut meanwhile: impl FnMut(),
+) -> Result<Store, SqliteOpenError> {
     let path = options.path.clone();
     place::check_place(&path)?;
     place::make_private(&path);
-    let at = |step| {
-        let path = &path;
-        move |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => SqliteOpenError::NotADatabase { path: path.clone() },
-            _ => SqliteOpenError::Sqlite { path: path.clone(), step, source },
-        }
-    };
+    let at = |step| failed(&path, step);
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || Connection::open_with_flags(&path, flags).map_err(at("open the database"));
@@ -64,25 +65,7 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
     }
     connection.busy_timeout(options.busy_timeout).map_err(at("open the database"))?;
 
-    // The first look takes no write lock, so that a current file can be opened while another writes it.
-    let mut state = State::of(&connection).map_err(at("read the schema"))?;
-    if !state.is_current(&path)? {
-        let transaction = connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(at("lock the database for making the schema"))?;
-        // The second look is under the lock: another process may have made the schema meanwhile.
-        state = State::of(&transaction).map_err(at("read the schema"))?;
-        if !state.is_current(&path)? {
-            for table in TABLES.iter().filter(|table| !state.has(table)) {
-                transaction.execute_batch(table.create).map_err(at("make a table"))?;
-            }
-            for table in TABLES {
-                transaction.execute_batch(table.create_rest).map_err(at("make an index or a view"))?;
-            }
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(at("set the schema version"))?;
-        }
-        transaction.commit().map_err(at("commit the schema"))?;
-    }
+    make_tables(&mut connection, &path, tables)?;
 
     // Takes no lock where the mode is `wal` already.
     let mode: String = connection
@@ -110,12 +93,50 @@ fn connect_while(options: &SqliteOptions, mut meanwhile: impl FnMut()) -> Result
     Ok(Store { connection, path, identity: before })
 }
 
+/// Makes those of the tables that are missing, and brings an older file to this version.
+pub(super) fn make_tables(
+    connection: &mut Connection,
+    path: &Path,
+    tables: &[Arc<TableSql>],
+) -> Result<(), SqliteOpenError> {
+    let at = |step| failed(path, step);
+    // The first look takes no write lock, so that a current file can be opened while another writes it.
+    if State::of(connection, tables).map_err(at("read the schema"))?.is_current(path)? {
+        return Ok(());
+    }
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(at("lock the database for making the schema"))?;
+    // The second look is under the lock: another process may have made the schema meanwhile.
+    let state = State::of(&transaction, tables).map_err(at("read the schema"))?;
+    if !state.is_current(path)? {
+        state.bring_up(&transaction).map_err(|(step, source)| failed(path, step)(source))?;
+    }
+    transaction.commit().map_err(at("commit the schema"))
+}
+
+/// Says in which step the file failed.
+pub(super) fn failed(path: &Path, step: &'static str) -> impl FnOnce(rusqlite::Error) -> SqliteOpenError {
+    let path = path.to_path_buf();
+    move |source| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => SqliteOpenError::NotADatabase { path },
+        _ => SqliteOpenError::Sqlite { path, step, source },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
-    use crate::sink::Synchronous;
+    use crate::{
+        record::{Bar, Tabular},
+        sink::Synchronous,
+    };
+
+    fn connect(options: &SqliteOptions) -> Result<Store, SqliteOpenError> {
+        super::connect(options, &[Arc::new(TableSql::new(Bar::TABLE))])
+    }
 
     // Sabotage: begin with `BEGIN IMMEDIATE`: red.
     #[test]
@@ -154,7 +175,7 @@ mod tests {
             let other = SqliteOptions::new(dir.path().join("other.db"));
             connect(&other).unwrap();
             let mut times = 0;
-            let connected = connect_while(&options, || {
+            let connected = connect_while(&options, &[Arc::new(TableSql::new(Bar::TABLE))], || {
                 times += 1;
                 if times == at {
                     fs::rename(&other.path, &options.path).unwrap();

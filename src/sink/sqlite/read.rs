@@ -1,14 +1,18 @@
 //! Reads a store without being able to change it.
 
-use std::path::PathBuf;
+use std::{marker::PhantomData, path::PathBuf, sync::Arc};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, types::ValueRef};
 
 use super::{
     SqliteOpenError, SqliteOptions,
+    open::failed,
     place::{absolute, check_place},
+    rows,
     schema::State,
+    sql::TableSql,
 };
+use crate::record::{Bar, Invalid, Tabular};
 
 const FIRST_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars ORDER BY vendor, symbol, timeframe LIMIT 1";
 const NEXT_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars
@@ -16,13 +20,25 @@ const NEXT_SERIES: &str = "SELECT vendor, symbol, timeframe FROM bars
 const BARS: &str = "SELECT ts, open, high, low, close, volume FROM bars
     WHERE vendor = ?1 AND symbol = ?2 AND timeframe = ?3 ORDER BY ts";
 
-/// Reads one moment of a SQLite store, series by series. It never makes the file, and disturbs no process that writes
-/// it. It does not see what is written meanwhile, and SQLite keeps the pages of this moment for as long as the reader
-/// lives. Every call blocks the thread while it reads.
+/// Reads the records of one kind in one moment of a SQLite store; bars also series by series. It never makes the file,
+/// and disturbs no process that writes it. It does not see what is written meanwhile, and SQLite keeps the pages of this
+/// moment for as long as the reader lives. Every call blocks the thread while it reads.
+///
+/// ```no_run
+/// use market_data_store::{Bar, sink::{SqliteOptions, SqliteReader}};
+///
+/// SqliteReader::<Bar>::open(&SqliteOptions::new("bars.db"))?.records(|bar| match bar {
+///     Ok(bar) => println!("{} {} {}", bar.symbol, bar.ts, bar.close),
+///     Err(invalid) => eprintln!("{invalid}"),
+/// })?;
+/// # Ok::<(), market_data_store::sink::SqliteOpenError>(())
+/// ```
 #[derive(Debug)]
-pub struct SqliteReader {
+pub struct SqliteReader<T> {
     connection: Connection,
     path: PathBuf,
+    sql: Arc<TableSql>,
+    record: PhantomData<fn() -> T>,
 }
 
 /// Names the bars of one vendor, symbol and timeframe, as the store spells these.
@@ -48,11 +64,11 @@ pub struct StoredBar {
     pub volume: Option<f64>,
 }
 
-impl SqliteReader {
+impl<T: Tabular> SqliteReader<T> {
     /// Opens the file and begins to read, in the moment that all later calls see.
     ///
     /// # Errors
-    /// The file is not there, is no store of this version, or cannot be read now.
+    /// The file is not there, is no store of this version, has no table of this kind, or cannot be read now.
     pub fn open(options: &SqliteOptions) -> Result<Self, SqliteOpenError> {
         let path = absolute(&options.path)?;
         check_place(&path)?;
@@ -60,18 +76,37 @@ impl SqliteReader {
             return Err(SqliteOpenError::NoFile { path });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags)
-            .map_err(|source| failed(path.clone(), "open the database", source))?;
-        let reader = Self { connection, path };
+        let connection = Connection::open_with_flags(&path, flags).map_err(failed(&path, "open the database"))?;
+        let sql = Arc::new(TableSql::new(T::TABLE));
+        let reader = Self { connection, path, sql, record: PhantomData };
         let begun = reader.connection.busy_timeout(options.busy_timeout);
         begun
             .and_then(|()| reader.connection.execute_batch("BEGIN"))
-            .map_err(|source| reader.failed("open the database", source))?;
-        let state = State::of(&reader.connection).map_err(|source| reader.failed("read the schema", source))?;
-        state.check(&reader.path)?;
+            .map_err(failed(&reader.path, "open the database"))?;
+        let state = State::of(&reader.connection, std::slice::from_ref(&reader.sql));
+        state.map_err(failed(&reader.path, "read the schema"))?.check_readable(&reader.path)?;
         Ok(reader)
     }
 
+    /// Shows every record in the order of the key, one at a time. A row that is no record is shown as what is wrong with
+    /// it; one that is has not been validated.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn records(&self, mut show: impl FnMut(Result<T, Invalid>)) -> Result<(), SqliteOpenError> {
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = self.connection.prepare_cached(&self.sql.select)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                show(rows::record(row)?);
+            }
+            Ok(())
+        };
+        read().map_err(failed(&self.path, "read the records"))
+    }
+}
+
+impl SqliteReader<Bar> {
     /// Returns the first series behind the one given, in the order of the key; with none given the first of all. It
     /// seeks, so that the rows between are not read.
     ///
@@ -87,7 +122,7 @@ impl SqliteReader {
                 .and_then(|mut statement| statement.query_row(params![vendor, symbol, timeframe], series)),
         };
         let found = found.optional();
-        found.map_err(|source| self.failed("read the keys", source))
+        found.map_err(failed(&self.path, "read the keys"))
     }
 
     /// Shows the rows of a series in the order of their times, one at a time. One whose time or prices are no numbers
@@ -109,18 +144,7 @@ impl SqliteReader {
             }
             Ok(())
         };
-        read().map_err(|source| self.failed("read the bars", source))
-    }
-
-    fn failed(&self, step: &'static str, source: rusqlite::Error) -> SqliteOpenError {
-        failed(self.path.clone(), step, source)
-    }
-}
-
-fn failed(path: PathBuf, step: &'static str, source: rusqlite::Error) -> SqliteOpenError {
-    match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => SqliteOpenError::NotADatabase { path },
-        _ => SqliteOpenError::Sqlite { path, step, source },
+        read().map_err(failed(&self.path, "read the bars"))
     }
 }
 
@@ -158,15 +182,21 @@ fn number(value: ValueRef<'_>) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::open::connect, *};
+    use rusqlite::ErrorCode;
+
+    use super::{super::open, *};
+
+    fn connect(options: &SqliteOptions) {
+        open::connect(options, &[Arc::new(TableSql::new(Bar::TABLE))]).unwrap();
+    }
 
     // Sabotage: order by `ts DESC, open`, or leave the vendor out of a condition: red.
     #[test]
     fn every_query_seeks_by_the_key_and_sorts_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(dir.path().join("bars.db"));
-        connect(&options).unwrap();
-        let reader = SqliteReader::open(&options).unwrap();
+        connect(&options);
+        let reader = SqliteReader::<Bar>::open(&options).unwrap();
         for (sql, expected) in [
             (FIRST_SERIES, "SCAN bars"),
             (NEXT_SERIES, "SEARCH bars USING PRIMARY KEY ((vendor,symbol,timeframe)>(?,?,?))"),
@@ -184,8 +214,8 @@ mod tests {
     fn the_store_cannot_be_changed_through_it() {
         let dir = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(dir.path().join("bars.db"));
-        connect(&options).unwrap();
-        let reader = SqliteReader::open(&options).unwrap();
+        connect(&options);
+        let reader = SqliteReader::<Bar>::open(&options).unwrap();
         let error = reader.connection.execute("DELETE FROM bars", []).unwrap_err();
         assert_eq!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly));
     }

@@ -1,25 +1,40 @@
 //! What a file holds: which tables, in which version, and whether that is a store.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use rusqlite::Connection;
 
-use super::{
-    SqliteOpenError,
-    table::{SCHEMA_VERSION, TABLES, Table},
-};
+use super::{SqliteOpenError, sql::TableSql};
+use crate::record::{Bar, Tabular};
+
+/// The version of what all tables have in common, in `PRAGMA user_version`, with a step below that brings older files to
+/// it: 2 has the index `bars_by_symbol`. A table is made when its kind is first written, and changes no version.
+const SCHEMA_VERSION: i64 = 2;
+/// `PRAGMA application_id` of a store, the letters `mds1`: so that a file without bars is known for one. Files from before
+/// have none, and bars.
+const APPLICATION_ID: i64 = 0x6d64_7331;
 
 /// What a file holds.
 pub(super) struct State {
     version: i64,
+    is_marked: bool,
     objects: Vec<String>,
-    /// The columns of each of [`TABLES`] as found, empty where there is no such table, and as they should be.
-    columns: Vec<(&'static Table, String, String)>,
+    /// Bars in their shape: no other program has these.
+    has_bars: bool,
+    tables: Vec<TableState>,
+}
+
+/// The columns of a table as found, empty where there is no such table, and as they should be.
+struct TableState {
+    sql: Arc<TableSql>,
+    found: String,
+    expected: String,
 }
 
 impl State {
-    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
-        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    /// Looks at a file for the sake of these tables; what else is in it is of no account.
+    pub(super) fn of(connection: &Connection, tables: &[Arc<TableSql>]) -> rusqlite::Result<Self> {
+        let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let objects = connection
             .prepare(
                 "SELECT type || ' `' || name || '`' FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*' ORDER BY name",
@@ -28,16 +43,21 @@ impl State {
             .collect::<Result<_, _>>()?;
         // The expected columns come from the statement that makes them, so that they are written down once.
         let model = Connection::open_in_memory()?;
-        let mut columns = Vec::new();
-        for table in TABLES {
-            model.execute_batch(table.create)?;
-            columns.push((*table, columns_of(connection, table)?, columns_of(&model, table)?));
-        }
-        Ok(Self { version, objects, columns })
-    }
-
-    pub(super) fn has(&self, table: &Table) -> bool {
-        self.columns.iter().any(|(known, found, _)| known.name == table.name && !found.is_empty())
+        let look = |sql: &Arc<TableSql>| -> rusqlite::Result<TableState> {
+            let name = sql.table.name();
+            model.execute_batch(&sql.create)?;
+            let (found, expected) = (columns_of(connection, name)?, columns_of(&model, name)?);
+            model.execute_batch(&format!("DROP TABLE {name}"))?;
+            Ok(TableState { sql: Arc::clone(sql), found, expected })
+        };
+        let bars = look(&Arc::new(TableSql::new(Bar::TABLE)))?;
+        Ok(Self {
+            version: number("user_version")?,
+            is_marked: number("application_id")? == APPLICATION_ID,
+            objects,
+            has_bars: bars.found == bars.expected,
+            tables: tables.iter().map(look).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Says whether there is nothing to do, or that something is in the way.
@@ -48,45 +68,76 @@ impl State {
             return Ok(false);
         }
         self.check(path)?;
-        Ok(self.version == SCHEMA_VERSION)
+        Ok(self.version == SCHEMA_VERSION && self.missing().next().is_none())
     }
 
-    /// Says whether the tables are there, as this version knows them.
-    pub(super) fn check(&self, path: &Path) -> Result<(), SqliteOpenError> {
+    /// Returns the tables that are not there.
+    fn missing(&self) -> impl Iterator<Item = &Arc<TableSql>> {
+        self.tables.iter().filter(|table| table.found.is_empty()).map(|table| &table.sql)
+    }
+
+    /// Says whether the file is a store, as this version knows them, and the tables that are there are as it knows them.
+    fn check(&self, path: &Path) -> Result<(), SqliteOpenError> {
         if self.version > SCHEMA_VERSION {
             return Err(SqliteOpenError::NewerSchema { path: path.into(), found: self.version, known: SCHEMA_VERSION });
         }
-        for (table, found, expected) in &self.columns {
-            if found.is_empty() {
-                let found = if self.objects.is_empty() { "nothing in it".to_owned() } else { self.objects.join(", ") };
-                return Err(SqliteOpenError::OtherDatabase {
-                    path: path.into(),
-                    version: self.version,
-                    found,
-                    table: table.name,
-                });
-            }
-            if found != expected {
-                return Err(SqliteOpenError::OtherShape {
-                    path: path.into(),
-                    table: table.name,
-                    found: found.clone(),
-                    expected: expected.clone(),
-                });
-            }
+        if let Some(other) = self.tables.iter().find(|table| !table.found.is_empty() && table.found != table.expected) {
+            return Err(SqliteOpenError::OtherShape {
+                path: path.into(),
+                table: other.sql.table.name(),
+                found: other.found.clone(),
+                expected: other.expected.clone(),
+            });
+        }
+        // A table in this very shape was made by us, whatever became of the version and the mark.
+        let is_ours = self.is_marked || self.has_bars || self.tables.iter().any(|table| !table.found.is_empty());
+        if !is_ours {
+            let found = if self.objects.is_empty() { "nothing in it".to_owned() } else { self.objects.join(", ") };
+            return Err(SqliteOpenError::OtherDatabase {
+                path: path.into(),
+                version: self.version,
+                found,
+                table: self.tables.first().map_or(Bar::TABLE.name(), |table| table.sql.table.name()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Says whether all these tables can be read.
+    pub(super) fn check_readable(&self, path: &Path) -> Result<(), SqliteOpenError> {
+        self.check(path)?;
+        match self.missing().next() {
+            Some(sql) => Err(SqliteOpenError::NoTable { path: path.into(), table: sql.table.name() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes what is missing, and brings an older file to this version. The error names the step.
+    pub(super) fn bring_up(&self, connection: &Connection) -> Result<(), (&'static str, rusqlite::Error)> {
+        let is_older = self.version != SCHEMA_VERSION;
+        for sql in self.missing() {
+            connection.execute_batch(&sql.create).map_err(|error| ("make a table", error))?;
+        }
+        let bars = (is_older && self.has_bars).then(|| Arc::new(TableSql::new(Bar::TABLE)));
+        let tables = self.tables.iter().filter(|table| is_older || table.found.is_empty()).map(|table| &table.sql);
+        for sql in tables.chain(&bars) {
+            connection.execute_batch(&sql.create_rest).map_err(|error| ("make an index or a view", error))?;
+        }
+        for (pragma, value) in [("user_version", SCHEMA_VERSION), ("application_id", APPLICATION_ID)] {
+            connection.pragma_update(None, pragma, value).map_err(|error| ("set the schema version", error))?;
         }
         Ok(())
     }
 }
 
 /// Returns a table's columns as they would be declared, with their places in the primary key.
-fn columns_of(connection: &Connection, table: &Table) -> rusqlite::Result<String> {
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<String> {
     let columns: Vec<String> = connection
         .prepare(
             "SELECT name || ' ' || type || iif(\"notnull\", ' NOT NULL', '') || iif(pk, ' KEY ' || pk, '')
              FROM pragma_table_info(?1)",
         )?
-        .query_map([table.name], |row| row.get(0))?
+        .query_map([table], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     Ok(columns.join(", "))
 }

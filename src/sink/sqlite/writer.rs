@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use parking_lot::Mutex;
 use rusqlite::ErrorCode;
 use tokio::sync::oneshot;
 
@@ -19,14 +20,21 @@ use super::{
     SqliteOpenError, SqliteOptions,
     open::{self, Store},
     place::{self, Identity},
-    table::Rows,
+    rows::Rows,
+    sql::TableSql,
 };
-use crate::{sink::SinkError, text::Shown};
+use crate::{
+    record::Tabular,
+    sink::SinkError,
+    text::{ErrorChain, Shown},
+};
 
 /// What the handles ask of the thread.
 pub(super) enum Job {
     /// Store rows.
     Write(Write),
+    /// Open the file if it is not open, and make a table if it is not there.
+    Prepare(Arc<TableSql>, mpsc::Sender<Result<(), SqliteOpenError>>),
     /// Say whether a write could begin now.
     Ping(oneshot::Sender<Result<(), SinkError>>),
     /// Do what was asked before, close the file, and end.
@@ -35,12 +43,15 @@ pub(super) enum Job {
 
 /// What ends a group of writes.
 enum Last {
+    Prepare(Arc<TableSql>, mpsc::Sender<Result<(), SqliteOpenError>>),
     Ping(oneshot::Sender<Result<(), SinkError>>),
     Close(oneshot::Sender<()>),
 }
 
 /// One batch, and whom to tell when it is committed.
 pub(super) struct Write {
+    /// Where they go.
+    pub(super) sql: Arc<TableSql>,
     pub(super) rows: Box<dyn Rows>,
     pub(super) answer: oneshot::Sender<Result<(), SinkError>>,
 }
@@ -123,9 +134,22 @@ pub(super) struct WriterHandle {
     jobs: mpsc::Sender<Job>,
     path: PathBuf,
     file_was_removed: Arc<AtomicBool>,
+    /// The statements of each table that was written, made once.
+    tables: Mutex<Vec<Arc<TableSql>>>,
 }
 
 impl WriterHandle {
+    /// Returns the statements of a kind's table.
+    pub(super) fn sql<T: Tabular>(&self) -> Arc<TableSql> {
+        let mut tables = self.tables.lock();
+        if let Some(sql) = tables.iter().find(|sql| sql.table == T::TABLE) {
+            return Arc::clone(sql);
+        }
+        let sql = Arc::new(TableSql::new(T::TABLE));
+        tables.push(Arc::clone(&sql));
+        sql
+    }
+
     pub(super) fn file_was_removed(&self) -> bool {
         self.file_was_removed.load(Ordering::Acquire)
     }
@@ -145,6 +169,8 @@ pub(super) struct Writer {
     jobs: mpsc::Receiver<Job>,
     /// None while the file cannot be opened: each group of batches tries again.
     store: Option<Store>,
+    /// The tables that the open store has, or gets when it is opened.
+    tables: Vec<Arc<TableSql>>,
     stored: Stored,
 }
 
@@ -175,25 +201,22 @@ impl Stored {
 }
 
 impl Writer {
-    /// Starts the thread. Without a store it opens one with the first write.
-    pub(super) fn spawn(options: SqliteOptions, store: Option<Store>) -> Result<WriterHandle, SqliteOpenError> {
+    /// Starts the thread. It opens the file for the first table that is prepared or written.
+    pub(super) fn spawn(options: SqliteOptions) -> Result<WriterHandle, SqliteOpenError> {
         let path = options.path.clone();
         let file_was_removed = Arc::default();
-        let (jobs, writer) = Self::new(options, store, Arc::clone(&file_was_removed));
+        let (jobs, writer) = Self::new(options, Arc::clone(&file_was_removed));
         thread::Builder::new()
             .name("mds-sqlite".to_owned())
             .spawn(move || writer.run())
             .map_err(SqliteOpenError::Thread)?;
-        Ok(WriterHandle { jobs, path, file_was_removed })
+        Ok(WriterHandle { jobs, path, file_was_removed, tables: Mutex::default() })
     }
 
-    fn new(
-        options: SqliteOptions,
-        store: Option<Store>,
-        file_was_removed: Arc<AtomicBool>,
-    ) -> (mpsc::Sender<Job>, Self) {
+    fn new(options: SqliteOptions, file_was_removed: Arc<AtomicBool>) -> (mpsc::Sender<Job>, Self) {
         let (sender, jobs) = mpsc::channel();
-        (sender, Self { options, jobs, store, stored: Stored { file: None, file_was_removed } })
+        let stored = Stored { file: None, file_was_removed };
+        (sender, Self { options, jobs, store: None, tables: Vec::new(), stored })
     }
 
     fn run(mut self) {
@@ -203,6 +226,9 @@ impl Writer {
             self.serve(group);
             match last {
                 None => {}
+                Some(Last::Prepare(sql, answer)) => {
+                    let _ = answer.send(self.prepare_at_start(&sql));
+                }
                 Some(Last::Ping(answer)) => {
                     let pinged = self.guarded(Self::ping);
                     let _ = answer.send(pinged.map_err(WriteError::into_sink_error));
@@ -233,6 +259,7 @@ impl Writer {
                 // A write that was cancelled before its turn has no reader.
                 Job::Write(write) if write.answer.is_closed() => {}
                 Job::Write(write) => group.push(write),
+                Job::Prepare(sql, answer) => return (group, Some(Last::Prepare(sql, answer))),
                 Job::Ping(answer) => return (group, Some(Last::Ping(answer))),
                 Job::Close(closed) => return (group, Some(Last::Close(closed))),
             }
@@ -241,7 +268,48 @@ impl Writer {
         (group, None)
     }
 
+    /// Sees to a table before anything is written. A file that cannot be reached now is no error: a WARN is logged, and
+    /// the first write tries again.
+    fn prepare_at_start(&mut self, sql: &Arc<TableSql>) -> Result<(), SqliteOpenError> {
+        match self.prepare(sql) {
+            Err(error) if error.is_outage() => {
+                tracing::warn!(error = %ErrorChain(&error), "the database cannot be opened now, writes will try again");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Opens the file if it is not open, and makes the table if it is not there.
+    fn prepare(&mut self, sql: &Arc<TableSql>) -> Result<(), SqliteOpenError> {
+        if self.tables.iter().any(|known| Arc::ptr_eq(known, sql)) {
+            return Ok(());
+        }
+        let mut tables = self.tables.clone();
+        tables.push(Arc::clone(sql));
+        match &mut self.store {
+            Some(store) => open::make_tables(&mut store.connection, &store.path, &tables)?,
+            none => *none = Some(open::connect(&self.options, &tables)?),
+        }
+        self.tables = tables;
+        Ok(())
+    }
+
+    /// Takes the writes out whose tables cannot be had, and answers them.
+    fn with_tables(&mut self, group: Vec<Write>) -> Vec<Write> {
+        let mut left = Vec::with_capacity(group.len());
+        for write in group {
+            match self.guarded(|writer| Ok(writer.prepare(&write.sql))) {
+                Ok(Ok(())) => left.push(write),
+                Ok(Err(error)) => _ = write.answer.send(Err(WriteError::Open(Arc::new(error)).into_sink_error())),
+                Err(panicked) => _ = write.answer.send(Err(panicked.into_sink_error())),
+            }
+        }
+        left
+    }
+
     fn serve(&mut self, group: Vec<Write>) {
+        let group = self.with_tables(group);
         let results = self.guarded(|writer| Ok(writer.write(&group)));
         let results = results.unwrap_or_else(|error| group.iter().map(|_| Err(error.clone())).collect());
         for (write, result) in group.into_iter().zip(results) {
@@ -263,7 +331,7 @@ impl Writer {
 
     /// Reads from the file, and takes the lock that a write takes.
     fn ping(&mut self) -> Result<(), WriteError> {
-        let store = opened(&mut self.store, &self.options)?;
+        let store = opened(&mut self.store, &self.options, &self.tables)?;
         let path = store.path.clone();
         let at = |step| move |source| WriteError::Sqlite { path, step, source: Arc::new(source) };
         let pinged = store.connection.execute_batch("BEGIN IMMEDIATE; SELECT count(*) FROM sqlite_schema; ROLLBACK");
@@ -290,7 +358,7 @@ impl Writer {
         if group.is_empty() {
             return Ok(Vec::new());
         }
-        let store = opened(&mut self.store, &self.options)?;
+        let store = opened(&mut self.store, &self.options, &self.tables)?;
         let result = transaction(store, group);
         if let Err(error) = &result {
             // SQLite may have rolled back by itself (full, I/O error, out of memory), or not.
@@ -318,10 +386,14 @@ impl Writer {
 }
 
 /// Returns the open store, and opens it if it is not.
-fn opened<'a>(store: &'a mut Option<Store>, options: &SqliteOptions) -> Result<&'a mut Store, WriteError> {
+fn opened<'a>(
+    store: &'a mut Option<Store>,
+    options: &SqliteOptions,
+    tables: &[Arc<TableSql>],
+) -> Result<&'a mut Store, WriteError> {
     match store {
         Some(store) => Ok(store),
-        none => Ok(none.insert(open::connect(options).map_err(|error| WriteError::Open(Arc::new(error)))?)),
+        none => Ok(none.insert(open::connect(options, tables).map_err(|error| WriteError::Open(Arc::new(error)))?)),
     }
 }
 
@@ -335,14 +407,14 @@ fn transaction(store: &Store, group: &[Write]) -> Result<Vec<Result<(), WriteErr
     let results = match group {
         // A savepoint costs, and alone a batch needs none.
         [write] => {
-            write.rows.upsert(connection).map_err(at("write"))?;
+            write.rows.upsert(connection, &write.sql).map_err(at("write"))?;
             vec![Ok(())]
         }
         _ => {
             let mut results = Vec::with_capacity(group.len());
             for write in group {
                 run("SAVEPOINT batch").map_err(at("begin a batch"))?;
-                let result = write.rows.upsert(connection).map_err(at("write"));
+                let result = write.rows.upsert(connection, &write.sql).map_err(at("write"));
                 match &result {
                     Ok(()) => {}
                     // The savepoint is still there to go back to.

@@ -16,6 +16,7 @@ struct Rig {
     _dir: TempDir,
     path: PathBuf,
     jobs: mpsc::Sender<Job>,
+    sql: Arc<TableSql>,
     thread: JoinHandle<()>,
 }
 
@@ -29,14 +30,15 @@ impl Rig {
         let path = dir.path().join("bars.db");
         let mut options = SqliteOptions::new(&path);
         set(&mut options);
-        let store = open::connect(&options).unwrap();
-        let (jobs, writer) = Writer::new(options, Some(store), Arc::default());
-        Self { _dir: dir, path, jobs, thread: thread::spawn(move || writer.run()) }
+        let sql = Arc::new(TableSql::new(Bar::TABLE));
+        let (jobs, mut writer) = Writer::new(options, Arc::default());
+        writer.prepare(&sql).unwrap();
+        Self { _dir: dir, path, jobs, sql, thread: thread::spawn(move || writer.run()) }
     }
 
     fn submit(&self, rows: impl Rows + 'static) -> Answered {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Write(Write { rows: Box::new(rows), answer })).unwrap();
+        self.jobs.send(Job::Write(Write { sql: Arc::clone(&self.sql), rows: Box::new(rows), answer })).unwrap();
         answered
     }
 
@@ -92,7 +94,7 @@ struct Hold {
 }
 
 impl Rows for Hold {
-    fn upsert(&self, _: &Connection) -> rusqlite::Result<()> {
+    fn upsert(&self, _: &Connection, _: &TableSql) -> rusqlite::Result<()> {
         self.entered.send(()).unwrap();
         let _ = self.may_go_on.recv();
         Ok(())
@@ -102,8 +104,8 @@ impl Rows for Hold {
 struct Panics;
 
 impl Rows for Panics {
-    fn upsert(&self, connection: &Connection) -> rusqlite::Result<()> {
-        bars("PANIC", 1).upsert(connection)?;
+    fn upsert(&self, connection: &Connection, sql: &TableSql) -> rusqlite::Result<()> {
+        bars("PANIC", 1).upsert(connection, sql)?;
         panic!("a panic that the test asked for");
     }
 }
@@ -243,7 +245,7 @@ fn the_thread_ends_with_the_last_handle_and_leaves_one_whole_file() {
     let rig = Rig::new();
     let held = rig.hold();
     let last = rig.submit(bars("LAST", 5));
-    let Rig { _dir, path, jobs, thread } = rig;
+    let Rig { _dir, path, jobs, sql: _, thread } = rig;
     drop(jobs);
     drop(held);
     thread.join().unwrap();

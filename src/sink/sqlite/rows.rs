@@ -1,0 +1,86 @@
+//! How records become rows, and rows records.
+
+use rusqlite::{Connection, Statement, types::ValueRef};
+
+use super::{super::Batch, sql::TableSql};
+use crate::record::{ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value};
+
+/// Records of any kind that are written together.
+pub(super) trait Rows: Send {
+    fn upsert(&self, connection: &Connection, sql: &TableSql) -> rusqlite::Result<()>;
+}
+
+impl<T: Tabular> Rows for Batch<T> {
+    /// One after the other, so that the last update of a key wins.
+    fn upsert(&self, connection: &Connection, sql: &TableSql) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&sql.upsert)?;
+        let (mut row, mut before) = (Row::new(&T::TABLE), Row::new(&T::TABLE));
+        for record in self.iter() {
+            row.fill(record);
+            bind(&mut statement, row.values(), before.values())?;
+            statement.raw_execute()?;
+            std::mem::swap(&mut row, &mut before);
+        }
+        Ok(())
+    }
+}
+
+/// Binds a row. The statement has still bound what the row `before` was stored with, if it has values.
+fn bind(statement: &mut Statement<'_>, row: &[Value<'_>], before: &[Value<'_>]) -> rusqlite::Result<()> {
+    let mut place = 1;
+    for (at, value) in row.iter().enumerate() {
+        match value {
+            Value::Integer(number) => statement.raw_bind_parameter(place, number)?,
+            Value::Float(number) => statement.raw_bind_parameter(place, number)?,
+            Value::Timestamp(ts) => statement.raw_bind_parameter(place, ts.as_micros())?,
+            Value::TimestampNanos(ts) => {
+                statement.raw_bind_parameter(place, ts.floor().as_micros())?;
+                place += 1;
+                statement.raw_bind_parameter(place, ts.as_nanos())?;
+            }
+            // SQLite copies each text that is bound, which takes longer than all the numbers; mostly it is the same
+            // again.
+            same if before.get(at) == Some(same) => {}
+            Value::Text(text) => statement.raw_bind_parameter(place, text.as_ref())?,
+            Value::Date(date) => statement.raw_bind_parameter(place, date.to_string())?,
+            _ => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
+        }
+        place += 1;
+    }
+    Ok(())
+}
+
+/// Makes a record of a row of [`TableSql::select`].
+pub(super) fn record<T: Tabular>(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<T, Invalid>> {
+    let mut values = Vec::with_capacity(T::TABLE.columns().len());
+    for (at, column) in T::TABLE.columns().iter().enumerate() {
+        match value(row.get_ref(at)?, column.column_type()) {
+            Ok(value) => values.push(value),
+            Err(problem) => return Ok(Err(Invalid::new(column.name(), problem))),
+        }
+    }
+    Ok(T::from_row(&StoredRow::new(&T::TABLE, &values)))
+}
+
+/// Returns the value of a column; what another program wrote may be of any type.
+fn value(value: ValueRef<'_>, column: ColumnType) -> Result<Value<'_>, String> {
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "expected a text in UTF-8".to_owned());
+    Ok(match (column, value) {
+        (_, ValueRef::Null) => Value::Null,
+        (ColumnType::Text | ColumnType::List, ValueRef::Text(bytes)) => text(bytes)?.into(),
+        (ColumnType::Date, ValueRef::Text(bytes)) => {
+            text(bytes)?.parse::<Date>().map_err(|error| error.to_string())?.into()
+        }
+        (ColumnType::Timestamp, ValueRef::Integer(micros)) => Timestamp::from_micros(micros).into(),
+        (ColumnType::TimestampNanos, ValueRef::Integer(nanos)) => TimestampNanos::from_nanos(nanos).into(),
+        (ColumnType::Integer, ValueRef::Integer(number)) => number.into(),
+        (ColumnType::Float, ValueRef::Real(number)) => number.into(),
+        // Rounds as SQLite's own comparison does.
+        (ColumnType::Float, ValueRef::Integer(number)) => (number as f64).into(),
+        (ColumnType::Float, found) => return Err(format!("expected a number, got {}", found.data_type())),
+        (ColumnType::Text | ColumnType::List | ColumnType::Date, found) => {
+            return Err(format!("expected a text, got {}", found.data_type()));
+        }
+        (_, found) => return Err(format!("expected an integer, got {}", found.data_type())),
+    })
+}
