@@ -150,7 +150,7 @@ pub use record::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, 
 #[doc(inline)]
 pub use dead_letter::{DeadLetter, DeadLetters};
 #[doc(inline)]
-pub use sink::{Batch, BoxSink, Sink, SinkError, SinkErrorKind, SinkResultExt};
+pub use sink::{Batch, BoxSink, Database, DatabaseError, Sink, SinkError, SinkErrorKind, SinkResultExt};
 
 // What producers hear.
 #[doc(inline)]

@@ -48,9 +48,10 @@ impl Exit {
             StartError::Sqlite(SqliteOpenError::Thread(_))
             | StartError::DeadLetters(DeadLettersError::Thread(_))
             | StartError::Webhooks(BroadcastError::Thread(_)) => Self::Internal,
-            StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => {
-                Self::Configuration
-            }
+            StartError::Settings(_)
+            | StartError::Watermarks(_)
+            | StartError::UnknownKind { .. }
+            | StartError::UnknownStore { .. } => Self::Configuration,
             StartError::Sqlite(SqliteOpenError::Url { .. } | SqliteOpenError::InMemory { .. }) => Self::Configuration,
             StartError::DeadLetters(_) => Self::Configuration,
             StartError::Webhooks(_) => Self::Configuration,

@@ -170,7 +170,7 @@ pub(super) fn listed(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Reads a list, or a text with commas between, as a variable has it.
-fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     coordinator::{self, CoordinatorOverrides, CoordinatorSettings},
     duration,
-    feedback::FeedbackSettings,
+    feedback::{FeedbackSettings, list},
     log_format::LogFormat,
     policies::{CircuitFields, RetryFields},
     secret::masked,
@@ -31,6 +31,14 @@ use crate::policy::{BreakerConfig, RetryPolicy};
 pub struct Settings {
     /// Where records are stored: `sqlite://PATH`, relative to the working directory.
     pub database_url: String,
+    /// The kinds that get a coordinator each, such as `bars` and `quotes`; [`MarketDataStore::start`] and
+    /// [`spawn`] go by them, and a [`builder`] ignores them. In a file they are a list, or a text with commas between.
+    ///
+    /// [`MarketDataStore::start`]: crate::MarketDataStore::start
+    /// [`spawn`]: crate::MarketDataStore::spawn
+    /// [`builder`]: crate::MarketDataStore::builder
+    #[serde(deserialize_with = "list")]
+    pub kinds: Vec<String>,
     /// Names this process in events: different for processes that run at once, the same after a restart.
     pub source: String,
     /// Queue and workers of every coordinator.
@@ -68,6 +76,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             database_url: "sqlite://market_data.db".to_owned(),
+            kinds: vec!["bars".to_owned()],
             source: format!("{}:{}", host(), program()),
             coordinator: CoordinatorSettings::default(),
             coordinators: BTreeMap::new(),
@@ -89,6 +98,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("database_url", &masked(&self.database_url))
+            .field("kinds", &self.kinds)
             .field("source", &self.source)
             .field("coordinator", &self.coordinator)
             .field("coordinators", &self.coordinators)
@@ -111,6 +121,13 @@ impl Settings {
     #[must_use]
     pub fn database_url(mut self, url: impl Into<String>) -> Self {
         self.database_url = url.into();
+        self
+    }
+
+    /// Sets the kinds that get a coordinator each.
+    #[must_use]
+    pub fn kinds<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
+        self.kinds = kinds.into_iter().map(Into::into).collect();
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod contract;
+mod database;
 mod error;
 #[cfg(feature = "testing")]
 mod memory;
@@ -20,5 +21,6 @@ pub use sqlite::{Series, SqliteOpenError, SqliteOptions, SqliteReader, SqliteSin
 pub use self::{
     batch::Batch,
     contract::{BoxSink, Sink},
+    database::{Database, DatabaseError},
     error::{SinkError, SinkErrorKind, SinkResultExt},
 };

@@ -1,19 +1,22 @@
 //! What a store is to be made of.
 
-use std::{fmt, marker::PhantomData, num::NonZeroUsize, sync::Arc};
+use std::{fmt, marker::PhantomData, num::NonZeroUsize, pin::Pin, sync::Arc};
 
-use super::{
-    error::StartError,
-    registry::{self, Close},
-};
+use super::error::StartError;
 use crate::{
     coordinator::{self, ActorHosts, CoordinatorConfig, RunningCoordinator, StopSignal},
     dead_letter::DeadLetters,
     feedback::{Feedback, Publisher},
-    record::{Bar, Record},
+    record::{Bar, Record, Tabular},
     settings::{CoordinatorSettings, Settings, names::is_coordinator_id},
-    sink::{BoxSink, Sink},
+    sink::{BoxSink, Database, Sink},
 };
+
+/// Closes a database that the store has opened.
+pub(super) type Close = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// Plans a coordinator of some kind in a database, and makes the kind's table there.
+type PlanKind = Box<dyn FnOnce(&Database) -> Result<Box<dyn Plan>, StartError> + Send>;
 
 /// One coordinator that a [`Builder`] is to start.
 pub struct Coordinator<T> {
@@ -62,23 +65,66 @@ impl Coordinator<Bar> {
     /// # Errors
     /// When this build knows no store of that kind, or the database cannot be used.
     pub fn bars(database_url: &str) -> Result<Self, StartError> {
-        let (sink, close) = registry::bars(database_url)?;
-        Ok(Self { id: None, sink, settings: None, close: Some(close), record: PhantomData })
+        let database = connect(database_url)?;
+        let bars = Self::in_database(&database, database_url)?;
+        Ok(Self { close: Some(close(database)), ..bars })
     }
 }
+
+impl<T: Tabular> Coordinator<T> {
+    fn in_database(database: &Database, url: &str) -> Result<Self, StartError> {
+        database.prepare::<T>().map_err(|error| StartError::of_database(error, url))?;
+        Ok(Self::new(database.clone()))
+    }
+}
+
+fn connect(url: &str) -> Result<Database, StartError> {
+    Database::connect(url).map_err(|error| StartError::of_database(error, url))
+}
+
+fn close(database: Database) -> Close {
+    Box::new(move || Box::pin(async move { database.close().await }))
+}
+
+/// Every coordinator to be started, and what closes their databases.
+type Plans = (Vec<Box<dyn Plan>>, Vec<Close>);
 
 /// Gathers what a store is made of. Get one from [`MarketDataStore::builder`](crate::MarketDataStore::builder).
 #[must_use = "a builder does nothing until it is started or spawned"]
 pub struct Builder {
     pub(super) settings: Settings,
-    pub(super) coordinators: Vec<Box<dyn Plan>>,
+    coordinators: Vec<Box<dyn Plan>>,
+    kinds: Vec<PlanKind>,
     pub(super) feedback: Option<Feedback>,
     pub(super) current: bool,
 }
 
 impl Builder {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, coordinators: Vec::new(), feedback: None, current: false }
+        Self { settings, coordinators: Vec::new(), kinds: Vec::new(), feedback: None, current: false }
+    }
+
+    /// Adds a coordinator of records of type `T`, in the database of
+    /// [`Settings::database_url`](crate::Settings::database_url), with the kind as its id. The start makes the kind's
+    /// table if it is not there. All kinds of a store share the connection, which the end of the store closes.
+    pub fn kind<T: Tabular>(mut self) -> Self {
+        let url = self.settings.database_url.clone();
+        self.kinds.push(Box::new(move |database| Ok(Box::new(Coordinator::<T>::in_database(database, &url)?))));
+        self
+    }
+
+    /// Opens the database if a kind needs it, and returns every coordinator to be started, with what closes it.
+    pub(super) fn plans(&mut self) -> Result<Plans, StartError> {
+        let mut plans = std::mem::take(&mut self.coordinators);
+        let mut closes: Vec<Close> = plans.iter_mut().filter_map(|plan| plan.close()).collect();
+        if !self.kinds.is_empty() {
+            let database = connect(&self.settings.database_url)?;
+            for plan in std::mem::take(&mut self.kinds) {
+                plans.push(plan(&database)?);
+            }
+            closes.push(close(database));
+        }
+        Ok((plans, closes))
     }
 
     /// Adds a coordinator.

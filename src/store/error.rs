@@ -4,7 +4,8 @@ use std::fmt::{self, Display};
 
 use crate::{
     dead_letter::DeadLettersError,
-    settings::SettingsError,
+    settings::{SettingsError, masked},
+    sink::DatabaseError,
     text::{ErrorChain, Quoted},
 };
 
@@ -44,6 +45,14 @@ pub enum StartError {
         /// What this build knows.
         expected: &'static str,
     },
+    /// The settings name a kind that this crate does not have.
+    #[error("MDS_KINDS has {kind:?}, expected one or several of {known} with commas between")]
+    UnknownKind {
+        /// What the settings say.
+        kind: String,
+        /// The kinds of this crate.
+        known: String,
+    },
     /// The SQLite file cannot be used.
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
@@ -62,6 +71,17 @@ pub enum StartError {
     /// The operating system refused a thread, or what a thread needs: a file descriptor for its events.
     #[error("cannot start a thread for the store")]
     Thread(#[source] std::io::Error),
+}
+
+impl StartError {
+    /// Names the variable that the URL comes from, and hides its secrets.
+    pub(super) fn of_database(error: DatabaseError, url: &str) -> Self {
+        match error {
+            DatabaseError::UnknownScheme { expected, .. } => Self::UnknownStore { url: masked(url), expected },
+            #[cfg(feature = "sqlite")]
+            DatabaseError::Sqlite(error) => Self::Sqlite(error),
+        }
+    }
 }
 
 impl fmt::Debug for StartError {

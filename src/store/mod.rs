@@ -16,12 +16,12 @@ use actix::{Actor, Addr, Context};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
+use self::{builder::Close, threads::Threads, webhooks::BroadcasterHandle};
 pub use self::{
     builder::{Builder, Coordinator},
     error::{StartError, UnknownCoordinator},
     shutdown::DrainReport,
 };
-use self::{registry::Close, threads::Threads, webhooks::BroadcasterHandle};
 use crate::{
     coordinator::{Health, RunningCoordinator, StopReason, StopSignal, WriteHandle},
     dead_letter::DeadLetters,
@@ -79,17 +79,15 @@ struct Inner {
 }
 
 impl MarketDataStore {
-    /// Starts a store of [`Bar`](crate::Bar)s in the database of `settings.database_url`: on
-    /// [`feedback_bus`](crate::feedback_bus) inside an actix System, elsewhere on a bus of its own. Works on any runtime,
-    /// and blocks it for the moment that opening the file takes.
+    /// Starts a store with a coordinator for each of `settings.kinds`, [`Bar`](crate::Bar)s unless they say otherwise, in
+    /// the database of `settings.database_url`: on [`feedback_bus`](crate::feedback_bus) inside an actix System, elsewhere
+    /// on a bus of its own. Works on any runtime, and blocks it for the moment that opening the file takes.
     ///
     /// # Errors
-    /// When a setting is wrong, the database or the directory for dead letters cannot be used, or the operating system
+    /// When a setting is wrong, a kind is none of this crate's, the database or the directory for dead letters cannot be used, or the operating system
     /// refuses a thread. A database that is locked or away is no error: records wait in the queue until it is there.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        settings.validate()?;
-        let bars = Coordinator::bars(&settings.database_url)?;
-        Self::builder(settings).coordinator(bars).start().await
+        registry::add_kinds(Self::builder(settings))?.start().await
     }
 
     /// Starts a store as [`start`](Self::start) does, without `await` and always with a bus of its own: for code
@@ -98,12 +96,10 @@ impl MarketDataStore {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn spawn(settings: Settings) -> Result<Self, StartError> {
-        settings.validate()?;
-        let bars = Coordinator::bars(&settings.database_url)?;
-        Self::builder(settings).coordinator(bars).spawn()
+        registry::add_kinds(Self::builder(settings))?.spawn()
     }
 
-    /// Begins a store of the caller's own choice of coordinators.
+    /// Begins a store of the caller's own choice of coordinators, whatever `settings.kinds` say.
     pub fn builder(settings: Settings) -> Builder {
         Builder::new(settings)
     }

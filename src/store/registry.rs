@@ -1,27 +1,35 @@
-//! Which database keeps which kind: the one list of each.
+//! The kinds that come with the crate, by name. [`Database`](crate::Database) is the list of where they can live.
 
-use std::pin::Pin;
+use super::{builder::Builder, error::StartError};
+use crate::record::{Bar, Tabular};
 
-use super::error::StartError;
-use crate::{record::Bar, sink::BoxSink};
+/// Every kind, a line each.
+const KINDS: &[Kind] = &[kind::<Bar>()];
 
-/// Closes a database that the store has opened.
-pub(super) type Close = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+/// A kind by its name, whatever its type.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    /// Gives a store a coordinator for it.
+    add: fn(Builder) -> Builder,
+}
 
-/// Opens the sink of bars in the database of a URL such as `sqlite://market_data.db`.
-pub(super) fn bars(database_url: &str) -> Result<(BoxSink<Bar>, Close), StartError> {
-    #[cfg(feature = "sqlite")]
-    if database_url.starts_with("sqlite:") {
-        let options = crate::sink::SqliteOptions::from_url(database_url)?;
-        let sink = crate::sink::SqliteSink::open::<Bar>(options)?;
-        let close: Close = Box::new({
-            let sink = sink.clone();
-            move || Box::pin(async move { sink.close().await })
-        });
-        return Ok((BoxSink::new(sink), close));
+const fn kind<T: Tabular>() -> Kind {
+    Kind { name: T::KIND, add: Builder::kind::<T> }
+}
+
+/// Gives a store a coordinator for each kind that its settings name.
+pub(super) fn add_kinds(builder: Builder) -> Result<Builder, StartError> {
+    add_kinds_of(KINDS, builder)
+}
+
+fn add_kinds_of(kinds: &[Kind], mut builder: Builder) -> Result<Builder, StartError> {
+    for name in builder.settings.kinds.clone() {
+        let Some(kind) = kinds.iter().find(|kind| kind.name == name) else {
+            let known = kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+            return Err(StartError::UnknownKind { kind: name, known });
+        };
+        builder = (kind.add)(builder);
     }
-    Err(StartError::UnknownStore {
-        url: crate::settings::masked(database_url),
-        expected: if cfg!(feature = "sqlite") { "sqlite://PATH" } else { "a build with a store (feature sqlite)" },
-    })
+    Ok(builder)
 }

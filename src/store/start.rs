@@ -9,7 +9,7 @@ use tokio::sync::{OnceCell, oneshot};
 
 use super::{
     Inner, MarketDataStore,
-    builder::{Builder, Plan},
+    builder::{Builder, Close, Plan},
     error::StartError,
     threads::{KeepAlive, Threads, run_system},
     webhooks::{self, BroadcasterHandle},
@@ -88,6 +88,7 @@ fn ended_early() -> StartError {
 struct Parts {
     settings: Settings,
     plans: Vec<(CoordinatorConfig, Box<dyn Plan>)>,
+    closes: Vec<Close>,
     bus: Feedback,
     owns_bus: bool,
     claims: Vec<Claim>,
@@ -96,9 +97,10 @@ struct Parts {
 
 impl Parts {
     /// Checks everything that can be wrong before anything is started.
-    fn check(builder: Builder, bus: Feedback, owns_bus: bool) -> Result<Self, StartError> {
-        let Builder { settings, coordinators, current, .. } = builder;
-        settings.validate()?;
+    fn check(mut builder: Builder, bus: Feedback, owns_bus: bool) -> Result<Self, StartError> {
+        builder.settings.validate()?;
+        let (coordinators, closes) = builder.plans()?;
+        let Builder { settings, current, .. } = builder;
         let mut plans: Vec<(CoordinatorConfig, Box<dyn Plan>)> = Vec::new();
         for plan in coordinators {
             let config = plan.config(&settings)?;
@@ -131,7 +133,7 @@ impl Parts {
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
-        Ok(Self { settings, plans, bus, owns_bus, claims, current })
+        Ok(Self { settings, plans, closes, bus, owns_bus, claims, current })
     }
 
     /// Starts everything in a System of the store's own; `report` is told how that went, on a thread of the store's.
@@ -144,7 +146,7 @@ impl Parts {
 
     /// Starts everything in the current System.
     async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
-        let Self { settings, plans, bus, owns_bus, claims, current } = self;
+        let Self { settings, plans, closes, bus, owns_bus, claims, current } = self;
         // Before the threads: those that were started would outlive an error. The directory is tried here.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
@@ -166,13 +168,11 @@ impl Parts {
 
         let mut next_worker = threads.workers.iter().cycle();
         let mut coordinators = std::collections::BTreeMap::new();
-        let mut closes = Vec::new();
-        for ((config, mut plan), control) in plans.into_iter().zip(threads.control.iter().cycle()) {
+        for ((config, plan), control) in plans.into_iter().zip(threads.control.iter().cycle()) {
             let id = Arc::clone(&config.id);
             let workers = next_worker.by_ref().take(config.workers.get()).cloned().collect();
             let hosts = ActorHosts { control: control.clone(), workers };
             let publisher = settings.feedback.enabled.then(|| bus.publisher());
-            closes.extend(plan.close());
             let running = plan.start(config, hosts, dead_letters.clone(), publisher, signal.clone());
             coordinators.insert(id, running);
         }

@@ -63,6 +63,8 @@ enum Kind {
     Url(&'static str, fn(&Settings) -> &str, fn(&str) -> bool),
     /// URLs with commas between, which may hold secrets anywhere but in scheme, host and port.
     Endpoints(fn(&Settings) -> &[Endpoint]),
+    /// Names of kinds with commas between.
+    Kinds(fn(&Settings) -> &[String]),
     /// Secrets with commas between.
     Secrets(fn(&Settings) -> &[Secret]),
 }
@@ -95,6 +97,7 @@ impl Variable {
             Kind::Text(_, get, _) => get(settings).to_owned(),
             Kind::Url(_, get, _) => masked(get(settings)),
             Kind::Endpoints(get) => joined(get(settings)),
+            Kind::Kinds(get) => joined(get(settings)),
             Kind::Secrets(get) => joined(get(settings)),
         }
     }
@@ -113,6 +116,7 @@ impl Variable {
             Kind::Switch(_) => "true or false".to_owned(),
             Kind::Choice(expected, _) | Kind::Text(expected, ..) | Kind::Url(expected, ..) => expected.to_owned(),
             Kind::Endpoints(_) => "http:// or https:// and a host, or several of these with commas".to_owned(),
+            Kind::Kinds(_) => "names of kinds such as bars, each once, with commas between".to_owned(),
             Kind::Secrets(_) => "whsec_ and the base64 of 24 to 64 bytes, or several of these with commas".to_owned(),
         }
     }
@@ -165,6 +169,7 @@ impl Variable {
             Kind::Factor(min, max, get) => within(min..=max, get(settings)),
             Kind::Switch(_) | Kind::Choice(..) | Kind::Endpoints(_) => true,
             Kind::Text(_, get, check) | Kind::Url(_, get, check) => check(get(settings)),
+            Kind::Kinds(get) => are_kinds(get(settings)),
             Kind::Secrets(get) => get(settings).iter().all(|secret| is_webhook_secret(secret.expose())),
         }
     }
@@ -241,6 +246,14 @@ fn joined(parts: impl IntoIterator<Item = impl ToString>) -> String {
     parts.into_iter().map(|part| part.to_string()).collect::<Vec<_>>().join(",")
 }
 
+/// Whether these can be names of kinds. Which there are the store knows, and says so at its start.
+fn are_kinds(names: &[String]) -> bool {
+    let is_name =
+        |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_new = |at: usize| !names[..at].contains(&names[at]);
+    !names.is_empty() && (0..names.len()).all(|at| is_name(&names[at]) && is_new(at))
+}
+
 /// Whether a text has the form of a secret of webhooks: what reads it is not in every build.
 fn is_webhook_secret(text: &str) -> bool {
     let Some(encoded) = text.strip_prefix("whsec_") else { return false };
@@ -301,6 +314,7 @@ mod tests {
                 Kind::Text(..) => "other".to_owned(),
                 Kind::Url(..) => "sqlite://other.db".to_owned(),
                 Kind::Endpoints(_) => "http://a:1,https://b:2".to_owned(),
+                Kind::Kinds(_) => "trades,quotes".to_owned(),
                 Kind::Secrets(_) => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
             };
             let other = if variable.name == LOW_WATERMARK { "17".to_owned() } else { other };

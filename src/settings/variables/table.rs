@@ -38,6 +38,15 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         ),
     },
     Variable {
+        name: "MDS_KINDS",
+        field: (Group::Store, "kinds"),
+        default: "bars",
+        unit: "",
+        about: "the kinds of records that get a coordinator each, with commas between; a store that is built in code has its \
+                own",
+        kind: Kind::Kinds(|s| &s.kinds),
+    },
+    Variable {
         name: "MDS_SOURCE",
         field: (Group::Store, "source"),
         default: "host:program, host:mds-command in `mds`",
