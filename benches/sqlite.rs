@@ -185,7 +185,7 @@ fn through_store(path: &Path, load: &Load, synchronous: Synchronous, workers: us
     let mut settings = Settings::default();
     settings.coordinator.workers = workers;
     settings.coordinator.batch_size = BATCH;
-    let store = MarketDataStore::builder(settings).coordinator(Coordinator::new(sink.clone())).spawn().unwrap();
+    let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).spawn().unwrap();
     let bars = store.coordinator::<Bar>().unwrap();
     block_on(async {
         bars.submit_many(load.batches.iter().flat_map(|batch| batch.iter().cloned())).await.unwrap();

@@ -85,6 +85,8 @@ mod store;
 mod support;
 #[cfg(all(target_os = "linux", feature = "sqlite"))]
 mod syncs;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+mod tables;
 #[cfg(all(feature = "testing", feature = "webhooks"))]
 mod webhooks;
 #[cfg(all(feature = "cli", feature = "sqlite", feature = "testing", feature = "webhooks"))]
