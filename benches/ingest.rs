@@ -25,7 +25,7 @@ use std::{
 };
 
 use futures::executor::block_on;
-use market_data_store::sink::SqliteSink;
+use market_data_store::{Bar, sink::SqliteSink};
 use rusqlite::Connection;
 
 const HEADER: &str = "vendor,symbol,timeframe,ts,open,high,low,close,volume\n";

@@ -142,7 +142,10 @@ pub use coordinator::{Permit, Receipt, ReceiptLost, SubmitError, SubmitManyError
 #[doc(inline)]
 pub use policy::{DropReason, Invalid, Outcome, Overflow, Refusal};
 #[doc(inline)]
-pub use record::{Bar, Date, InvalidDate, InvalidTimestamp, Record, Timeframe, Timestamp, TimestampNanos};
+pub use record::{
+    Bar, Date, Fundamentals, InvalidDate, InvalidTimestamp, InvalidWord, News, OptionQuote, OptionType, Quote, Record,
+    Side, Timeframe, Timestamp, TimestampNanos, Trade, TradeAction,
+};
 #[doc(inline)]
 pub use record::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, Value};
 

@@ -3,11 +3,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use smol_str::SmolStr;
 
-use super::{Column, Invalid, Record, Row, StoredRow, Table, Tabular, Timeframe, Timestamp};
-use crate::text::Quoted;
+use super::{Column, Invalid, Record, Row, StoredRow, Table, Tabular, Timeframe, Timestamp, rules};
 
-/// The most bytes of a symbol or a vendor.
-const NAME_BYTES: usize = 64;
 /// How far, relative to their size, a price may lie outside of low and high. Adjusted prices do by rounding.
 const TOLERANCE: f64 = 1e-6;
 
@@ -30,7 +27,7 @@ const TOLERANCE: f64 = 1e-6;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
     /// Who made the data, so that the same bar of two vendors is two records. `unknown` where it is not given.
-    #[serde(default = "unknown")]
+    #[serde(default = "rules::unknown_vendor")]
     pub vendor: SmolStr,
     /// What was traded. Letters are upper case unless the symbol mixes them: `es` is `ES`, `BACpB` stays.
     pub symbol: SmolStr,
@@ -52,10 +49,6 @@ pub struct Bar {
     pub volume: Option<f64>,
 }
 
-fn unknown() -> SmolStr {
-    SmolStr::new_static(Bar::UNKNOWN_VENDOR)
-}
-
 impl Bar {
     /// The vendor of a bar whose vendor is not known.
     pub const UNKNOWN_VENDOR: &'static str = "unknown";
@@ -65,7 +58,7 @@ impl Bar {
     pub fn new(symbol: impl Into<SmolStr>, timeframe: Timeframe, ts: Timestamp) -> Self {
         let no_price = f64::NAN;
         Self {
-            vendor: unknown(),
+            vendor: rules::unknown_vendor(),
             symbol: symbol.into(),
             timeframe,
             ts,
@@ -104,13 +97,7 @@ impl Bar {
     /// # Errors
     /// The symbol is empty, longer than 64 bytes, or has a control character.
     pub fn normal_symbol(symbol: &str) -> Result<SmolStr, Invalid> {
-        let trimmed = symbol.trim();
-        let symbol = if is_upper(trimmed) { SmolStr::new(trimmed) } else { SmolStr::new(trimmed.to_uppercase()) };
-        if symbol.is_empty() {
-            return Err(Invalid::new("symbol", "expected a symbol, got an empty one"));
-        }
-        check_name("symbol", &symbol)?;
-        Ok(symbol)
+        rules::normal_symbol("symbol", symbol)
     }
 
     /// Brings a vendor's name into the form in which it is stored: trimmed, `unknown` if it is empty.
@@ -118,9 +105,7 @@ impl Bar {
     /// # Errors
     /// The name is longer than 64 bytes, or has a control character.
     pub fn normal_vendor(vendor: &str) -> Result<SmolStr, Invalid> {
-        let trimmed = vendor.trim();
-        check_name("vendor", trimmed)?;
-        Ok(if trimmed.is_empty() { unknown() } else { SmolStr::new(trimmed) })
+        rules::normal_vendor(vendor)
     }
 
     fn check_prices(&self) -> Result<(), Invalid> {
@@ -150,7 +135,7 @@ impl Record for Bar {
         &self.symbol
     }
 
-    /// Brings symbol, vendor and volume into their normal form and checks the rest. Allocates nothing for a bar that
+    /// Brings symbol, vendor and volume into their normal form and -0.0 to 0.0, and checks the rest. Allocates nothing for a bar that
     /// is normal already.
     ///
     /// # Errors
@@ -158,17 +143,16 @@ impl Record for Bar {
     /// ([`Timestamp::has_text`]); a price that is not finite; open, close or low out of order by more than a millionth;
     /// a volume below zero other than -1, or infinite.
     fn validate(&mut self) -> Result<(), Invalid> {
-        if !is_normal_symbol(&self.symbol) {
-            self.symbol = Self::normal_symbol(&self.symbol)?;
-        }
-        if !is_normal_vendor(&self.vendor) {
-            self.vendor = Self::normal_vendor(&self.vendor)?;
-        }
-        if !self.ts.has_text() {
-            let (first, last) = (Timestamp::MIN, Timestamp::MAX);
-            return Err(Invalid::new("ts", format!("expected a time from {first} to {last}, got {}", self.ts)));
-        }
+        rules::symbol("symbol", &mut self.symbol)?;
+        rules::vendor(&mut self.vendor)?;
+        rules::time("ts", self.ts)?;
         self.check_prices()?;
+        for price in
+            [&mut self.open, &mut self.high, &mut self.low, &mut self.close].into_iter().chain(&mut self.volume)
+        {
+            // Of -0.0 and 0.0 the sum is 0.0: there is one zero, as in the databases.
+            *price += 0.0;
+        }
         if let Some(volume) = self.volume
             && !(0.0..f64::INFINITY).contains(&volume)
         {
@@ -227,51 +211,6 @@ fn exceeds(a: f64, b: f64) -> bool {
 /// Returns whether a volume is one of the ways to say that there is none.
 fn is_no_volume(volume: f64) -> bool {
     volume.is_nan() || volume == -1.0
-}
-
-/// Returns whether a symbol has an upper-case letter, or none that could become one.
-fn is_upper(symbol: &str) -> bool {
-    symbol.chars().any(char::is_uppercase) || !symbol.chars().any(char::is_lowercase)
-}
-
-/// The usual symbol decides by its bytes alone; one that is not ASCII is looked at by character.
-fn is_normal_symbol(symbol: &str) -> bool {
-    let (mut upper, mut lower) = (false, false);
-    for byte in symbol.bytes() {
-        upper |= byte.is_ascii_uppercase();
-        lower |= byte.is_ascii_lowercase();
-        if byte.is_ascii_control() {
-            return false;
-        }
-        if !byte.is_ascii() {
-            return !symbol.is_empty() && symbol.trim() == symbol && is_upper(symbol) && is_name(symbol);
-        }
-    }
-    (1..=NAME_BYTES).contains(&symbol.len()) && (upper || !lower) && !symbol.starts_with(' ') && !symbol.ends_with(' ')
-}
-
-fn is_normal_vendor(vendor: &str) -> bool {
-    // As nearly all are.
-    if (1..=NAME_BYTES).contains(&vendor.len()) && vendor.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return true;
-    }
-    !vendor.is_empty() && vendor.trim() == vendor && is_name(vendor)
-}
-
-fn is_name(text: &str) -> bool {
-    text.len() <= NAME_BYTES && !text.chars().any(char::is_control)
-}
-
-fn check_name(field: &'static str, text: &str) -> Result<(), Invalid> {
-    if is_name(text) {
-        return Ok(());
-    }
-    let problem = if text.len() > NAME_BYTES {
-        format!("expected at most {NAME_BYTES} bytes, got {} in {}", text.len(), Quoted(text))
-    } else {
-        format!("expected no control characters, got {}", Quoted(text))
-    };
-    Err(Invalid::new(field, problem))
 }
 
 fn volume<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
@@ -403,6 +342,8 @@ mod tests {
         assert!(with(|_| {}).is_ok());
         assert!(with(|bar| (bar.open, bar.high, bar.low, bar.close) = (-37.6, -30.0, -40.3, -37.6)).is_ok());
         assert!(with(|bar| (bar.open, bar.high, bar.low, bar.close) = (0.0, 0.0, 0.0, 0.0)).is_ok());
+        let zero = with(|bar| (bar.open, bar.low, bar.volume) = (-0.0, -0.0, Some(-0.0))).unwrap();
+        assert_eq!([zero.open, zero.low, zero.volume.unwrap()].map(f64::to_bits), [0; 3]);
         let stored = with(|bar| bar.close = 4.000_003).unwrap();
         assert_eq!(stored.close, 4.000_003, "stored as written");
         for (change, expected) in [
@@ -468,7 +409,7 @@ mod tests {
             let mut once = bar();
             (once.symbol, once.vendor) = (symbol.into(), vendor.into());
             if once.validate().is_ok() {
-                prop_assert!(is_normal_vendor(&once.vendor));
+                prop_assert!(!once.vendor.is_empty() && once.vendor.trim() == once.vendor);
                 let mut twice = once.clone();
                 prop_assert_eq!(twice.validate(), Ok(()));
                 prop_assert_eq!(twice, once);

@@ -3,10 +3,17 @@
 mod bar;
 mod contract;
 mod date;
+mod fundamentals;
 mod json_size;
+mod news;
+mod option_quote;
+mod quote;
+mod rules;
 mod tabular;
 mod timeframe;
 pub(crate) mod timestamp;
+mod trade;
+mod words;
 
 pub use self::timeframe::{InvalidTimeframe, Unit};
 // At the crate's root in the documentation.
@@ -15,9 +22,15 @@ pub use self::{
     bar::Bar,
     contract::Record,
     date::{Date, InvalidDate},
+    fundamentals::Fundamentals,
+    news::News,
+    option_quote::{OptionQuote, OptionType},
+    quote::Quote,
     tabular::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, Value},
     timeframe::Timeframe,
     timestamp::{InvalidTimestamp, Timestamp, TimestampNanos},
+    trade::{Side, Trade, TradeAction},
+    words::InvalidWord,
 };
 #[doc(hidden)]
 pub use crate::policy::Invalid;

@@ -1,10 +1,11 @@
 //! The kinds that come with the crate, by name. [`Database`](crate::Database) is the list of where they can live.
 
 use super::{builder::Builder, error::StartError};
-use crate::record::{Bar, Tabular};
+use crate::record::{Bar, Fundamentals, News, OptionQuote, Quote, Tabular, Trade};
 
 /// Every kind, a line each.
-const KINDS: &[Kind] = &[kind::<Bar>()];
+const KINDS: &[Kind] =
+    &[kind::<Bar>(), kind::<Quote>(), kind::<Trade>(), kind::<OptionQuote>(), kind::<Fundamentals>(), kind::<News>()];
 
 /// A kind by its name, whatever its type.
 #[derive(Clone, Copy)]

@@ -45,6 +45,8 @@ mod ingest_command;
 mod json_forms;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+mod kinds;
 mod layout;
 #[cfg(all(feature = "files", feature = "testing"))]
 mod layouts;
