@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use market_data_store::{
-    Bar, Level, WriteHandle,
+    Health, Level, MarketDataStore,
     coordinator::{Cause, CircuitState},
     settings::parse_duration,
 };
@@ -35,33 +35,39 @@ pub struct OutageTimeout {
 }
 
 impl OutageTimeout {
-    /// Looks at a coordinator until its store was away for too long, and returns for how long and what the store said.
+    /// Looks at every coordinator until their store was away for too long, and returns for how long and what it said.
     /// `show` is told each time of the level, and for how long nothing was stored and why.
     pub async fn runs_out(
         &self,
-        handle: &WriteHandle<Bar>,
+        store: &MarketDataStore,
         mut show: impl FnMut(Level, Duration, &str),
     ) -> (Duration, String) {
         let mut outage = Outage::new(Instant::now());
         loop {
-            let health = handle.health().await;
-            let settled = health.stored + health.dead_lettered;
+            let all = store.health().await;
+            let settled = all.iter().map(|health| health.stored + health.dead_lettered).sum();
             // What is in the queue alone may wait for its batch, which is no outage.
-            outage.observe(Instant::now(), settled, health.in_flight > 0);
+            let waiting: Vec<&Health> = all.iter().filter(|health| health.in_flight > 0).collect();
+            outage.observe(Instant::now(), settled, !waiting.is_empty());
             let away = outage.away;
-            let why = if health.causes.contains(&Cause::DeadLettersUnwritable) {
+            let why = if all.iter().any(|health| health.causes.contains(&Cause::DeadLettersUnwritable)) {
                 "dead letters cannot be written, the log says why".to_owned()
             } else {
-                health.last_error.as_deref().unwrap_or("the store does not answer").to_owned()
+                let said = waiting.iter().find_map(|health| health.last_error.as_deref());
+                said.unwrap_or("the store does not answer").to_owned()
             };
             if outage.is_worth_a_line() {
-                let waiting = health.queue_size + health.in_flight;
+                let waiting: usize = all.iter().map(|health| health.queue_size + health.in_flight).sum();
                 tracing::warn!(seconds = away.as_secs(), waiting, why, "nothing is stored");
             }
-            if outage.is_over(self.give_up_after, health.circuit, health.probe_in) {
+            // One store has all of them, so the probe of one circuit speaks for the others.
+            let open = waiting.iter().find(|health| health.circuit != CircuitState::Closed);
+            let circuit = open.map_or(CircuitState::Closed, |health| health.circuit);
+            if outage.is_over(self.give_up_after, circuit, open.and_then(|health| health.probe_in)) {
                 return (away, why);
             }
-            show(health.level, away, &why);
+            let level = all.iter().map(|health| health.level).max().unwrap_or(Level::Ok);
+            show(level, away, &why);
             sleep(REFRESH).await;
         }
     }

@@ -4,11 +4,11 @@ use std::{io, time::Duration};
 
 use futures_util::FutureExt;
 use market_data_store::{
-    Bar, Coordinator, CoordinatorSettings, MarketDataStore, Settings, StartError, StopReason, WriteHandle,
+    Bar, Builder, MarketDataStore, Settings, StartError, StopReason, WriteHandle,
     sink::{SqliteOptions, SqliteSink},
 };
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{self, Runtime},
     time::timeout,
 };
 
@@ -17,25 +17,39 @@ use super::output::complain;
 /// What any step of the end may take that could hang.
 pub const GRACE: Duration = Duration::from_secs(1);
 
-/// A store of bars on threads of its own.
+/// A store on threads of its own.
 pub struct Session {
     pub store: MarketDataStore,
-    pub bars: WriteHandle<Bar>,
     sink: SqliteSink,
 }
 
 impl Session {
-    /// Starts the store. Its coordinator has these settings, whatever variables of its own say.
+    /// Starts a store of bars.
     ///
     /// # Errors
-    /// As [`Builder::spawn`](market_data_store::Builder::spawn), and as [`SqliteSink::open`].
-    pub fn start(settings: Settings, coordinator: CoordinatorSettings) -> Result<Self, StartError> {
+    /// As [`Builder::spawn`](market_data_store::Builder::spawn).
+    pub fn of_bars(settings: Settings) -> Result<(Self, WriteHandle<Bar>), StartError> {
+        let session = Self::start(settings, |builder| Ok(builder.kind::<Bar>()))?;
+        let bars = session.store.coordinator::<Bar>().expect("the one coordinator was added above");
+        Ok((session, bars))
+    }
+
+    /// Starts a store of the kinds that the settings name.
+    ///
+    /// # Errors
+    /// As [`Builder::kinds`](market_data_store::Builder::kinds) and [`spawn`](market_data_store::Builder::spawn).
+    pub fn of_kinds(settings: Settings) -> Result<Self, StartError> {
+        Self::start(settings, Builder::kinds)
+    }
+
+    fn start(
+        settings: Settings,
+        kinds: impl FnOnce(Builder) -> Result<Builder, StartError>,
+    ) -> Result<Self, StartError> {
         // Not by `MarketDataStore::spawn`: the sink itself says whether its file was removed.
-        let sink = SqliteSink::open::<Bar>(SqliteOptions::from_url(&settings.database_url)?)?;
-        let coordinator = Coordinator::<Bar>::new(sink.clone()).settings(coordinator);
-        let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn()?;
-        let bars = store.coordinator::<Bar>().expect("the one coordinator was added above");
-        Ok(Self { store, bars, sink })
+        let sink = SqliteSink::new(SqliteOptions::from_url(&settings.database_url)?)?;
+        let store = kinds(MarketDataStore::builder(settings).database(sink.clone()))?.spawn()?;
+        Ok(Self { store, sink })
     }
 
     /// Returns what has died so far, also while the store came to its end.
@@ -67,5 +81,5 @@ impl Session {
 /// # Errors
 /// The operating system has no file descriptor left.
 pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+    runtime::Builder::new_current_thread().enable_all().build()
 }

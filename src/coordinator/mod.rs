@@ -45,6 +45,7 @@ pub(crate) use self::{
     config::CoordinatorConfig,
     messages::Drain,
     receipt::ReplayOutcome,
+    replay::ReplayTarget,
     running::{RunningCoordinator, start},
     stop::StopSignal,
 };

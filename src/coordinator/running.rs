@@ -16,6 +16,7 @@ use super::{
     handle::WriteHandle,
     health::{CoordinatorReport, Health},
     messages::Drain,
+    replay::ReplayTarget,
     shared::Shared,
     stop::StopSignal,
     supervisor::WriteCoordinator,
@@ -28,6 +29,9 @@ type BoxFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 pub(crate) trait RunningCoordinator: Send + Sync {
     /// Returns its [`WriteHandle`].
     fn handle(&self) -> &dyn Any;
+
+    /// Returns it as one that takes dead letters.
+    fn replay_target(&self) -> Arc<dyn ReplayTarget>;
 
     /// Returns how it is. The first answer comes once it has published `started`.
     fn health(&self) -> BoxFuture<'_, Health>;
@@ -77,6 +81,10 @@ pub(super) fn start_actors<T: Record>(
 impl<T: Record> RunningCoordinator for Running<T> {
     fn handle(&self) -> &dyn Any {
         &self.handle
+    }
+
+    fn replay_target(&self) -> Arc<dyn ReplayTarget> {
+        Arc::new(self.handle.clone())
     }
 
     fn health(&self) -> BoxFuture<'_, Health> {

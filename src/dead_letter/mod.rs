@@ -24,7 +24,7 @@ mod writer;
 pub(crate) use self::{
     entry::EntryStatus,
     locked::{LockedFile, NotLocked, ReplayLock},
-    replay::Selector,
+    replay::{Selector, dry_run, record_of},
 };
 // At the crate's root in the documentation.
 #[doc(hidden)]

@@ -16,7 +16,7 @@ use crate::record::Record;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReplayOptions {
-    /// Which entries; those of another kind than the coordinator's are left alone in any case.
+    /// Which entries; those of a kind that no coordinator takes are left alone in any case.
     pub selection: Selection,
     /// An entry that was replayed so often is left alone.
     pub max_replays: u32,
@@ -55,7 +55,7 @@ pub struct ReplayReport {
     pub dead_lettered: u64,
     /// Left alone because they were replayed as often as they may be.
     pub exhausted: u64,
-    /// Left alone because they are of another kind than the coordinator's records, by kind.
+    /// Left alone because they are of a kind that no coordinator takes, by kind.
     pub other_kinds: BTreeMap<String, u64>,
     /// Left alone because their records could not be written as JSON when they were given up: see
     /// [`Unserializable`](super::Unserializable).
@@ -100,15 +100,25 @@ impl ReplayReport {
 /// # Errors
 /// A file cannot be read.
 pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<ReplayReport, DeadLettersError> {
+    dry_run(dir, options, |entry| (entry.kind == T::KIND).then_some(()), |(), entry| record_of::<T>(entry))
+}
+
+/// The same of several kinds; `find` and `read` are as [`Selector::select`] has them.
+pub(crate) fn dry_run<C: Copy, R>(
+    dir: &Path,
+    options: &ReplayOptions,
+    find: impl Fn(&Entry) -> Option<C>,
+    read: impl Fn(C, &Entry) -> Result<R, String>,
+) -> Result<ReplayReport, DeadLettersError> {
     let list = super::list(dir)?;
-    let mut selector = Selector::new(T::KIND, options, list.foreign().to_vec());
+    let mut selector = Selector::new(options, list.foreign().to_vec());
     for found in list {
         let found = found?;
         if selector.is_done() {
             break;
         }
         if !found.live {
-            selector.report.stored += u64::from(selector.select::<T>(found).is_some());
+            selector.report.stored += u64::from(selector.select(found, &find, &read).is_some());
         } else if selector.report.live.last().is_none_or(|last| **last != *found.file) {
             selector.report.live.push(found.file.to_path_buf());
         }
@@ -118,23 +128,24 @@ pub fn replay_dry_run<T: Record>(dir: &Path, options: &ReplayOptions) -> Result<
 
 /// Chooses what is replayed, and counts what is not.
 pub(crate) struct Selector<'a> {
-    kind: &'static str,
     options: &'a ReplayOptions,
     selected: usize,
     pub(crate) report: ReplayReport,
 }
 
 /// An entry that is to be replayed.
-pub(crate) struct Selected<T> {
+pub(crate) struct Selected<C, R> {
     /// Where it is; its message is empty.
     pub(crate) at: Damaged,
     pub(crate) entry: Entry,
-    pub(crate) record: T,
+    /// Who takes it.
+    pub(crate) target: C,
+    pub(crate) record: R,
 }
 
 impl<'a> Selector<'a> {
-    pub(crate) fn new(kind: &'static str, options: &'a ReplayOptions, foreign: Vec<PathBuf>) -> Self {
-        Self { kind, options, selected: 0, report: ReplayReport { foreign, ..ReplayReport::default() } }
+    pub(crate) fn new(options: &'a ReplayOptions, foreign: Vec<PathBuf>) -> Self {
+        Self { options, selected: 0, report: ReplayReport { foreign, ..ReplayReport::default() } }
     }
 
     /// Returns whether no further entry is to be replayed.
@@ -142,8 +153,14 @@ impl<'a> Selector<'a> {
         self.report.interrupted.is_some() || self.options.selection.is_reached(self.selected)
     }
 
-    /// Returns the entry with its record if it is to be replayed, and counts it if not.
-    pub(crate) fn select<T: Record>(&mut self, found: ListedEntry) -> Option<Selected<T>> {
+    /// Returns the entry with its record if it is to be replayed, and counts it if not. `find` says who takes entries of
+    /// this kind, if there is one, and `read` makes the record.
+    pub(crate) fn select<C: Copy, R>(
+        &mut self,
+        found: ListedEntry,
+        find: impl FnOnce(&Entry) -> Option<C>,
+        read: impl FnOnce(C, &Entry) -> Result<R, String>,
+    ) -> Option<Selected<C, R>> {
         let at = |message| Damaged { file: Arc::clone(&found.file), line: found.line, message };
         let entry = match found.entry {
             Ok(entry) => entry,
@@ -155,10 +172,10 @@ impl<'a> Selector<'a> {
         if !self.options.selection.selects(&entry) {
             return None;
         }
-        if entry.kind != self.kind {
+        let Some(target) = find(&entry) else {
             *self.report.other_kinds.entry(entry.kind).or_default() += 1;
             return None;
-        }
+        };
         if entry.unwritable.is_some() {
             self.report.unwritable += 1;
             return None;
@@ -167,10 +184,10 @@ impl<'a> Selector<'a> {
             self.report.exhausted += 1;
             return None;
         }
-        match record_of(&entry) {
+        match read(target, &entry) {
             Ok(record) => {
                 self.selected += 1;
-                Some(Selected { at: at(String::new()), entry, record })
+                Some(Selected { at: at(String::new()), entry, target, record })
             }
             Err(message) => {
                 self.report.damaged.push(at(message));
@@ -181,7 +198,7 @@ impl<'a> Selector<'a> {
 }
 
 /// Reads the record, in its normal form.
-fn record_of<T: Record>(entry: &Entry) -> Result<T, String> {
+pub(crate) fn record_of<T: Record>(entry: &Entry) -> Result<T, String> {
     let mut record: T = serde_json::from_str(entry.record.get())
         .map_err(|error| format!("expected a record of {}: {error}", T::KIND))?;
     record.validate().map_err(|error| error.to_string())?;

@@ -92,6 +92,14 @@ impl Database {
     }
 }
 
+/// For options that a URL does not have.
+#[cfg(feature = "sqlite")]
+impl From<SqliteSink> for Database {
+    fn from(sink: SqliteSink) -> Self {
+        Self(Connected::Sqlite(sink))
+    }
+}
+
 impl<T: Tabular> Sink<T> for Database {
     async fn write(&self, batch: &Batch<T>) -> Result<(), SinkError> {
         let _ = batch;

@@ -95,13 +95,14 @@ pub struct Builder {
     pub(super) settings: Settings,
     coordinators: Vec<Box<dyn Plan>>,
     kinds: Vec<PlanKind>,
+    database: Option<Database>,
     pub(super) feedback: Option<Feedback>,
     pub(super) current: bool,
 }
 
 impl Builder {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, coordinators: Vec::new(), kinds: Vec::new(), feedback: None, current: false }
+        Self { settings, coordinators: Vec::new(), kinds: Vec::new(), database: None, feedback: None, current: false }
     }
 
     /// Adds a coordinator of records of type `T`, in the database of
@@ -113,16 +114,26 @@ impl Builder {
         self
     }
 
+    /// Chooses the database of every [`kind`](Self::kind), instead of that of the settings. It goes on when the store ends:
+    /// close it yourself.
+    pub fn database(mut self, database: impl Into<Database>) -> Self {
+        self.database = Some(database.into());
+        self
+    }
+
     /// Opens the database if a kind needs it, and returns every coordinator to be started, with what closes it.
     pub(super) fn plans(&mut self) -> Result<Plans, StartError> {
         let mut plans = std::mem::take(&mut self.coordinators);
         let mut closes: Vec<Close> = plans.iter_mut().filter_map(|plan| plan.close()).collect();
         if !self.kinds.is_empty() {
-            let database = connect(&self.settings.database_url)?;
+            let (database, is_ours) = match self.database.take() {
+                Some(database) => (database, false),
+                None => (connect(&self.settings.database_url)?, true),
+            };
             for plan in std::mem::take(&mut self.kinds) {
                 plans.push(plan(&database)?);
             }
-            closes.push(close(database));
+            closes.extend(is_ours.then(|| close(database)));
         }
         Ok((plans, closes))
     }

@@ -87,7 +87,7 @@ impl MarketDataStore {
     /// When a setting is wrong, a kind is none of this crate's, the database or the directory for dead letters cannot be used, or the operating system
     /// refuses a thread. A database that is locked or away is no error: records wait in the queue until it is there.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        registry::add_kinds(Self::builder(settings))?.start().await
+        Self::builder(settings).kinds()?.start().await
     }
 
     /// Starts a store as [`start`](Self::start) does, without `await` and always with a bus of its own: for code
@@ -96,7 +96,7 @@ impl MarketDataStore {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn spawn(settings: Settings) -> Result<Self, StartError> {
-        registry::add_kinds(Self::builder(settings))?.spawn()
+        Self::builder(settings).kinds()?.spawn()
     }
 
     /// Begins a store of the caller's own choice of coordinators, whatever `settings.kinds` say.

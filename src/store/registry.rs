@@ -1,7 +1,11 @@
 //! The kinds that come with the crate, by name. [`Database`](crate::Database) is the list of where they can live.
 
-use super::{builder::Builder, error::StartError};
-use crate::record::{Bar, Fundamentals, News, OptionQuote, Quote, Tabular, Trade};
+use super::{MarketDataStore, builder::Builder, error::StartError};
+use crate::{
+    dead_letter::{self, Entry, ReplayOptions, ReplayReport, record_of},
+    record::{Bar, Fundamentals, News, OptionQuote, Quote, Tabular, Trade},
+    settings::Settings,
+};
 
 /// Every kind, a line each.
 const KINDS: &[Kind] =
@@ -13,24 +17,51 @@ struct Kind {
     name: &'static str,
     /// Gives a store a coordinator for it.
     add: fn(Builder) -> Builder,
+    /// Says what is wrong with the record of an entry.
+    check: fn(&Entry) -> Result<(), String>,
 }
 
 const fn kind<T: Tabular>() -> Kind {
-    Kind { name: T::KIND, add: Builder::kind::<T> }
+    Kind { name: T::KIND, add: Builder::kind::<T>, check: |entry| record_of::<T>(entry).map(drop) }
 }
 
-/// Gives a store a coordinator for each kind that its settings name.
-pub(super) fn add_kinds(builder: Builder) -> Result<Builder, StartError> {
-    add_kinds_of(KINDS, builder)
-}
-
-fn add_kinds_of(kinds: &[Kind], mut builder: Builder) -> Result<Builder, StartError> {
-    for name in builder.settings.kinds.clone() {
-        let Some(kind) = kinds.iter().find(|kind| kind.name == name) else {
-            let known = kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
-            return Err(StartError::UnknownKind { kind: name, known });
-        };
-        builder = (kind.add)(builder);
+impl Builder {
+    /// Adds a coordinator for each of [`Settings::kinds`], as [`kind`](Self::kind) does.
+    ///
+    /// # Errors
+    /// The settings are wrong, or name a kind that this crate does not have.
+    pub fn kinds(mut self) -> Result<Self, StartError> {
+        for kind in of_settings(KINDS, &self.settings)? {
+            self = (kind.add)(self);
+        }
+        Ok(self)
     }
-    Ok(builder)
 }
+
+impl MarketDataStore {
+    /// Says what a [`replay_all`](Self::replay_all) in a store with a coordinator for each of [`Settings::kinds`] would
+    /// find, and changes nothing: `stored` counts what would be written.
+    ///
+    /// # Errors
+    /// The settings are wrong or name a kind that this crate does not have, or a file of dead letters cannot be read.
+    pub fn replay_dry_run(settings: &Settings, options: &ReplayOptions) -> Result<ReplayReport, StartError> {
+        let kinds = of_settings(KINDS, settings)?;
+        let find = |entry: &Entry| kinds.iter().find(|kind| kind.name == entry.kind);
+        Ok(dead_letter::dry_run(&settings.dlq_path, options, find, |kind, entry| (kind.check)(entry))?)
+    }
+}
+
+/// Returns the kinds that the settings name, of those there are.
+fn of_settings(kinds: &[Kind], settings: &Settings) -> Result<Vec<Kind>, StartError> {
+    settings.validate()?;
+    let named = settings.kinds.iter().map(|name| {
+        kinds.iter().find(|kind| kind.name == name).copied().ok_or_else(|| StartError::UnknownKind {
+            kind: name.clone(),
+            known: kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", "),
+        })
+    });
+    named.collect()
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;

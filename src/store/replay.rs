@@ -18,7 +18,7 @@ use tokio::{
 
 use super::MarketDataStore;
 use crate::{
-    coordinator::{Refusal, ReplayOutcome, WriteHandle},
+    coordinator::{Refusal, ReplayOutcome, ReplayTarget, WriteHandle},
     dead_letter::{
         self, Damaged, DeadLetters, DeadLettersError, Entry, EntryStatus, LockedFile, NotLocked, ReplayLock,
         ReplayOptions, ReplayReport, Selector,
@@ -87,12 +87,33 @@ impl MarketDataStore {
         options: &ReplayOptions,
         stop: impl Future<Output = ()>,
     ) -> Result<ReplayReport, DeadLettersError> {
+        self.replay_into(vec![Arc::new(coordinator.clone())], options, stop).await
+    }
+
+    /// Replays as [`replay`](Self::replay) does, through every coordinator of this store: an entry goes to the one that
+    /// it came from, if it takes that kind, else to another one of its kind.
+    ///
+    /// # Errors
+    /// As [`replay`](Self::replay).
+    ///
+    /// # Panics
+    /// As [`replay`](Self::replay).
+    pub async fn replay_all(&self, options: &ReplayOptions) -> Result<ReplayReport, DeadLettersError> {
+        let targets = self.inner.coordinators.values().map(|running| running.replay_target()).collect();
+        self.replay_into(targets, options, std::future::pending()).await
+    }
+
+    async fn replay_into(
+        &self,
+        targets: Vec<Arc<dyn ReplayTarget>>,
+        options: &ReplayOptions,
+        stop: impl Future<Output = ()>,
+    ) -> Result<ReplayReport, DeadLettersError> {
         let stopped = StopOnDrop(Arc::default());
         let (done, mut replayed) = oneshot::channel();
         let replay = {
-            let (dead_letters, coordinator) = (self.dead_letters(), coordinator.clone());
-            let (options, stopped) = (options.clone(), Arc::clone(&stopped.0));
-            move || run(&dead_letters, &coordinator, &options, &stopped)
+            let (dead_letters, options, stopped) = (self.dead_letters(), options.clone(), Arc::clone(&stopped.0));
+            move || run(&dead_letters, &targets, &options, &stopped)
         };
         thread::Builder::new()
             .name("mds-replay".to_owned())
@@ -123,14 +144,14 @@ impl Drop for StopOnDrop {
 }
 
 /// Replays file after file. Blocks the thread.
-fn run<T: Record>(
+fn run(
     dead_letters: &DeadLetters,
-    coordinator: &WriteHandle<T>,
+    targets: &[Arc<dyn ReplayTarget>],
     options: &ReplayOptions,
     stopped: &AtomicBool,
 ) -> Result<ReplayReport, DeadLettersError> {
     let dir = dead_letters.dir();
-    let mut selector = Selector::new(T::KIND, options, dead_letter::list(dir)?.foreign().to_vec());
+    let mut selector = Selector::new(options, dead_letter::list(dir)?.foreign().to_vec());
     let Some(lock) = ReplayLock::begin(dir)? else { return Ok(selector.report) };
     let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
     runtime.block_on(dead_letters.release());
@@ -141,7 +162,7 @@ fn run<T: Record>(
         match file {
             Ok(file) => {
                 let runtime = &runtime;
-                let replay = FileReplay { dead_letters, runtime, coordinator, stopped, file, under_way: Vec::new() };
+                let replay = FileReplay { dead_letters, runtime, targets, stopped, file, under_way: Vec::new() };
                 replay.run(&mut selector)?;
             }
             Err(NotLocked::Live(path)) => selector.report.live.push(path),
@@ -152,31 +173,37 @@ fn run<T: Record>(
 }
 
 /// The replay of one file.
-struct FileReplay<'a, T: Record> {
+struct FileReplay<'a> {
     dead_letters: &'a DeadLetters,
     runtime: &'a Runtime,
-    coordinator: &'a WriteHandle<T>,
+    targets: &'a [Arc<dyn ReplayTarget>],
     stopped: &'a AtomicBool,
     file: LockedFile,
     under_way: Vec<UnderWay>,
 }
 
 /// An entry whose record was accepted, and what resolves to what became of it.
-type UnderWay = (Entry, Pin<Box<dyn Future<Output = ReplayOutcome>>>);
+type UnderWay = (Entry, Pin<Box<dyn Future<Output = ReplayOutcome> + Send>>);
 
-impl<T: Record> FileReplay<'_, T> {
+impl FileReplay<'_> {
     fn run(mut self, selector: &mut Selector<'_>) -> Result<(), DeadLettersError> {
         for found in self.file.unsettled()? {
             if selector.is_done() {
                 break;
             }
-            let Some(selected) = selector.select::<T>(found?) else { continue };
-            if let Some(why) = self.wait_for_ok(&mut selector.report)? {
+            let targets = self.targets;
+            let find = |entry: &Entry| {
+                let mut takers = targets.iter().filter(|target| target.kind() == entry.kind);
+                takers.clone().find(|target| target.id() == entry.coordinator_id).or_else(|| takers.next())
+            };
+            let selected = selector.select(found?, find, |target, entry| target.resubmission(entry));
+            let Some(selected) = selected else { continue };
+            if let Some(why) = self.wait_for_ok(&**selected.target, &mut selector.report)? {
                 selector.report.interrupted = Some(why);
                 break;
             }
-            match self.runtime.block_on(self.coordinator.submit_replay(selected.record)) {
-                Ok(receipt) => self.under_way.push((selected.entry, Box::pin(receipt.replay_outcome()))),
+            match self.runtime.block_on(selected.record) {
+                Ok(outcome) => self.under_way.push((selected.entry, outcome)),
                 Err(Refusal::Invalid(invalid)) => {
                     selector.report.damaged.push(Damaged { message: invalid.to_string(), ..selected.at });
                 }
@@ -191,16 +218,20 @@ impl<T: Record> FileReplay<'_, T> {
         Ok(())
     }
 
-    /// Waits until the level is `Ok`. Returns why that is not to be waited for, if so.
-    fn wait_for_ok(&mut self, report: &mut ReplayReport) -> Result<Option<String>, DeadLettersError> {
+    /// Waits until the level of a coordinator is `Ok`. Returns why that is not to be waited for, if so.
+    fn wait_for_ok(
+        &mut self,
+        target: &dyn ReplayTarget,
+        report: &mut ReplayReport,
+    ) -> Result<Option<String>, DeadLettersError> {
         loop {
             if self.stopped.load(Ordering::Acquire) {
                 return Ok(Some("it was asked to stop".to_owned()));
             }
-            if let Some(refusal) = self.coordinator.ended() {
+            if let Some(refusal) = target.ended() {
                 return Ok(Some(refusal.to_string()));
             }
-            if self.coordinator.level() == Level::Ok {
+            if target.level() == Level::Ok {
                 return Ok(None);
             }
             // What is under way may be what holds the level up.
@@ -215,8 +246,9 @@ impl<T: Record> FileReplay<'_, T> {
         if self.under_way.is_empty() {
             return Ok(false);
         }
-        // It fails when the coordinator has ended, and then the receipts say so.
-        let _ = self.runtime.block_on(self.coordinator.flush());
+        for target in self.targets {
+            self.runtime.block_on(target.settled());
+        }
         let (mut marks, mut left) = (Vec::with_capacity(self.under_way.len()), Vec::new());
         let (mut stored, mut refused, mut unknown) = (0, 0, 0);
         for (entry, outcome) in self.under_way.drain(..) {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::executor::block_on;
-use market_data_store::{Bar, DeadLetter, DeadLetters, Timeframe, Timestamp, dead_letter};
+use market_data_store::{Bar, DeadLetter, DeadLetters, News, Quote, Timeframe, Timestamp, TimestampNanos, dead_letter};
 use rand::Rng;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -360,6 +360,35 @@ fn entries_of_other_kinds_stay() {
     let (code, report) = replay(dir.path(), &[]);
     assert_eq!((code, report["other_kinds"]["quotes"].as_u64()), (65, Some(1)));
     assert_eq!(listed(dir.path()).len(), 1);
+}
+
+// Red when a kind of MDS_KINDS is left alone, an entry goes to another coordinator than that of its kind, or the dry run
+// counts otherwise.
+#[test]
+fn entries_of_each_kind_that_has_a_coordinator_are_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), [bar("ES", 1)]);
+    let dead_letters = DeadLetters::open(&dir.path().join("dead_letters")).unwrap();
+    let quotes = [1, 2].map(|nanos| DeadLetter::new(&Quote::new("ES", TimestampNanos::from_nanos(nanos)), "e", 1));
+    dead_letters.append_blocking("quotes", "quotes", &quotes).unwrap();
+    let news = DeadLetter::new(&News::new(Timestamp::from_micros(1), "t"), "e", 1);
+    dead_letters.append_blocking("news", "news", &[news]).unwrap();
+    block_on(dead_letters.release());
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let args = [&["replay", "--json"], dry_run].concat();
+        let (code, out, err) = told(&dlq(dir.path(), &args).env("MDS_KINDS", "bars,quotes").output().unwrap());
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+        assert_eq!((code, &report["stored"], &report["other_kinds"]), (65, &json!(3), &json!({"news": 1})), "{err}");
+    }
+    let kinds: Vec<_> = listed(dir.path()).iter().map(|found| found["entry"]["kind"].clone()).collect();
+    assert_eq!(kinds, ["news"]);
+    let connection = Connection::open(dir.path().join("market_data.db")).unwrap();
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((count("SELECT count(*) FROM quotes"), count("SELECT count(*) FROM bars")), (2, 1));
+
+    let (code, _, err) = told(&dlq(dir.path(), &["replay"]).env("MDS_KINDS", "bars,candles").output().unwrap());
+    assert_eq!(code, 78, "{err}");
+    assert!(err.contains("MDS_KINDS has \"candles\", expected one or several of bars, quotes"), "{err}");
 }
 
 // Sabotage: wait without looking for the signal, or settle what was not stored: red.

@@ -1,7 +1,7 @@
 use std::{pin::pin, time::Duration};
 
 use market_data_store::{
-    Bar, Overflow, Record, Settings,
+    MarketDataStore, Overflow, Settings, StartError,
     dead_letter::{self, ReplayOptions, ReplayReport},
     settings::HttpSettings,
 };
@@ -20,7 +20,8 @@ use crate::cli::{
     signals::{self, Stop},
 };
 
-/// Writes dead letters to the database of MDS_DATABASE_URL or --database, and removes each once it is stored.
+/// Writes dead letters to the database of MDS_DATABASE_URL or --database, and removes each once it is stored: those of
+/// the kinds of MDS_KINDS.
 ///
 /// A replay upserts: where the store has got a newer value of the same key since, the old one takes its place. See
 /// `mds dlq list` for the age.
@@ -51,9 +52,10 @@ pub struct Args {
 pub fn run(args: &Args, settings: Settings) -> Exit {
     let options = ReplayOptions::default().selection(args.select.selection()).max_replays(args.max_replays);
     if args.dry_run {
-        return match dead_letter::replay_dry_run::<Bar>(&settings.dlq_path, &options) {
+        return match MarketDataStore::replay_dry_run(&settings, &options) {
             Ok(report) => args.tell(&report, Exit::Done),
-            Err(error) => failed(&error),
+            Err(StartError::DeadLetters(error)) => failed(&error),
+            Err(error) => args.database.failed(&error),
         };
     }
     // Without files nothing is to be stored, and a database that is not there need not be made.
@@ -85,15 +87,16 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
 async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut stop: Stop) -> Exit {
     let deadline = settings.shutdown_timeout;
     // Nothing of a replay may be dropped.
-    let coordinator = settings.coordinator_settings(Bar::KIND).overflow(Overflow::Block);
+    settings.coordinator.overflow = Overflow::Block;
+    settings.coordinators.values_mut().for_each(|own| own.overflow = None);
     // It has no producers, and a `draining` of one that was stopped would never clear for those who follow every source.
     settings.feedback.http = HttpSettings::default();
-    let session = match Session::start(settings, coordinator) {
+    let session = match Session::of_kinds(settings) {
         Ok(session) => session,
         Err(error) => return args.database.failed(&error),
     };
     let store = &session.store;
-    let mut replayed = pin!(store.replay(&session.bars, &options));
+    let mut replayed = pin!(store.replay_all(&options));
     let (mut exit, mut result) = (Exit::Done, None);
     tokio::select! {
         biased;
@@ -103,7 +106,7 @@ async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut
             complain(format_args!("error: {reason}"));
             exit = Exit::Internal;
         }
-        why = args.outage_timeout.runs_out(&session.bars, |_, _, _| {}) => {
+        why = args.outage_timeout.runs_out(store, |_, _, _| {}) => {
             args.outage_timeout.complain(&why);
             exit = Exit::Unavailable;
         }

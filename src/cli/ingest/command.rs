@@ -6,7 +6,7 @@ use std::{
 };
 
 use market_data_store::{
-    Bar, Delivery, Level, Record, Refusal, Settings, StartError, StopReason, Subscribe,
+    Bar, Delivery, Level, Refusal, Settings, StartError, StopReason, Subscribe, WriteHandle,
     files::{ReadError, ReadOptions},
 };
 use parking_lot::Mutex;
@@ -102,6 +102,7 @@ enum End {
 /// What runs unless it is a dry run.
 struct Load {
     session: Session,
+    bars: WriteHandle<Bar>,
     levels: Arc<Mutex<LevelChanges>>,
 }
 
@@ -118,7 +119,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
     let reader = ReaderThread {
         inputs,
         options,
-        target: load.as_ref().map_or(Target::DryRun, |load| Target::Coordinator(load.session.bars.clone())),
+        target: load.as_ref().map_or(Target::DryRun, |load| Target::Coordinator(load.bars.clone())),
         counters: Arc::clone(&counters),
         progress: progress.clone(),
     };
@@ -186,12 +187,12 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
 
 impl Load {
     fn start(settings: Settings) -> Result<Self, StartError> {
-        let session = Session::start(settings.clone(), settings.coordinator_settings(Bar::KIND))?;
+        let (session, bars) = Session::of_bars(settings)?;
         let levels = Arc::default();
         let counter = LevelCounter(Arc::clone(&levels));
         let counter = session.store.start_actor(|_| counter);
         session.store.feedback().subscribe(Subscribe::new(counter.recipient()).delivery(Delivery::Every));
-        Ok(Self { session, levels })
+        Ok(Self { session, bars, levels })
     }
 
     /// Ends the store, and returns what became of the records. It waits for little more than the deadline.
@@ -209,7 +210,7 @@ impl Load {
         match report.ok().as_ref().and_then(|report| report.coordinators.first()) {
             Some(report) => Settled::from(report),
             // The coordinator hangs with its sink. Its queue still knows what became of every record.
-            None => Settled::from(&self.session.bars.report()),
+            None => Settled::from(&self.bars.report()),
         }
     }
 }
@@ -230,7 +231,7 @@ async fn read_and_flushed(
     let refusal = match read.await {
         Ok(Ok(failed)) => match load {
             None => return End::Read(failed),
-            Some(load) => match load.session.bars.flush().await {
+            Some(load) => match load.bars.flush().await {
                 Ok(()) => return End::Read(failed),
                 Err(refusal) => refusal,
             },
@@ -262,5 +263,5 @@ async fn watch(
         true => progress.outage(away, why),
         false => rate(level),
     };
-    args.outage_timeout.runs_out(&load.session.bars, show).await
+    args.outage_timeout.runs_out(&load.session.store, show).await
 }

@@ -80,8 +80,11 @@ impl SqliteSink {
         Ok(sink)
     }
 
-    /// Starts the thread; the file is opened for the first type that is prepared or written.
-    pub(super) fn new(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
+    /// Makes a sink whose file is opened when the first type of record is [prepared](Self::prepare) or written.
+    ///
+    /// # Errors
+    /// When the options are out of their range, or the operating system refuses a thread.
+    pub fn new(options: impl Into<SqliteOptions>) -> Result<Self, SqliteOpenError> {
         let mut options = options.into().checked()?;
         // Once and for all: the file may be opened again after the working directory has changed.
         options.path = place::absolute(&options.path)?;
