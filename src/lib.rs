@@ -84,15 +84,15 @@
 //!
 //! [`MarketDataStore`] and [`Builder`] start a store, [`WriteHandle`] submits, [`Feedback`] and [`Subscribe`] listen,
 //! [`RateCoordinator`] makes the [`RateLimiter`] of a producer that slows down by itself, [`Receipt`] and
-//! [`dead_letter`] say what became of records, [`Record`] and [`Sink`] take types and stores of your own, [`Settings`]
-//! reads the environment, [`metrics`] lists what is measured. The pages in `docs/` of the repository go further:
+//! [`dead_letter`] say what became of records, [`Record`] and [`Sink`] take types and stores of your own, [`Tabular`] gives
+//! a type a table in a [`Database`], [`Settings`] reads the environment, [`metrics`] lists what is measured. The pages in `docs/` of the repository go further:
 //! the end of a service, failures, webhooks, sinks, configuration.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `sqlite` | yes | `SqliteSink`; [`MarketDataStore::start`] and [`Coordinator::bars`] know `sqlite://`; SQLite is built in |
+//! | `sqlite` | yes | `SqliteSink`; [`Database`], and with it [`MarketDataStore::start`], knows `sqlite://`; SQLite is built in |
 //! | `webhooks` | yes | `HttpBroadcaster`, which sends level changes to URLs, and `MDS_FB_HTTP_*`; TLS is built in |
 //! | `receiver` | yes | `Receiver`: level changes of other processes, taken in by an actix-web service |
 //! | `files` | yes | the readers of files behind `mds ingest` |

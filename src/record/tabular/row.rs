@@ -42,18 +42,15 @@ impl<'a> Row<'a> {
     ///
     /// # Panics
     /// If it is not of the column's type, or there is no further column.
+    // Inlined, so that the type of the value is known where it is compared with the column's: this runs for each value
+    // that is stored.
+    #[inline]
     pub fn push(&mut self, value: impl Into<Value<'a>>) -> &mut Self {
         let value = value.into();
-        let Some(column) = self.columns.get(self.values.len()) else {
-            panic!("expected no value behind that of the last of {} columns, got {value:?}", self.columns.len());
-        };
-        assert!(
-            value.fits(column.column_type()),
-            "{}: expected {:?}, got {value:?}",
-            column.name(),
-            column.column_type()
-        );
-        self.values.push(value);
+        match self.columns.get(self.values.len()) {
+            Some(column) if value.fits(column.column_type()) => self.values.push(value),
+            column => misplaced(column, &value),
+        }
         self
     }
 
@@ -90,5 +87,13 @@ impl<'a> StoredRow<'a> {
         let value = at.and_then(|at| self.values.get(at));
         let Some(value) = value else { return Err(Invalid::new(column, "expected a column of this table")) };
         V::from_value(value).map_err(|problem| Invalid::new(column, problem))
+    }
+}
+
+#[cold]
+fn misplaced(column: Option<&Column>, value: &Value<'_>) -> ! {
+    match column {
+        Some(column) => panic!("{}: expected {:?}, got {value:?}", column.name(), column.column_type()),
+        None => panic!("expected no value behind that of the last column, got {value:?}"),
     }
 }

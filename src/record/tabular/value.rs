@@ -38,6 +38,7 @@ pub enum Value<'a> {
 
 impl Value<'_> {
     /// Returns whether a column of that type can hold it.
+    #[inline]
     pub(super) fn fits(&self, column: ColumnType) -> bool {
         matches!(
             (self, column),
