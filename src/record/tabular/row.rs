@@ -73,8 +73,8 @@ pub struct StoredRow<'a> {
 }
 
 impl<'a> StoredRow<'a> {
-    /// Makes a row of one value a column.
-    pub(crate) fn new(table: &Table, values: &'a [Value<'a>]) -> Self {
+    /// Makes a row of one value a column, in their order: for a reader of one's own.
+    pub fn new(table: &Table, values: &'a [Value<'a>]) -> Self {
         Self { columns: table.columns(), values }
     }
 

@@ -76,6 +76,7 @@ impl Written {
 
     /// Reads what follows a date: nothing, or `T` or a space and the time of day, perhaps with an offset. The date is
     /// asked for last, so that a text of another shape is called that and not a date that does not exist.
+    #[cfg(feature = "files")]
     pub(crate) fn on_date(rest: &[u8], date: impl FnOnce() -> Result<Date, Fault>) -> Result<Self, Fault> {
         Civil::on_date(rest, date)?.in_micros()
     }
