@@ -14,6 +14,7 @@ mod read;
 mod rows;
 mod schema;
 mod sql;
+mod write_error;
 mod writer;
 
 use std::{
@@ -24,11 +25,14 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use self::writer::{Job, Write, WriteError, Writer, WriterHandle};
 pub use self::{
     error::SqliteOpenError,
     options::{SqliteOptions, Synchronous},
     read::{Series, SqliteReader, StoredBar},
+};
+use self::{
+    write_error::WriteError,
+    writer::{Job, Write, Writer, WriterHandle},
 };
 use super::{Batch, Sink, SinkError};
 use crate::record::Tabular;

@@ -43,7 +43,7 @@ fn bind(statement: &mut Statement<'_>, row: &[Value<'_>], before: &[Value<'_>]) 
             same if before.get(at) == Some(same) => {}
             Value::Text(text) => statement.raw_bind_parameter(place, text.as_ref())?,
             Value::Date(date) => statement.raw_bind_parameter(place, date.to_string())?,
-            _ => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
+            Value::Null => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
         }
         place += 1;
     }

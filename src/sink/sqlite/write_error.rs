@@ -1,0 +1,81 @@
+//! Why a write failed, and what that says of the records and of the connection.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use rusqlite::ErrorCode;
+
+use super::SqliteOpenError;
+use crate::sink::SinkError;
+
+/// Why a batch was not stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Open(Arc<SqliteOpenError>),
+    #[error("{}: cannot {step}", path.display())]
+    Sqlite { path: PathBuf, step: &'static str, source: Arc<rusqlite::Error> },
+    #[error("{}: the file was removed or replaced while it was written", path.display())]
+    Replaced { path: PathBuf },
+    #[error("{}: cannot look whether the file is still there", path.display())]
+    Unseen { path: PathBuf, source: Arc<io::Error> },
+    #[error("{}: the thread that writes the database panicked", path.display())]
+    Panicked { path: PathBuf },
+    #[error("{}: the thread that writes the database has ended", path.display())]
+    Gone { path: PathBuf },
+}
+
+impl WriteError {
+    /// Says whether the records are to blame. Everything else is a matter of the store and may pass, be it by an
+    /// operator's hand: good records must not be given up for it.
+    pub(super) fn blames_records(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::ConstraintViolation
+                    | ErrorCode::TypeMismatch
+                    | ErrorCode::TooBig
+                    | ErrorCode::ParameterOutOfRange
+            )
+        )
+    }
+
+    /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger that
+    /// fails for one record, and so can a panic.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Open(_) | Self::Replaced { .. } | Self::Unseen { .. } | Self::Gone { .. } => true,
+            Self::Panicked { .. } => false,
+            Self::Sqlite { .. } => !self.blames_records() && !matches!(self.code(), None | Some(ErrorCode::Unknown)),
+        }
+    }
+
+    /// Says whether the connection is as good as before. After an I/O error or worse a new one reads the file afresh.
+    pub(super) fn spares_connection(&self) -> bool {
+        let passing = matches!(
+            self.code(),
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::OperationInterrupted
+            )
+        );
+        passing || self.blames_records()
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_sink_error(self) -> SinkError {
+        match (self.blames_records(), self.is_outage()) {
+            (true, _) => SinkError::permanent(self),
+            (false, true) => SinkError::transient(self).outage(),
+            (false, false) => SinkError::transient(self),
+        }
+    }
+}
