@@ -265,6 +265,9 @@ pub(crate) fn tells_things_apart(name: &str) -> bool {
         "coin",
         "stock",
     ];
+    if name == "T" {
+        return true;
+    }
     let plain = plain(name);
     let joined = plain.replace(' ', "");
     // The numbers of the trades of a bar grow with it.

@@ -58,13 +58,11 @@ impl Times {
             grid,
             least,
             // A week and more can be labelled by its end.
-            end: Timestamp::from_micros(
-                (today + 2).saturating_mul(DAY).saturating_add(if timeframe.is_day_or_more() {
-                    least / 10 * 11
-                } else {
-                    0
-                }),
-            ),
+            end: Timestamp::from_micros((today + 2).saturating_mul(DAY).saturating_add(if least > DAY {
+                least.saturating_add(least / 10)
+            } else {
+                0
+            })),
             off_grid: Tally::default(),
             before_1900: Tally::default(),
             after_tomorrow: Tally::default(),

@@ -158,7 +158,7 @@ impl BarDecoder {
             format!("times less than 100 us from a whole second, taken for it, as of days in floating point: {rounded}")
         });
         let notes = ignored.into_iter().chain(self.first_rows.note()).chain(self.row.volumes.note()).chain(rounded);
-        notes.chain(self.keys.note()).chain(self.row.plausible.notes()).collect()
+        notes.chain(self.row.volumes.units_note()).chain(self.keys.note()).chain(self.row.plausible.notes()).collect()
     }
 
     /// Returns whether the cells of the next row may show what names leave open.
@@ -353,7 +353,10 @@ impl BarDecoder {
     pub(crate) fn finish(&mut self) -> Result<(), ReadError> {
         match &self.stage {
             Stage::Guessing(guess) => Err(guess.missing(&self.ignored.note())),
-            Stage::Settling(_) => self.settle(true),
+            Stage::Settling(_) => {
+                self.settle(true)?;
+                self.row.plausible.finish().map_or(Ok(()), |problem| Err(ReadError::Refused(problem)))
+            }
             Stage::Doubting(held) => Err(refused(held)),
             Stage::Open | Stage::Releasing(_) => {
                 self.row.plausible.finish().map_or(Ok(()), |problem| Err(ReadError::Refused(problem)))
@@ -404,7 +407,8 @@ impl BarDecoder {
             settling.hold(line, outcome, text);
             return if settling.is_full() { self.settle(false) } else { Ok(()) };
         }
-        let outcome = self.by_key(outcome, line, text)?;
+        let mut outcome = outcome;
+        self.by_key(&mut outcome, line, text)?;
         match &mut self.stage {
             Stage::Releasing(held) | Stage::Doubting(held) => held.push_back(outcome),
             // Of a file that is guessed about nothing will be stored, so its other faults can wait.
@@ -415,13 +419,15 @@ impl BarDecoder {
     }
 
     /// Looks whether a bar that is to go out has the key of one before.
-    fn by_key(&mut self, outcome: Outcome, line: u64, text: &str) -> Result<Outcome, ReadError> {
-        let Outcome::Bar(bar) = &outcome else { return Ok(outcome) };
+    #[inline]
+    fn by_key(&mut self, outcome: &mut Outcome, line: u64, text: &str) -> Result<(), ReadError> {
+        let Outcome::Bar(bar) = &*outcome else { return Ok(()) };
         match self.keys.check(bar, line, text, &mut self.row.plausible).map_err(ReadError::Refused)? {
-            Verdict::New => Ok(outcome),
-            Verdict::Newer => Ok(outcome.into_newer()),
-            Verdict::Rejected(rejected) => Ok(Outcome::Rejected(rejected)),
+            Verdict::New => {}
+            Verdict::Newer => *outcome = Outcome::Newer(bar.clone()),
+            Verdict::Rejected(rejected) => *outcome = Outcome::Rejected(rejected),
         }
+        Ok(())
     }
 
     /// Looks whether the first rows are written in a way that is read here.
@@ -459,7 +465,9 @@ impl BarDecoder {
                 known => known,
             };
             self.refuse(&outcome)?;
-            held.push_back(self.by_key(outcome, line, &text)?);
+            let mut outcome = outcome;
+            self.by_key(&mut outcome, line, &text)?;
+            held.push_back(outcome);
         }
         self.stage = Stage::Releasing(held);
         Ok(())

@@ -17,6 +17,9 @@ use crate::{
 /// So many rows are looked at.
 const ROWS: u32 = 32;
 
+/// So many rows may show nothing of the volume, before its name decides.
+const OPEN_ROWS: u32 = 10_000;
+
 /// What is known of a row beside its cells.
 pub(super) struct Known<'a> {
     pub(super) symbol: &'a str,
@@ -29,15 +32,17 @@ pub(super) struct Known<'a> {
 /// Looks at the first rows of a file.
 pub(super) struct FirstRows {
     left: u32,
-    /// No row has had an amount yet, so that none has shown which is the volume.
+    /// No row has had all amounts yet, so that none has shown which is the volume.
     volume_is_open: bool,
+    /// So many rows did not.
+    open_rows: u32,
     /// Columns that look like a volume, in a file that has none.
     unknown_volumes: Vec<String>,
 }
 
 impl Default for FirstRows {
     fn default() -> Self {
-        Self { left: ROWS, volume_is_open: true, unknown_volumes: Vec::new() }
+        Self { left: ROWS, volume_is_open: true, open_rows: 0, unknown_volumes: Vec::new() }
     }
 }
 
@@ -89,8 +94,18 @@ impl FirstRows {
             return Ok(None);
         }
         let volume = match volume_of(cells, row, known.symbol)? {
-            Volume::Open => return Ok(None),
-            Volume::OpenBy(volume) => return Ok(Some(VolumeColumns { volume, paid: None })),
+            Volume::Open | Volume::OpenBy(_) if self.open_rows >= OPEN_ROWS => {
+                self.volume_is_open = false;
+                return Ok(None);
+            }
+            Volume::Open => {
+                self.open_rows += 1;
+                return Ok(None);
+            }
+            Volume::OpenBy(volume) => {
+                self.open_rows += 1;
+                return Ok(Some(VolumeColumns { volume, paid: None }));
+            }
             Volume::ByName => cells.iter().position(|cell| cell.role == Some(Role::Volume)),
             Volume::Column(index) => Some(index),
             Volume::Unknown(names) => {
@@ -124,8 +139,12 @@ fn other_times(
     times: &mut Times,
 ) -> Result<(), String> {
     let session = timeframe.is_day_or_more();
+    // A time of day beside a whole time is one more whole time, if it is no time of day.
+    let has = |role: Role| cells.iter().any(|cell| cell.role == Some(role));
+    let is_clock_unused = has(Role::Time) && !has(Role::Date);
     let candidates = cells.iter().filter(|cell| {
-        cell.role.is_none() && looks_like_time(cell) && !is_of_something_else(cell.name) && !is_end(cell.name)
+        let is_unused = cell.role.is_none() || is_clock_unused && cell.role == Some(Role::Clock);
+        is_unused && looks_like_time(cell) && !is_of_something_else(cell.name) && !is_end(cell.name)
     });
     for other in candidates {
         let Ok(reading) = times.read(row.time, row.clock, session) else { return Ok(()) };

@@ -37,14 +37,6 @@ pub(super) struct Undated {
 }
 
 impl Outcome {
-    /// Makes a bar a newer version of one that went out.
-    pub(super) fn into_newer(self) -> Self {
-        match self {
-            Self::Bar(bar) => Self::Newer(bar),
-            other => other,
-        }
-    }
-
     /// Hands it over.
     pub(super) fn put_into(self, chunk: &mut Chunk) {
         let (line, message) = match self {

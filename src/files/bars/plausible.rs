@@ -161,7 +161,10 @@ impl Plausible {
     /// Looks at the end of a file that was too short to show it before.
     pub(super) fn finish(&mut self) -> Option<String> {
         let timeframe = self.timeframe.filter(|_| self.are_closer() && self.closer + self.further < DISTANCES)?;
-        (self.closer > 1).then(|| self.closer_than(timeframe))
+        // So few rows went out as they came.
+        (self.closer > 1).then(|| {
+            format!("{}; its rows were loaded as {timeframe}, so remove them first", self.closer_than(timeframe))
+        })
     }
 }
 
@@ -173,6 +176,10 @@ impl Plausible {
         }
         // Less than a day fits.
         let length = i64::try_from(timeframe.least_seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        // On a grid of its own length no bar lies elsewhere.
+        if self.grid == Some((timeframe, length)) {
+            return;
+        }
         let phase = bar.ts.as_micros().rem_euclid(length.max(1));
         match self.phase {
             Some((first, at)) if first == timeframe && at != phase => {

@@ -1,5 +1,9 @@
 //! What the price cells of a file mean.
 
+use std::collections::HashMap;
+
+use smol_str::SmolStr;
+
 use super::raw_bar::{RawBar, is_absent};
 use crate::files::row_error::RowError;
 use crate::{record::Bar, text::Quoted};
@@ -62,13 +66,19 @@ impl Prices {
     }
 }
 
+/// Of so many symbols it is known what was paid.
+const SYMBOLS: usize = 4_096;
+
 /// Reads the volumes of a file.
 #[derive(Default)]
 pub(super) struct Volumes {
     /// The first that was rounded, and how many were.
     rounded: Option<(String, u64)>,
-    /// What was paid for one of what the volume counts, in prices of its bar.
-    paid: Paid,
+    /// What was paid for one of what the volume counts, in prices of its bar, of each symbol.
+    paid: HashMap<SmolStr, Paid>,
+    /// The first symbol of which that is known, and another that counts in other units.
+    first: Option<(SmolStr, f64)>,
+    other: Option<SmolStr>,
 }
 
 /// What was paid for one of what the volume counts.
@@ -78,8 +88,8 @@ enum Paid {
     NotKnown,
     /// By one row, which can be chance.
     Once(f64),
-    /// By the row before.
-    Known(f64),
+    /// By the row before. And of a row that was rejected since.
+    Known(f64, Option<f64>),
     /// It is no price of anything.
     Never,
 }
@@ -116,31 +126,59 @@ impl Volumes {
             return Ok(());
         }
         let for_one = paid_number / volume / f64::midpoint(bar.low, bar.high);
-        let before = match self.paid {
+        if self.paid.len() >= SYMBOLS && !self.paid.contains_key(&bar.symbol) {
+            self.paid.clear();
+        }
+        let state = self.paid.entry(bar.symbol.clone()).or_default();
+        let (before, odd) = match *state {
             Paid::NotKnown => {
-                self.paid = Paid::Once(for_one);
+                *state = Paid::Once(for_one);
                 return Ok(());
             }
-            Paid::Once(first) if (0.5 * first..=2.0 * first).contains(&for_one) => for_one,
+            Paid::Once(first) if (0.5 * first..=2.0 * first).contains(&for_one) => {
+                let (_, known) = self.first.get_or_insert_with(|| (bar.symbol.clone(), for_one));
+                if !(*known / TOLERANCE..=*known * TOLERANCE).contains(&for_one) {
+                    self.other.get_or_insert_with(|| bar.symbol.clone());
+                }
+                (for_one, None)
+            }
             Paid::Once(_) => {
-                self.paid = Paid::Never;
+                *state = Paid::Never;
                 return Ok(());
             }
-            Paid::Known(before) => before,
+            Paid::Known(before, odd) => (before, odd),
             Paid::Never => return Ok(()),
         };
         // Adjusted prices drift from what was paid; another unit is a jump.
         if (before / TOLERANCE..=before * TOLERANCE).contains(&for_one) {
-            self.paid = Paid::Known(for_one);
+            *state = Paid::Known(for_one, None);
             return Ok(());
         }
+        *state = Paid::Known(before, Some(for_one));
         let message = format!(
             "volume: expected one that counts what those of the rows before count, got {volume} for which {} was paid, {:.3e} times as \
-             much for one: it may be in lots or in the other currency, and --map volume=COLUMN takes it as it is",
+             much for one: it may be in lots or in the other currency",
             Quoted(paid),
             for_one / before
         );
-        Err(message.into())
+        let error = RowError::from(message);
+        // Two of a kind are no odd row.
+        if odd.is_some_and(|odd| (0.5 * odd..=2.0 * odd).contains(&for_one)) {
+            return Err(error.of_whole_file(
+                "give --map volume=COLUMN, which takes volumes as they are, or load these rows by themselves",
+            ));
+        }
+        Err(error)
+    }
+
+    /// Returns what to say of symbols whose volumes count other things.
+    pub(super) fn units_note(&self) -> Option<String> {
+        let ((first, _), other) = (self.first.as_ref()?, self.other.as_ref()?);
+        Some(format!(
+            "the volume of {} counts something else than that of {}, such as lots or contracts, by the amount that was paid for one",
+            Quoted(other),
+            Quoted(first)
+        ))
     }
 
     /// Returns what to say of volumes that were rounded.

@@ -17,7 +17,7 @@ use crate::{
         file_name::Settled,
         options::ReadOptions,
         row_error::RowError,
-        times::{Order, Reading, TimeOptions, Times},
+        times::{Order, Reading, TimeOptions, Times, TsIs},
     },
     record::{Bar, Record, Timeframe, Timestamp},
 };
@@ -92,7 +92,7 @@ impl RowDecoder {
         self.times.set_rounded(rounded);
         // Nearly all times show that they are more than a date.
         let may_be_date = match &reading {
-            Reading::Known(_, clock) => *clock == Some(Time::midnight()),
+            Reading::Known(_, clock) => *clock == Some(Time::midnight()) || session && self.times.ts_is() == TsIs::End,
             Reading::Either(_) => true,
         };
         let is_date = may_be_date && cells.clock.is_none_or(str::is_empty) && self.times.is_date(cells.time);

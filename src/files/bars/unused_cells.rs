@@ -69,7 +69,13 @@ impl UnusedCells {
                 let object = |text: &str| -> Object<'_> {
                     let fields: std::collections::BTreeMap<String, Box<RawValue>> =
                         serde_json::from_str(text).unwrap_or_default();
-                    let unused = fields.into_iter().filter(|(name, _)| map.role_of(name).is_none());
+                    // `T` is a ticker where it is no time.
+                    let is_word = |value: &RawValue| {
+                        value.get().starts_with('"') && value.get()[1..].starts_with(char::is_alphabetic)
+                    };
+                    let unused = fields
+                        .into_iter()
+                        .filter(|(name, value)| map.role_of(name).is_none() || name == "T" && is_word(value));
                     unused.map(|(name, value)| (name, value.get().trim_matches('"').to_owned())).collect()
                 };
                 let (before, now) = (object(earlier), object(later));

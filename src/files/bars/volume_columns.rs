@@ -65,11 +65,11 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
         .enumerate()
         .filter(|(_, cell)| matches!(cell.role, None | Some(Role::Volume)))
         .filter_map(|(index, cell)| {
-            let value = cell.cell.trim().parse::<f64>().unwrap_or(0.0);
+            let value = cell.cell.trim().parse::<f64>().ok().filter(|value| value.is_finite()).unwrap_or(0.0);
             Some(Column { index, name: cell.name, amount: Amount::of(cell.name)?, value })
         })
         .collect();
-    let price = |cell: &str| cell.parse::<f64>().ok().filter(|price| *price > 0.0);
+    let price = |cell: &str| cell.parse::<f64>().ok().filter(|price| *price > 0.0 && price.is_finite());
     let prices = price(row.low).zip(price(row.high));
     // What is paid, by what is traded, is a price of the bar.
     let is_price = |paid: f64, traded: f64| {
@@ -83,6 +83,15 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
             Amount::Of(code) => is_known_currency(code),
             _ => false,
         };
+        // At MEXC a contract is a ten-thousandth of a coin.
+        let is_part = || (1..=5).any(|power| is_price(other.value * 10_f64.powi(power), volume));
+        if pair_of(symbol).is_some()
+            && matches!(other.amount, Amount::Quote | Amount::Either)
+            && !is_price(other.value, volume)
+            && is_part()
+        {
+            return true;
+        }
         is_amount
             && !is_price(other.value, volume)
             && [10.0, 100.0, 1_000.0].iter().any(|contract| is_price(volume * contract, other.value))
@@ -94,14 +103,16 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
         if is_contract || columns.len() == 1 {
             return Ok(Volume::ByName);
         }
-        if volume.value == 0.0 {
-            return Ok(Volume::Open);
-        }
         let is_amount = |other: &&Column<'_>| match &other.amount {
             Amount::Quote | Amount::Base | Amount::Either => true,
             Amount::Of(code) => is_money(code),
             Amount::Volume | Amount::Other => false,
         };
+        // A row that lacks one of them, or its prices, shows nothing.
+        let is_empty = |column: &&Column<'_>| column.value == 0.0 && is_amount(column);
+        if volume.value == 0.0 || prices.is_none() || columns.iter().any(|column| is_empty(&column)) {
+            return Ok(Volume::Open);
+        }
         let paid = columns.iter().filter(is_amount).find(|other| is_paid_for(volume.value, other.value));
         let Some(other) = paid else {
             // What is traded and what is paid, and a volume that counts something else, such as contracts.
@@ -180,9 +191,11 @@ pub(super) fn volume_of(cells: &[NamedCell<'_>], row: &RawBar<'_>, symbol: &str)
     }
     let has_currency = counted.iter().any(|column| matches!(column.amount, Amount::Of(_)));
     if counted.len() > 1 {
-        if counted.iter().all(|column| column.value == 0.0) {
-            // All are nothing, so any of them says what is traded here.
-            return Ok(Volume::OpenBy(counted[0].index));
+        if prices.is_none() || counted.iter().any(|column| column.value == 0.0) {
+            // Where all are nothing, any of them says what is traded here.
+            let is_nothing =
+                counted.iter().all(|column| column.value == 0.0) && !counted.iter().all(|column| is_quote(column));
+            return Ok(if is_nothing { Volume::OpenBy(counted[0].index) } else { Volume::Open });
         }
         let is_traded = |column: &&&Column<'_>| {
             !is_quote(column) && counted.iter().any(|other| is_paid_for(other.value, column.value))

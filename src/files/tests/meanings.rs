@@ -67,6 +67,11 @@ fn rows_of_one_key_that_are_no_newer_versions_are_told_apart_or_rejected() {
         assert_eq!(all.bars.len(), 1);
         assert!(rejections(&all)[0].1.contains(said), "{:?}", all.rejected);
     }
+    // `T` is a ticker where it is no time.
+    let text = "{\"T\":\"AAA\",\"v\":0,\"o\":1,\"c\":1,\"h\":1,\"l\":1,\"t\":1704171600000}\n\
+                {\"T\":\"BBB\",\"v\":0,\"o\":1,\"c\":1,\"h\":1,\"l\":1,\"t\":1704171600000}\n";
+    let error = read_with(text, minutes("X")).unwrap_err().to_string();
+    assert!(error.contains(r#"differs in T ("AAA" and "BBB")"#), "{error}");
     let text = "ts,open,high,low,close,volume\n2024-01-02 09:30,2,4,1,3,10\n2024-01-02 09:30,2.5,4,1,3,11\n";
     let all = read_with(text, minutes("ES")).unwrap();
     let said = "expected one row of ES 1m at 2024-01-02T09:30:00Z, got another one on line 2 with other values, which is kept: \
@@ -116,6 +121,35 @@ fn the_volume_is_what_is_traded() {
         let error = read(symbol, header, cells).expect_err(header).to_string();
         assert!(error.starts_with("line 2: volume: ") && error.ends_with(said), "{error}");
     }
+    // A contract that is a ten-thousandth of a coin.
+    let error = read("BTC_USDT", "vol,amount", "67332,272.69").unwrap_err().to_string();
+    assert!(error.contains("which may be contracts"), "{error}");
+    // A row that has no amounts shows nothing, whatever is written where there is none.
+    for first in ["nan,nan", ",", "0,0", "nan,400"] {
+        let text = format!(
+            "ts,open,high,low,close,amount,vol\n2024-01-02 09:29,40,42,38,41,{first}\n2024-01-02 09:30,40,42,38,41,10,400\n"
+        );
+        let all = read_with(text, minutes("BTCUSDT")).unwrap();
+        assert_eq!(all.bars[1].volume, Some(10.0), "{first}");
+    }
+    let text = "ts,open,high,low,close,quote_volume,turnover\n2024-01-02 09:29,40,42,38,41,0,0\n\
+                2024-01-02 09:30,40,42,38,41,400,401\n";
+    assert_eq!(read_with(text, minutes("X")).unwrap().bars[1].volume, None, "two that are paid");
+    // Each symbol has a unit of its own, which is told; a row that leaves it is rejected, and two refuse the file.
+    let row = |minute: u32, symbol: &str, volume: u32, amount: u32| {
+        format!("{symbol},2024-01-02 09:{minute:02},40,42,38,41,{volume},{amount}\n")
+    };
+    let header = "symbol,ts,open,high,low,close,vol,amount\n";
+    let two: String = (0..4).flat_map(|minute| [row(minute, "A", 10, 4_000), row(minute, "B", 10, 400_000)]).collect();
+    let all = read_with(format!("{header}{two}"), minutes("")).unwrap();
+    assert_eq!((all.bars.len(), all.rejected.len()), (8, 0));
+    assert!(
+        all.notes.iter().any(|note| note.starts_with("the volume of \"B\" counts something else than that of \"A\""))
+    );
+    let odd = two + &row(5, "A", 10, 400_000);
+    assert_eq!(read_with(format!("{header}{odd}"), minutes("")).unwrap().rejected.len(), 1);
+    let error = read_with(format!("{header}{odd}{}", row(6, "A", 10, 400_000)), minutes("")).unwrap_err();
+    assert!(error.to_string().contains("give --map volume=COLUMN"), "{error}");
     // What the user says counts.
     let options = ReadOptions { map: "volume=Volume USD".parse().unwrap(), ..minutes("BTC/USD") };
     let text = "ts,open,high,low,close,Volume USD,Volume BTC\n2024-01-02 09:30,40,42,38,41,400,10\n";
@@ -160,6 +194,14 @@ fn the_time_of_a_row_is_when_its_bar_begins() {
     ] {
         let error = read(header, cells, minutes("ES")).expect_err(header).to_string();
         assert!(error.contains(said), "{error}");
+    }
+    let error = read("timestamp,time", "2024-01-05T10:00:00Z,2024-01-02T09:30:00Z", minutes("ES")).unwrap_err();
+    assert!(error.to_string().contains("give --map ts=timestamp or --map ts=time with"), "{error}");
+    // A date alone is no end.
+    for date in ["2024-01-02", "20240102", "2024/01/02"] {
+        let options = ReadOptions { ts_is: Some(TsIs::End), ..es() };
+        let error = read("date", date, options).unwrap_err().to_string();
+        assert!(error.contains("got a date alone") && error.ends_with("leave --ts-is end out"), "{error}");
     }
     // BitMEX writes ends.
     let header = "timestamp,symbol,homeNotional,foreignNotional";
