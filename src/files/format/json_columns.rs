@@ -25,8 +25,8 @@ const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [2, 1, 0, 3], [0, 2, 3, 1], CLOSE
 const CLOSE_FIRST: [usize; 4] = [3, 1, 2, 0];
 /// So many rows prove by their mean what a few have to show clearly.
 const MANY: usize = 9;
-/// No bar's high is so many times its low; a price and a volume are.
-const MOST_SPREAD: f64 = 10.0;
+/// No bar's high is more than so many times its low; a price and a volume are.
+const MOST_SPREAD: f64 = 2.0;
 
 /// Finds the places by the values of some rows, or says what they do not prove.
 pub(crate) fn places(rows: &[Vec<&str>]) -> Result<Places, &'static str> {
@@ -45,7 +45,14 @@ pub(crate) fn places(rows: &[Vec<&str>]) -> Result<Places, &'static str> {
             if is_time { None } else { rows.iter().map(|row| number(row[column])).collect() }
         })
         .collect();
-    let mut found = (0..=width - 4).flat_map(|start| orders_at(&columns, start));
+    let found_of = |orders: &[[usize; 4]]| -> Vec<[usize; 4]> {
+        (0..=width - 4).flat_map(|start| orders_at(&columns, start, orders)).collect()
+    };
+    // Two rows may fit an order that no vendor has as well.
+    if rows.len() < 3 && found_of(&every_order()).len() > 1 {
+        return Err("the rows shown do not prove which of them are open, high, low and close");
+    }
+    let mut found = found_of(&ORDERS).into_iter();
     let (Some(prices), None) = (found.next(), found.next()) else {
         return Err("the rows shown do not prove which of them are open, high, low and close");
     };
@@ -83,7 +90,7 @@ fn time_of(rows: &[Vec<&str>]) -> Result<usize, &'static str> {
 
 /// Finds the orders of four columns beside each other that the values prove. Which is the highest and which the lowest
 /// shows in each row; which of the others is the open, in where the next row begins.
-fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
+fn orders_at(columns: &[Option<Vec<f64>>], start: usize, orders: &[[usize; 4]]) -> Vec<[usize; 4]> {
     let Some(four) = columns[start..start + 4].iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
         return Vec::new();
     };
@@ -114,7 +121,13 @@ fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
             && clearly * gaps <= turned
             && (*order == CLOSE_FIRST) == is_between(*low, *high)
     };
-    ORDERS.iter().filter(|order| proves(order)).map(|order| order.map(|place| start + place)).collect()
+    orders.iter().filter(|order| proves(order)).map(|order| order.map(|place| start + place)).collect()
+}
+
+/// Returns each order in which four prices can stand.
+fn every_order() -> Vec<[usize; 4]> {
+    let places = (0..4).flat_map(|a| (0..4).flat_map(move |b| (0..4).map(move |c| [a, b, c, 6 - (a + b + c).min(6)])));
+    places.filter(|order| (0..4).all(|place| order.contains(&place))).collect()
 }
 
 /// Finds the volume in the base asset among the other numbers.
