@@ -178,7 +178,7 @@ impl<'a> Search<'a> {
                 value.scalar().filter(|_| self.role(name).is_none()).and_then(|text| field(name, text, self.map));
             match said {
                 Some(Role::Timeframe) if !self.has_timeframe => added.push(("timeframe", path(name)?)),
-                Some(Role::Symbol) if !self.has_symbol && !(self.is_single && self.symbol.is_some()) => {
+                Some(Role::Symbol) if !(self.has_symbol || self.is_single && self.symbol.is_some()) => {
                     added.push(("symbol", path(name)?))
                 }
                 _ => {}
