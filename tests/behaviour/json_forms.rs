@@ -416,6 +416,136 @@ fn arrays() -> Vec<Form> {
     ]
 }
 
+/// Documents that end, or go on, with members in which there are no bars.
+fn with_gaps() -> Vec<Form> {
+    let twelve = |symbol: &str| {
+        format!(
+            r#"{{"meta":{{"symbol":"{symbol}","interval":"1min","exchange_timezone":"America/New_York"}},"values":[{{"datetime":"2024-01-02 09:31:00","open":"11","high":"13","low":"10","close":"12.5","volume":"200.5"}},{{"datetime":"2024-01-02 09:30:00","open":"10","high":"12","low":"9","close":"11","volume":"100"}}]}}"#
+        )
+    };
+    let both = || [minutes("AAPL"), minutes("MSFT")].concat();
+    vec![
+        form(
+            "twelve data, with an error in the middle",
+            NOTHING,
+            both(),
+            &format!(
+                r#"{{"AAPL":{},"BAD":{{"code":404,"status":"error","meta":{{"symbol":"BAD"}}}},"MSFT":{},"status":"ok"}}"#,
+                twelve("AAPL"),
+                twelve("MSFT")
+            ),
+        ),
+        form(
+            "fmp, with a null in the middle",
+            DAY,
+            [days("AAPL"), days("MSFT")].concat(),
+            &format!(
+                r#"{{"historicalStockList":[{{"symbol":"AAPL","historical":{DAILY}}},{{"symbol":"BAD","historical":null}},{{"symbol":"MSFT","historical":{DAILY}}}]}}"#
+            ),
+        ),
+        form(
+            "alpha vantage by symbol, with an error in the middle",
+            DAY,
+            vec![days("AAPL")[0].clone(), days("MSFT")[0].clone()],
+            r#"{"AAPL":{"Series":{"2024-01-02":{"1. open":"10","2. high":"12","3. low":"9","4. close":"11","5. volume":"100"}}},"BAD":{"Note":"none"},"MSFT":{"Series":{"2024-01-02":{"1. open":"10","2. high":"12","3. low":"9","4. close":"11","5. volume":"100"}}}}"#,
+        ),
+        form(
+            "influx, a series a symbol, whose columns stand in another order, after a statement with an error",
+            MINUTE,
+            both(),
+            r#"{"results":[{"series":[{"tags":{"symbol":"AAPL"},"columns":["time","open","high","low","close","volume"],"values":[["2024-01-02T14:30:00Z",10,12,9,11,100],["2024-01-02T14:31:00Z",11,13,10,12.5,200.5]]},{"tags":{"symbol":"MSFT"},"columns":["time","close","high","low","open","volume"],"values":[["2024-01-02T14:30:00Z",11,12,9,10,100],["2024-01-02T14:31:00Z",12.5,13,10,11,200.5]]}]},{"error":"none"}]}"#,
+        ),
+    ]
+}
+
+const DAILY: &str = r#"[{"date":"2024-01-02","open":10,"high":12,"low":9,"close":11,"volume":100},{"date":"2024-01-03","open":11,"high":13,"low":10,"close":12.5,"volume":200.5}]"#;
+
+/// Documents with the bars of what was typed, and of others.
+fn of_several() -> Vec<Form> {
+    const AAPL: &[&str] = &["--symbol", "AAPL", "--timeframe", "1d"];
+    const CHART: &[&str] = &["--symbol", "AAPL"];
+    const TIMEFRAME: &[&str] = &["--symbol", "ES", "--timeframe", "1d"];
+    let chart = |symbol: &str| {
+        format!(
+            r#"{{"meta":{{"symbol":"{symbol}","dataGranularity":"1m"}},"timestamp":[1704205800,1704205860],"indicators":{{"quote":[{{"volume":[100,200.5],"low":[9,10],"open":[10,11],"high":[12,13],"close":[11,12.5]}}]}}}}"#
+        )
+    };
+    let split = r#""columns":["date","open","high","low","close","volume"],"data":[["2024-01-02",10,12,9,11,100],["2024-01-03",11,13,10,12.5,200.5]]"#;
+    let influx = r#""columns":["time","open","high","low","close","volume"],"values":[["2024-01-02T00:00:00Z",10,12,9,11,100],["2024-01-03T00:00:00Z",11,13,10,12.5,200.5]]"#;
+    vec![
+        form(
+            "fmp",
+            AAPL,
+            days("AAPL"),
+            &format!(
+                r#"{{"historicalStockList":[{{"symbol":"AAPL","historical":{DAILY}}},{{"symbol":"MSFT","historical":{DAILY}}}]}}"#
+            ),
+        ),
+        form(
+            "yahoo chart",
+            CHART,
+            minutes("AAPL"),
+            &format!(r#"{{"chart":{{"result":[{},{}],"error":null}}}}"#, chart("AAPL"), chart("MSFT")),
+        ),
+        form(
+            "a document a line",
+            AAPL,
+            days("AAPL"),
+            &format!("{{\"ticker\":\"AAPL\",\"results\":{DAILY}}}\n{{\"ticker\":\"MSFT\",\"results\":{DAILY}}}\n"),
+        ),
+        form(
+            "a document a line, each keyed by its symbol",
+            AAPL,
+            days("AAPL"),
+            &format!("{{\"bars\":{{\"AAPL\":{DAILY}}}}}\n{{\"bars\":{{\"MSFT\":{DAILY}}}}}\n"),
+        ),
+        form(
+            "bars by symbol in an array",
+            AAPL,
+            days("AAPL"),
+            &format!(r#"{{"data":[{{"symbol":"AAPL","bars":{DAILY}}},{{"symbol":"MSFT","bars":{DAILY}}}]}}"#),
+        ),
+        form(
+            "bars that name their symbols by a word of their own",
+            AAPL,
+            days("AAPL")[..1].to_vec(),
+            r#"{"data":[{"instrument":"AAPL","date":"2024-01-02","open":10,"high":12,"low":9,"close":11,"volume":100},{"instrument":"MSFT","date":"2024-01-03","open":10,"high":12,"low":9,"close":11,"volume":100}]}"#,
+        ),
+        form(
+            "by key, with their symbols",
+            AAPL,
+            days("AAPL"),
+            &format!(r#"{{"a":{{"symbol":"AAPL","bars":{DAILY}}},"b":{{"symbol":"MSFT","bars":{DAILY}}}}}"#),
+        ),
+        form(
+            "names beside arrays",
+            AAPL,
+            days("AAPL"),
+            &format!(r#"[{{"symbol":"AAPL",{split}}},{{"symbol":"MSFT",{split}}}]"#),
+        ),
+        form(
+            "influx",
+            AAPL,
+            days("AAPL"),
+            &format!(
+                r#"{{"results":[{{"series":[{{"tags":{{"symbol":"AAPL"}},{influx}}},{{"tags":{{"symbol":"MSFT"}},{influx}}}]}}]}}"#
+            ),
+        ),
+        form(
+            "timeframes in an array",
+            TIMEFRAME,
+            days("ES"),
+            &format!(r#"{{"data":[{{"interval":"1d","bars":{DAILY}}},{{"interval":"1w","bars":{DAILY}}}]}}"#),
+        ),
+        form(
+            "timeframes, a document a line",
+            TIMEFRAME,
+            days("ES"),
+            &format!("{{\"interval\":\"1d\",\"bars\":{DAILY}}}\n{{\"interval\":\"1w\",\"bars\":{DAILY}}}\n"),
+        ),
+    ]
+}
+
 /// What is stored, a line a bar: symbol, timeframe, time, open, high, low, close, volume.
 fn bars(dir: &Path) -> Vec<String> {
     let store = Connection::open(dir.join("market_data.db")).unwrap();
@@ -457,7 +587,7 @@ fn run_proposed(dir: &Path, command: &str, typed: &[&str]) -> Output {
 // Red if a filter drops a symbol, a timeframe or a zone, takes one price for another, or is no jq.
 #[test]
 fn what_an_error_proposes_loads_the_rows_of_the_file_that_caused_it() {
-    let forms: Vec<Form> = [columns(), pandas(), keyed(), arrays()].into_iter().flatten().collect();
+    let forms: Vec<Form> = [columns(), pandas(), keyed(), with_gaps(), arrays()].into_iter().flatten().collect();
     assert!(forms.len() >= 55, "{}", forms.len());
     let mut wrong = Vec::new();
     for Form { name, typed, text, bars: expected } in forms {
@@ -470,6 +600,27 @@ fn what_an_error_proposes_loads_the_rows_of_the_file_that_caused_it() {
         };
         let output = run_proposed(dir.path(), command, typed);
         let stored = if output.status.success() { bars(dir.path()) } else { Vec::new() };
+        if stored != expected {
+            wrong.push(format!("{name}: {command}\n{stored:#?}{}", stderr(&output)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+// Red if a symbol or a timeframe that was typed is left out where the file has others too: theirs would be stored as its.
+#[test]
+fn what_was_typed_is_kept_in_the_rows_of_a_file_of_several() {
+    let mut wrong = Vec::new();
+    for Form { name, typed, text, bars: expected } in of_several() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("in.json"), text).unwrap();
+        let error = refusal(dir.path(), typed, "in.json");
+        let [command] = proposed(&error)[..] else {
+            wrong.push(format!("{name}: {error}"));
+            continue;
+        };
+        let output = run_proposed(dir.path(), command, typed);
+        let stored = if output.status.code() == Some(65) { bars(dir.path()) } else { Vec::new() };
         if stored != expected {
             wrong.push(format!("{name}: {command}\n{stored:#?}{}", stderr(&output)));
         }
@@ -521,6 +672,18 @@ fn what_is_not_certain_has_no_command() {
         (
             MINUTES,
             "[[1704205800000,10,12,9,11,100]]",
+            "do not prove which of them are open, high, low and close: give --map",
+        ),
+        // Open, close, low, high, volume: the volume below the price is no low.
+        (
+            MINUTES,
+            r#"{"data":[[1704171660,2410.17,2409.4,2409.4,2411.98,450.1848],[1704171600,2410.91,2410.17,2409.27,2410.97,253.6434]]}"#,
+            "do not prove which of them are open, high, low and close: give --map",
+        ),
+        // Nor is one near the price.
+        (
+            MINUTES,
+            r#"{"data":[[1704171660,2410.17,2409.4,2409.4,2411.98,1450.1848],[1704171600,2410.91,2410.17,2409.27,2410.97,1253.6434]]}"#,
             "do not prove which of them are open, high, low and close: give --map",
         ),
         (DAYS, "[[10,12,9,11,100],[11,13,10,12.5,200]]", "none of them is a time"),

@@ -59,14 +59,21 @@ pub(crate) fn look(
         false => {}
     }
     let values = Skeleton::read(seen).values;
-    if let Some(refusal) = of_document(&values, rows) {
+    let rest = bytes[first.end()..].trim_ascii_start();
+    let as_one = of_document(&values, rows, true);
+    let as_several = of_document(&values, rows, false);
+    // Whether another document follows decides only where something was typed that the document names too.
+    if first.is_whole && rest.is_empty() && !is_enough && as_one != as_several {
+        return Ok(None);
+    }
+    if let Some(refusal) = if first.is_whole && rest.is_empty() && at_end { as_one } else { as_several } {
         return Err(refused(refusal));
     }
     // One object is the whole document if it has parts and nothing follows. Databento's records have parts too, and an
     // error of their own.
     let has_parts =
         |object: &Object| object.get("hd").is_none() && object.fields.iter().any(|(_, value)| value.scalar().is_none());
-    let is_last = !first.is_whole || bytes[first.end()..].trim_ascii_start().is_empty();
+    let is_last = !first.is_whole || rest.is_empty();
     let is_only = !is_array && is_last && values.first().and_then(Node::object).is_some_and(has_parts);
     let is_cut = !is_array && !first.is_whole && !at_end;
     if is_on_lines || is_cut || is_only && at_end {
@@ -82,7 +89,7 @@ pub(crate) fn of_element(bytes: &[u8], rows: &BarDecoder) -> Option<String> {
     if rows.dialect() == Some(Dialect::JsonArray) {
         values = vec![Node::Array(Array { items: values, is_whole: false })];
     }
-    of_document(&values, rows)
+    of_document(&values, rows, false)
 }
 
 /// Says how to put objects on one line each.
@@ -108,12 +115,13 @@ fn search(rows: &BarDecoder) -> Search<'_> {
     Search::new(rows.map(), symbol, rows.fixed_timeframe().map(|(timeframe, _)| *timeframe))
 }
 
-fn of_document(values: &[Node], rows: &BarDecoder) -> Option<String> {
+fn of_document(values: &[Node], rows: &BarDecoder, is_single: bool) -> Option<String> {
+    let search = search(rows).single(is_single);
     let arrays: Vec<&Array> = values.iter().filter_map(Node::array).collect();
     let found: Found = match arrays.first() {
         // An array on each line.
-        Some(first) if first.scalars().is_some() => search(rows).of_arrays(&arrays, "."),
-        _ => search(rows).find(values.first()?),
+        Some(first) if first.scalars().is_some() => search.of_arrays(&arrays, "."),
+        _ => search.find(values.first()?),
     };
     let expected = "expected an object for each bar";
     let found = match found? {

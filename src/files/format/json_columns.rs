@@ -25,8 +25,8 @@ const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [2, 1, 0, 3], [0, 2, 3, 1], CLOSE
 const CLOSE_FIRST: [usize; 4] = [3, 1, 2, 0];
 /// So many rows prove by their mean what a few have to show clearly.
 const MANY: usize = 9;
-/// No bar's high is so many times its low; a price and a volume are.
-const MOST_SPREAD: f64 = 10.0;
+/// No bar's high is more than so many times its low; a price and a volume are.
+const MOST_SPREAD: f64 = 2.0;
 
 /// Finds the places by the values of some rows, or says what they do not prove.
 pub(crate) fn places(rows: &[Vec<&str>]) -> Result<Places, &'static str> {
@@ -45,7 +45,14 @@ pub(crate) fn places(rows: &[Vec<&str>]) -> Result<Places, &'static str> {
             if is_time { None } else { rows.iter().map(|row| number(row[column])).collect() }
         })
         .collect();
-    let mut found = (0..=width - 4).flat_map(|start| orders_at(&columns, start));
+    let found_of = |orders: &[[usize; 4]]| -> Vec<[usize; 4]> {
+        (0..=width - 4).flat_map(|start| orders_at(&columns, start, orders)).collect()
+    };
+    // Two rows may fit an order that no vendor has as well.
+    if rows.len() < 3 && found_of(&every_order()).len() > 1 {
+        return Err("the rows shown do not prove which of them are open, high, low and close");
+    }
+    let mut found = found_of(&ORDERS).into_iter();
     let (Some(prices), None) = (found.next(), found.next()) else {
         return Err("the rows shown do not prove which of them are open, high, low and close");
     };
@@ -83,7 +90,7 @@ fn time_of(rows: &[Vec<&str>]) -> Result<usize, &'static str> {
 
 /// Finds the orders of four columns beside each other that the values prove. Which is the highest and which the lowest
 /// shows in each row; which of the others is the open, in where the next row begins.
-fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
+fn orders_at(columns: &[Option<Vec<f64>>], start: usize, orders: &[[usize; 4]]) -> Vec<[usize; 4]> {
     let Some(four) = columns[start..start + 4].iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
         return Vec::new();
     };
@@ -114,7 +121,13 @@ fn orders_at(columns: &[Option<Vec<f64>>], start: usize) -> Vec<[usize; 4]> {
             && clearly * gaps <= turned
             && (*order == CLOSE_FIRST) == is_between(*low, *high)
     };
-    ORDERS.iter().filter(|order| proves(order)).map(|order| order.map(|place| start + place)).collect()
+    orders.iter().filter(|order| proves(order)).map(|order| order.map(|place| start + place)).collect()
+}
+
+/// Returns each order in which four prices can stand.
+fn every_order() -> Vec<[usize; 4]> {
+    let places = (0..4).flat_map(|a| (0..4).flat_map(move |b| (0..4).map(move |c| [a, b, c, 6 - (a + b + c).min(6)])));
+    places.filter(|order| (0..4).all(|place| order.contains(&place))).collect()
 }
 
 /// Finds the volume in the base asset among the other numbers.
@@ -225,13 +238,14 @@ mod tests {
             // Kraken: the average price, the volume, a count.
             (
                 "1688671200,30306.1,30306.2,30305.7,30305.8,30306.0,3.0000,23\n\
-                 1688671260,30305.8,30309.0,30305.7,30308.9,30306.5,12.0000,20",
+                 1688671260,30305.8,30309.0,30305.7,30308.9,30306.5,12.0000,20\n\
+                 1688671320,30308.9,30310.0,30305.0,30306.0,30307.5,10.0000,20",
                 0,
                 [1, 2, 3, 4],
                 At(6),
             ),
             // Coinbase, the newest first.
-            ("1704070860,9,12,10,11,7.5\n1704070800,8,11,9,10,8.5", 0, [3, 2, 1, 4], At(5)),
+            ("1704070860,9,12,10,11,0.7\n1704070800,8,11,9,10,0.8", 0, [3, 2, 1, 4], At(5)),
             // KuCoin, with the turnover behind.
             ("1704070860,10,11,12,9,2,21\n1704070800,9,10,11,8,3,29", 0, [1, 3, 4, 2], At(5)),
             // Gate: the turnover in front, then close, high, low, open.
@@ -254,6 +268,16 @@ mod tests {
             ("1704070800,10,12,9,11,5", "do not prove"),
             // The next row begins neither at the one nor at the other.
             ("1704070800,10,12,9,11\n1704070860,20,22,19,21", "do not prove"),
+            // High, low, close and the average price could be the four as well; so could close, low, high and volume.
+            (
+                "1688671200,30306.1,30306.2,30305.7,30305.8,30306.0,3.0000,23\n\
+                 1688671260,30305.8,30309.0,30305.7,30308.9,30306.5,12.0000,20",
+                "do not prove",
+            ),
+            (
+                "1704171600,2410.91,2410.17,2409.27,2410.97,1253.6\n1704171660,2410.17,2409.4,2409.4,2411.98,1450.2",
+                "do not prove",
+            ),
             ("1704070800,10,10,10,10\n1704070860,10,10,10,10", "do not prove"),
             ("1704070800,10,12,9,11\n1704070860,11,10,10,12", "do not prove"),
             ("10,12,9,11,5\n11,13,10,12,8", "none of them is a time"),

@@ -40,6 +40,10 @@ pub(super) fn under(path: &str, filter: &str) -> String {
     if path == "." {
         return filter.into();
     }
+    // Where there is nothing, jq would stop at it, and what follows would be lost.
+    if ["to_entries", "with_entries"].iter().any(|first| filter.starts_with(first)) && !path.ends_with("objects") {
+        return format!("{path} | objects | {filter}");
+    }
     // Only where both are paths do they make one: what is added to a path, or kept as `$x`, is of what stands around.
     let is_path = |text: &str| text.starts_with('.') && first_stage(text) == text;
     let begins_with_path =
@@ -48,6 +52,7 @@ pub(super) fn under(path: &str, filter: &str) -> String {
         return format!("{path} | {filter}");
     }
     match filter.strip_prefix('.') {
+        Some(rest) if rest.starts_with("[]") && !rest.starts_with("[]?") => format!("{path}[]?{}", &rest[2..]),
         Some(rest) if rest.starts_with('[') => format!("{path}{rest}"),
         _ => format!("{path}{filter}"),
     }
@@ -111,6 +116,8 @@ mod tests {
         for (outer, inner, expected) in [
             (".a", ".", ".a"),
             (".a", ".b[]", ".a.b[]"),
+            (".a", ".[].b", ".a[]?.b"),
+            (".a", "to_entries[] | .b", ".a | objects | to_entries[] | .b"),
             (".a", r#".["b c"][]"#, r#".a["b c"][]"#),
             (".a", "[.t] | transpose[]", ".a | [.t] | transpose[]"),
             (".a", ". as $all | .b", ".a | . as $all | .b"),

@@ -43,11 +43,17 @@ pub(super) struct Search<'a> {
     has_timeframe: bool,
     /// The keys of an object around this one are times.
     has_time: bool,
+    /// There is one of what is searched: what the user says of it need not stand in each row.
+    is_single: bool,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new(map: &'a ColumnMap, symbol: Option<&'a str>, timeframe: Option<Timeframe>) -> Self {
-        Self { map, symbol, timeframe, has_symbol: false, has_timeframe: false, has_time: false }
+        Self { map, symbol, timeframe, has_symbol: false, has_timeframe: false, has_time: false, is_single: false }
+    }
+
+    pub(super) fn single(self, is_single: bool) -> Self {
+        Self { is_single, ..self }
     }
 
     /// Returns what a field holds; some vendors number their names: `1. open`.
@@ -90,7 +96,8 @@ impl<'a> Search<'a> {
         if !arrays.is_empty() && arrays[0].scalars().is_some() {
             return self.of_arrays(&arrays, ".[]");
         }
-        let found = array.items.iter().take(3).find_map(|item| self.find(item))?;
+        let each = Self { is_single: false, ..self };
+        let found = array.items.iter().take(3).find_map(|item| each.find(item))?;
         Some(found.map(|rows| Rows { filter: under(".[]", &rows.filter), is_list: true, ..rows }))
     }
 
@@ -171,7 +178,9 @@ impl<'a> Search<'a> {
                 value.scalar().filter(|_| self.role(name).is_none()).and_then(|text| field(name, text, self.map));
             match said {
                 Some(Role::Timeframe) if !self.has_timeframe => added.push(("timeframe", path(name)?)),
-                Some(Role::Symbol) if !self.has_symbol && self.symbol.is_none() => added.push(("symbol", path(name)?)),
+                Some(Role::Symbol) if !(self.has_symbol || self.is_single && self.symbol.is_some()) => {
+                    added.push(("symbol", path(name)?))
+                }
                 _ => {}
             }
         }
@@ -237,10 +246,13 @@ impl<'a> Search<'a> {
         let keys: Vec<&str> = found.iter().map(|(key, _)| *key).collect();
         let first = found.iter().find_map(|(_, rows)| rows.as_ref().ok());
         let Some(rows) = first.cloned() else { return found.into_iter().next().map(|(_, unsure)| unsure) };
+        if self.is_single && keys.len() > 1 {
+            return Self { is_single: false, ..self }.in_fields(object);
+        }
         if found.iter().any(|(_, other)| other.as_ref().is_ok_and(|other| other.filter != rows.filter)) {
             return Some(Err(several(&keys)));
         }
-        let is_only = object.is_whole && self.symbol.is_some();
+        let is_only = object.is_whole && self.is_single && self.symbol.is_some();
         let key = match keys.as_slice() {
             keys if keys.iter().all(|key| is_time(key)) => Key::Time,
             keys if is_count(keys) => Key::Any,
@@ -255,6 +267,11 @@ impl<'a> Search<'a> {
             [_] => Key::Name,
             _ => return Some(Err(several(&keys))),
         };
+        if self.is_single && !matches!(key, Key::Name) {
+            return Self { is_single: false, ..self }.in_fields(object);
+        }
+        // What has no bars, such as an error, would stop jq.
+        let kind = if object.get(keys[0]).is_some_and(|value| value.array().is_some()) { "array" } else { "object" };
         let carry = match key {
             Key::Name => {
                 let place = path(keys[0])?;
@@ -269,7 +286,7 @@ impl<'a> Search<'a> {
                 return Some(Ok(Rows { filter, what, has_timeframe, ..rows }));
             }
             Key::Any => {
-                let filter = under(".[]", &rows.filter);
+                let filter = under(&format!(".[] | {kind}s"), &rows.filter);
                 return Some(Ok(Rows { filter, is_list: true, ..rows }));
             }
             _ if rows.is_csv => return Some(Err(several(&keys))),
@@ -279,11 +296,10 @@ impl<'a> Search<'a> {
             Key::Symbol => "symbol",
             Key::Timeframe => "timeframe",
         };
-        let kind = if object.get(keys[0]).is_some_and(|value| value.array().is_some()) { "array" } else { "object" };
-        let is_pure = object.fields.iter().all(|(key, _)| keys.contains(&key.as_str()));
-        let select = if is_pure { "" } else { &format!("select(.value | type == \"{kind}\") | ") };
-        let filter =
-            format!("to_entries[] | {select}{}", with(&[(carry, ".key".into())], &under(".value", &rows.filter)));
+        let filter = format!(
+            "to_entries[] | select(.value | type == \"{kind}\") | {}",
+            with(&[(carry, ".key".into())], &under(".value", &rows.filter))
+        );
         let (has_symbol, has_timeframe) =
             (rows.has_symbol || carry == "symbol", rows.has_timeframe || carry == "timeframe");
         let what = format!("an object whose keys are {}s", if carry == "ts" { "time" } else { carry });
@@ -298,7 +314,7 @@ impl<'a> Search<'a> {
     }
 
     /// Finds symbol and timeframe among the fields of an object around the bars, or in an object beside them. What the
-    /// user says already is left out.
+    /// user says already is left out if there is one object around all bars.
     fn carried(self, object: &Object) -> Vec<(&'static str, String)> {
         let mut carried: Vec<(&'static str, String)> = Vec::new();
         let own = object.fields.iter().map(|(name, value)| (None, name, value));
@@ -306,7 +322,7 @@ impl<'a> Search<'a> {
         // Others are of one of several symbols.
         let is_about_all = |place: &str| {
             let place = place.to_lowercase();
-            place.contains("meta") || ["security", "info", "instrument", "request"].contains(&place.as_str())
+            place.contains("meta") || ["security", "info", "instrument", "request", "tags"].contains(&place.as_str())
         };
         let beside = beside
             .filter(|(place, _)| is_about_all(place))
@@ -324,7 +340,7 @@ impl<'a> Search<'a> {
             };
             let Some(place) = place.map_or(Some(".".into()), |place| path(place)) else { continue };
             let Some(name) = path(name) else { continue };
-            if !is_said && carried.iter().all(|(known, _)| *known != kind) {
+            if !(is_said && self.is_single) && carried.iter().all(|(known, _)| *known != kind) {
                 carried.push((kind, under(&place, &name)));
             }
         }

@@ -4,7 +4,7 @@ use super::{
     super::{
         json_columns::is_time,
         json_shape::{Array, Node, Object},
-        json_text::{name_of, path, under},
+        json_text::{path, under},
     },
     Found, PRICES, Rows, Search, plain,
 };
@@ -77,46 +77,40 @@ impl Search<'_> {
             let Some(names) = node.array().and_then(Array::scalars) else { return false };
             PRICES.iter().all(|price| names.iter().any(|name| self.role(name) == Some(*price)))
         };
-        let header = object.fields.iter().find(|(_, value)| is_header(value))?.1.array()?.scalars()?;
+        let (names, header) = object.fields.iter().find(|(_, value)| is_header(value))?;
+        let header = header.array()?.scalars()?;
         let (data, rows) = object.fields.iter().find_map(|(name, value)| {
             let rows = value.array()?;
             (rows.items.first()?.array()?.scalars()?.len() == header.len()).then_some((name, rows))
         })?;
-        let mut columns = Vec::new();
-        for (at, name) in header.iter().enumerate() {
-            columns.push((format!(".[{at}]"), (*name).to_owned()));
-        }
         let what = "arrays, whose names stand beside them";
         let first = rows.items.first()?.array()?.scalars()?;
         let index = object.fields.iter().find(|(name, value)| {
             let times = value.array().and_then(Array::scalars);
             name != data && times.is_some_and(|times| times.first().is_some_and(|time| is_time(time)))
         });
+        // The next table may have its columns in another order.
+        let named = "reduce range($names | length) as $at ({}; .[$names[$at] | tostring] = $row[$at])";
         let has_time = header.iter().any(|name| self.is_time_name(name));
-        let named = |place: &str| -> Option<Vec<String>> {
-            let part = |(at, name): &(String, String)| Some(format!("{}: {}", name_of(plain(name))?, under(place, at)));
-            columns.iter().map(part).collect()
-        };
+        let (data, names) = (path(data)?, path(names)?);
         let filter = match index {
             Some((index, _)) if !has_time => {
-                let parts = named(".[1]")?.join(", ");
-                format!("[{}, {}] | transpose[] | {{ts: .[0], {parts}}}", path(index)?, path(data)?)
+                let index = path(index)?;
+                format!("{names} as $names | [{index}, {data}] | transpose[] | .[1] as $row | {{ts: .[0]}} + ({named})")
             }
             _ => {
-                if !has_time {
-                    let mut times = (0..header.len()).filter(|at| is_time(first[*at]));
-                    let (Some(time), None) = (times.next(), times.next()) else {
-                        return Some(Err(format!("{what}, and no time is known among them")));
-                    };
-                    columns[time].1 = "ts".into();
-                    let parts = columns.iter().map(|(at, name)| Some(format!("{}: {at}", name_of(plain(name))?)));
-                    let parts = parts.collect::<Option<Vec<_>>>()?.join(", ");
-                    return Some(Ok(self.rows(under(&format!("{}[]", path(data)?), &format!("{{{parts}}}")), what)));
+                let each = format!("{names} as $names | {data}[]? as $row | {named}");
+                let mut times = (0..header.len()).filter(|at| is_time(first[*at]));
+                match (has_time, times.next(), times.next()) {
+                    (true, ..) => each,
+                    (false, Some(time), None) if header[time].is_empty() => format!("{each} | .ts = $row[{time}]"),
+                    (false, Some(time), None) => format!("{each} | .ts = {}", path(header[time])?),
+                    _ => return Some(Err(format!("{what}, and no time is known among them"))),
                 }
-                let parts = named(".")?.join(", ");
-                under(&format!("{}[]", path(data)?), &format!("{{{parts}}}"))
             }
         };
+        let numbered = header.iter().any(|name| plain(name) != *name);
+        let filter = if numbered { filter.replace("tostring]", "sub(\"^[0-9]+[a-z]?[.] \"; \"\")]") } else { filter };
         Some(Ok(self.rows(filter, what)))
     }
 
@@ -138,8 +132,9 @@ impl Search<'_> {
         let is_pure = object.is_whole && object.fields.iter().all(|(_, value)| is_column(value));
         let select = if is_pure { "" } else { "with_entries(select(.value | type == \"object\")) | " };
         let price = path(price)?;
-        let filter =
-            format!("{select}. as $all | {price} | keys_unsorted[] as $row | {ts}($all | map_values(.[$row]))");
+        let filter = format!(
+            "{select}. as $all | {price} | objects | keys_unsorted[] as $row | {ts}($all | map_values(.[$row]))"
+        );
         Some(Ok(self.rows(filter, what)))
     }
 
