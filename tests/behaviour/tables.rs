@@ -20,6 +20,7 @@ struct Tick {
     ts: TimestampNanos,
     price: f64,
     size: Option<i64>,
+    sent: Option<TimestampNanos>,
     seen: Option<Timestamp>,
     day: Option<Date>,
     flags: Vec<String>,
@@ -41,6 +42,7 @@ impl Tabular for Tick {
             Column::timestamp_nanos("ts").key(),
             Column::float("price"),
             Column::integer("size").optional(),
+            Column::timestamp_nanos("sent").optional(),
             Column::timestamp("seen").optional(),
             Column::date("day").optional(),
             Column::list("flags"),
@@ -51,7 +53,7 @@ impl Tabular for Tick {
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
         row.push(&self.symbol).push(self.ts).push(self.price).push(self.size);
-        row.push(self.seen).push(self.day).push(&self.flags);
+        row.push(self.sent).push(self.seen).push(self.day).push(&self.flags);
     }
 
     fn from_row(row: &StoredRow<'_>) -> Result<Self, Invalid> {
@@ -60,6 +62,7 @@ impl Tabular for Tick {
             ts: row.get("ts")?,
             price: row.get("price")?,
             size: row.get("size")?,
+            sent: row.get("sent")?,
             seen: row.get("seen")?,
             day: row.get("day")?,
             flags: row.get("flags")?,
@@ -73,6 +76,7 @@ fn tick(symbol: &str, nanos: i64) -> Tick {
         ts: TimestampNanos::from_nanos(nanos),
         price: 1.5,
         size: None,
+        sent: None,
         seen: None,
         day: None,
         flags: Vec::new(),
@@ -103,7 +107,7 @@ fn a_table_of_one_s_own_has_columns_an_index_a_view_and_a_check() {
     block_on(SqliteSink::open::<Tick>(&path).unwrap().close());
     assert_eq!(
         text(&path, "SELECT group_concat(name || ' ' || type, ', ') FROM pragma_table_info('ticks')"),
-        "symbol TEXT, ts INTEGER, ts_ns INTEGER, price REAL, size INTEGER, seen INTEGER, day TEXT, flags TEXT"
+        "symbol TEXT, ts INTEGER, ts_ns INTEGER, price REAL, size INTEGER, sent INTEGER, sent_ns INTEGER, seen INTEGER, day TEXT, flags TEXT"
     );
     assert_eq!(
         text(
@@ -122,6 +126,32 @@ fn a_table_of_one_s_own_has_columns_an_index_a_view_and_a_check() {
     assert!(insert(1, 1_999) && insert(-1, -1) && insert(-2, -1_001) && insert(-1, -1_000));
     assert!(!insert(2, 1_999) && !insert(0, -1) && !insert(-1, -1_001));
     assert_eq!(text(&path, "SELECT ts FROM ticks_readable WHERE price = -1"), "1969-12-31T23:59:59.999999999Z");
+    let set = |pair: &str| {
+        let sql = format!("UPDATE ticks SET (sent, sent_ns) = ({pair}) WHERE price = -1");
+        Connection::open(&path).unwrap().execute(&sql, []).is_ok()
+    };
+    assert!(set("1, 1999") && set("NULL, NULL"));
+    assert!(!set("1, 2000") && !set("1, NULL") && !set("NULL, 1999"));
+}
+
+// Red when a null takes another number of places than the columns have: each value behind it would be stored as that of
+// another column.
+#[test]
+fn a_null_time_in_nanoseconds_shifts_no_other_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ticks.db");
+    let full = |nanos| Tick {
+        sent: Some(TimestampNanos::from_nanos(nanos)),
+        seen: Some(Timestamp::from_micros(nanos + 1)),
+        day: Some("2024-02-29".parse().unwrap()),
+        flags: vec!["a".to_owned()],
+        ..tick("ES", nanos)
+    };
+    let ticks = vec![full(1_001), Tick { sent: None, ..full(2_002) }, full(3_003)];
+    let sink = SqliteSink::open::<Tick>(&path).unwrap();
+    block_on(sink.write(&Batch::from(ticks.clone()))).unwrap();
+    block_on(sink.close());
+    assert_eq!(all::<Tick>(&path), ticks);
 }
 
 // Red when the view shows another time than the record has, or mixes up two times of one row.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Statement, types::ValueRef};
 
 use super::{super::Batch, sql::TableSql};
-use crate::record::{ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value};
+use crate::record::{Column, ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value};
 
 /// Records of any kind that are written together.
 pub(super) trait Rows: Send {
@@ -17,7 +17,7 @@ impl<T: Tabular> Rows for Batch<T> {
         let (mut row, mut before) = (Row::new(&T::TABLE), Row::new(&T::TABLE));
         for record in self.iter() {
             row.fill(record);
-            bind(&mut statement, row.values(), before.values())?;
+            bind(&mut statement, T::TABLE.columns(), row.values(), before.values())?;
             statement.raw_execute()?;
             std::mem::swap(&mut row, &mut before);
         }
@@ -26,26 +26,36 @@ impl<T: Tabular> Rows for Batch<T> {
 }
 
 /// Binds a row. The statement has still bound what the row `before` was stored with, if it has values.
-fn bind(statement: &mut Statement<'_>, row: &[Value<'_>], before: &[Value<'_>]) -> rusqlite::Result<()> {
-    let mut place = 1;
-    for (at, value) in row.iter().enumerate() {
+fn bind(
+    statement: &mut Statement<'_>,
+    columns: &[Column],
+    row: &[Value<'_>],
+    before: &[Value<'_>],
+) -> rusqlite::Result<()> {
+    let mut next = 1;
+    for (at, (column, value)) in columns.iter().zip(row).enumerate() {
+        // Of the column, as null does not show that it takes two.
+        let place = next;
+        next += if column.column_type() == ColumnType::TimestampNanos { 2 } else { 1 };
         match value {
             Value::Integer(number) => statement.raw_bind_parameter(place, number)?,
             Value::Float(number) => statement.raw_bind_parameter(place, number)?,
             Value::Timestamp(ts) => statement.raw_bind_parameter(place, ts.as_micros())?,
             Value::TimestampNanos(ts) => {
                 statement.raw_bind_parameter(place, ts.floor().as_micros())?;
-                place += 1;
-                statement.raw_bind_parameter(place, ts.as_nanos())?;
+                statement.raw_bind_parameter(place + 1, ts.as_nanos())?;
             }
             // SQLite copies each text that is bound, which takes longer than all the numbers; mostly it is the same
             // again.
             same if before.get(at) == Some(same) => {}
             Value::Text(text) => statement.raw_bind_parameter(place, text.as_ref())?,
             Value::Date(date) => statement.raw_bind_parameter(place, date.to_string())?,
-            Value::Null => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
+            Value::Null => {
+                for place in place..next {
+                    statement.raw_bind_parameter(place, rusqlite::types::Null)?;
+                }
+            }
         }
-        place += 1;
     }
     Ok(())
 }

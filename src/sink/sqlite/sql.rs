@@ -75,7 +75,10 @@ fn create(table: &Table) -> String {
     }
     for column in table.columns().iter().filter(|column| column.column_type() == ColumnType::TimestampNanos) {
         let (micros, nanos) = (column.name(), nanos(column));
-        lines.push(format!("CHECK ({micros} = ({nanos} - {}) / 1000)", remainder(&nanos, 1_000)));
+        let is_alike = format!("{micros} = ({nanos} - {}) / 1000", remainder(&nanos, 1_000));
+        // A comparison with null is no failure of a CHECK, so that one of the two could be null alone.
+        let are_both = format!("({micros} IS NULL) = ({nanos} IS NULL) AND ");
+        lines.push(format!("CHECK ({}{is_alike})", if column.is_optional() { &*are_both } else { "" }));
     }
     lines.push(format!("PRIMARY KEY ({})", key(table)));
     format!("CREATE TABLE {} (\n    {}\n) WITHOUT ROWID", table.name(), lines.join(",\n    "))
