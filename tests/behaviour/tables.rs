@@ -19,6 +19,7 @@ struct Tick {
     symbol: String,
     ts: TimestampNanos,
     price: f64,
+    fee: Option<f64>,
     size: Option<i64>,
     sent: Option<TimestampNanos>,
     seen: Option<Timestamp>,
@@ -41,6 +42,7 @@ impl Tabular for Tick {
             Column::text("symbol").key(),
             Column::timestamp_nanos("ts").key(),
             Column::float("price"),
+            Column::float("fee").optional(),
             Column::integer("size").optional(),
             Column::timestamp_nanos("sent").optional(),
             Column::timestamp("seen").optional(),
@@ -52,7 +54,7 @@ impl Tabular for Tick {
     .series(&["symbol"]);
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
-        row.push(&self.symbol).push(self.ts).push(self.price).push(self.size);
+        row.push(&self.symbol).push(self.ts).push(self.price).push(self.fee).push(self.size);
         row.push(self.sent).push(self.seen).push(self.day).push(&self.flags);
     }
 
@@ -61,6 +63,7 @@ impl Tabular for Tick {
             symbol: row.get("symbol")?,
             ts: row.get("ts")?,
             price: row.get("price")?,
+            fee: row.get("fee")?,
             size: row.get("size")?,
             sent: row.get("sent")?,
             seen: row.get("seen")?,
@@ -75,6 +78,7 @@ fn tick(symbol: &str, nanos: i64) -> Tick {
         symbol: symbol.to_owned(),
         ts: TimestampNanos::from_nanos(nanos),
         price: 1.5,
+        fee: None,
         size: None,
         sent: None,
         seen: None,
@@ -107,7 +111,7 @@ fn a_table_of_one_s_own_has_columns_an_index_a_view_and_a_check() {
     block_on(SqliteSink::open::<Tick>(&path).unwrap().close());
     assert_eq!(
         text(&path, "SELECT group_concat(name || ' ' || type, ', ') FROM pragma_table_info('ticks')"),
-        "symbol TEXT, ts INTEGER, ts_ns INTEGER, price REAL, size INTEGER, sent INTEGER, sent_ns INTEGER, seen INTEGER, day TEXT, flags TEXT"
+        "symbol TEXT, ts INTEGER, ts_ns INTEGER, price REAL, fee REAL, size INTEGER, sent INTEGER, sent_ns INTEGER, seen INTEGER, day TEXT, flags TEXT"
     );
     assert_eq!(
         text(
@@ -215,6 +219,27 @@ fn a_kind_gets_its_table_with_its_first_write() {
     block_on(database.write(&Batch::from(vec![bar(1)]))).unwrap();
     block_on(database.close());
     assert_eq!((all::<Bar>(&path).len(), all::<Tick>(&path).len()), (1, 0));
+}
+
+// Red when what the table must not hold is stored as null or as it is, is called the store's fault, or costs the others of
+// its group.
+#[test]
+fn a_number_that_is_not_finite_and_a_text_with_nul_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ticks.db");
+    let sink = SqliteSink::open::<Tick>(&path).unwrap();
+    for (wrong, expected) in [
+        (Tick { fee: Some(f64::NAN), ..tick("ES", 1) }, "fee: expected a finite number, got NaN"),
+        (Tick { price: f64::NEG_INFINITY, ..tick("ES", 1) }, "price: expected a finite number, got -inf"),
+        (tick("E\0S", 1), "symbol: expected no NUL, got \"E\\0S\""),
+    ] {
+        let error = block_on(sink.write(&Batch::from(vec![tick("NQ", 1), wrong]))).unwrap_err();
+        assert_eq!(error.kind(), SinkErrorKind::Permanent);
+        assert!(format!("{error:#}").ends_with(expected), "{error:#}");
+        assert_eq!(all::<Tick>(&path), []);
+    }
+    block_on(sink.write(&Batch::from(vec![tick("ES", 1)]))).unwrap();
+    assert_eq!(all::<Tick>(&path), [tick("ES", 1)]);
 }
 
 /// A record whose table has the name of that of bars, and other columns.

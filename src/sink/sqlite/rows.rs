@@ -3,7 +3,10 @@
 use rusqlite::{Connection, Statement, types::ValueRef};
 
 use super::{super::Batch, sql::TableSql};
-use crate::record::{Column, ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value};
+use crate::{
+    record::{Column, ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value},
+    text::Quoted,
+};
 
 /// Records of any kind that are written together.
 pub(super) trait Rows: Send {
@@ -39,6 +42,10 @@ fn bind(
         next += if column.column_type() == ColumnType::TimestampNanos { 2 } else { 1 };
         match value {
             Value::Integer(number) => statement.raw_bind_parameter(place, number)?,
+            // SQLite makes null of NaN, and JSON has no infinite number.
+            Value::Float(number) if !number.is_finite() => {
+                return Err(refused(column, format!("expected a finite number, got {number}")));
+            }
             Value::Float(number) => statement.raw_bind_parameter(place, number)?,
             Value::Timestamp(ts) => statement.raw_bind_parameter(place, ts.as_micros())?,
             Value::TimestampNanos(ts) => {
@@ -48,6 +55,10 @@ fn bind(
             // SQLite copies each text that is bound, which takes longer than all the numbers; mostly it is the same
             // again.
             same if before.get(at) == Some(same) => {}
+            // Most programs and functions of SQLite end a text there.
+            Value::Text(text) if text.contains('\0') => {
+                return Err(refused(column, format!("expected no NUL, got {}", Quoted(text))));
+            }
             Value::Text(text) => statement.raw_bind_parameter(place, text.as_ref())?,
             Value::Date(date) => statement.raw_bind_parameter(place, date.to_string())?,
             Value::Null => {
@@ -58,6 +69,12 @@ fn bind(
         }
     }
     Ok(())
+}
+
+/// The error of a value that the table must not hold.
+#[cold]
+fn refused(column: &Column, problem: String) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(Invalid::new(column.name(), problem)))
 }
 
 /// Makes a record of a row of [`TableSql::select`].

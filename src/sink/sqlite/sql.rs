@@ -67,7 +67,7 @@ fn key(table: &Table) -> String {
 }
 
 // Without a rowid the key is the table: one tree to write instead of two. Not STRICT, which older readers (SQLite
-// before 3.37) could not open. NaN becomes NULL in SQLite, so NOT NULL refuses it.
+// before 3.37) could not open.
 fn create(table: &Table) -> String {
     let mut lines = Vec::new();
     for SqlColumn { name, sql_type, of } in sql_columns(table) {

@@ -28,7 +28,10 @@ impl WriteError {
     /// Says whether the records are to blame. Everything else is a matter of the store and may pass, be it by an
     /// operator's hand: good records must not be given up for it.
     pub(super) fn blames_records(&self) -> bool {
-        matches!(
+        // Of a value that is not given to SQLite at all.
+        let is_refused = matches!(self, Self::Sqlite { source, .. }
+            if matches!(**source, rusqlite::Error::ToSqlConversionFailure(_)));
+        let blames = matches!(
             self.code(),
             Some(
                 ErrorCode::ConstraintViolation
@@ -36,7 +39,8 @@ impl WriteError {
                     | ErrorCode::TooBig
                     | ErrorCode::ParameterOutOfRange
             )
-        )
+        );
+        is_refused || blames
     }
 
     /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger that
