@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use rusqlite::ErrorCode;
 
-use super::SqliteOpenError;
+use super::error::{SqliteOpenError, is_passing};
 use crate::sink::SinkError;
 
 /// Why a batch was not stored.
@@ -55,17 +55,7 @@ impl WriteError {
 
     /// Says whether the connection is as good as before. After an I/O error or worse a new one reads the file afresh.
     pub(super) fn spares_connection(&self) -> bool {
-        let passing = matches!(
-            self.code(),
-            Some(
-                ErrorCode::DatabaseBusy
-                    | ErrorCode::DatabaseLocked
-                    | ErrorCode::DiskFull
-                    | ErrorCode::OutOfMemory
-                    | ErrorCode::OperationInterrupted
-            )
-        );
-        passing || self.blames_records()
+        is_passing(self.code()) || self.blames_records()
     }
 
     fn code(&self) -> Option<ErrorCode> {

@@ -215,7 +215,16 @@ impl Writer {
         let mut tables = self.tables.clone();
         tables.push(Arc::clone(sql));
         match &mut self.store {
-            Some(store) => open::make_tables(&mut store.connection, &store.path, &tables)?,
+            Some(store) => {
+                let made = open::make_tables(&mut store.connection, &store.path, &tables);
+                if let Err(error) = made {
+                    // Its transaction is rolled back, if that was possible.
+                    if !store.connection.is_autocommit() || !error.spares_connection() {
+                        self.store = None;
+                    }
+                    return Err(error);
+                }
+            }
             none => *none = Some(open::connect(&self.options, &tables)?),
         }
         self.tables = tables;

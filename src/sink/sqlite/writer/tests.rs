@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Bar, Batch, Timeframe, Timestamp, sink::SinkErrorKind};
+use crate::{Bar, Batch, Quote, Timeframe, Timestamp, sink::SinkErrorKind};
 
 type Answered = oneshot::Receiver<Result<(), SinkError>>;
 
@@ -225,6 +225,20 @@ fn a_panic_fails_its_group_and_the_thread_lives() {
 
     assert_eq!(kinds(&rig.group(vec![bars("B", 3)])), [STORED]);
     assert_eq!(rig.symbols(), ["B"], "what a panic cut off must not be there");
+}
+
+// Red when a connection is kept after an error that it does not recover from: no new kind would get its table.
+#[test]
+fn a_table_that_cannot_be_made_is_made_by_a_new_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_jobs, mut writer) = Writer::new(SqliteOptions::new(dir.path().join("bars.db")), Arc::default());
+    writer.prepare(&Arc::new(TableSql::new(Bar::TABLE))).unwrap();
+    // Stands for an I/O error: this connection writes no more.
+    writer.store.as_ref().unwrap().connection.pragma_update(None, "query_only", true).unwrap();
+    let quotes = Arc::new(TableSql::new(Quote::TABLE));
+    let error = writer.prepare(&quotes).unwrap_err();
+    assert!(error.is_outage(), "{error}");
+    writer.prepare(&quotes).unwrap();
 }
 
 // Sabotage: leave out `is_closed` in `collect`: CANCELLED is stored.
