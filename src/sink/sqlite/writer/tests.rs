@@ -1,7 +1,7 @@
 //! The writer thread from inside, where a test decides what waits together: rows of its own hold the thread until
 //! everything else is queued.
 
-use std::{fs, num::NonZeroUsize, thread::JoinHandle};
+use std::{collections::BTreeSet, fs, num::NonZeroUsize, thread::JoinHandle, time::Duration};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -239,6 +239,38 @@ fn a_table_that_cannot_be_made_is_made_by_a_new_connection() {
     let error = writer.prepare(&quotes).unwrap_err();
     assert!(error.is_outage(), "{error}");
     writer.prepare(&quotes).unwrap();
+}
+
+// Red when each write of a group tries for itself to make a table while the file is locked, or one without a new table
+// goes on to try.
+#[test]
+fn a_locked_file_is_tried_once_for_a_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = SqliteOptions::new(dir.path().join("bars.db"));
+    options.busy_timeout = Duration::from_millis(1);
+    let path = options.path.clone();
+    let (_jobs, mut writer) = Writer::new(options, Arc::default());
+    let [known, new] = [Bar::TABLE, Quote::TABLE].map(|table| Arc::new(TableSql::new(table)));
+    writer.prepare(&known).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (group, answers): (Vec<_>, Vec<_>) = [&known, &new, &new, &known]
+        .into_iter()
+        .map(|sql| {
+            let (answer, answered) = oneshot::channel();
+            (Write { sql: Arc::clone(sql), rows: Box::new(bars("A", 1)), answer }, answered)
+        })
+        .unzip();
+    writer.serve(group);
+    let errors: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().unwrap_err()).collect();
+    let tries: BTreeSet<_> = errors
+        .iter()
+        .map(|error| match std::error::Error::source(error).and_then(|source| source.downcast_ref::<WriteError>()) {
+            Some(WriteError::Open(shared)) if error.is_outage() => Arc::as_ptr(shared).addr(),
+            _ => panic!("{error:#}"),
+        })
+        .collect();
+    assert_eq!(tries.len(), 1);
 }
 
 // Sabotage: leave out `is_closed` in `collect`: CANCELLED is stored.
