@@ -15,6 +15,9 @@ use crate::policy::Invalid;
 
 /// A piece of news about none, one or several symbols, from one vendor.
 ///
+/// Its partition key is its id. [`WriteHandle::reserve`](crate::WriteHandle::reserve) needs that before: where the
+/// vendor gives none, call [`validate`](Record::validate) first, which makes it.
+///
 /// ```
 /// use market_data_store::News;
 ///
@@ -124,8 +127,8 @@ impl Record for News {
         &self.id
     }
 
-    /// Brings vendor, id and symbols into their normal form, an empty URL to none and -0.0 to 0.0, makes an id where there
-    /// is none, and checks the rest.
+    /// Brings vendor, id and symbols into their normal form, an empty URL to none and -0.0 to 0.0, makes an id where
+    /// there is none, and checks the rest.
     ///
     /// # Errors
     /// A symbol that is empty; a symbol or vendor above 64 bytes, an id above 255, or a control character in one; a time

@@ -37,8 +37,8 @@ pub struct Table {
 
 impl Table {
     /// Makes a table. A name is made of lower-case ASCII letters, digits and `_`, begins with a letter, has at most 48
-    /// bytes, and is no word that SQL reserves. That of the table does not end with `_readable` and has no `_by_` in it:
-    /// views and indexes are called so.
+    /// bytes, and is no word that SQL reserves. The table's name does not end with `_readable` and has no `_by_` in it,
+    /// as views and indexes are called so.
     ///
     /// # Panics
     /// For a name that is none of these, for two columns of one name, and without a column that is a key. In a `const`
