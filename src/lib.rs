@@ -84,9 +84,9 @@
 //!
 //! [`MarketDataStore`] and [`Builder`] start a store, [`WriteHandle`] submits, [`Feedback`] and [`Subscribe`] listen,
 //! [`RateCoordinator`] makes the [`RateLimiter`] of a producer that slows down by itself, [`Receipt`] and
-//! [`dead_letter`] say what became of records, [`Record`] and [`Sink`] take types and stores of your own, [`Tabular`] gives
-//! a type a table in a [`Database`], [`Settings`] reads the environment, [`metrics`] lists what is measured. The pages in `docs/` of the repository go further:
-//! the end of a service, failures, webhooks, sinks, configuration.
+//! [`dead_letter`] say what became of records, [`Record`] and [`Sink`] take types and stores of your own, [`Tabular`]
+//! gives a type a table in a [`Database`], [`Settings`] reads the environment, [`metrics`] lists what is measured. The
+//! pages in `docs/` of the repository go further: the end of a service, failures, webhooks, sinks, configuration.
 //!
 //! # Features
 //!

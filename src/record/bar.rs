@@ -135,8 +135,8 @@ impl Record for Bar {
         &self.symbol
     }
 
-    /// Brings symbol, vendor and volume into their normal form and -0.0 to 0.0, and checks the rest. Allocates nothing for a bar that
-    /// is normal already.
+    /// Brings symbol, vendor and volume into their normal form and -0.0 to 0.0, and checks the rest. Allocates nothing
+    /// for a bar that is normal already.
     ///
     /// # Errors
     /// A symbol that is empty; a symbol or vendor above 64 bytes or with a control character; a time without a text

@@ -15,7 +15,8 @@ use crate::policy::Invalid;
 ///
 /// These methods run outside of every lock, and may call handles.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Names the kind, such as `bars`: the default coordinator id and the name of the store's table.
+    /// Names the kind, such as `bars`: in dead letters, in `MDS_KINDS`, and as the default coordinator id. A table is
+    /// usually called so too, but its name is that of [`Tabular::TABLE`](crate::Tabular::TABLE).
     const KIND: &'static str;
 
     /// Returns the key whose records stay in order, for market data usually the symbol.

@@ -132,7 +132,8 @@ impl Record for Quote {
         &self.symbol
     }
 
-    /// Brings symbol, vendor and venue into their normal form, empty codes to none and -0.0 to 0.0, and checks the rest.
+    /// Brings symbol, vendor and venue into their normal form, empty codes to none and -0.0 to 0.0, and checks the
+    /// rest.
     ///
     /// # Errors
     /// A symbol that is empty; a symbol, vendor or venue above 64 bytes or with a control character; a price that is not

@@ -114,8 +114,9 @@ impl Builder {
         self
     }
 
-    /// Chooses the database of every [`kind`](Self::kind), instead of that of the settings. It goes on when the store ends:
-    /// close it yourself.
+    /// Chooses the database of every [`kind`](Self::kind), instead of that of the settings. Without a kind it is not
+    /// used: a [`coordinator`](Self::coordinator) has a sink of its own. It goes on when the store ends: close it
+    /// yourself.
     pub fn database(mut self, database: impl Into<Database>) -> Self {
         self.database = Some(database.into());
         self

@@ -179,11 +179,16 @@ struct FileReplay<'a> {
     targets: &'a [Arc<dyn ReplayTarget>],
     stopped: &'a AtomicBool,
     file: LockedFile,
-    under_way: Vec<UnderWay>,
+    under_way: Vec<UnderWay<'a>>,
 }
 
-/// An entry whose record was accepted, and what resolves to what became of it.
-type UnderWay = (Entry, Pin<Box<dyn Future<Output = ReplayOutcome> + Send>>);
+/// An entry whose record was accepted.
+struct UnderWay<'a> {
+    entry: Entry,
+    target: &'a dyn ReplayTarget,
+    /// Resolves to what became of it.
+    outcome: Pin<Box<dyn Future<Output = ReplayOutcome> + Send>>,
+}
 
 impl FileReplay<'_> {
     fn run(mut self, selector: &mut Selector<'_>) -> Result<(), DeadLettersError> {
@@ -203,7 +208,9 @@ impl FileReplay<'_> {
                 break;
             }
             match self.runtime.block_on(selected.record) {
-                Ok(outcome) => self.under_way.push((selected.entry, outcome)),
+                Ok(outcome) => {
+                    self.under_way.push(UnderWay { entry: selected.entry, target: &**selected.target, outcome });
+                }
                 Err(Refusal::Invalid(invalid)) => {
                     selector.report.damaged.push(Damaged { message: invalid.to_string(), ..selected.at });
                 }
@@ -246,12 +253,14 @@ impl FileReplay<'_> {
         if self.under_way.is_empty() {
             return Ok(false);
         }
-        for target in self.targets {
+        // No other one: it may be in an outage, which is no concern of these entries.
+        let awaited = |target: &dyn ReplayTarget| self.under_way.iter().any(|one| one.target.id() == target.id());
+        for target in self.targets.iter().filter(|target| awaited(&***target)) {
             self.runtime.block_on(target.settled());
         }
         let (mut marks, mut left) = (Vec::with_capacity(self.under_way.len()), Vec::new());
         let (mut stored, mut refused, mut unknown) = (0, 0, 0);
-        for (entry, outcome) in self.under_way.drain(..) {
+        for UnderWay { entry, outcome, .. } in self.under_way.drain(..) {
             match self.runtime.block_on(outcome) {
                 ReplayOutcome::Stored => {
                     stored += 1;

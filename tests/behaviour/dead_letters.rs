@@ -692,6 +692,26 @@ fn a_replay_pauses_while_a_producer_holds_the_level_up_and_goes_on_at_ok() {
     assert_eq!(written[last_beside..].iter().filter(|id| !is_beside(id)).count(), ENTRIES - replayed_before);
 }
 
+// Red when a replay waits for a coordinator that none of its entries goes to: with that one's store away it would hang.
+#[test]
+fn a_replay_does_not_wait_for_a_coordinator_that_gets_none_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), 0..3);
+    let coordinator = |will| {
+        let sink = Scripted { will: move |_: &Note| will, stored: Mutex::default(), hanging: AtomicUsize::new(0) };
+        Coordinator::new(sink).settings(coordinator_settings(20_000, 1, 1))
+    };
+    let mut settings = Settings::default();
+    settings.dlq_path = dir.path().to_owned();
+    settings.feedback.enabled = false;
+    let builder = MarketDataStore::builder(settings).coordinator(coordinator(Will::Store));
+    let store = builder.coordinator(coordinator(Will::Hang).id("away")).spawn().unwrap();
+    block_on(store.coordinator_named::<Note>("away").unwrap().submit(note(9))).unwrap();
+    let report = block_on(within(PATIENCE, store.replay_all(&ReplayOptions::default()))).unwrap();
+    assert_eq!((report.stored, report.is_complete()), (3, true));
+    block_on(store.shutdown(Duration::ZERO));
+}
+
 // Sabotage: leave `stop` unheard, or return before what is under way is marked: red.
 #[test]
 fn a_replay_that_is_asked_to_stop_settles_what_is_under_way_and_reports_it() {

@@ -19,7 +19,9 @@ struct Tick {
     symbol: String,
     ts: TimestampNanos,
     price: f64,
+    fee: Option<f64>,
     size: Option<i64>,
+    sent: Option<TimestampNanos>,
     seen: Option<Timestamp>,
     day: Option<Date>,
     flags: Vec<String>,
@@ -40,7 +42,9 @@ impl Tabular for Tick {
             Column::text("symbol").key(),
             Column::timestamp_nanos("ts").key(),
             Column::float("price"),
+            Column::float("fee").optional(),
             Column::integer("size").optional(),
+            Column::timestamp_nanos("sent").optional(),
             Column::timestamp("seen").optional(),
             Column::date("day").optional(),
             Column::list("flags"),
@@ -50,8 +54,8 @@ impl Tabular for Tick {
     .series(&["symbol"]);
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
-        row.push(&self.symbol).push(self.ts).push(self.price).push(self.size);
-        row.push(self.seen).push(self.day).push(&self.flags);
+        row.push(&self.symbol).push(self.ts).push(self.price).push(self.fee).push(self.size);
+        row.push(self.sent).push(self.seen).push(self.day).push(&self.flags);
     }
 
     fn from_row(row: &StoredRow<'_>) -> Result<Self, Invalid> {
@@ -59,7 +63,9 @@ impl Tabular for Tick {
             symbol: row.get("symbol")?,
             ts: row.get("ts")?,
             price: row.get("price")?,
+            fee: row.get("fee")?,
             size: row.get("size")?,
+            sent: row.get("sent")?,
             seen: row.get("seen")?,
             day: row.get("day")?,
             flags: row.get("flags")?,
@@ -72,7 +78,9 @@ fn tick(symbol: &str, nanos: i64) -> Tick {
         symbol: symbol.to_owned(),
         ts: TimestampNanos::from_nanos(nanos),
         price: 1.5,
+        fee: None,
         size: None,
+        sent: None,
         seen: None,
         day: None,
         flags: Vec::new(),
@@ -103,7 +111,7 @@ fn a_table_of_one_s_own_has_columns_an_index_a_view_and_a_check() {
     block_on(SqliteSink::open::<Tick>(&path).unwrap().close());
     assert_eq!(
         text(&path, "SELECT group_concat(name || ' ' || type, ', ') FROM pragma_table_info('ticks')"),
-        "symbol TEXT, ts INTEGER, ts_ns INTEGER, price REAL, size INTEGER, seen INTEGER, day TEXT, flags TEXT"
+        "symbol TEXT, ts INTEGER, ts_ns INTEGER, price REAL, fee REAL, size INTEGER, sent INTEGER, sent_ns INTEGER, seen INTEGER, day TEXT, flags TEXT"
     );
     assert_eq!(
         text(
@@ -122,6 +130,32 @@ fn a_table_of_one_s_own_has_columns_an_index_a_view_and_a_check() {
     assert!(insert(1, 1_999) && insert(-1, -1) && insert(-2, -1_001) && insert(-1, -1_000));
     assert!(!insert(2, 1_999) && !insert(0, -1) && !insert(-1, -1_001));
     assert_eq!(text(&path, "SELECT ts FROM ticks_readable WHERE price = -1"), "1969-12-31T23:59:59.999999999Z");
+    let set = |pair: &str| {
+        let sql = format!("UPDATE ticks SET (sent, sent_ns) = ({pair}) WHERE price = -1");
+        Connection::open(&path).unwrap().execute(&sql, []).is_ok()
+    };
+    assert!(set("1, 1999") && set("NULL, NULL"));
+    assert!(!set("1, 2000") && !set("1, NULL") && !set("NULL, 1999"));
+}
+
+// Red when a null takes another number of places than the columns have: each value behind it would be stored as that of
+// another column.
+#[test]
+fn a_null_time_in_nanoseconds_shifts_no_other_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ticks.db");
+    let full = |nanos| Tick {
+        sent: Some(TimestampNanos::from_nanos(nanos)),
+        seen: Some(Timestamp::from_micros(nanos + 1)),
+        day: Some("2024-02-29".parse().unwrap()),
+        flags: vec!["a".to_owned()],
+        ..tick("ES", nanos)
+    };
+    let ticks = vec![full(1_001), Tick { sent: None, ..full(2_002) }, full(3_003)];
+    let sink = SqliteSink::open::<Tick>(&path).unwrap();
+    block_on(sink.write(&Batch::from(ticks.clone()))).unwrap();
+    block_on(sink.close());
+    assert_eq!(all::<Tick>(&path), ticks);
 }
 
 // Red when the view shows another time than the record has, or mixes up two times of one row.
@@ -185,6 +219,27 @@ fn a_kind_gets_its_table_with_its_first_write() {
     block_on(database.write(&Batch::from(vec![bar(1)]))).unwrap();
     block_on(database.close());
     assert_eq!((all::<Bar>(&path).len(), all::<Tick>(&path).len()), (1, 0));
+}
+
+// Red when what the table must not hold is stored as null or as it is, is called the store's fault, or costs the others of
+// its group.
+#[test]
+fn a_number_that_is_not_finite_and_a_text_with_nul_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ticks.db");
+    let sink = SqliteSink::open::<Tick>(&path).unwrap();
+    for (wrong, expected) in [
+        (Tick { fee: Some(f64::NAN), ..tick("ES", 1) }, "fee: expected a finite number, got NaN"),
+        (Tick { price: f64::NEG_INFINITY, ..tick("ES", 1) }, "price: expected a finite number, got -inf"),
+        (tick("E\0S", 1), "symbol: expected no NUL, got \"E\\0S\""),
+    ] {
+        let error = block_on(sink.write(&Batch::from(vec![tick("NQ", 1), wrong]))).unwrap_err();
+        assert_eq!(error.kind(), SinkErrorKind::Permanent);
+        assert!(format!("{error:#}").ends_with(expected), "{error:#}");
+        assert_eq!(all::<Tick>(&path), []);
+    }
+    block_on(sink.write(&Batch::from(vec![tick("ES", 1)]))).unwrap();
+    assert_eq!(all::<Tick>(&path), [tick("ES", 1)]);
 }
 
 /// A record whose table has the name of that of bars, and other columns.

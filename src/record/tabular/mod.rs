@@ -73,8 +73,8 @@ pub trait Tabular: Record {
     /// same.
     const TABLE: Table;
 
-    /// Pushes one value a column, in their order. Null in a column that is not optional is refused by the database, and
-    /// so is a float that is NaN: check both in [`validate`](Record::validate).
+    /// Pushes one value a column, in their order. The database refuses null in a column that is not optional, a float
+    /// that is not finite, and a text with NUL: check them in [`validate`](Record::validate).
     fn row<'a>(&'a self, row: &mut Row<'a>);
 
     /// Makes a record of a row that was stored.

@@ -37,7 +37,8 @@ pub struct Table {
 
 impl Table {
     /// Makes a table. A name is made of lower-case ASCII letters, digits and `_`, begins with a letter, has at most 48
-    /// bytes, and is no word that SQL reserves.
+    /// bytes, and is no word that SQL reserves. The table's name does not end with `_readable` and has no `_by_` in it,
+    /// as views and indexes are called so.
     ///
     /// # Panics
     /// For a name that is none of these, for two columns of one name, and without a column that is a key. In a `const`
@@ -48,6 +49,11 @@ impl Table {
             "the table's name: expected a-z, 0-9 and _, a letter first, and no reserved word of SQL"
         );
         assert!(!starts_with(name, "sqlite_"), "the table's name: SQLite keeps sqlite_ for itself");
+        assert!(
+            !ends_with(name, "_readable"),
+            "the table's name: a view is called so, expected no _readable at the end"
+        );
+        assert!(!contains(name, "_by_"), "the table's name: an index is called so, expected no _by_ in it");
         let (mut at, mut has_key) = (0, false);
         while at < columns.len() {
             let column = &columns[at];
@@ -253,16 +259,17 @@ impl Column {
     }
 }
 
-/// What SQLite or PostgreSQL reserves, and what the views use: a name is written without quotes everywhere.
+/// What SQLite or PostgreSQL reserves, and what the views and the upsert use: a name is written without quotes
+/// everywhere.
 const RESERVED: &str = " add all alter analyse analyze and any array as asc asymmetric authorization autoincrement \
     between binary both case cast check collate collation column commit concurrently constraint create cross \
     current_catalog current_date current_role current_schema current_time current_timestamp current_user default \
-    deferrable delete desc distinct do drop else end escape except exists false fetch for foreign freeze from full grant \
-    group having ilike in index initially inner insert intersect into is isnull join lateral leading left like limit \
-    localtime localtimestamp micros nanos natural not nothing notnull null offset on only or order outer overlaps \
-    placing primary references returning right select session_user set similar some split symmetric system_user table \
-    tablesample then to trailing transaction true union unique update user using values variadic verbose when where \
-    window with ";
+    deferrable delete desc distinct do drop else end escape except excluded exists false fetch for foreign freeze \
+    from full grant group having if ilike in index initially inner insert intersect into is isnull join lateral \
+    leading left like limit localtime localtimestamp micros nanos natural not nothing notnull null offset on only or \
+    order outer overlaps placing primary raise references returning right select session_user set similar some split \
+    symmetric system_user table tablesample then to trailing transaction true union unique update user using values \
+    variadic verbose when where window with ";
 
 /// The longest name: PostgreSQL cuts one at 63 bytes, and those of indexes and views are longer than the table's.
 const NAME_BYTES: usize = 48;
@@ -307,6 +314,21 @@ const fn starts_with(text: &str, start: &str) -> bool {
     text.len() >= start.len() && is_at(text.as_bytes(), 0, start.as_bytes())
 }
 
+const fn ends_with(text: &str, end: &str) -> bool {
+    text.len() >= end.len() && is_at(text.as_bytes(), text.len() - end.len(), end.as_bytes())
+}
+
+const fn contains(text: &str, part: &str) -> bool {
+    let mut at = 0;
+    while at + part.len() <= text.len() {
+        if is_at(text.as_bytes(), at, part.as_bytes()) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
 const fn is_equal(a: &str, b: &str) -> bool {
     a.len() == b.len() && is_at(a.as_bytes(), 0, b.as_bytes())
 }
@@ -339,7 +361,10 @@ mod tests {
     #[test]
     fn a_name_that_sql_would_read_otherwise_is_refused() {
         let long = "x".repeat(49);
-        for name in ["", "Bars", "1m", "_bars", "a b", "a-b", "größe", "order", "add", "with", "micros", &long] {
+        for name in [
+            "", "Bars", "1m", "_bars", "a b", "a-b", "größe", "order", "add", "with", "micros", "excluded", "if",
+            "raise", &long,
+        ] {
             assert!(!is_name(name), "{name}");
         }
         for name in ["bars", "ts_ns", "a1", "orders", "an", "ction", "open", "close", "action", &long[1..]] {
@@ -363,6 +388,8 @@ mod tests {
         };
         refused(|| Table::new("sqlite_bars", KEY_ALONE), "SQLite keeps sqlite_");
         refused(|| Table::new("order", KEY_ALONE), "the table's name");
+        refused(|| Table::new("bars_readable", KEY_ALONE), "a view is called so");
+        refused(|| Table::new("bars_by_symbol", KEY_ALONE), "an index is called so");
         refused(|| Table::new("t", RESERVED), "a column's name");
         refused(|| Table::new("t", &[KEY, KEY]), "two columns have one name");
         refused(|| Table::new("t", NANOS_FIRST), "nanoseconds");
@@ -371,5 +398,8 @@ mod tests {
         refused(|| Table::new("t", KEY_ALONE).time("symbol"), "the time");
         refused(|| Table::new("t", KEY_ALONE).time("ts"), "the time");
         refused(|| Table::new("t", KEY_ALONE).series(&["symbol", "venue"]), "the series");
+        for name in ["readable", "bars_readable_1", "by_symbol", "bars_by"] {
+            assert_eq!(Table::new(name, KEY_ALONE).name(), name);
+        }
     }
 }

@@ -181,4 +181,27 @@ impl SqliteOpenError {
             )
         )
     }
+    /// Says whether the connection that it came from is as good as before.
+    pub(super) fn spares_connection(&self) -> bool {
+        match self {
+            Self::Sqlite { source, .. } => is_passing(source.sqlite_error_code()),
+            // It was read without an error.
+            Self::NewerSchema { .. } | Self::OtherDatabase { .. } | Self::OtherShape { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Says whether an error of SQLite passes, and leaves the connection as good as before.
+pub(super) fn is_passing(code: Option<ErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted
+        )
+    )
 }

@@ -10,7 +10,8 @@ use super::SqliteOpenError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SqliteOptions {
-    /// The file; relative paths are taken from the working directory at the time of opening.
+    /// The file. A relative path is taken once, from the working directory when the sink is made or the reader is
+    /// opened; the sink opens that file also after the directory has changed.
     pub path: PathBuf,
     /// What an acknowledged record survives.
     pub synchronous: Synchronous,

@@ -3,7 +3,10 @@
 use rusqlite::{Connection, Statement, types::ValueRef};
 
 use super::{super::Batch, sql::TableSql};
-use crate::record::{ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value};
+use crate::{
+    record::{Column, ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value},
+    text::Quoted,
+};
 
 /// Records of any kind that are written together.
 pub(super) trait Rows: Send {
@@ -17,7 +20,7 @@ impl<T: Tabular> Rows for Batch<T> {
         let (mut row, mut before) = (Row::new(&T::TABLE), Row::new(&T::TABLE));
         for record in self.iter() {
             row.fill(record);
-            bind(&mut statement, row.values(), before.values())?;
+            bind(&mut statement, T::TABLE.columns(), row.values(), before.values())?;
             statement.raw_execute()?;
             std::mem::swap(&mut row, &mut before);
         }
@@ -26,28 +29,52 @@ impl<T: Tabular> Rows for Batch<T> {
 }
 
 /// Binds a row. The statement has still bound what the row `before` was stored with, if it has values.
-fn bind(statement: &mut Statement<'_>, row: &[Value<'_>], before: &[Value<'_>]) -> rusqlite::Result<()> {
-    let mut place = 1;
-    for (at, value) in row.iter().enumerate() {
+fn bind(
+    statement: &mut Statement<'_>,
+    columns: &[Column],
+    row: &[Value<'_>],
+    before: &[Value<'_>],
+) -> rusqlite::Result<()> {
+    let mut next = 1;
+    for (at, (column, value)) in columns.iter().zip(row).enumerate() {
+        // Of the column, as null does not show that it takes two.
+        let place = next;
+        next += if column.column_type() == ColumnType::TimestampNanos { 2 } else { 1 };
         match value {
             Value::Integer(number) => statement.raw_bind_parameter(place, number)?,
+            // SQLite makes null of NaN, and JSON has no infinite number.
+            Value::Float(number) if !number.is_finite() => {
+                return Err(refused(column, format!("expected a finite number, got {number}")));
+            }
             Value::Float(number) => statement.raw_bind_parameter(place, number)?,
             Value::Timestamp(ts) => statement.raw_bind_parameter(place, ts.as_micros())?,
             Value::TimestampNanos(ts) => {
                 statement.raw_bind_parameter(place, ts.floor().as_micros())?;
-                place += 1;
-                statement.raw_bind_parameter(place, ts.as_nanos())?;
+                statement.raw_bind_parameter(place + 1, ts.as_nanos())?;
             }
             // SQLite copies each text that is bound, which takes longer than all the numbers; mostly it is the same
             // again.
             same if before.get(at) == Some(same) => {}
+            // Most programs and functions of SQLite end a text there.
+            Value::Text(text) if text.contains('\0') => {
+                return Err(refused(column, format!("expected no NUL, got {}", Quoted(text))));
+            }
             Value::Text(text) => statement.raw_bind_parameter(place, text.as_ref())?,
             Value::Date(date) => statement.raw_bind_parameter(place, date.to_string())?,
-            Value::Null => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
+            Value::Null => {
+                for place in place..next {
+                    statement.raw_bind_parameter(place, rusqlite::types::Null)?;
+                }
+            }
         }
-        place += 1;
     }
     Ok(())
+}
+
+/// The error of a value that the table must not hold.
+#[cold]
+fn refused(column: &Column, problem: String) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(Invalid::new(column.name(), problem)))
 }
 
 /// Makes a record of a row of [`TableSql::select`].

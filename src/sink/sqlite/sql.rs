@@ -67,7 +67,7 @@ fn key(table: &Table) -> String {
 }
 
 // Without a rowid the key is the table: one tree to write instead of two. Not STRICT, which older readers (SQLite
-// before 3.37) could not open. NaN becomes NULL in SQLite, so NOT NULL refuses it.
+// before 3.37) could not open.
 fn create(table: &Table) -> String {
     let mut lines = Vec::new();
     for SqlColumn { name, sql_type, of } in sql_columns(table) {
@@ -75,7 +75,10 @@ fn create(table: &Table) -> String {
     }
     for column in table.columns().iter().filter(|column| column.column_type() == ColumnType::TimestampNanos) {
         let (micros, nanos) = (column.name(), nanos(column));
-        lines.push(format!("CHECK ({micros} = ({nanos} - {}) / 1000)", remainder(&nanos, 1_000)));
+        let is_alike = format!("{micros} = ({nanos} - {}) / 1000", remainder(&nanos, 1_000));
+        // A comparison with null is no failure of a CHECK, so that one of the two could be null alone.
+        let are_both = format!("({micros} IS NULL) = ({nanos} IS NULL) AND ");
+        lines.push(format!("CHECK ({}{is_alike})", if column.is_optional() { &*are_both } else { "" }));
     }
     lines.push(format!("PRIMARY KEY ({})", key(table)));
     format!("CREATE TABLE {} (\n    {}\n) WITHOUT ROWID", table.name(), lines.join(",\n    "))

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use rusqlite::ErrorCode;
 
-use super::SqliteOpenError;
+use super::error::{SqliteOpenError, is_passing};
 use crate::sink::SinkError;
 
 /// Why a batch was not stored.
@@ -28,7 +28,10 @@ impl WriteError {
     /// Says whether the records are to blame. Everything else is a matter of the store and may pass, be it by an
     /// operator's hand: good records must not be given up for it.
     pub(super) fn blames_records(&self) -> bool {
-        matches!(
+        // Of a value that is not given to SQLite at all.
+        let is_refused = matches!(self, Self::Sqlite { source, .. }
+            if matches!(**source, rusqlite::Error::ToSqlConversionFailure(_)));
+        let blames = matches!(
             self.code(),
             Some(
                 ErrorCode::ConstraintViolation
@@ -36,7 +39,8 @@ impl WriteError {
                     | ErrorCode::TooBig
                     | ErrorCode::ParameterOutOfRange
             )
-        )
+        );
+        is_refused || blames
     }
 
     /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger that
@@ -51,17 +55,7 @@ impl WriteError {
 
     /// Says whether the connection is as good as before. After an I/O error or worse a new one reads the file afresh.
     pub(super) fn spares_connection(&self) -> bool {
-        let passing = matches!(
-            self.code(),
-            Some(
-                ErrorCode::DatabaseBusy
-                    | ErrorCode::DatabaseLocked
-                    | ErrorCode::DiskFull
-                    | ErrorCode::OutOfMemory
-                    | ErrorCode::OperationInterrupted
-            )
-        );
-        passing || self.blames_records()
+        is_passing(self.code()) || self.blames_records()
     }
 
     fn code(&self) -> Option<ErrorCode> {

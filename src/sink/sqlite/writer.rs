@@ -215,21 +215,39 @@ impl Writer {
         let mut tables = self.tables.clone();
         tables.push(Arc::clone(sql));
         match &mut self.store {
-            Some(store) => open::make_tables(&mut store.connection, &store.path, &tables)?,
+            Some(store) => {
+                let made = open::make_tables(&mut store.connection, &store.path, &tables);
+                if let Err(error) = made {
+                    // Its transaction is rolled back, if that was possible.
+                    if !store.connection.is_autocommit() || !error.spares_connection() {
+                        self.store = None;
+                    }
+                    return Err(error);
+                }
+            }
             none => *none = Some(open::connect(&self.options, &tables)?),
         }
         self.tables = tables;
         Ok(())
     }
 
-    /// Takes the writes out whose tables cannot be had, and answers them.
+    /// Takes the writes out whose tables cannot be had, and answers them. In an outage that is all of them: another try
+    /// for each could take as long as the busy timeout.
     fn with_tables(&mut self, group: Vec<Write>) -> Vec<Write> {
         let mut left = Vec::with_capacity(group.len());
-        for write in group {
-            match self.guarded(|writer| Ok(writer.prepare(&write.sql))) {
-                Ok(Ok(())) => left.push(write),
-                Ok(Err(error)) => _ = write.answer.send(Err(WriteError::Open(Arc::new(error)).into_sink_error())),
-                Err(panicked) => _ = write.answer.send(Err(panicked.into_sink_error())),
+        let mut group = group.into_iter();
+        while let Some(write) = group.next() {
+            let prepared = self.guarded(|writer| Ok(writer.prepare(&write.sql)));
+            let is_outage = matches!(&prepared, Ok(Err(error)) if error.is_outage());
+            match prepared.and_then(|prepared| prepared.map_err(|error| WriteError::Open(Arc::new(error)))) {
+                Ok(()) => left.push(write),
+                Err(error) if is_outage => {
+                    for write in left.into_iter().chain([write]).chain(group) {
+                        _ = write.answer.send(Err(error.clone().into_sink_error()));
+                    }
+                    return Vec::new();
+                }
+                Err(error) => _ = write.answer.send(Err(error.into_sink_error())),
             }
         }
         left

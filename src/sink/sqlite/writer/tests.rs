@@ -1,13 +1,13 @@
 //! The writer thread from inside, where a test decides what waits together: rows of its own hold the thread until
 //! everything else is queued.
 
-use std::{fs, num::NonZeroUsize, thread::JoinHandle};
+use std::{collections::BTreeSet, fs, num::NonZeroUsize, thread::JoinHandle, time::Duration};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Bar, Batch, Timeframe, Timestamp, sink::SinkErrorKind};
+use crate::{Bar, Batch, Quote, Timeframe, Timestamp, sink::SinkErrorKind};
 
 type Answered = oneshot::Receiver<Result<(), SinkError>>;
 
@@ -225,6 +225,52 @@ fn a_panic_fails_its_group_and_the_thread_lives() {
 
     assert_eq!(kinds(&rig.group(vec![bars("B", 3)])), [STORED]);
     assert_eq!(rig.symbols(), ["B"], "what a panic cut off must not be there");
+}
+
+// Red when a connection is kept after an error that it does not recover from: no new kind would get its table.
+#[test]
+fn a_table_that_cannot_be_made_is_made_by_a_new_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_jobs, mut writer) = Writer::new(SqliteOptions::new(dir.path().join("bars.db")), Arc::default());
+    writer.prepare(&Arc::new(TableSql::new(Bar::TABLE))).unwrap();
+    // Stands for an I/O error: this connection writes no more.
+    writer.store.as_ref().unwrap().connection.pragma_update(None, "query_only", true).unwrap();
+    let quotes = Arc::new(TableSql::new(Quote::TABLE));
+    let error = writer.prepare(&quotes).unwrap_err();
+    assert!(error.is_outage(), "{error}");
+    writer.prepare(&quotes).unwrap();
+}
+
+// Red when each write of a group tries for itself to make a table while the file is locked, or one without a new table
+// goes on to try.
+#[test]
+fn a_locked_file_is_tried_once_for_a_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = SqliteOptions::new(dir.path().join("bars.db"));
+    options.busy_timeout = Duration::from_millis(1);
+    let path = options.path.clone();
+    let (_jobs, mut writer) = Writer::new(options, Arc::default());
+    let [known, new] = [Bar::TABLE, Quote::TABLE].map(|table| Arc::new(TableSql::new(table)));
+    writer.prepare(&known).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (group, answers): (Vec<_>, Vec<_>) = [&known, &new, &new, &known]
+        .into_iter()
+        .map(|sql| {
+            let (answer, answered) = oneshot::channel();
+            (Write { sql: Arc::clone(sql), rows: Box::new(bars("A", 1)), answer }, answered)
+        })
+        .unzip();
+    writer.serve(group);
+    let errors: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().unwrap_err()).collect();
+    let tries: BTreeSet<_> = errors
+        .iter()
+        .map(|error| match std::error::Error::source(error).and_then(|source| source.downcast_ref::<WriteError>()) {
+            Some(WriteError::Open(shared)) if error.is_outage() => Arc::as_ptr(shared).addr(),
+            _ => panic!("{error:#}"),
+        })
+        .collect();
+    assert_eq!(tries.len(), 1);
 }
 
 // Sabotage: leave out `is_closed` in `collect`: CANCELLED is stored.
