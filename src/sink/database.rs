@@ -11,8 +11,8 @@ use crate::record::Tabular;
 /// clones share its connection.
 ///
 /// `sqlite://PATH` is a file: everything after `sqlite://` is its path, relative to the working directory, and
-/// [`SqliteSink`](crate::sink::SqliteSink) says what holds for it. [`Builder::kind`](crate::Builder::kind) writes a kind
-/// to the database of the settings; this is for a coordinator with another one.
+/// [`SqliteSink`](crate::sink::SqliteSink) says what holds for it. [`Builder::kind`](crate::Builder::kind) writes a
+/// kind to the database of the settings; this is for a coordinator with another one.
 ///
 /// ```no_run
 /// use market_data_store::{Bar, Coordinator, Database, MarketDataStore, Settings};

@@ -84,9 +84,9 @@ impl MarketDataStore {
     /// on a bus of its own. Works on any runtime, and blocks it for the moment that opening the file takes.
     ///
     /// # Errors
-    /// When a setting is wrong, a kind is none of this crate's, the database or the directory for dead letters cannot be
-    /// used, or the operating system refuses a thread. A database that is locked or away is no error: records wait in
-    /// the queue until it is there.
+    /// When a setting is wrong, a kind is none of this crate's, the database or the directory for dead letters cannot
+    /// be used, or the operating system refuses a thread. A database that is locked or away is no error: records wait
+    /// in the queue until it is there.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         Self::builder(settings).kinds()?.start().await
     }
