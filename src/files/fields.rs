@@ -50,16 +50,16 @@ pub(crate) fn trimmed(text: &str) -> &str {
 impl Fields {
     pub(crate) fn split<'a>(&'a mut self, line: &'a str, delimiter: u8) -> Result<FieldsOf<'a>, String> {
         self.ranges.clear();
+        if memchr::memchr(b'"', line.as_bytes()).is_some() {
+            self.split_quoted(line, char::from(delimiter))?;
+            return Ok(FieldsOf { text: &self.unquoted, ranges: &self.ranges });
+        }
         let mut start = 0;
         // Cells are short, so that a search for each costs more than a look at each byte.
         for (end, byte) in line.bytes().enumerate() {
             if byte == delimiter {
                 self.ranges.push((start, end));
                 start = end + 1;
-            } else if byte == b'"' {
-                self.ranges.clear();
-                self.split_quoted(line, char::from(delimiter))?;
-                return Ok(FieldsOf { text: &self.unquoted, ranges: &self.ranges });
             }
         }
         self.ranges.push((start, line.len()));
