@@ -196,13 +196,13 @@ fn an_object_around_the_bars_is_refused_with_the_command_that_takes_them_out() {
     for (text, expected) in [
         (
             format!(r#"{{"symbol":"AAPL","bars":[{bar}],"next":null}}"#),
-            around("bars", &each("{symbol: .symbol} + .bars[]")),
+            around("bars", &each("{symbol: .symbol} + .bars[]?")),
         ),
         // The same symbol as the option says.
-        (format!(r#"{{"symbol":"es","bars":[{bar}]}}"#), around("bars", &each(".bars[]"))),
-        (format!(r#"{{"next":{{"a":1}},"candles":[{bar}"#), around("candles", &each(".candles[]"))),
-        (format!(r#"{{"price bars":[{bar}]}}"#), around("price bars", &each(r#".["price bars"][]"#))),
-        (format!(r#"{{"a b":{{"c d":[{bar}]}}}}"#), around("c d", &each(r#".["a b"]["c d"][]"#))),
+        (format!(r#"{{"symbol":"es","bars":[{bar}]}}"#), around("bars", &each(".bars[]?"))),
+        (format!(r#"{{"next":{{"a":1}},"candles":[{bar}"#), around("candles", &each(".candles[]?"))),
+        (format!(r#"{{"price bars":[{bar}]}}"#), around("price bars", &each(r#".["price bars"][]?"#))),
+        (format!(r#"{{"a b":{{"c d":[{bar}]}}}}"#), around("c d", &each(r#".["a b"]["c d"][]?"#))),
         (
             r#"{"it's":[{"t":1}]}"#.into(),
             "expected an object for each bar, got one in which no bars are known: take them out with jq".into(),
@@ -220,9 +220,9 @@ fn an_object_around_the_bars_is_refused_with_the_command_that_takes_them_out() {
             "{\n  \"bars\": [\n".into(),
             "expected an object for each bar, got one in which no bars are known: take them out with jq".into(),
         ),
-        (format!("{{\"bars\": [\n {bar},\n"), around("bars", &each(".bars[]"))),
+        (format!("{{\"bars\": [\n {bar},\n"), around("bars", &each(".bars[]?"))),
         // One that stands behind something odd.
-        (format!("{{}}\n{{\"bars\":[{bar}]}}\n"), format!("line 2: {}", around("bars", &each(".bars[]")))),
+        (format!("{{}}\n{{\"bars\":[{bar}]}}\n"), format!("line 2: {}", around("bars", &each(".bars[]?")))),
     ] {
         assert_eq!(refusal(&text), expected, "{text}");
     }
