@@ -33,19 +33,19 @@ pub struct Fundamentals {
     pub period: SmolStr,
     /// The date on which this was known.
     pub asof: Date,
-    /// What the company has.
+    /// Total assets, in whole units of `currency`.
     #[serde(default)]
     pub total_assets: Option<f64>,
-    /// What it owes.
+    /// Total liabilities, in whole units of `currency`.
     #[serde(default)]
     pub total_liabilities: Option<f64>,
-    /// What it earned.
+    /// Net income of the period, in whole units of `currency`; a loss is negative.
     #[serde(default)]
     pub net_income: Option<f64>,
-    /// What it earned a share.
+    /// Earnings per share, in units of `currency`.
     #[serde(default)]
     pub eps: Option<f64>,
-    /// What it sold.
+    /// Revenue of the period, in whole units of `currency`.
     #[serde(default)]
     pub revenue: Option<f64>,
     /// The currency of these amounts.
@@ -78,15 +78,15 @@ impl Fundamentals {
     }
 
     setters! {
-        /// Sets what the company has.
+        /// Sets the total assets.
         total_assets: f64,
-        /// Sets what it owes.
+        /// Sets the total liabilities.
         total_liabilities: f64,
-        /// Sets what it earned.
+        /// Sets the net income.
         net_income: f64,
-        /// Sets what it earned a share.
+        /// Sets the earnings per share.
         eps: f64,
-        /// Sets what it sold.
+        /// Sets the revenue.
         revenue: f64,
         /// Sets the currency of these amounts.
         currency: SmolStr,

@@ -33,36 +33,36 @@ pub struct OptionQuote {
     pub contract: SmolStr,
     /// When it was quoted.
     pub ts: TimestampNanos,
-    /// What the option is on.
+    /// The symbol of the underlying.
     pub underlying: SmolStr,
     /// The last day on which it can be exercised.
     pub expiry: Date,
     /// Whether it is a call or a put.
     pub option_type: OptionType,
-    /// The price at which it can be exercised, above 0.
+    /// The price at which it can be exercised, above 0, as a plain decimal in the quote currency, as all prices here.
     pub strike: f64,
-    /// The highest price that is bid.
+    /// The best bid: the highest price of a buyer, for one unit of the underlying as vendors quote it.
     #[serde(default)]
     pub bid: Option<f64>,
-    /// How much is bid at that price.
+    /// The amount at the best bid, from 0, in contracts.
     #[serde(default)]
     pub bid_size: Option<f64>,
-    /// The lowest price that is asked.
+    /// The best ask: the lowest price of a seller, in the unit of `bid`.
     #[serde(default)]
     pub ask: Option<f64>,
-    /// How much is offered at that price.
+    /// The amount at the best ask, from 0, in contracts.
     #[serde(default)]
     pub ask_size: Option<f64>,
-    /// The price of the last trade.
+    /// The price of the last trade, in the unit of `bid`.
     #[serde(default)]
     pub last: Option<f64>,
     /// The implied volatility of a year: 0.41 is 41 %.
     #[serde(default)]
     pub iv: Option<f64>,
-    /// Delta.
+    /// Delta, the change of the price for 1 of the underlying's: from -1 to 1 where the vendor does not scale it.
     #[serde(default)]
     pub delta: Option<f64>,
-    /// Gamma.
+    /// Gamma, the change of delta for 1 of the underlying's price.
     #[serde(default)]
     pub gamma: Option<f64>,
     /// Theta, in the vendor's unit.
@@ -133,14 +133,14 @@ impl OptionQuote {
         self
     }
 
-    /// Sets the highest price that is bid, and how much is.
+    /// Sets the best bid and the amount at it.
     #[must_use]
     pub fn bid(mut self, price: f64, size: f64) -> Self {
         (self.bid, self.bid_size) = (Some(price), Some(size));
         self
     }
 
-    /// Sets the lowest price that is asked, and how much is.
+    /// Sets the best ask and the amount at it.
     #[must_use]
     pub fn ask(mut self, price: f64, size: f64) -> Self {
         (self.ask, self.ask_size) = (Some(price), Some(size));

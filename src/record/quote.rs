@@ -39,16 +39,16 @@ pub struct Quote {
     /// Tells quotes of one moment apart; 0 where the vendor has none.
     #[serde(default)]
     pub seq: i64,
-    /// The highest price that is bid.
+    /// The best bid: the highest price of a buyer, as a plain decimal in the quote currency.
     #[serde(default)]
     pub bid: Option<f64>,
-    /// How much is bid at that price.
+    /// The amount at the best bid, from 0, in the vendor's unit: shares, lots, contracts or the base asset.
     #[serde(default)]
     pub bid_size: Option<f64>,
-    /// The lowest price that is asked.
+    /// The best ask: the lowest price of a seller, as a plain decimal in the quote currency.
     #[serde(default)]
     pub ask: Option<f64>,
-    /// How much is offered at that price.
+    /// The amount at the best ask, from 0, in the unit of `bid_size`.
     #[serde(default)]
     pub ask_size: Option<f64>,
     /// The vendor's codes.
@@ -98,14 +98,14 @@ impl Quote {
         self
     }
 
-    /// Sets the highest price that is bid, and how much is.
+    /// Sets the best bid and the amount at it.
     #[must_use]
     pub fn bid(mut self, price: f64, size: f64) -> Self {
         (self.bid, self.bid_size) = (Some(price), Some(size));
         self
     }
 
-    /// Sets the lowest price that is asked, and how much is.
+    /// Sets the best ask and the amount at it.
     #[must_use]
     pub fn ask(mut self, price: f64, size: f64) -> Self {
         (self.ask, self.ask_size) = (Some(price), Some(size));

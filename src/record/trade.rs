@@ -39,11 +39,11 @@ pub struct Trade {
     /// The vendor's id of the trade. Where it is empty, [`validate`](Record::validate) makes it of `seq`: `seq:17`.
     #[serde(default)]
     pub id: SmolStr,
-    /// The price, which can be negative.
+    /// The price of one unit, as a plain decimal in the quote currency; it can be negative.
     pub price: f64,
-    /// How much was traded.
+    /// The traded amount, from 0, in the vendor's unit: shares, contracts or the base asset.
     pub size: f64,
-    /// Who began it.
+    /// The side of the aggressor: the order that met one that was resting.
     #[serde(default, deserialize_with = "rules::none_if_empty")]
     pub side: Option<Side>,
     /// The vendor's number of the message.
@@ -64,7 +64,7 @@ pub struct Trade {
 }
 
 words! {
-    /// Who began a trade.
+    /// The side of the aggressor of a trade.
     Side: "buy or sell" {
         /// The buyer took an offer.
         Buy = "buy",
@@ -134,7 +134,7 @@ impl Trade {
     }
 
     setters! {
-        /// Sets who began it.
+        /// Sets the side of the aggressor.
         side: Side,
         /// Sets the vendor's number of the message.
         seq: i64,
