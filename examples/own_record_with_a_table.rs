@@ -3,12 +3,12 @@
 //!
 //! `cargo run --example own_record_with_a_table`
 
-use std::error::Error;
+use std::{error::Error, ops::ControlFlow};
 
 use market_data_store::{
     Column, Invalid, MarketDataStore, Quote, Record, Row, Settings, StoredRow, Table, Tabular, Timestamp,
     TimestampNanos,
-    sink::{SqliteOptions, SqliteReader},
+    sink::{DatabaseReader, Selection},
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,10 +60,8 @@ impl Tabular for FundingRate {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
-    let path = scratch.path().join("rates.db");
-    let settings = Settings::default()
-        .database_url(format!("sqlite://{}", path.display()))
-        .dlq_path(scratch.path().join("dead_letters"));
+    let url = format!("sqlite://{}", scratch.path().join("rates.db").display());
+    let settings = Settings::default().database_url(&url).dlq_path(scratch.path().join("dead_letters"));
     let store = MarketDataStore::builder(settings).kind::<FundingRate>().kind::<Quote>().start().await?;
 
     let rates = store.coordinator::<FundingRate>()?;
@@ -76,15 +74,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let report = store.finish(store.shutdown_timeout()).await;
     assert_eq!((report.submitted(), report.stored()), (5, 5));
 
+    let reader = DatabaseReader::open(&url)?;
     let mut stored = Vec::new();
-    SqliteReader::<FundingRate>::open(&SqliteOptions::new(&path))?.records(|record| stored.push(record))?;
+    reader.records(&Selection::<FundingRate>::new(), |rate| {
+        stored.push(rate);
+        ControlFlow::Continue(())
+    })?;
     for rate in stored.iter().flatten() {
         println!("{}  {}  {}", rate.symbol, rate.ts, rate.rate);
     }
     assert_eq!(stored.len(), 3, "the last update of a key counts");
-    SqliteReader::<Quote>::open(&SqliteOptions::new(&path))?.records(|quote| {
+    reader.records(&Selection::<Quote>::new().any_of("symbol", ["BTC-PERP"])?, |quote| {
         let quote = quote.expect("this program wrote it");
         println!("{}  {}  {:?} / {:?}", quote.symbol, quote.ts, quote.bid, quote.ask);
+        ControlFlow::Continue(())
     })?;
     Ok(())
 }

@@ -10,14 +10,17 @@ mod day_numbers;
 mod finding;
 mod length;
 mod repeats;
+mod series;
 mod spacing;
 mod span;
 mod spellings;
 mod times;
 
+use std::ops::ControlFlow;
+
 use market_data_store::{
-    Bar, Record, Settings, StartError, Timeframe, Timestamp,
-    sink::{Series, SqliteOpenError, SqliteOptions, SqliteReader, StoredBar},
+    Bar, DatabaseError, Invalid, Record, Settings, StoredRow, Timeframe, Timestamp,
+    sink::{DatabaseReader, Selection},
     text::Shown,
 };
 use serde::Serialize;
@@ -26,6 +29,7 @@ use smol_str::SmolStr;
 use self::{
     finding::{Finding, Kind},
     repeats::Repeats,
+    series::{Series, StoredBar},
     spacing::{GAPS, Spaced, Spacing},
     span::{seconds, span},
     spellings::{Spelled, same_series},
@@ -68,12 +72,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: &Settings) -> Exit {
-    let report = SqliteOptions::from_url(&settings.database_url)
-        .and_then(|options| SqliteReader::<Bar>::open(&options))
-        .and_then(|store| Report::of(&store, Timestamp::now(), |series| args.wants(series)));
+    let report = DatabaseReader::open(&settings.database_url)
+        .and_then(|reader| Report::of(&reader, &args.selection(), Timestamp::now()));
     let report = match report {
         Ok(report) => report,
-        Err(error) => return args.database.failed(&StartError::Sqlite(error)),
+        Err(error) => return args.database.unreadable(error),
     };
     let mut text = Text::default();
     if args.json {
@@ -95,10 +98,13 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
 }
 
 impl Args {
-    fn wants(&self, series: &Series) -> bool {
-        self.symbol.as_ref().is_none_or(|symbol| *symbol == series.symbol)
-            && self.vendor.as_ref().is_none_or(|vendor| *vendor == series.vendor)
-            && self.timeframe.is_none_or(|timeframe| timeframe.to_string() == series.timeframe)
+    fn selection(&self) -> Selection<Bar> {
+        let timeframe = self.timeframe.map(|timeframe| timeframe.to_string().into());
+        let asked = [("vendor", self.vendor.clone()), ("symbol", self.symbol.clone()), ("timeframe", timeframe)];
+        let asked = asked.into_iter().filter_map(|(column, value)| Some((column, value?)));
+        asked.fold(Selection::new(), |selection, (column, value): (_, SmolStr)| {
+            selection.any_of(column, [value]).expect("these are columns of bars, and take any text")
+        })
     }
 
     /// The options that leave something out, as they could be typed.
@@ -124,9 +130,9 @@ struct Report {
 /// One series.
 #[derive(Debug, Serialize)]
 struct Found {
-    vendor: String,
-    symbol: String,
-    timeframe: String,
+    vendor: SmolStr,
+    symbol: SmolStr,
+    timeframe: SmolStr,
     bars: u64,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
@@ -150,24 +156,32 @@ struct FoundGap {
 /// A row that is no valid bar.
 #[derive(Debug, Serialize)]
 struct InvalidRow {
-    vendor: String,
-    symbol: String,
-    timeframe: String,
+    vendor: SmolStr,
+    symbol: SmolStr,
+    timeframe: SmolStr,
     ts: Option<Timestamp>,
     message: String,
 }
 
 impl Report {
-    fn of(store: &SqliteReader<Bar>, now: Timestamp, wants: impl Fn(&Series) -> bool) -> Result<Self, SqliteOpenError> {
+    fn of(reader: &DatabaseReader, selection: &Selection<Bar>, now: Timestamp) -> Result<Self, DatabaseError> {
         let mut report = Self::default();
         let mut findings = Vec::new();
-        let mut last = None;
-        while let Some(series) = store.next_series(last.as_ref())? {
-            if wants(&series) {
-                findings.push(report.look_at(store, &series, now)?);
+        let mut current: Option<Looking> = None;
+        reader.rows(selection, |row| {
+            let series = Series::of(&row);
+            if current.as_ref().is_none_or(|looking| looking.series != series) {
+                findings.extend(current.take().map(|looking| report.add(looking)));
             }
-            last = Some(series);
-        }
+            let looking = current.get_or_insert_with(|| Looking::new(series, now));
+            if let Some(row) = looking.observe(&row)
+                && report.errors.len() < NAMED_ROWS
+            {
+                report.errors.push(row);
+            }
+            ControlFlow::Continue(())
+        })?;
+        findings.extend(current.map(|looking| report.add(looking)));
         for (index, finding) in report.same_series() {
             findings[index].push(finding);
         }
@@ -176,55 +190,29 @@ impl Report {
     }
 
     /// Adds a series, and returns what was found in it.
-    fn look_at(
-        &mut self,
-        store: &SqliteReader<Bar>,
-        series: &Series,
-        now: Timestamp,
-    ) -> Result<Vec<Finding>, SqliteOpenError> {
-        let mut judge = Judge::new(series);
-        let mut spacing = Spacing::default();
-        let mut times = series.timeframe.parse().ok().map(|timeframe| Times::new(timeframe, now));
-        let mut repeats = Repeats::default();
-        let (mut bars, mut invalid, mut first, mut last) = (0, 0, None, None);
-        store.bars(series, |row| {
-            bars += 1;
-            row.iter().for_each(|bar| repeats.observe(bar));
-            let ts = row.as_ref().ok().map(|row| Timestamp::from_micros(row.ts));
-            if let Some(ts) = ts.filter(|ts| ts.has_text()) {
-                first.get_or_insert(ts);
-                last = Some(ts);
-                spacing.observe(ts);
-                times.iter_mut().for_each(|times| times.observe(ts));
-            }
-            if let Err(message) = judge.look_at(row) {
-                invalid += 1;
-                if self.errors.len() < NAMED_ROWS {
-                    let Series { vendor, symbol, timeframe } = series.clone();
-                    self.errors.push(InvalidRow { vendor, symbol, timeframe, ts, message });
-                }
-            }
-        })?;
+    fn add(&mut self, looking: Looking) -> Vec<Finding> {
+        let Looking { series, spacing, times, repeats, bars, invalid, ends, .. } = looking;
         self.bars += bars;
         self.invalid += invalid;
-        let Series { vendor, symbol, timeframe } = series.clone();
         let spaced = spacing.finish();
         let usual = spaced.as_ref().map(|spaced| spaced.usual);
+        let first = ends.map(|[first, _]| first);
+        let Series { vendor, symbol, timeframe } = series.clone();
         self.series.push(Found {
             vendor,
             symbol,
             timeframe,
             bars,
             first,
-            last,
+            last: ends.map(|[_, last]| last),
             spacing_seconds: spaced.as_ref().map(|spaced| seconds(spaced.usual)),
             spacing_share: spaced.as_ref().map(|spaced| spaced.share),
             gaps: spaced.iter().flat_map(FoundGap::all_of).collect(),
             invalid,
             spaced,
         });
-        let findings = times.map(|times| times.finish(series, first, usual)).unwrap_or_default();
-        Ok(findings.into_iter().chain(repeats.finish(series)).collect())
+        let findings = times.map(|times| times.finish(&series, first, usual)).unwrap_or_default();
+        findings.into_iter().chain(repeats.finish(&series)).collect()
     }
 
     /// Returns the series that are probably another one of another name, by their places.
@@ -333,6 +321,51 @@ impl FoundGap {
     }
 }
 
+/// A series while it is read, in bounded memory.
+struct Looking {
+    series: Series,
+    judge: Judge,
+    spacing: Spacing,
+    times: Option<Times>,
+    repeats: Repeats,
+    bars: u64,
+    invalid: u64,
+    /// The first time and the last.
+    ends: Option<[Timestamp; 2]>,
+}
+
+impl Looking {
+    fn new(series: Series, now: Timestamp) -> Self {
+        Self {
+            judge: Judge::new(&series),
+            spacing: Spacing::default(),
+            times: series.timeframe.parse().ok().map(|timeframe| Times::new(timeframe, now)),
+            repeats: Repeats::default(),
+            bars: 0,
+            invalid: 0,
+            ends: None,
+            series,
+        }
+    }
+
+    /// Takes the next row, and returns it if it is invalid.
+    fn observe(&mut self, row: &StoredRow<'_>) -> Option<InvalidRow> {
+        self.bars += 1;
+        let bar = StoredBar::of(row);
+        bar.iter().for_each(|bar| self.repeats.observe(bar));
+        let ts = row.get::<Timestamp>("ts").ok();
+        if let Some(ts) = ts.filter(|ts| ts.has_text()) {
+            self.ends = Some([self.ends.map_or(ts, |[first, _]| first), ts]);
+            self.spacing.observe(ts);
+            self.times.iter_mut().for_each(|times| times.observe(ts));
+        }
+        let message = self.judge.look_at(bar).err()?;
+        self.invalid += 1;
+        let Series { vendor, symbol, timeframe } = self.series.clone();
+        Some(InvalidRow { vendor, symbol, timeframe, ts, message })
+    }
+}
+
 /// Holds the rows of one series against the rules of a bar, with one bar that is used again for each.
 struct Judge(Result<Bar, String>);
 
@@ -344,11 +377,10 @@ impl Judge {
         }))
     }
 
-    fn look_at(&mut self, row: Result<StoredBar, String>) -> Result<(), String> {
+    fn look_at(&mut self, row: Result<StoredBar, Invalid>) -> Result<(), String> {
         let bar = self.0.as_mut().map_err(|message| message.clone())?;
-        let StoredBar { ts, prices: [open, high, low, close], volume } = row?;
-        bar.ts = Timestamp::from_micros(ts);
-        (bar.open, bar.high, bar.low, bar.close, bar.volume) = (open, high, low, close, volume);
+        let StoredBar { ts, prices: [open, high, low, close], volume } = row.map_err(|invalid| invalid.to_string())?;
+        (bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume) = (ts, open, high, low, close, volume);
         bar.validate().map_err(|invalid| invalid.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, time::Duration};
 
 use market_data_store::{
-    StartError,
+    DatabaseError, StartError,
     settings::{Loaded, Problem, Settings, SettingsError},
     sink::SqliteOpenError,
     text::ErrorChain,
@@ -73,6 +73,21 @@ impl Database {
             // A wrong URL of the command line.
             Exit::Configuration if is_given => Exit::Usage,
             exit => exit,
+        }
+    }
+
+    /// Says why a database cannot be read, and returns what that means for the process.
+    pub fn unreadable(&self, error: DatabaseError) -> Exit {
+        let error = match error {
+            DatabaseError::Sqlite(error) => return self.failed(&StartError::Sqlite(error)),
+            error => error,
+        };
+        let is_given = self.url.is_some();
+        complain(format_args!("error: {}: {}", if is_given { OPTION } else { VARIABLE }, ErrorChain(&error)));
+        match error {
+            DatabaseError::UnknownScheme { .. } if is_given => Exit::Usage,
+            DatabaseError::UnknownScheme { .. } => Exit::Configuration,
+            _ => Exit::Unavailable,
         }
     }
 }

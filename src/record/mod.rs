@@ -15,6 +15,8 @@ pub(crate) mod timestamp;
 mod trade;
 mod words;
 
+#[cfg(feature = "sqlite")]
+pub(crate) use self::tabular::Misfit;
 pub use self::timeframe::{InvalidTimeframe, Unit};
 // At the crate's root in the documentation.
 #[doc(hidden)]

@@ -53,6 +53,14 @@ pub enum DatabaseError {
     Sqlite(#[from] SqliteOpenError),
 }
 
+impl DatabaseError {
+    pub(super) fn unknown_scheme(url: &str) -> Self {
+        let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme).to_owned();
+        let expected = if cfg!(feature = "sqlite") { "sqlite://PATH" } else { "a build with a store (feature sqlite)" };
+        Self::UnknownScheme { scheme, expected }
+    }
+}
+
 impl Database {
     /// Takes the database of a URL. The file is opened, and each table made, when its kind is [prepared](Self::prepare)
     /// or first written.
@@ -64,9 +72,7 @@ impl Database {
         if url.starts_with("sqlite:") {
             return Ok(Self(Connected::Sqlite(SqliteSink::new(SqliteOptions::from_url(url)?)?)));
         }
-        let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme).to_owned();
-        let expected = if cfg!(feature = "sqlite") { "sqlite://PATH" } else { "a build with a store (feature sqlite)" };
-        Err(DatabaseError::UnknownScheme { scheme, expected })
+        Err(DatabaseError::unknown_scheme(url))
     }
 
     /// Opens the database and makes the table of records of type `T`, if it is not there. Blocks the thread meanwhile.

@@ -7,14 +7,23 @@ mod error;
 #[cfg(feature = "testing")]
 mod memory;
 #[cfg(feature = "sqlite")]
+mod reader;
+#[cfg(feature = "sqlite")]
+mod selection;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "sqlite")]
+pub use self::{
+    reader::{DatabaseReader, InvalidRow},
+    selection::{InvalidSelection, Selection},
+};
 // In `testing` in the documentation.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use memory::{MemoryCounts, MemorySink};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Series, SqliteOpenError, SqliteOptions, SqliteReader, SqliteSink, StoredBar, Synchronous};
+pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteSink, Synchronous};
 
 // At the crate's root in the documentation.
 #[doc(hidden)]

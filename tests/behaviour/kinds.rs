@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 use futures::executor::block_on;
 use market_data_store::{
     Bar, Batch, Date, Fundamentals, MarketDataStore, News, OptionQuote, OptionType, Quote, Record, Settings, Side,
-    Sink, Tabular, Timeframe, Timestamp, TimestampNanos, Trade, TradeAction,
-    sink::{SqliteOptions, SqliteReader, SqliteSink},
+    Sink, Tabular, Timeframe, Timestamp, TimestampNanos, Trade, TradeAction, sink::SqliteSink,
 };
 use proptest::{collection::vec, num, option, prelude::*, sample::select};
 
@@ -27,10 +26,10 @@ fn is_read_back_alike<T: Tabular + Clone + Debug>(mut records: Vec<T>) {
     let sink = SqliteSink::open::<T>(&path).unwrap();
     block_on(sink.write(&Batch::from(records.clone()))).unwrap();
     block_on(sink.close());
-    let mut found = BTreeSet::new();
-    let reader = SqliteReader::<T>::open(&SqliteOptions::new(&path)).unwrap();
-    reader.records(|record| assert!(found.insert(json(&record.unwrap())))).unwrap();
-    assert_eq!(found, records.iter().map(json).collect());
+    let found = support::stored::<T>(&path);
+    let distinct: BTreeSet<_> = found.iter().map(json).collect();
+    assert_eq!(distinct.len(), found.len());
+    assert_eq!(distinct, records.iter().map(json).collect());
 }
 
 fn number() -> impl Strategy<Value = f64> {

@@ -1,11 +1,19 @@
 //! What several subjects need: a small record and short ways to make many.
 
-use std::{ops::Range, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    ops::{ControlFlow, Range},
+    path::Path,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, Addr, Context, Handler};
 use market_data_store::{
-    Delivery, Feedback, FeedbackEvent, Health, MarketDataStore, Reason, Record, Replay, Settings, Subscribe,
-    WriteHandle, settings::CoordinatorSettings, sink::MemorySink,
+    Delivery, Feedback, FeedbackEvent, Health, MarketDataStore, Reason, Record, Replay, Settings, Subscribe, Tabular,
+    WriteHandle,
+    settings::CoordinatorSettings,
+    sink::{DatabaseReader, MemorySink, Selection},
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -168,6 +176,18 @@ pub fn buried(dir: &Path) -> Vec<u64> {
     let text: String = paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let id = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["record"]["id"].as_u64().unwrap();
     text.lines().map(id).collect()
+}
+
+/// The records of a type in a SQLite file, in the order of the key.
+pub fn stored<T: Tabular>(path: &Path) -> Vec<T> {
+    let mut found = Vec::new();
+    let reader = DatabaseReader::open(&format!("sqlite://{}", path.display())).unwrap();
+    let show = |record: Result<T, _>| {
+        found.push(record.unwrap());
+        ControlFlow::Continue(())
+    };
+    reader.records(&Selection::new(), show).unwrap();
+    found
 }
 
 /// The size of a test: the variable, or a default that a check before every merge can afford.

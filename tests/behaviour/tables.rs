@@ -1,17 +1,17 @@
 //! Tables of records of one's own, in the same file as bars: who gets one, and when.
 
-use std::path::Path;
+use std::{ops::ControlFlow, path::Path};
 
 use futures::executor::block_on;
 use market_data_store::{
     Bar, Batch, Column, Coordinator, Database, DatabaseError, Date, Invalid, MarketDataStore, Record, Row, Settings,
     Sink, SinkErrorKind, StartError, StoredRow, Table, Tabular, Timeframe, Timestamp, TimestampNanos,
-    sink::{SqliteOpenError, SqliteOptions, SqliteReader, SqliteSink},
+    sink::{DatabaseReader, Selection, SqliteOpenError, SqliteSink},
 };
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use crate::support;
+use crate::support::{self, stored};
 
 /// A record with a column of each type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,13 +91,6 @@ fn bar(ts: i64) -> Bar {
     Bar::new("ES", Timeframe::MINUTE, Timestamp::from_micros(ts)).ohlc(1.0, 2.0, 0.5, 1.5)
 }
 
-fn all<T: Tabular>(path: &Path) -> Vec<T> {
-    let mut found = Vec::new();
-    let reader = SqliteReader::<T>::open(&SqliteOptions::new(path)).unwrap();
-    reader.records(|record| found.push(record.unwrap())).unwrap();
-    found
-}
-
 fn text(path: &Path, sql: &str) -> String {
     Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
 }
@@ -155,7 +148,7 @@ fn a_null_time_in_nanoseconds_shifts_no_other_value() {
     let sink = SqliteSink::open::<Tick>(&path).unwrap();
     block_on(sink.write(&Batch::from(ticks.clone()))).unwrap();
     block_on(sink.close());
-    assert_eq!(all::<Tick>(&path), ticks);
+    assert_eq!(stored::<Tick>(&path), ticks);
 }
 
 // Red when the view shows another time than the record has, or mixes up two times of one row.
@@ -195,7 +188,7 @@ fn a_file_from_before_takes_a_new_kind() {
         block_on(sink.write(&Batch::from(vec![tick("ES", 7)]))).unwrap();
         block_on(sink.write(&Batch::from(vec![bar(2)]))).unwrap();
         block_on(sink.close());
-        assert_eq!((all::<Tick>(&path), all::<Bar>(&path)), (vec![tick("ES", 7)], vec![bar(1), bar(2)]));
+        assert_eq!((stored::<Tick>(&path), stored::<Bar>(&path)), (vec![tick("ES", 7)], vec![bar(1), bar(2)]));
         assert_eq!(text(&path, "SELECT user_version || '' FROM pragma_user_version"), "2");
         assert_eq!(
             text(&path, "SELECT group_concat(name) FROM sqlite_schema WHERE name = 'bars_by_symbol'"),
@@ -211,14 +204,15 @@ fn a_kind_gets_its_table_with_its_first_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ticks.db");
     block_on(SqliteSink::open::<Tick>(&path).unwrap().close());
+    let reader = DatabaseReader::open(&format!("sqlite://{}", path.display())).unwrap();
     assert!(matches!(
-        SqliteReader::<Bar>::open(&SqliteOptions::new(&path)).unwrap_err(),
-        SqliteOpenError::NoTable { table: "bars", .. }
+        reader.rows(&Selection::<Bar>::new(), |_| ControlFlow::Continue(())).unwrap_err(),
+        DatabaseError::Sqlite(SqliteOpenError::NoTable { table: "bars", .. })
     ));
     let database = Database::connect(&format!("sqlite://{}", path.display())).unwrap();
     block_on(database.write(&Batch::from(vec![bar(1)]))).unwrap();
     block_on(database.close());
-    assert_eq!((all::<Bar>(&path).len(), all::<Tick>(&path).len()), (1, 0));
+    assert_eq!((stored::<Bar>(&path).len(), stored::<Tick>(&path).len()), (1, 0));
 }
 
 // Red when what the table must not hold is stored as null or as it is, is called the store's fault, or costs the others of
@@ -236,10 +230,10 @@ fn a_number_that_is_not_finite_and_a_text_with_nul_are_refused() {
         let error = block_on(sink.write(&Batch::from(vec![tick("NQ", 1), wrong]))).unwrap_err();
         assert_eq!(error.kind(), SinkErrorKind::Permanent);
         assert!(format!("{error:#}").ends_with(expected), "{error:#}");
-        assert_eq!(all::<Tick>(&path), []);
+        assert_eq!(stored::<Tick>(&path), []);
     }
     block_on(sink.write(&Batch::from(vec![tick("ES", 1)]))).unwrap();
-    assert_eq!(all::<Tick>(&path), [tick("ES", 1)]);
+    assert_eq!(stored::<Tick>(&path), [tick("ES", 1)]);
 }
 
 /// A record whose table has the name of that of bars, and other columns.
@@ -281,7 +275,7 @@ fn a_table_of_that_name_that_is_not_ours_is_a_clear_error() {
     assert_eq!((error.kind(), error.is_outage()), (SinkErrorKind::Transient, true));
     block_on(sink.write(&Batch::from(vec![bar(1)]))).unwrap();
     block_on(sink.close());
-    assert_eq!(all::<Bar>(&path), [bar(1)]);
+    assert_eq!(stored::<Bar>(&path), [bar(1)]);
 
     let settings = Settings::default().database_url(format!("sqlite://{}", path.display()));
     let error = MarketDataStore::builder(settings.dlq_path(dir.path())).kind::<OtherBar>().spawn().unwrap_err();
@@ -319,7 +313,7 @@ async fn kinds_of_one_store_share_its_database() {
     let health = store.health().await;
     assert_eq!(health.iter().map(|health| &*health.coordinator_id).collect::<Vec<_>>(), ["bars", "ticks"]);
     assert!(!path.with_extension("db-wal").exists());
-    assert_eq!((all::<Bar>(&path), all::<Tick>(&path)), (vec![bar(1)], vec![tick("ES", 1)]));
+    assert_eq!((stored::<Bar>(&path), stored::<Tick>(&path)), (vec![bar(1)], vec![tick("ES", 1)]));
 }
 
 // Red when `start` has another coordinator than the settings name, or a wrong name is not told with those there are.
@@ -352,5 +346,5 @@ fn a_database_is_a_sink_like_any_other() {
         assert!(store.finish(support::PATIENCE).await.is_complete());
         database.close().await;
     });
-    assert_eq!(all::<Tick>(&path), [tick("ES", 1)]);
+    assert_eq!(stored::<Tick>(&path), [tick("ES", 1)]);
 }

@@ -1,7 +1,10 @@
 //! What was found in a series, and what to do about it.
 
-use market_data_store::{Timestamp, sink::Series};
+use market_data_store::Timestamp;
 use serde::Serialize;
+use smol_str::SmolStr;
+
+use super::series::Series;
 
 /// What a wrong load leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,9 +31,9 @@ pub(super) enum Kind {
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     kind: Kind,
-    vendor: String,
-    symbol: String,
-    timeframe: String,
+    vendor: SmolStr,
+    symbol: SmolStr,
+    timeframe: SmolStr,
     /// How many bars show it.
     count: u64,
     /// The first of them.

@@ -1,11 +1,11 @@
 //! Bars that say what the bar before them says: the same bar under two times.
 
-use market_data_store::{
-    Timestamp,
-    sink::{Series, StoredBar},
-};
+use market_data_store::Timestamp;
 
-use super::finding::{Finding, Kind};
+use super::{
+    finding::{Finding, Kind},
+    series::{Series, StoredBar},
+};
 
 /// From so many on they are no chance.
 const LEAST: u64 = 2;
@@ -23,7 +23,7 @@ impl Repeats {
         let [_, high, low, _] = bar.prices;
         let values = bar.volume.filter(|volume| high > low && *volume > 0.0).map(|volume| (bar.prices, volume));
         if values.is_some() && values == self.last {
-            self.found.get_or_insert((0, Timestamp::from_micros(bar.ts))).0 += 1;
+            self.found.get_or_insert((0, bar.ts)).0 += 1;
         }
         self.last = values;
     }

@@ -1,11 +1,12 @@
 //! Where the times of a series do not fit its timeframe, or the calendar.
 
-use market_data_store::{Timeframe, Timestamp, record::Unit, sink::Series};
+use market_data_store::{Timeframe, Timestamp, record::Unit};
 
 use super::{
     day_numbers::{DayNumbers, Exchanged},
     finding::{Finding, Kind},
     length::Length,
+    series::Series,
     span::span,
 };
 

@@ -4,6 +4,8 @@ mod row;
 mod table;
 mod value;
 
+#[cfg(feature = "sqlite")]
+pub(crate) use self::row::Misfit;
 pub use self::{
     row::{Row, StoredRow},
     table::{Column, ColumnType, Table},

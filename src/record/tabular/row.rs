@@ -1,11 +1,13 @@
 //! A row on its way into a database, and one on its way out.
 
+use std::fmt;
+
 use super::{
     Tabular,
     table::{Column, Table},
     value::{FromValue, Value},
 };
-use crate::policy::Invalid;
+use crate::{policy::Invalid, text::Shown};
 
 /// A record as the row of a table: [`Tabular::row`] pushes one value a column, in the order of the columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,21 +63,31 @@ impl<'a> Row<'a> {
 
     /// Returns it as a row that was read.
     pub fn stored(&self) -> StoredRow<'_> {
-        StoredRow { columns: self.columns, values: &self.values }
+        StoredRow { columns: self.columns, values: &self.values, misfits: &[] }
     }
 }
+
+/// What a row has in the column of this place instead of a value of its type.
+pub(crate) type Misfit = (usize, String);
 
 /// A row that was read from a table: [`Tabular::from_row`] makes the record of it.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredRow<'a> {
     columns: &'static [Column],
     values: &'a [Value<'a>],
+    misfits: &'a [Misfit],
 }
 
 impl<'a> StoredRow<'a> {
     /// Makes a row of one value a column, in their order: for a reader of one's own.
     pub fn new(table: &Table, values: &'a [Value<'a>]) -> Self {
-        Self { columns: table.columns(), values }
+        Self { columns: table.columns(), values, misfits: &[] }
+    }
+
+    /// Says which columns hold something that is no value of their type; another program wrote that.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn with_misfits(self, misfits: &'a [Misfit]) -> Self {
+        Self { misfits, ..self }
     }
 
     /// Returns the value of a column.
@@ -84,9 +96,28 @@ impl<'a> StoredRow<'a> {
     /// It is null, or of another type; for an `Option` null is none. Or there is no such column.
     pub fn get<V: FromValue>(&self, column: &'static str) -> Result<V, Invalid> {
         let at = self.columns.iter().position(|other| other.name() == column);
-        let value = at.and_then(|at| self.values.get(at));
-        let Some(value) = value else { return Err(Invalid::new(column, "expected a column of this table")) };
+        let found = at.and_then(|at| Some((at, self.values.get(at)?)));
+        let Some((at, value)) = found else { return Err(Invalid::new(column, "expected a column of this table")) };
+        if let Some((_, problem)) = self.misfits.iter().find(|(misfit, _)| *misfit == at) {
+            return Err(Invalid::new(column, problem.as_str()));
+        }
         V::from_value(value).map_err(|problem| Invalid::new(column, problem))
+    }
+}
+
+impl fmt::Display for StoredRow<'_> {
+    /// Shows its key: `vendor=acme symbol=ES ts=2024-01-02T00:00:00Z`, with `?` for what is no value of its column.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.columns.iter().enumerate().filter(|(_, column)| column.is_key());
+        for (place, (at, column)) in keys.enumerate() {
+            let value = self.values.get(at).filter(|_| self.misfits.iter().all(|(misfit, _)| *misfit != at));
+            write!(f, "{}{}=", if place == 0 { "" } else { " " }, column.name())?;
+            match value {
+                None | Some(Value::Null) => f.write_str("?")?,
+                Some(value) => write!(f, "{}", Shown(&value.to_string()))?,
+            }
+        }
+        Ok(())
     }
 }
 

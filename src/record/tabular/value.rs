@@ -1,6 +1,6 @@
 //! One value of a row, and what types of Rust become one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use smol_str::SmolStr;
 
@@ -57,11 +57,24 @@ impl Value<'_> {
         match self {
             Self::Null => format!("expected {expected}, got null"),
             Self::Text(text) => format!("expected {expected}, got {}", Quoted(text)),
-            Self::Timestamp(ts) => format!("expected {expected}, got {ts}"),
-            Self::TimestampNanos(ts) => format!("expected {expected}, got {ts}"),
-            Self::Float(number) => format!("expected {expected}, got {number}"),
-            Self::Integer(number) => format!("expected {expected}, got {number}"),
-            Self::Date(date) => format!("expected {expected}, got {date}"),
+            other => format!("expected {expected}, got {other}"),
+        }
+    }
+}
+
+/// A text as it is, a number in its shortest form that reads back, a time as RFC 3339, and of null nothing.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => Ok(()),
+            Self::Text(text) => f.write_str(text),
+            Self::Timestamp(ts) => write!(f, "{ts}"),
+            Self::TimestampNanos(ts) => write!(f, "{ts}"),
+            // Beyond these it would have more zeros than digits.
+            Self::Float(number) if *number != 0.0 && !(1e-5..1e16).contains(&number.abs()) => write!(f, "{number:e}"),
+            Self::Float(number) => write!(f, "{number}"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Date(date) => write!(f, "{date}"),
         }
     }
 }

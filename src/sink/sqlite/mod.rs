@@ -4,7 +4,7 @@
 //! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
 //! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `open` brings a
 //! file to the point where it can be written, `sql` makes the statements of a table, `rows` turns records into rows and
-//! back, `writer` is the thread, and `read` looks at a store without changing it.
+//! back, `writer` is the thread, `read` looks at a store without changing it, and `select` says how.
 
 mod error;
 mod open;
@@ -13,6 +13,7 @@ mod place;
 mod read;
 mod rows;
 mod schema;
+mod select;
 mod sql;
 mod write_error;
 mod writer;
@@ -25,10 +26,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub(super) use self::read::SqliteReader;
 pub use self::{
     error::SqliteOpenError,
     options::{SqliteOptions, Synchronous},
-    read::{Series, SqliteReader, StoredBar},
 };
 use self::{
     write_error::WriteError,

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Statement, types::ValueRef};
 
 use super::{super::Batch, sql::TableSql};
 use crate::{
-    record::{Column, ColumnType, Date, Invalid, Row, StoredRow, Tabular, Timestamp, TimestampNanos, Value},
+    record::{Column, ColumnType, Date, Invalid, Misfit, Row, Tabular, Timestamp, TimestampNanos, Value},
     text::Quoted,
 };
 
@@ -77,16 +77,19 @@ fn refused(column: &Column, problem: String) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(Box::new(Invalid::new(column.name(), problem)))
 }
 
-/// Makes a record of a row of [`TableSql::select`].
-pub(super) fn record<T: Tabular>(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<T, Invalid>> {
-    let mut values = Vec::with_capacity(T::TABLE.columns().len());
-    for (at, column) in T::TABLE.columns().iter().enumerate() {
-        match value(row.get_ref(at)?, column.column_type()) {
-            Ok(value) => values.push(value),
-            Err(problem) => return Ok(Err(Invalid::new(column.name(), problem))),
-        }
+/// Takes a row whose columns are those of a table, and what in it is no value of its column.
+pub(super) fn stored<'a>(
+    row: &'a rusqlite::Row<'_>,
+    columns: &[Column],
+) -> rusqlite::Result<(Vec<Value<'a>>, Vec<Misfit>)> {
+    let (mut values, mut misfits) = (Vec::with_capacity(columns.len()), Vec::new());
+    for (at, column) in columns.iter().enumerate() {
+        values.push(value(row.get_ref(at)?, column.column_type()).unwrap_or_else(|problem| {
+            misfits.push((at, problem));
+            Value::Null
+        }));
     }
-    Ok(T::from_row(&StoredRow::new(&T::TABLE, &values)))
+    Ok((values, misfits))
 }
 
 /// Returns the value of a column; what another program wrote may be of any type.

@@ -12,8 +12,6 @@ pub(super) struct TableSql {
     pub(super) create_rest: String,
     /// Stores one row, or updates the one of the same key.
     pub(super) upsert: String,
-    /// Reads every row in the order of the key, a value a column: of a time in nanoseconds these.
-    pub(super) select: String,
 }
 
 impl TableSql {
@@ -23,7 +21,6 @@ impl TableSql {
             create: create(&table),
             create_rest: [index(&table), view(&table)].concat(),
             upsert: upsert(&table),
-            select: select(&table),
         }
     }
 }
@@ -52,7 +49,7 @@ fn sql_columns(table: &Table) -> Vec<SqlColumn> {
 }
 
 /// The second column of a time in nanoseconds.
-fn nanos(column: &Column) -> String {
+pub(super) fn nanos(column: &Column) -> String {
     format!("{}_ns", column.name())
 }
 
@@ -61,7 +58,8 @@ fn remainder(column: &str, of: u32) -> String {
     format!("(({column} % {of}) + {of}) % {of}")
 }
 
-fn key(table: &Table) -> String {
+/// The columns of the key, in their order.
+pub(super) fn key(table: &Table) -> String {
     let keys = sql_columns(table).into_iter().filter(|column| column.of.is_key());
     keys.map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
@@ -146,12 +144,13 @@ fn upsert(table: &Table) -> String {
     )
 }
 
-fn select(table: &Table) -> String {
+/// The columns to read, one a column of the table: of a time in nanoseconds these.
+pub(super) fn sources(table: &Table) -> Vec<String> {
     let sources = table.columns().iter().map(|column| match column.column_type() {
         ColumnType::TimestampNanos => nanos(column),
         _ => column.name().to_owned(),
     });
-    format!("SELECT {} FROM {} ORDER BY {}", sources.collect::<Vec<_>>().join(", "), table.name(), key(table))
+    sources.collect()
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 mod funding;
 
+use std::ops::ControlFlow;
+
 use futures::executor::block_on;
 
 use self::funding::FundingRate;
 use super::*;
-use crate::sink::{SqliteOptions, SqliteReader};
+use crate::sink::{DatabaseReader, Selection};
 
 /// The list, with one line more.
 const WITH_FUNDING: &[Kind] = &[kind::<Bar>(), kind::<FundingRate>()];
@@ -32,8 +34,12 @@ fn a_kind_is_a_file_and_a_line() {
         assert!(store.finish(std::time::Duration::from_secs(30)).await.is_complete());
     });
     let mut found = Vec::new();
-    let reader = SqliteReader::<FundingRate>::open(&SqliteOptions::new(&path)).unwrap();
-    reader.records(|record| found.push(record.unwrap())).unwrap();
+    let reader = DatabaseReader::open(&settings.database_url).unwrap();
+    let show = |record: Result<FundingRate, _>| {
+        found.push(record.unwrap());
+        ControlFlow::Continue(())
+    };
+    reader.records(&Selection::new(), show).unwrap();
     assert_eq!(found, [rate]);
 }
 
