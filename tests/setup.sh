@@ -1,41 +1,69 @@
 #!/usr/bin/env bash
-# Gets what the tests need beside Rust: libfaketime, for processes on a clock of their own; jq, by which the commands that errors
-# propose are run; python3, and the official package of Standard Webhooks in target/python, so that signatures are checked by
-# code of others. Does nothing when all is there.
+# Gets what the tests need beside Rust. Does nothing when all is there.
+#
+# - libfaketime, for processes on a clock of their own;
+# - jq, by which the commands that errors propose are run;
+# - python3, and the official package of Standard Webhooks in target/python, so that signatures are checked by code of others;
+# - the programs of PostgreSQL, without a server that Debian's package would start: each test process starts its own;
+# - node, and in target/timescaledb an engine of TimescaleDB, which has no package of Debian's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
 
 install() { # packages of Debian...
     if ! command -v apt-get >/dev/null; then
         printf 'error: not there, and no apt-get to install it: %s\n' "$*" >&2
         exit 1
     fi
-    local sudo=
-    [ "$(id -u)" = 0 ] || sudo=sudo
-    $sudo apt-get update -qq
-    $sudo apt-get install -y -qq --no-install-recommends "$@"
+    as_root apt-get update -qq
+    as_root apt-get install -y -qq --no-install-recommends "$@"
 }
 
-if ! compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; then
-    install libfaketime
-fi
+get_postgres() {
+    # Debian's package makes a cluster and starts it, unless this file says not to.
+    local conf=/etc/postgresql-common/createcluster.conf
+    [ -e "$conf" ] || install postgresql-common
+    as_root sed -i 's/^#\?create_main_cluster\b.*/create_main_cluster = false/' "$conf"
+    install postgresql
+}
 
-if ! command -v jq >/dev/null; then
-    install jq
-fi
+get_timescaledb() {
+    local to=target/timescaledb from=tests/timescaledb
+    if [ -e "$to/complete" ] && cmp -s "$from/package-lock.json" "$to/package-lock.json" &&
+        cmp -s "$from/server.mjs" "$to/server.mjs"; then
+        return
+    fi
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        install nodejs npm
+    fi
+    rm -rf "$to"
+    mkdir -p "$to"
+    cp "$from"/{package.json,package-lock.json,.npmrc,server.mjs} "$to"
+    # Both sides name other versions of each other; this pair is the one that works.
+    (cd "$to" && npm ci --silent --no-audit --no-fund --ignore-scripts)
+    touch "$to/complete"
+}
 
-venv=target/python
-wanted=tests/requirements.txt
-if [ -x "$venv/bin/python" ] && cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import standardwebhooks'; then
-    exit 0
-fi
+get_standard_webhooks() {
+    local venv=target/python wanted=tests/requirements.txt
+    if [ -x "$venv/bin/python" ] && cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import standardwebhooks'; then
+        return
+    fi
+    # Debian has the two modules in a package of their own.
+    if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+        install python3 python3-venv
+    fi
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$wanted"
+    cp "$wanted" "$venv/installed.txt"
+}
 
-# Debian has the two modules in a package of their own.
-if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
-    install python3 python3-venv
-fi
-
-rm -rf "$venv"
-python3 -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$wanted"
-cp "$wanted" "$venv/installed.txt"
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || install libfaketime
+command -v jq >/dev/null || install jq
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || get_postgres
+get_timescaledb
+get_standard_webhooks

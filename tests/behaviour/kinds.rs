@@ -60,7 +60,7 @@ fn date() -> impl Strategy<Value = Date> {
     (1..=9999_i16, 1..=12_i8, 1..=28_i8).prop_map(|(year, month, day)| Date::new(year, month, day).unwrap())
 }
 
-fn quote() -> impl Strategy<Value = Quote> {
+pub fn quote() -> impl Strategy<Value = Quote> {
     let sides = (option::of(number()), option::of(amount()), option::of(number()), option::of(amount()));
     (name(), name(), nanos(), sides, option::of(text()), option::of(any::<i64>())).prop_map(
         |(symbol, vendor, ts, (bid, bid_size, ask, ask_size), conditions, received_ts_ns)| {
@@ -71,7 +71,7 @@ fn quote() -> impl Strategy<Value = Quote> {
     )
 }
 
-fn trade() -> impl Strategy<Value = Trade> {
+pub fn trade() -> impl Strategy<Value = Trade> {
     let codes = (option::of(any::<i64>()), option::of(text()), option::of(name()), option::of(any::<i64>()));
     let side = option::of(select(&[Side::Buy, Side::Sell][..]));
     let action = option::of(select(&[TradeAction::New, TradeAction::Correct, TradeAction::Cancel][..]));
@@ -88,7 +88,7 @@ fn trade() -> impl Strategy<Value = Trade> {
     )
 }
 
-fn option_quote() -> impl Strategy<Value = OptionQuote> {
+pub fn option_quote() -> impl Strategy<Value = OptionQuote> {
     let type_and_strike = (select(&[OptionType::Call, OptionType::Put][..]), amount());
     (name(), nanos(), name(), date(), type_and_strike, vec(option::of(amount()), 13)).prop_map(
         |(contract, ts, underlying, expiry, (option_type, strike), numbers)| {
@@ -102,7 +102,7 @@ fn option_quote() -> impl Strategy<Value = OptionQuote> {
     )
 }
 
-fn fundamentals() -> impl Strategy<Value = Fundamentals> {
+pub fn fundamentals() -> impl Strategy<Value = Fundamentals> {
     let period = select(&["2024Q1", "2023FY", "1999q4"][..]);
     (name(), period, date(), vec(option::of(number()), 5), option::of(name())).prop_map(
         |(symbol, period, asof, numbers, currency)| {
@@ -114,7 +114,7 @@ fn fundamentals() -> impl Strategy<Value = Fundamentals> {
     )
 }
 
-fn news() -> impl Strategy<Value = News> {
+pub fn news() -> impl Strategy<Value = News> {
     let about = (vec(name(), 0..4), text(), option::of(text()));
     (name(), micros(), option::of(micros()), about, option::of(-1.0..=1.0_f64)).prop_map(
         |(vendor, ts, updated_at, (symbols, title, url), sentiment)| {

@@ -13,6 +13,8 @@ mod chaos;
 mod check_command;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+mod contract;
 #[cfg(feature = "testing")]
 mod dead_letters;
 #[cfg(all(feature = "cli", feature = "testing"))]
@@ -62,6 +64,8 @@ mod memory;
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
+#[cfg(all(unix, feature = "testing"))]
+mod postgres;
 #[cfg(feature = "testing")]
 mod rate;
 #[cfg(all(feature = "testing", feature = "receiver"))]
