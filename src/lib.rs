@@ -140,7 +140,7 @@ pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, 
 #[doc(inline)]
 pub use coordinator::{Permit, Receipt, ReceiptLost, SubmitError, SubmitManyError, WriteHandle, WriteSink};
 #[doc(inline)]
-pub use policy::{DropReason, Invalid, Outcome, Overflow, Refusal};
+pub use policy::{ConflationKey, DropReason, Invalid, Outcome, Overflow, Refusal};
 #[doc(inline)]
 pub use record::{
     Bar, Date, Fundamentals, InvalidDate, InvalidTimestamp, InvalidWord, News, OptionQuote, OptionType, Quote, Record,

@@ -10,7 +10,7 @@ pub(crate) const SUBMITTED: &str = "mds_coord_items_submitted_total";
 pub(crate) const STORED: &str = "mds_coord_items_stored_total";
 /// Records appended to the dead letters. Label `coordinator_id`.
 pub(crate) const DEAD_LETTERED: &str = "mds_coord_items_dead_lettered_total";
-/// Records evicted unwritten. Labels `coordinator_id`, `reason`.
+/// Records given up unwritten for newer ones. Labels `coordinator_id`, `reason` (`drop_oldest`, `conflated`).
 pub(crate) const DROPPED: &str = "mds_coord_items_dropped_total";
 /// Records refused at submit and handed back. Labels `coordinator_id`, `reason`.
 pub(crate) const REJECTED: &str = "mds_coord_items_rejected_total";
@@ -74,7 +74,7 @@ pub fn describe() {
         Unit::Count,
         "records given up: appended to the dead letters, or left there by a replay"
     );
-    describe_counter!(DROPPED, Unit::Count, "records evicted unwritten");
+    describe_counter!(DROPPED, Unit::Count, "records given up unwritten for newer ones");
     describe_counter!(REJECTED, Unit::Count, "records refused at submit and handed back");
     let queue_depth = "accepted records not yet taken by a worker, and places that are reserved";
     describe_gauge!(QUEUE_DEPTH, Unit::Count, queue_depth);

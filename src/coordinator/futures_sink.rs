@@ -16,7 +16,8 @@ use crate::{
 ///
 /// An item is accepted when it is sent, so there is nothing to flush and closing does nothing; to know that everything
 /// is stored use [`WriteHandle::flush`]. With [`Overflow::Block`] being ready means holding a credit, which others then
-/// cannot use: do not leave a sink that is ready lying about. Dropping it gives the credit back.
+/// cannot use: do not leave a sink that is ready lying about. Dropping it gives the credit back. With any other strategy
+/// it is always ready, and each item meets a full queue as one of [`try_submit`](WriteHandle::try_submit) does.
 pub struct WriteSink<T: Record> {
     handle: WriteHandle<T>,
     state: State,
@@ -95,18 +96,14 @@ impl<T: Record> Sink<T> for WriteSink<T> {
             return Err(self.handle.invalid(item, invalid));
         }
         let shared = self.handle.shared();
-        let load = match shared.load_of(&item) {
-            Ok(load) => load,
+        let at = match shared.placement_of(&item) {
+            Ok(at) => at,
             Err(refused) => return Err(self.handle.refused(item, refused)),
         };
         let now = shared.now();
         let ready = matches!(self.state, State::Ready);
         let sent: Result<(), (Refusal, T)> = shared.with(|buffer| {
-            if ready {
-                buffer.offer_reserved(now, buffer.any_line(), load, item)
-            } else {
-                buffer.offer(now, load, item)
-            }
+            if ready { buffer.offer_reserved(now, buffer.any_line(), at, item) } else { buffer.offer(now, at, item) }
         });
         if ready {
             self.state = State::Idle;

@@ -81,20 +81,20 @@ impl<T: Record> WriteHandle<T> {
     /// Submits a record if it can be accepted at once.
     ///
     /// # Errors
-    /// [`Refusal::Full`] or [`Refusal::PartitionFull`] when no credit is free, with [`Overflow::DropOldest`] only where
-    /// nothing can be evicted, or [`Refusal::CircuitOpen`] while the store is left alone; else as
+    /// [`Refusal::Full`] or [`Refusal::PartitionFull`] when no credit is free, with [`Overflow::DropOldest`] and
+    /// [`Overflow::Conflate`] only where nothing can be evicted, or [`Refusal::CircuitOpen`] while the store is left alone; else as
     /// [`submit`](Self::submit).
     pub fn try_submit(&self, mut record: T) -> Result<(), SubmitError<T>> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
         }
-        let load = match self.shared.load_of(&record) {
-            Ok(load) => load,
+        let at = match self.shared.placement_of(&record) {
+            Ok(at) => at,
             Err(refused) => return Err(self.refused(record, refused)),
         };
         let now = self.shared.now();
         self.shared
-            .with(|buffer| buffer.offer(now, load, record))
+            .with(|buffer| buffer.offer(now, at, record))
             .map_err(|(refused, record)| self.refused(record, refused))
     }
 
@@ -189,13 +189,13 @@ impl<T: Record> WriteHandle<T> {
         if let Err(invalid) = record.validate() {
             return Err(self.invalid(record, invalid));
         }
-        let load = match self.shared.load_of(&record) {
-            Ok(load) => load,
+        let at = match self.shared.placement_of(&record) {
+            Ok(at) => at,
             Err(refused) => return Err(self.refused(record, refused)),
         };
-        let now = self.shared.now();
+        let (now, load) = (self.shared.now(), at.load);
         let offered = self.shared.with(|buffer| {
-            buffer.offer(now, load, record)?;
+            buffer.offer(now, at, record)?;
             if let Some(receipt) = receipt.take() {
                 Shared::keep(buffer, receipt);
             }
@@ -211,8 +211,9 @@ impl<T: Record> WriteHandle<T> {
             Err((refused, record)) => return Err(self.refused(record, refused)),
         };
         let deadline = wait.map(|wait| now.saturating_add(wait));
+        let key = self.shared.key_of(&record);
         let mut records = VecDeque::from([record]);
-        let placed = wait_and_accept(&self.shared, &mut records, &[load], deadline, receipt).await;
+        let placed = wait_and_accept(&self.shared, &mut records, &[load], key.as_slice(), deadline, receipt).await;
         match (placed, records.pop_front()) {
             (Err(refused), Some(record)) => Err(self.refused(record, refused)),
             _ => Ok(()),
@@ -331,12 +332,14 @@ impl<T: Record> WriteHandle<T> {
         let chunk = self.chunk().min(records.len());
         let is_weighed = self.shared.config.capacity_bytes.is_some();
         let mut loads = Vec::with_capacity(chunk);
+        let mut keys = Vec::new();
         let mut refused = None;
         for record in records.iter_mut().take(chunk) {
             if let Err(invalid) = record.validate() {
                 refused = Some(Refusal::Invalid(invalid));
                 break;
             }
+            keys.extend(self.shared.key_of(record));
             if !is_weighed {
                 loads.push(self.shared.partition_of(record.partition_key()).into());
                 continue;
@@ -352,7 +355,9 @@ impl<T: Record> WriteHandle<T> {
         let mut placed = 0;
         while placed < loads.len() {
             let now = self.shared.now();
-            let taken = self.shared.with(|buffer| buffer.offer_many(now, records, &loads[placed..]))?;
+            let taken = self.shared.with(|buffer| {
+                buffer.offer_many(now, records, &loads[placed..], keys.get(placed..).unwrap_or_default())
+            })?;
             placed += taken;
             if placed < loads.len() && taken == 0 {
                 if self.shared.config.overflow != Overflow::Block {
@@ -360,7 +365,7 @@ impl<T: Record> WriteHandle<T> {
                     let key = records.front().map(Record::partition_key).unwrap_or_default();
                     return Err(full.of_key(key));
                 }
-                placed += wait_and_accept(&self.shared, records, &loads[placed..], None, None).await?;
+                placed += wait_and_accept(&self.shared, records, &loads[placed..], &[], None, None).await?;
             }
         }
         refused.map_or(Ok(()), Err)

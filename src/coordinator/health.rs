@@ -63,8 +63,11 @@ pub struct Health {
     pub stored: u64,
     /// Records appended durably to the dead-letter file.
     pub dead_lettered: u64,
-    /// Records evicted unwritten, by [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    /// Records given up unwritten for newer ones, by [`Overflow::DropOldest`](crate::Overflow::DropOldest) or
+    /// [`Overflow::Conflate`](crate::Overflow::Conflate).
     pub dropped: u64,
+    /// Those of `dropped` in whose place a newer one of the same conflation key came; the others were evicted.
+    pub conflated: u64,
     /// Records refused because no credit was free, whether the circuit was open or not. Not part of `submitted`, as
     /// none of those that were refused.
     pub rejected_full: u64,
@@ -161,6 +164,7 @@ impl Health {
             stored: counters.stored,
             dead_lettered: counters.dead_lettered,
             dropped: counters.dropped,
+            conflated: counters.conflated,
             rejected_full: counters.rejected_full,
             rejected_draining: counters.rejected_draining,
             rejected_closed: counters.rejected_closed,
@@ -195,7 +199,7 @@ pub struct CoordinatorReport {
     pub stored: u64,
     /// Records in the dead-letter file.
     pub dead_lettered: u64,
-    /// Records evicted unwritten.
+    /// Records given up unwritten for newer ones.
     pub dropped: u64,
     /// Records that were accepted and are not known to be stored. A write that was under way when the
     /// time was up may still have succeeded.
@@ -239,6 +243,7 @@ mod tests {
                 stored: 9,
                 dead_lettered: 10,
                 dropped: 11,
+                conflated: 28,
                 rejected_full: 12,
                 rejected_draining: 13,
                 rejected_closed: 14,
@@ -262,6 +267,15 @@ mod tests {
             seq: 18,
             ..Health::of_buffer(&"bars".into(), buffer)
         };
+        let partition = serde_json::json!({
+            "queued": 20,
+            "in_flight": 21,
+            "waiting": 25,
+            "oldest_age": 22.5,
+            "oldest_key": "ES",
+            "overdue_for": 23.5,
+            "last_error": null,
+        });
         let expected = serde_json::json!({
             "coordinator_id": "bars",
             "alive": true,
@@ -287,6 +301,7 @@ mod tests {
             "stored": 9,
             "dead_lettered": 10,
             "dropped": 11,
+            "conflated": 28,
             "rejected_full": 12,
             "rejected_draining": 13,
             "rejected_closed": 14,
@@ -294,15 +309,7 @@ mod tests {
             "drain_rate": 7.5,
             "last_error": "disk full",
             "writes_overdue": 19,
-            "partitions": [{
-                "queued": 20,
-                "in_flight": 21,
-                "waiting": 25,
-                "oldest_age": 22.5,
-                "oldest_key": "ES",
-                "overdue_for": 23.5,
-                "last_error": null,
-            }],
+            "partitions": [partition],
             "oldest_age": 6.5,
             "epoch": 17,
             "seq": 18,

@@ -18,7 +18,8 @@ use crate::{
 ///
 /// It counts in the queue size and not as submitted, and holds no bytes. Where
 /// [`capacity_bytes`](crate::CoordinatorSettings::capacity_bytes) is set it is granted while some are free, and its
-/// record may exceed them: by at most one record for each permit that is held at once. Submitting with it waits for
+/// record may exceed them: by at most one record for each permit that is held at once. With [`Overflow::Conflate`] its
+/// place is made as with [`Overflow::DropOldest`], since the record is not known yet. Submitting with it waits for
 /// nothing, so there is no future that could be cancelled with a record in it. Dropping it gives the place back.
 pub struct Permit<T: Record> {
     handle: WriteHandle<T>,
@@ -62,7 +63,7 @@ impl<T: Record> WriteHandle<T> {
         let partition = shared.partition_of(partition_key);
         let reserved = match shared.config.overflow {
             Overflow::Block => wait_for_place(shared, partition).await,
-            Overflow::DropOldest | Overflow::Error => shared.with(|buffer| {
+            Overflow::DropOldest | Overflow::Conflate | Overflow::Error => shared.with(|buffer| {
                 let is_reserved = buffer.reserve(shared.now(), partition)?;
                 if is_reserved { Ok(()) } else { Err(buffer.full(partition)) }
             }),
@@ -101,18 +102,18 @@ impl<T: Record> Permit<T> {
             return Err(self.handle.invalid(record, invalid));
         }
         let shared = self.handle.shared();
-        let load = match shared.load_of(&record) {
-            Ok(load) => load,
+        let at = match shared.placement_of(&record) {
+            Ok(at) => at,
             Err(refused) => return Err(self.handle.refused(record, refused)),
         };
-        if load.partition != self.partition {
+        if at.load.partition != self.partition {
             let (partition_key, record_key) = (self.partition_key.to_string(), record.partition_key().to_owned());
             return Err(self.handle.refused(record, Refusal::OtherPartition { partition_key, record_key }));
         }
         let now = shared.now();
         self.is_held = false;
         let submitted = shared.with(|buffer| {
-            buffer.offer_reserved(now, self.partition, load, record)?;
+            buffer.offer_reserved(now, self.partition, at, record)?;
             receipt.into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
             Ok(())
         });

@@ -164,7 +164,7 @@ struct Metrics {
     submitted: Counter,
     stored: Counter,
     dead_lettered: Counter,
-    dropped: Counter,
+    dropped: [Counter; 2],
     rejected: [Counter; 4],
     queue_depth: Gauge,
     in_flight: Gauge,
@@ -177,12 +177,14 @@ impl Metrics {
     fn new(id: &Arc<str>, capacity: usize) -> Self {
         let rejected =
             |reason: &'static str| counter!(names::REJECTED, "coordinator_id" => Arc::clone(id), "reason" => reason);
+        let dropped =
+            |reason: &'static str| counter!(names::DROPPED, "coordinator_id" => Arc::clone(id), "reason" => reason);
         gauge!(names::QUEUE_CAPACITY, "coordinator_id" => Arc::clone(id)).set(capacity as f64);
         Self {
             submitted: counter!(names::SUBMITTED, "coordinator_id" => Arc::clone(id)),
             stored: counter!(names::STORED, "coordinator_id" => Arc::clone(id)),
             dead_lettered: counter!(names::DEAD_LETTERED, "coordinator_id" => Arc::clone(id)),
-            dropped: counter!(names::DROPPED, "coordinator_id" => Arc::clone(id), "reason" => "drop_oldest"),
+            dropped: ["drop_oldest", "conflated"].map(dropped),
             rejected: ["full", "draining", "closed", "invalid"].map(rejected),
             queue_depth: gauge!(names::QUEUE_DEPTH, "coordinator_id" => Arc::clone(id)),
             circuit: gauge!(names::CIRCUIT_STATE, "coordinator_id" => Arc::clone(id)),
@@ -197,7 +199,10 @@ impl Metrics {
         self.submitted.absolute(counters.submitted);
         self.stored.absolute(counters.stored);
         self.dead_lettered.absolute(counters.dead_lettered);
-        self.dropped.absolute(counters.dropped);
+        let dropped = [counters.dropped - counters.conflated, counters.conflated];
+        for (counter, value) in self.dropped.iter().zip(dropped) {
+            counter.absolute(value);
+        }
         let rejected =
             [counters.rejected_full, counters.rejected_draining, counters.rejected_closed, counters.rejected_invalid];
         for (counter, value) in self.rejected.iter().zip(rejected) {

@@ -27,8 +27,8 @@ use super::{
 };
 use crate::{
     policy::{
-        BoundedBuffer, BufferConfig, BufferSnapshot, LeaseId, Level, Load, PartitionSnapshot, Refusal,
-        most_of_a_partition, time_to_recover,
+        BoundedBuffer, BufferConfig, BufferSnapshot, ConflationKey, LeaseId, Level, Load, Overflow, PartitionSnapshot,
+        Placement, Refusal, most_of_a_partition, time_to_recover,
     },
     record::Record,
     text::panicked,
@@ -100,6 +100,21 @@ impl<T: Record> Shared<T> {
         let Some(most) = self.most_bytes() else { return Ok(partition.into()) };
         let bytes = record.size();
         if bytes > most { Err(Refusal::TooLarge { bytes, most }) } else { Ok(Load { partition, bytes }) }
+    }
+
+    /// Returns where a record belongs, and whose place it takes in a full queue.
+    ///
+    /// # Errors
+    /// As [`load_of`](Self::load_of).
+    #[inline]
+    pub(super) fn placement_of(&self, record: &T) -> Result<Placement, Refusal> {
+        Ok(Placement { load: self.load_of(record)?, key: self.key_of(record) })
+    }
+
+    /// Returns whose place a record takes in a full queue, where the strategy asks for it.
+    #[inline]
+    pub(super) fn key_of(&self, record: &T) -> Option<ConflationKey> {
+        (self.config.overflow == Overflow::Conflate).then(|| record.conflation_key())
     }
 
     /// Returns how the buffer is, and each partition. Level, reason and numbers of events are the coordinator's to fill

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
 
 use super::{receipt::ReceiptSender, shared::Shared};
-use crate::policy::{CreditTicket, FlushId, Load, Refusal};
+use crate::policy::{ConflationKey, CreditTicket, FlushId, Load, Refusal};
 
 /// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
 /// between grant and acceptance there is nothing to be lost.
@@ -11,6 +11,7 @@ pub(super) async fn wait_and_accept<T>(
     shared: &Shared<T>,
     records: &mut VecDeque<T>,
     loads: &[Load],
+    keys: &[ConflationKey],
     deadline: Option<Duration>,
     mut receipt: Option<ReceiptSender>,
 ) -> Result<usize, Refusal> {
@@ -21,7 +22,7 @@ pub(super) async fn wait_and_accept<T>(
         shared.with(|buffer| {
             let Some(ticket) = line.ticket else {
                 // Between the refusal and now a credit may have become free.
-                return match buffer.offer_many(now, records, loads) {
+                return match buffer.offer_many(now, records, loads, keys) {
                     Ok(0) => {
                         // What stands behind the first of another partition waits in another line.
                         let Load { partition, bytes } = loads[0];
@@ -45,6 +46,7 @@ pub(super) async fn wait_and_accept<T>(
                 Ok(Some(credits)) => {
                     line.ticket = None;
                     buffer.accept(now, loads[..credits].iter().copied().zip(records.drain(..credits)));
+                    buffer.note_keys(&loads[..credits], keys);
                     receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
                     Poll::Ready(Ok(credits))
                 }

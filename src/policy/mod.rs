@@ -21,9 +21,9 @@ pub use self::{
     failure::{BreakerConfig, CircuitState, RetryPolicy},
     level::{Cause, Change, Level, Pressure, Reason, WatermarkError, Watermarks, time_to_recover},
     queue::{
-        BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, Counters, CreditTicket, Crossing, DropReason,
-        FlushId, Invalid, Isolated, LeaseId, Leased, Load, Outcome, Overdue, Overflow, PartitionSnapshot, QueueAt,
-        QueueEvent, Refusal, Verdict, WriteFault, most_of_a_partition,
+        BoundedBuffer, BufferConfig, BufferSnapshot, BufferState, ConflationKey, Counters, CreditTicket, Crossing,
+        DropReason, FlushId, Invalid, Isolated, LeaseId, Leased, Load, Outcome, Overdue, Overflow, PartitionSnapshot,
+        Placement, QueueAt, QueueEvent, Refusal, Verdict, WriteFault, most_of_a_partition,
     },
     rate::{Budget, ScaleError, Scales},
     wait_queue::Ticket,

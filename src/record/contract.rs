@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::json_size::json_size;
-use crate::policy::Invalid;
+use crate::policy::{ConflationKey, Invalid};
 
 /// One market-data item that a coordinator can take, or an embedder's own type.
 ///
@@ -29,6 +29,20 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Names the field that is wrong and what was expected; the record is then refused and handed back.
     fn validate(&mut self) -> Result<(), Invalid> {
         Ok(())
+    }
+
+    /// Whether [`Overflow::Conflate`](crate::Overflow::Conflate) may be chosen for records of this kind: whether a newer
+    /// one makes an older one of the same [`conflation_key`](Record::conflation_key) worthless. A coordinator with that
+    /// strategy is refused at its start where this is false.
+    const CONFLATES: bool = false;
+
+    /// Returns which records this one replaces in a queue that is full, with
+    /// [`Overflow::Conflate`](crate::Overflow::Conflate). By default those of the same partition key.
+    ///
+    /// Records with equal keys need equal partition keys: only those of one partition are compared. Called with that
+    /// strategy alone, after [`validate`](Record::validate).
+    fn conflation_key(&self) -> ConflationKey {
+        ConflationKey::new([self.partition_key()])
     }
 
     /// Returns how many bytes the record takes up, about: for a queue whose bytes are bounded. Called once for every record

@@ -35,4 +35,4 @@ pub use self::{
     words::InvalidWord,
 };
 #[doc(hidden)]
-pub use crate::policy::Invalid;
+pub use crate::policy::{ConflationKey, Invalid};

@@ -11,7 +11,7 @@ use super::{
     timestamp::TimestampNanos,
     words::{setters, words},
 };
-use crate::policy::Invalid;
+use crate::policy::{ConflationKey, Invalid};
 
 /// What one option contract was quoted at, at one moment, with its greeks, from one vendor.
 ///
@@ -172,8 +172,16 @@ impl OptionQuote {
 impl Record for OptionQuote {
     const KIND: &'static str = "options";
 
+    /// A newer quote of a contract is what counts.
+    const CONFLATES: bool = true;
+
     fn partition_key(&self) -> &str {
         &self.contract
+    }
+
+    /// By vendor and contract.
+    fn conflation_key(&self) -> ConflationKey {
+        ConflationKey::new([self.vendor.as_str(), self.contract.as_str()])
     }
 
     /// Brings contract, underlying and vendor into their normal form and -0.0 to 0.0, and checks the rest.
@@ -297,6 +305,15 @@ mod tests {
         );
         let least = r#"{"contract":"C1","ts":"1970-01-01T00:00:00.000000001Z","underlying":"AAPL","expiry":"20240119","option_type":"p","strike":150}"#;
         assert_eq!(serde_json::from_str::<OptionQuote>(least).unwrap(), self::quote());
+    }
+
+    // Red when a quote replaces one of another vendor, or none of its own contract.
+    #[test]
+    fn option_quotes_conflate_by_vendor_and_contract() {
+        let key = |quote: OptionQuote| quote.conflation_key();
+        assert_eq!(key(quote()), key(quote().bid(1.0, 1.0)));
+        assert_ne!(key(quote()), key(quote().vendor("v")));
+        assert_ne!(key(quote()), key(with(|quote| quote.contract = "C2".into()).unwrap()));
     }
 
     // Red when a rule is left out, or blames another field.

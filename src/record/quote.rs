@@ -10,7 +10,7 @@ use super::{
     timestamp::TimestampNanos,
     words::setters,
 };
-use crate::policy::Invalid;
+use crate::policy::{ConflationKey, Invalid};
 
 /// The best bid and ask of a symbol at one moment, from one vendor and, where it is known, one venue.
 ///
@@ -128,8 +128,16 @@ impl Quote {
 impl Record for Quote {
     const KIND: &'static str = "quotes";
 
+    /// A newer quote of a symbol is what counts.
+    const CONFLATES: bool = true;
+
     fn partition_key(&self) -> &str {
         &self.symbol
+    }
+
+    /// By vendor, venue and symbol.
+    fn conflation_key(&self) -> ConflationKey {
+        ConflationKey::new([self.vendor.as_str(), self.venue.as_str(), self.symbol.as_str()])
     }
 
     /// Brings symbol, vendor and venue into their normal form, empty codes to none and -0.0 to 0.0, and checks the
@@ -215,6 +223,17 @@ mod tests {
         );
         let least = r#"{"symbol":"ES","ts":"1970-01-01T00:00:00.000000001Z"}"#;
         assert_eq!(serde_json::from_str::<Quote>(least).unwrap(), Quote::new("ES", TimestampNanos::from_nanos(1)));
+    }
+
+    // Red when a quote replaces one of another vendor or venue, or none of its own symbol.
+    #[test]
+    fn quotes_conflate_by_vendor_venue_and_symbol() {
+        let key = |quote: Quote| quote.conflation_key();
+        assert_eq!(key(quote()), key(quote().seq(9).bid(1.0, 1.0)));
+        for other in [quote().vendor("v"), quote().venue("CME"), with(|q| q.symbol = "NQ".into()).unwrap()] {
+            assert_ne!(key(quote()), key(other));
+        }
+        assert_ne!(key(quote().vendor("a").venue("bc")), key(quote().vendor("ab").venue("c")));
     }
 
     // Red when a side is asked for, or a crossed quote or a 0 is taken for an error.

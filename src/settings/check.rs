@@ -7,9 +7,10 @@ use super::{
     coordinator::in_variables,
     variables::{
         CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, HTTP_REFRESH, INITIAL_BACKOFF,
-        LOW_WATERMARK, MAX_BACKOFF, of_coordinator,
+        LOW_WATERMARK, MAX_BACKOFF, OVERFLOW, of_coordinator,
     },
 };
+use crate::policy::Overflow;
 
 /// A URL that is told the present state more often is flooded.
 const LEAST_REFRESH: Duration = Duration::from_millis(100);
@@ -22,6 +23,25 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         let problems = self.check(Vec::new(), |_| None);
         if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems, unknown: Vec::new() }) }
+    }
+
+    /// Checks that the overflow strategy of one coordinator suits the kind of its records.
+    ///
+    /// # Errors
+    /// If it is `conflate`, and records of this kind do not conflate.
+    pub(crate) fn check_overflow(&self, id: &str, conflates: bool) -> Result<(), SettingsError> {
+        if conflates || self.coordinator_settings(id).overflow != Overflow::Conflate {
+            return Ok(());
+        }
+        let key = in_variables(id);
+        let own = self.coordinators.iter().find(|(other, _)| in_variables(other) == key);
+        let own = own.into_iter().flat_map(|(key, own)| of_coordinator(key, own));
+        let name = own.filter(|(_, variable)| variable.name == OVERFLOW).map(|(name, _)| name).next();
+        let mut problems = Problems(Vec::new());
+        let expected = "block, drop_oldest or error: its newer records do not replace older ones";
+        let problem = format!("is conflate for the coordinator {id:?}, expected {expected}");
+        problems.add(name.as_deref().unwrap_or(OVERFLOW), problem);
+        Err(SettingsError { problems: problems.0, unknown: Vec::new() })
     }
 
     /// Returns the names of the variables of single coordinators that none of these ids has: settings that no

@@ -197,6 +197,8 @@ impl<T: Record> Plan for Coordinator<T> {
         // Those of all coordinators were checked before, by the names of their variables.
         checked.coordinators.clear();
         checked.validate()?;
+        // Errors name the variable of this coordinator where it is that.
+        if self.settings.is_some() { &checked } else { settings }.check_overflow(id, T::CONFLATES)?;
         let own = &checked.coordinator;
         let at_least_one = |n| NonZeroUsize::new(n).expect("`validate` refuses 0 records and 0 workers");
         let watermarks = own.checked_watermarks().map_err(StartError::Watermarks)?;

@@ -17,21 +17,26 @@ struct Kind {
     name: &'static str,
     /// Gives a store a coordinator for it.
     add: fn(Builder) -> Builder,
+    /// Whether a newer record can replace a waiting one.
+    conflates: bool,
     /// Says what is wrong with the record of an entry.
     check: fn(&Entry) -> Result<(), String>,
 }
 
 const fn kind<T: Tabular>() -> Kind {
-    Kind { name: T::KIND, add: Builder::kind::<T>, check: |entry| record_of::<T>(entry).map(drop) }
+    let check = |entry: &Entry| record_of::<T>(entry).map(drop);
+    Kind { name: T::KIND, add: Builder::kind::<T>, conflates: T::CONFLATES, check }
 }
 
 impl Builder {
     /// Adds a coordinator for each of [`Settings::kinds`], as [`kind`](Self::kind) does.
     ///
     /// # Errors
-    /// The settings are wrong, or name a kind that this crate does not have.
+    /// The settings are wrong, name a kind that this crate does not have, or ask for an overflow strategy that it does not
+    /// take.
     pub fn kinds(mut self) -> Result<Self, StartError> {
         for kind in of_settings(KINDS, &self.settings)? {
+            self.settings.check_overflow(kind.name, kind.conflates)?;
             self = (kind.add)(self);
         }
         Ok(self)

@@ -16,6 +16,8 @@ mod config_command;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 mod contract;
 #[cfg(feature = "testing")]
+mod conflate;
+#[cfg(feature = "testing")]
 mod dead_letters;
 #[cfg(all(feature = "cli", feature = "testing"))]
 mod deaths;

@@ -67,7 +67,9 @@ async fn counters_and_gauges_tell_what_happened() {
     assert_eq!(get(&format!("mds_coord_items_submitted_total{{{c}}}")), 20.0);
     assert_eq!(get(&format!("mds_coord_items_stored_total{{{c}}}")), 4.0);
     assert_eq!(get(&format!("mds_coord_items_dead_lettered_total{{{c}}}")), 1.0);
-    assert_eq!(get(&format!("mds_coord_items_dropped_total{{{c},reason=drop_oldest}}")), 0.0);
+    for reason in ["drop_oldest", "conflated"] {
+        assert_eq!(get(&format!("mds_coord_items_dropped_total{{{c},reason={reason}}}")), 0.0);
+    }
     assert_eq!(get(&format!("mds_coord_items_rejected_total{{{c},reason=full}}")), 1.0);
     assert_eq!(get(&format!("mds_coord_queue_depth{{{c}}}")), 10.0);
     assert_eq!(get(&format!("mds_coord_queue_capacity{{{c}}}")), 10.0);
@@ -87,6 +89,31 @@ async fn counters_and_gauges_tell_what_happened() {
     assert_eq!(end[&format!("mds_coord_items_stored_total{{{c}}}")], 19.0);
     assert_eq!(end[&format!("mds_coord_queue_depth{{{c}}}")], 0.0);
     assert_eq!(end[&format!("mds_coord_workers_alive{{{c}}}")], 0.0);
+}
+
+/// Red when records that were dropped for one reason are counted for another, or for both.
+#[actix::test]
+async fn what_is_dropped_is_counted_by_its_reason() {
+    let recorder = DebuggingRecorder::new();
+    let _recorder = metrics::set_default_local_recorder(&recorder);
+    let sink = MemorySink::<Tick>::new();
+    let own = coordinator_settings(2, 1, 1).overflow(Overflow::Conflate);
+    let coordinator = Coordinator::new(sink.clone()).settings(own);
+    let store = MarketDataStore::builder(settings()).coordinator(coordinator).on_current_arbiter().start();
+    let store = store.await.unwrap();
+    let handle: WriteHandle<Tick> = store.coordinator().unwrap();
+    sink.hold();
+    handle.try_submit(tick("A", 0)).unwrap();
+    within(PATIENCE, sink.wait_held(1)).await;
+    for (id, symbol) in (1..).zip(["A", "B", "A", "B", "B", "C"]) {
+        handle.try_submit(tick(symbol, id)).unwrap();
+    }
+    handle.health().await;
+    let now = seen(&recorder);
+    let get = |reason| now[&format!("mds_coord_items_dropped_total{{coordinator_id=ticks,reason={reason}}}")];
+    assert_eq!((get("conflated"), get("drop_oldest")), (3.0, 1.0));
+    sink.release();
+    assert!(store.shutdown(PATIENCE).await.is_complete());
 }
 
 /// Red when a limiter shows its scale or level late, not at all, or under another name than its own or its ids.

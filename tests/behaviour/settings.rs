@@ -117,7 +117,7 @@ fn a_wrong_value_is_named_with_its_variable_and_what_was_expected() {
             "soon",
             r#"is "soon", expected seconds from 0.001 to 86400, as a number (0.25) or with a unit (250ms, 2s, 1m)"#,
         ),
-        ("MDS_COORDINATOR_OVERFLOW_STRATEGY", "Block", r#"is "Block", expected block, drop_oldest or error"#),
+        ("MDS_COORDINATOR_OVERFLOW_STRATEGY", "Block", r#"is "Block", expected block, drop_oldest, error or conflate"#),
         (
             "MDS_RETRY_INITIAL_BACKOFF_MS",
             "50ms",
@@ -341,7 +341,7 @@ fn what_is_wrong_with_a_coordinator_is_told_by_the_name_of_its_own_variable() {
         ),
         (
             vec![("MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY", "drop")],
-            r#"MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY is "drop", expected block, drop_oldest or error"#,
+            r#"MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY is "drop", expected block, drop_oldest, error or conflate"#,
         ),
         (
             vec![("MDS_QUOTES_COORDINATOR_HIGH_WATERMARK", "20000")],

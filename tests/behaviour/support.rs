@@ -27,6 +27,7 @@ pub struct Tick {
 
 impl Record for Tick {
     const KIND: &'static str = "ticks";
+    const CONFLATES: bool = true;
 
     fn partition_key(&self) -> &str {
         &self.symbol

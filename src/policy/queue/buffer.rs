@@ -5,6 +5,7 @@
 //! and wakers, and carries out what [`BoundedBuffer::effects`] asks for once it has let go of its lock.
 
 mod accept;
+mod conflate;
 mod drain;
 mod hand_out;
 mod overdue;
@@ -62,6 +63,8 @@ pub struct BoundedBuffer<T, W, R = ()> {
     counters: Counters,
     drain_rate: DrainRate,
     last_sequence: u64,
+    /// The sequence of the record that was accepted last: the last one, or that of the place which it took over.
+    last_accepted: u64,
     next_lease: u64,
     /// Where the search for a partition that is ready begins, so that none is always last.
     first: usize,
@@ -111,6 +114,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             counters: Counters::default(),
             drain_rate: DrainRate::default(),
             last_sequence: 0,
+            last_accepted: 0,
             next_lease: 0,
             first: 0,
             receipts: HashMap::default(),
@@ -271,6 +275,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
 mod bisect_tests;
 #[cfg(test)]
 mod byte_tests;
+#[cfg(test)]
+mod conflate_tests;
 #[cfg(test)]
 mod failure_tests;
 #[cfg(test)]

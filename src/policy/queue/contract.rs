@@ -15,6 +15,20 @@ use crate::policy::{
 };
 
 /// What happens to a record that is submitted while no credit is free.
+///
+/// A feed of quotes that cannot pause, beside bars of which none may be lost:
+///
+/// ```
+/// use market_data_store::{CoordinatorSettings, Overflow, Settings};
+///
+/// let settings = Settings::from_vars([("MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY", "conflate")])?;
+/// assert_eq!(settings.coordinator_settings("quotes").overflow, Overflow::Conflate);
+/// assert_eq!(settings.coordinator_settings("bars").overflow, Overflow::Block);
+///
+/// // Or for a `Coordinator` in code: room for many more quotes than there are symbols.
+/// let quotes = CoordinatorSettings::new(100_000).overflow(Overflow::Conflate);
+/// # Ok::<(), market_data_store::SettingsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
@@ -31,6 +45,23 @@ pub enum Overflow {
     /// The new record is refused and handed back; one that was accepted is never lost. Choose it when the producer has
     /// something better to do with the record, such as telling its own client to come back later.
     Error,
+    /// The new record replaces the newest waiting one of the same [`ConflationKey`](super::ConflationKey) and partition,
+    /// in its place and with its age; the one replaced counts as dropped. Where none waits, the oldest records are
+    /// evicted as with [`DropOldest`](Self::DropOldest). What a worker has taken is never replaced, and while a place is
+    /// free nothing is: then every record is kept.
+    ///
+    /// Lost are values that a newer one of the same key has made old, and by eviction others too: give the queue many
+    /// more places than there are keys. Records of one key stay in order; of two keys in one partition the newer record
+    /// can be stored first. Choose it for quotes and the like, where the newest value of each symbol has to arrive and
+    /// what it was in between does not matter. A kind has to [allow](crate::Record::CONFLATES) it.
+    Conflate,
+}
+
+impl Overflow {
+    /// Returns whether waiting records can be evicted to make room.
+    pub(crate) const fn evicts(self) -> bool {
+        matches!(self, Self::DropOldest | Self::Conflate)
+    }
 }
 
 /// The fixed properties of a [`BoundedBuffer`](super::BoundedBuffer).
@@ -141,8 +172,11 @@ pub enum Outcome {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DropReason {
-    /// [`Overflow::DropOldest`] made room for a newer one.
+    /// [`Overflow::DropOldest`] made room for a newer one, or [`Overflow::Conflate`] where no record of the same key
+    /// waited.
     DropOldest,
+    /// [`Overflow::Conflate`] put a newer one of the same conflation key in its place.
+    Conflated,
 }
 
 /// Something that producers may have to hear of, in the order in which it happened.
@@ -208,8 +242,10 @@ pub struct Counters {
     pub stored: u64,
     /// Appended durably to the dead-letter file.
     pub dead_lettered: u64,
-    /// Evicted by [`Overflow::DropOldest`].
+    /// Given up unwritten for a newer one, for any [`DropReason`].
     pub dropped: u64,
+    /// Those of `dropped` that were [conflated](DropReason::Conflated).
+    pub conflated: u64,
     /// Refusal because no credit was free, whether the circuit was open or not. Not part of `submitted`.
     pub rejected_full: u64,
     /// Refusal because the coordinator was draining. Not part of `submitted`.

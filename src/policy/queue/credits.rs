@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::shares::Shares;
+use super::{conflation::ConflationKey, shares::Shares};
 use crate::policy::wait_queue::{Claim, First, Ticket, WaitQueue};
 
 /// A fixed number of credits, shared among the partitions, and handed out first come first served.
@@ -36,6 +36,22 @@ pub struct Load {
     pub partition: usize,
     /// Its bytes; 0 where they are not bounded.
     pub bytes: usize,
+}
+
+/// Where a record belongs, what it takes up, and which waiting one it replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Its partition, and its bytes.
+    pub load: Load,
+    /// Whose place it takes where there is no other; none with other strategies than
+    /// [`Overflow::Conflate`](super::Overflow::Conflate).
+    pub key: Option<ConflationKey>,
+}
+
+impl<L: Into<Load>> From<L> for Placement {
+    fn from(load: L) -> Self {
+        Self { load: load.into(), key: None }
+    }
 }
 
 /// What a record lacks to have room.
@@ -181,14 +197,46 @@ impl<W> Credits<W> {
 
     fn take_weighed(&mut self, load: Load) -> bool {
         let Load { partition, bytes } = load;
-        let is_behind = self.keeps_bytes().is_some();
-        let Some(shared) = &mut self.bytes else { return false };
-        // One that waits for common bytes keeps these from what comes later.
-        let free = if is_behind { shared.free_of_own(partition) } else { shared.free_for(partition) };
-        if self.lines[partition].first().is_some() || load.needs() > free || !self.shares.take_one(partition) {
+        if load.needs() > self.free_bytes(partition) || !self.shares.take_one(partition) {
             return false;
         }
-        shared.hold(partition, bytes);
+        self.hold_bytes(partition, bytes);
+        true
+    }
+
+    /// Returns how many bytes a record that comes now can have.
+    fn free_bytes(&self, partition: usize) -> usize {
+        match &self.bytes {
+            // What waits goes first.
+            Some(_) if self.lines[partition].first().is_some() => 0,
+            // One that waits for common bytes keeps these from what comes later.
+            Some(shared) if self.keeps_bytes().is_some() => shared.free_of_own(partition),
+            Some(shared) => shared.free_for(partition),
+            None => usize::MAX,
+        }
+    }
+
+    fn hold_bytes(&mut self, partition: usize, bytes: usize) {
+        if let Some(shared) = &mut self.bytes {
+            shared.hold(partition, bytes);
+        }
+    }
+
+    /// Lets a record have the credit of another of its partition, which had so many bytes, if there are bytes enough.
+    /// What is left of these goes to those that wait.
+    pub fn take_over(&mut self, load: Load, had: usize, wake: &mut Vec<W>) -> bool {
+        let Load { partition, bytes } = load;
+        if bytes > had {
+            let more = bytes - had;
+            let fits = more <= self.free_bytes(partition);
+            if fits {
+                self.hold_bytes(partition, more);
+            }
+            return fits;
+        }
+        if bytes < had {
+            self.settle_bytes(partition, had - bytes, wake);
+        }
         true
     }
 
@@ -201,9 +249,7 @@ impl<W> Credits<W> {
     pub fn use_reserved(&mut self, line: usize, Load { partition, bytes }: Load, wake: &mut Vec<W>) {
         debug_assert!(self.reserved > 0, "no credit is held");
         self.reserved -= 1;
-        if let Some(shared) = &mut self.bytes {
-            shared.hold(partition, bytes);
-        }
+        self.hold_bytes(partition, bytes);
         if line != partition {
             self.shares.release(line, 1);
             let taken = self.shares.take(partition, 1);
@@ -279,9 +325,7 @@ impl<W> Credits<W> {
     fn grant(&mut self, wake: &mut Vec<W>) {
         while let Some((line, first)) = self.next_served() {
             let granted = self.shares.take(line, first.amount);
-            if let Some(shared) = &mut self.bytes {
-                shared.hold(line, first.weight);
-            }
+            self.hold_bytes(line, first.weight);
             self.reserved += granted;
             self.lines[line].grant(granted, wake);
         }

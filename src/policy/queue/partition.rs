@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
-use super::contract::LeaseId;
+use super::{
+    conflation::{ConflationIndex, ConflationKey},
+    contract::LeaseId,
+};
 
 #[derive(Debug)]
 pub(super) struct Partition<T> {
@@ -10,6 +13,8 @@ pub(super) struct Partition<T> {
     queued: usize,
     /// The bytes of what is queued; 0 where they are not bounded.
     queued_bytes: usize,
+    /// By their conflation keys; empty where the strategy is another.
+    conflation: ConflationIndex,
     /// What its worker has, at most one slice.
     pub(super) lease: Option<InFlight<T>>,
     /// What came back, oldest first; older than anything queued.
@@ -90,6 +95,16 @@ impl<T> BatchSlice<T> {
     }
 }
 
+/// Where a queued record is, until the queue changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queued {
+    block: usize,
+    at: usize,
+    pub(super) sequence: u64,
+    /// Its bytes; 0 where they are not bounded.
+    pub(super) bytes: usize,
+}
+
 /// Up to one batch of records, so that handing one out moves a pointer and no record, and no growth copies a long
 /// queue.
 #[derive(Debug)]
@@ -113,6 +128,7 @@ impl<T> Partition<T> {
             blocks: VecDeque::new(),
             queued: 0,
             queued_bytes: 0,
+            conflation: ConflationIndex::default(),
             lease: None,
             parked: VecDeque::new(),
             asked: false,
@@ -188,6 +204,36 @@ impl<T> Partition<T> {
         }
     }
 
+    /// Takes in the conflation key of the record that was pushed last.
+    pub(super) fn note_key(&mut self, key: ConflationKey) {
+        self.conflation.push(key);
+        debug_assert_eq!(self.conflation.len(), self.queued, "a record was queued without its key");
+    }
+
+    /// Finds the newest queued record of a conflation key.
+    pub(super) fn find(&self, key: &ConflationKey, batch_size: usize) -> Option<Queued> {
+        let mut at = self.conflation.find(key)?;
+        let first = self.blocks.front()?.records.len();
+        let mut block = 0;
+        // Only the first block and the last can be short, so there is nothing to search.
+        if at >= first {
+            (block, at) = (1 + (at - first) / batch_size, (at - first) % batch_size);
+        }
+        let found = self.blocks.get(block)?;
+        let bytes = found.bytes.get(at).copied().unwrap_or(0);
+        Some(Queued { block, at, sequence: *found.sequences.get(at)?, bytes })
+    }
+
+    /// Puts a record, with so many bytes, in the place of one that was just found, and returns the other.
+    pub(super) fn replace(&mut self, Queued { block, at, bytes: had, .. }: Queued, record: T, bytes: usize) -> T {
+        let block = &mut self.blocks[block];
+        if let Some(place) = block.bytes.get_mut(at) {
+            *place = bytes;
+            self.queued_bytes = self.queued_bytes - had + bytes;
+        }
+        std::mem::replace(&mut block.records[at], record)
+    }
+
     pub(super) fn oldest_queued(&self) -> Option<u64> {
         self.blocks.front().and_then(|block| block.sequences.front()).copied()
     }
@@ -206,6 +252,7 @@ impl<T> Partition<T> {
         let bytes = block.bytes.pop_front().unwrap_or(0);
         self.queued -= 1;
         self.queued_bytes -= bytes;
+        self.conflation.pop(1);
         if block.records.is_empty() {
             self.blocks.pop_front();
         }
@@ -237,6 +284,7 @@ impl<T> Partition<T> {
         let len = block.records.len();
         self.queued -= len;
         self.queued_bytes -= block.bytes.iter().sum::<usize>();
+        self.conflation.pop(len);
         self.last_batch = len;
         Some(BatchSlice {
             records: Arc::new(Vec::from(block.records)),

@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 pub(super) use self::table::VARIABLES;
 pub(super) use self::table::{
     CAPACITY, ENABLE_FEEDBACK, ENABLE_HTTP, HIGH_WATERMARK, HTTP_ENDPOINT, HTTP_REFRESH, INITIAL_BACKOFF,
-    LOW_WATERMARK, MAX_BACKOFF,
+    LOW_WATERMARK, MAX_BACKOFF, OVERFLOW,
 };
 use super::{
     CoordinatorOverrides, Problem, Secret, Settings, coordinator::in_variables, endpoint::Endpoint, feedback::listed,

@@ -13,6 +13,7 @@ use crate::{
 pub(in crate::settings) const CAPACITY: &str = "MDS_COORDINATOR_CAPACITY";
 pub(in crate::settings) const HIGH_WATERMARK: &str = "MDS_COORDINATOR_HIGH_WATERMARK";
 pub(in crate::settings) const LOW_WATERMARK: &str = "MDS_COORDINATOR_LOW_WATERMARK";
+pub(in crate::settings) const OVERFLOW: &str = "MDS_COORDINATOR_OVERFLOW_STRATEGY";
 pub(in crate::settings) const INITIAL_BACKOFF: &str = "MDS_RETRY_INITIAL_BACKOFF_MS";
 pub(in crate::settings) const MAX_BACKOFF: &str = "MDS_RETRY_MAX_BACKOFF_MS";
 pub(in crate::settings) const ENABLE_FEEDBACK: &str = "MDS_FB_ENABLE_FEEDBACK";
@@ -113,13 +114,14 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         kind: Kind::Seconds(0.001, 86_400.0, |s| s.coordinator.flush_interval),
     },
     Variable {
-        name: "MDS_COORDINATOR_OVERFLOW_STRATEGY",
+        name: OVERFLOW,
         field: (Group::Coordinator, "overflow"),
         default: "block",
         unit: "",
         about: "what happens when the queue is full: the producer waits (`block`), the oldest record is dropped \
-                (`drop_oldest`), or the new one is refused (`error`)",
-        kind: Kind::Choice("block, drop_oldest or error", |s| overflow(s.coordinator.overflow)),
+                (`drop_oldest`), the new one is refused (`error`), or it replaces the last waiting one of \
+                its key (`conflate`, for quotes and options)",
+        kind: Kind::Choice("block, drop_oldest, error or conflate", |s| overflow(s.coordinator.overflow)),
     },
     Variable {
         name: INITIAL_BACKOFF,
@@ -354,5 +356,6 @@ const fn overflow(strategy: Overflow) -> &'static str {
         Overflow::Block => "block",
         Overflow::DropOldest => "drop_oldest",
         Overflow::Error => "error",
+        Overflow::Conflate => "conflate",
     }
 }

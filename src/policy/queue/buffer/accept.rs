@@ -5,8 +5,9 @@ use std::{collections::VecDeque, time::Duration};
 use super::BoundedBuffer;
 use crate::policy::{
     queue::{
-        contract::{BufferState, DropReason, LeaseId, Outcome, Overflow},
-        credits::{CreditTicket, Load},
+        conflation::ConflationKey,
+        contract::{BufferState, DropReason, LeaseId, Outcome},
+        credits::{CreditTicket, Load, Placement},
         refusal::Refusal,
     },
     wait_queue::Claim,
@@ -17,8 +18,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     ///
     /// # Errors
     /// The record, and why it was refused.
-    pub fn offer(&mut self, now: Duration, load: impl Into<Load>, record: T) -> Result<(), (Refusal, T)> {
-        let load = load.into();
+    pub fn offer(&mut self, now: Duration, at: impl Into<Placement>, record: T) -> Result<(), (Refusal, T)> {
+        let Placement { load, key } = at.into();
+        if let Some(key) = key {
+            return self.offer_with_key(now, load, key, record);
+        }
         // Nearly always there is a free credit.
         let is_taken = self.state == BufferState::Open && self.credits.take(load);
         match if is_taken { Ok(1) } else { self.credits_for(&[load]) } {
@@ -35,11 +39,21 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Accepts as many records from the front of `records` as it can at once, and returns how many. `loads` says
-    /// where each belongs and what it takes up; the two are equally long. One observation of the watermark for all.
+    /// where each belongs and what it takes up; the two are equally long, and so are `keys` where the strategy is
+    /// [`Overflow::Conflate`]. One observation of the watermark for all.
     ///
     /// # Errors
     /// Why none can be accepted, other than for want of credits: that is `Ok(0)`.
-    pub fn offer_many(&mut self, now: Duration, records: &mut VecDeque<T>, loads: &[Load]) -> Result<usize, Refusal> {
+    pub fn offer_many(
+        &mut self,
+        now: Duration,
+        records: &mut VecDeque<T>,
+        loads: &[Load],
+        keys: &[ConflationKey],
+    ) -> Result<usize, Refusal> {
+        if !keys.is_empty() {
+            return self.offer_many_with_keys(now, records, loads, keys);
+        }
         let count = self.credits_for(loads)?;
         self.accept(now, loads[..count].iter().copied().zip(records.drain(..count)));
         Ok(count)
@@ -60,7 +74,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Asks what a ticket is worth. Credits that it was granted must be used in the same breath, by
-    /// [`accept`](Self::accept) or [`keep_claimed`](Self::keep_claimed).
+    /// [`accept`](Self::accept), with [`note_keys`](Self::note_keys), or [`keep_claimed`](Self::keep_claimed).
     ///
     /// # Errors
     /// Why the ticket is worth nothing now: it expired, or the buffer takes no more records.
@@ -115,16 +129,17 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         &mut self,
         now: Duration,
         line: usize,
-        load: impl Into<Load>,
+        at: impl Into<Placement>,
         record: T,
     ) -> Result<(), (Refusal, T)> {
-        let load = load.into();
+        let Placement { load, key } = at.into();
         if let Err(refused) = self.check_open() {
             self.give_back(now, line);
             return Err((refused, record));
         }
         self.credits.use_reserved(line, load, &mut self.wake);
         self.accept(now, [(load, record)]);
+        self.note_keys(&[load], key.as_slice());
         Ok(())
     }
 
@@ -141,6 +156,10 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             None => self.push_all::<false>(now, records),
             Some(_) => self.push_all::<true>(now, records),
         }
+        self.look_at_queue(now);
+    }
+
+    pub(super) fn look_at_queue(&mut self, now: Duration) {
         self.look_out_of_credits();
         debug_assert_eq!(
             self.queued + self.credits.reserved(),
@@ -151,7 +170,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     #[inline]
-    fn push_all<const WEIGHED: bool>(
+    pub(super) fn push_all<const WEIGHED: bool>(
         &mut self,
         now: Duration,
         records: impl IntoIterator<Item = (impl Into<Load>, T)>,
@@ -170,20 +189,20 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             let is_full = partition.queued() == batch_size || (WEIGHED && partition.queued_bytes() > most_bytes);
             work |= partition.asked && (partition.queued() == 1 || is_full);
         }
-        (self.last_sequence, self.work) = (sequence, work);
+        (self.last_sequence, self.last_accepted, self.work) = (sequence, sequence, work);
         self.queued += accepted;
         self.counters.submitted += accepted as u64;
     }
 
     /// Keeps a receipt for the record that was accepted last.
     pub fn keep_receipt(&mut self, receipt: R) {
-        self.receipts.insert(self.last_sequence, receipt);
+        self.receipts.insert(self.last_accepted, receipt);
     }
 
     /// Notes that the record that was accepted last is a dead letter already, as one is that is replayed. If it is
     /// given up it needs no other.
     pub fn mark_replay(&mut self) {
-        self.replays.insert(self.last_sequence);
+        self.replays.insert(self.last_accepted);
     }
 
     /// Returns of each record of a lease whether it is a dead letter already, and the receipt of the first.
@@ -241,7 +260,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     fn credits_for(&mut self, loads: &[Load]) -> Result<usize, Refusal> {
         self.check_open()?;
         let mut taken = self.credits.take_many(loads);
-        if self.config.overflow == Overflow::DropOldest {
+        if self.config.overflow.evicts() {
             while taken < loads.len() && self.evict_for(loads[taken]) {
                 taken += self.credits.take_many(&loads[taken..]);
             }
@@ -253,7 +272,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Evicts the oldest record of the partitions that use common credits, so that one of this partition has room, or
     /// common bytes, where these are missing. Where none does, or this partition has all that the others leave it, that
     /// is the oldest of its own. Returns whether there was one; none goes if all that can go would not be enough.
-    fn evict_for(&mut self, load: Load) -> bool {
+    pub(super) fn evict_for(&mut self, load: Load) -> bool {
         let oldest_of = |index: usize| Some((self.partitions[index].oldest_queued()?, index));
         let lack = self.credits.lacks(load, |index| self.partitions[index].queued_bytes());
         let Some(lack) = lack else { return false };
@@ -264,14 +283,20 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let own = || self.partitions.get(load.partition).and_then(|_| oldest_of(load.partition));
         let Some((sequence, index)) = others.filter_map(oldest_of).min().or_else(own) else { return false };
         let Some((_, record, bytes)) = self.partitions[index].pop_oldest() else { return false };
-        let receipt = self.receipts.remove(&sequence);
-        self.replays.remove(&sequence);
-        self.outcomes.extend(receipt.map(|receipt| (receipt, Outcome::Dropped(DropReason::DropOldest))));
-        self.evicted.push(record);
         self.queued -= 1;
-        self.counters.dropped += 1;
+        self.give_up(sequence, record, DropReason::DropOldest);
         self.credits.settle_bytes(index, bytes, &mut self.wake);
         self.credits.release(index, 1, &mut self.wake);
         true
+    }
+
+    /// Counts a record that is given up unwritten, and tells its receipt.
+    pub(super) fn give_up(&mut self, sequence: u64, record: T, reason: DropReason) {
+        let receipt = self.receipts.remove(&sequence);
+        self.replays.remove(&sequence);
+        self.outcomes.extend(receipt.map(|receipt| (receipt, Outcome::Dropped(reason))));
+        self.evicted.push(record);
+        self.counters.dropped += 1;
+        self.counters.conflated += u64::from(reason == DropReason::Conflated);
     }
 }

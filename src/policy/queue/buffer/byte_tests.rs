@@ -73,7 +73,7 @@ impl World {
             Step::Submit { partition, bytes, within } => {
                 let partition = partition % self.partitions;
                 let load = Load { partition, bytes: bytes.min(self.most) };
-                if self.buffer.offer(now, load, load.bytes).is_ok() {
+                if self.buffer.offer(now, self.placement(load), load.bytes).is_ok() {
                     self.unsettled[partition] += load.bytes;
                 } else if self.buffer.config().overflow == Overflow::Block {
                     let deadline = within.map(|within| now + Duration::from_millis(within));
@@ -101,7 +101,7 @@ impl World {
                 let share = (most - self.most) / (self.partitions - 1).max(1);
                 let is_free = bytes < most || self.unsettled[partition] < share;
                 let is_reserved = self.buffer.reserve(now, partition) == Ok(true);
-                let evicts = self.buffer.config().overflow == Overflow::DropOldest;
+                let evicts = self.buffer.config().overflow.evicts();
                 prop_assert!(!is_reserved || is_free || evicts, "a place is held with {bytes} of {most} held");
                 self.permits.extend(is_reserved.then_some(partition));
                 let at_once = self.permits.iter().filter(|&&permit| permit == partition).count();
@@ -111,7 +111,7 @@ impl World {
                 let partition = self.permits.remove(which);
                 let load = Load { partition, bytes: bytes.min(self.most) };
                 self.unsettled[partition] += load.bytes;
-                prop_assert!(self.buffer.offer_reserved(now, partition, load, load.bytes).is_ok());
+                prop_assert!(self.buffer.offer_reserved(now, partition, self.placement(load), load.bytes).is_ok());
             }
             Step::DropPermit(which) if which < self.permits.len() => {
                 self.buffer.give_back(now, self.permits.remove(which));
@@ -152,6 +152,12 @@ impl World {
         let is_idle = snapshot.size() == 0 && snapshot.bytes == 0 && snapshot.waiting == 0;
         prop_assert!(!is_idle || snapshot.level == Level::Ok, "nothing waits, and the level is {:?}", snapshot.level);
         Ok(())
+    }
+
+    /// Records of as many bytes, in units of seven, have one key.
+    fn placement(&self, load: Load) -> Placement {
+        let key = || ConflationKey::new([(load.bytes / 7).to_string().as_str()]);
+        Placement { load, key: (self.buffer.config().overflow == Overflow::Conflate).then(key) }
     }
 
     fn most_in_all(&self) -> usize {
@@ -204,9 +210,9 @@ proptest! {
     #[test]
     fn the_bound_of_bytes_holds_and_no_level_sticks(
         bytes in 8usize..200, capacity in 1usize..20, partitions in prop_oneof![Just(1), Just(3)],
-        overflow in 0usize..3, steps in steps()
+        overflow in 0usize..4, steps in steps()
     ) {
-        let overflow = [Overflow::Block, Overflow::Error, Overflow::DropOldest][overflow];
+        let overflow = [Overflow::Block, Overflow::Error, Overflow::DropOldest, Overflow::Conflate][overflow];
         let buffer = BoundedBuffer::new(config(bytes, capacity, partitions, overflow));
         let most = most_of_a_partition(bytes, partitions);
         let (line, permits, out) = (Vec::new(), Vec::new(), Vec::new());

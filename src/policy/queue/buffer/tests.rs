@@ -15,8 +15,9 @@ use crate::policy::{BreakerConfig, Level, Watermarks};
 /// One thing that a handle, a worker, the queue's actor or the coordinator does.
 #[derive(Clone, Debug)]
 enum Step {
-    Offer(usize),
-    OfferMany(Vec<usize>),
+    /// Of a partition, with a key.
+    Offer(usize, u8),
+    OfferMany(Vec<(usize, u8)>),
     /// In the line of a partition, or behind them of those that do not know theirs.
     Wait {
         line: usize,
@@ -29,7 +30,7 @@ enum Step {
     },
     Cancel(usize),
     Reserve(usize),
-    OfferReserved(usize, usize),
+    OfferReserved(usize, usize, u8),
     GiveBack(usize),
     /// A worker has nothing to do, and takes what is ready.
     Ask(usize),
@@ -47,14 +48,15 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        20 => (0usize..4).prop_map(Step::Offer),
-        8 => prop::collection::vec(0usize..4, 1..9).prop_map(Step::OfferMany),
+        20 => (0usize..4, 0u8..3).prop_map(|(partition, key)| Step::Offer(partition, key)),
+        8 => prop::collection::vec((0usize..4, 0u8..3), 1..9).prop_map(Step::OfferMany),
         8 => (0usize..5, 1usize..5, prop::option::of(0u64..40))
             .prop_map(|(line, want, within)| Step::Wait { line, want, within }),
         8 => (0usize..6, any::<bool>()).prop_map(|(which, keep)| Step::Claim { which, keep }),
         3 => (0usize..6).prop_map(Step::Cancel),
         4 => (0usize..5).prop_map(Step::Reserve),
-        4 => (0usize..4, 0usize..4).prop_map(|(which, partition)| Step::OfferReserved(which, partition)),
+        4 => (0usize..4, 0usize..4, 0u8..3)
+            .prop_map(|(which, partition, key)| Step::OfferReserved(which, partition, key)),
         2 => (0usize..4).prop_map(Step::GiveBack),
         20 => (0usize..4).prop_map(Step::Ask),
         12 => Just(Step::Attend),
@@ -79,8 +81,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Item {
     partition: usize,
-    /// Counts what was accepted, so it is also the order.
+    key: u8,
+    /// Counts what was accepted.
     id: u64,
+    /// The id of the first that had its place, so it is also the order.
+    place: u64,
     /// In milliseconds.
     arrived: u64,
 }
@@ -177,6 +182,11 @@ impl Model {
         }
     }
 
+    fn placement(&self, partition: usize, key: u8) -> Placement {
+        let key = (self.overflow == Overflow::Conflate).then(|| key_of(key));
+        Placement { load: partition.into(), key }
+    }
+
     fn time(&self) -> Duration {
         Duration::from_millis(self.now)
     }
@@ -262,20 +272,50 @@ impl Model {
         }
     }
 
-    fn accept(&mut self, partitions: &[usize]) {
-        for &partition in partitions {
-            let id = self.counters.submitted;
-            self.queue.push(Item { partition, id, arrived: self.now });
-            self.counters.submitted += 1;
-        }
+    fn accept(&mut self, records: &[(usize, u8)]) {
+        records.iter().for_each(|&record| self.push(record));
         self.observe();
+    }
+
+    fn push(&mut self, (partition, key): (usize, u8)) {
+        let id = self.counters.submitted;
+        self.queue.push(Item { partition, key, id, place: id, arrived: self.now });
+        self.counters.submitted += 1;
+    }
+
+    /// Accepts records one by one, each on a free credit, in the place of the last that waits with its key, or on the
+    /// credit of the oldest. Returns how many, and who had to go.
+    fn conflate(&mut self, records: &[(usize, u8)]) -> (usize, Vec<u64>) {
+        let (mut accepted, mut gone) = (0, Vec::new());
+        for &(partition, key) in records {
+            let alike = |item: &&mut Item| (item.partition, item.key) == (partition, key);
+            if self.free_for(partition) == 0
+                && let Some(item) = self.queue.iter_mut().rev().find(alike)
+            {
+                gone.push(std::mem::replace(&mut item.id, self.counters.submitted));
+                self.counters.submitted += 1;
+                self.counters.dropped += 1;
+                self.counters.conflated += 1;
+            } else {
+                let (fits, evicted) = self.make_room(&[partition]);
+                gone.extend(evicted);
+                if fits == 0 {
+                    break;
+                }
+                self.push((partition, key));
+            }
+            accepted += 1;
+        }
+        self.pass_flush_barriers();
+        self.observe();
+        (accepted, gone)
     }
 
     /// Makes room for records of these lines if the strategy allows it, and returns how many fit and who had to go.
     fn make_room(&mut self, lines: &[usize]) -> (usize, Vec<u64>) {
         let (mut evicted, before) = (Vec::new(), self.held.len());
         for &line in lines {
-            while self.overflow == Overflow::DropOldest && self.free_for(line) == 0 {
+            while self.overflow.evicts() && self.free_for(line) == 0 {
                 let beyond = |item: &&Item| self.held_by(item.partition) > self.share;
                 let own = |item: &&Item| item.partition == line;
                 let oldest = self.queue.iter().find(beyond).or_else(|| self.queue.iter().find(own)).copied();
@@ -317,7 +357,7 @@ impl Model {
         self.next_batch(partition).len() == self.batch_size
             || oldest.arrived + self.flush_interval <= self.now
             || self.free_for(partition) == 0
-            || self.flush_barriers.iter().any(|held| oldest.id < held.before)
+            || self.flush_barriers.iter().any(|held| oldest.place < held.before)
             || self.state == BufferState::Draining
     }
 
@@ -360,7 +400,7 @@ impl Model {
     }
 
     fn is_unsettled_before(&self, id: u64) -> bool {
-        self.unsettled().any(|item| item.id < id)
+        self.unsettled().any(|item| item.place < id)
     }
 
     fn in_flight(&self) -> usize {
@@ -384,6 +424,10 @@ fn loads(partitions: &[usize]) -> Vec<Load> {
     partitions.iter().map(|&partition| partition.into()).collect()
 }
 
+fn key_of(key: u8) -> ConflationKey {
+    ConflationKey::new([key.to_string().as_str()])
+}
+
 /// Both sides of the comparison, and what the buffer asked for so far.
 struct Pair {
     buffer: Buffer,
@@ -399,44 +443,57 @@ impl Pair {
         let partitions = self.model.asked.len();
         let (buffer, model) = (&mut self.buffer, &mut self.model);
         match step {
-            Step::Offer(partition) => {
+            Step::Offer(partition, key) => {
                 let partition = partition % partitions;
                 let record = model.counters.submitted;
-                let offered = buffer.offer(model.time(), partition, record);
+                let offered = buffer.offer(model.time(), model.placement(partition, key), record);
                 if let Some(refused) = model.refused() {
                     prop_assert_eq!(offered, Err((refused, record)));
+                    return Ok(());
+                }
+                if model.overflow == Overflow::Conflate {
+                    let (accepted, gone) = model.conflate(&[(partition, key)]);
+                    self.evicted = gone;
+                    let refused = (model.full(partition), record);
+                    prop_assert_eq!(offered, if accepted == 1 { Ok(()) } else { Err(refused) });
                     return Ok(());
                 }
                 let (fits, evicted) = model.make_room(&[partition]);
                 self.evicted = evicted;
                 prop_assert_eq!(offered, if fits == 1 { Ok(()) } else { Err((model.full(partition), record)) });
                 if fits == 1 {
-                    model.accept(&[partition]);
+                    model.accept(&[(partition, key)]);
                 }
             }
             Step::OfferMany(mut wanted) => {
                 wanted.truncate(model.capacity);
-                wanted.iter_mut().for_each(|partition| *partition %= partitions);
+                wanted.iter_mut().for_each(|(partition, _)| *partition %= partitions);
+                let (lines, mut keys): (Vec<_>, Vec<_>) = wanted.iter().map(|&(p, key)| (p, key_of(key))).unzip();
+                if model.overflow != Overflow::Conflate {
+                    keys.clear();
+                }
                 let first = model.counters.submitted;
                 let ids = first..first + wanted.len() as u64;
                 let mut records: VecDeque<u64> = ids.clone().collect();
-                let offered = buffer.offer_many(model.time(), &mut records, &loads(&wanted));
+                let offered = buffer.offer_many(model.time(), &mut records, &loads(&lines), &keys);
                 if let Some(refused) = model.refused() {
                     prop_assert_eq!(offered, Err(refused));
                     prop_assert!(records.into_iter().eq(ids), "what is refused stays with the caller");
                     return Ok(());
                 }
-                let (fits, evicted) = model.make_room(&wanted);
-                self.evicted = evicted;
+                let (fits, gone) = if keys.is_empty() { model.make_room(&lines) } else { model.conflate(&wanted) };
+                self.evicted = gone;
                 prop_assert_eq!(offered, Ok(fits));
                 prop_assert!(records.into_iter().eq(ids.skip(fits)), "what does not fit stays with the caller");
-                model.accept(&wanted[..fits]);
+                if keys.is_empty() {
+                    model.accept(&wanted[..fits]);
+                }
             }
             // As the handles do: a submitter that could take does not wait, nor does one that may evict.
             Step::Wait { line, want, within }
                 if model.free_for(line % (partitions + 1)) == 0
                     && model.refused().is_none()
-                    && model.overflow != Overflow::DropOldest =>
+                    && !model.overflow.evicts() =>
             {
                 let line = line % (partitions + 1);
                 let want = if line == partitions { 1 } else { want };
@@ -469,9 +526,8 @@ impl Pair {
                         model.held.push(line);
                     } else {
                         let first = model.counters.submitted;
-                        let wanted = vec![line; granted];
-                        buffer.accept(model.time(), wanted.iter().copied().zip(first..));
-                        model.accept(&wanted);
+                        buffer.accept(model.time(), std::iter::repeat_n(line, granted).zip(first..));
+                        model.accept(&vec![(line, 0); granted]);
                     }
                 }
             }
@@ -493,11 +549,11 @@ impl Pair {
                 model.held.extend((fits == 1).then_some(line));
                 model.observe();
             }
-            Step::OfferReserved(which, partition) if which < model.held.len() => {
+            Step::OfferReserved(which, partition, key) if which < model.held.len() => {
                 let line = model.held.remove(which);
                 let partition = if line < partitions { line } else { partition % partitions };
                 let record = model.counters.submitted;
-                let offered = buffer.offer_reserved(model.time(), line, partition, record);
+                let offered = buffer.offer_reserved(model.time(), line, model.placement(partition, key), record);
                 match model.refused() {
                     Some(refused) => {
                         prop_assert_eq!(offered, Err((refused, record)));
@@ -510,7 +566,7 @@ impl Pair {
                         model.held.push(partition);
                         model.grant();
                         model.held.pop();
-                        model.accept(&[partition]);
+                        model.accept(&[(partition, key)]);
                     }
                 }
             }
@@ -683,7 +739,12 @@ impl Pair {
 }
 
 fn config() -> impl Strategy<Value = BufferConfig> {
-    let overflow = prop_oneof![Just(Overflow::Block), Just(Overflow::DropOldest), Just(Overflow::Error)];
+    let overflow = prop_oneof![
+        1 => Just(Overflow::Block),
+        1 => Just(Overflow::DropOldest),
+        1 => Just(Overflow::Error),
+        2 => Just(Overflow::Conflate),
+    ];
     let at_least_one = |most: usize| (1..=most).prop_map(|n| NonZeroUsize::new(n).unwrap());
     (at_least_one(12), at_least_one(4), at_least_one(5), 1u64..25, overflow, any::<(u8, u8)>()).prop_map(
         |(capacity, partitions, batch_size, flush_interval, overflow, (low, high))| {
@@ -708,7 +769,8 @@ fn config() -> impl Strategy<Value = BufferConfig> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
-    /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, a flush falls early or
+    /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, another than the last of its
+    /// key is replaced or stands elsewhere then, a flush falls early or
     /// never, a batch waits although no credit is free, `accept`, `reserve`, `park`, `settle_stored`, `flush`, `drain`
     /// or a level change fails to wake the queue, a credit is lost on the way, or the timer is set for what can never
     /// be done.
@@ -751,7 +813,7 @@ fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
     let mut buffer = BoundedBuffer::<u64, ()>::new(config);
     let second = Duration::from_secs;
     let mut records = (0..4).collect();
-    buffer.offer_many(second(0), &mut records, &loads(&[0; 4])).unwrap();
+    buffer.offer_many(second(0), &mut records, &loads(&[0; 4]), &[]).unwrap();
     let lease = buffer.ask(0, second(0)).unwrap();
     buffer.settle_stored(lease.id, second(1));
     assert_eq!(buffer.drain_rate(second(100)), Some(4.0), "idle time does not count");
@@ -760,7 +822,7 @@ fn while_a_write_hangs_the_drain_rate_falls_in_events_and_snapshots() {
 
     let mut records = (5..13).collect();
     buffer.events();
-    buffer.offer_many(second(160), &mut records, &loads(&[0; 8])).unwrap();
+    buffer.offer_many(second(160), &mut records, &loads(&[0; 8]), &[]).unwrap();
     let [QueueEvent::Level(crossing)] = buffer.events()[..] else { panic!("one crossing") };
     for rate in [crossing.at.drain_rate, buffer.drain_rate(second(160)), buffer.snapshot(second(160)).drain_rate] {
         assert!(rate.is_some_and(|rate| rate < 0.1), "{rate:?} records a second after a minute without one");
