@@ -93,6 +93,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `sqlite` | yes | `SqliteSink`; [`Database`], and with it [`MarketDataStore::start`], knows `sqlite://`; SQLite is built in |
+//! | `postgres` | yes | [`Database`], and with it [`MarketDataStore::start`], knows `postgres://`; TLS is built in |
 //! | `webhooks` | yes | `HttpBroadcaster`, which sends level changes to URLs, and `MDS_FB_HTTP_*`; TLS is built in |
 //! | `receiver` | yes | `Receiver`: level changes of other processes, taken in by an actix-web service |
 //! | `files` | yes | the readers of files behind `mds ingest` |

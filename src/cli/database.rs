@@ -63,6 +63,10 @@ impl Database {
         let named = match error {
             StartError::Sqlite(SqliteOpenError::Url { .. } | SqliteOpenError::InMemory { .. }) if !is_given => VARIABLE,
             StartError::Sqlite(_) if is_given => OPTION,
+            #[cfg(feature = "postgres")]
+            StartError::Postgres(error) if error.is_of_url() && !is_given => VARIABLE,
+            #[cfg(feature = "postgres")]
+            StartError::Postgres(_) if is_given => OPTION,
             _ => {
                 complain(format_args!("error: {}", ErrorChain(error)));
                 return Exit::of_start(error);

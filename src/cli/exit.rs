@@ -1,5 +1,7 @@
 //! The exit codes.
 
+#[cfg(feature = "postgres")]
+use market_data_store::sink::PostgresError;
 use market_data_store::{StartError, dead_letter::DeadLettersError, feedback::BroadcastError, sink::SqliteOpenError};
 
 /// How the process ends. Where several apply, the least.
@@ -53,6 +55,12 @@ impl Exit {
             | StartError::UnknownKind { .. }
             | StartError::UnknownStore { .. } => Self::Configuration,
             StartError::Sqlite(SqliteOpenError::Url { .. } | SqliteOpenError::InMemory { .. }) => Self::Configuration,
+            #[cfg(feature = "postgres")]
+            StartError::Postgres(error) if error.is_of_url() => Self::Configuration,
+            #[cfg(feature = "postgres")]
+            StartError::Postgres(PostgresError::Thread(_)) => Self::Internal,
+            #[cfg(feature = "postgres")]
+            StartError::Postgres(_) => Self::Unavailable,
             StartError::DeadLetters(_) => Self::Configuration,
             StartError::Webhooks(_) => Self::Configuration,
             StartError::Sqlite(_) => Self::Unavailable,

@@ -3,10 +3,7 @@
 use std::{io, time::Duration};
 
 use futures_util::FutureExt;
-use market_data_store::{
-    Bar, Builder, MarketDataStore, Settings, StartError, StopReason, WriteHandle,
-    sink::{SqliteOptions, SqliteSink},
-};
+use market_data_store::{Bar, Builder, Database, MarketDataStore, Settings, StartError, StopReason, WriteHandle};
 use tokio::{
     runtime::{self, Runtime},
     time::timeout,
@@ -20,7 +17,7 @@ pub const GRACE: Duration = Duration::from_secs(1);
 /// A store on threads of its own.
 pub struct Session {
     pub store: MarketDataStore,
-    sink: SqliteSink,
+    database: Database,
 }
 
 impl Session {
@@ -46,10 +43,10 @@ impl Session {
         settings: Settings,
         kinds: impl FnOnce(Builder) -> Result<Builder, StartError>,
     ) -> Result<Self, StartError> {
-        // Not by `MarketDataStore::spawn`: the sink itself says whether its file was removed.
-        let sink = SqliteSink::new(SqliteOptions::from_url(&settings.database_url)?)?;
-        let store = kinds(MarketDataStore::builder(settings).database(sink.clone()))?.spawn()?;
-        Ok(Self { store, sink })
+        // Not by `MarketDataStore::spawn`: a SQLite file itself says whether it was removed.
+        let database = Database::of_settings(&settings)?;
+        let store = kinds(MarketDataStore::builder(settings).database(database.clone()))?.spawn()?;
+        Ok(Self { store, database })
     }
 
     /// Returns what has died so far, also while the store came to its end.
@@ -61,11 +58,11 @@ impl Session {
     /// in it is lost, and the command fails.
     pub async fn close(&self) -> bool {
         let dead_letters = self.store.dead_letters();
-        let _ = tokio::join!(timeout(GRACE, self.sink.close()), timeout(GRACE, dead_letters.release()));
-        let removed = [
-            (self.sink.path(), self.sink.file_was_removed(), "the database file was"),
-            (dead_letters.dir(), dead_letters.file_was_removed(), "a file of dead letters was"),
-        ];
+        let _ = tokio::join!(timeout(GRACE, self.database.close()), timeout(GRACE, dead_letters.release()));
+        let mut removed = vec![(dead_letters.dir(), dead_letters.file_was_removed(), "a file of dead letters was")];
+        if let Some(file) = self.database.as_sqlite() {
+            removed.insert(0, (file.path(), file.file_was_removed(), "the database file was"));
+        }
         for (path, _, what) in removed.iter().filter(|(_, is_removed, _)| *is_removed) {
             complain(format_args!(
                 "error: {}: {what} removed or replaced while it was written, and records with it: load them again",

@@ -38,7 +38,7 @@ pub(super) struct Lease<T> {
 
 impl<T> Lease<T> {
     pub(super) fn new(shared: Arc<Shared<T>>, leased: Leased<T>) -> Self {
-        let batch = Batch::from(leased.records).slice(leased.range);
+        let batch = Batch::from(leased.records).slice(leased.range).of_partition(&shared.config.id, leased.partition);
         Self { shared, id: leased.id, partition: leased.partition, batch }
     }
 
@@ -96,7 +96,8 @@ impl<T> Lease<T> {
         match self.shared.with(|buffer| buffer.isolate(self.id, answered, now)) {
             Some(Isolated::Half(half)) => {
                 self.point("half of a batch is parked and the worker does not know");
-                self.batch = Batch::from(half.records).slice(half.range);
+                let id = &self.shared.config.id;
+                self.batch = Batch::from(half.records).slice(half.range).of_partition(id, self.partition);
                 None
             }
             Some(Isolated::Alone { attempts }) => Some(attempts),

@@ -30,6 +30,7 @@ mod feedback;
 mod log_format;
 pub(crate) mod names;
 mod policies;
+mod postgres;
 mod read;
 mod secret;
 mod service_link;
@@ -46,6 +47,7 @@ pub use self::{
     error::{Problem, UnknownVariable},
     feedback::{FeedbackSettings, HttpSettings},
     log_format::LogFormat,
+    postgres::{PostgresCopy, PostgresMigrate, PostgresSettings},
     read::Loaded,
     secret::Secret,
     variables::{Value, Variable},

@@ -76,6 +76,7 @@ impl Settings {
         settings.coordinator = source.read(Group::Coordinator, None);
         Retry(settings.retry) = source.read(Group::Retry, None);
         Circuit(settings.circuit) = source.read(Group::Circuit, None);
+        settings.postgres = source.read(Group::Postgres, None);
         settings.feedback = source.read(Group::Feedback, None);
         settings.feedback.http = source.read(Group::Http, None);
         ProducerScales(settings.feedback.scales) = source.read(Group::Scales, None);

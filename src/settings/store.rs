@@ -10,6 +10,7 @@ use super::{
     feedback::{FeedbackSettings, list},
     log_format::LogFormat,
     policies::{CircuitFields, RetryFields},
+    postgres::PostgresSettings,
     secret::masked,
 };
 use crate::policy::{BreakerConfig, RetryPolicy};
@@ -29,7 +30,8 @@ use crate::policy::{BreakerConfig, RetryPolicy};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where records are stored: `sqlite://PATH`, relative to the working directory.
+    /// Where records are stored: `sqlite://PATH`, relative to the working directory, or
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub database_url: String,
     /// The kinds that get a coordinator each, such as `bars` and `quotes`; [`MarketDataStore::start`] and
     /// [`spawn`] go by them, and a [`builder`] ignores them. In a file they are a list, or a text with commas between.
@@ -58,6 +60,8 @@ pub struct Settings {
     /// How long a partition may have due work and settle nothing before it is overdue.
     #[serde(deserialize_with = "duration::deserialize")]
     pub sink_slow_after: Duration,
+    /// How a PostgreSQL database is used.
+    pub postgres: PostgresSettings,
     /// The directory for records that could not be stored.
     pub dlq_path: PathBuf,
     /// How long a shutdown may take to store what was accepted.
@@ -84,6 +88,7 @@ impl Default for Settings {
             circuit: BreakerConfig::default(),
             sink_timeout: Duration::ZERO,
             sink_slow_after: Duration::from_secs(5),
+            postgres: PostgresSettings::default(),
             dlq_path: PathBuf::from("dead_letters"),
             shutdown_timeout: Duration::from_secs(30),
             log: "info".to_owned(),
@@ -106,6 +111,7 @@ impl fmt::Debug for Settings {
             .field("circuit", &self.circuit)
             .field("sink_timeout", &self.sink_timeout)
             .field("sink_slow_after", &self.sink_slow_after)
+            .field("postgres", &self.postgres)
             .field("dlq_path", &self.dlq_path)
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("log", &self.log)
@@ -117,7 +123,7 @@ impl fmt::Debug for Settings {
 
 /// Setters, to be called in a row.
 impl Settings {
-    /// Sets where records are stored: `sqlite://PATH`.
+    /// Sets where records are stored: `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[must_use]
     pub fn database_url(mut self, url: impl Into<String>) -> Self {
         self.database_url = url.into();
@@ -170,6 +176,13 @@ impl Settings {
     #[must_use]
     pub fn sink_slow_after(mut self, time: Duration) -> Self {
         self.sink_slow_after = time;
+        self
+    }
+
+    /// Sets how a PostgreSQL database is used.
+    #[must_use]
+    pub fn postgres(mut self, settings: PostgresSettings) -> Self {
+        self.postgres = settings;
         self
     }
 

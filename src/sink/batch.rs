@@ -10,9 +10,28 @@ use std::{
 pub struct Batch<T> {
     records: Arc<Vec<T>>,
     range: Range<usize>,
+    coordinator_id: Option<Arc<str>>,
+    partition: usize,
 }
 
 impl<T> Batch<T> {
+    /// Says whose it is.
+    pub(crate) fn of_partition(self, coordinator_id: &Arc<str>, partition: usize) -> Self {
+        Self { coordinator_id: Some(Arc::clone(coordinator_id)), partition, ..self }
+    }
+
+    /// Returns the partition of the coordinator that the records are of, counted from 0; 0 for a batch that was made by
+    /// hand. The next batch of a partition comes after this one's write has ended or was cut off, so a sink that takes
+    /// care of what it left half done does so by [`coordinator_id`](Self::coordinator_id) and partition.
+    pub fn partition(&self) -> usize {
+        self.partition
+    }
+
+    /// Returns the id of the coordinator that the batch comes from; none for a batch that was made by hand.
+    pub fn coordinator_id(&self) -> Option<&Arc<str>> {
+        self.coordinator_id.as_ref()
+    }
+
     /// Returns the part of this batch at `range`, counted from this batch's first record.
     ///
     /// # Panics
@@ -23,7 +42,8 @@ impl<T> Batch<T> {
             "range {range:?} is outside a batch of {} records",
             self.len()
         );
-        Self { records: Arc::clone(&self.records), range: self.range.start + range.start..self.range.start + range.end }
+        let range = self.range.start + range.start..self.range.start + range.end;
+        Self { range, ..self.clone() }
     }
 }
 
@@ -36,7 +56,7 @@ impl<T> From<Vec<T>> for Batch<T> {
 impl<T> From<Arc<Vec<T>>> for Batch<T> {
     fn from(records: Arc<Vec<T>>) -> Self {
         let range = 0..records.len();
-        Self { records, range }
+        Self { records, range, coordinator_id: None, partition: 0 }
     }
 }
 
@@ -59,7 +79,12 @@ impl<'a, T> IntoIterator for &'a Batch<T> {
 
 impl<T> Clone for Batch<T> {
     fn clone(&self) -> Self {
-        Self { records: Arc::clone(&self.records), range: self.range.clone() }
+        Self {
+            records: Arc::clone(&self.records),
+            range: self.range.clone(),
+            coordinator_id: self.coordinator_id.clone(),
+            partition: self.partition,
+        }
     }
 }
 

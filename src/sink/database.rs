@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "postgres")]
+use super::postgres::{PostgresError, PostgresOptions, PostgresSink};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{SqliteOpenError, SqliteOptions, SqliteSink};
 use super::{Batch, Sink, SinkError};
@@ -11,7 +13,9 @@ use crate::record::Tabular;
 /// clones share its connection.
 ///
 /// `sqlite://PATH` is a file: everything after `sqlite://` is its path, relative to the working directory, and
-/// [`SqliteSink`](crate::sink::SqliteSink) says what holds for it. [`Builder::kind`](crate::Builder::kind) writes a
+/// [`SqliteSink`](crate::sink::SqliteSink) says what holds for it. `postgres://USER:PASSWORD@HOST:PORT/DATABASE` is a
+/// database of a PostgreSQL server, with options behind a `?` as libpq has them; the page DATABASES.md in `docs/` of the
+/// repository says what holds for it. [`Builder::kind`](crate::Builder::kind) writes a
 /// kind to the database of the settings; this is for a coordinator with another one.
 ///
 /// ```no_run
@@ -33,6 +37,8 @@ pub struct Database(Connected);
 enum Connected {
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteSink),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresSink),
 }
 
 /// Why a database cannot be used.
@@ -51,23 +57,49 @@ pub enum DatabaseError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(#[from] SqliteOpenError),
+    /// The PostgreSQL database cannot be used.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
 }
 
 impl DatabaseError {
     pub(super) fn unknown_scheme(url: &str) -> Self {
         let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme).to_owned();
-        let expected = if cfg!(feature = "sqlite") { "sqlite://PATH" } else { "a build with a store (feature sqlite)" };
+        let expected = match (cfg!(feature = "sqlite"), cfg!(feature = "postgres")) {
+            (true, true) => "sqlite://PATH or postgres://USER@HOST/DATABASE",
+            (false, true) => "postgres://USER@HOST/DATABASE, or a build with the feature sqlite",
+            (true, false) => "sqlite://PATH, or a build with the feature postgres",
+            (false, false) => "a build with a store (feature sqlite or postgres)",
+        };
         Self::UnknownScheme { scheme, expected }
     }
 }
 
 impl Database {
-    /// Takes the database of a URL. The file is opened, and each table made, when its kind is [prepared](Self::prepare)
-    /// or first written.
+    /// Takes the database of a URL. It is opened, and each table made, when its kind is [prepared](Self::prepare) or first
+    /// written.
     ///
     /// # Errors
-    /// This build knows no such database, the URL has more than a path, or the operating system refuses a thread.
+    /// This build knows no such database, the URL is wrong, or the operating system refuses a thread.
     pub fn connect(url: &str) -> Result<Self, DatabaseError> {
+        #[cfg(feature = "postgres")]
+        return Self::with_options(url, PostgresOptions::default());
+        #[cfg(not(feature = "postgres"))]
+        Self::embedded(url)
+    }
+
+    /// Takes the database of a URL, with what else there is to say of one of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_options(url: &str, options: PostgresOptions) -> Result<Self, DatabaseError> {
+        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Ok(Self(Connected::Postgres(PostgresSink::new(url, options)?)));
+        }
+        Self::embedded(url)
+    }
+
+    /// Takes a database that needs no server.
+    fn embedded(url: &str) -> Result<Self, DatabaseError> {
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
             return Ok(Self(Connected::Sqlite(SqliteSink::new(SqliteOptions::from_url(url)?)?)));
@@ -85,6 +117,19 @@ impl Database {
         match self.0 {
             #[cfg(feature = "sqlite")]
             Connected::Sqlite(ref sink) => Ok(sink.prepare::<T>()?),
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(ref sink) => Ok(sink.prepare::<T>()?),
+        }
+    }
+
+    /// Returns the sink of a SQLite file, if it is one: it knows whether the file was removed.
+    #[cfg(feature = "sqlite")]
+    #[doc(hidden)]
+    pub fn as_sqlite(&self) -> Option<&SqliteSink> {
+        match &self.0 {
+            Connected::Sqlite(sink) => Some(sink),
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(_) => None,
         }
     }
 
@@ -94,6 +139,8 @@ impl Database {
         match self.0 {
             #[cfg(feature = "sqlite")]
             Connected::Sqlite(ref sink) => sink.close().await,
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(ref sink) => sink.close().await,
         }
     }
 }
@@ -112,6 +159,8 @@ impl<T: Tabular> Sink<T> for Database {
         match self.0 {
             #[cfg(feature = "sqlite")]
             Connected::Sqlite(ref sink) => sink.write(batch).await,
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(ref sink) => sink.write(batch).await,
         }
     }
 
@@ -119,6 +168,8 @@ impl<T: Tabular> Sink<T> for Database {
         match self.0 {
             #[cfg(feature = "sqlite")]
             Connected::Sqlite(ref sink) => Sink::<T>::ping(sink).await,
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(ref sink) => Sink::<T>::ping(sink).await,
         }
     }
 }
@@ -129,6 +180,8 @@ impl fmt::Debug for Database {
         match self.0 {
             #[cfg(feature = "sqlite")]
             Connected::Sqlite(ref sink) => f.debug_tuple("Database").field(sink).finish(),
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(ref sink) => f.debug_tuple("Database").field(sink).finish(),
         }
     }
 }

@@ -6,6 +6,8 @@ mod database;
 mod error;
 #[cfg(feature = "testing")]
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod reader;
 #[cfg(feature = "sqlite")]
@@ -22,6 +24,10 @@ pub use self::{
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use memory::{MemoryCounts, MemorySink};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresError;
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::PostgresOptions;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteSink, Synchronous};
 

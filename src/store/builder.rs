@@ -65,7 +65,8 @@ impl Coordinator<Bar> {
     /// # Errors
     /// When this build knows no store of that kind, or the database cannot be used.
     pub fn bars(database_url: &str) -> Result<Self, StartError> {
-        let database = connect(database_url)?;
+        let connected = Database::connect(database_url);
+        let database = connected.map_err(|error| StartError::of_database(error, database_url))?;
         let bars = Self::in_database(&database, database_url)?;
         Ok(Self { close: Some(close(database)), ..bars })
     }
@@ -76,10 +77,6 @@ impl<T: Tabular> Coordinator<T> {
         database.prepare::<T>().map_err(|error| StartError::of_database(error, url))?;
         Ok(Self::new(database.clone()))
     }
-}
-
-fn connect(url: &str) -> Result<Database, StartError> {
-    Database::connect(url).map_err(|error| StartError::of_database(error, url))
 }
 
 fn close(database: Database) -> Close {
@@ -129,7 +126,7 @@ impl Builder {
         if !self.kinds.is_empty() {
             let (database, is_ours) = match self.database.take() {
                 Some(database) => (database, false),
-                None => (connect(&self.settings.database_url)?, true),
+                None => (Database::of_settings(&self.settings)?, true),
             };
             for plan in std::mem::take(&mut self.kinds) {
                 plans.push(plan(&database)?);

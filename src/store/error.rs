@@ -57,6 +57,10 @@ pub enum StartError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(#[from] crate::sink::SqliteOpenError),
+    /// The PostgreSQL database cannot be used.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] crate::sink::PostgresError),
     /// The directory for dead letters cannot be used: every start makes it and tries it.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
@@ -80,6 +84,8 @@ impl StartError {
             DatabaseError::UnknownScheme { expected, .. } => Self::UnknownStore { url: masked(url), expected },
             #[cfg(feature = "sqlite")]
             DatabaseError::Sqlite(error) => Self::Sqlite(error),
+            #[cfg(feature = "postgres")]
+            DatabaseError::Postgres(error) => Self::Postgres(error),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The store as one thing: settings in, started and wired actors out, and an orderly end.
 
 mod builder;
+mod database;
 mod embedder_actors;
 mod error;
 mod registry;

@@ -176,9 +176,9 @@ fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
     for args in [&ingest[..], &["dlq", "replay"], &["check"]] {
         for (url, code, said) in [
             (
-                "postgres://eve:s3cret@db/x",
+                "mysql://eve:s3cret@db/x",
                 2,
-                "error: --database is \"postgres://eve:***@db/x\", expected sqlite://PATH",
+                "error: --database is \"mysql://eve:***@db/x\", expected sqlite://PATH or postgres://USER@HOST/DATABASE",
             ),
             ("sqlite://other.db?mode=ro", 2, "error: --database: the database URL "),
             ("sqlite://no/such/directory/bars.db", 69, "error: --database: "),

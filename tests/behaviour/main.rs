@@ -13,10 +13,10 @@ mod chaos;
 mod check_command;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
-#[cfg(all(feature = "testing", feature = "sqlite"))]
-mod contract;
 #[cfg(feature = "testing")]
 mod conflate;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+mod contract;
 #[cfg(feature = "testing")]
 mod dead_letters;
 #[cfg(all(feature = "cli", feature = "testing"))]

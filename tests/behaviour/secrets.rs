@@ -192,8 +192,10 @@ async fn no_secret_shows_in_what_mds_says_writes_or_sends() {
         ("MDS_FB_HTTP_ENDPOINT", format!("{password}@h/{password}")),
         ("MDS_FB_HTTP_ENDPOINT", format!("http://u:{key}@h/{key} {key}")),
         ("MDS_FB_HTTP_ENDPOINT", format!("{},https://h:port/{password}", urls[0])),
-        ("MDS_DATABASE_URL", format!("postgres://ann:{key}@db:5432/bars")),
-        ("MDS_DATABASE_URL", format!("postgres://db/bars?user=ann&password={password}")),
+        ("MDS_DATABASE_URL", format!("mysql://ann:{key}@db:5432/bars")),
+        ("MDS_DATABASE_URL", format!("mysql://db/bars?user=ann&password={password}")),
+        ("MDS_DATABASE_URL", format!("postgres://ann:{key}@db:a/bars")),
+        ("MDS_DATABASE_URL", format!("postgres://ann:{password}?{password}={password}@db/bars")),
         ("MDS_DATABASE_URL", format!("postgres://ann:{key}")),
         ("MDS_DATABASE_URL", format!("host=db user=ann password = '{key}' dbname=bars")),
     ] {
@@ -203,6 +205,21 @@ async fn no_secret_shows_in_what_mds_says_writes_or_sends() {
         assert_eq!(output.status.code(), Some(78), "{name}={value}: {text}");
         assert!(text.contains(name), "{name}={value}: {text}");
         shown.extend(said("an error", &output));
+    }
+
+    // A server that is not there.
+    for url in [
+        format!("postgres://ann:{password}@127.0.0.1:1/bars"),
+        format!("postgres://127.0.0.1:1/bars?user=ann&password={password}"),
+    ] {
+        let mut command =
+            ingest(dir.path(), &["--symbol", "SPX", "--timeframe", "1d", "--give-up-after", "1ms", SP500]);
+        command.envs(&environment).env("MDS_DATABASE_URL", &url).env("MDS_CB_HALF_OPEN_AFTER_SEC", "0");
+        let output = command.env("MDS_LOG", "trace").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{url}: {text}");
+        assert!(text.contains("postgres://127.0.0.1:1/bars: cannot open a connection"), "{url}: {text}");
+        shown.extend(said("of a server that is away", &output));
     }
 
     shown.extend(written(dir.path()));

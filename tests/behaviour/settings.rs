@@ -134,8 +134,8 @@ fn a_wrong_value_is_named_with_its_variable_and_what_was_expected() {
         ("MDS_LOG_FORMAT", "xml", r#"is "xml", expected text or json"#),
         ("MDS_FB_ENABLE_FEEDBACK", "1", r#"is "1", expected true or false"#),
         ("MDS_SOURCE", "a\tb", r#"is "a\tb", expected 1 to 255 bytes without control characters or other hidden ones"#),
-        ("MDS_DATABASE_URL", "bars.db", r#"is "bars.db", expected sqlite://PATH"#),
-        ("MDS_DATABASE_URL", "sqlite://", r#"is "sqlite://", expected sqlite://PATH"#),
+        ("MDS_DATABASE_URL", "bars.db", r#"is "bars.db", expected sqlite://PATH or postgres://USER@HOST/DATABASE"#),
+        ("MDS_DATABASE_URL", "sqlite://", r#"is "sqlite://", expected sqlite://PATH or postgres://USER@HOST/DATABASE"#),
         // Red if the password is shown.
         (
             "MDS_FB_HTTP_ENDPOINT",
@@ -147,7 +147,11 @@ fn a_wrong_value_is_named_with_its_variable_and_what_was_expected() {
             "pa55",
             r#"is "***", expected whsec_ and the base64 of 24 to 64 bytes, or several of these with commas"#,
         ),
-        ("MDS_DATABASE_URL", "mysql://ann:pa55@db/x", r#"is "mysql://ann:***@db/x", expected sqlite://PATH"#),
+        (
+            "MDS_DATABASE_URL",
+            "mysql://ann:pa55@db/x",
+            r#"is "mysql://ann:***@db/x", expected sqlite://PATH or postgres://USER@HOST/DATABASE"#,
+        ),
     ] {
         assert_eq!(load(&[(name, value)]), Err(format!("{name} {message}")));
     }

@@ -38,6 +38,7 @@ pub(super) enum Group {
     Coordinator,
     Retry,
     Circuit,
+    Postgres,
     Feedback,
     Http,
     Scales,
@@ -289,7 +290,7 @@ mod tests {
                 "MDS_SOURCE" => assert_eq!(variable.default, "host:program, host:mds-command in `mds`"),
                 HIGH_WATERMARK => assert_eq!((variable.default, &*value), ("80 % of capacity", "8000")),
                 LOW_WATERMARK => assert_eq!((variable.default, &*value), ("50 % of capacity", "5000")),
-                HTTP_ENDPOINT | "MDS_FB_HTTP_SECRET" | "MDS_FB_HTTP_CA_FILE" => {
+                HTTP_ENDPOINT | "MDS_PG_SCHEMA" | "MDS_FB_HTTP_SECRET" | "MDS_FB_HTTP_CA_FILE" => {
                     assert_eq!((variable.default, &*value), ("none", ""));
                 }
                 _ => assert_eq!(value, variable.default, "{}", variable.name),

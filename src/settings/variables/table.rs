@@ -31,12 +31,9 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         field: (Group::Store, "database_url"),
         default: "sqlite://market_data.db",
         unit: "",
-        about: "where records are stored; what follows `sqlite://` is a path, relative to the working directory",
-        kind: Kind::Url(
-            "sqlite://PATH",
-            |s| &s.database_url,
-            |url| url.strip_prefix("sqlite://").is_some_and(|path| !path.is_empty()),
-        ),
+        about: "where records are stored; what follows `sqlite://` is a path, relative to the working directory; or \
+                `postgres://USER:PASSWORD@HOST/DATABASE`",
+        kind: Kind::Url("sqlite://PATH or postgres://USER@HOST/DATABASE", |s| &s.database_url, is_database),
     },
     Variable {
         name: "MDS_KINDS",
@@ -200,6 +197,50 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         kind: Kind::Seconds(0.001, 86_400.0, |s| s.sink_slow_after),
     },
     Variable {
+        name: "MDS_PG_COPY",
+        field: (Group::Postgres, "copy"),
+        default: "auto",
+        unit: "",
+        about: "whether rows that are new go to PostgreSQL by COPY: `auto`, or `never` for servers and poolers that cannot",
+        kind: Kind::Choice("auto or never", |s| s.postgres.copy.as_str()),
+    },
+    Variable {
+        name: "MDS_PG_STATEMENT_TIMEOUT",
+        field: (Group::Postgres, "statement_timeout"),
+        default: "20",
+        unit: "seconds",
+        about: "how long PostgreSQL may take for one statement; what takes longer counts as an outage",
+        kind: Kind::Seconds(0.1, 3_600.0, |s| s.postgres.statement_timeout),
+    },
+    Variable {
+        name: "MDS_PG_CONNECTIONS",
+        field: (Group::Postgres, "connections"),
+        default: "10",
+        unit: "connections",
+        about: "the most connections to PostgreSQL; a worker that finds none waits for another one's batch",
+        kind: Kind::Count(1, 1_000, |s| s.postgres.connections),
+    },
+    Variable {
+        name: "MDS_PG_SCHEMA",
+        field: (Group::Postgres, "schema"),
+        default: "none",
+        unit: "",
+        about: "the schema of the tables in PostgreSQL; none: the first one of the search path that is there",
+        kind: Kind::Text(
+            "the name of a schema, of 1 to 63 bytes",
+            |s| &s.postgres.schema,
+            |name| name.len() <= 63 && !name.contains('\0'),
+        ),
+    },
+    Variable {
+        name: "MDS_PG_MIGRATE",
+        field: (Group::Postgres, "migrate"),
+        default: "auto",
+        unit: "",
+        about: "whether tables are made in PostgreSQL, and new optional columns added: `auto`, or `never`, which only looks",
+        kind: Kind::Choice("auto or never", |s| s.postgres.migrate.as_str()),
+    },
+    Variable {
         name: "MDS_DLQ_PATH",
         field: (Group::Store, "dlq_path"),
         default: "dead_letters",
@@ -350,6 +391,12 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         kind: Kind::Factor(0.0, 1.0, |s| s.feedback.scales.hard),
     },
 ];
+
+/// Whether it can be the URL of a database. What this build knows, and what is in the URL, the start says.
+fn is_database(url: &str) -> bool {
+    url.strip_prefix("sqlite://").is_some_and(|path| !path.is_empty())
+        || ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
+}
 
 const fn overflow(strategy: Overflow) -> &'static str {
     match strategy {

@@ -1,0 +1,221 @@
+//! One connection: how it is opened, told apart from others, and written through.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use tokio::{
+    task::{self, JoinHandle},
+    time::timeout,
+};
+use tokio_postgres::{Client, Statement, error::SqlState, types::ToSql};
+
+use super::{
+    error::{PostgresError, ServerError},
+    options::Target,
+    path::Path,
+    rows::{Part, array_type},
+    sql::TableSql,
+    write_error::is_fatal,
+};
+
+/// How often a server that works on a statement looks whether the client is still there.
+const CHECK_INTERVAL: &str = "2s";
+
+/// How long a connection that is not needed any more has to say so to the server.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The key of a lock that one backend of the server holds, for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BackendLock(i64);
+
+/// A connection that is set up. Dropping it closes the socket at once, whatever it is doing; the server notices that
+/// within [`CHECK_INTERVAL`].
+pub(super) struct Connection {
+    client: Client,
+    io: Io,
+    lock: BackendLock,
+    statements: Vec<Statements>,
+}
+
+/// Reads and writes the socket, until it is dropped.
+struct Io(JoinHandle<()>);
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What is prepared for one table, each when it is first needed.
+struct Statements {
+    of: Arc<TableSql>,
+    upsert: Option<Statement>,
+    copy: Option<Statement>,
+}
+
+/// How a part of a batch was written.
+pub(super) enum Written {
+    /// So many of its rows were new.
+    Upserted {
+        new: usize,
+    },
+    Copied,
+    /// COPY is refused, and nothing was written.
+    CopyRefused,
+}
+
+impl Connection {
+    /// Opens one, within the time that the target says.
+    ///
+    /// # Errors
+    /// The server is not there, refuses, or does not answer.
+    pub(super) async fn open(target: &Target, statement_timeout: Duration) -> Result<Self, PostgresError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| PostgresError::Server {
+            database: target.shown.to_string(),
+            step: "open a connection",
+            source,
+        };
+        let limit = target.connect_timeout;
+        let opened = timeout(limit, Self::set_up(target, statement_timeout)).await;
+        let opened = opened.map_err(|_| failed(format!("no answer within {} s", limit.as_secs_f64()).into()))?;
+        opened.map_err(|error| failed(ServerError(error).into()))
+    }
+
+    async fn set_up(target: &Target, statement_timeout: Duration) -> Result<Self, tokio_postgres::Error> {
+        let (client, connection) = target.config.connect(target.tls.clone()).await?;
+        let io = Io(task::spawn_local(async move {
+            // What ends it the writes through it are told too.
+            let _ = connection.await;
+        }));
+        let lock = BackendLock(fastrand::i64(..));
+        // From here on a drop ends it.
+        let connection = Self { client, io, lock, statements: Vec::new() };
+        // By statements and not while connecting, as poolers refuse parameters that they do not know. What finds no row
+        // that was there has to see all that is.
+        let set_up = format!(
+            "SET statement_timeout = {}; SET lock_timeout = 0; SET default_transaction_isolation = 'read committed'; \
+             SET client_min_messages = warning; SELECT pg_advisory_lock({})",
+            statement_timeout.as_millis(),
+            lock.0
+        );
+        connection.client.batch_execute(&set_up).await?;
+        // On systems where the server cannot look it is refused; there a cut connection is noticed at the end of its
+        // statement.
+        let look = format!("SET client_connection_check_interval = '{CHECK_INTERVAL}'");
+        match connection.client.batch_execute(&look).await {
+            Err(error) if error.as_db_error().is_none_or(|error| is_fatal(error.parsed_severity())) => Err(error),
+            _ => Ok(connection),
+        }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn lock(&self) -> BackendLock {
+        self.lock
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Sees to it that another backend is gone, so that nothing it was told to do happens any more. Waits for that as
+    /// long as a statement may take.
+    pub(super) async fn end_backend(&self, other: BackendLock) -> Result<(), tokio_postgres::Error> {
+        let key = other.0;
+        // Whoever holds the lock is that backend; it lets go of it when it ends, after its transaction.
+        let terminate = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+             AND classid = {}::bigint::oid AND objid = {}::bigint::oid AND pid <> pg_backend_pid()",
+            (key as u64) >> 32,
+            key as u32
+        );
+        self.client.batch_execute(&terminate).await?;
+        self.client.batch_execute(&format!("SELECT pg_advisory_lock({key})")).await?;
+        self.client.batch_execute(&format!("SELECT pg_advisory_unlock({key})")).await
+    }
+
+    /// Writes rows, each new or in the place of the one with its key, in a transaction of their own.
+    pub(super) async fn write(
+        &mut self,
+        table: &Arc<TableSql>,
+        rows: Part<'_>,
+        path: &Path,
+        counts: bool,
+    ) -> Result<Written, tokio_postgres::Error> {
+        if !path.copies(rows.len()) {
+            let new = self.upsert(table, rows, counts).await?;
+            return Ok(Written::Upserted { new });
+        }
+        match self.copy(table, rows).await {
+            Ok(()) => Ok(Written::Copied),
+            Err(error) if is_refused_copy(&error) => Ok(Written::CopyRefused),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn upsert(
+        &mut self,
+        table: &Arc<TableSql>,
+        rows: Part<'_>,
+        counts: bool,
+    ) -> Result<usize, tokio_postgres::Error> {
+        let statements = statements(&mut self.statements, table);
+        if statements.upsert.is_none() {
+            let types: Vec<_> = table.columns.iter().map(|column| array_type(column.sql_type)).collect();
+            let sql = if counts { &table.upsert_counted } else { &table.upsert };
+            statements.upsert = Some(self.client.prepare_typed(sql, &types).await?);
+        }
+        let statement = statements.upsert.as_ref().expect("it was prepared above");
+        let arrays = rows.arrays(&table.columns);
+        let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
+        if !counts {
+            self.client.execute(statement, &parameters).await?;
+            return Ok(0);
+        }
+        let row = self.client.query_one(statement, &parameters).await?;
+        let new: i64 = row.try_get(0)?;
+        Ok(usize::try_from(new).unwrap_or_default())
+    }
+
+    async fn copy(&mut self, table: &Arc<TableSql>, rows: Part<'_>) -> Result<(), tokio_postgres::Error> {
+        let statements = statements(&mut self.statements, table);
+        if statements.copy.is_none() {
+            statements.copy = Some(self.client.prepare_typed(&table.copy, &[]).await?);
+        }
+        let statement = statements.copy.as_ref().expect("it was prepared above");
+        let mut sink = pin!(self.client.copy_in::<_, Bytes>(statement).await?);
+        sink.send(rows.copy(&table.columns)).await?;
+        sink.finish().await?;
+        Ok(())
+    }
+
+    /// Ends the connection as a client should, so that the server does not log that it was lost.
+    pub(super) async fn close(self) {
+        let Self { client, mut io, .. } = self;
+        drop(client);
+        let _ = timeout(GOODBYE, &mut io.0).await;
+    }
+}
+
+/// Returns what is prepared for a table. One that was made anew has other statements.
+fn statements<'a>(all: &'a mut Vec<Statements>, table: &Arc<TableSql>) -> &'a mut Statements {
+    let at = all.iter().position(|statements| Arc::ptr_eq(&statements.of, table)).unwrap_or_else(|| {
+        all.retain(|statements| statements.of.table != table.table);
+        all.push(Statements { of: Arc::clone(table), upsert: None, copy: None });
+        all.len() - 1
+    });
+    &mut all[at]
+}
+
+/// Says whether the same rows may well go by upsert: a row is there, or COPY is not possible here, or a row is refused,
+/// which the upsert then says of its own.
+fn is_refused_copy(error: &tokio_postgres::Error) -> bool {
+    let Some(error) = error.as_db_error() else { return false };
+    let is_alive = !is_fatal(error.parsed_severity());
+    let class = &error.code().code()[..2];
+    is_alive && (*error.code() == SqlState::UNIQUE_VIOLATION || matches!(class, "22" | "23" | "0A" | "42"))
+}

@@ -1,0 +1,360 @@
+//! The thread of the connections: makes tables ready, and writes the batches of each worker one after the other.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use futures_util::future::{Either, select};
+use tokio::{
+    sync::{Mutex, mpsc::UnboundedReceiver, oneshot},
+    task,
+    time::{Instant, timeout},
+};
+use tokio_postgres::SimpleQueryMessage;
+
+use super::{
+    connection::{BackendLock, Connection, Written},
+    error::{PostgresError, ServerError},
+    options::{PostgresOptions, Target},
+    path::Path,
+    pool::{Lent, Pool},
+    rows::Rows,
+    schema,
+    sql::TableSql,
+    write_error::{Fault, WriteError, is_fatal},
+};
+use crate::{
+    record::Table,
+    sink::SinkError,
+    text::{ErrorChain, panicked},
+};
+
+/// How much longer than a statement may take its answer is waited for.
+const LATE_ANSWER: Duration = Duration::from_secs(3);
+
+/// The most bytes that one statement takes. A message of more than a gibibyte the server would not even read.
+const MOST_BYTES: usize = 64 << 20;
+
+/// After a try to reach the server at a start that failed, the tables of other kinds are not tried for so long.
+const UNREACHABLE: Duration = Duration::from_secs(5);
+
+/// What the handles ask of the thread.
+pub(super) enum Job {
+    /// Store rows.
+    Write(Write),
+    /// Make a table, if it is not there.
+    Prepare(Table, mpsc::Sender<Result<(), PostgresError>>),
+    /// Say whether a write could begin now.
+    Ping(oneshot::Sender<Result<(), SinkError>>),
+    /// Do what was asked before, close the connections, and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// One batch, and whom to tell when it is committed.
+pub(super) struct Write {
+    /// Who writes it.
+    pub(super) worker: Worker,
+    pub(super) table: Table,
+    pub(super) rows: Rows,
+    /// Closed when the write is cut off.
+    pub(super) answer: oneshot::Sender<Result<(), SinkError>>,
+}
+
+/// A worker by its coordinator and partition, with the name of the table that it writes. Its batches are written in their
+/// order.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Worker {
+    pub(super) table: &'static str,
+    pub(super) coordinator_id: Option<Arc<str>>,
+    pub(super) partition: usize,
+}
+
+/// What is known of a worker.
+#[derive(Default)]
+struct Lane {
+    /// Held while a batch is written.
+    turn: Mutex<()>,
+    path: Cell<Path>,
+    /// Backends that may still do what they were told: a connection was lost, or left, before it was known what became
+    /// of a write. The next write waits until they are gone.
+    unknown: RefCell<Vec<BackendLock>>,
+}
+
+/// A table, and where it is.
+struct KnownTable {
+    table: Table,
+    /// Held while it is looked at.
+    look: Mutex<()>,
+    /// None until it is known to be there, and again when a statement says that it is another one.
+    sql: RefCell<Option<Arc<TableSql>>>,
+    was_there: Cell<bool>,
+}
+
+pub(super) struct Lanes {
+    options: PostgresOptions,
+    pool: Rc<Pool>,
+    lanes: RefCell<HashMap<Worker, Rc<Lane>>>,
+    tables: RefCell<Vec<Rc<KnownTable>>>,
+    unreachable: Cell<Option<Instant>>,
+}
+
+impl Lanes {
+    /// Does jobs until there are no more handles, or one closes.
+    pub(super) async fn run(target: Target, options: PostgresOptions, mut jobs: UnboundedReceiver<Job>) {
+        let pool = Rc::new(Pool::new(target, options.statement_timeout, options.connections));
+        let this = Rc::new(Self {
+            options,
+            pool: Rc::clone(&pool),
+            lanes: RefCell::default(),
+            tables: RefCell::default(),
+            unreachable: Cell::default(),
+        });
+        let closes_idle = task::spawn_local(async move { pool.close_idle().await });
+        let mut tasks = task::JoinSet::new();
+        let mut closed = None;
+        while let Some(job) = jobs.recv().await {
+            // Those that have ended are let go of.
+            while tasks.try_join_next().is_some() {}
+            let this = Rc::clone(&this);
+            match job {
+                Job::Write(write) => _ = tasks.spawn_local(async move { this.write(write).await }),
+                Job::Prepare(table, answer) => {
+                    _ = tasks.spawn_local(async move { _ = answer.send(this.prepare(&table).await) });
+                }
+                Job::Ping(answer) => _ = tasks.spawn_local(async move { this.ping(answer).await }),
+                Job::Close(answer) => {
+                    closed = Some(answer);
+                    break;
+                }
+            }
+        }
+        // A write whose future was dropped ends by itself.
+        while tasks.join_next().await.is_some() {}
+        closes_idle.abort();
+        this.pool.close().await;
+        if let Some(closed) = closed {
+            let _ = closed.send(());
+        }
+    }
+
+    fn database(&self) -> Arc<str> {
+        Arc::clone(&self.pool.target.shown)
+    }
+
+    /// Writes a batch unless it is cut off before, and tells.
+    async fn write(self: Rc<Self>, write: Write) {
+        let Write { worker, table, rows, mut answer } = write;
+        let lane = Rc::clone(self.lanes.borrow_mut().entry(worker).or_default());
+        let written = {
+            let write = std::panic::AssertUnwindSafe(async {
+                let _turn = lane.turn.lock().await;
+                self.write_rows(&lane, &table, &rows).await
+            });
+            let write = std::pin::pin!(futures_util::FutureExt::catch_unwind(write));
+            let cut_off = std::pin::pin!(answer.closed());
+            match select(write, cut_off).await {
+                Either::Left((written, _)) => written,
+                // What was under way is dropped here, before the lane's next write gets its turn.
+                Either::Right(_) => return,
+            }
+        };
+        let result = written.unwrap_or_else(|panic| {
+            let text = panicked::message_of(&*panic);
+            tracing::error!(database = &*self.database(), text, "a write to PostgreSQL panicked, its batch fails");
+            Err(WriteError::Panicked { database: self.database() })
+        });
+        let _ = answer.send(result.map_err(WriteError::into_sink_error));
+    }
+
+    async fn write_rows(&self, lane: &Lane, table: &Table, rows: &Rows) -> Result<(), WriteError> {
+        let mut lent = self.pool.get().await?;
+        let known = self.known(table);
+        let sql = self.sql(&lent.connection, &known).await?;
+        self.end_unknown(lane, &lent.connection).await?;
+        // Each key is in one part alone, so that their order is of no account; a batch that fails in between is written
+        // again as a whole.
+        for part in rows.parts(MOST_BYTES) {
+            loop {
+                let mut path = lane.path.get();
+                let pending = Pending { lane, lock: lent.connection.lock(), is_known: Cell::new(false) };
+                let write = lent.connection.write(&sql, part, &path, self.options.copies);
+                let written = match timeout(self.answer_within(), write).await {
+                    Ok(Ok(written)) => written,
+                    Ok(Err(error)) => {
+                        let fault = Fault::of(&error, table);
+                        // A server that answers so has done nothing, and goes on. One that ends the connection may
+                        // have stored the rows before.
+                        if error.as_db_error().is_some_and(|error| !is_fatal(error.parsed_severity())) {
+                            pending.is_known.set(true);
+                            self.after_refusal(&error, fault, &known, lent);
+                        }
+                        let (database, source) = (self.database(), ServerError(error));
+                        return Err(WriteError::Server { database, step: "write", fault, source });
+                    }
+                    Err(_) => {
+                        return Err(WriteError::Silent {
+                            database: self.database(),
+                            step: "write",
+                            within: self.answer_within(),
+                        });
+                    }
+                };
+                pending.is_known.set(true);
+                match written {
+                    Written::Upserted { new } => path.upserted(part.len(), new),
+                    Written::Copied => path.copied(),
+                    Written::CopyRefused => path.refused(),
+                }
+                lane.path.set(path);
+                if !matches!(written, Written::CopyRefused) {
+                    break;
+                }
+            }
+        }
+        lent.give_back();
+        Ok(())
+    }
+
+    /// Decides what becomes of a connection and of what is known of a table, after an error.
+    fn after_refusal(&self, error: &tokio_postgres::Error, fault: Fault, known: &KnownTable, lent: Lent) {
+        let class = error.code().map_or("", |code| &code.code()[..2]);
+        // Somebody has changed the table, or a statement that was prepared for it is of no use any more.
+        if fault == Fault::Store && matches!(class, "0A" | "23" | "26" | "34" | "3F" | "42") {
+            *known.sql.borrow_mut() = None;
+        }
+        // A server that takes no writes may be another one than the URL leads to by now.
+        if class != "25" {
+            lent.give_back();
+        }
+    }
+
+    fn answer_within(&self) -> Duration {
+        self.options.statement_timeout + LATE_ANSWER
+    }
+
+    /// Waits until the backends are gone of which it is not known what became of their last write.
+    async fn end_unknown(&self, lane: &Lane, connection: &Connection) -> Result<(), WriteError> {
+        loop {
+            let Some(lock) = lane.unknown.borrow().last().copied() else { return Ok(()) };
+            self.in_time("end the backend of a lost connection", connection.end_backend(lock)).await?;
+            lane.unknown.borrow_mut().retain(|other| *other != lock);
+        }
+    }
+
+    async fn in_time<R>(
+        &self,
+        step: &'static str,
+        answer: impl Future<Output = Result<R, tokio_postgres::Error>>,
+    ) -> Result<R, WriteError> {
+        let (database, within) = (self.database(), self.answer_within());
+        match timeout(within, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                Err(WriteError::Server { database, step, fault: Fault::Store, source: ServerError(error) })
+            }
+            Err(_) => Err(WriteError::Silent { database, step, within }),
+        }
+    }
+
+    fn known(&self, table: &Table) -> Rc<KnownTable> {
+        let mut tables = self.tables.borrow_mut();
+        if let Some(known) = tables.iter().find(|known| known.table == *table) {
+            return Rc::clone(known);
+        }
+        let known = Rc::new(KnownTable {
+            table: *table,
+            look: Mutex::default(),
+            sql: RefCell::default(),
+            was_there: Cell::default(),
+        });
+        tables.push(Rc::clone(&known));
+        known
+    }
+
+    /// Returns the statements of a table, once it is known to be there as it should.
+    async fn sql(&self, connection: &Connection, known: &KnownTable) -> Result<Arc<TableSql>, PostgresError> {
+        let _look = known.look.lock().await;
+        if let Some(sql) = &*known.sql.borrow() {
+            return Ok(Arc::clone(sql));
+        }
+        let (client, database) = (connection.client(), self.database());
+        let may_make = !known.was_there.get();
+        let look = schema::make_ready(client, &database, &self.options, &known.table, may_make);
+        let within = self.answer_within();
+        let schema = timeout(within, look).await.map_err(|_| PostgresError::Server {
+            database: database.to_string(),
+            step: "read the schema",
+            source: format!("no answer within {} s", within.as_secs_f64()).into(),
+        })??;
+        known.was_there.set(true);
+        let sql = Arc::new(TableSql::new(known.table, &schema));
+        *known.sql.borrow_mut() = Some(Arc::clone(&sql));
+        Ok(sql)
+    }
+
+    /// Sees to a table before anything is written. A server that cannot be reached now is no error: a WARN is logged, and
+    /// the first write tries again.
+    async fn prepare(&self, table: &Table) -> Result<(), PostgresError> {
+        if self.unreachable.get().is_some_and(|since| since.elapsed() < UNREACHABLE) {
+            return Ok(());
+        }
+        let known = self.known(table);
+        let prepared = async {
+            let lent = self.pool.get().await?;
+            self.sql(&lent.connection, &known).await?;
+            lent.give_back();
+            Ok(())
+        };
+        match prepared.await {
+            Err(error) if PostgresError::is_outage(&error) => {
+                self.unreachable.set(Some(Instant::now()));
+                let error = ErrorChain(&error).to_string();
+                tracing::warn!(error, "the database cannot be used now, records wait until it can");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Says whether the server is there and takes writes, unless nobody waits for it any more.
+    async fn ping(&self, mut answer: oneshot::Sender<Result<(), SinkError>>) {
+        let pinged = {
+            let ping = std::pin::pin!(async {
+                let lent = self.pool.get().await?;
+                let asked = lent.connection.client().simple_query("SHOW transaction_read_only");
+                let answer = self.in_time("ask whether it takes writes", asked).await?;
+                let is_read_only =
+                    answer.iter().any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("on")));
+                if is_read_only {
+                    return Err(WriteError::ReadOnly { database: self.database() });
+                }
+                lent.give_back();
+                Ok(())
+            });
+            match select(ping, std::pin::pin!(answer.closed())).await {
+                Either::Left((pinged, _)) => pinged,
+                Either::Right(_) => return,
+            }
+        };
+        let _ = answer.send(pinged.map_err(WriteError::into_sink_error));
+    }
+}
+
+/// A write that is under way. Dropped before it is known what became of it, it leaves word of that.
+struct Pending<'a> {
+    lane: &'a Lane,
+    lock: BackendLock,
+    is_known: Cell<bool>,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.is_known.get() {
+            self.lane.unknown.borrow_mut().push(self.lock);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Where a database is, and how it is used: the URL and what the settings say beside it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_postgres::{Config, config::Host};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{error::PostgresError, tls::TlsOptions};
+
+/// How a PostgreSQL database is used: what a URL does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PostgresOptions {
+    /// Whether rows that are new may go by COPY.
+    pub(crate) copies: bool,
+    /// How long the server may take for one statement.
+    pub(crate) statement_timeout: Duration,
+    /// The most connections.
+    pub(crate) connections: usize,
+    /// The schema of the tables; none means the first of the search path.
+    pub(crate) schema: Option<String>,
+    /// Whether tables are made, and new columns added.
+    pub(crate) migrates: bool,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { copies: true, statement_timeout: Duration::from_secs(20), connections: 10, schema: None, migrates: true }
+    }
+}
+
+/// How long opening a connection may take in all, unless the URL says so.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After so long without a word the system asks whether the other end is there, so often, so many times.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+/// What tokio-postgres has where the URL says nothing.
+const KEEPALIVE_OF_DRIVER: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long what was sent may stay unacknowledged.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+const EXPECTED: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE&..., with what is special in a password \
+                        written as %XX";
+
+/// The options of a URL that the driver reads; those of TLS are read here.
+const OPTIONS: &[&str] = &[
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "sslnegotiation",
+    "host",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+];
+
+/// Where a database is.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) config: Config,
+    pub(super) tls: MakeRustlsConnect,
+    pub(super) connect_timeout: Duration,
+    /// The URL as it may be shown.
+    pub(super) shown: Arc<str>,
+}
+
+impl Target {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// Says what is wrong with it. Neither the URL nor a value in it is shown, as it may be a password.
+    pub(super) fn of_url(url: &str) -> Result<Self, PostgresError> {
+        let refused = |problem: String, expected: &str| PostgresError::Url { problem, expected: expected.to_owned() };
+        let mut tls = TlsOptions::default();
+        let (head, query) = url.split_once('?').unwrap_or((url, ""));
+        // An option's name is shown, so that it must not be a piece of a password.
+        if query.contains('@') {
+            return Err(refused("has an `@` behind a `?`".to_owned(), EXPECTED));
+        }
+        let mut rest = Vec::new();
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let Some((name, value)) = option.split_once('=') else {
+                return Err(refused("has an option without `=`".to_owned(), EXPECTED));
+            };
+            let place = match name {
+                "sslmode" => &mut tls.mode,
+                "sslrootcert" => &mut tls.root,
+                "sslcert" => &mut tls.certificate,
+                "sslkey" => &mut tls.key,
+                _ if OPTIONS.contains(&name) => {
+                    rest.push(option);
+                    continue;
+                }
+                _ => {
+                    let known = format!("one of sslmode, sslrootcert, sslcert, sslkey, {}", OPTIONS.join(", "));
+                    return Err(refused(format!("has the option {name:?}, which is not known"), &known));
+                }
+            };
+            let Some(value) = decoded(value) else {
+                return Err(refused(format!("has a value of `{name}` that is no text"), EXPECTED));
+            };
+            *place = Some(value);
+        }
+        let without_tls = if rest.is_empty() { head.to_owned() } else { format!("{head}?{}", rest.join("&")) };
+        let mut config: Config = without_tls.parse().map_err(|error: tokio_postgres::Error| {
+            // What the driver says may hold a piece of the URL.
+            drop(error);
+            refused("cannot be read".to_owned(), EXPECTED)
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(refused("names no host".to_owned(), EXPECTED));
+        }
+        let (mode, connector) = tls.connector()?;
+        config.ssl_mode(mode);
+        if config.get_application_name().is_none() {
+            config.application_name("market-data-store");
+        }
+        let connect_timeout = *config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT);
+        // Of each address of the host; the whole is limited too.
+        config.connect_timeout(connect_timeout);
+        if config.get_keepalives_idle() == KEEPALIVE_OF_DRIVER {
+            config.keepalives_idle(KEEPALIVE.0);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(KEEPALIVE.1);
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(KEEPALIVE.2);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(TCP_USER_TIMEOUT);
+        }
+        let shown = shown(&config).into();
+        Ok(Self { config, tls: connector, connect_timeout, shown })
+    }
+}
+
+/// Writes host, port and database: what tells one from another, and nothing of the user.
+fn shown(config: &Config) -> String {
+    let ports = config.get_ports();
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(path) => path.to_string_lossy().into_owned(),
+    });
+    let mut hosts: Vec<String> = hosts.collect();
+    if hosts.is_empty() {
+        hosts = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+    }
+    for (at, host) in hosts.iter_mut().enumerate() {
+        let port = ports.get(at).or_else(|| ports.first()).copied().unwrap_or(5432);
+        if port != 5432 {
+            host.push_str(&format!(":{port}"));
+        }
+    }
+    let database = config.get_dbname().or_else(|| config.get_user()).unwrap_or_default();
+    format!("postgres://{}/{database}", hosts.join(","))
+}
+
+/// Reads `%XX`; none where that is no text.
+fn decoded(value: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(value.len()), value.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        let hex = |at: usize| behind.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (first, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                // The cast holds: two hexadecimal digits.
+                bytes.push((high * 16 + low) as u8);
+                rest = &behind[2..];
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,274 @@
+//! Records as PostgreSQL takes them: each row once, in the form that COPY and arrays have in common.
+
+use std::{cmp::Ordering, ops::Range};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::sql::{SqlColumn, SqlType};
+use crate::{
+    record::{Column, ColumnType, Date, Invalid, Row, Tabular, Value},
+    text::Quoted,
+};
+
+/// Microseconds from 1970 to 2000, where PostgreSQL begins to count.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// The first time that PostgreSQL has, in microseconds since 2000: the beginning of 4713 BC, and the first it has no more.
+const TIMES: Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+/// Days from the first of the year 1 to 2000.
+const EPOCH_DAYS: i32 = 730_119;
+
+/// What a COPY begins with: its signature, no flags, no extension.
+const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// The rows of a batch, in the order of their keys, each key once: the last one that the batch has of it.
+pub(super) struct Rows {
+    /// The values of one row behind another, each with its length before it.
+    bytes: Vec<u8>,
+    /// Where each row is.
+    rows: Vec<Range<usize>>,
+}
+
+impl Rows {
+    /// Takes the rows of records.
+    ///
+    /// # Errors
+    /// Names the column that holds what PostgreSQL cannot.
+    pub(super) fn of<T: Tabular>(records: &[T]) -> Result<Self, Invalid> {
+        let (mut bytes, mut rows) = (Vec::with_capacity(records.len() * 128), Vec::with_capacity(records.len()));
+        // Of each row what its key is compared by.
+        let (mut keys, mut key_places) = (Vec::with_capacity(records.len() * 40), Vec::with_capacity(records.len()));
+        let mut row = Row::new(&T::TABLE);
+        let mut is_ascending = true;
+        for record in records {
+            row.fill(record);
+            let (start, key_start) = (bytes.len(), keys.len());
+            for (column, value) in T::TABLE.columns().iter().zip(row.values()) {
+                put(&mut bytes, column, value)?;
+                if column.is_key() {
+                    put_key(&mut keys, value);
+                }
+            }
+            if let Some(Range { start, end }) = key_places.last().cloned() {
+                is_ascending &= keys[start..end] < keys[key_start..];
+            }
+            rows.push(start..bytes.len());
+            key_places.push(key_start..keys.len());
+        }
+        if !is_ascending {
+            let key = |at: &usize| &keys[key_places[*at].clone()];
+            let mut order: Vec<usize> = (0..rows.len()).collect();
+            // Of equal keys the last record comes first, and stays.
+            order.sort_unstable_by(|a, b| match key(a).cmp(key(b)) {
+                Ordering::Equal => b.cmp(a),
+                other => other,
+            });
+            order.dedup_by(|a, b| key(a) == key(b));
+            rows = order.into_iter().map(|at| rows[at].clone()).collect();
+        }
+        Ok(Self { bytes, rows })
+    }
+
+    /// Returns the rows in parts of so many bytes at most, or of one row.
+    pub(super) fn parts(&self, most: usize) -> impl Iterator<Item = Part<'_>> {
+        let mut rest = &self.rows[..];
+        std::iter::from_fn(move || {
+            let mut bytes = 0;
+            let fit = rest.iter().take_while(|row| {
+                bytes += row.len();
+                bytes <= most
+            });
+            let len = fit.count().max(1).min(rest.len());
+            let (rows, behind) = rest.split_at(len);
+            rest = behind;
+            (!rows.is_empty()).then_some(Part { bytes: &self.bytes, rows })
+        })
+    }
+}
+
+/// Rows that are written by one statement.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    bytes: &'a [u8],
+    rows: &'a [Range<usize>],
+}
+
+impl Part<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Returns all that COPY takes.
+    pub(super) fn copy(&self, columns: &[SqlColumn]) -> Bytes {
+        let bytes: usize = self.rows.iter().map(|row| row.len() + 2).sum();
+        let mut copy = BytesMut::with_capacity(COPY_HEADER.len() + bytes + 2);
+        copy.put_slice(COPY_HEADER);
+        // At most as many as a table can have, 1600.
+        let columns = columns.len() as i16;
+        for row in self.rows {
+            copy.put_i16(columns);
+            copy.put_slice(&self.bytes[row.clone()]);
+        }
+        copy.put_i16(-1);
+        copy.freeze()
+    }
+
+    /// Returns an array a column.
+    pub(super) fn arrays(&self, columns: &[SqlColumn]) -> Vec<Array> {
+        let mut arrays: Vec<Array> =
+            columns.iter().map(|column| Array::new(column.sql_type, self.rows.len())).collect();
+        for row in self.rows {
+            let mut row = &self.bytes[row.clone()];
+            for array in &mut arrays {
+                let len = i32::from_be_bytes(row[..4].try_into().expect("each value has its length before it"));
+                let (value, rest) = row.split_at(4 + usize::try_from(len).unwrap_or_default());
+                array.0.extend_from_slice(value);
+                array.0[HAS_NULL] |= u8::from(len < 0);
+                row = rest;
+            }
+        }
+        arrays
+    }
+}
+
+/// An array in its binary form.
+#[derive(Debug)]
+pub(super) struct Array(Vec<u8>);
+
+/// Where an array says whether it holds a null: the last byte of its second number.
+const HAS_NULL: usize = 7;
+
+impl Array {
+    fn new(element: SqlType, len: usize) -> Self {
+        let (element, value) = match element {
+            SqlType::Text => (Type::TEXT, 12),
+            SqlType::Timestamp => (Type::TIMESTAMPTZ, 12),
+            SqlType::BigInt => (Type::INT8, 12),
+            SqlType::Double => (Type::FLOAT8, 12),
+            SqlType::Date => (Type::DATE, 8),
+        };
+        let mut bytes = Vec::with_capacity(20 + len * value);
+        bytes.put_i32(1); // dimensions
+        bytes.put_i32(0); // no null so far
+        bytes.put_u32(element.oid());
+        bytes.put_i32(len as i32);
+        bytes.put_i32(1); // the first index
+        Self(bytes)
+    }
+}
+
+/// Returns the type of the array that a column's values are sent in.
+pub(super) fn array_type(element: SqlType) -> Type {
+    match element {
+        SqlType::Text => Type::TEXT_ARRAY,
+        SqlType::Timestamp => Type::TIMESTAMPTZ_ARRAY,
+        SqlType::BigInt => Type::INT8_ARRAY,
+        SqlType::Double => Type::FLOAT8_ARRAY,
+        SqlType::Date => Type::DATE_ARRAY,
+    }
+}
+
+impl ToSql for Array {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// Appends a value with its length before it; a time in nanoseconds is two.
+fn put(out: &mut Vec<u8>, column: &Column, value: &Value<'_>) -> Result<(), Invalid> {
+    let refused = |problem: String| Err(Invalid::new(column.name(), problem));
+    match value {
+        Value::Integer(number) => put_i64(out, *number),
+        Value::Float(number) if !number.is_finite() => {
+            return refused(format!("expected a finite number, got {number}"));
+        }
+        Value::Float(number) => {
+            out.put_i32(8);
+            // SQLite has one zero, and each database should hold the same.
+            out.put_f64(*number + 0.0);
+        }
+        Value::Timestamp(ts) => put_time(out, column, ts.as_micros())?,
+        Value::TimestampNanos(ts) => {
+            put_time(out, column, ts.floor().as_micros())?;
+            put_i64(out, ts.as_nanos());
+        }
+        // PostgreSQL has no such text.
+        Value::Text(text) if text.contains('\0') => return refused(format!("expected no NUL, got {}", Quoted(text))),
+        Value::Text(text) => {
+            let Ok(len) = i32::try_from(text.len()) else {
+                return refused(format!("expected at most {} bytes, got {}", i32::MAX, text.len()));
+            };
+            out.put_i32(len);
+            out.put_slice(text.as_bytes());
+        }
+        Value::Date(date) => {
+            out.put_i32(4);
+            out.put_i32(days_since_2000(*date));
+        }
+        Value::Null => {
+            out.put_i32(-1);
+            if column.column_type() == ColumnType::TimestampNanos {
+                out.put_i32(-1);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn put_i64(out: &mut Vec<u8>, number: i64) {
+    out.put_i32(8);
+    out.put_i64(number);
+}
+
+fn put_time(out: &mut Vec<u8>, column: &Column, micros: i64) -> Result<(), Invalid> {
+    match micros.checked_sub(EPOCH_MICROS).filter(|since_2000| TIMES.contains(since_2000)) {
+        Some(since_2000) => put_i64(out, since_2000),
+        None => {
+            let problem = format!("expected a time from 4713 BC to the year 294276, got {micros} us since 1970");
+            return Err(Invalid::new(column.name(), problem));
+        }
+    }
+    Ok(())
+}
+
+fn days_since_2000(date: Date) -> i32 {
+    // The years before this one, with a leap day every four but not every hundred years; then its own days.
+    let year = i32::from(date.year());
+    let before = year - 1;
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let month = usize::from(date.month().unsigned_abs()) - 1;
+    let days_before_month = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][month];
+    let leap_day = i32::from(is_leap && month > 1);
+    before * 365 + before / 4 - before / 100 + before / 400 + days_before_month + leap_day + i32::from(date.day())
+        - 1
+        - EPOCH_DAYS
+}
+
+/// Appends what a value of a key is compared by: bytes that are in the order of the values.
+fn put_key(out: &mut Vec<u8>, value: &Value<'_>) {
+    let in_order = |number: i64| (number ^ i64::MIN).to_be_bytes();
+    match value {
+        // It ends with what no text holds, so that a text comes before those that it begins.
+        Value::Text(text) => {
+            out.extend_from_slice(text.as_bytes());
+            out.push(0);
+        }
+        Value::Timestamp(ts) => out.extend_from_slice(&in_order(ts.as_micros())),
+        Value::TimestampNanos(ts) => out.extend_from_slice(&in_order(ts.as_nanos())),
+        Value::Integer(number) => out.extend_from_slice(&in_order(*number)),
+        Value::Float(number) => {
+            let bits = (*number + 0.0).to_bits() as i64;
+            out.extend_from_slice(&in_order(if bits < 0 { bits ^ i64::MAX } else { bits }));
+        }
+        Value::Date(date) => out.extend_from_slice(&in_order(days_since_2000(*date).into())),
+        // Behind all texts, where PostgreSQL has it; a key that holds one is refused there.
+        Value::Null => out.push(0xff),
+    }
+}
