@@ -28,7 +28,7 @@ use futures::executor::block_on;
 use market_data_store::{Bar, sink::SqliteSink};
 use rusqlite::Connection;
 
-const HEADER: &str = "vendor,symbol,timeframe,ts,open,high,low,close,volume\n";
+const HEADER: &str = "vendor,symbol,timeframe,adjustment,ts,open,high,low,close,volume\n";
 const MDS: &str = env!("CARGO_BIN_EXE_mds");
 
 fn main() {
@@ -148,7 +148,7 @@ fn write_rows(to: &mut impl Write, rows: usize, symbols: usize) -> io::Result<()
         let at = |quarters: i64| (price + quarters) as f64 / 4.0;
         let (open, high, low, close, volume) = (at(0), at(6), at(-5), at(1), random.u32(1..5_000));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "acme,SYM{symbol},1m,{ts}000000,{open:.2},{high:.2},{low:.2},{close:.2},{volume}");
+        let _ = writeln!(text, "acme,SYM{symbol},1m,raw,{ts}000000,{open:.2},{high:.2},{low:.2},{close:.2},{volume}");
         if text.len() > 1 << 16 {
             to.write_all(text.as_bytes())?;
             text.clear();
@@ -211,7 +211,7 @@ fn peak_memory(dir: &Path, megabytes: usize) -> Option<u64> {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(HEADER.as_bytes()).unwrap();
-    write_rows(&mut stdin, megabytes * 1_000_000 / 59, 40).unwrap();
+    write_rows(&mut stdin, megabytes * 1_000_000 / 63, 40).unwrap();
     // What is left in the pipe is little beside what was.
     std::thread::sleep(Duration::from_millis(500));
     let peak = peak_kb(child.id());
@@ -226,7 +226,7 @@ fn peak_memory_of_file(dir: &Path, megabytes: usize) -> Option<u64> {
     let csv = dir.path().join("bars.csv");
     let mut file = BufWriter::new(File::create(&csv).unwrap());
     file.write_all(HEADER.as_bytes()).unwrap();
-    write_rows(&mut file, megabytes * 1_000_000 / 59, 40).unwrap();
+    write_rows(&mut file, megabytes * 1_000_000 / 63, 40).unwrap();
     drop(file);
     let store = dir.path().join("bars.db");
     let mut child = mds_on(&store).arg("ingest").arg(&csv).stdout(Stdio::null()).spawn().unwrap();

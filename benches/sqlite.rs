@@ -14,7 +14,7 @@ use std::{
 
 use futures::executor::block_on;
 use market_data_store::{
-    Bar, Batch, Coordinator, MarketDataStore, Settings, Sink, Timeframe, Timestamp,
+    Adjustment, Bar, Batch, Coordinator, MarketDataStore, Settings, Sink, Timeframe, Timestamp,
     sink::{SqliteOptions, SqliteSink, Synchronous},
 };
 use rusqlite::{Connection, params};
@@ -81,6 +81,7 @@ struct PlainBar {
     vendor: String,
     symbol: String,
     timeframe: String,
+    adjustment: String,
     ts: i64,
     prices: [f64; 4],
     volume: Option<f64>,
@@ -98,6 +99,7 @@ impl Load {
                         vendor: Bar::UNKNOWN_VENDOR.into(),
                         symbol: symbol.as_str().into(),
                         timeframe: Timeframe::MINUTE,
+                        adjustment: Adjustment::Raw,
                         ts: Timestamp::from_micros(1_700_000_000_000_000 + minute * 60_000_000),
                         open: price,
                         high: price + 1.0,
@@ -124,6 +126,7 @@ impl From<&Bar> for PlainBar {
             vendor: bar.vendor.to_string(),
             symbol: bar.symbol.to_string(),
             timeframe: bar.timeframe.to_string(),
+            adjustment: bar.adjustment.to_string(),
             ts: bar.ts.as_micros(),
             prices: [bar.open, bar.high, bar.low, bar.close],
             volume: bar.volume,
@@ -144,14 +147,15 @@ fn by_hand(path: &Path, load: &Load, synchronous: Synchronous) {
         {
             let mut statement = transaction
                 .prepare_cached(
-                    "INSERT INTO bars VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                     ON CONFLICT (vendor, symbol, timeframe, ts) DO UPDATE SET open = excluded.open,
+                    "INSERT INTO bars VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                     ON CONFLICT (vendor, symbol, timeframe, adjustment, ts) DO UPDATE SET open = excluded.open,
                      high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume",
                 )
                 .unwrap();
             for bar in batch {
                 let [open, high, low, close] = bar.prices;
-                let row = params![bar.vendor, bar.symbol, bar.timeframe, bar.ts, open, high, low, close, bar.volume];
+                let PlainBar { vendor, symbol, timeframe, adjustment, ts, volume, .. } = bar;
+                let row = params![vendor, symbol, timeframe, adjustment, ts, open, high, low, close, volume];
                 statement.execute(row).unwrap();
             }
         }

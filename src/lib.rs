@@ -144,8 +144,8 @@ pub use coordinator::{Permit, Receipt, ReceiptLost, SubmitError, SubmitManyError
 pub use policy::{ConflationKey, DropReason, Invalid, Outcome, Overflow, Refusal};
 #[doc(inline)]
 pub use record::{
-    Bar, Date, Fundamentals, InvalidDate, InvalidTimestamp, InvalidWord, News, OptionQuote, OptionType, Quote, Record,
-    Side, Timeframe, Timestamp, TimestampNanos, Trade, TradeAction,
+    Adjustment, Bar, Date, Fundamentals, InvalidDate, InvalidTimestamp, InvalidWord, News, OptionQuote, OptionType,
+    Quote, Record, Side, Timeframe, Timestamp, TimestampNanos, Trade, TradeAction,
 };
 #[doc(inline)]
 pub use record::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, Value};

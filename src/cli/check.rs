@@ -19,7 +19,7 @@ mod times;
 use std::ops::ControlFlow;
 
 use market_data_store::{
-    Bar, DatabaseError, Invalid, Record, Settings, StoredRow, Timeframe, Timestamp,
+    Adjustment, Bar, DatabaseError, Invalid, Record, Settings, StoredRow, Timeframe, Timestamp,
     sink::{DatabaseReader, Selection},
     text::Shown,
 };
@@ -63,6 +63,9 @@ pub struct Args {
     /// Only bars of this vendor.
     #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
     vendor: Option<SmolStr>,
+    /// Only bars of this adjustment: raw, split, all or unknown.
+    #[arg(long, value_name = "A")]
+    adjustment: Option<Adjustment>,
     #[command(flatten)]
     pub(super) database: Database,
     /// Print one JSON object.
@@ -100,8 +103,10 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
 impl Args {
     fn selection(&self) -> Selection<Bar> {
         let timeframe = self.timeframe.map(|timeframe| timeframe.to_string().into());
-        let asked = [("vendor", self.vendor.clone()), ("symbol", self.symbol.clone()), ("timeframe", timeframe)];
-        let asked = asked.into_iter().filter_map(|(column, value)| Some((column, value?)));
+        let adjustment = self.adjustment.map(|adjustment| adjustment.as_str().into());
+        let asked = [("timeframe", timeframe), ("adjustment", adjustment)];
+        let asked = [("vendor", self.vendor.clone()), ("symbol", self.symbol.clone())].into_iter().chain(asked);
+        let asked = asked.filter_map(|(column, value)| Some((column, value?)));
         asked.fold(Selection::new(), |selection, (column, value): (_, SmolStr)| {
             selection.any_of(column, [value]).expect("these are columns of bars, and take any text")
         })
@@ -112,7 +117,8 @@ impl Args {
         let symbol = self.symbol.as_ref().map(|symbol| format!("--symbol {symbol}"));
         let timeframe = self.timeframe.map(|timeframe| format!("--timeframe {timeframe}"));
         let vendor = self.vendor.as_ref().map(|vendor| format!("--vendor {vendor}"));
-        symbol.into_iter().chain(timeframe).chain(vendor).collect::<Vec<_>>().join(" ")
+        let adjustment = self.adjustment.map(|adjustment| format!("--adjustment {adjustment}"));
+        symbol.into_iter().chain(timeframe).chain(vendor).chain(adjustment).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -133,6 +139,7 @@ struct Found {
     vendor: SmolStr,
     symbol: SmolStr,
     timeframe: SmolStr,
+    adjustment: SmolStr,
     bars: u64,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
@@ -159,6 +166,7 @@ struct InvalidRow {
     vendor: SmolStr,
     symbol: SmolStr,
     timeframe: SmolStr,
+    adjustment: SmolStr,
     ts: Option<Timestamp>,
     message: String,
 }
@@ -197,11 +205,12 @@ impl Report {
         let spaced = spacing.finish();
         let usual = spaced.as_ref().map(|spaced| spaced.usual);
         let first = ends.map(|[first, _]| first);
-        let Series { vendor, symbol, timeframe } = series.clone();
+        let Series { vendor, symbol, timeframe, adjustment } = series.clone();
         self.series.push(Found {
             vendor,
             symbol,
             timeframe,
+            adjustment,
             bars,
             first,
             last: ends.map(|[_, last]| last),
@@ -218,8 +227,8 @@ impl Report {
     /// Returns the series that are probably another one of another name, by their places.
     fn same_series(&self) -> impl Iterator<Item = (usize, Finding)> {
         let spelled = self.series.iter().enumerate().filter_map(|(index, found)| {
-            let Found { vendor, symbol, timeframe, first, last, .. } = found;
-            Some(Spelled::new([vendor, symbol], timeframe.parse().ok()?, [(*first)?, (*last)?], index))
+            let Found { vendor, symbol, timeframe, adjustment, first, last, .. } = found;
+            Some(Spelled::new([vendor, symbol, adjustment], timeframe.parse().ok()?, [(*first)?, (*last)?], index))
         });
         same_series(spelled.collect()).into_iter().filter_map(|mut pair| {
             // The one with fewer bars is more probably the mistake.
@@ -238,15 +247,16 @@ impl Report {
     }
 
     fn table(&self, text: &mut Text) {
-        const HEADS: [&str; 8] = ["vendor", "symbol", "timeframe", "bars", "first", "last", "spacing", "invalid"];
-        let rows: Vec<[String; 8]> = self.series.iter().map(Found::cells).collect();
+        const HEADS: [&str; 9] =
+            ["vendor", "symbol", "timeframe", "adjustment", "bars", "first", "last", "spacing", "invalid"];
+        let rows: Vec<[String; 9]> = self.series.iter().map(Found::cells).collect();
         let mut widths = HEADS.map(str::len);
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let mut line = |cells: [&str; 8], notes: &[String]| {
+        let mut line = |cells: [&str; 9], notes: &[String]| {
             let cells: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
             text.line(cells.join("  ").trim_end());
             notes.iter().for_each(|note| text.line(format_args!("  {note}")));
@@ -265,9 +275,9 @@ impl Report {
         }
         let (series, findings) = (self.series.len(), self.findings.len());
         text.line(format_args!("{} bars in {series} series, {} invalid, {findings} findings", self.bars, self.invalid));
-        for InvalidRow { vendor, symbol, timeframe, ts, message } in &self.errors {
+        for InvalidRow { vendor, symbol, timeframe, adjustment, ts, message } in &self.errors {
             let ts = ts.map_or_else(|| "?".to_owned(), |ts| ts.to_string());
-            text.line(format_args!("{vendor} {symbol} {timeframe} {ts}: {message}"));
+            text.line(format_args!("{vendor} {symbol} {timeframe} {adjustment} {ts}: {message}"));
         }
         match self.invalid - self.errors.len() as u64 {
             0 => {}
@@ -278,11 +288,12 @@ impl Report {
 
 impl Found {
     fn series(&self) -> Series {
-        let Self { vendor, symbol, timeframe, .. } = self;
-        Series { vendor: vendor.clone(), symbol: symbol.clone(), timeframe: timeframe.clone() }
+        let Self { vendor, symbol, timeframe, adjustment, .. } = self;
+        let [vendor, symbol, timeframe, adjustment] = [vendor, symbol, timeframe, adjustment].map(SmolStr::clone);
+        Series { vendor, symbol, timeframe, adjustment }
     }
 
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self) -> [String; 9] {
         let time = |ts: Option<Timestamp>| ts.map_or_else(|| "-".to_owned(), |ts| ts.to_string());
         let spacing = self.spaced.as_ref().map_or_else(
             || "-".to_owned(),
@@ -292,6 +303,7 @@ impl Found {
             Shown(&self.vendor).to_string(),
             Shown(&self.symbol).to_string(),
             Shown(&self.timeframe).to_string(),
+            Shown(&self.adjustment).to_string(),
             self.bars.to_string(),
             time(self.first),
             time(self.last),
@@ -361,8 +373,8 @@ impl Looking {
         }
         let message = self.judge.look_at(bar).err()?;
         self.invalid += 1;
-        let Series { vendor, symbol, timeframe } = self.series.clone();
-        Some(InvalidRow { vendor, symbol, timeframe, ts, message })
+        let Series { vendor, symbol, timeframe, adjustment } = self.series.clone();
+        Some(InvalidRow { vendor, symbol, timeframe, adjustment, ts, message })
     }
 }
 
@@ -371,10 +383,13 @@ struct Judge(Result<Bar, String>);
 
 impl Judge {
     fn new(series: &Series) -> Self {
-        let timeframe = series.timeframe.parse().map_err(|error| format!("timeframe: {error}"));
-        Self(timeframe.map(|timeframe| {
-            Bar::new(series.symbol.as_str(), timeframe, Timestamp::default()).vendor(series.vendor.as_str())
-        }))
+        let bar = || {
+            let timeframe = series.timeframe.parse().map_err(|error| format!("timeframe: {error}"))?;
+            let adjustment = series.adjustment.parse().map_err(|error| format!("adjustment: {error}"))?;
+            let bar = Bar::new(series.symbol.as_str(), timeframe, Timestamp::default());
+            Ok(bar.vendor(series.vendor.as_str()).adjustment(adjustment))
+        };
+        Self(bar())
     }
 
     fn look_at(&mut self, row: Result<StoredBar, Invalid>) -> Result<(), String> {

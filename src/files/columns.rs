@@ -24,6 +24,7 @@ pub(crate) enum Role {
     Symbol,
     Timeframe,
     Vendor,
+    Adjustment,
     /// What was paid for the volume, which shows whether a volume counts what the others do. No name says it alone.
     Paid,
 }
@@ -46,6 +47,7 @@ impl Role {
         Self::Symbol,
         Self::Timeframe,
         Self::Vendor,
+        Self::Adjustment,
         Self::Paid,
     ];
 
@@ -60,6 +62,7 @@ impl Role {
             Self::Symbol => "symbol",
             Self::Timeframe => "timeframe",
             Self::Vendor => "vendor",
+            Self::Adjustment => "adjustment",
             Self::Paid => "what is paid",
         }
     }
@@ -91,6 +94,7 @@ impl Role {
             "symbol" | "ticker" | "ts code" => Self::Symbol,
             "timeframe" | "time frame" | "interval" | "rtype" => Self::Timeframe,
             "vendor" | "source" => Self::Vendor,
+            "adjustment" => Self::Adjustment,
             _ => return None,
         })
     }
@@ -246,6 +250,8 @@ mod tests {
             ("<TICKER>", Some(Role::Symbol)),
             ("interval", Some(Role::Timeframe)),
             ("Source", Some(Role::Vendor)),
+            ("Adjustment", Some(Role::Adjustment)),
+            ("adjusted", None),
             ("Unix", Some(Role::Time)),
             ("window_start", Some(Role::Time)),
             ("start", Some(Role::Time)),

@@ -4,7 +4,7 @@ use super::{
     columns::ColumnMap,
     times::{SessionStart, TimeFormat, TsIs, Zone},
 };
-use crate::record::Timeframe;
+use crate::record::{Adjustment, Timeframe};
 
 /// What is known about the files beside what stands in them. Errors name these options as those of `mds ingest`.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct ReadOptions {
     /// `--vendor`: who made the data, in its normal form ([`Bar::normal_vendor`](crate::Bar::normal_vendor)). A row that
     /// names another one is rejected.
     pub vendor: Option<SmolStr>,
+    /// `--adjustment`: what prices are adjusted for. A row that names another one is rejected; `unknown` names none.
+    pub adjustment: Option<Adjustment>,
     /// `--tz`: where the clocks stand whose times have no offset; UTC if it is none. The date of a bar of a day or more
     /// that has an epoch is taken there too, and without a zone is not known unless the epoch is midnight in UTC.
     pub zone: Option<Zone>,

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{chunk::MAX_LINE_BYTES, *};
 use crate::{
-    record::{Bar, Timeframe},
+    record::{Adjustment, Bar, Timeframe},
     text::Shown,
 };
 
@@ -117,6 +117,7 @@ fn the_real_files_are_read_to_the_last_digit() {
                 vendor: "unknown".into(),
                 symbol: "ES".into(),
                 timeframe: Timeframe::DAY,
+                adjustment: Adjustment::Unknown,
                 ts: format!("{:04}-{:02}-{:02}", date[2], date[0], date[1]).parse().unwrap(),
                 open: numbers[0],
                 high: numbers[1],

@@ -3,15 +3,15 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use smol_str::SmolStr;
 
-use super::{Column, Invalid, Record, Row, StoredRow, Table, Tabular, Timeframe, Timestamp, rules};
+use super::{Column, Invalid, Record, Row, StoredRow, Table, Tabular, Timeframe, Timestamp, rules, words::words};
 
 /// How far, relative to their size, a price may lie outside of low and high. Adjusted prices do by rounding.
 const TOLERANCE: f64 = 1e-6;
 
 /// One bar of prices: what a symbol traded at in one timeframe, from one vendor.
 ///
-/// Two bars of the same vendor, symbol, timeframe and time are updates of one thing; the later one wins. Prices are
-/// stored as they are given, in whatever currency and adjustment the vendor uses.
+/// Two bars of the same vendor, symbol, timeframe, adjustment and time are updates of one thing; the later one wins.
+/// Prices are stored as they are given: [`adjustment`](Self::adjustment) says what they are, and changes none.
 ///
 /// In JSON a number above the range of an `f64`, such as `1e400`, is refused. One that is too near to zero for an `f64`,
 /// such as `1e-400`, reads as zero: serde's readers round it before a bar can see it.
@@ -33,6 +33,10 @@ pub struct Bar {
     pub symbol: SmolStr,
     /// The time that the bar covers.
     pub timeframe: Timeframe,
+    /// What its prices are adjusted for, so that raw and adjusted bars are two series. JSON that lacks it, or holds null
+    /// or an empty string, reads as [`Adjustment::Unknown`].
+    #[serde(default, deserialize_with = "rules::default_if_empty")]
+    pub adjustment: Adjustment,
     /// When it opened; for timeframes of a day or more the date of the session, at 00:00 UTC.
     pub ts: Timestamp,
     /// First price.
@@ -49,18 +53,35 @@ pub struct Bar {
     pub volume: Option<f64>,
 }
 
+words! {
+    /// What the prices of a bar are adjusted for.
+    #[derive(Default)]
+    Adjustment: "raw, split, all or unknown" {
+        /// Nobody said.
+        #[default]
+        Unknown = "unknown",
+        /// Nothing: prices are what was paid.
+        Raw = "raw",
+        /// Splits.
+        Split = "split",
+        /// Splits and dividends.
+        All = "all",
+    }
+}
+
 impl Bar {
     /// The vendor of a bar whose vendor is not known.
     pub const UNKNOWN_VENDOR: &'static str = "unknown";
 
-    /// Makes a bar of an unknown vendor, without volume and still without prices: until [`ohlc`](Self::ohlc) sets them
-    /// they are NaN, which no coordinator accepts.
+    /// Makes a bar of an unknown vendor and adjustment, without volume and still without prices: until
+    /// [`ohlc`](Self::ohlc) sets them they are NaN, which no coordinator accepts.
     pub fn new(symbol: impl Into<SmolStr>, timeframe: Timeframe, ts: Timestamp) -> Self {
         let no_price = f64::NAN;
         Self {
             vendor: rules::unknown_vendor(),
             symbol: symbol.into(),
             timeframe,
+            adjustment: Adjustment::Unknown,
             ts,
             open: no_price,
             high: no_price,
@@ -88,6 +109,13 @@ impl Bar {
     #[must_use]
     pub fn vendor(mut self, vendor: impl Into<SmolStr>) -> Self {
         self.vendor = vendor.into();
+        self
+    }
+
+    /// Sets what its prices are adjusted for.
+    #[must_use]
+    pub fn adjustment(mut self, adjustment: Adjustment) -> Self {
+        self.adjustment = adjustment;
         self
     }
 
@@ -172,6 +200,9 @@ impl Tabular for Bar {
             Column::text("vendor").key().comment("who made the data, `unknown` where it was not given"),
             Column::text("symbol").key().comment("what was traded"),
             Column::text("timeframe").key().comment("the time that a bar covers: 1m, 1d"),
+            Column::text("adjustment")
+                .key()
+                .comment("what prices are adjusted for: raw (nothing), split, all, or unknown"),
             Column::timestamp("ts").key().comment("when it opens; of a day or more the session's date at 00:00 UTC"),
             Column::float("open").comment("first price"),
             Column::float("high").comment("highest price"),
@@ -184,7 +215,7 @@ impl Tabular for Bar {
     .series(&["symbol", "timeframe"]);
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
-        row.push(&self.vendor).push(&self.symbol).push(self.timeframe).push(self.ts);
+        row.push(&self.vendor).push(&self.symbol).push(self.timeframe).push(self.adjustment).push(self.ts);
         row.push(self.open).push(self.high).push(self.low).push(self.close).push(self.volume);
     }
 
@@ -193,6 +224,7 @@ impl Tabular for Bar {
             vendor: row.get("vendor")?,
             symbol: row.get("symbol")?,
             timeframe: row.get("timeframe")?,
+            adjustment: row.get("adjustment")?,
             ts: row.get("ts")?,
             open: row.get("open")?,
             high: row.get("high")?,
@@ -270,6 +302,7 @@ mod tests {
             vendor: "acme".into(),
             symbol: "ES".into(),
             timeframe: Timeframe::DAY,
+            adjustment: Adjustment::Split,
             ts: "2024-01-02".parse().unwrap(),
             open: 2.0,
             high: 4.0,
@@ -286,7 +319,7 @@ mod tests {
         assert_eq!(made.validate().unwrap_err().to_string(), "open: expected a finite number, got NaN");
         made = made.ohlc(2.0, 4.0, 1.0, 3.0);
         assert_eq!((made.validate(), &*made.vendor, made.volume), (Ok(()), "unknown", None));
-        assert_eq!(made.volume(10.0).vendor("acme"), bar());
+        assert_eq!(made.volume(10.0).vendor("acme").adjustment(Adjustment::Split), bar());
     }
 
     fn with(change: impl FnOnce(&mut Bar)) -> Result<Bar, String> {
@@ -393,12 +426,32 @@ mod tests {
 
     #[test]
     fn json_has_the_documented_fields() {
-        let json = r#"{"vendor":"acme","symbol":"ES","timeframe":"1d","ts":"2024-01-02T00:00:00Z","open":2.0,"high":4.0,"low":1.0,"close":3.0,"volume":10.0}"#;
+        let json = r#"{"vendor":"acme","symbol":"ES","timeframe":"1d","adjustment":"split","ts":"2024-01-02T00:00:00Z","open":2.0,"high":4.0,"low":1.0,"close":3.0,"volume":10.0}"#;
         assert_eq!(serde_json::to_string(&bar()).unwrap(), json);
         assert_eq!(serde_json::from_str::<Bar>(json).unwrap(), bar());
         assert!(serde_json::from_str::<Bar>(&json.replace("2.0", "1e999")).is_err());
         // The limit that the docs of `Bar` tell. Red when serde_json learns to refuse it: then they can say so.
         assert_eq!(serde_json::from_str::<Bar>(&json.replace("2.0", "1e-400")).unwrap().open, 0.0);
+    }
+
+    // Red when a line from before there were adjustments cannot be read, or a word that is none of them passes for
+    // unknown.
+    #[test]
+    fn json_without_an_adjustment_is_of_an_unknown_one() {
+        let json = serde_json::to_string(&bar()).unwrap();
+        let with = |field: &str| serde_json::from_str::<Bar>(&json.replace(r#""adjustment":"split","#, field));
+        for (field, expected) in [
+            ("", Adjustment::Unknown),
+            (r#""adjustment":null,"#, Adjustment::Unknown),
+            (r#""adjustment":" ","#, Adjustment::Unknown),
+            (r#""adjustment":"unknown","#, Adjustment::Unknown),
+            (r#""adjustment":"RAW","#, Adjustment::Raw),
+            (r#""adjustment":"all","#, Adjustment::All),
+        ] {
+            assert_eq!(with(field).unwrap().adjustment, expected, "{field}");
+        }
+        let error = with(r#""adjustment":"dividend","#).unwrap_err().to_string();
+        assert!(error.starts_with("expected raw, split, all or unknown, got \"dividend\""), "{error}");
     }
 
     proptest! {

@@ -21,7 +21,7 @@ pub use self::timeframe::{InvalidTimeframe, Unit};
 // At the crate's root in the documentation.
 #[doc(hidden)]
 pub use self::{
-    bar::Bar,
+    bar::{Adjustment, Bar},
     contract::Record,
     date::{Date, InvalidDate},
     fundamentals::Fundamentals,

@@ -166,6 +166,15 @@ where
     }
 }
 
+/// Reads a word that may be missing or null; an empty text is the default too.
+pub(super) fn default_if_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display> + Default,
+{
+    Ok(none_if_empty(deserializer)?.unwrap_or_default())
+}
+
 /// Returns whether a symbol has an upper-case letter, or none that could become one.
 fn is_upper(symbol: &str) -> bool {
     symbol.chars().any(char::is_uppercase) || !symbol.chars().any(char::is_lowercase)

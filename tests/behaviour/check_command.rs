@@ -128,7 +128,7 @@ fn rows_that_are_no_valid_bar_are_counted_named_and_end_with_65() {
         let sql = format!("UPDATE bars SET {change} WHERE symbol = 'ES' AND ts = ?1");
         assert_eq!(store.execute(&sql, [ts]).unwrap(), 1);
     }
-    store.execute("INSERT INTO bars VALUES ('acme', 'ES', '1m', 'today', 1, 1, 1, 1, NULL)", []).unwrap();
+    store.execute("INSERT INTO bars VALUES ('acme', 'ES', '1m', 'unknown', 'today', 1, 1, 1, 1, NULL)", []).unwrap();
     let (code, report) = found(dir.path(), &[]);
     assert_eq!((code, &report["invalid"], &report["bars"]), (Some(65), &6.into(), &6_232.into()));
     let errors: Vec<_> = report["errors"].as_array().unwrap().iter().map(|e| e["message"].as_str().unwrap()).collect();
@@ -145,7 +145,7 @@ fn rows_that_are_no_valid_bar_are_counted_named_and_end_with_65() {
     assert_eq!(found(dir.path(), &["--symbol", "NQ"]).0, Some(0), "the others are not to blame");
 
     let text = stdout(&check(dir.path(), &["--symbol", "ES"]));
-    assert!(text.contains("\nacme ES 1m 2023-11-14T22:17:00Z: close: "), "{text}");
+    assert!(text.contains("\nacme ES 1m unknown 2023-11-14T22:17:00Z: close: "), "{text}");
     // One fault in all of them: only the first are named.
     store.execute("UPDATE bars SET close = 99 WHERE symbol = 'NQ'", []).unwrap();
     assert!(stdout(&check(dir.path(), &["--symbol", "NQ"])).ends_with("and 180 more invalid\n"));
@@ -181,7 +181,7 @@ fn insert(store: &Connection, [vendor, symbol, timeframe]: [&str; 3], times: &[T
     let transaction = store.unchecked_transaction().unwrap();
     for ts in times {
         let row = (vendor, symbol, timeframe, ts.as_microsecond());
-        store.execute("INSERT INTO bars VALUES (?1, ?2, ?3, ?4, 1, 1, 1, 1, NULL)", row).unwrap();
+        store.execute("INSERT INTO bars VALUES (?1, ?2, ?3, 'unknown', ?4, 1, 1, 1, 1, NULL)", row).unwrap();
     }
     transaction.commit().unwrap();
 }
@@ -338,14 +338,14 @@ fn two_spellings_of_one_series_are_found_where_their_times_meet() {
 fn bars_that_repeat_the_one_before_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let store = empty_store(dir.path());
-    let insert = "INSERT INTO bars VALUES ('acme', ?1, '1h', ?2 * 3600000000, ?3, ?3 + 2, ?3 - 1, ?3 + 1, ?4)";
+    let insert = "INSERT INTO bars VALUES ('acme', ?1, '1h', 'raw', ?2 * 3600000000, ?3, ?3 + 2, ?3 - 1, ?3 + 1, ?4)";
     for (hour, open) in [5.0, 6.0, 6.0, 7.0, 7.0, 8.0].into_iter().enumerate() {
         store.execute(insert, rusqlite::params!["TWICE", hour as i64, open, 10.0]).unwrap();
         store.execute(insert, rusqlite::params!["EMPTY", hour as i64, open, 0.0]).unwrap();
     }
     store
         .execute_batch(
-            "INSERT INTO bars SELECT vendor, 'FLAT', timeframe, ts, 1, 1, 1, 1, 10 FROM bars WHERE symbol = 'TWICE'",
+            "INSERT INTO bars SELECT vendor, 'FLAT', timeframe, 'raw', ts, 1, 1, 1, 1, 10 FROM bars WHERE symbol = 'TWICE'",
         )
         .unwrap();
     let (code, report) = found(dir.path(), &[]);
@@ -387,7 +387,7 @@ fn it_reads_beside_a_writer_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let writer = empty_store(dir.path());
     assert_eq!(found(dir.path(), &[]).1["bars"], 0);
-    let insert = "INSERT INTO bars SELECT 'acme', 'ES', '1m', ?1, 1, 1, 1, 1, NULL";
+    let insert = "INSERT INTO bars SELECT 'acme', 'ES', '1m', 'raw', ?1, 1, 1, 1, 1, NULL";
     writer.execute(insert, [60_000_000]).unwrap();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
     writer.execute(insert, [120_000_000]).unwrap();

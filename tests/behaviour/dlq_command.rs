@@ -13,7 +13,9 @@ use std::{
 };
 
 use futures::executor::block_on;
-use market_data_store::{Bar, DeadLetter, DeadLetters, News, Quote, Timeframe, Timestamp, TimestampNanos, dead_letter};
+use market_data_store::{
+    Adjustment, Bar, DeadLetter, DeadLetters, News, Quote, Timeframe, Timestamp, TimestampNanos, dead_letter,
+};
 use rand::Rng;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -30,6 +32,7 @@ pub fn bar(symbol: &str, minute: i64) -> Bar {
         vendor: "acme".into(),
         symbol: symbol.into(),
         timeframe: Timeframe::MINUTE,
+        adjustment: Adjustment::Unknown,
         ts: Timestamp::from_micros(minute * 60_000_000),
         open: 1.0,
         high: 2.0,

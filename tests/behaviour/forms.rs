@@ -93,7 +93,7 @@ fn fill(dir: &Path, file: &str) {
         let number = |at: usize| cells[at].parse::<f64>().ok();
         let row =
             (cells[0], cells[1], cells[2], micros(cells[3]), number(4), number(5), number(6), number(7), number(8));
-        store.execute("INSERT INTO bars VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", row).unwrap();
+        store.execute("INSERT INTO bars VALUES (?1, ?2, ?3, 'unknown', ?4, ?5, ?6, ?7, ?8, ?9)", row).unwrap();
     }
 }
 

@@ -47,7 +47,7 @@ impl Shown {
 #[test]
 fn texts_of_a_store_reach_no_terminal() {
     let dir = tempfile::tempdir().unwrap();
-    let insert = "INSERT INTO bars VALUES (?1, ?1, ?2, 60000000, 1, 1, 1, 'x', NULL)";
+    let insert = "INSERT INTO bars VALUES (?1, ?1, ?2, 'unknown', 60000000, 1, 1, 1, 'x', NULL)";
     let store = empty_store(dir.path());
     for timeframe in ["1m", HOSTILE] {
         store.execute(insert, [&format!("{HOSTILE}\0"), timeframe]).unwrap();

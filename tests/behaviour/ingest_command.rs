@@ -946,7 +946,7 @@ fn a_dry_run_says_how_each_file_was_understood() {
     let output = run(dir.path(), &args);
     assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
     let text = stdout(&output);
-    let bar = |hour| format!("  unknown ES 1h 2024-07-01T{hour:02}:00:00Z 1 2 1 2 -\n");
+    let bar = |hour| format!("  unknown ES 1h unknown 2024-07-01T{hour:02}:00:00Z 1 2 1 2 -\n");
     let expected = format!(
         "berlin.csv
   dialect          CSV
@@ -961,7 +961,7 @@ data/a.csv
   times are when   bars begin
   timeframe        1h
   ignored columns  none
-  unknown ES 1h 2023-11-14T22:15:00Z 1 1 1 1 1
+  unknown ES 1h unknown 2023-11-14T22:15:00Z 1 1 1 1 1
 
 data/b.csv
 ",

@@ -65,6 +65,8 @@ mod memory;
 #[cfg(feature = "testing")]
 mod metrics;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
+mod older_files;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
 #[cfg(all(unix, feature = "testing"))]
 mod postgres;

@@ -9,7 +9,7 @@ use std::{
 
 use futures::executor::block_on;
 use market_data_store::{
-    Bar, Batch, Sink, SinkError, Timeframe, Timestamp,
+    Adjustment, Bar, Batch, Sink, SinkError, Timeframe, Timestamp,
     sink::{SinkErrorKind, SqliteOpenError, SqliteOptions, SqliteSink},
 };
 use rusqlite::Connection;
@@ -29,6 +29,7 @@ fn bar(symbol: &str, ts: i64, price: f64) -> Bar {
         vendor: "test".into(),
         symbol: symbol.into(),
         timeframe: Timeframe::MINUTE,
+        adjustment: Adjustment::Unknown,
         ts: Timestamp::from_micros(ts),
         open: price,
         high: price,
@@ -47,8 +48,8 @@ fn stored(path: &Path) -> Vec<Bar> {
     let connection = Connection::open(path).unwrap();
     let mut statement = connection
         .prepare(
-            "SELECT vendor, symbol, timeframe, ts, open, high, low, close, volume FROM bars
-             ORDER BY vendor, symbol, timeframe, ts",
+            "SELECT vendor, symbol, timeframe, ts, open, high, low, close, volume, adjustment FROM bars
+             ORDER BY vendor, symbol, timeframe, adjustment, ts",
         )
         .unwrap();
     let bars = statement.query_map([], |row| {
@@ -56,6 +57,7 @@ fn stored(path: &Path) -> Vec<Bar> {
             vendor: row.get::<_, String>(0)?.into(),
             symbol: row.get::<_, String>(1)?.into(),
             timeframe: row.get::<_, String>(2)?.parse().unwrap(),
+            adjustment: row.get::<_, String>(9)?.parse().unwrap(),
             ts: Timestamp::from_micros(row.get(3)?),
             open: row.get(4)?,
             high: row.get(5)?,
@@ -101,6 +103,7 @@ fn what_is_read_back_is_what_was_written_to_the_bit() {
             vendor: "a vendor".into(),
             symbol: "BRK.B/é ^=-:".into(),
             timeframe: ["1m", "1mo", "15s", "1d", "2h", "1w", "1y", "5m"][at].parse().unwrap(),
+            adjustment: ["raw", "split", "all", "unknown"][at % 4].parse().unwrap(),
             ts: Timestamp::from_micros([0, 1, -1, 1_704_205_800_000_001][at % 4]),
             open: window[0],
             high: window[1],
@@ -196,19 +199,20 @@ fn the_schema_is_the_one_that_is_documented() {
     let sink = SqliteSink::open::<Bar>(&path).unwrap();
     let connection = Connection::open(&path).unwrap();
     let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
-    assert_eq!(text("SELECT user_version || '' FROM pragma_user_version"), "2");
+    assert_eq!(text("SELECT user_version || '' FROM pragma_user_version"), "3");
     assert_eq!(text("PRAGMA journal_mode"), "wal");
     assert_eq!(
         text("SELECT group_concat(name || ' ' || type, ', ') FROM pragma_table_info('bars')"),
-        "vendor TEXT, symbol TEXT, timeframe TEXT, ts INTEGER, open REAL, high REAL, low REAL, close REAL, volume REAL"
+        "vendor TEXT, symbol TEXT, timeframe TEXT, adjustment TEXT, ts INTEGER, open REAL, high REAL, low REAL, close REAL, \
+         volume REAL"
     );
     assert_eq!(
         text("SELECT group_concat(name, ', ') FROM (SELECT * FROM pragma_table_info('bars') WHERE pk > 0 ORDER BY pk)"),
-        "vendor, symbol, timeframe, ts"
+        "vendor, symbol, timeframe, adjustment, ts"
     );
     assert_eq!(
         text("SELECT group_concat(name, ', ') FROM pragma_table_info('bars_readable')"),
-        "vendor, symbol, timeframe, ts, open, high, low, close, volume"
+        "vendor, symbol, timeframe, adjustment, ts, open, high, low, close, volume"
     );
     drop(sink);
 }
@@ -372,8 +376,8 @@ fn what_is_no_store_is_refused_by_name() {
         message.strip_prefix(&format!("{}: ", path.display())).unwrap().to_owned()
     };
     assert_eq!(
-        refused_database("PRAGMA user_version = 3"),
-        "the schema has version 3, this program knows versions up to 2: use a newer program, or another file"
+        refused_database("PRAGMA user_version = 4"),
+        "the schema has version 4, this program knows versions up to 3: use a newer program, or another file"
     );
     assert_eq!(
         refused_database("CREATE TABLE people (name); CREATE VIEW names AS SELECT name FROM people"),
@@ -388,8 +392,9 @@ fn what_is_no_store_is_refused_by_name() {
     assert_eq!(
         refused_database("CREATE TABLE bars (symbol TEXT PRIMARY KEY, close REAL)"),
         "the table `bars` has the columns (symbol TEXT KEY 1, close REAL): expected (vendor TEXT NOT NULL KEY 1, \
-         symbol TEXT NOT NULL KEY 2, timeframe TEXT NOT NULL KEY 3, ts INTEGER NOT NULL KEY 4, open REAL NOT NULL, \
-         high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, volume REAL)"
+         symbol TEXT NOT NULL KEY 2, timeframe TEXT NOT NULL KEY 3, adjustment TEXT NOT NULL KEY 4, \
+         ts INTEGER NOT NULL KEY 5, open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, \
+         volume REAL)"
     );
 
     assert_eq!(refused(dir.path()), format!("{}: expected a file, found a directory", dir.path().display()));
@@ -430,7 +435,7 @@ fn a_restored_dump_is_a_store_again() {
 
     let sink = SqliteSink::open::<Bar>(&path).unwrap();
     write(&sink, vec![bar("NQ", 1, 1.0)]).unwrap();
-    let count = "SELECT count(*) FROM bars_readable, pragma_user_version WHERE user_version = 2";
+    let count = "SELECT count(*) FROM bars_readable, pragma_user_version WHERE user_version = 3";
     let rows: i64 = Connection::open(&path).unwrap().query_row(count, [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 2);
 }
@@ -452,7 +457,7 @@ fn reads_by_symbol_use_an_index_in_new_files_and_in_those_of_the_first_version()
         let text = |sql: &str, column| connection.query_row(sql, [], |row| row.get::<_, String>(column)).unwrap();
         let plan = "EXPLAIN QUERY PLAN SELECT close FROM bars WHERE symbol = 'ES' AND timeframe = '1m' AND ts >= 0 ORDER BY ts";
         assert_eq!(text(plan, 3), "SEARCH bars USING INDEX bars_by_symbol (symbol=? AND timeframe=? AND ts>?)");
-        assert_eq!(text("SELECT user_version || '' FROM pragma_user_version", 0), "2");
+        assert_eq!(text("SELECT user_version || '' FROM pragma_user_version", 0), "3");
         assert_eq!(stored(&path), [bar("ES", 1, 1.0)]);
     }
 }

@@ -189,7 +189,7 @@ fn a_file_from_before_takes_a_new_kind() {
         block_on(sink.write(&Batch::from(vec![bar(2)]))).unwrap();
         block_on(sink.close());
         assert_eq!((stored::<Tick>(&path), stored::<Bar>(&path)), (vec![tick("ES", 7)], vec![bar(1), bar(2)]));
-        assert_eq!(text(&path, "SELECT user_version || '' FROM pragma_user_version"), "2");
+        assert_eq!(text(&path, "SELECT user_version || '' FROM pragma_user_version"), "3");
         assert_eq!(
             text(&path, "SELECT group_concat(name) FROM sqlite_schema WHERE name = 'bars_by_symbol'"),
             "bars_by_symbol"

@@ -34,6 +34,7 @@ pub(super) struct Finding {
     vendor: SmolStr,
     symbol: SmolStr,
     timeframe: SmolStr,
+    adjustment: SmolStr,
     /// How many bars show it.
     count: u64,
     /// The first of them.
@@ -43,11 +44,12 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(kind: Kind, series: &Series, count: u64, first: Timestamp, message: String) -> Self {
-        let Series { vendor, symbol, timeframe } = series.clone();
-        Self { kind, vendor, symbol, timeframe, count, first, message }
+        let Series { vendor, symbol, timeframe, adjustment } = series.clone();
+        Self { kind, vendor, symbol, timeframe, adjustment, count, first, message }
     }
 
     pub(super) fn is_of(&self, series: &Series) -> bool {
-        (&self.vendor, &self.symbol, &self.timeframe) == (&series.vendor, &series.symbol, &series.timeframe)
+        let Series { vendor, symbol, timeframe, adjustment } = series;
+        [&self.vendor, &self.symbol, &self.timeframe, &self.adjustment] == [vendor, symbol, timeframe, adjustment]
     }
 }

@@ -1,4 +1,4 @@
-//! The bars of one vendor, symbol and timeframe, and their rows as the store has them.
+//! The bars of one vendor, symbol, timeframe and adjustment, and their rows as the store has them.
 
 use market_data_store::{Invalid, StoredRow, Timestamp};
 use smol_str::SmolStr;
@@ -9,12 +9,14 @@ pub(super) struct Series {
     pub(super) vendor: SmolStr,
     pub(super) symbol: SmolStr,
     pub(super) timeframe: SmolStr,
+    pub(super) adjustment: SmolStr,
 }
 
 impl Series {
     pub(super) fn of(row: &StoredRow<'_>) -> Self {
         let name = |column| row.get(column).unwrap_or_else(|_| SmolStr::new_static("?"));
-        Self { vendor: name("vendor"), symbol: name("symbol"), timeframe: name("timeframe") }
+        let [vendor, symbol] = ["vendor", "symbol"].map(name);
+        Self { vendor, symbol, timeframe: name("timeframe"), adjustment: name("adjustment") }
     }
 }
 

@@ -14,8 +14,8 @@ const HOLIDAY: i64 = 7 * 86_400_000_000;
 /// A series, as far as it can be the same as another.
 #[derive(Debug)]
 pub(super) struct Spelled {
-    /// Vendor and symbol without separators, in upper case.
-    letters: [String; 2],
+    /// Vendor and symbol without separators, in upper case, and the adjustment.
+    letters: [String; 3],
     length: Length,
     separator: Separator,
     first: Timestamp,
@@ -51,16 +51,16 @@ impl Separator {
 
 impl Spelled {
     pub(super) fn new(
-        [vendor, symbol]: [&str; 2],
+        [vendor, symbol, adjustment]: [&str; 3],
         timeframe: Timeframe,
         [first, last]: [Timestamp; 2],
         index: usize,
     ) -> Self {
-        let letters = [vendor, symbol].map(|name| name.replace(SEPARATORS, "").to_uppercase());
+        let letters = [vendor, symbol, adjustment].map(|name| name.replace(SEPARATORS, "").to_uppercase());
         Self { letters, length: Length::of(timeframe), separator: Separator::of(symbol), first, last, index }
     }
 
-    fn key(&self) -> (&[String; 2], Length) {
+    fn key(&self) -> (&[String; 3], Length) {
         (&self.letters, self.length)
     }
 
@@ -101,7 +101,7 @@ mod tests {
     fn pairs(all: &[(&str, &str, &str, [i64; 2])]) -> Vec<[usize; 2]> {
         let spelled = all.iter().enumerate().map(|(index, (vendor, symbol, timeframe, days))| {
             let ends = days.map(|day| Timestamp::from_secs(day * DAY));
-            Spelled::new([vendor, symbol], timeframe.parse().unwrap(), ends, index)
+            Spelled::new([vendor, symbol, "unknown"], timeframe.parse().unwrap(), ends, index)
         });
         same_series(spelled.collect())
     }

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use market_data_store::{
-    Bar, CoordinatorSettings, Timeframe,
+    Adjustment, Bar, CoordinatorSettings, Timeframe,
     files::{ColumnMap, ReadError, ReadOptions, SessionStart, TimeFormat, TsIs, Zone},
 };
 use smol_str::SmolStr;
@@ -30,6 +30,11 @@ pub struct Args {
     /// Who made the data, where the files do not say.
     #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
     vendor: Option<SmolStr>,
+    /// What prices are adjusted for, where the files do not say in a column named adjustment: raw is nothing, split is
+    /// splits, all is splits and dividends. It is a part of the key: a file that was loaded without it and is loaded again
+    /// with it is two series.
+    #[arg(long, value_name = "raw|split|all")]
+    adjustment: Option<Adjustment>,
     /// The time zone of times without an offset, such as America/New_York. UTC if it is not given.
     #[arg(long, value_name = "ZONE")]
     tz: Option<Zone>,
@@ -49,7 +54,7 @@ pub struct Args {
     as_written: bool,
     /// Which column is what, by its name or its number from 1, where the names in the file do not say it or there are
     /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume,
-    /// symbol, timeframe, vendor.
+    /// symbol, timeframe, vendor, adjustment.
     #[arg(long, value_name = "NAME=COLUMN,...")]
     map: Option<ColumnMap>,
     /// Leave out the directories below a directory that is named.
@@ -91,6 +96,7 @@ impl Args {
             symbol: self.symbol.clone(),
             timeframe: self.timeframe,
             vendor: self.vendor.clone(),
+            adjustment: self.adjustment,
             zone: self.tz.clone(),
             ts_format: self.ts_format.clone(),
             ts_is: self.ts_is,

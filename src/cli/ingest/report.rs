@@ -133,9 +133,10 @@ impl FileReport {
             text.line(format_args!("  {name:15}  {value}"));
         }
         for bar in &self.first {
-            let Bar { vendor, symbol, timeframe, ts, open, high, low, close, volume } = bar;
+            let Bar { vendor, symbol, timeframe, adjustment, ts, open, high, low, close, volume } = bar;
             let volume = volume.map_or_else(|| "-".to_owned(), |volume| volume.to_string());
-            text.line(format_args!("  {vendor} {symbol} {timeframe} {ts} {open} {high} {low} {close} {volume}"));
+            let key = format_args!("{vendor} {symbol} {timeframe} {adjustment} {ts}").to_string();
+            text.line(format_args!("  {key} {open} {high} {low} {close} {volume}"));
         }
         text.line("");
     }

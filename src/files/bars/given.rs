@@ -1,8 +1,11 @@
-//! A value of a row that an option, the file's name or a column says: symbol, timeframe and vendor.
+//! A value of a row that an option, the file's name or a column says: symbol, timeframe, vendor and adjustment.
 
 use std::fmt;
 
-use crate::{record::Timeframe, text::Quoted};
+use crate::{
+    record::{Adjustment, InvalidWord, Timeframe},
+    text::Quoted,
+};
 
 /// A value that an option or the file's name fixes, a column names, or both. Remembers the last cell, since most rows
 /// repeat it.
@@ -50,6 +53,10 @@ impl<T: Clone + PartialEq + fmt::Display> Given<T> {
 
 pub(super) fn timeframe(text: &str) -> Result<Timeframe, String> {
     text.parse().map_err(|error| format!("timeframe: {error}"))
+}
+
+pub(super) fn adjustment(text: &str) -> Result<Adjustment, String> {
+    text.parse().map_err(|error: InvalidWord| format!("adjustment: {error}"))
 }
 
 /// Reads a timeframe as Stooq writes it: a number is one of minutes. It has no other way to write hours, so whole hours

@@ -31,7 +31,7 @@ pub(crate) struct Inference {
     /// A time that came again, as it was written, in a row that differs.
     repeated_time: Option<String>,
     /// The last date without a time of day, with what its series is named by.
-    date: Option<[String; 4]>,
+    date: Option<[String; 5]>,
     /// How often such a date came, but for a row of the same series right before, and how often right behind one.
     dates: usize,
     repeated: usize,
@@ -88,7 +88,7 @@ impl Inference {
             }
         }
         if cells.clock.is_none_or(str::is_empty) && times.is_date(cells.time) {
-            let series = [cells.vendor, cells.symbol, cells.timeframe, Some(cells.time)];
+            let series = [cells.vendor, cells.symbol, cells.timeframe, cells.adjustment, Some(cells.time)];
             let date = series.map(|cell| cell.unwrap_or_default().to_owned());
             let is_repeated = self.date.as_ref() == Some(&date);
             *if is_repeated { &mut self.repeated } else { &mut self.dates } += 1;

@@ -20,6 +20,7 @@ pub(crate) struct RawBar<'a> {
     pub(crate) symbol: Option<&'a str>,
     pub(crate) timeframe: Option<&'a str>,
     pub(crate) vendor: Option<&'a str>,
+    pub(crate) adjustment: Option<&'a str>,
 }
 
 /// A cell of a row, with its column.
@@ -53,6 +54,7 @@ impl<'a> RawBar<'a> {
                 Role::Symbol => row.symbol = Some(cell),
                 Role::Timeframe => row.timeframe = Some(cell),
                 Role::Vendor => row.vendor = Some(cell),
+                Role::Adjustment => row.adjustment = Some(cell),
             }
         }
         row.is_bare = time.is_none() && date.is_some() && clock.is_none();

@@ -15,9 +15,15 @@ pub(super) enum Recognized {
 
 /// Recognizes a file by the names of all its columns.
 pub(super) fn recognized(cells: &[NamedCell<'_>], map: &ColumnMap) -> Option<Recognized> {
-    const OURS: [&str; 9] = ["vendor", "symbol", "timeframe", "ts", "open", "high", "low", "close", "volume"];
+    // The adjustment came later.
+    const OURS: [&str; 10] =
+        ["vendor", "symbol", "timeframe", "adjustment", "ts", "open", "high", "low", "close", "volume"];
+    let is_ours = |has_adjustment: bool| {
+        let ours = OURS.into_iter().filter(|name| has_adjustment || *name != "adjustment");
+        cells.iter().map(|cell| cell.name).eq(ours)
+    };
     let has = |name: &str| cells.iter().any(|cell| cell.name.eq_ignore_ascii_case(name));
-    if map.is_empty() && cells.iter().map(|cell| cell.name).eq(OURS) {
+    if map.is_empty() && (is_ours(true) || is_ours(false)) {
         Some(Recognized::Ours)
     } else if has("homeNotional") && has("foreignNotional") {
         Some(Recognized::TimesOfEnds)

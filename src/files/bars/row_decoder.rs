@@ -4,7 +4,7 @@ use jiff::civil::Time;
 use smol_str::SmolStr;
 
 use super::{
-    given::{Given, timeframe},
+    given::{self, Given, timeframe},
     outcome::{Outcome, Undated},
     plausible::Plausible,
     prices::{Prices, Volumes},
@@ -19,14 +19,18 @@ use crate::{
         row_error::RowError,
         times::{Order, Reading, TimeOptions, Times, TsIs},
     },
-    record::{Bar, Record, Timeframe, Timestamp},
+    record::{Adjustment, Bar, Record, Timeframe, Timestamp},
 };
+
+/// How a column says that it does not know the adjustment.
+const UNKNOWN: &str = Adjustment::Unknown.as_str();
 
 /// Makes a bar of the cells of a row, by what the options and the rows before say.
 pub(super) struct RowDecoder {
     pub(super) symbol: Given<SmolStr>,
     pub(super) timeframe: Given<Timeframe>,
     vendor: Given<SmolStr>,
+    adjustment: Given<Adjustment>,
     pub(super) times: Times,
     pub(super) prices: Prices,
     pub(super) volumes: Volumes,
@@ -47,6 +51,12 @@ impl RowDecoder {
                 options.vendor.clone().map(|vendor| (vendor, "--vendor")),
                 Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)),
                 |text| Bar::normal_vendor(text).map_err(|e| e.to_string()),
+            ),
+            adjustment: Given::new(
+                "adjustment",
+                options.adjustment.map(|adjustment| (adjustment, "--adjustment")),
+                Some(Adjustment::Unknown),
+                given::adjustment,
             ),
             times: Times::new(TimeOptions {
                 zone: options.zone.clone(),
@@ -75,6 +85,8 @@ impl RowDecoder {
             vendor: self.vendor.resolve(cells.vendor)?,
             symbol: self.symbol.resolve(cells.symbol)?,
             timeframe,
+            // The word says what a missing cell says.
+            adjustment: self.adjustment.resolve(cells.adjustment.filter(|cell| *cell != UNKNOWN))?,
             ts: Timestamp::default(),
             open: prices.price("open", cells.open)?,
             high: prices.price("high", cells.high)?,

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::RandomState;
 use smol_str::SmolStr;
 
-use crate::record::{Bar, Timeframe, Timestamp};
+use crate::record::{Adjustment, Bar, Timeframe, Timestamp};
 
 /// So many rows are remembered.
 const ROWS: usize = 100_000;
@@ -17,7 +17,7 @@ const TEXT_BYTES: usize = 8 << 20;
 /// So many series are told apart; beyond, all is forgotten and begins afresh.
 const SERIES: usize = 100_000;
 
-type Series = (SmolStr, SmolStr, Timeframe);
+type Series = (SmolStr, SmolStr, Timeframe, Adjustment);
 
 /// The last rows of a file by their keys.
 #[derive(Default)]
@@ -145,14 +145,15 @@ impl SameKey {
     }
 
     fn series_of(&mut self, bar: &Bar) -> usize {
-        if let Some(((vendor, symbol, timeframe), series)) = &self.last
+        if let Some(((vendor, symbol, timeframe, adjustment), series)) = &self.last
             && *symbol == bar.symbol
             && *timeframe == bar.timeframe
             && *vendor == bar.vendor
+            && *adjustment == bar.adjustment
         {
             return *series;
         }
-        let key = (bar.vendor.clone(), bar.symbol.clone(), bar.timeframe);
+        let key = (bar.vendor.clone(), bar.symbol.clone(), bar.timeframe, bar.adjustment);
         let series = match self.series.get(&key) {
             Some(series) => *series,
             None => {

@@ -12,7 +12,7 @@ use crate::files::{
 };
 use crate::{
     record::Timestamp,
-    record::{Bar, Timeframe},
+    record::{Adjustment, Bar, Timeframe},
     text::Quoted,
 };
 
@@ -25,7 +25,7 @@ const SYMBOLS_REMEMBERED: usize = 4_096;
 /// those whose time of day stands in a column that is not known.
 #[derive(Default)]
 pub(crate) struct SessionChecks {
-    last: HashMap<(SmolStr, SmolStr, Timeframe), (Timestamp, Time)>,
+    last: HashMap<(SmolStr, SmolStr, Timeframe, Adjustment), (Timestamp, Time)>,
     /// How often a symbol went on to another day, and how often it had a row of the same day at another time.
     other: u64,
     same: u64,
@@ -49,7 +49,7 @@ impl SessionChecks {
         let session = bar.timeframe.is_day_or_more();
         self.has_clocks |= !session && !is_date;
         let Some(clock) = clock.filter(|_| session || is_date) else { return Outcome::Bar(bar) };
-        let key = (bar.vendor.clone(), bar.symbol.clone(), bar.timeframe);
+        let key = (bar.vendor.clone(), bar.symbol.clone(), bar.timeframe, bar.adjustment);
         if self.last.len() >= SYMBOLS_REMEMBERED && !self.last.contains_key(&key) {
             self.last.clear();
         }

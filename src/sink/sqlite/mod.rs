@@ -2,11 +2,13 @@
 //!
 //! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
 //! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
-//! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `open` brings a
-//! file to the point where it can be written, `sql` makes the statements of a table, `rows` turns records into rows and
-//! back, `writer` is the thread, `read` looks at a store without changing it, and `select` says how.
+//! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `older` is the
+//! step from files of older versions, `open` brings a file to the point where it can be written, `sql` makes the
+//! statements of a table, `rows` turns records into rows and back, `writer` is the thread, `read` looks at a store without
+//! changing it, and `select` says how.
 
 mod error;
+mod older;
 mod open;
 mod options;
 mod place;

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -13,6 +14,7 @@ use super::{
     schema::State,
     sql::TableSql,
 };
+use crate::text::Shown;
 
 /// An open file with its schema.
 pub(super) struct Store {
@@ -104,13 +106,32 @@ pub(super) fn make_tables(
     if State::of(connection, tables).map_err(at("read the schema"))?.is_current(path)? {
         return Ok(());
     }
+    // A table that is made anew must not take with it what refers to it. In a transaction this cannot be changed.
+    let had_foreign_keys: bool =
+        connection.pragma_query_value(None, "foreign_keys", |row| row.get(0)).map_err(at("read `foreign_keys`"))?;
+    connection.pragma_update(None, "foreign_keys", false).map_err(at("set `foreign_keys`"))?;
+    let made = bring_up(connection, path, tables);
+    connection.pragma_update(None, "foreign_keys", had_foreign_keys).map_err(at("set `foreign_keys`"))?;
+    made
+}
+
+fn bring_up(connection: &mut Connection, path: &Path, tables: &[Arc<TableSql>]) -> Result<(), SqliteOpenError> {
+    let at = |step| failed(path, step);
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(at("lock the database for making the schema"))?;
     // The second look is under the lock: another process may have made the schema meanwhile.
     let state = State::of(&transaction, tables).map_err(at("read the schema"))?;
     if !state.is_current(path)? {
+        let began = Instant::now();
+        let shown = path.to_string_lossy();
+        if state.has_old_bars() {
+            tracing::info!(path = %Shown(&shown), "the bars of an older version get an adjustment, which takes a while");
+        }
         state.bring_up(&transaction).map_err(|(step, source)| failed(path, step)(source))?;
+        if state.has_old_bars() {
+            tracing::info!(path = %Shown(&shown), seconds = began.elapsed().as_secs_f64(), "the bars have an adjustment");
+        }
     }
     transaction.commit().map_err(at("commit the schema"))
 }

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    SqliteOpenError, SqliteOptions,
+    SqliteOpenError, SqliteOptions, older,
     open::failed,
     place::{absolute, check_place},
     rows,
@@ -45,7 +45,11 @@ impl SqliteReader {
     ) -> Result<(), SqliteOpenError> {
         let table = &conditions.table;
         let state = State::of(&self.connection, &[Arc::new(TableSql::new(*table))]);
-        state.map_err(failed(&self.path, "read the schema"))?.check_readable(&self.path)?;
+        let state = state.map_err(failed(&self.path, "read the schema"))?;
+        state.check_readable(&self.path)?;
+        if state.has_old_bars() {
+            self.connection.execute_batch(older::SHOW_BARS).map_err(failed(&self.path, "read the schema"))?;
+        }
         let read = Select::new(conditions).read(&self.connection, &mut |row| {
             let (values, misfits) = rows::stored(row, table.columns())?;
             Ok(show(StoredRow::new(table, &values).with_misfits(&misfits)))

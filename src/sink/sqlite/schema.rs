@@ -4,12 +4,13 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::Connection;
 
-use super::{SqliteOpenError, sql::TableSql};
+use super::{SqliteOpenError, older, sql::TableSql};
 use crate::record::{Bar, Tabular};
 
 /// The version of what all tables have in common, in `PRAGMA user_version`, with a step below that brings older files to
-/// it: 2 has the index `bars_by_symbol`. A table is made when its kind is first written, and changes no version.
-const SCHEMA_VERSION: i64 = 2;
+/// it: 2 has the index `bars_by_symbol`, 3 the column `adjustment` in the key of bars. A table is made when its kind is
+/// first written, and changes no version.
+const SCHEMA_VERSION: i64 = 3;
 /// `PRAGMA application_id` of a store, the letters `mds1`: so that a file without bars is known for one. Files from before
 /// have none, and bars.
 const APPLICATION_ID: i64 = 0x6d64_7331;
@@ -19,8 +20,9 @@ pub(super) struct State {
     version: i64,
     is_marked: bool,
     objects: Vec<String>,
-    /// Bars in their shape: no other program has these.
+    /// Bars in their shape, or that of older versions: no other program has these.
     has_bars: bool,
+    has_old_bars: bool,
     tables: Vec<TableState>,
 }
 
@@ -51,11 +53,13 @@ impl State {
             Ok(TableState { sql: Arc::clone(sql), found, expected })
         };
         let bars = look(&Arc::new(TableSql::new(Bar::TABLE)))?;
+        let has_old_bars = bars.found == older::BARS;
         Ok(Self {
             version: number("user_version")?,
             is_marked: number("application_id")? == APPLICATION_ID,
             objects,
-            has_bars: bars.found == bars.expected,
+            has_bars: bars.found == bars.expected || has_old_bars,
+            has_old_bars,
             tables: tables.iter().map(look).collect::<Result<_, _>>()?,
         })
     }
@@ -68,7 +72,12 @@ impl State {
             return Ok(false);
         }
         self.check(path)?;
-        Ok(self.version == SCHEMA_VERSION && self.missing().next().is_none())
+        Ok(self.version == SCHEMA_VERSION && !self.has_old_bars && self.missing().next().is_none())
+    }
+
+    /// Says whether bars are those of an older version.
+    pub(super) fn has_old_bars(&self) -> bool {
+        self.has_old_bars
     }
 
     /// Returns the tables that are not there.
@@ -81,7 +90,9 @@ impl State {
         if self.version > SCHEMA_VERSION {
             return Err(SqliteOpenError::NewerSchema { path: path.into(), found: self.version, known: SCHEMA_VERSION });
         }
-        if let Some(other) = self.tables.iter().find(|table| !table.found.is_empty() && table.found != table.expected) {
+        let is_other = |table: &&TableState| !["", &*table.expected].contains(&&*table.found);
+        let is_old = |table: &TableState| self.has_old_bars && table.sql.table == Bar::TABLE;
+        if let Some(other) = self.tables.iter().find(|table| is_other(table) && !is_old(table)) {
             return Err(SqliteOpenError::OtherShape {
                 path: path.into(),
                 table: other.sql.table.name(),
@@ -118,6 +129,9 @@ impl State {
         for sql in self.missing() {
             connection.execute_batch(&sql.create).map_err(|error| ("make a table", error))?;
         }
+        if self.has_old_bars {
+            older::migrate_bars(connection).map_err(|error| ("give bars an adjustment", error))?;
+        }
         let bars = (is_older && self.has_bars).then(|| Arc::new(TableSql::new(Bar::TABLE)));
         let tables = self.tables.iter().filter(|table| is_older || table.found.is_empty()).map(|table| &table.sql);
         for sql in tables.chain(&bars) {
@@ -135,7 +149,7 @@ fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<String> 
     let columns: Vec<String> = connection
         .prepare(
             "SELECT name || ' ' || type || iif(\"notnull\", ' NOT NULL', '') || iif(pk, ' KEY ' || pk, '')
-             FROM pragma_table_info(?1)",
+             FROM pragma_table_info(?1, 'main')",
         )?
         .query_map([table], |row| row.get(0))?
         .collect::<Result<_, _>>()?;

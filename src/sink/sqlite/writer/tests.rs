@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Bar, Batch, Quote, Timeframe, Timestamp, sink::SinkErrorKind};
+use crate::{Adjustment, Bar, Batch, Quote, Timeframe, Timestamp, sink::SinkErrorKind};
 
 type Answered = oneshot::Receiver<Result<(), SinkError>>;
 
@@ -115,6 +115,7 @@ fn bars(symbol: &str, n: i64) -> Batch<Bar> {
         vendor: "v".into(),
         symbol: symbol.into(),
         timeframe: Timeframe::MINUTE,
+        adjustment: Adjustment::Unknown,
         ts: Timestamp::from_micros(n * 60_000_000),
         open: 1.0,
         high: 2.0,
