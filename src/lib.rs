@@ -136,6 +136,9 @@ pub use coordinator::{CoordinatorReport, Health, PartitionHealth, StopReason};
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 #[doc(inline)]
 pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, UnknownCoordinator};
+// What `mds` finds kinds with.
+#[doc(hidden)]
+pub use store::{WithKind, kind_names, with_kind};
 
 // Records, and how they go in.
 #[doc(inline)]

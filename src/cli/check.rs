@@ -7,8 +7,10 @@
 //! or a change of the clock makes of a good one.
 
 mod day_numbers;
+mod days;
 mod finding;
 mod length;
+mod records;
 mod repeats;
 mod series;
 mod spacing;
@@ -18,10 +20,13 @@ mod times;
 
 use std::ops::ControlFlow;
 
+use clap::builder::PossibleValuesParser;
 use market_data_store::{
-    Adjustment, Bar, DatabaseError, Invalid, Record, Settings, StoredRow, Timeframe, Timestamp,
+    Adjustment, Bar, DatabaseError, Invalid, Record, Settings, StoredRow, Tabular, Timeframe, Timestamp, WithKind,
+    kind_names,
     sink::{DatabaseReader, Selection},
     text::Shown,
+    with_kind,
 };
 use serde::Serialize;
 use smol_str::SmolStr;
@@ -36,6 +41,7 @@ use self::{
     times::Times,
 };
 use super::{
+    by_symbol::symbol_column,
     database::Database,
     exit::Exit,
     output::{Text, complain},
@@ -45,22 +51,25 @@ use super::{
 const NAMED_ROWS: usize = 20;
 
 /// Shows what lies in the database of MDS_DATABASE_URL or --database: per series first, last, count, gaps, invalid
-/// rows, and findings.
+/// rows, and of bars findings.
 ///
-/// It reads one moment of the store and changes nothing; others can write meanwhile. A gap is a distance between two
-/// bars above the most frequent one of their series; weekends are gaps, for no calendar is known. A row is invalid if
-/// `mds ingest` would reject it, such as one whose close lies above its high. A finding is what a wrong load leaves
-/// behind, such as days at 05:00 or one symbol in two spellings. The exit code is 65 if a row is invalid or something
-/// was found. It is 2 if the store has nothing of what is asked for.
+/// It reads one moment of the store and changes nothing; others can write meanwhile. A gap is a distance between two bars
+/// above the most frequent one of their series; weekends are gaps, for no calendar is known. Of the other kinds it is days
+/// without a record. A row is invalid if `mds ingest` would reject it, such as one whose close lies above its high. A
+/// finding is what a wrong load of bars leaves behind, such as days at 05:00 or one symbol in two spellings. The exit code
+/// is 65 if a row is invalid or something was found. It is 2 if the store has nothing of what is asked for.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only bars of this symbol.
+    /// What to look at.
+    #[arg(long, value_name = "KIND", default_value = Bar::KIND, value_parser = PossibleValuesParser::new(kind_names()))]
+    kind: String,
+    /// Only records of this symbol; of options of this contract.
     #[arg(long, value_name = "S", value_parser = Bar::normal_symbol)]
     symbol: Option<SmolStr>,
     /// Only bars of this timeframe, such as 1m or 1d.
     #[arg(long, value_name = "T")]
     timeframe: Option<Timeframe>,
-    /// Only bars of this vendor.
+    /// Only records of this vendor.
     #[arg(long, value_name = "V", value_parser = Bar::normal_vendor)]
     vendor: Option<SmolStr>,
     /// Only bars of this adjustment: raw, split, all or unknown.
@@ -75,41 +84,80 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: &Settings) -> Exit {
-    let report = DatabaseReader::open(&settings.database_url)
-        .and_then(|reader| Report::of(&reader, &args.selection(), Timestamp::now()));
+    let url = &settings.database_url;
+    if args.kind != Bar::KIND {
+        for (option, is_given) in
+            [("--timeframe", args.timeframe.is_some()), ("--adjustment", args.adjustment.is_some())]
+        {
+            if is_given {
+                complain(format_args!("error: {option}: expected no other kind than bars, {} have none", args.kind));
+                return Exit::Usage;
+            }
+        }
+        return with_kind(&args.kind, Records { args, url }).expect("the command line takes the names of kinds alone");
+    }
+    let report = DatabaseReader::open(url).and_then(|reader| Report::of(&reader, &args.selection(), Timestamp::now()));
     let report = match report {
         Ok(report) => report,
         Err(error) => return args.database.unreadable(error),
     };
-    let mut text = Text::default();
-    if args.json {
-        text.json(&report);
-    } else {
-        report.table(&mut text);
+    let is_faulty = report.invalid > 0 || !report.findings.is_empty();
+    args.show(&report, |text| report.table(text), report.series.is_empty(), is_faulty)
+}
+
+/// The check of any other kind.
+struct Records<'a> {
+    args: &'a Args,
+    url: &'a str,
+}
+
+impl WithKind for Records<'_> {
+    type Output = Exit;
+
+    fn with<T: Tabular>(self) -> Exit {
+        let Self { args, url } = self;
+        let report = DatabaseReader::open(url).and_then(|reader| records::Report::of::<T>(&reader, &args.selection()));
+        match report {
+            Ok(report) => args.show(&report, |text| report.table(text), report.series.is_empty(), report.invalid > 0),
+            Err(error) => args.database.unreadable(error),
+        }
     }
-    if let Err(failed) = text.print() {
-        return failed;
-    }
-    let filters = args.filters();
-    if report.series.is_empty() && !filters.is_empty() {
-        complain(format_args!(
-            "error: no series in the store is of {filters}; mds check alone shows those that are there"
-        ));
-        return Exit::Usage;
-    }
-    if report.invalid > 0 || !report.findings.is_empty() { Exit::Rejected } else { Exit::Done }
 }
 
 impl Args {
-    fn selection(&self) -> Selection<Bar> {
-        let timeframe = self.timeframe.map(|timeframe| timeframe.to_string().into());
-        let adjustment = self.adjustment.map(|adjustment| adjustment.as_str().into());
-        let asked = [("timeframe", timeframe), ("adjustment", adjustment)];
-        let asked = [("vendor", self.vendor.clone()), ("symbol", self.symbol.clone())].into_iter().chain(asked);
-        let asked = asked.filter_map(|(column, value)| Some((column, value?)));
-        asked.fold(Selection::new(), |selection, (column, value): (_, SmolStr)| {
-            selection.any_of(column, [value]).expect("these are columns of bars, and take any text")
-        })
+    /// Prints a report, and says what it means for the process.
+    fn show(&self, report: &impl Serialize, table: impl FnOnce(&mut Text), is_empty: bool, is_faulty: bool) -> Exit {
+        let mut text = Text::default();
+        if self.json {
+            text.json(report);
+        } else {
+            table(&mut text);
+        }
+        if let Err(failed) = text.print() {
+            return failed;
+        }
+        let filters = self.filters();
+        if is_empty && !filters.is_empty() {
+            let kind = if self.kind == Bar::KIND { String::new() } else { format!(" --kind {}", self.kind) };
+            complain(format_args!(
+                "error: no series in the store is of {filters}; mds check{kind} alone shows those that are there"
+            ));
+            return Exit::Usage;
+        }
+        if is_faulty { Exit::Rejected } else { Exit::Done }
+    }
+
+    fn selection<T: Tabular>(&self) -> Selection<T> {
+        let timeframe = self.timeframe.map(|timeframe| ("timeframe", SmolStr::from(timeframe.to_string())));
+        let adjustment = self.adjustment.map(|adjustment| ("adjustment", SmolStr::new_static(adjustment.as_str())));
+        let vendor = self.vendor.clone().map(|vendor| ("vendor", vendor));
+        let symbol = symbol_column::<T>().zip(self.symbol.clone());
+        [timeframe, adjustment, vendor, symbol].into_iter().flatten().fold(
+            Selection::new(),
+            |selection, (column, value)| {
+                selection.any_of(column, [value]).expect("these are columns of the kind, and take any text")
+            },
+        )
     }
 
     /// The options that leave something out, as they could be typed.

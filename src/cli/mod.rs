@@ -1,5 +1,6 @@
 //! The commands of `mds`, one file each, and what they share.
 
+mod by_symbol;
 mod check;
 mod config;
 mod database;
@@ -10,6 +11,7 @@ mod logging;
 mod outage;
 mod output;
 mod progress;
+mod query;
 mod session;
 mod signals;
 
@@ -40,6 +42,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Ingest(ingest::Args),
+    Query(query::Args),
     Check(check::Args),
     Dlq(dlq::Args),
     Config(config::Args),
@@ -102,6 +105,7 @@ pub fn run() -> Exit {
     }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),
+        Command::Query(args) => query::run(&args, &loaded.settings),
         Command::Check(args) => check::run(&args, &loaded.settings),
         Command::Dlq(args) => dlq::run(&args, loaded.settings),
         Command::Config(args) => config::run(&args, &loaded),
@@ -113,6 +117,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Self::Ingest(_) => "ingest",
+            Self::Query(_) => "query",
             Self::Check(_) => "check",
             Self::Dlq(_) => "dlq",
             // Not its own: it shows what the other commands would get.
@@ -124,6 +129,7 @@ impl Command {
     fn database(&self) -> Option<&Database> {
         match self {
             Self::Ingest(args) => Some(&args.database),
+            Self::Query(args) => Some(&args.database),
             Self::Check(args) => Some(&args.database),
             Self::Dlq(args) => args.database(),
             Self::Config(_) => None,

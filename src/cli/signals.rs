@@ -31,6 +31,21 @@ pub fn listen() -> io::Result<Stop> {
     Ok(receiver)
 }
 
+/// Does something when the first signal arrives, and then ends the process.
+///
+/// # Errors
+/// The operating system has no thread or no file descriptor left.
+pub fn before_the_end(then: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let wait = move || {
+        let first = runtime.block_on(signals.next());
+        then();
+        std::process::exit(first.code());
+    };
+    thread::Builder::new().name("mds-signals".to_owned()).spawn(wait).map(drop)
+}
+
 /// Says something, and waits only for a moment until it is said: the reader of standard error may hang, and the next
 /// signal has to be obeyed all the same.
 fn for_a_moment(say: impl FnOnce() + Send + 'static) {

@@ -111,11 +111,11 @@ impl<T: Tabular> Selection<T> {
     /// [`Timestamp`](crate::Timestamp) reads it, UTC where it has no offset; a date alone is that date at 00:00.
     ///
     /// # Errors
-    /// It is no time, lies behind that of [`to`](Self::to), or the table has no time. A table whose time is a date takes
+    /// It is no time, lies behind the one of [`to`](Self::to), or the table has no time. A table whose time is a date takes
     /// dates alone.
     pub fn from(mut self, time: &str) -> Result<Self, InvalidSelection> {
         self.conditions.from = Some(time_of::<T>("from", time)?);
-        self.ordered()
+        self.ordered("from", "expected a time that is not behind the one of `to`")
     }
 
     /// Keeps the records before this time.
@@ -124,7 +124,7 @@ impl<T: Tabular> Selection<T> {
     /// As [`from`](Self::from).
     pub fn to(mut self, time: &str) -> Result<Self, InvalidSelection> {
         self.conditions.to = Some(time_of::<T>("to", time)?);
-        self.ordered()
+        self.ordered("to", "expected a time that is not before the one of `from`")
     }
 
     /// Reads so many at most: the first in the order of the key.
@@ -138,11 +138,11 @@ impl<T: Tabular> Selection<T> {
         &self.conditions
     }
 
-    fn ordered(self) -> Result<Self, InvalidSelection> {
+    fn ordered(self, what: &str, problem: &str) -> Result<Self, InvalidSelection> {
         if let (Some(from), Some(to)) = (&self.conditions.from, &self.conditions.to)
             && compare(from, to) == Ordering::Greater
         {
-            return Err(InvalidSelection::new("from", "expected a time that is not behind the one of `to`"));
+            return Err(InvalidSelection::new(what, problem));
         }
         Ok(self)
     }
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(problem(quotes().any_of("seq", ["1.5"])), "seq: expected a whole number, got \"1.5\"");
         assert_eq!(problem(quotes().any_of("symbol", [""; 0])), "symbol: expected a value");
         let late = problem(bars().from("2024-01-03").unwrap().to("2024-01-02T23:59:59Z"));
-        assert_eq!(late, "from: expected a time that is not behind the one of `to`");
+        assert_eq!(late, "to: expected a time that is not before the one of `from`");
         assert!(problem(bars().to("noon")).starts_with("to: expected a time"), "{}", problem(bars().to("noon")));
         let timed = problem(Selection::<Fundamentals>::new().from("2024-01-02T00:00:00Z"));
         assert_eq!(timed, "from: expected a date such as 2024-01-02, got \"2024-01-02T00:00:00Z\"");

@@ -21,6 +21,7 @@ use self::{builder::Close, threads::Threads, webhooks::BroadcasterHandle};
 pub use self::{
     builder::{Builder, Coordinator},
     error::{StartError, UnknownCoordinator},
+    registry::{WithKind, kind_names, with_kind},
     shutdown::DrainReport,
 };
 use crate::{

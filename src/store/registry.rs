@@ -3,13 +3,51 @@
 use super::{MarketDataStore, builder::Builder, error::StartError};
 use crate::{
     dead_letter::{self, Entry, ReplayOptions, ReplayReport, record_of},
-    record::{Bar, Fundamentals, News, OptionQuote, Quote, Tabular, Trade},
+    record::{Bar, Fundamentals, News, OptionQuote, Quote, Record, Tabular, Trade},
     settings::Settings,
 };
 
-/// Every kind, a line each.
-const KINDS: &[Kind] =
-    &[kind::<Bar>(), kind::<Quote>(), kind::<Trade>(), kind::<OptionQuote>(), kind::<Fundamentals>(), kind::<News>()];
+/// Makes the list, and the way from a name to a type.
+macro_rules! kinds {
+    ($($kind:ty,)*) => {
+        const KINDS: &[Kind] = &[$(kind::<$kind>(),)*];
+
+        /// Does something with the kind of a name; none if this crate has no such kind.
+        #[doc(hidden)]
+        pub fn with_kind<W: WithKind>(name: &str, then: W) -> Option<W::Output> {
+            $(if name == <$kind>::KIND {
+                return Some(then.with::<$kind>());
+            })*
+            None
+        }
+    };
+}
+
+// Every kind, a line each.
+kinds! {
+    Bar,
+    Quote,
+    Trade,
+    OptionQuote,
+    Fundamentals,
+    News,
+}
+
+/// What is done with a kind that is known by its name alone.
+#[doc(hidden)]
+pub trait WithKind {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with<T: Tabular>(self) -> Self::Output;
+}
+
+/// Returns the names of the kinds of this crate.
+#[doc(hidden)]
+pub fn kind_names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
 
 /// A kind by its name, whatever its type.
 #[derive(Clone, Copy)]

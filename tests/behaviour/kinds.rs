@@ -11,7 +11,7 @@ use proptest::{collection::vec, num, option, prelude::*, sample::select};
 
 use crate::support;
 
-fn json<T: Record>(record: &T) -> String {
+pub fn json<T: Record>(record: &T) -> String {
     serde_json::to_string(record).unwrap()
 }
 
@@ -32,31 +32,31 @@ fn is_read_back_alike<T: Tabular + Clone + Debug>(mut records: Vec<T>) {
     assert_eq!(distinct, records.iter().map(json).collect());
 }
 
-fn number() -> impl Strategy<Value = f64> {
+pub fn number() -> impl Strategy<Value = f64> {
     prop_oneof![num::f64::NORMAL | num::f64::SUBNORMAL | num::f64::ZERO, -1e6..1e6_f64, Just(1e308), Just(5e-324)]
 }
 
-fn amount() -> impl Strategy<Value = f64> {
+pub fn amount() -> impl Strategy<Value = f64> {
     number().prop_map(f64::abs)
 }
 
-fn name() -> impl Strategy<Value = String> {
+pub fn name() -> impl Strategy<Value = String> {
     prop_oneof![r"[A-Z]{1,5}", r"[a-zA-Z ./:^=-]{1,20}", r"\PC{1,15}", r#"['"\\]{1,3}N"#]
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub fn text() -> impl Strategy<Value = String> {
     prop_oneof![r"\PC{0,40}", r#"[\t\n\\N'"é,]{0,12}"#, Just("x".repeat(10_000))]
 }
 
-fn nanos() -> impl Strategy<Value = TimestampNanos> {
+pub fn nanos() -> impl Strategy<Value = TimestampNanos> {
     prop_oneof![any::<i64>(), -5_000..5_000_i64].prop_map(TimestampNanos::from_nanos)
 }
 
-fn micros() -> impl Strategy<Value = Timestamp> {
+pub fn micros() -> impl Strategy<Value = Timestamp> {
     (Timestamp::MIN.as_micros()..=Timestamp::MAX.as_micros()).prop_map(Timestamp::from_micros)
 }
 
-fn date() -> impl Strategy<Value = Date> {
+pub fn date() -> impl Strategy<Value = Date> {
     (1..=9999_i16, 1..=12_i8, 1..=28_i8).prop_map(|(year, month, day)| Date::new(year, month, day).unwrap())
 }
 
@@ -125,7 +125,7 @@ pub fn news() -> impl Strategy<Value = News> {
 }
 
 /// Gives each a key of its own.
-fn numbered<T>(mut records: Vec<T>, number: impl Fn(&mut T, usize)) -> Vec<T> {
+pub fn numbered<T>(mut records: Vec<T>, number: impl Fn(&mut T, usize)) -> Vec<T> {
     records.iter_mut().enumerate().for_each(|(at, record)| number(record, at));
     records
 }

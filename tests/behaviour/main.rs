@@ -12,6 +12,8 @@ mod chaos;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod check_command;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
+mod check_kinds;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod config_command;
 #[cfg(feature = "testing")]
 mod conflate;
@@ -70,12 +72,18 @@ mod older_files;
 mod outage;
 #[cfg(all(unix, feature = "testing"))]
 mod postgres;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
+mod query_command;
 #[cfg(feature = "testing")]
 mod rate;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+mod reading;
 #[cfg(all(feature = "testing", feature = "receiver"))]
 mod receiver;
 #[cfg(all(feature = "cli", feature = "receiver", feature = "testing"))]
 mod remote;
+#[cfg(all(feature = "cli", feature = "testing", feature = "sqlite"))]
+mod round_trips;
 #[cfg(all(feature = "cli", feature = "testing"))]
 mod secrets;
 #[cfg(all(unix, feature = "actix-web", feature = "testing", feature = "sqlite"))]

@@ -1,0 +1,192 @@
+//! What a `DatabaseReader` shows of a database: exactly what is selected, in the order of the key.
+
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
+
+use futures::executor::block_on;
+use market_data_store::{
+    Batch, News, Sink, Timestamp, TimestampNanos, Trade,
+    sink::{DatabaseReader, Selection, SqliteSink},
+};
+use proptest::{collection::vec, prelude::*, sample::subsequence};
+
+use crate::support::size_of_test;
+
+const NAMES: [&str; 5] = ["", "A", "B", "Zürich", "a'b"];
+
+fn reader(path: &Path) -> DatabaseReader {
+    DatabaseReader::open(&format!("sqlite://{}", path.display())).unwrap()
+}
+
+fn name() -> impl Strategy<Value = String> {
+    (0..NAMES.len()).prop_map(|at| NAMES[at].to_owned())
+}
+
+/// Few values of each part of the key, so that each selection meets some.
+fn trade() -> impl Strategy<Value = Trade> {
+    (name(), name(), name(), -3..4_i64, 0..3_i64, 1..4_i64).prop_map(|(vendor, venue, symbol, ts, seq, size)| {
+        let ts = TimestampNanos::from_nanos(ts * 500);
+        let trade = Trade::new(format!("S{symbol}"), ts, 1.0, size as f64).vendor(format!("v{vendor}")).venue(venue);
+        trade.id(seq.to_string()).seq(seq)
+    })
+}
+
+type Key = (String, String, String, i64, String);
+
+fn key(trade: &Trade) -> Key {
+    let Trade { vendor, venue, symbol, ts, id, .. } = trade;
+    (vendor.to_string(), venue.to_string(), symbol.to_string(), ts.as_nanos(), id.to_string())
+}
+
+/// What is asked for, as the model and as a selection have it.
+#[derive(Clone, Debug)]
+struct Asked {
+    vendors: Vec<&'static str>,
+    venues: Vec<&'static str>,
+    symbols: Vec<&'static str>,
+    sizes: Vec<i64>,
+    ids: Vec<i64>,
+    from: Option<i64>,
+    to: Option<i64>,
+    limit: Option<u64>,
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let names = || prop_oneof![2 => Just(Vec::new()), 3 => subsequence(NAMES.to_vec(), 1..4)];
+    let numbers = || prop_oneof![3 => Just(Vec::new()), 1 => subsequence(vec![0, 1, 2, 3], 1..3)];
+    let times = (prop::option::of(-3_000..0_i64), prop::option::of(0..3_000_i64));
+    (names(), names(), names(), numbers(), numbers(), times, prop::option::of(0..40_u64)).prop_map(
+        |(vendors, venues, symbols, sizes, ids, (from, to), limit)| Asked {
+            vendors,
+            venues,
+            symbols,
+            sizes,
+            ids,
+            from,
+            to,
+            limit,
+        },
+    )
+}
+
+impl Asked {
+    fn wants(&self, trade: &Trade) -> bool {
+        let is_one = |names: &[&str], before: &str, name: &str| {
+            names.is_empty() || names.iter().any(|other| format!("{before}{other}") == name)
+        };
+        is_one(&self.vendors, "v", &trade.vendor)
+            && is_one(&self.venues, "", &trade.venue)
+            && is_one(&self.symbols, "S", &trade.symbol)
+            && (self.sizes.is_empty() || self.sizes.contains(&(trade.size as i64)))
+            && (self.ids.is_empty() || self.ids.iter().any(|id| id.to_string() == trade.id))
+            && self.from.is_none_or(|from| trade.ts.as_nanos() >= from)
+            && self.to.is_none_or(|to| trade.ts.as_nanos() < to)
+    }
+
+    fn selection(&self) -> Selection<Trade> {
+        let mut selection = Selection::new();
+        let texts = |names: &[&str], before: &str| names.iter().rev().map(|n| format!("{before}{n}")).collect();
+        let numbers = |numbers: &[i64]| numbers.iter().map(ToString::to_string).collect();
+        let columns: [(&str, Vec<String>); 5] = [
+            ("id", numbers(&self.ids)),
+            ("size", numbers(&self.sizes)),
+            ("symbol", texts(&self.symbols, "S")),
+            ("venue", texts(&self.venues, "")),
+            ("vendor", texts(&self.vendors, "v")),
+        ];
+        for (column, values) in columns.into_iter().filter(|(_, values)| !values.is_empty()) {
+            selection = selection.any_of(column, values).unwrap();
+        }
+        if let Some(from) = self.from {
+            selection = selection.from(&TimestampNanos::from_nanos(from).to_string()).unwrap();
+        }
+        if let Some(to) = self.to {
+            selection = selection.to(&TimestampNanos::from_nanos(to).to_string()).unwrap();
+        }
+        self.limit.into_iter().fold(selection, Selection::limit)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(size_of_test("MDS_TEST_SELECTIONS", 32) as u32))]
+
+    // Red when a level of the key is left out or gone through in another order, an end of the time is taken the other way,
+    // or a nanosecond is lost: compare `ts` alone.
+    #[test]
+    fn a_selection_shows_what_a_scan_of_all_records_would(
+        trades in vec(trade(), 0..200),
+        asked in vec(asked(), 20),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trades.db");
+        let sink = SqliteSink::open::<Trade>(&path).unwrap();
+        block_on(sink.write(&Batch::from(trades.clone()))).unwrap();
+        block_on(sink.close());
+        let stored: BTreeMap<Key, Trade> = trades.into_iter().map(|trade| (key(&trade), trade)).collect();
+        let reader = reader(&path);
+        for asked in asked {
+            let wanted = stored.values().filter(|trade| asked.wants(trade));
+            let expected: Vec<_> = wanted.take(asked.limit.map_or(usize::MAX, |limit| limit as usize)).cloned().collect();
+            let mut found = Vec::new();
+            reader.records(&asked.selection(), |trade| {
+                found.push(trade.unwrap());
+                ControlFlow::Continue(())
+            }).unwrap();
+            prop_assert_eq!(found, expected, "{:?}", asked);
+        }
+    }
+}
+
+// Red when a news item about several symbols is found by none or more than once, or the limit counts those passed over.
+#[test]
+fn news_are_found_by_each_of_their_symbols() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("news.db");
+    let sink = SqliteSink::open::<News>(&path).unwrap();
+    let news =
+        |id: &str, symbols: &[&str]| News::new(Timestamp::from_micros(1), "t").id(id).symbols(symbols.iter().copied());
+    let all = vec![news("1", &["SPY", "TLT"]), news("2", &[]), news("3", &["TLT"]), news("4", &["SPYX"])];
+    block_on(sink.write(&Batch::from(all))).unwrap();
+    block_on(sink.close());
+    let reader = reader(&path);
+    let ids = |symbols: &[&str], limit| {
+        let selection = Selection::<News>::new().any_of("symbols", symbols).unwrap().limit(limit);
+        let mut ids = Vec::new();
+        reader
+            .records(&selection, |news| {
+                ids.push(news.unwrap().id.to_string());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        ids
+    };
+    assert_eq!(ids(&["TLT"], 9), ["1", "3"]);
+    assert_eq!(ids(&["SPYX", "TLT"], 9), ["1", "3", "4"]);
+    assert_eq!(ids(&["TLT", "SPYX"], 2), ["1", "3"]);
+}
+
+// Red when the reader sees what is written after its first look, or goes on when it is told to stop.
+#[test]
+fn a_reader_sees_one_moment_and_stops_when_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trades.db");
+    let sink = SqliteSink::open::<Trade>(&path).unwrap();
+    let trade = |id: i64| Trade::new("ES", TimestampNanos::from_nanos(id), 1.0, 1.0).id(id.to_string());
+    let write =
+        |ids: std::ops::Range<i64>| block_on(sink.write(&Batch::from(ids.map(trade).collect::<Vec<_>>()))).unwrap();
+    write(0..10);
+    let reader = reader(&path);
+    let count = |most: usize| {
+        let mut found = 0;
+        reader
+            .rows(&Selection::<Trade>::new(), |_| {
+                found += 1;
+                if found == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+        found
+    };
+    assert_eq!(count(3), 3);
+    write(10..20);
+    assert_eq!(count(99), 10);
+    assert_eq!(crate::support::stored::<Trade>(&path).len(), 20);
+}
