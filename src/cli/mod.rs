@@ -12,6 +12,7 @@ mod outage;
 mod output;
 mod progress;
 mod query;
+mod schema;
 mod session;
 mod signals;
 
@@ -46,6 +47,7 @@ enum Command {
     Check(check::Args),
     Dlq(dlq::Args),
     Config(config::Args),
+    Schema(schema::Args),
 }
 
 /// Runs the command that the arguments of this process name.
@@ -109,6 +111,7 @@ pub fn run() -> Exit {
         Command::Check(args) => check::run(&args, &loaded.settings),
         Command::Dlq(args) => dlq::run(&args, loaded.settings),
         Command::Config(args) => config::run(&args, &loaded),
+        Command::Schema(args) => schema::run(&args, &loaded),
     }
 }
 
@@ -120,6 +123,7 @@ impl Command {
             Self::Query(_) => "query",
             Self::Check(_) => "check",
             Self::Dlq(_) => "dlq",
+            Self::Schema(_) => "schema",
             // Not its own: it shows what the other commands would get.
             Self::Config(_) => "<command>",
         }
@@ -132,6 +136,7 @@ impl Command {
             Self::Query(args) => Some(&args.database),
             Self::Check(args) => Some(&args.database),
             Self::Dlq(args) => args.database(),
+            Self::Schema(args) => Some(&args.database),
             Self::Config(_) => None,
         }
     }

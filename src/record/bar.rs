@@ -212,7 +212,8 @@ impl Tabular for Bar {
         ],
     )
     .time("ts")
-    .series(&["symbol", "timeframe"]);
+    .series(&["symbol", "timeframe"])
+    .chunk_days(30);
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
         row.push(&self.vendor).push(&self.symbol).push(self.timeframe).push(self.adjustment).push(self.ts);

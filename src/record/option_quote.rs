@@ -244,7 +244,8 @@ impl Tabular for OptionQuote {
         ],
     )
     .time("ts")
-    .series(&["contract"]);
+    .series(&["contract"])
+    .chunk_days(1);
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
         row.push(&self.vendor).push(&self.contract).push(self.ts).push(&self.underlying).push(self.expiry);

@@ -201,7 +201,8 @@ impl Tabular for Trade {
         ],
     )
     .time("ts")
-    .series(&["symbol"]);
+    .series(&["symbol"])
+    .chunk_days(1);
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
         row.push(&self.vendor).push(&self.venue).push(&self.symbol).push(self.ts).push(&self.id);

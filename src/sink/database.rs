@@ -122,6 +122,17 @@ impl Database {
         }
     }
 
+    /// Returns the SQL that makes the table of records of type `T`, with what belongs to it, statement by statement: for one
+    /// who has the right to make it. Nothing is opened for that.
+    pub fn table_sql<T: Tabular>(&self) -> Vec<String> {
+        match self.0 {
+            #[cfg(feature = "sqlite")]
+            Connected::Sqlite(ref sink) => sink.table_sql::<T>(),
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(ref sink) => sink.table_sql::<T>(),
+        }
+    }
+
     /// Returns the sink of a SQLite file, if it is one: it knows whether the file was removed.
     #[cfg(feature = "sqlite")]
     #[doc(hidden)]

@@ -5,6 +5,7 @@ use crate::{
     dead_letter::{self, Entry, ReplayOptions, ReplayReport, record_of},
     record::{Bar, Fundamentals, News, OptionQuote, Quote, Record, Tabular, Trade},
     settings::Settings,
+    sink::Database,
 };
 
 /// Makes the list, and the way from a name to a type.
@@ -59,11 +60,14 @@ struct Kind {
     conflates: bool,
     /// Says what is wrong with the record of an entry.
     check: fn(&Entry) -> Result<(), String>,
+    /// Says how its table is made.
+    table_sql: fn(&Database) -> Vec<String>,
 }
 
 const fn kind<T: Tabular>() -> Kind {
     let check = |entry: &Entry| record_of::<T>(entry).map(drop);
-    Kind { name: T::KIND, add: Builder::kind::<T>, conflates: T::CONFLATES, check }
+    let table_sql = Database::table_sql::<T>;
+    Kind { name: T::KIND, add: Builder::kind::<T>, conflates: T::CONFLATES, check, table_sql }
 }
 
 impl Builder {
@@ -91,6 +95,30 @@ impl MarketDataStore {
         let kinds = of_settings(KINDS, settings)?;
         let find = |entry: &Entry| kinds.iter().find(|kind| kind.name == entry.kind);
         Ok(dead_letter::dry_run(&settings.dlq_path, options, find, |kind, entry| (kind.check)(entry))?)
+    }
+}
+
+impl Database {
+    /// Returns the SQL that makes the tables of [`Settings::kinds`] in the database of the settings, statement by
+    /// statement; without a kind those of all kinds of this crate. Nothing is opened for that.
+    ///
+    /// # Errors
+    /// The settings are wrong, name a kind that this crate does not have, or a database that this build does not know.
+    pub fn schema_sql(settings: &Settings) -> Result<Vec<String>, StartError> {
+        let mut settings = settings.clone();
+        if settings.kinds.is_empty() {
+            settings.kinds = KINDS.iter().map(|kind| kind.name.to_owned()).collect();
+        }
+        let kinds = of_settings(KINDS, &settings)?;
+        let database = Self::of_settings(&settings)?;
+        let mut statements: Vec<String> = Vec::new();
+        for statement in kinds.iter().flat_map(|kind| (kind.table_sql)(&database)) {
+            // A schema is made once.
+            if !statements.contains(&statement) {
+                statements.push(statement);
+            }
+        }
+        Ok(statements)
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Table {
     columns: &'static [Column],
     time: Option<&'static str>,
     series: &'static [&'static str],
+    chunk_days: u32,
 }
 
 impl Table {
@@ -73,7 +74,7 @@ impl Table {
             at += 1;
         }
         assert!(has_key, "a table needs a column that is its key");
-        Self { name, columns, time: None, series: &[] }
+        Self { name, columns, time: None, series: &[], chunk_days: 0 }
     }
 
     /// Sets which column is the time of a record.
@@ -106,6 +107,24 @@ impl Table {
         self
     }
 
+    /// Makes it a hypertable of TimescaleDB, where PostgreSQL has that: rows of so many days lie together.
+    ///
+    /// # Panics
+    /// For 0 days, and unless the [time](Self::time) was set, is no date, and is of the key.
+    #[must_use]
+    pub const fn chunk_days(mut self, days: u32) -> Self {
+        let is_key_time = match self.time {
+            Some(name) => match find(self.columns, name) {
+                Some(at) => self.columns[at].is_key() && !matches!(self.columns[at].column_type, ColumnType::Date),
+                None => false,
+            },
+            None => false,
+        };
+        assert!(is_key_time && days > 0, "the days of a chunk: expected a time that is of the key, and 1 day or more");
+        self.chunk_days = days;
+        self
+    }
+
     /// Returns its name.
     pub const fn name(&self) -> &'static str {
         self.name
@@ -119,6 +138,11 @@ impl Table {
     /// Returns the column that is the time, if one is.
     pub fn time_column(&self) -> Option<&'static Column> {
         self.columns.iter().find(|column| Some(column.name) == self.time)
+    }
+
+    /// Returns what [`chunk_days`](Self::chunk_days) said; none where nothing was said.
+    pub const fn days_of_chunk(&self) -> Option<u32> {
+        if self.chunk_days == 0 { None } else { Some(self.chunk_days) }
     }
 
     /// Returns the columns that name a series, in their order.

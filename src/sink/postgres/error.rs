@@ -68,16 +68,16 @@ pub enum PostgresError {
         /// What is different, and what was expected.
         difference: String,
     },
-    /// The schema has to be changed, and must not be.
-    #[error("{database}: {problem}, and {reason}: run this as a role that may, `mds schema` prints it too: {sql}")]
+    /// A table has to be made, changed or granted, and this role must not do so.
+    #[error("{database}: {problem}, and {reason}: run as a role that may: {sql}")]
     NotMigrated {
         /// The database, without secrets.
         database: String,
         /// What is missing.
         problem: String,
-        /// Why it is not made: MDS_PG_MIGRATE, or what the server says.
+        /// Why it is not done: MDS_PG_MIGRATE, or what the server says.
         reason: String,
-        /// What makes it.
+        /// What does it; `mds schema` prints how tables are made.
         sql: String,
     },
     /// The database keeps text in another encoding, which does not hold every character.

@@ -64,6 +64,7 @@ struct Handle {
     jobs: UnboundedSender<Job>,
     /// The URL as it may be shown.
     database: Arc<str>,
+    schema: Option<String>,
 }
 
 impl PostgresSink {
@@ -73,12 +74,12 @@ impl PostgresSink {
     /// The URL is wrong, a file that it names cannot be read, or the operating system refuses a thread.
     pub(crate) fn new(url: &str, options: PostgresOptions) -> Result<Self, PostgresError> {
         let target = Target::of_url(url)?;
-        let database = Arc::clone(&target.shown);
+        let (database, schema) = (Arc::clone(&target.shown), options.schema.clone());
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(PostgresError::Thread)?;
         let (jobs, receiver) = tokio::sync::mpsc::unbounded_channel();
         let run = move || LocalSet::new().block_on(&runtime, Lanes::run(target, options, receiver));
         thread::Builder::new().name("mds-postgres".to_owned()).spawn(run).map_err(PostgresError::Thread)?;
-        Ok(Self(Arc::new(Handle { jobs, database })))
+        Ok(Self(Arc::new(Handle { jobs, database, schema })))
     }
 
     /// Makes the table of records of type `T` now, if it is not there. Blocks the thread meanwhile.
@@ -89,6 +90,12 @@ impl PostgresSink {
         let (answer, answered) = mpsc::channel();
         let prepared = self.0.jobs.send(Job::Prepare(T::TABLE, answer)).ok().and_then(|()| answered.recv().ok());
         prepared.unwrap_or_else(|| Err(PostgresError::Closed { database: self.0.database.to_string() }))
+    }
+
+    /// Returns the SQL that makes the table of records of type `T`.
+    pub(crate) fn table_sql<T: Tabular>(&self) -> Vec<String> {
+        let schema = self.0.schema.as_deref();
+        schema.map(sql::create_schema).into_iter().chain(sql::create(&T::TABLE, schema)).collect()
     }
 
     /// Writes what was handed to it before, and closes the connections.

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, error::SqlState, types::Type};
 use super::{
     error::{PostgresError, ServerError},
     options::PostgresOptions,
-    sql::{self, MARK, VERSION, quoted},
+    sql::{self, MARK, VERSION},
 };
 use crate::record::{Column, Table};
 
@@ -22,7 +22,9 @@ const PLACE: &str = "SELECT pg_encoding_to_char(encoding)::text, \
 /// A row a column, with what is known of the table; no row where there is no table. Its place in the key counts from 0.
 const COLUMNS: &str = "SELECT c.relkind::text, obj_description(c.oid, 'pg_class'), a.attname::text, \
     format_type(a.atttypid, a.atttypmod) || CASE co.collname WHEN 'C' THEN ' COLLATE \"C\"' ELSE '' END, \
-    a.attnotnull, array_position(i.indkey::int2[], a.attnum) \
+    a.attnotnull, array_position(i.indkey::int2[], a.attnum), \
+    has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
+    AND has_table_privilege(c.oid, 'UPDATE'), current_user::text \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
     LEFT JOIN pg_collation co ON co.oid = a.attcollation \
@@ -118,6 +120,16 @@ impl Look<'_> {
         Ok(schema)
     }
 
+    fn not_granted(&self, schema: &str, role: &str) -> PostgresError {
+        let table = sql::place(self.table, Some(schema));
+        PostgresError::NotMigrated {
+            database: self.database.to_string(),
+            sql: format!("GRANT SELECT, INSERT, UPDATE ON {table} TO {}", sql::quoted(role)),
+            problem: format!("the table {table} is there"),
+            reason: format!("the role {role} may not read and write it"),
+        }
+    }
+
     /// Returns the schema, and the statements that make what is missing.
     async fn missing(&self) -> Result<(String, Vec<String>), PostgresError> {
         let database = || self.database.to_string();
@@ -134,7 +146,7 @@ impl Look<'_> {
             (Some(schema), _) => schema,
             (None, "") => return Err(PostgresError::NoSchema { database: database() }),
             (None, wanted) => {
-                missing.push(format!("CREATE SCHEMA {}", quoted(wanted)));
+                missing.push(sql::create_schema(wanted));
                 wanted.to_owned()
             }
         };
@@ -143,7 +155,7 @@ impl Look<'_> {
             [(&schema, Type::TEXT), (&name, Type::TEXT)];
         let rows = self.client.query_typed(COLUMNS, &parameters).await.map_err(at)?;
         let Some(first) = rows.first() else {
-            missing.extend(sql::create(self.table, &schema));
+            missing.extend(sql::create(self.table, Some(&schema)));
             return Ok((schema, missing));
         };
         let table = || format!("{schema}.{name}");
@@ -157,6 +169,10 @@ impl Look<'_> {
                 return Err(PostgresError::NewerSchema { database: database(), table: table(), found, known: VERSION });
             }
             _ => return Err(PostgresError::ForeignTable { database: database(), table: table() }),
+        }
+        let (may_write, role): (bool, String) = (first.try_get(6).map_err(at)?, first.try_get(7).map_err(at)?);
+        if !may_write {
+            return Err(self.not_granted(&schema, &role));
         }
         let mut columns = Vec::new();
         for row in &rows {

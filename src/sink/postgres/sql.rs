@@ -99,7 +99,7 @@ pub(super) struct TableSql {
 
 impl TableSql {
     pub(super) fn new(table: Table, schema: &str) -> Self {
-        let (columns, place) = (sql_columns(&table), place(&table, schema));
+        let (columns, place) = (sql_columns(&table), place(&table, Some(schema)));
         let names = columns.iter().map(|column| &*column.name).collect::<Vec<_>>().join(", ");
         let array = |(at, column): (usize, &SqlColumn)| format!("${}::{}[]", at + 1, column.sql_type.name());
         let arrays = columns.iter().enumerate().map(array).collect::<Vec<_>>().join(", ");
@@ -134,13 +134,18 @@ impl TableSql {
     }
 }
 
-/// Returns the table's name with its schema.
-pub(super) fn place(table: &Table, schema: &str) -> String {
-    format!("{}.{}", quoted(schema), table.name())
+/// Returns the table's name with its schema; without one the search path says where it is.
+pub(super) fn place(table: &Table, schema: Option<&str>) -> String {
+    schema.map_or_else(|| table.name().to_owned(), |schema| format!("{}.{}", quoted(schema), table.name()))
+}
+
+/// Returns the statement that makes a schema.
+pub(super) fn create_schema(schema: &str) -> String {
+    format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(schema))
 }
 
 /// Returns the statements that make a table, its index and its comments.
-pub(super) fn create(table: &Table, schema: &str) -> Vec<String> {
+pub(super) fn create(table: &Table, schema: Option<&str>) -> Vec<String> {
     let (columns, name) = (sql_columns(table), place(table, schema));
     let mut lines = Vec::new();
     for column in &columns {
@@ -155,12 +160,28 @@ pub(super) fn create(table: &Table, schema: &str) -> Vec<String> {
     let mark = format!("{MARK}{VERSION}: {}", table.name());
     statements.push(format!("COMMENT ON TABLE {name} IS {}", literal(&mark)));
     statements.extend(columns.iter().filter_map(|column| comment(column, &name)));
+    statements.extend(hypertable(table, &name));
     statements
+}
+
+/// Makes a hypertable of a table, where there is the extension: in whatever schema its functions are.
+fn hypertable(table: &Table, place: &str) -> Option<String> {
+    let (days, time) = (table.days_of_chunk()?, table.time_column()?.name());
+    Some(format!(
+        "DO $do$ DECLARE of_extension text; BEGIN\n    \
+         SELECT n.nspname INTO of_extension FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
+         WHERE e.extname = 'timescaledb';\n    \
+         IF of_extension IS NOT NULL THEN\n        \
+         EXECUTE format('SELECT %I.create_hypertable(%L::regclass, %L::name, chunk_time_interval => interval %L, \
+         create_default_indexes => false)', of_extension, {}, {}, '{days} days');\n    END IF;\nEND $do$",
+        literal(place),
+        literal(time)
+    ))
 }
 
 /// Returns the statements that add a column to a table that is there.
 pub(super) fn add(table: &Table, schema: &str, column: &'static Column) -> Vec<String> {
-    let name = place(table, schema);
+    let name = place(table, Some(schema));
     let columns: Vec<SqlColumn> = sql_columns(table).into_iter().filter(|one| one.of == column).collect();
     let mut changes: Vec<String> =
         columns.iter().map(|one| format!("ADD COLUMN {} {}", one.name, one.declared())).collect();

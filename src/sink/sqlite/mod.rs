@@ -109,6 +109,12 @@ impl SqliteSink {
         prepared.unwrap_or_else(|| Err(SqliteOpenError::Closed { path: self.path().into() }))
     }
 
+    /// Returns the SQL that makes the table of records of type `T`.
+    pub(crate) fn table_sql<T: Tabular>(&self) -> Vec<String> {
+        let sql = self.0.sql::<T>();
+        vec![sql.create.clone(), sql.create_rest.trim_end().trim_end_matches(';').to_owned()]
+    }
+
     /// Returns the file's absolute path.
     pub fn path(&self) -> &Path {
         self.0.path()
