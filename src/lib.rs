@@ -195,6 +195,7 @@ mod pages {
     pages! {
         Readme = "../README.md",
         Configuration = "../docs/CONFIGURATION.md",
+        Databases = "../docs/DATABASES.md",
         DeadLetters = "../docs/DEAD_LETTERS.md",
         Failures = "../docs/FAILURES.md",
         Feedback = "../docs/FEEDBACK.md",

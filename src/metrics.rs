@@ -36,6 +36,12 @@ pub(crate) const BATCHES_WRITTEN: &str = "mds_worker_batches_written_total";
 pub(crate) const WRITE_ERRORS: &str = "mds_worker_write_errors_total";
 /// How long a write took, in seconds, failed ones too. Labels `coordinator_id`, `worker_id`.
 pub(crate) const WRITE_LATENCY: &str = "mds_worker_write_latency_seconds";
+/// Batches stored in PostgreSQL. Labels `coordinator_id`, `path` (`copy`, `upsert`).
+#[cfg(feature = "postgres")]
+pub(crate) const PG_BATCHES: &str = "mds_pg_batches_total";
+/// Batches that COPY was refused for, mostly as a row was there. Label `coordinator_id`.
+#[cfg(feature = "postgres")]
+pub(crate) const PG_CONFLICTS: &str = "mds_pg_copy_conflicts_total";
 /// Events that reached the bus. Labels `coordinator_id`, `level`.
 pub(crate) const FEEDBACK_EVENTS: &str = "mds_feedback_events_total";
 /// Events that were dropped by a bus: their instance had said something newer.
@@ -88,6 +94,11 @@ pub fn describe() {
     describe_counter!(BATCHES_WRITTEN, Unit::Count, "batches written");
     describe_counter!(WRITE_ERRORS, Unit::Count, "failed writes");
     describe_histogram!(WRITE_LATENCY, Unit::Seconds, "duration of a write, failed ones too");
+    #[cfg(feature = "postgres")]
+    {
+        describe_counter!(PG_BATCHES, Unit::Count, "batches stored in PostgreSQL, by COPY or by upsert");
+        describe_counter!(PG_CONFLICTS, Unit::Count, "batches for which COPY was refused, mostly as a row was there");
+    }
     describe_counter!(FEEDBACK_EVENTS, Unit::Count, "events that reached the bus");
     describe_counter!(FEEDBACK_STALE, Unit::Count, "events dropped: their instance had said something newer");
     describe_counter!(

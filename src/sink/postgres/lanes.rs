@@ -2,13 +2,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
 use futures_util::future::{Either, select};
+use metrics::{Counter, counter};
 use tokio::{
     sync::{Mutex, mpsc::UnboundedReceiver, oneshot},
     task,
@@ -28,6 +29,7 @@ use super::{
     write_error::{Fault, WriteError, is_fatal},
 };
 use crate::{
+    metrics as names,
     record::Table,
     sink::SinkError,
     text::{ErrorChain, panicked},
@@ -74,7 +76,6 @@ pub(super) struct Worker {
 }
 
 /// What is known of a worker.
-#[derive(Default)]
 struct Lane {
     /// Held while a batch is written.
     turn: Mutex<()>,
@@ -82,6 +83,25 @@ struct Lane {
     /// Backends that may still do what they were told: a connection was lost, or left, before it was known what became
     /// of a write. The next write waits until they are gone.
     unknown: RefCell<Vec<BackendLock>>,
+    copied: Counter,
+    upserted: Counter,
+    conflicts: Counter,
+}
+
+impl Lane {
+    fn of(worker: &Worker) -> Self {
+        let id = worker.coordinator_id.clone().unwrap_or_else(|| worker.table.into());
+        let batches =
+            |path: &'static str| counter!(names::PG_BATCHES, "coordinator_id" => Arc::clone(&id), "path" => path);
+        Self {
+            turn: Mutex::default(),
+            path: Cell::default(),
+            unknown: RefCell::default(),
+            copied: batches("copy"),
+            upserted: batches("upsert"),
+            conflicts: counter!(names::PG_CONFLICTS, "coordinator_id" => Arc::clone(&id)),
+        }
+    }
 }
 
 /// A table, and where it is.
@@ -148,7 +168,13 @@ impl Lanes {
     /// Writes a batch unless it is cut off before, and tells.
     async fn write(self: Rc<Self>, write: Write) {
         let Write { worker, table, rows, mut answer } = write;
-        let lane = Rc::clone(self.lanes.borrow_mut().entry(worker).or_default());
+        let lane = match self.lanes.borrow_mut().entry(worker) {
+            Entry::Occupied(lane) => Rc::clone(lane.get()),
+            Entry::Vacant(place) => {
+                let lane = Lane::of(place.key());
+                Rc::clone(place.insert(Rc::new(lane)))
+            }
+        };
         let written = {
             let write = std::panic::AssertUnwindSafe(async {
                 let _turn = lane.turn.lock().await;
@@ -205,9 +231,18 @@ impl Lanes {
                 };
                 pending.is_known.set(true);
                 match written {
-                    Written::Upserted { new } => path.upserted(part.len(), new),
-                    Written::Copied => path.copied(),
-                    Written::CopyRefused => path.refused(),
+                    Written::Upserted { new } => {
+                        path.upserted(part.len(), new);
+                        lane.upserted.increment(1);
+                    }
+                    Written::Copied => {
+                        path.copied();
+                        lane.copied.increment(1);
+                    }
+                    Written::CopyRefused => {
+                        path.refused();
+                        lane.conflicts.increment(1);
+                    }
                 }
                 lane.path.set(path);
                 if !matches!(written, Written::CopyRefused) {

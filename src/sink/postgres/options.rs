@@ -182,3 +182,62 @@ fn decoded(value: &str) -> Option<String> {
     }
     String::from_utf8(bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::SslMode;
+
+    use super::*;
+
+    fn refused(url: &str) -> String {
+        let error = Target::of_url(url).err().unwrap_or_else(|| panic!("{url} is taken"));
+        assert!(error.is_of_url());
+        error.to_string()
+    }
+
+    // Red when an option is passed over, or what the URL says is replaced by a default.
+    #[test]
+    fn a_url_says_where_the_database_is_and_how_it_is_reached() {
+        let target = Target::of_url("postgres://ann:p%40ss@db:5433/bars").unwrap();
+        assert_eq!(&*target.shown, "postgres://db:5433/bars");
+        assert_eq!(target.config.get_password(), Some(&b"p@ss"[..]));
+        assert_eq!(target.config.get_ssl_mode(), SslMode::Prefer);
+        assert_eq!(target.config.get_keepalives_idle(), KEEPALIVE.0);
+        assert_eq!(target.connect_timeout, CONNECT_TIMEOUT);
+        let url =
+            "postgresql://a,b:6000/x?user=ann&sslmode=require&connect_timeout=2&keepalives_idle=9&application_name=me";
+        let target = Target::of_url(url).unwrap();
+        assert_eq!(&*target.shown, "postgres://a,b:6000/x");
+        assert_eq!(target.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(
+            (target.connect_timeout, target.config.get_keepalives_idle().as_secs()),
+            (Duration::from_secs(2), 9)
+        );
+        assert_eq!(target.config.get_application_name(), Some("me"));
+        assert_eq!(
+            &*Target::of_url("postgres://u@%2Frun%2Fpg/x?sslmode=disable").unwrap().shown,
+            "postgres:///run/pg/x"
+        );
+    }
+
+    // Red when a URL is taken that means something else than it says, or a piece of a password is shown.
+    #[test]
+    fn what_is_wrong_with_a_url_is_said_without_a_password() {
+        for (url, said) in [
+            ("postgres://u:s3cret@h/db?sslmode=allow", "`sslmode` that is not known: expected one of disable, prefer"),
+            ("postgres://u:s3cret@h/db?pool=3", "the option \"pool\", which is not known: expected one of sslmode"),
+            ("postgres://u:s3cret@h/db?sslmode", "has an option without `=`"),
+            ("postgres://u:s3cret@h:port/db", "cannot be read"),
+            ("postgres://u:x?s3cret=s3cret@h/db", "has an `@` behind a `?`"),
+            ("postgres:///db", "names no host"),
+            ("postgres://u@h/db?sslcert=a.pem", "has one of `sslcert` and `sslkey`: expected both or neither"),
+            (
+                "postgres://u@h/db?sslmode=verify-ca&sslrootcert=/no/such.pem",
+                "sslrootcert: cannot read /no/such.pem as",
+            ),
+        ] {
+            let error = refused(url);
+            assert!(error.contains(said) && !error.contains("s3cret"), "{url}: {error}");
+        }
+    }
+}

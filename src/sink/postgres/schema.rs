@@ -244,3 +244,65 @@ fn compare(table: &Table, found: &[Found]) -> Result<Vec<&'static Column>, Strin
     }
     Ok(added)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Quote, Tabular};
+
+    /// The columns of quotes as they are made.
+    fn made() -> Vec<Found> {
+        let key = sql::key(&Quote::TABLE);
+        let columns = sql::sql_columns(&Quote::TABLE).into_iter().map(|column| Found {
+            place_in_key: key.iter().position(|name| *name == column.name).map(|at| at as i32),
+            declared: column.declared(),
+            is_required: !column.of.is_optional(),
+            name: column.name,
+        });
+        columns.collect()
+    }
+
+    fn with(change: impl FnOnce(&mut Vec<Found>)) -> Result<Vec<&'static str>, String> {
+        let mut found = made();
+        change(&mut found);
+        Ok(compare(&Quote::TABLE, &found)?.into_iter().map(Column::name).collect())
+    }
+
+    // Red when a difference passes, under which columns are written that mean something else, or one that is none stops a
+    // store.
+    #[test]
+    fn optional_columns_are_added_and_every_other_difference_is_named() {
+        let at = |found: &mut Vec<Found>, name: &str| found.iter().position(|one| one.name == name).unwrap();
+        assert_eq!(with(|_| ()), Ok(vec![]));
+        assert_eq!(with(|found| found.reverse()), Ok(vec![]), "in another order");
+        let removed = with(|found| found.retain(|one| one.name != "bid" && one.name != "conditions"));
+        assert_eq!(removed, Ok(vec!["bid", "conditions"]));
+        let error = with(|found| found.retain(|one| one.name != "seq")).unwrap_err();
+        assert_eq!(error, "has no column seq: expected seq bigint NOT NULL");
+        let error = with(|found| found.retain(|one| one.name != "ts_ns")).unwrap_err();
+        assert_eq!(error, "has no column ts_ns: expected ts_ns bigint NOT NULL");
+        let error = with(|found| {
+            let at = at(found, "bid");
+            found[at].declared = "numeric".to_owned();
+        });
+        assert_eq!(error.unwrap_err(), "has the column bid numeric: expected bid double precision");
+        let error = with(|found| {
+            let at = at(found, "symbol");
+            found[at].declared = "text".to_owned();
+        });
+        assert_eq!(error.unwrap_err(), "has the column symbol text: expected symbol text COLLATE \"C\"");
+        let error = with(|found| {
+            let at = at(found, "bid");
+            found[at].is_required = true;
+        });
+        assert_eq!(error.unwrap_err(), "has the column bid double precision NOT NULL: expected NULL");
+        let error = with(|found| {
+            let mut other = found[0].clone();
+            other.name = "theirs".to_owned();
+            found.push(other);
+        });
+        assert!(error.unwrap_err().starts_with("has the column theirs: expected no others than vendor, venue, symbol"));
+        let error = with(|found| found.iter_mut().for_each(|one| one.place_in_key = None));
+        assert_eq!(error.unwrap_err(), "has the primary key (): expected (vendor, venue, symbol, ts, ts_ns, seq)");
+    }
+}

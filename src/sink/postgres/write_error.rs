@@ -47,35 +47,39 @@ pub(super) enum Fault {
 impl Fault {
     /// Judges an error that a write to a table met.
     pub(super) fn of(error: &tokio_postgres::Error, table: &Table) -> Self {
-        let Some(error) = error.as_db_error() else { return Self::Store };
-        if is_fatal(error.parsed_severity()) {
-            return Self::Store;
+        match error.as_db_error() {
+            // The connection's.
+            None => Self::Store,
+            Some(error) if is_fatal(error.parsed_severity()) => Self::Store,
+            Some(error) => Self::judge(error.code().code(), error.column(), error.constraint(), table),
         }
-        let code = error.code().code();
-        match (&code[..2], code) {
+    }
+
+    /// Judges an error by its SQLSTATE, and by the column and the constraint that the server names with it.
+    fn judge(code: &str, column: Option<&str>, constraint: Option<&str>, table: &Table) -> Self {
+        match (code.get(..2).unwrap_or_default(), code) {
             // A text that the database's encoding lacks, a number or a time out of range.
             ("22", _) => Self::Records,
-            // Null in a column that must not be: of ours it is the record's fault if we say so too, and of another one
-            // somebody has changed the table.
+            // Null in a column that must not be. For one of ours that is required it is the record's fault; another one
+            // was added to the table, or made required, by somebody else.
             ("23", "23502") => {
-                let column = table.columns().iter().find(|column| error.column() == Some(column.name()));
-                if column.is_some_and(|column| !column.is_optional()) { Self::Records } else { Self::Store }
+                let ours = table.columns().iter().find(|ours| column == Some(ours.name()));
+                if ours.is_some_and(|ours| !ours.is_optional()) { Self::Records } else { Self::Store }
             }
-            // The same code says that a partitioned table has no partition for a row, and then names no constraint.
-            ("23", "23514") if error.constraint().is_none() => Self::Store,
+            // The same code says that a parted table has no part for a row, and then names no constraint.
+            ("23", "23514") if constraint.is_none() => Self::Store,
             // A constraint that the table's owner has added refuses this record and not another.
             ("23", _) => Self::Records,
             // A row that is too long for an index.
             ("54", "54000") => Self::Records,
-            // What the name of the class says: connection, authorization, a transaction that cannot go on, resources,
-            // an operator's act, the system. Then what a table or a statement is that has been changed, and locks.
-            (
-                "08" | "28" | "25" | "2D" | "40" | "53" | "57" | "58" | "F0" | "3D" | "3F" | "42" | "26" | "34" | "0A"
-                | "55",
-                _,
-            ) => Self::Store,
+            // Connection, authorization, resources, an operator's act, the system.
+            ("08" | "28" | "53" | "57" | "58" | "F0", _) => Self::Store,
+            // A transaction that cannot go on or was rolled back, a lock, an object in another state.
+            ("25" | "2D" | "40" | "55", _) => Self::Store,
+            // A statement that is not known any more, a database, schema, table or column that is another one or gone.
+            ("0A" | "26" | "34" | "3D" | "3F" | "42", _) => Self::Store,
             // Damage of the data or an index.
-            ("XX", "XX001" | "XX002") => Self::Store,
+            (_, "XX001" | "XX002") => Self::Store,
             _ => Self::Unknown,
         }
     }
@@ -101,6 +105,36 @@ impl WriteError {
             Fault::Records => SinkError::permanent(self),
             Fault::Store => SinkError::transient(self).outage(),
             Fault::Unknown => SinkError::transient(self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Bar, Tabular};
+
+    // Red when an error of the server is taken for one of the record, which costs good records, or the other way round,
+    // which stops everything for a bad one.
+    #[test]
+    fn an_error_is_judged_by_its_sqlstate() {
+        let judged = |code, column, constraint| Fault::judge(code, column, constraint, &Bar::TABLE);
+        for code in ["22003", "22008", "22P05", "23505", "23503", "23P01", "54000"] {
+            assert_eq!(judged(code, None, Some("any")), Fault::Records, "{code}");
+        }
+        assert_eq!(judged("23514", None, Some("bars_close_check")), Fault::Records);
+        assert_eq!(judged("23514", None, None), Fault::Store, "no part for the row");
+        assert_eq!(judged("23502", Some("close"), None), Fault::Records);
+        assert_eq!(judged("23502", Some("volume"), None), Fault::Store, "somebody made it required");
+        assert_eq!(judged("23502", Some("theirs"), None), Fault::Store);
+        for code in [
+            "08006", "28P01", "28000", "3D000", "25006", "40001", "40P01", "42501", "42703", "42P01", "53100", "53300",
+            "55P03", "57014", "57P01", "57P03", "58030", "0A000", "26000", "XX002",
+        ] {
+            assert_eq!(judged(code, None, None), Fault::Store, "{code}");
+        }
+        for code in ["P0001", "XX000", "39P01", "T0001", ""] {
+            assert_eq!(judged(code, None, None), Fault::Unknown, "{code}");
         }
     }
 }
