@@ -3,7 +3,9 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::BoundedBuffer;
-use crate::policy::queue::{conflation::ConflationKey, contract::DropReason, credits::Load, refusal::Refusal};
+use crate::policy::queue::{
+    conflation::ConflationKey, contract::DropReason, credits::Load, partition::Queued, refusal::Refusal,
+};
 
 impl<T, W, R> BoundedBuffer<T, W, R> {
     /// Accepts one record of a conflation key if it can at once.
@@ -61,27 +63,28 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
                 self.push(now, load, key, record);
                 return Ok(());
             }
-            let mut lacking = load;
-            if let Some(queued) = self.partitions[load.partition].find(key, self.config.batch_size.get()) {
-                if self.credits.take_over(load, queued.bytes, &mut self.wake) {
-                    let most_bytes = self.batch_bytes();
-                    let partition = &mut self.partitions[load.partition];
-                    let was_full = partition.queued_bytes() > most_bytes;
-                    let replaced = partition.replace(queued, record, load.bytes);
-                    // A batch can be full by its bytes now.
-                    self.work |= partition.asked && !was_full && partition.queued_bytes() > most_bytes;
-                    self.give_up(queued.sequence, replaced, DropReason::Conflated);
-                    self.counters.submitted += 1;
-                    self.last_accepted = queued.sequence;
-                    return Ok(());
-                }
-                // It has more bytes than the other, and so many more are not free.
-                lacking.bytes -= queued.bytes;
+            if let Some(queued) = self.partitions[load.partition].find(key, self.config.batch_size.get())
+                && self.credits.take_over(load, queued.bytes, &mut self.wake)
+            {
+                self.replace(load, queued, record);
+                return Ok(());
             }
-            if !self.evict_for(lacking) {
+            if !self.evict_for(load) {
                 return Err(record);
             }
         }
+    }
+
+    fn replace(&mut self, load: Load, queued: Queued, record: T) {
+        let most_bytes = self.batch_bytes();
+        let partition = &mut self.partitions[load.partition];
+        let was_full = partition.queued_bytes() > most_bytes;
+        let replaced = partition.replace(queued, record, load.bytes);
+        // A batch can be full by its bytes now.
+        self.work |= partition.asked && !was_full && partition.queued_bytes() > most_bytes;
+        self.give_up(queued.sequence, replaced, DropReason::Conflated);
+        self.counters.submitted += 1;
+        self.last_accepted = queued.sequence;
     }
 
     fn push(&mut self, now: Duration, load: Load, key: &ConflationKey, record: T) {
