@@ -2,7 +2,7 @@
 
 use market_data_store::{
     Bar, MarketDataStore, Record,
-    settings::{Loaded, Value},
+    settings::{Loaded, Value, Variable},
     text::Shown,
 };
 use serde::Serialize;
@@ -26,16 +26,22 @@ struct Row {
     variable: String,
     value: String,
     unit: &'static str,
-    from: &'static str,
+    from: String,
 }
+
+/// What stands where the value of a file would.
+const HIDDEN: &str = "***";
 
 /// Runs the command.
 pub fn run(args: &Args, loaded: &Loaded) -> Exit {
-    let row = |value: Value| Row {
-        from: if loaded.is_set(&value.name) { "environment" } else { "default" },
-        variable: value.name,
-        value: value.value,
-        unit: value.unit,
+    let row = |Value { name, value, unit, .. }: Value| {
+        let by_file = Variable::find(&name).filter(|_| loaded.file(&name).is_some()).and_then(Variable::file_variable);
+        let (value, from) = match by_file {
+            Some(file) => (HIDDEN.to_owned(), file),
+            None if loaded.is_set(&name) => (value, "environment".to_owned()),
+            None => (value, "default".to_owned()),
+        };
+        Row { variable: name, value, unit, from }
     };
     let rows: Vec<Row> = loaded.settings.values().into_iter().map(row).collect();
     for warning in loaded.settings.warnings() {

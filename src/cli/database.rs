@@ -12,6 +12,7 @@ use market_data_store::{
 use super::{exit::Exit, output::complain};
 
 const VARIABLE: &str = "MDS_DATABASE_URL";
+const FILE_VARIABLE: &str = "MDS_DATABASE_URL_FILE";
 const SINK_TIMEOUT: &str = "MDS_SINK_TIMEOUT";
 /// What that is in `mds`, unless it is set. The library leaves it to the sink.
 const LONGEST_WRITE: Duration = Duration::from_secs(30);
@@ -42,7 +43,7 @@ impl Database {
         let Some(url) = option.and_then(|option| option.url.as_ref()) else {
             return Settings::load(std::env::vars_os());
         };
-        let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE);
+        let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE && name != FILE_VARIABLE);
         Settings::load(others.chain([(VARIABLE.into(), url.clone())])).map_err(|mut error| {
             for problem in &mut error.problems {
                 problem.message = problem.message.replacen(VARIABLE, OPTION, 1);

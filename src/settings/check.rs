@@ -123,11 +123,16 @@ impl Settings {
                 problems.compare_watermarks(&effective.coordinator, name_of);
             }
         }
-        let place = |problem: &Problem| Variable::ALL.iter().position(|variable| variable.name == problem.variable);
+        let place = |problem: &Problem| Variable::ALL.iter().position(|variable| is_of(problem, variable.name));
         // Those of single coordinators stand last, in the order of the ids.
         problems.0.sort_by_key(|problem| place(problem).unwrap_or(usize::MAX));
         problems.0
     }
+}
+
+/// Whether it is a problem of this variable, or of the file that holds its value.
+fn is_of(problem: &Problem, name: &str) -> bool {
+    problem.variable == name || Variable::find_by_file(&problem.variable).is_some_and(|variable| variable.name == name)
 }
 
 struct Problems(Vec<Problem>);
@@ -139,7 +144,7 @@ impl Problems {
 
     /// Whether none of these variables is wrong: what is wrong by itself says nothing about what depends on it.
     fn is_right(&self, names: &[&str]) -> bool {
-        !self.0.iter().any(|problem| names.contains(&problem.variable.as_str()))
+        !self.0.iter().any(|problem| names.iter().any(|name| is_of(problem, name)))
     }
 
     /// Holds to both rules of `Watermarks::new`, which cannot say which variable it was.

@@ -4,6 +4,8 @@
 //! table behind the errors, the warnings about unknown names, `mds config`, and the tests that hold
 //! `docs/CONFIGURATION.md`, `config.example.env` and this code together.
 //!
+//! A variable that may hold a secret can name a file instead: `MDS_DATABASE_URL_FILE`.
+//!
 //! [`Settings`] implements `Deserialize`, so that any format that serde knows can be a file of settings. Its names are
 //! those of the fields. A duration is a number of seconds or a text such as `"250ms"`. What is left out has its
 //! default, an unknown name is an error, and values are checked when a store starts.
@@ -33,6 +35,7 @@ mod policies;
 mod postgres;
 mod read;
 mod secret;
+mod secret_file;
 mod service_link;
 mod size;
 mod store;

@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use super::{
     Problem, Settings, SettingsError, UnknownVariable, Variable,
     policies::{Circuit, ProducerScales, Retry},
+    secret_file,
     service_link::is_service_link,
     variables::{Group, named, of_group},
 };
@@ -26,6 +28,7 @@ pub struct Loaded {
     /// Variables that look like settings and are none.
     pub unknown: Vec<UnknownVariable>,
     set: BTreeSet<String>,
+    files: BTreeMap<String, PathBuf>,
 }
 
 impl Loaded {
@@ -33,11 +36,16 @@ impl Loaded {
     pub fn is_set(&self, variable: &str) -> bool {
         self.set.contains(variable)
     }
+
+    /// Returns the file that the variable's value came from, if it came from one: `MDS_DATABASE_URL_FILE` names it.
+    pub fn file(&self, variable: &str) -> Option<&Path> {
+        self.files.get(variable).map(PathBuf::as_path)
+    }
 }
 
 impl Settings {
-    /// Reads the variables `MDS_*` of this process. A variable with an empty value counts as absent; an unknown one is
-    /// logged as a warning with the nearest known name.
+    /// Reads the variables `MDS_*` of this process, and the files that those of secrets name. A variable with an empty
+    /// value counts as absent; an unknown one is logged as a warning with the nearest known name.
     ///
     /// # Errors
     /// Names every variable that is wrong, its value and what was expected.
@@ -85,16 +93,20 @@ impl Settings {
             settings.coordinators.insert(coordinator, own);
         }
 
-        let Source { known, unknown, problems, .. } = source;
-        let problems = settings.check(problems, |name| known.get(name).cloned());
+        let Source { known, unknown, problems, files, .. } = source;
+        let mut problems = settings.check(problems, |name| known.get(name).cloned());
+        for problem in &mut problems {
+            hide(problem, &files);
+        }
         if !problems.is_empty() {
             return Err(SettingsError { problems, unknown });
         }
-        Ok(Loaded { settings, unknown, set: known.into_keys().collect() })
+        Ok(Loaded { settings, unknown, set: known.into_keys().collect(), files })
     }
 }
 
 /// The variables of one environment, sorted out.
+#[derive(Default)]
 struct Source {
     /// Those that name a setting and are not empty.
     known: BTreeMap<String, String>,
@@ -102,15 +114,21 @@ struct Source {
     coordinators: BTreeSet<String>,
     unknown: Vec<UnknownVariable>,
     problems: Vec<Problem>,
+    /// The files of those whose values came from one.
+    files: BTreeMap<String, PathBuf>,
 }
 
 impl Source {
     fn new(vars: impl Iterator<Item = (OsString, OsString)>) -> Self {
-        let mut source =
-            Self { known: BTreeMap::new(), coordinators: BTreeSet::new(), unknown: Vec::new(), problems: Vec::new() };
+        let mut source = Self::default();
+        let mut files = Vec::new();
         for (name, value) in vars {
             let Some(name) = name.to_str().filter(|name| name.starts_with("MDS_")) else { continue };
             let Some((variable, coordinator)) = named(name) else {
+                if let Some(variable) = Variable::find_by_file(name) {
+                    files.push((variable, name.to_owned(), value));
+                    continue;
+                }
                 if is_service_link(name, &value.to_string_lossy()) {
                     continue;
                 }
@@ -131,7 +149,26 @@ impl Source {
             source.coordinators.extend(coordinator.map(ToOwned::to_owned));
         }
         source.unknown.sort_by(|a, b| a.name.cmp(&b.name));
+        for (variable, name, path) in files.iter().filter(|(.., path)| !path.is_empty()) {
+            source.read_file(variable, name, path);
+        }
         source
+    }
+
+    /// Reads the value of a variable from the file that another one names.
+    fn read_file(&mut self, variable: &Variable, name: &str, path: &OsStr) {
+        let is_set = self.known.contains_key(variable.name)
+            || self.problems.iter().any(|problem| problem.variable == variable.name);
+        let message = match secret_file::read(path) {
+            _ if is_set => format!("{} and {name} are both set, expected one of them", variable.name),
+            Ok(value) => {
+                self.known.insert(variable.name.to_owned(), value);
+                self.files.insert(variable.name.to_owned(), path.into());
+                return;
+            }
+            Err(problem) => format!("{name} is {path:?}, {problem}"),
+        };
+        self.problems.push(Problem { variable: name.to_owned(), message });
     }
 
     /// Reads a group, of one coordinator if one is named; a variable that fails becomes a problem and leaves its
@@ -158,6 +195,17 @@ impl Source {
     }
 }
 
+/// Shows nothing of a value that came from a file: what is wrong with it may be that it is another secret.
+fn hide(problem: &mut Problem, files: &BTreeMap<String, PathBuf>) {
+    let Some(path) = files.get(&problem.variable) else { return };
+    let Some((variable, name)) = Variable::find(&problem.variable).and_then(|v| Some((v, v.file_variable()?))) else {
+        return;
+    };
+    let expected = variable.expected();
+    *problem =
+        Problem { message: format!("{name} is {path:?}, expected a file that holds {expected}"), variable: name };
+}
+
 /// A value, or the name of the field that could not be read.
 struct Traced<T>(Result<T, String>);
 
@@ -179,6 +227,7 @@ fn nearest(name: &str) -> String {
     Variable::ALL
         .iter()
         .map(|variable| variable.name.to_owned())
+        .chain(Variable::ALL.iter().filter_map(Variable::file_variable))
         .chain(of_coordinator.map(|(name, _)| name))
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
         .expect("the table of variables is not empty")

@@ -69,14 +69,16 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Returns a URL as it may be shown: with `***` for the password in it.
+/// Returns a URL as it may be shown: with `***` for the passwords in it.
 pub fn masked(url: &str) -> String {
     // Everything behind `sqlite://` is a path and may hold any character.
     if url.starts_with("sqlite://") {
         return url.to_owned();
     }
+    // First, for an `@` or a colon in a value is none of the host's.
+    let url = &without_values(url);
     let start = url.find("://").map_or(0, |scheme| scheme + "://".len());
-    let mut shown = match url.rfind('@').filter(|at| *at >= start) {
+    match url.rfind('@').filter(|at| *at >= start) {
         Some(at) => match url[start..at].find(':') {
             Some(colon) => format!("{}:{HIDDEN}{}", &url[..start + colon], &url[at..]),
             None => url.to_owned(),
@@ -89,23 +91,37 @@ pub fn masked(url: &str) -> String {
             _ => url.to_owned(),
         },
         None => url.to_owned(),
-    };
+    }
+}
+
+/// Hides the values of keys that may be secrets: `key=value` or, as libpq takes it, `key = 'value'`.
+fn without_values(url: &str) -> String {
+    let mut shown = url.to_owned();
     for key in ["password", "passwd", "pass", "pwd", "secret", "token", "key"] {
         let mut from = 0;
         while let Some(found) = shown[from..].to_ascii_lowercase().find(key) {
             from += found + key.len();
-            // `key=value` or, as libpq takes it, `key = 'value'`.
             let Some(value) = shown[from..].trim_start().strip_prefix('=').map(str::trim_start) else { continue };
             let start = shown.len() - value.len();
             let len = match value.strip_prefix('\'') {
-                Some(quoted) => quoted.find('\'').map_or(value.len(), |end| end + 2),
-                None => value.find(['&', ' ']).unwrap_or(value.len()),
+                Some(quoted) => end_of(quoted, &['\'']).map_or(value.len(), |end| end + 2),
+                None => end_of(value, &['&', ' ']).unwrap_or(value.len()),
             };
             shown.replace_range(start..start + len, HIDDEN);
             from = start;
         }
     }
     shown
+}
+
+/// Returns where the first of these stands that has no backslash before it.
+fn end_of(value: &str, ends: &[char]) -> Option<usize> {
+    let mut is_escaped = false;
+    value.char_indices().find_map(|(at, char)| {
+        let is_end = !is_escaped && ends.contains(&char);
+        is_escaped = !is_escaped && char == '\\';
+        is_end.then_some(at)
+    })
 }
 
 fn starts_with_port(text: &str) -> bool {
@@ -131,6 +147,11 @@ mod tests {
             ("host=db Password=pa55 user=ann", "host=db Password=*** user=ann"),
             ("host=db password = 'pa 55' user=ann", "host=db password = *** user=ann"),
             ("password='pa 55", "password=***"),
+            (r"password='pa\' 55' user=ann", "password=*** user=ann"),
+            (r"password=pa\ 55 user=ann", "password=*** user=ann"),
+            ("postgres://ann@db:5432/bars?password=x@pa55", "postgres://ann@db:5432/bars?password=***"),
+            ("postgres://ann:pa55@db/bars?password=x:@pa55&x=1", "postgres://ann:***@db/bars?password=***&x=1"),
+            ("postgres://ann:password=pa55&b@db/bars", "postgres://ann:***@db/bars"),
             ("ann:pa55@db", "ann:***@db"),
             ("a@b://c", "a@b://c"),
             ("sqlite://runs/a:b@home.db", "sqlite://runs/a:b@home.db"),

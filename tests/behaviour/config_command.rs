@@ -55,6 +55,22 @@ fn json_is_one_object_keyed_by_variable_in_the_order_of_the_documentation() {
     assert!(places.is_sorted());
 }
 
+// Red if a value that a file holds shows, or it does not say that it is from one.
+#[test]
+fn a_value_from_a_file_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("url"), "postgres://ann:pa55@db/x\n").unwrap();
+    let run = |args: &[&str]| {
+        mds(dir.path()).args(args).env("MDS_DATABASE_URL_FILE", "url").output().map(|output| stdout(&output)).unwrap()
+    };
+    let text = run(&["config"]);
+    let row: Vec<_> = text.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(row, ["MDS_DATABASE_URL", "***", "MDS_DATABASE_URL_FILE"]);
+    let json: serde_json::Value = serde_json::from_str(&run(&["config", "--json"])).unwrap();
+    let expected = serde_json::json!({"value": "***", "unit": "", "from": "MDS_DATABASE_URL_FILE"});
+    assert_eq!(json["MDS_DATABASE_URL"], expected);
+}
+
 // Red if a load with such settings says nothing, or `mds config` does not.
 #[test]
 fn settings_that_do_nothing_are_told() {
@@ -160,7 +176,7 @@ fn a_database_on_the_command_line_takes_the_place_of_the_variable() {
     let run = |args: &[&str], url: &str| {
         let mut command = mds(dir.path());
         command.args(args).args(["--database", url]).env("MDS_DATABASE_URL", "postgres://ann:pa55@db/bars");
-        command.output().unwrap()
+        command.env("MDS_DATABASE_URL_FILE", "no such file").output().unwrap()
     };
     let ingest = ["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"];
     keep(dir.path(), [bar("NQ", 1)]);

@@ -226,6 +226,51 @@ async fn no_secret_shows_in_what_mds_says_writes_or_sends() {
     assert_eq!(shown, Vec::<String>::new());
 }
 
+/// Red when what a file holds shows: in an error since it is no value, in `mds config`, or in a log.
+#[test]
+fn no_secret_of_a_file_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = |number| in_url(&canary(number));
+    let (url, endpoint, secret) = ("MDS_DATABASE_URL_FILE", "MDS_FB_HTTP_ENDPOINT_FILE", "MDS_FB_HTTP_SECRET_FILE");
+    let files = |values: [String; 3]| {
+        let path = |name| dir.path().join("secrets").join(name);
+        fs::create_dir_all(dir.path().join("secrets")).unwrap();
+        [url, endpoint, secret].into_iter().zip(values).map(move |(name, value)| {
+            fs::write(path(name), value).unwrap();
+            (name, path(name))
+        })
+    };
+    let run = |args: &[&str], files: &[(&str, std::path::PathBuf)]| {
+        let mut command = mds(dir.path());
+        command.args(args).env("MDS_LOG", "trace").env("MDS_FB_ENABLE_HTTP_BROADCAST", "true");
+        command.envs(files.iter().cloned()).output().unwrap()
+    };
+    let load = ["ingest", "--symbol", "SPX", "--timeframe", "1d", "--give-up-after", "1ms", SP500];
+    let mut shown = Vec::new();
+    let good: Vec<_> = files([
+        format!("postgres://{}:{}@127.0.0.1:1/bars?password={}\n", part(0), part(1), part(2)),
+        format!("http://{}@127.0.0.1:1/{}?{}\n", part(3), part(4), part(5)),
+        as_secret(&canary(6)),
+    ])
+    .collect();
+    for (args, code) in [(&load[..], 69), (&["config"], 0), (&["config", "--json"], 0)] {
+        let output = run(args, &good);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        shown.extend(said("what was right", &output));
+    }
+    let wrong: Vec<_> = files([7, 8, 9].map(canary)).collect();
+    for args in [&load[..], &["config"]] {
+        let output = run(args, &wrong);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{args:?}: {text}");
+        assert!([url, endpoint, secret].iter().all(|name| text.contains(name)), "{text}");
+        shown.extend(said("what was wrong", &output));
+    }
+    fs::remove_dir_all(dir.path().join("secrets")).unwrap();
+    shown.extend(written(dir.path()));
+    assert_eq!(shown, Vec::<String>::new());
+}
+
 /// Red when a type that holds a secret shows it by `Debug` or in JSON, or when a metric has it in a label.
 #[actix::test]
 async fn no_secret_shows_in_what_the_library_hands_out() {

@@ -5,7 +5,7 @@ use std::{ffi::OsString, num::NonZeroU32, os::unix::ffi::OsStringExt, time::Dura
 use market_data_store::{
     CoordinatorSettings, Overflow, Scales, Settings,
     settings::{BreakerConfig, RetryPolicy},
-    settings::{FeedbackSettings, HttpSettings, LogFormat, Variable},
+    settings::{FeedbackSettings, HttpSettings, Loaded, LogFormat, Problem, SettingsError, Variable},
 };
 
 fn load(vars: &[(&str, &str)]) -> Result<Settings, String> {
@@ -508,11 +508,117 @@ fn settings_show_no_secret() {
     assert!(!error.contains("pa55") && error.contains("MDS_FB_HTTP_SECRET"), "{error}");
 }
 
-fn names() -> Vec<&'static str> {
-    Variable::ALL.iter().map(|variable| variable.name).collect()
+/// Settings whose secrets are in files: what each holds, by the variable that names it.
+fn load_files(files: &[(&str, &str)], vars: &[(&str, &str)]) -> Result<Loaded, SettingsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name.to_ascii_lowercase());
+    let of_files = files.iter().map(|(name, bytes)| {
+        std::fs::write(path(name), bytes).unwrap();
+        (name.to_string(), path(name).into_os_string())
+    });
+    Settings::load(of_files.chain(vars.iter().map(|(name, value)| (name.to_string(), value.into()))))
 }
 
-/// What config.example.env says of a variable.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+// Red when a variable that may hold a secret has no file, it is read into another one, or what reads it sees a line ending.
+#[test]
+fn a_secret_comes_from_a_file() {
+    let files = [
+        ("MDS_DATABASE_URL_FILE", "postgres://ann:pa55@db/bars\n"),
+        ("MDS_FB_HTTP_ENDPOINT_FILE", "http://h/T0KEN,https://i\r\n"),
+        ("MDS_FB_HTTP_SECRET_FILE", SECRET),
+    ];
+    let names: Vec<_> = Variable::ALL.iter().filter_map(Variable::file_variable).collect();
+    assert_eq!(names, files.map(|(name, _)| name));
+    let loaded = load_files(&files, &[]).unwrap();
+    let expected = Settings::from_vars([
+        ("MDS_DATABASE_URL", "postgres://ann:pa55@db/bars"),
+        ("MDS_FB_HTTP_ENDPOINT", "http://h/T0KEN,https://i"),
+        ("MDS_FB_HTTP_SECRET", SECRET),
+    ]);
+    assert_eq!(loaded.settings, expected.unwrap());
+    for (name, _) in files {
+        let variable = name.strip_suffix("_FILE").unwrap();
+        assert!(
+            loaded.is_set(variable)
+                && loaded.file(variable).is_some_and(|path| path.ends_with(name.to_ascii_lowercase()))
+        );
+    }
+    assert!(loaded.unknown.is_empty() && loaded.file("MDS_SOURCE").is_none());
+    let shown = format!("{loaded:?} {loaded:#?}");
+    assert!(!["pa55", "T0KEN", "whsec"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    // Empty counts as absent.
+    let vars = [("MDS_DATABASE_URL_FILE", ""), ("MDS_DATABASE_URL", "sqlite://a.d")];
+    assert_eq!(Settings::from_vars(vars).unwrap().database_url, "sqlite://a.d");
+    let loaded = Settings::load([("MDS_SOURCE_FILE", "x")]).unwrap();
+    assert_eq!(loaded.unknown[0].nearest, "MDS_SOURCE");
+    assert_eq!(Settings::load([("MDS_DATABASE_URL_FIL", "x")]).unwrap().unknown[0].nearest, "MDS_DATABASE_URL_FILE");
+}
+
+// Red when one of both is taken in silence, a file that cannot be used is passed over, the error does not say which, not
+// all are told, a consequence is told beside it, or what a file holds shows.
+#[test]
+fn a_file_that_is_wrong_is_told_and_nothing_that_it_holds() {
+    let problems = |files: &[(&str, &str)], vars: &[(&str, &str)]| {
+        let error = load_files(files, vars).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(!["pa55", "hunter", "T0KEN"].iter().any(|secret| text.contains(secret)), "{text}");
+        // Without the path of this run.
+        let short = |problem: &Problem| {
+            let message = &problem.message;
+            let end = message.find(&problem.variable.to_ascii_lowercase()).map(|at| at + problem.variable.len() + 1);
+            end.map_or_else(|| message.clone(), |end| message[end..].to_owned())
+        };
+        error.problems.iter().map(|problem| (problem.variable.clone(), short(problem))).collect::<Vec<_>>()
+    };
+    let told = |expected: &[(&str, &str)]| -> Vec<_> {
+        expected.iter().map(|(variable, text)| ((*variable).to_owned(), (*text).to_owned())).collect()
+    };
+    let (url, endpoint, secret) = ("MDS_DATABASE_URL_FILE", "MDS_FB_HTTP_ENDPOINT_FILE", "MDS_FB_HTTP_SECRET_FILE");
+    assert_eq!(
+        problems(&[(url, "postgres://ann:pa55@db/x")], &[("MDS_DATABASE_URL", "postgres://ann:pa55@db/x")]),
+        told(&[(url, "MDS_DATABASE_URL and MDS_DATABASE_URL_FILE are both set, expected one of them")])
+    );
+    assert_eq!(
+        problems(&[(secret, "hunter2\n"), (url, "hunter2"), (endpoint, "hunter2")], &[]),
+        told(&[
+            (url, ", expected a file that holds sqlite://PATH or postgres://USER@HOST/DATABASE"),
+            (endpoint, ", expected a file that holds http:// or https:// and a host, or several of these with commas"),
+            (
+                secret,
+                ", expected a file that holds whsec_ and the base64 of 24 to 64 bytes, or several of these with commas"
+            ),
+        ])
+    );
+    let on = ("MDS_FB_ENABLE_HTTP_BROADCAST", "true");
+    assert_eq!(
+        problems(&[(url, "\n"), (endpoint, "http://h/T0KEN\nhttp://i")], &[on]),
+        told(&[
+            (url, ", expected a file that holds the value, and it is empty"),
+            (endpoint, ", expected a file of one line"),
+        ])
+    );
+    let missing = Settings::from_vars([(url, "/no/such/file")]).unwrap_err().to_string();
+    let expected = "MDS_DATABASE_URL_FILE is \"/no/such/file\", expected a file that can be read: No such file";
+    assert!(missing.starts_with(expected), "{missing}");
+}
+
+/// Every variable, each with the one that names its file behind it.
+fn names() -> Vec<String> {
+    Variable::ALL
+        .iter()
+        .flat_map(|variable| [Some(variable.name.to_owned()), variable.file_variable()])
+        .flatten()
+        .collect()
+}
+
+/// What config.example.env says of a variable, and of the one that names its file.
+fn comments_on(variable: &Variable) -> impl Iterator<Item = String> + use<> {
+    let file = variable.file_variable().map(|_| format!("A file that holds {} instead; default: none", variable.name));
+    [Some(comment_on(variable)), file].into_iter().flatten()
+}
+
 fn comment_on(variable: &Variable) -> String {
     let mut comment = variable.about.replace('`', "");
     comment[..1].make_ascii_uppercase();
@@ -543,7 +649,7 @@ fn config_example_env_holds_every_variable_with_its_default() {
     let comments: Vec<String> = comments
         .map(|comment| comment.lines().map(|line| line.trim_start_matches(['#', ' '])).collect::<Vec<_>>().join(" "))
         .collect();
-    let expected: Vec<String> = Variable::ALL.iter().map(comment_on).collect();
+    let expected: Vec<String> = Variable::ALL.iter().flat_map(comments_on).collect();
     assert_eq!(comments, expected);
     let others = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     assert_eq!(others.collect::<Vec<_>>(), [""; 0], "every line is a comment, so the file can be sourced as it is");
@@ -559,7 +665,16 @@ fn the_page_lists_every_variable_with_its_default() {
         .collect();
     assert_eq!(rows.iter().map(|row| row[0].trim_matches('`')).collect::<Vec<_>>(), names());
     for row in rows {
-        let variable = Variable::find(row[0].trim_matches('`')).unwrap();
+        let name = row[0].trim_matches('`');
+        let is_of_file = |variable: &&Variable| variable.file_variable().is_some_and(|file| file == name);
+        if let Some(variable) = Variable::ALL.iter().find(is_of_file) {
+            assert_eq!(
+                row[1..],
+                ["none", &format!("a [file](#secrets-from-files) that holds `{}` instead", variable.name)]
+            );
+            continue;
+        }
+        let variable = Variable::find(name).unwrap();
         assert_eq!(row[1].replace('`', ""), variable.default.replace('`', ""), "{}", variable.name);
         assert!(!row[2].is_empty(), "{}", variable.name);
     }

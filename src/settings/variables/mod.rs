@@ -84,6 +84,18 @@ impl Variable {
         matches!(self.kind, Kind::Secrets(_))
     }
 
+    /// Returns the variable that names a file with the value instead, for each that may hold a secret:
+    /// `MDS_DATABASE_URL_FILE`.
+    pub fn file_variable(&self) -> Option<String> {
+        matches!(self.kind, Kind::Url(..) | Kind::Endpoints(_) | Kind::Secrets(_))
+            .then(|| format!("{}_FILE", self.name))
+    }
+
+    /// Returns the variable whose value a file holds that is named by a variable of this name.
+    pub(super) fn find_by_file(name: &str) -> Option<&'static Self> {
+        VARIABLES.iter().find(|variable| variable.file_variable().is_some_and(|file| file == name))
+    }
+
     /// Returns the value in `settings` as the environment would write it, without secrets: a password is `***`, and a
     /// URL of webhooks its scheme, host and port.
     pub fn value(&self, settings: &Settings) -> String {
