@@ -171,14 +171,14 @@ impl Sink<Update> for Versions {
 
 /// Fails, kills the worker that writes, and sees who is killed by others.
 #[derive(Clone)]
-struct Rough<S> {
-    sink: S,
+pub struct Rough<S> {
+    pub sink: S,
     stored: Arc<AtomicUsize>,
     failed: Arc<AtomicUsize>,
     killed: Arc<AtomicUsize>,
     cut_off: Arc<AtomicUsize>,
     /// Batches that hold a key twice.
-    crowded: Arc<AtomicUsize>,
+    pub crowded: Arc<AtomicUsize>,
 }
 
 impl<S> Rough<S> {
@@ -207,7 +207,7 @@ impl Drop for CutOff<'_> {
 }
 
 /// What a record is an update of.
-trait Keyed {
+pub trait Keyed {
     fn key(&self) -> (String, i64);
 }
 
@@ -245,7 +245,7 @@ impl<T: Record + Keyed, S: Sink<T>> Sink<T> for Rough<S> {
 
 /// How long a whole run may take, with all the waits for workers that are replaced.
 const LONG: Duration = Duration::from_secs(300);
-const KEYS: u64 = 1_000;
+pub const KEYS: u64 = 1_000;
 const WORKERS: usize = 4;
 /// The keys are updated in turn, and a batch holds almost a turn of its partition: none twice, so that a batch that is
 /// written once more inverts nothing, and most of those that the next one holds, so that two batches cannot change
@@ -253,7 +253,7 @@ const WORKERS: usize = 4;
 const BATCH: usize = 200;
 
 /// Submits updates to a sink, at the fastest, and kills a worker in the middle of a write at so many random moments.
-fn run_updates<T: Record + Keyed, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: usize) -> Rough<S> {
+pub fn run_updates<T: Record + Keyed, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, deaths: usize) -> Rough<S> {
     let sink = Rough::new(sink);
     let mut settings = settings();
     settings.retry.initial_backoff = Duration::from_millis(1);
@@ -305,7 +305,7 @@ fn run_updates<T: Record + Keyed, S: Sink<T> + Clone>(sink: S, updates: Vec<T>, 
 }
 
 /// How many workers are killed while so many updates are written.
-fn deaths(updates: u64) -> usize {
+pub fn deaths(updates: u64) -> usize {
     (updates / 10_000).max(10) as usize
 }
 

@@ -371,11 +371,11 @@ fn a_disk_that_is_full_for_both_loses_nothing() {
 }
 
 /// Set in the process that may mount file systems for itself alone.
-const MOUNTS: &str = "MDS_TEST_MOUNTS";
+pub const MOUNTS: &str = "MDS_TEST_MOUNTS";
 
 /// Runs a test again in a process that may mount file systems, which no other sees and which go with it: as root, or
 /// as an ordinary user who is root in a namespace of his own.
-fn again_where_it_can_mount(test: &str) {
+pub fn again_where_it_can_mount(test: &str) {
     let dir = tempfile::tempdir().unwrap();
     let mut refusals = String::new();
     for namespace in [&["--mount"][..], &["--user", "--map-root-user", "--mount"]] {
@@ -402,18 +402,23 @@ fn again_where_it_can_mount(test: &str) {
 }
 
 /// A small file system of its own, for as long as it lives.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Self {
+    pub fn mount(megabytes: u32) -> Self {
         let disk = Self(tempfile::tempdir().unwrap());
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(disk.0.path()).status();
+        let size = format!("size={megabytes}m");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.0.path()).status();
         assert!(mount.unwrap().success());
         disk
     }
 
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Takes all room but so much.
-    fn fill(&self, but: u64) -> PathBuf {
+    pub fn fill(&self, but: u64) -> PathBuf {
         let path = self.0.path().join("ballast");
         let mut ballast = fs::File::create(&path).unwrap();
         while ballast.write_all(&[1; 4096]).is_ok() {}
@@ -441,7 +446,7 @@ fn a_small_disk_that_is_really_full_loses_nothing() {
         return again_where_it_can_mount(test);
     }
     for round in 0..disks {
-        let disk = SmallDisk::mount();
+        let disk = SmallDisk::mount(12);
         let dir = tempfile::tempdir().unwrap();
         // For the database, for the dead letters, for both.
         let on_disk = |which: usize, name| {

@@ -70,7 +70,7 @@ mod metrics;
 mod older_files;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod outage;
-#[cfg(all(unix, feature = "testing"))]
+#[cfg(all(unix, feature = "cli", feature = "postgres", feature = "testing"))]
 mod postgres;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod query_command;

@@ -205,11 +205,12 @@ fn check(column: &Column) -> Option<String> {
     }
     let (micros, nanos) = (column.name(), nanos(column));
     // A division rounds towards zero, and a time before 1970 has to be rounded down too.
-    let floor = format!("({nanos} - (({nanos} % 1000) + 1000) % 1000)");
+    // Nothing is subtracted from the nanoseconds, which may be the least there are.
+    let floor = format!("({nanos} / 1000 - ({nanos} % 1000 < 0)::int)");
     // Seconds and microseconds apart: each is exact as a floating-point number, which is what multiplies an interval.
     let is_alike = format!(
-        "{micros} = timestamptz 'epoch' + {floor} / 1000000000 * interval '1 second' \
-         + {floor} / 1000 % 1000000 * interval '1 microsecond'"
+        "{micros} = timestamptz 'epoch' + {floor} / 1000000 * interval '1 second' \
+         + {floor} % 1000000 * interval '1 microsecond'"
     );
     // A comparison with null is no failure of a CHECK, so that one of the two could be null alone.
     let are_both = format!("({micros} IS NULL) = ({nanos} IS NULL) AND ");

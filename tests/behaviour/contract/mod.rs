@@ -3,8 +3,12 @@
 //! What is stored is read back by code of the tests, not by that of the sink.
 
 pub mod memory;
+#[cfg(all(unix, feature = "postgres"))]
+pub mod postgres;
 pub mod rules;
 pub mod sqlite;
+#[cfg(all(unix, feature = "postgres"))]
+pub mod timescale;
 
 use std::fmt::Debug;
 
@@ -14,6 +18,8 @@ use market_data_store::{Record, SinkError, Tabular};
 pub trait Store {
     /// How many records it takes at once.
     const BATCH: usize = 500;
+    /// How many bytes of JSON it takes at once; of a record alone more.
+    const BYTES: usize = usize::MAX;
 
     fn empty() -> Self;
 

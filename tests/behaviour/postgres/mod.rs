@@ -1,6 +1,13 @@
 //! PostgreSQL: the servers of the tests, and what holds while a server, its connections and its locks fail.
 
-mod server;
+mod faults;
+mod load;
+mod migrations;
+mod order;
+mod overtaking;
+mod proxy;
+pub mod server;
+pub mod timescale;
 
 use std::{
     io::{BufRead, BufReader, Read},

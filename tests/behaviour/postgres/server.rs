@@ -2,6 +2,7 @@
 //! ends.
 
 use std::{
+    ffi::OsStr,
     fs::{File, read_dir, read_to_string, write},
     io::{BufRead, BufReader, Write},
     net::TcpListener,
@@ -44,6 +45,9 @@ const OWNER: &str = "mds";
 /// The role that needs a password.
 pub const GUARDED: &str = "guarded";
 
+/// The connections to this database that are not those of a test.
+const BACKENDS: &str = "pg_stat_activity WHERE datname = current_database() AND application_name <> 'test' AND backend_type = 'client backend'";
+
 /// A server. It ends when it is dropped.
 pub struct Server {
     data: Data,
@@ -53,6 +57,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// Returns the server that all tests of this process share. Each takes a database of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(""));
+        &SHARED
+    }
+
     /// Starts a server for a test that stops it, or that sets what holds for a whole server.
     pub fn start(configuration: &str) -> Self {
         let data = Data::initialized();
@@ -65,7 +75,7 @@ impl Server {
         });
         let (running, port) = started.expect("a server starts");
         let server = Self { data, port, running: Mutex::new(Some(running)), databases: AtomicUsize::new(0) };
-        let roles = format!("CREATE ROLE {OWNER} LOGIN; CREATE ROLE {GUARDED} LOGIN PASSWORD 'first'");
+        let roles = format!("CREATE ROLE {OWNER} LOGIN; CREATE ROLE {GUARDED} LOGIN PASSWORD 'first' IN ROLE {OWNER}");
         server.admin("postgres").batch_execute(&roles).unwrap();
         server
     }
@@ -88,8 +98,19 @@ impl Server {
 
     /// Makes an empty database.
     pub fn database(&self) -> TestDatabase {
+        self.database_with("")
+    }
+
+    /// Makes an empty database whose files are in a directory of this test's own, on another disk say.
+    pub fn database_in(&self, dir: &Path) -> TestDatabase {
+        give_to_other_user(dir);
+        self.admin("postgres").batch_execute(&format!("CREATE TABLESPACE other LOCATION '{}'", dir.display())).unwrap();
+        self.database_with("TABLESPACE other")
+    }
+
+    fn database_with(&self, options: &str) -> TestDatabase {
         let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.admin("postgres").batch_execute(&format!("CREATE DATABASE {name} OWNER {OWNER}")).unwrap();
+        self.admin("postgres").batch_execute(&format!("CREATE DATABASE {name} OWNER {OWNER} {options}")).unwrap();
         TestDatabase { port: self.port, name }
     }
 
@@ -99,7 +120,9 @@ impl Server {
 }
 
 fn admin(port: u16, database: &str) -> Client {
-    let at = format!("host=127.0.0.1 port={port} user=postgres dbname={database} application_name=test");
+    // Also where a test has made a database read-only.
+    let options = "application_name=test options='-c default_transaction_read_only=off'";
+    let at = format!("host=127.0.0.1 port={port} user=postgres dbname={database} {options}");
     Client::connect(&at, NoTls).unwrap_or_else(|error| panic!("the test's own connection: {error}"))
 }
 
@@ -110,9 +133,51 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
+    /// Its URL, as its owner.
+    pub fn url(&self) -> String {
+        self.url_at(self.port)
+    }
+
+    /// Its URL where a proxy listens on another port.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("postgres://{OWNER}@127.0.0.1:{port}/{}?sslmode=disable", self.name)
+    }
+
+    /// Its URL, as the role that needs a password, which is `first`.
+    pub fn guarded_url(&self) -> String {
+        self.url().replace(OWNER, &format!("{GUARDED}:first"))
+    }
+
+    /// The port of its server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A connection as superuser, for what the test itself does and looks at.
     pub fn admin(&self) -> Client {
         admin(self.port, &self.name)
+    }
+
+    /// Ends all connections but those of tests. Returns how many that were.
+    pub fn end_backends(&self) -> i64 {
+        self.number(&format!("SELECT count(pg_terminate_backend(pid)) FROM {BACKENDS}"))
+    }
+
+    /// Ends one connection, any. Returns whether there was one.
+    pub fn end_a_backend(&self) -> bool {
+        let one = format!("SELECT pid FROM {BACKENDS} ORDER BY random() LIMIT 1");
+        self.number(&format!("SELECT count(pg_terminate_backend(pid)) FROM ({one}) AS one")) == 1
+    }
+
+    /// What its connections do, for the message of a test that fails.
+    pub fn activity(&self) -> String {
+        let sql = "SELECT string_agg(format('%s %s %s %s: %s', pid, application_name, state, wait_event, query), E'\n')
+                   FROM pg_stat_activity WHERE datname = current_database()";
+        self.admin().query_one(sql, &[]).unwrap().get(0)
     }
 
     /// Runs statements as superuser.
@@ -123,6 +188,16 @@ impl TestDatabase {
     /// The one number that a query returns, a bigint.
     pub fn number(&self, sql: &str) -> i64 {
         self.admin().query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        // Unless the server is down: then it goes with it.
+        let at = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port);
+        if let Ok(mut client) = Client::connect(&at, NoTls) {
+            let _ = client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        }
     }
 }
 
@@ -153,7 +228,8 @@ impl Running {
                 return Ok(running);
             }
             said += &format!("{line}\n");
-            if line.contains("FATAL") {
+            // Another FATAL is told to a client that comes too early.
+            if line.contains("FATAL:  could not") {
                 break;
             }
         }
@@ -183,9 +259,7 @@ impl Data {
     /// Makes a cluster that trusts everyone on this machine, but for the role that needs a password.
     fn initialized() -> Self {
         let dir = tempfile::Builder::new().prefix("mds-postgres-").tempdir().unwrap();
-        if let Some(user) = other_user() {
-            chown(dir.path(), Some(user), None).unwrap();
-        }
+        give_to_other_user(dir.path());
         let data = Self(dir);
         let mut initdb = as_another_user(program("initdb"));
         initdb.args(["--no-sync", "--auth", "trust", "--username", "postgres", "--encoding", "UTF8", "--locale", "C"]);
@@ -219,24 +293,54 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// The server refuses to run as root.
-fn as_another_user(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
+fn as_another_user(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("unshare");
+    match other_user() {
+        OtherUser::InNamespace => _ = command.args(["--user", "--map-user=65534", "--map-group=65534"]).arg(program),
+        OtherUser::None => command = Command::new(program),
+        OtherUser::Number(number) => {
+            command = Command::new(program);
+            command.uid(number).gid(number);
+        }
+    }
     // Not the directory of the test, which another user may not enter.
     command.current_dir("/").env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    if let Some(user) = other_user() {
-        command.uid(user).gid(user);
-    }
     command
 }
 
+fn give_to_other_user(dir: &Path) {
+    if let OtherUser::Number(number) = other_user() {
+        chown(dir, Some(number), None).unwrap();
+    }
+}
+
 /// The user to run as in the place of root.
-fn other_user() -> Option<u32> {
-    static USER: LazyLock<Option<u32>> = LazyLock::new(|| {
+#[derive(Clone, Copy)]
+enum OtherUser {
+    /// This one is not root.
+    None,
+    Number(u32),
+    /// There is no other one, as root is an ordinary user who is called so in a namespace of his own: in one more
+    /// namespace he is not.
+    InNamespace,
+}
+
+fn other_user() -> OtherUser {
+    static USER: LazyLock<OtherUser> = LazyLock::new(|| {
         let id = |args: &[&str]| -> u32 {
             let output = Command::new("id").args(args).output().unwrap();
             String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
         };
-        (id(&["-u"]) == 0).then(|| id(&["-u", "nobody"]))
+        // The last number is how many users there are.
+        let is_alone = || {
+            let map = read_to_string("/proc/self/uid_map");
+            map.is_ok_and(|map| map.split_whitespace().last() == Some("1"))
+        };
+        match id(&["-u"]) {
+            0 if is_alone() => OtherUser::InNamespace,
+            0 => OtherUser::Number(id(&["-u", "nobody"])),
+            _ => OtherUser::None,
+        }
     });
     *USER
 }

@@ -1,0 +1,215 @@
+//! PostgreSQL under fault: whatever ends, is locked or full, all that is acknowledged is stored once, nothing is
+//! dead-lettered, and health says what is the matter.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use market_data_store::{Health, Level, coordinator::CircuitState};
+use postgres::{Client, NoTls};
+
+use super::{
+    load::{Load, inversions, watch_inversions},
+    proxy::{Commits, Proxy},
+    server::{GUARDED, Server},
+};
+use crate::{
+    disk_full::{MOUNTS, SmallDisk, again_where_it_can_mount},
+    support::size_of_test,
+};
+
+/// The store is known to be away, and why.
+fn is_away_for(health: &Health, reason: &str) -> bool {
+    health.level == Level::Hard
+        && health.circuit != CircuitState::Closed
+        && health.last_error.as_ref().is_some_and(|error| error.contains(reason))
+}
+
+// Red when a batch whose connection ends is lost, given up, or written behind a newer one.
+#[test]
+fn connections_that_the_server_ends_cost_nothing() {
+    let kills = size_of_test("MDS_TEST_POSTGRES_KILLS", 5);
+    let database = Server::shared().database();
+    let load = Load::start(&database.url(), &[]);
+    load.goes_on();
+    watch_inversions(&database);
+    let mut ended = 0;
+    while ended < kills {
+        ended += usize::from(database.end_a_backend());
+        load.advances(fastrand::u64(1..500));
+    }
+    let stored = load.check(&database);
+    println!("{ended} connections ended, {stored} records stored");
+    assert_eq!(inversions(&database), 0);
+}
+
+// Red when a commit that is acknowledged does not survive, or a server that starts is taken for one that refuses records.
+#[test]
+fn a_server_that_crashes_and_recovers_costs_nothing() {
+    let crashes = size_of_test("MDS_TEST_POSTGRES_CRASHES", 2);
+    let server = Server::start("");
+    let database = server.database();
+    let load = Load::start(&database.url(), &[]);
+    load.goes_on();
+    watch_inversions(&database);
+    for _ in 0..crashes {
+        server.crash();
+        load.wait_until("away", |health| is_away_for(health, ""));
+        server.recover();
+        load.goes_on();
+        load.wait_until("there again", |health| health.circuit == CircuitState::Closed);
+    }
+    let stored = load.check(&database);
+    println!("{crashes} crashes, {stored} records stored");
+    assert_eq!(inversions(&database), 0);
+}
+
+// Red when a commit whose answer is lost counts as stored without a look, is repeated behind a newer one, or costs its batch.
+#[test]
+fn a_connection_that_is_cut_at_the_commit_costs_nothing() {
+    let cuts = size_of_test("MDS_TEST_POSTGRES_COMMITS", 5);
+    let database = Server::shared().database();
+    let proxy = Proxy::start(database.port());
+    let load = Load::start(&database.url_at(proxy.port()), &[]);
+    load.goes_on();
+    watch_inversions(&database);
+    for cut in 0..cuts {
+        // Each waits until it has met one.
+        proxy.meet_commit(if cut % 2 == 0 { Commits::LoseAnswer } else { Commits::CutBehind });
+        load.advances(fastrand::u64(1..500));
+    }
+    let stored = load.check(&database);
+    println!("{cuts} connections cut at a commit, {stored} records stored");
+    assert_eq!(inversions(&database), 0);
+}
+
+// Red when a way that is gone for a while is held against the records, or is not tried again.
+#[test]
+fn a_way_that_is_cut_for_a_while_costs_nothing() {
+    let cuts = size_of_test("MDS_TEST_POSTGRES_WAYS", 3);
+    let database = Server::shared().database();
+    let proxy = Proxy::start(database.port());
+    let load = Load::start(&database.url_at(proxy.port()), &[]);
+    load.goes_on();
+    watch_inversions(&database);
+    for _ in 0..cuts {
+        proxy.cut();
+        load.wait_until("away", |health| is_away_for(health, ""));
+        assert_eq!(proxy.connections(), 0);
+        proxy.open();
+        load.goes_on();
+    }
+    load.check(&database);
+    assert_eq!(inversions(&database), 0);
+}
+
+// Red when a lock that another one holds is held against the records, when more than one probe waits for it, or when the
+// level does not tell.
+#[test]
+fn a_lock_that_another_one_holds_is_waited_for_by_one_probe() {
+    let lasts = Duration::from_millis(size_of_test("MDS_TEST_POSTGRES_LOCK_MS", 2_000) as u64);
+    let database = Server::shared().database();
+    let load = Load::start(&database.url(), &[("MDS_PG_STATEMENT_TIMEOUT", "0.3")]);
+    load.goes_on();
+    let mut other = database.admin();
+    other.batch_execute("BEGIN; LOCK TABLE bars IN EXCLUSIVE MODE").unwrap();
+    load.wait_until("away", |health| is_away_for(health, "statement timeout"));
+    // What began before the circuit opened has come to its end.
+    let (begun, mut waited) = (Instant::now(), Vec::new());
+    let mut looking = database.admin();
+    while begun.elapsed() < lasts {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bars'::regclass";
+        let waiting: i64 = looking.query_one(waiting, &[]).unwrap().get(0);
+        waited.push(waiting);
+        assert_eq!(load.health().level, Level::Hard);
+    }
+    let (looks, probes) = (waited.len(), waited.iter().filter(|&&waiting| waiting == 1).count());
+    println!("{looks} looks at a lock that was held for {lasts:?}: in {probes} one waited for it");
+    assert!(probes > 0 && waited.iter().all(|&waiting| waiting <= 1), "{waited:?}");
+    other.batch_execute("ROLLBACK").unwrap();
+    load.goes_on();
+    load.check(&database);
+}
+
+// Red when a store does not start because the server has no room for it, or does not go on once it has.
+#[test]
+fn a_server_without_a_free_connection_is_waited_for() {
+    let server = Server::start("max_connections = 8");
+    let database = server.database();
+    // Three of them are for superusers.
+    let occupy = || -> Vec<Client> {
+        let connect = |_| Client::connect(&database.url(), NoTls);
+        (0..20).map(connect).map_while(Result::ok).collect()
+    };
+    let occupied = occupy();
+    assert!((3..8).contains(&occupied.len()), "{}", occupied.len());
+    let load = Load::start(&database.url(), &[]);
+    load.wait_until("away at the start", |health| is_away_for(health, "connection slots"));
+    drop(occupied);
+    load.goes_on();
+    database.end_backends();
+    let occupied = occupy();
+    if occupied.len() > 4 {
+        load.wait_until("away", |health| is_away_for(health, "connection slots"));
+    }
+    drop(occupied);
+    load.goes_on();
+    load.check(&database);
+}
+
+// Red when a server that takes no writes is held against the records, or is not left for one that does.
+#[test]
+fn a_server_that_takes_no_writes_is_waited_for() {
+    let database = Server::shared().database();
+    let load = Load::start(&database.url(), &[]);
+    load.goes_on();
+    database.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name()));
+    assert!(database.end_backends() > 0);
+    load.wait_until("away", |health| is_away_for(health, "read-only"));
+    database.run(&format!("ALTER DATABASE {} RESET default_transaction_read_only", database.name()));
+    load.goes_on();
+    load.check(&database);
+}
+
+// Red when a password that is not the right one any more is held against the records, or shows.
+#[test]
+fn a_password_that_was_changed_is_an_outage_and_is_not_shown() {
+    let database = Server::shared().database();
+    let load = Load::start(&database.guarded_url(), &[]);
+    load.goes_on();
+    database.run(&format!("ALTER ROLE {GUARDED} PASSWORD 'second'"));
+    assert!(database.end_backends() > 0);
+    let health = load.wait_until("away", |health| is_away_for(health, "password authentication failed"));
+    let shown = format!("{health:?} {}", serde_json::to_string(&health).unwrap());
+    assert!(!shown.contains("first") && !shown.contains("second"), "{shown}");
+    database.run(&format!("ALTER ROLE {GUARDED} PASSWORD 'first'"));
+    load.goes_on();
+    load.check(&database);
+}
+
+// Red when a disk that is full is held against the records, or a commit that found no room is acknowledged; and where no
+// file system can be mounted. In the long suite.
+#[test]
+fn a_disk_that_is_full_is_waited_for() {
+    let disks = size_of_test("MDS_TEST_SMALL_DISKS", 0);
+    if disks > 0 && std::env::var_os(MOUNTS).is_none() {
+        return again_where_it_can_mount("postgres::faults::a_disk_that_is_full_is_waited_for");
+    }
+    if disks == 0 {
+        return;
+    }
+    let server = Server::start("");
+    let disk = SmallDisk::mount(100);
+    let database = server.database_in(disk.path());
+    let load = Load::start(&database.url(), &[]);
+    load.goes_on();
+    for _ in 0..disks {
+        let ballast = disk.fill(fastrand::u64(..200_000));
+        load.wait_until("away", |health| is_away_for(health, "No space left on device"));
+        fs::remove_file(ballast).unwrap();
+        load.goes_on();
+    }
+    let stored = load.check(&database);
+    println!("{disks} times without room, {stored} records stored");
+}
