@@ -21,7 +21,6 @@ use clap::{
     error::{ContextValue, Error},
 };
 use market_data_store::{
-    Bar, Record,
     settings::{Loaded, Settings, SettingsError},
     text::Shown,
 };
@@ -92,16 +91,17 @@ pub fn run() -> Exit {
     if !loaded.is_set("MDS_SOURCE") {
         loaded.settings.source = Settings::source_of_command(cli.command.name());
     }
-    if matches!(cli.command, Command::Ingest(_)) {
+    if let Command::Ingest(args) = &cli.command {
         // Those of the coordinator alone bind as much: watermarks that were chosen do not fit another capacity.
         let is_set = |name: &&str| {
-            ["MDS_COORDINATOR", "MDS_BARS_COORDINATOR"].iter().any(|of| loaded.is_set(&format!("{of}_{name}")))
+            let own = format!("MDS_{}_COORDINATOR", args.kind.to_uppercase());
+            ["MDS_COORDINATOR", &own].iter().any(|of| loaded.is_set(&format!("{of}_{name}")))
         };
         if !["CAPACITY", "HIGH_WATERMARK", "LOW_WATERMARK"].iter().any(is_set) {
             loaded.settings.coordinator.capacity = ingest::CAPACITY;
         }
         if !loaded.is_set("MDS_COORDINATOR_BATCH_SIZE") {
-            let own = loaded.settings.coordinator_settings(Bar::KIND);
+            let own = loaded.settings.coordinator_settings(&args.kind);
             loaded.settings.coordinator.batch_size = ingest::batch_size(&own);
         }
     }

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use futures_util::FutureExt;
-use market_data_store::{Bar, Builder, Database, MarketDataStore, Settings, StartError, StopReason, WriteHandle};
+use market_data_store::{Builder, Database, MarketDataStore, Settings, StartError, StopReason, Tabular, WriteHandle};
 use tokio::{
     runtime::{self, Runtime},
     time::timeout,
@@ -21,14 +21,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a store of bars.
+    /// Starts a store of one kind.
     ///
     /// # Errors
     /// As [`Builder::spawn`](market_data_store::Builder::spawn).
-    pub fn of_bars(settings: Settings) -> Result<(Self, WriteHandle<Bar>), StartError> {
-        let session = Self::start(settings, |builder| Ok(builder.kind::<Bar>()))?;
-        let bars = session.store.coordinator::<Bar>().expect("the one coordinator was added above");
-        Ok((session, bars))
+    pub fn of_kind<T: Tabular>(settings: Settings) -> Result<(Self, WriteHandle<T>), StartError> {
+        let session = Self::start(settings, |builder| Ok(builder.kind::<T>()))?;
+        let records = session.store.coordinator::<T>().expect("the one coordinator was added above");
+        Ok((session, records))
     }
 
     /// Starts a store of the kinds that the settings name.

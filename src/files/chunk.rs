@@ -8,7 +8,7 @@ use crate::{record::Bar, text::Shown};
 /// The longest line, or element of a JSON array, that is read. A longer one is rejected without being held.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// A line that holds no valid bar, or is longer than 1 MiB.
+/// A line that holds no valid record, or is longer than 1 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The physical line, from 1; of a JSON element the line on which it begins.
@@ -24,31 +24,46 @@ impl fmt::Display for Rejected {
 }
 
 /// Rows that were complete after one read, each counted in exactly one of the first three.
-#[derive(Debug, Default)]
-pub struct Chunk {
-    /// Bars that passed [`validate`](crate::Record::validate), in the order of the file.
-    pub bars: VecDeque<Bar>,
-    /// Lines that hold no valid bar.
+#[derive(Debug)]
+pub struct Chunk<T = Bar> {
+    /// Records that passed [`validate`](crate::Record::validate), in the order of the file.
+    pub records: VecDeque<T>,
+    /// Lines that hold no valid record.
     pub rejected: Vec<Rejected>,
-    /// Rows whose prices are all empty.
+    /// Rows that hold nothing of the kind: bars whose prices are all empty, or messages of another type.
     pub skipped: u64,
-    /// Bars of the file, of this chunk or one before, that a bar of this chunk is a newer version of: the same key and open,
-    /// and a range and a volume that only grew. The store keeps the later one.
+    /// Records of the file, of this chunk or one before, that a record of this chunk takes the place of, since it has the
+    /// same key. The store keeps the later one. A bar does so only if it is plainly a newer version: the same open, and a
+    /// range and a volume that only grew.
     pub replaced: u64,
 }
 
-impl Chunk {
-    /// The most rows that one chunk takes.
-    pub const MAX_ROWS: usize = 1_024;
+impl<T> Default for Chunk<T> {
+    fn default() -> Self {
+        Self { records: VecDeque::new(), rejected: Vec::new(), skipped: 0, replaced: 0 }
+    }
+}
 
+impl Chunk {
+    /// The most rows that one chunk takes, of any kind.
+    pub const MAX_ROWS: usize = 1_024;
+}
+
+impl<T> Chunk<T> {
     /// Returns whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.bars.is_empty() && self.rejected.is_empty() && self.skipped == 0
+        self.records.is_empty() && self.rejected.is_empty() && self.skipped == 0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.rejected.clear();
+        (self.skipped, self.replaced) = (0, 0);
     }
 
     /// Leaves room for one more, since the end of an array can bring two rows at once.
     pub(super) fn is_full(&self) -> bool {
-        1 + self.bars.len() + self.rejected.len() + self.skipped as usize >= Self::MAX_ROWS
+        1 + self.records.len() + self.rejected.len() + self.skipped as usize >= Chunk::MAX_ROWS
     }
 }
 
@@ -62,7 +77,13 @@ pub enum ReadError {
     /// The file is refused whole: it is not what is read here, or cannot be understood with the options given.
     #[error("{}", Shown(.0))]
     Refused(String),
-    /// Neither the file nor the options say what the bars are of.
+    /// Neither the file nor the options say what the records are of.
     #[error("{0}")]
     Missing(MissingOptions),
+}
+
+impl ReadError {
+    pub(super) fn numbered_fields() -> Self {
+        Self::Refused("expected names of fields in --map for JSON, whose fields have no numbers, got a number".into())
+    }
 }

@@ -100,9 +100,23 @@ impl Role {
     }
 }
 
-/// `--map`: which column is what, where the names of a file do not say it or there are none.
+/// `--map`: which column is what, where the names of a file do not say it or there are none. Parsed from a text it is that
+/// of bars; [`FileRecord::column_map`](super::FileRecord::column_map) reads that of any kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ColumnMap(Vec<(Role, Column)>);
+pub struct ColumnMap {
+    bars: Vec<(Role, Column)>,
+    /// Of other kinds, by the place in the list of what a column can be; and the roles of a time.
+    others: Vec<(usize, Column)>,
+    times: &'static [usize],
+}
+
+/// What a column of a kind can be: its name in the table or in `--map`, and others by which it is known, without blanks and
+/// signs and in lower case.
+#[derive(Debug)]
+pub struct RoleNames {
+    pub(crate) name: &'static str,
+    pub(crate) aliases: &'static [&'static str],
+}
 
 /// A column as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,61 +126,123 @@ pub(crate) enum Column {
     Number(usize),
 }
 
+impl Column {
+    /// Returns whether the user says that there is none: `-`.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::Name(name) if name == "-")
+    }
+}
+
 impl FromStr for ColumnMap {
     type Err = InvalidOption;
 
     /// Reads `ts=1,open=2` or `volume=Volume BTC`; a number is always a place, from 1.
     fn from_str(text: &str) -> Result<Self, InvalidOption> {
-        let mut map = Self::default();
-        for pair in text.split(',') {
-            let complain = |problem: String| {
-                InvalidOption::new(format!(
-                    "expected names and columns such as ts=1,open=2,high=3,low=4,close=5,volume=6 or volume=Vol_BTC, got \
-                     {}: {problem}",
-                    Quoted(pair)
-                ))
-            };
-            let (name, column) = pair.split_once('=').ok_or_else(|| complain("there is no =".into()))?;
-            let (name, column) = (name.trim(), column.trim());
-            let role = Role::of(name).ok_or_else(|| complain(format!("{} is no part of a bar", Quoted(name))))?;
-            let column = match (column, column.parse()) {
-                ("", _) | (_, Ok(0)) => return Err(complain("columns count from 1".into())),
-                (_, Ok(number)) => Column::Number(number),
-                (name, Err(_)) => Column::Name(name.into()),
-            };
-            if let Some((known, _)) = map.0.iter().find(|(known, other)| *known == role || *other == column) {
-                return Err(complain(format!("{} or its column is there already", known.name())));
-            }
-            map.0.push((role, column));
-        }
-        Ok(map)
+        let role_of = |name: &str| Role::of(name).ok_or_else(|| format!("{} is no part of a bar", Quoted(name)));
+        let example = "ts=1,open=2,high=3,low=4,close=5,volume=6 or volume=Vol_BTC";
+        Ok(Self { bars: pairs(text, example, role_of, Role::name)?, ..Self::default() })
     }
 }
 
+/// Reads names and columns.
+fn pairs<R: Copy + PartialEq>(
+    text: &str,
+    example: &str,
+    role_of: impl Fn(&str) -> Result<R, String>,
+    name_of: impl Fn(R) -> &'static str,
+) -> Result<Vec<(R, Column)>, InvalidOption> {
+    let mut all: Vec<(R, Column)> = Vec::new();
+    for pair in text.split(',') {
+        let complain = |problem: String| {
+            InvalidOption::new(format!("expected names and columns such as {example}, got {}: {problem}", Quoted(pair)))
+        };
+        let (name, column) = pair.split_once('=').ok_or_else(|| complain("there is no =".into()))?;
+        let (name, column) = (name.trim(), column.trim());
+        let role = role_of(name).map_err(complain)?;
+        let column = match (column, column.parse()) {
+            ("", _) | (_, Ok(0)) => return Err(complain("columns count from 1".into())),
+            (_, Ok(number)) => Column::Number(number),
+            (name, Err(_)) => Column::Name(name.into()),
+        };
+        if let Some((known, _)) =
+            all.iter().find(|(known, other)| *known == role || *other == column && !column.is_none())
+        {
+            return Err(complain(format!("{} or its column is there already", name_of(*known))));
+        }
+        all.push((role, column));
+    }
+    Ok(all)
+}
+
+/// Leaves letters and digits, in lower case: ` <Bid_Price> ` is `bidprice`.
+pub(crate) fn squashed(name: &str) -> String {
+    name.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
 impl ColumnMap {
+    /// Reads that of a kind whose columns can be these. Who names one of `times` names all of the time.
+    pub(crate) fn of_kind(
+        text: &str,
+        kind: &str,
+        roles: &'static [RoleNames],
+        times: &'static [usize],
+    ) -> Result<Self, InvalidOption> {
+        let role_of = |name: &str| {
+            let plain = squashed(name);
+            let is = |role: &RoleNames| squashed(role.name) == plain || role.aliases.contains(&plain.as_str());
+            roles.iter().position(is).ok_or_else(|| {
+                let names: Vec<_> = roles.iter().map(|role| role.name).collect();
+                format!("{} is no part of {kind}: {}", Quoted(name), names.join(", "))
+            })
+        };
+        let others = pairs(text, "ts=1,symbol=2 or symbol=Ticker", role_of, |role| roles[role].name)?;
+        Ok(Self { bars: Vec::new(), others, times })
+    }
+
+    /// Returns the place in the list of what a column of this name, at this place from 0, is as the user says.
+    pub(crate) fn role_named(&self, name: &str, at: usize) -> Option<usize> {
+        let name = name.trim();
+        let is = |column: &Column| match column {
+            Column::Name(known) => known == name || name.len() > 1 && known.eq_ignore_ascii_case(name),
+            Column::Number(number) => *number == at + 1,
+        };
+        self.others.iter().find(|(_, column)| is(column)).map(|(role, _)| *role)
+    }
+
+    /// Returns whether the user says which column is that.
+    pub(crate) fn decides_role(&self, role: usize) -> bool {
+        let is_time = |role: &usize| self.times.contains(role);
+        self.others.iter().any(|(known, _)| *known == role || is_time(known) && is_time(&role))
+    }
+
+    pub(crate) fn named_roles(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.others.iter().map(|(role, column)| (*role, column))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bars.is_empty() && self.others.is_empty()
     }
 
     pub(crate) fn has_numbers(&self) -> bool {
-        self.0.iter().any(|(_, column)| matches!(column, Column::Number(_)))
+        let columns = self.bars.iter().map(|(_, column)| column).chain(self.others.iter().map(|(_, column)| column));
+        columns.into_iter().any(|column| matches!(column, Column::Number(_)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Role, Column)> {
-        self.0.iter()
+        self.bars.iter()
     }
 
     /// Returns what a column of this name is: what the user says of it, else what its name says, unless the user has
     /// another one for that.
     pub(crate) fn role_of(&self, name: &str) -> Option<Role> {
-        if self.0.is_empty() {
+        if self.bars.is_empty() {
             return Role::of(name);
         }
         let name = name.trim();
         // Of letters there are two, such as `t` and `T`.
         let is = |known: &str| known == name || name.len() > 1 && known.eq_ignore_ascii_case(name);
         let named = |column: &Column| matches!(column, Column::Name(known) if is(known));
-        match self.0.iter().find(|(_, column)| named(column)) {
+        match self.bars.iter().find(|(_, column)| named(column)) {
             Some((role, _)) => Some(*role),
             None => Role::of(name).filter(|role| !self.decides(*role)),
         }
@@ -174,19 +250,19 @@ impl ColumnMap {
 
     /// Says what a column of this name is.
     pub(crate) fn set(&mut self, role: Role, name: &str) {
-        self.0.retain(|(known, _)| *known != role);
-        self.0.push((role, Column::Name(name.to_owned())));
+        self.bars.retain(|(known, _)| *known != role);
+        self.bars.push((role, Column::Name(name.to_owned())));
     }
 
     /// Returns whether the user says which column is that. Who names the time names all of it.
     pub(crate) fn decides(&self, role: Role) -> bool {
         let is_time = |role: Role| matches!(role, Role::Time | Role::Date | Role::Clock);
-        self.0.iter().any(|(known, _)| *known == role || is_time(*known) && is_time(role))
+        self.bars.iter().any(|(known, _)| *known == role || is_time(*known) && is_time(role))
     }
 
     /// Returns whether it names a time and all prices by number, so that no header is needed.
     pub(crate) fn needs_no_header(&self) -> bool {
-        let numbers = self.0.iter().all(|(_, column)| matches!(column, Column::Number(_)));
+        let numbers = self.bars.iter().all(|(_, column)| matches!(column, Column::Number(_)));
         let prices = [Role::Open, Role::High, Role::Low, Role::Close];
         numbers && self.decides(Role::Time) && prices.into_iter().all(|price| self.decides(price))
     }

@@ -8,7 +8,10 @@ use super::{
     decompress::Compression,
     times::{TsIs, Zone},
 };
-use crate::{record::Timeframe, text::Shown};
+use crate::{
+    record::{Bar, Record, Timeframe},
+    text::Shown,
+};
 
 /// Who writes files in this way, or what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,10 @@ pub enum Dialect {
     CryptoDataDownload,
     /// A period column: a number is one of minutes.
     Stooq,
+    /// Our own columns, as `mds query` writes them.
+    Own,
+    /// Another form of a vendor's, by its name.
+    Known(&'static str),
     /// One JSON object a line.
     Ndjson,
     /// One JSON array of objects.
@@ -48,6 +55,8 @@ impl Dialect {
             Self::Databento => "Databento OHLCV",
             Self::CryptoDataDownload => "CryptoDataDownload",
             Self::Stooq => "Stooq",
+            Self::Own => "CSV of our own columns",
+            Self::Known(name) => name,
             Self::Ndjson => "NDJSON",
             Self::JsonArray => "JSON array",
         }
@@ -64,6 +73,8 @@ impl Dialect {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct FileInfo {
+    /// What its records are, such as `bars`.
+    pub kind: &'static str,
     /// What it is compressed with; none if it is not.
     pub compression: Option<Compression>,
     /// Who wrote it; none before its header is read.
@@ -96,7 +107,8 @@ impl fmt::Display for FileInfo {
         }
         match &self.timeframe {
             Some((timeframe, who)) => write!(f, ", {timeframe} by {who}")?,
-            None => f.write_str(", timeframes by column")?,
+            None if self.kind == Bar::KIND => f.write_str(", timeframes by column")?,
+            None => {}
         }
         write!(f, "; times without offset in {}", self.zone)?;
         if self.ts_is == TsIs::End {

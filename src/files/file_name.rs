@@ -58,6 +58,59 @@ pub(crate) fn settle(options: &ReadOptions) -> Result<Settled, String> {
     Ok(Settled { symbol, timeframe })
 }
 
+/// Returns the symbol of a file of another kind than bars, if the options or the name say it, with who says so: Binance names
+/// its files `BTCUSDT-trades-2024-01.zip`.
+pub(crate) fn symbol_of_dump(options: &ReadOptions) -> Result<Option<(SmolStr, &'static str)>, String> {
+    let named = symbol_what_date(stem(&options.name));
+    if options.symbol_from_name {
+        let text = match named {
+            _ if options.name == "-" => {
+                return Err("expected a file, whose name --symbol-from-name takes, got standard input".into());
+            }
+            Some(symbol) => symbol,
+            None => stem(&options.name),
+        };
+        let symbol = Bar::normal_symbol(text).map_err(|error| format!("--symbol-from-name: {error}"))?;
+        return Ok(Some((symbol, THE_NAME)));
+    }
+    let named = named.and_then(|text| Bar::normal_symbol(text).ok());
+    match (&options.symbol, named) {
+        (Some(given), Some(name)) if !is_alike(given, &name) => Err(format!(
+            "expected --symbol {name} as the file's name says, got {given}: leave --symbol out or rename the file"
+        )),
+        (Some(given), _) => Ok(Some((given.clone(), "--symbol"))),
+        (None, named) => Ok(named.map(|symbol| (symbol, THE_NAME))),
+    }
+}
+
+/// Says how the name of such a file in a zip contradicts what holds for the zip.
+pub(crate) fn check_member_of_dump(member: &str, symbol: Option<&(SmolStr, &'static str)>) -> Result<(), String> {
+    let name = symbol_what_date(stem(member)).and_then(|text| Bar::normal_symbol(text).ok());
+    match (name, symbol) {
+        (Some(name), Some((given, who))) if !is_alike(given, &name) => Err(format!(
+            "expected {given} as {who} says, got {} in the zip: rename what is wrong, or load it with `unzip -p ZIP | mds ingest \
+             --symbol {} ... -`",
+            Quoted(member),
+            plain_or(&name, "SYMBOL")
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the symbol of `BTCUSDT-trades-2024-01` and `BTCUSDT-aggTrades-2024-01-02`, the form in which Binance names its files.
+fn symbol_what_date(stem: &str) -> Option<&str> {
+    let at =
+        ["-trades-", "-aggTrades-", "-bookTicker-"].into_iter().find_map(|what| Some((stem.find(what)?, what.len())));
+    let (symbol, date) = at.map(|(at, len)| (&stem[..at], &stem[at + len..]))?;
+    let parts: Vec<&str> = date.split('-').collect();
+    let is_date = match parts.as_slice() {
+        [year, month] => is_number(year, 4) && is_number(month, 2),
+        [year, month, day] => is_number(year, 4) && is_number(month, 2) && is_number(day, 2),
+        _ => false,
+    };
+    (is_date && !symbol.is_empty()).then_some(symbol)
+}
+
 /// Returns whether a name says symbol and timeframe.
 pub(crate) fn tells(name: &str) -> bool {
     symbol_interval_date(stem(name)).is_some()

@@ -1,4 +1,4 @@
-//! Readers of files: CSV, NDJSON and JSON arrays, compressed or not, into bars.
+//! Readers of files: CSV, NDJSON and JSON arrays, compressed or not, into bars and records of the other kinds.
 //!
 //! ```text
 //!  Read --> decompress --> lines --> csv    \
@@ -7,8 +7,9 @@
 //!                     times: zones, session dates, order -----+---- prices: decimals, billionths
 //!                     keys: newer versions, other things -----+---- first rows: which time, which volume
 //! ```
-//! A format only finds the values of a row; what they mean is decided in one place for all formats. A [`BarReader`] is
-//! pulled: each call reads its input at most once and hands over what is complete, so a caller that submits each chunk
+//! A format only finds the values of a row; what they mean is decided in one place for all formats: for bars as above, for
+//! the other kinds by a decoder each, which says by which names its columns are known ([`FileRecord`]). A [`RecordReader`],
+//! which for bars is called [`BarReader`], is pulled: each call reads its input at most once and hands over what is complete, so a caller that submits each chunk
 //! before it asks for the next never sits on records while a pipe is silent, and memory does not grow with the file.
 //!
 //! ```
@@ -21,7 +22,7 @@
 //! let (mut chunk, mut bars) = (Chunk::default(), Vec::new());
 //! loop {
 //!     let more = reader.next_chunk(&mut chunk)?;
-//!     bars.extend(chunk.bars.drain(..)); // such as `handle.submit_from(&mut chunk.bars).await?`
+//!     bars.extend(chunk.records.drain(..)); // such as `handle.submit_from(&mut chunk.records).await?`
 //!     for rejected in &chunk.rejected {
 //!         assert_eq!(rejected.to_string(), "line 3: low: expected a plain decimal number such as 1234.5, got \"x\"");
 //!     }
@@ -34,18 +35,24 @@
 //! # }
 //! ```
 
+mod bar_file;
 mod bars;
+mod by_kind;
 mod chunk;
 mod column_names;
 mod columns;
+mod decoder;
 mod decompress;
 mod fields;
 mod file_info;
 mod file_name;
 mod format;
+mod given;
 mod ignored_columns;
 mod invalid_option;
+mod kinds;
 mod missing_options;
+mod numbers;
 mod options;
 mod reader;
 mod row_error;
@@ -55,13 +62,15 @@ mod tests;
 mod times;
 
 pub use self::{
+    by_kind::{ForKind, KIND_NAMES, for_kind},
     chunk::{Chunk, ReadError, Rejected},
     columns::ColumnMap,
+    decoder::FileRecord,
     decompress::Compression,
     file_info::{Dialect, FileInfo},
     invalid_option::InvalidOption,
     missing_options::MissingOptions,
     options::ReadOptions,
-    reader::BarReader,
+    reader::{BarReader, RecordReader},
     times::{SessionStart, TimeFormat, TsIs, Zone},
 };

@@ -1,45 +1,43 @@
 use std::{fs::File, io::Read};
 
 use super::{
-    bars::BarDecoder,
     chunk::{Chunk, ReadError},
-    decompress::{Compression, Decompressed},
+    decoder::{FileDecoder, FileRecord, Start},
+    decompress::Decompressed,
     file_info::{Dialect, FileInfo},
     format::{
-        array::ArraySplitter,
-        csv::Csv,
-        json_advice,
-        json_shape::FirstValue,
+        array::{ArraySplitter, Elements},
         lines::LineBuffer,
-        object,
         sniff::{self, Format},
     },
     options::ReadOptions,
 };
+use crate::record::Bar;
 
-/// Reads bars from one input, and is pulled: see [`next_chunk`](Self::next_chunk).
+/// Reads records of a kind from one input, and is pulled: see [`next_chunk`](Self::next_chunk).
 ///
-/// Blank lines are no rows and are passed over, but counted as lines. A file whose dates are written `1/4/1999` yields
-/// nothing before a row has shown which number is the month, or its end has come; at most 100,000 rows wait. With
+/// Blank lines are no rows and are passed over, but counted as lines. A file of bars whose dates are written `1/4/1999`
+/// yields nothing before a row has shown which number is the month, or its end has come; at most 100,000 rows wait. With
 /// [`ts_format`](ReadOptions::ts_format) nothing is held back.
-pub struct BarReader<R: Read> {
+pub struct RecordReader<T: FileRecord, R: Read> {
     input: Decompressed<R>,
     pub(super) buffer: LineBuffer,
     format: Option<Parser>,
-    /// How far a JSON document was looked at that is not known to be one of bars.
-    first: FirstValue,
-    rows: BarDecoder,
+    rows: T::Decoder,
     at_end: bool,
 }
 
+/// Reads bars from one input.
+pub type BarReader<R> = RecordReader<Bar, R>;
+
 /// The format of a file, once its first bytes have shown it.
 enum Parser {
-    Csv(Box<Csv>),
-    Ndjson,
+    /// CSV, or NDJSON.
+    Lines,
     Array(ArraySplitter),
 }
 
-impl BarReader<Box<dyn Read + Send>> {
+impl<T: FileRecord> RecordReader<T, Box<dyn Read + Send>> {
     /// Opens a file, and looks into it as far as it takes to know what is in it if it is a zip.
     ///
     /// # Errors
@@ -49,22 +47,15 @@ impl BarReader<Box<dyn Read + Send>> {
     }
 }
 
-impl<R: Read> BarReader<R> {
+impl<T: FileRecord, R: Read> RecordReader<T, R> {
     /// Makes a reader; nothing is read yet. Whether the input is compressed shows when it is read. A zip is refused, since
-    /// its directory stands at its end: [`open`](BarReader::open) takes one.
+    /// its directory stands at its end: [`open`](RecordReader::open) takes one.
     pub fn new(input: R, options: ReadOptions) -> Self {
         Self::with(Decompressed::new(input), options)
     }
 
     fn with(input: Decompressed<R>, options: ReadOptions) -> Self {
-        Self {
-            input,
-            buffer: LineBuffer::default(),
-            format: None,
-            first: FirstValue::default(),
-            rows: BarDecoder::new(options),
-            at_end: false,
-        }
+        Self { input, buffer: LineBuffer::default(), format: None, rows: T::Decoder::new(options), at_end: false }
     }
 
     /// Empties `chunk` and fills it with the next rows, at most [`Chunk::MAX_ROWS`]. Returns whether there
@@ -78,18 +69,16 @@ impl<R: Read> BarReader<R> {
     /// row was handed over, except where dates become unclear in the middle of a file, or something else follows the gzip
     /// data. Compressed data that are cut off or damaged are an input that fails: the rows before were handed over, but of
     /// a zip that is cut off.
-    pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
-        chunk.bars.clear();
-        chunk.rejected.clear();
-        (chunk.skipped, chunk.replaced) = (0, 0);
+    pub fn next_chunk(&mut self, chunk: &mut Chunk<T>) -> Result<bool, ReadError> {
+        chunk.clear();
         let more = self.next_rows(chunk)?;
-        if !chunk.bars.is_empty() {
+        if !chunk.records.is_empty() {
             self.rows.hand_over();
         }
         Ok(more)
     }
 
-    fn next_rows(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
+    fn next_rows(&mut self, chunk: &mut Chunk<T>) -> Result<bool, ReadError> {
         self.rows.check_options()?;
         self.take_buffered(chunk)?;
         if chunk.is_empty() && !self.at_end {
@@ -129,22 +118,15 @@ impl<R: Read> BarReader<R> {
 
     /// Returns who wrote the file; none before its header is read.
     pub fn dialect(&self) -> Option<Dialect> {
-        self.rows.dialect()
+        self.info().dialect
     }
 
     /// Returns what is known about the file: complete once its first row was handed over, but for columns that a JSON
     /// file has only later.
     pub fn info(&self) -> FileInfo {
-        FileInfo {
-            compression: self.input.compression(),
-            dialect: self.dialect(),
-            zone: self.rows.zone().clone(),
-            symbol: self.rows.fixed_symbol().cloned(),
-            timeframe: self.rows.fixed_timeframe().copied(),
-            lines_skipped: self.lines_skipped(),
-            ignored_columns: self.rows.ignored_columns(),
-            ts_is: self.rows.ts_is(),
-        }
+        let mut info = FileInfo { kind: T::KIND, compression: self.input.compression(), ..FileInfo::default() };
+        self.rows.describe(&mut info);
+        info
     }
 
     /// Returns what the user should look at, since it may not be what is meant, such as the columns that are ignored: complete
@@ -159,22 +141,15 @@ impl<R: Read> BarReader<R> {
         if self.at_end && self.format.is_none() {
             notes.push("the file is empty".into());
         }
-        match self.lines_skipped() {
+        match self.info().lines_skipped {
             0 => {}
             lines => notes.push(format!("lines in front of the header, passed over: {lines}")),
         }
         notes
     }
 
-    fn lines_skipped(&self) -> u64 {
-        match &self.format {
-            Some(Parser::Csv(csv)) => csv.lines_skipped(),
-            _ => 0,
-        }
-    }
-
     /// Turns what is in memory into rows, as far as it is complete and the chunk has room.
-    fn take_buffered(&mut self, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn take_buffered(&mut self, chunk: &mut Chunk<T>) -> Result<(), ReadError> {
         if self.format.is_none() && !self.find_format()? {
             return Ok(());
         }
@@ -186,13 +161,9 @@ impl<R: Read> BarReader<R> {
                     self.buffer.consume(taken);
                     taken > 0
                 }
-                Some(Parser::Csv(csv)) if csv.is_under_way() => csv.go_on(&mut self.rows, chunk).map(|()| true)?,
-                Some(Parser::Csv(csv)) => match self.buffer.next_line(self.at_end) {
-                    Some(line) => csv.line(line, &mut self.rows, chunk).map(|()| true)?,
-                    None => false,
-                },
+                _ if self.rows.is_under_way() => self.rows.go_on(chunk).map(|()| true)?,
                 _ => match self.buffer.next_line(self.at_end) {
-                    Some(line) => object::line(line, &mut self.rows, chunk).map(|()| true)?,
+                    Some(line) => self.rows.line(line, chunk).map(|()| true)?,
                     None => false,
                 },
             };
@@ -207,43 +178,22 @@ impl<R: Read> BarReader<R> {
     fn find_format(&mut self) -> Result<bool, ReadError> {
         let Some(format) = sniff::format(self.buffer.rest(), self.at_end, self.rows.name())? else { return Ok(false) };
         self.buffer.skip_byte_order_mark();
-        let parser = match format {
-            Format::Csv => {
-                self.format = Some(Parser::Csv(Box::default()));
-                return Ok(true);
-            }
-            Format::Ndjson => {
-                self.rows.set_dialect(Dialect::Ndjson);
-                Parser::Ndjson
-            }
-            Format::Array => {
-                self.rows.set_dialect(Dialect::JsonArray);
-                Parser::Array(ArraySplitter::default())
-            }
-        };
-        self.rows.set_unpacking(self.input.compression().map_or("", Compression::unpacking));
-        if json_advice::look(&mut self.first, self.buffer.rest(), self.at_end, &self.rows)?.is_none() {
-            return Ok(false);
+        let bytes = self.buffer.rest();
+        let start = Start { format, bytes, at_end: self.at_end, compression: self.input.compression() };
+        if self.rows.begin(&start)? {
+            self.format = Some(match format {
+                Format::Csv | Format::Ndjson => Parser::Lines,
+                Format::Array => Parser::Array(ArraySplitter::default()),
+            });
         }
-        self.format = Some(parser);
-        if self.rows.map().has_numbers() {
-            return Err(ReadError::Refused(
-                "expected names of fields in --map for JSON, whose fields have no numbers, got a number".into(),
-            ));
-        }
-        Ok(true)
+        Ok(self.format.is_some())
     }
 
     /// Ends the file: nothing more will come, so what waited for more is decided now.
-    fn finish(&mut self, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn finish(&mut self, chunk: &mut Chunk<T>) -> Result<(), ReadError> {
         if let Some(Parser::Array(array)) = &mut self.format {
             array.finish(&mut self.rows, chunk)?;
         }
-        if let Some(Parser::Csv(csv)) = &mut self.format {
-            csv.finish()?;
-        }
-        self.rows.finish()?;
-        self.rows.release(chunk);
-        Ok(())
+        self.rows.finish(chunk)
     }
 }

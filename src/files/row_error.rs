@@ -4,7 +4,7 @@ use std::fmt;
 ///
 /// Small, since the result of every cell carries it; the rest is there only once something is wrong.
 #[derive(Debug)]
-pub(crate) struct RowError(Box<Inner>);
+pub struct RowError(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {

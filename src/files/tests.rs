@@ -54,9 +54,9 @@ fn drain(mut reader: BarReader<impl Read>) -> Result<Outcome, ReadError> {
     let (mut all, mut chunk) = (Outcome::default(), Chunk::default());
     loop {
         let more = reader.next_chunk(&mut chunk)?;
-        let rows = chunk.bars.len() + chunk.rejected.len() + chunk.skipped as usize;
+        let rows = chunk.records.len() + chunk.rejected.len() + chunk.skipped as usize;
         assert!(rows <= Chunk::MAX_ROWS, "{rows} rows in a chunk");
-        all.bars.extend(chunk.bars.drain(..));
+        all.bars.extend(chunk.records.drain(..));
         all.rejected.append(&mut chunk.rejected);
         all.skipped += chunk.skipped;
         all.replaced += chunk.replaced;
@@ -808,7 +808,7 @@ fn a_broken_element_costs_only_itself() {
         (r#"{"date":"2024-01-02"}}"#, "expected a JSON object, got "),
         ("", "expected an element before the comma, got none"),
         ("7", "expected a JSON object, got "),
-        (&deep, "expected a bar, got too many brackets within brackets"),
+        (&deep, "expected an object, got too many brackets within brackets"),
         (&long, "expected at most 1048576 bytes in an element, got more"),
     ] {
         let all = read(format!("[\n{good},\n{bad},\n{good}\n]\n")).unwrap();
@@ -856,7 +856,7 @@ fn what_is_complete_is_handed_over_before_the_next_read() {
     let mut reader = BarReader::new(&pipe, es());
     loop {
         let more = reader.next_chunk(&mut chunk).unwrap();
-        seen.push((pipe.reads.get(), chunk.bars.len(), reader.bytes_read()));
+        seen.push((pipe.reads.get(), chunk.records.len(), reader.bytes_read()));
         if !more {
             break;
         }
@@ -870,9 +870,9 @@ fn a_chunk_is_bounded_whatever_one_read_brings() {
     let mut reader = BarReader::new(text.as_bytes(), es());
     let (mut chunk, mut sizes) = (Chunk::default(), Vec::new());
     while reader.next_chunk(&mut chunk).unwrap() {
-        sizes.push(chunk.bars.len());
+        sizes.push(chunk.records.len());
     }
-    assert_eq!(sizes.iter().sum::<usize>() + chunk.bars.len(), 5_000);
+    assert_eq!(sizes.iter().sum::<usize>() + chunk.records.len(), 5_000);
     assert!(sizes.iter().all(|size| *size <= Chunk::MAX_ROWS), "{sizes:?}");
 }
 
@@ -890,12 +890,12 @@ fn a_line_or_element_of_many_megabytes_is_rejected_without_being_held() {
         let mut reader = BarReader::new(input, es());
         let (mut chunk, mut bars, mut long) = (Chunk::default(), 0, Vec::new());
         while reader.next_chunk(&mut chunk).unwrap() || !chunk.is_empty() {
-            bars += chunk.bars.len();
+            bars += chunk.records.len();
             long.extend(chunk.rejected.drain(..).filter(|rejected| rejected.message.contains("at most 1048576 bytes")));
-            chunk.bars.clear();
+            chunk.records.clear();
             assert!(reader.buffer.held() < 4 * MAX_LINE_BYTES, "{} bytes held", reader.buffer.held());
         }
-        bars += chunk.bars.len();
+        bars += chunk.records.len();
         assert_eq!((bars, long.len(), long[0].line), (1, 1, line));
         assert!(reader.bytes_read() > SIZE);
     }
@@ -926,7 +926,7 @@ fn a_failing_input_is_reported_after_the_rows_before_it() {
     let mut reader = BarReader::new(text.as_bytes().chain(Fails), es());
     let mut chunk = Chunk::default();
     assert!(reader.next_chunk(&mut chunk).unwrap());
-    assert_eq!(chunk.bars.len(), 1);
+    assert_eq!(chunk.records.len(), 1);
     assert_eq!(reader.next_chunk(&mut chunk).unwrap_err().to_string(), "cannot read: the disk is gone");
 }
 

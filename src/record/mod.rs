@@ -5,6 +5,7 @@ mod contract;
 mod date;
 mod fundamentals;
 mod json_size;
+mod kinds;
 mod news;
 mod option_quote;
 mod quote;
@@ -15,6 +16,7 @@ pub(crate) mod timestamp;
 mod trade;
 mod words;
 
+pub(crate) use self::kinds::with_kinds;
 #[cfg(feature = "sqlite")]
 pub(crate) use self::tabular::Misfit;
 pub use self::timeframe::{InvalidTimeframe, Unit};

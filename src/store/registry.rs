@@ -3,7 +3,7 @@
 use super::{MarketDataStore, builder::Builder, error::StartError};
 use crate::{
     dead_letter::{self, Entry, ReplayOptions, ReplayReport, record_of},
-    record::{Bar, Fundamentals, News, OptionQuote, Quote, Record, Tabular, Trade},
+    record::{Bar, Fundamentals, News, OptionQuote, Quote, Record, Tabular, Trade, with_kinds},
     settings::Settings,
     sink::Database,
 };
@@ -11,6 +11,7 @@ use crate::{
 /// Makes the list, and the way from a name to a type.
 macro_rules! kinds {
     ($($kind:ty,)*) => {
+        /// Every kind.
         const KINDS: &[Kind] = &[$(kind::<$kind>(),)*];
 
         /// Does something with the kind of a name; none if this crate has no such kind.
@@ -24,15 +25,7 @@ macro_rules! kinds {
     };
 }
 
-// Every kind, a line each.
-kinds! {
-    Bar,
-    Quote,
-    Trade,
-    OptionQuote,
-    Fundamentals,
-    News,
-}
+with_kinds!(kinds);
 
 /// What is done with a kind that is known by its name alone.
 #[doc(hidden)]

@@ -8,7 +8,9 @@
 //! with it.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Debug,
+    fs,
     io::{self, Cursor, Read, Seek, Write},
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -22,8 +24,8 @@ use std::{
 };
 
 use market_data_store::{
-    Bar, Timeframe,
-    files::{BarReader, Chunk, Dialect, FileInfo, ReadOptions, Rejected},
+    Bar, Fundamentals, News, OptionQuote, Quote, Timeframe, Trade,
+    files::{BarReader, Chunk, Dialect, FileInfo, FileRecord, ReadOptions, RecordReader, Rejected},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -71,6 +73,71 @@ fn a_damaged_zip_is_read_as_far_as_it_goes() {
 #[test]
 fn a_damaged_zip_of_any_make_is_read_as_far_as_it_goes() {
     fuzz(&Subject { name: ZIPS, files: texts(&[".csv"], &[CSV, NDJSON, ARRAY].concat()), pack: zipped });
+}
+
+/// Red if a quote that is never closed ends the reader, a row of another kind than bars is lost, or where a read ends shows.
+#[test]
+fn damaged_files_of_other_kinds_are_read_to_their_end() {
+    fuzz_kind::<Trade>();
+    fuzz_kind::<Quote>();
+    fuzz_kind::<OptionQuote>();
+    fuzz_kind::<Fundamentals>();
+    fuzz_kind::<News>();
+}
+
+/// Reads damaged files of a kind, in one piece and in many.
+fn fuzz_kind<T: FileRecord + Debug + PartialEq>() {
+    let budget = Duration::from_secs_f64(number("MDS_TEST_FUZZ_SECONDS").unwrap_or(1.0) / 5.0);
+    let first =
+        number("MDS_TEST_FUZZ_SEED").map_or_else(|| rand::rng().random_range(0..1_u64 << 40), |seed| seed as u64);
+    let mut files = Vec::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/kinds").join(T::KIND);
+    collect(&folder, &["csv", "json", "jsonl"], &mut files);
+    println!("{}: {} files, MDS_TEST_FUZZ_SEED={first}", T::KIND, files.len());
+    let (started, mut cases, mut read) = (Instant::now(), 0, 0);
+    let watch = Watch::start(T::KIND);
+    while cases == 0 || started.elapsed() < budget {
+        let seed = first + cases;
+        watch.case(seed);
+        let is_read = catch_unwind(AssertUnwindSafe(|| case_of_kind::<T>(&files, seed)));
+        read += u64::from(is_read.unwrap_or_else(|_| panic!("{}: run again with MDS_TEST_FUZZ_SEED={seed}", T::KIND)));
+        cases += 1;
+    }
+    watch.check_memory();
+    println!("{}: {cases} cases, {read} read to their end", T::KIND);
+    assert!(cases < 100 || read > cases / 50, "{read} of {cases} were read at all");
+}
+
+/// Returns whether the file was read to its end.
+fn case_of_kind<T: FileRecord + Debug + PartialEq>(files: &[File], seed: u64) -> bool {
+    let mut random = StdRng::seed_from_u64(seed);
+    let bytes = damaged(files, &mut random);
+    let symbol = random.random::<bool>().then(|| "ES".into());
+    let options = ReadOptions { symbol, as_written: random.random(), ..ReadOptions::default() };
+    let sizes: [usize; 8] = std::array::from_fn(|_| random.random_range(1..=64));
+    let whole = read_kind::<T>(&bytes, options.clone(), &[usize::MAX]);
+    let pieces = read_kind::<T>(&bytes, options, &sizes);
+    assert_eq!(whole, pieces, "the sizes of the reads show: {}", bytes.escape_ascii());
+    whole.is_ok()
+}
+
+type OfKind<T> = (Vec<T>, Vec<Rejected>, u64, u64);
+
+fn read_kind<T: FileRecord>(bytes: &[u8], options: ReadOptions, sizes: &[usize]) -> Result<OfKind<T>, String> {
+    let mut reader = RecordReader::<T, _>::new(Pieces { bytes, sizes, reads: 0 }, options);
+    let (mut all, mut chunk) = ((Vec::new(), Vec::new(), 0, 0), Chunk::default());
+    for _ in 0..MOST_CALLS {
+        let more = reader.next_chunk(&mut chunk).map_err(|error| error.to_string())?;
+        let rows = chunk.records.len() + chunk.rejected.len() + chunk.skipped as usize;
+        assert!(rows <= Chunk::MAX_ROWS, "{rows} rows in a chunk");
+        all.0.extend(chunk.records.drain(..));
+        all.1.append(&mut chunk.rejected);
+        (all.2, all.3) = (all.2 + chunk.skipped, all.3 + chunk.replaced);
+        if !more {
+            return Ok(all);
+        }
+    }
+    panic!("{} bytes take more than {MOST_CALLS} calls", bytes.len());
 }
 
 const CSV: &[&str] = &[
@@ -232,9 +299,9 @@ fn drain(mut reader: BarReader<impl Read>, bytes: &[u8]) -> Result<Outcome, Stri
     let mut chunk = Chunk::default();
     for _ in 0..MOST_CALLS {
         let more = reader.next_chunk(&mut chunk).map_err(|error| error.to_string())?;
-        let rows = chunk.bars.len() + chunk.rejected.len() + chunk.skipped as usize;
+        let rows = chunk.records.len() + chunk.rejected.len() + chunk.skipped as usize;
         assert!(rows <= Chunk::MAX_ROWS, "{rows} rows in a chunk");
-        all.bars.extend(chunk.bars.drain(..));
+        all.bars.extend(chunk.records.drain(..));
         all.rejected.append(&mut chunk.rejected);
         all.skipped += chunk.skipped;
         if !more {

@@ -374,7 +374,7 @@ fn read(text: &str, options: ReadOptions) -> Result<Outcome, ReadError> {
     loop {
         let more = reader.next_chunk(&mut chunk)?;
         is_told |= !chunk.rejected.is_empty();
-        for Bar { symbol, ts, open, high, low, close, volume, .. } in chunk.bars.drain(..) {
+        for Bar { symbol, ts, open, high, low, close, volume, .. } in chunk.records.drain(..) {
             let values = ([open, high, low, close].map(f64::to_bits), volume.map(f64::to_bits));
             bars.insert((symbol.to_string(), Timestamp::as_micros(ts)), values);
         }

@@ -52,6 +52,7 @@ mod json_forms;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
+mod kind_files;
 mod kinds;
 mod layout;
 #[cfg(all(feature = "files", feature = "testing"))]

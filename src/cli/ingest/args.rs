@@ -3,22 +3,25 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use market_data_store::{
-    Adjustment, Bar, CoordinatorSettings, Timeframe,
-    files::{ColumnMap, ReadError, ReadOptions, SessionStart, TimeFormat, TsIs, Zone},
+    Adjustment, Bar, CoordinatorSettings, Record as _, Timeframe,
+    files::{FileRecord, InvalidOption, KIND_NAMES, ReadError, ReadOptions, SessionStart, TimeFormat, TsIs, Zone},
 };
 use smol_str::SmolStr;
 
 use super::{corrected::corrected, input::Input};
 use crate::cli::{database::Database, outage::OutageTimeout, output::complain};
 
-/// Loads bars from CSV, NDJSON and JSON files, compressed or not, into the database of MDS_DATABASE_URL or
+/// Loads records from CSV, NDJSON and JSON files, compressed or not, into the database of MDS_DATABASE_URL or
 /// --database.
 ///
-/// A line that holds no valid bar costs only itself and is named at the end. Of two rows of a file for the same bar the
+/// A line that holds no valid record costs only itself and is named at the end. Of two rows of a file for the same bar the
 /// later wins if it is plainly a newer version of the bar, and is rejected if it is not. On a pipe it writes by MDS_COORDINATOR_FLUSH_INTERVAL, and the pipe fills up when the store is slow.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What was traded, where the files do not say.
+    /// What the files hold. Options that say something of bars alone are refused for other kinds.
+    #[arg(long, value_name = "K", default_value = Bar::KIND, value_parser = clap::builder::PossibleValuesParser::new(KIND_NAMES))]
+    pub(in crate::cli) kind: String,
+    /// What was traded, where the files do not say; of options the underlying.
     #[arg(long, value_name = "S", value_parser = Bar::normal_symbol)]
     symbol: Option<SmolStr>,
     /// Take the symbol from each file's name: BRK.B.csv.gz holds BRK.B.
@@ -53,10 +56,10 @@ pub struct Args {
     #[arg(long)]
     as_written: bool,
     /// Which column is what, by its name or its number from 1, where the names in the file do not say it or there are
-    /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names are ts, date, time, open, high, low, close, volume,
-    /// symbol, timeframe, vendor, adjustment.
+    /// none: ts=1,open=2,high=3,low=4,close=5,volume=6. Names of bars are ts, date, time, open, high, low, close, volume,
+    /// symbol, timeframe, vendor, adjustment; those of other kinds are the columns of their tables, date and time.
     #[arg(long, value_name = "NAME=COLUMN,...")]
-    map: Option<ColumnMap>,
+    map: Option<String>,
     /// Leave out the directories below a directory that is named.
     #[arg(long)]
     pub(super) no_recursive: bool,
@@ -91,8 +94,12 @@ pub fn batch_size(settings: &CoordinatorSettings) -> usize {
 }
 
 impl Args {
-    pub(super) fn options(&self) -> ReadOptions {
-        ReadOptions {
+    /// Returns what the options say of files of that kind.
+    ///
+    /// # Errors
+    /// The value of `--map`.
+    pub(super) fn options<T: FileRecord>(&self) -> Result<ReadOptions, InvalidOption> {
+        Ok(ReadOptions {
             symbol: self.symbol.clone(),
             timeframe: self.timeframe,
             vendor: self.vendor.clone(),
@@ -102,10 +109,10 @@ impl Args {
             ts_is: self.ts_is,
             session_start: self.session_start,
             as_written: self.as_written,
-            map: self.map.clone().unwrap_or_default(),
+            map: self.map.as_deref().map(T::column_map).transpose()?.unwrap_or_default(),
             symbol_from_name: self.symbol_from_name,
             name: String::new(),
-        }
+        })
     }
 
     /// Says what is wrong with an input, and how to say what is missing.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use market_data_store::{
-    Bar, Delivery, Level, Refusal, Settings, StartError, StopReason, Subscribe, WriteHandle,
-    files::{ReadError, ReadOptions},
+    Delivery, Level, Refusal, Settings, StartError, StopReason, Subscribe, WriteHandle,
+    files::{FileRecord, ForKind, ReadError, ReadOptions, for_kind},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -45,6 +45,25 @@ const NAMED_FILES: usize = 20;
 
 /// Runs the command.
 pub fn run(args: &Args, settings: Settings) -> Exit {
+    let exit = for_kind(&args.kind, Run { args, settings });
+    exit.expect("the names of the kinds are all that the option takes")
+}
+
+/// Runs the command for a kind.
+struct Run<'a> {
+    args: &'a Args,
+    settings: Settings,
+}
+
+impl ForKind for Run<'_> {
+    type Output = Exit;
+
+    fn call<T: FileRecord>(self) -> Exit {
+        run_for::<T>(self.args, self.settings)
+    }
+}
+
+fn run_for<T: FileRecord>(args: &Args, settings: Settings) -> Exit {
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(error) => {
@@ -52,7 +71,13 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
             return Exit::Internal;
         }
     };
-    let options = args.options();
+    let options = match args.options::<T>() {
+        Ok(options) => options,
+        Err(error) => {
+            complain(format_args!("error: invalid value for '--map <NAME=COLUMN,...>': {error}"));
+            return Exit::Usage;
+        }
+    };
     let (inputs, missing) = inputs::expand(&args.files, !args.no_recursive);
     for (word, error) in &missing {
         complain(format_args!("error: {}: {error}", word.display()));
@@ -60,7 +85,7 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
     // All of them before anything is written: after the third file is mended, the same command is run again.
     let mut faulty = 0;
     for input in &inputs {
-        if let Err(error) = check(input, &options) {
+        if let Err(error) = check::<T>(input, &options) {
             faulty += 1;
             if faulty <= NAMED_FILES {
                 args.complain_about(input, &error);
@@ -79,7 +104,7 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
         return Exit::Usage;
     }
     match runtime() {
-        Ok(runtime) => runtime.block_on(ingest(args, settings, inputs, options, stop)),
+        Ok(runtime) => runtime.block_on(ingest::<T>(args, settings, inputs, options, stop)),
         Err(error) => {
             complain(format_args!("error: cannot wait for the store: {error}"));
             Exit::Internal
@@ -100,15 +125,21 @@ enum End {
 }
 
 /// What runs unless it is a dry run.
-struct Load {
+struct Load<T: FileRecord> {
     session: Session,
-    bars: WriteHandle<Bar>,
+    records: WriteHandle<T>,
     levels: Arc<Mutex<LevelChanges>>,
 }
 
-async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: ReadOptions, mut stop: Stop) -> Exit {
+async fn ingest<T: FileRecord>(
+    args: &Args,
+    settings: Settings,
+    inputs: Vec<Input>,
+    options: ReadOptions,
+    mut stop: Stop,
+) -> Exit {
     let deadline = settings.shutdown_timeout;
-    let load = match (!args.dry_run).then(|| Load::start(settings)).transpose() {
+    let load = match (!args.dry_run).then(|| Load::<T>::start(settings)).transpose() {
         Ok(load) => load,
         Err(error) => return args.database.failed(&error),
     };
@@ -119,7 +150,7 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
     let reader = ReaderThread {
         inputs,
         options,
-        target: load.as_ref().map_or(Target::DryRun, |load| Target::Coordinator(load.bars.clone())),
+        target: load.as_ref().map_or(Target::DryRun, |load| Target::Coordinator(load.records.clone())),
         counters: Arc::clone(&counters),
         progress: progress.clone(),
     };
@@ -185,14 +216,14 @@ async fn ingest(args: &Args, settings: Settings, inputs: Vec<Input>, options: Re
     exit.min(summary.exit()).min(printed)
 }
 
-impl Load {
+impl<T: FileRecord> Load<T> {
     fn start(settings: Settings) -> Result<Self, StartError> {
-        let (session, bars) = Session::of_bars(settings)?;
+        let (session, records) = Session::of_kind(settings)?;
         let levels = Arc::default();
         let counter = LevelCounter(Arc::clone(&levels));
         let counter = session.store.start_actor(|_| counter);
         session.store.feedback().subscribe(Subscribe::new(counter.recipient()).delivery(Delivery::Every));
-        Ok(Self { session, bars, levels })
+        Ok(Self { session, records, levels })
     }
 
     /// Ends the store, and returns what became of the records. It waits for little more than the deadline.
@@ -210,13 +241,13 @@ impl Load {
         match report.ok().as_ref().and_then(|report| report.coordinators.first()) {
             Some(report) => Settled::from(report),
             // The coordinator hangs with its sink. Its queue still knows what became of every record.
-            None => Settled::from(&self.bars.report()),
+            None => Settled::from(&self.records.report()),
         }
     }
 }
 
 /// Waits until the store can do no more work; a dry run has none.
-async fn broken(load: Option<&Load>) -> StopReason {
+async fn broken<T: FileRecord>(load: Option<&Load<T>>) -> StopReason {
     match load {
         Some(load) => load.session.store.stopped().await,
         None => std::future::pending().await,
@@ -224,14 +255,14 @@ async fn broken(load: Option<&Load>) -> StopReason {
 }
 
 /// Waits until everything is read, and everything accepted is settled, however long the store is away.
-async fn read_and_flushed(
+async fn read_and_flushed<T: FileRecord>(
     read: oneshot::Receiver<Result<Vec<(Input, ReadError)>, Refusal>>,
-    load: Option<&Load>,
+    load: Option<&Load<T>>,
 ) -> End {
     let refusal = match read.await {
         Ok(Ok(failed)) => match load {
             None => return End::Read(failed),
-            Some(load) => match load.bars.flush().await {
+            Some(load) => match load.records.flush().await {
                 Ok(()) => return End::Read(failed),
                 Err(refusal) => refusal,
             },
@@ -245,11 +276,11 @@ async fn read_and_flushed(
 }
 
 /// Shows how it goes, until the store was away for too long, with what it said.
-async fn watch(
+async fn watch<T: FileRecord>(
     args: &Args,
     progress: &Progress,
     counters: &Counters,
-    load: Option<&Load>,
+    load: Option<&Load<T>>,
     started: Instant,
 ) -> (Duration, String) {
     let rate = |level| progress.rate(counters.accepted(), started.elapsed(), level);

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use market_data_store::{Bar, Timeframe, files::FileInfo};
+use market_data_store::{Tabular, Timeframe, files::FileInfo};
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
-use super::report::{FileReport, SHOWN_RECORDS};
+use super::report::{FileReport, SHOWN_RECORDS, ShownRecord};
 
 /// How many rejected lines are named.
 pub const NAMED_ERRORS: usize = 20;
@@ -77,8 +77,8 @@ impl Counters {
     }
 
     /// Begins with a file.
-    pub fn file(&self, file: &Arc<str>) {
-        self.count(|counts| counts.files.push(FileReport::new(Arc::clone(file))));
+    pub fn file(&self, file: &Arc<str>, has_timeframes: bool) {
+        self.count(|counts| counts.files.push(FileReport::new(Arc::clone(file), has_timeframes)));
     }
 
     /// Says that records are about to be submitted; [`accept`](Self::accept) says how many were.
@@ -111,10 +111,10 @@ impl Counters {
     }
 
     /// Keeps the first records of the file.
-    pub fn show<'a>(&self, bars: impl IntoIterator<Item = &'a Bar>) {
+    pub fn show<'a, T: Tabular>(&self, records: impl IntoIterator<Item = &'a T>) {
         self.count_in_file(|_, file| {
             let room = SHOWN_RECORDS - file.first.len();
-            file.first.extend(bars.into_iter().take(room).cloned());
+            file.first.extend(records.into_iter().take(room).map(ShownRecord::new));
         });
     }
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use market_data_store::files::{BarReader, Chunk, ReadError, ReadOptions};
+use market_data_store::files::{Chunk, FileRecord, ReadError, ReadOptions, RecordReader};
 
 const STANDARD_INPUT: &str = "-";
 
@@ -40,12 +40,15 @@ impl Input {
     }
 
     /// Opens it and makes a reader.
-    pub fn open(&self, options: &ReadOptions) -> Result<BarReader<Box<dyn Read + Send>>, ReadError> {
+    pub fn open<T: FileRecord>(
+        &self,
+        options: &ReadOptions,
+    ) -> Result<RecordReader<T, Box<dyn Read + Send>>, ReadError> {
         let options = ReadOptions { name: self.name.to_string(), ..options.clone() };
         if self.is_standard_input() {
-            return Ok(BarReader::new(Box::new(io::stdin()), options));
+            return Ok(RecordReader::new(Box::new(io::stdin()), options));
         }
-        BarReader::open(File::open(&self.path)?, options)
+        RecordReader::open(File::open(&self.path)?, options)
     }
 }
 
@@ -53,7 +56,7 @@ impl Input {
 ///
 /// # Errors
 /// Why it cannot be read.
-pub fn check(input: &Input, options: &ReadOptions) -> Result<(), ReadError> {
+pub fn check<T: FileRecord>(input: &Input, options: &ReadOptions) -> Result<(), ReadError> {
     if input.is_standard_input() {
         let problem = "expected data on standard input, got none: it is closed or /dev/null, give a file or a pipe";
         return if is_null_input() { Err(ReadError::Refused(problem.into())) } else { Ok(()) };
@@ -65,7 +68,7 @@ pub fn check(input: &Input, options: &ReadOptions) -> Result<(), ReadError> {
     if input.bytes.is_none() {
         return Ok(());
     }
-    let mut reader = input.open(options)?;
+    let mut reader = input.open::<T>(options)?;
     let mut chunk = Chunk::default();
     while reader.next_chunk(&mut chunk)? && chunk.is_empty() {}
     Ok(())

@@ -3,31 +3,31 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use market_data_store::{
-    Bar, Refusal, WriteHandle,
-    files::{Chunk, FileInfo, ReadError, ReadOptions},
+    Bar, Record as _, Refusal, WriteHandle,
+    files::{Chunk, FileInfo, FileRecord, ReadError, ReadOptions},
 };
 use tokio::runtime::{Builder, Runtime};
 
 use super::{counters::Counters, input::Input};
 use crate::cli::progress::Progress;
 
-/// Where bars go.
-pub enum Target {
+/// Where records go.
+pub enum Target<T: FileRecord> {
     /// Nowhere: they are only counted.
     DryRun,
-    Coordinator(WriteHandle<Bar>),
+    Coordinator(WriteHandle<T>),
 }
 
 /// Reads inputs, one after the other, and submits what is in them.
-pub struct ReaderThread {
+pub struct ReaderThread<T: FileRecord> {
     pub inputs: Vec<Input>,
     pub options: ReadOptions,
-    pub target: Target,
+    pub target: Target<T>,
     pub counters: Arc<Counters>,
     pub progress: Progress,
 }
 
-impl ReaderThread {
+impl<T: FileRecord> ReaderThread<T> {
     /// Reads everything. Returns the inputs that could not be read, or not to their end.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl ReaderThread {
         let mut failed = Vec::new();
         for (index, input) in self.inputs.iter().enumerate() {
             self.progress.file(index + 1, self.inputs.len(), &input.name, input.bytes);
-            self.counters.file(&input.name);
+            self.counters.file(&input.name, T::KIND == Bar::KIND);
             if let Err(error) = self.read(input, &runtime)? {
                 failed.push((input.clone(), error));
             }
@@ -47,7 +47,7 @@ impl ReaderThread {
     }
 
     fn read(&self, input: &Input, runtime: &Runtime) -> Result<Result<(), ReadError>, Refusal> {
-        let mut reader = match input.open(&self.options) {
+        let mut reader = match input.open::<T>(&self.options) {
             Ok(reader) => reader,
             Err(error) => {
                 self.counters.found(FileInfo::default(), Some(error.to_string()));
@@ -76,7 +76,7 @@ impl ReaderThread {
             for rejected in chunk.rejected.drain(..) {
                 self.counters.reject(&input.name, rejected.line, rejected.message);
             }
-            if let Err(refusal) = self.submit(&mut chunk.bars, runtime) {
+            if let Err(refusal) = self.submit(&mut chunk.records, runtime) {
                 self.counters.found(reader.info(), Some(refusal.to_string()));
                 return Err(refusal);
             }
@@ -94,31 +94,31 @@ impl ReaderThread {
         Ok(result)
     }
 
-    /// Submits all of `bars`. At an error those that were not accepted are still in it.
-    fn submit(&self, bars: &mut VecDeque<Bar>, runtime: &Runtime) -> Result<(), Refusal> {
-        if bars.is_empty() {
+    /// Submits all of `records`. At an error those that were not accepted are still in it.
+    fn submit(&self, records: &mut VecDeque<T>, runtime: &Runtime) -> Result<(), Refusal> {
+        if records.is_empty() {
             return Ok(());
         }
-        let before = bars.len();
-        let mut timeframes: Vec<_> = bars.iter().map(|bar| bar.timeframe).collect();
+        let before = records.len();
+        let mut timeframes: Vec<_> = records.iter().filter_map(FileRecord::timeframe).collect();
         timeframes.dedup();
         self.counters.submit();
         let result = match &self.target {
-            Target::Coordinator(handle) => runtime.block_on(submit(handle, bars)),
+            Target::Coordinator(handle) => runtime.block_on(submit(handle, records)),
             Target::DryRun => {
-                self.counters.show(bars.iter());
-                bars.clear();
+                self.counters.show(records.iter());
+                records.clear();
                 Ok(())
             }
         };
-        self.counters.accept((before - bars.len()) as u64, &timeframes);
+        self.counters.accept((before - records.len()) as u64, &timeframes);
         result
     }
 }
 
-async fn submit(handle: &WriteHandle<Bar>, bars: &mut VecDeque<Bar>) -> Result<(), Refusal> {
+async fn submit<T: FileRecord>(handle: &WriteHandle<T>, records: &mut VecDeque<T>) -> Result<(), Refusal> {
     loop {
-        match handle.submit_from(bars).await {
+        match handle.submit_from(records).await {
             // With the strategy `error` the coordinator leaves it to its producer to wait. A loader can.
             Err(Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen) => handle.flush().await?,
             result => return result,

@@ -3,10 +3,12 @@
 use std::{fmt::Write, sync::Arc};
 
 use market_data_store::{
-    Bar, Timeframe,
+    Row, Tabular, Timeframe, Value,
     files::{Compression, Dialect, FileInfo, TsIs},
+    text::Shown,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::cli::output::Text;
 
@@ -17,7 +19,7 @@ const NAMED_TIMEFRAMES: usize = 8;
 
 /// One input, and what was read from it: `read = accepted + rejected + skipped`. What became of the accepted is known of
 /// the whole run alone.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FileReport {
     pub file: Arc<str>,
     pub read: u64,
@@ -34,21 +36,58 @@ pub struct FileReport {
     pub dialect: Option<&'static str>,
     /// The zone of times without an offset.
     pub zone: String,
-    /// What the time of a row is of its bar: `begin` or `end`.
-    pub ts_is: &'static str,
+    /// What the time of a row is of its bar: `begin` or `end`; none for other kinds.
+    pub ts_is: Option<&'static str>,
     /// How many lines in front of the header were passed over.
     pub lines_skipped: u64,
     /// The columns that are not used.
     pub ignored_columns: Option<String>,
-    /// What the accepted are bars of, in the order in which they came.
-    pub timeframes: Vec<Timeframe>,
+    /// What the accepted are bars of, in the order in which they came; none for other kinds.
+    pub timeframes: Option<Vec<Timeframe>>,
     /// The first records, in a dry run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub first: Vec<Bar>,
+    pub first: Vec<ShownRecord>,
+}
+
+/// A record that a dry run shows.
+#[derive(Clone, Debug)]
+pub struct ShownRecord {
+    json: Box<RawValue>,
+    /// Its values, in the order of the columns.
+    line: String,
+}
+
+impl ShownRecord {
+    pub fn new<T: Tabular>(record: &T) -> Self {
+        let row = Row::of(record);
+        let values: Vec<_> = row.values().iter().map(shown).collect();
+        // What is read from a file has a JSON: texts and finite numbers.
+        let json = to_raw_value(record).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self { json, line: values.join(" ") }
+    }
+}
+
+impl Serialize for ShownRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+fn shown(value: &Value<'_>) -> String {
+    match value {
+        Value::Text(text) if text.is_empty() => "-".to_owned(),
+        Value::Text(text) => Shown(text).to_string(),
+        Value::Timestamp(ts) => ts.to_string(),
+        Value::TimestampNanos(ts) => ts.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Date(date) => date.to_string(),
+        _ => "-".to_owned(),
+    }
 }
 
 impl FileReport {
-    pub fn new(file: Arc<str>) -> Self {
+    pub fn new(file: Arc<str>, has_timeframes: bool) -> Self {
         Self {
             file,
             read: 0,
@@ -60,10 +99,10 @@ impl FileReport {
             packing: None,
             dialect: None,
             zone: String::new(),
-            ts_is: "begin",
+            ts_is: has_timeframes.then_some("begin"),
             lines_skipped: 0,
             ignored_columns: None,
-            timeframes: Vec::new(),
+            timeframes: has_timeframes.then(Vec::new),
             first: Vec::new(),
         }
     }
@@ -74,7 +113,7 @@ impl FileReport {
         self.packing = compression.map(Compression::as_str);
         self.dialect = dialect.map(Dialect::as_str);
         self.zone = zone.to_string();
-        self.ts_is = if ts_is == TsIs::End { "end" } else { "begin" };
+        self.ts_is = self.ts_is.map(|_| if ts_is == TsIs::End { "end" } else { "begin" });
         self.lines_skipped = lines_skipped;
         self.ignored_columns = ignored_columns;
     }
@@ -83,9 +122,10 @@ impl FileReport {
     pub fn accept(&mut self, records: u64, timeframes: &[Timeframe]) {
         self.accepted += records;
         self.read += records;
+        let Some(known) = &mut self.timeframes else { return };
         for timeframe in timeframes {
-            if self.timeframes.len() < NAMED_TIMEFRAMES && !self.timeframes.contains(timeframe) {
-                self.timeframes.push(*timeframe);
+            if known.len() < NAMED_TIMEFRAMES && !known.contains(timeframe) {
+                known.push(*timeframe);
             }
         }
     }
@@ -119,24 +159,26 @@ impl FileReport {
 
     /// Adds all that is known, on several lines, which show whether the file was understood.
     pub fn lines(&self, text: &mut Text) {
-        let timeframes: Vec<_> = self.timeframes.iter().map(Timeframe::to_string).collect();
         let none = || "none".to_owned();
+        let timeframes = self.timeframes.as_ref().map(|timeframes| {
+            let timeframes: Vec<_> = timeframes.iter().map(Timeframe::to_string).collect();
+            if timeframes.is_empty() { none() } else { timeframes.join(", ") }
+        });
         let rows = [
-            ("dialect", self.written()),
-            ("zone", self.zone.clone()),
-            ("times are when", format!("bars {}", self.ts_is)),
-            ("timeframe", if timeframes.is_empty() { none() } else { timeframes.join(", ") }),
-            ("ignored columns", self.ignored_columns.clone().unwrap_or_else(none)),
+            ("dialect", Some(self.written())),
+            ("zone", Some(self.zone.clone())),
+            ("times are when", self.ts_is.map(|ts_is| format!("bars {ts_is}"))),
+            ("timeframe", timeframes),
+            ("ignored columns", Some(self.ignored_columns.clone().unwrap_or_else(none))),
         ];
         text.line(&self.file);
         for (name, value) in rows {
-            text.line(format_args!("  {name:15}  {value}"));
+            if let Some(value) = value {
+                text.line(format_args!("  {name:15}  {value}"));
+            }
         }
-        for bar in &self.first {
-            let Bar { vendor, symbol, timeframe, adjustment, ts, open, high, low, close, volume } = bar;
-            let volume = volume.map_or_else(|| "-".to_owned(), |volume| volume.to_string());
-            let key = format_args!("{vendor} {symbol} {timeframe} {adjustment} {ts}").to_string();
-            text.line(format_args!("  {key} {open} {high} {low} {close} {volume}"));
+        for record in &self.first {
+            text.line(format_args!("  {}", record.line));
         }
         text.line("");
     }

@@ -32,7 +32,7 @@ impl From<&CoordinatorReport> for Settled {
 }
 
 /// The counts of one load: `read = stored + replaced + dead_lettered + dropped + rejected + skipped + unsettled`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     files: usize,
     read: u64,

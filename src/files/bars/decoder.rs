@@ -7,7 +7,6 @@ use smol_str::SmolStr;
 use super::{
     date_order::{Held, Settling},
     first_rows::{FirstRows, Known},
-    given::{minutes, period, record_type},
     infer::Inference,
     key_checks::{KeyChecks, Verdict},
     outcome::{Outcome, refused},
@@ -15,6 +14,7 @@ use super::{
     raw_bar::{NamedCell, RawBar},
     recognized::{Recognized, recognized},
     row_decoder::RowDecoder,
+    timeframes::{minutes, period, record_type},
     unused_cells::UnusedCells,
     volume_columns::VolumeColumns,
 };

@@ -3,7 +3,6 @@
 mod date_order;
 mod decoder;
 mod first_rows;
-mod given;
 mod infer;
 mod key_checks;
 mod outcome;
@@ -14,13 +13,14 @@ mod recognized;
 mod row_decoder;
 mod same_key;
 mod session_checks;
+mod timeframes;
 mod unused_cells;
 mod volume_columns;
 pub(crate) mod yfinance_table;
 
 pub(crate) use self::{
     decoder::BarDecoder,
-    raw_bar::{NamedCell, RawBar, is_absent},
+    raw_bar::{NamedCell, RawBar},
     unused_cells::UnusedCells,
     volume_columns::VolumeColumns,
 };

@@ -40,10 +40,10 @@ impl Outcome {
     /// Hands it over.
     pub(super) fn put_into(self, chunk: &mut Chunk) {
         let (line, message) = match self {
-            Self::Bar(bar) => return chunk.bars.push_back(bar),
+            Self::Bar(bar) => return chunk.records.push_back(bar),
             Self::Newer(bar) => {
                 chunk.replaced += 1;
-                return chunk.bars.push_back(bar);
+                return chunk.records.push_back(bar);
             }
             Self::Skipped => return chunk.skipped += 1,
             Self::Rejected(rejected)

@@ -69,9 +69,3 @@ impl<'a> RawBar<'a> {
         row
     }
 }
-
-/// Returns whether a cell is one of the usual ways to write that there is nothing.
-pub(crate) fn is_absent(cell: &str) -> bool {
-    cell.is_empty()
-        || (cell.len() <= 4 && ["nan", "null", "n/a", "na"].iter().any(|none| none.eq_ignore_ascii_case(cell)))
-}

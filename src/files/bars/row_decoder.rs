@@ -4,17 +4,18 @@ use jiff::civil::Time;
 use smol_str::SmolStr;
 
 use super::{
-    given::{self, Given, timeframe},
     outcome::{Outcome, Undated},
     plausible::Plausible,
     prices::{Prices, Volumes},
     raw_bar::RawBar,
     session_checks::{Clocks, SessionChecks},
+    timeframes::{adjustment, timeframe},
 };
 use crate::{
     files::{
         chunk::Rejected,
         file_name::Settled,
+        given::Given,
         options::ReadOptions,
         row_error::RowError,
         times::{Order, Reading, TimeOptions, Times, TsIs},
@@ -56,7 +57,7 @@ impl RowDecoder {
                 "adjustment",
                 options.adjustment.map(|adjustment| (adjustment, "--adjustment")),
                 Some(Adjustment::Unknown),
-                given::adjustment,
+                adjustment,
             ),
             times: Times::new(TimeOptions {
                 zone: options.zone.clone(),

@@ -1,8 +1,21 @@
-use super::object;
-use crate::files::{
-    bars::BarDecoder,
-    chunk::{Chunk, MAX_LINE_BYTES, ReadError},
-};
+use crate::files::chunk::{Chunk, MAX_LINE_BYTES, ReadError};
+
+/// Takes the elements of an array, one after the other.
+pub trait Elements {
+    /// What is made of them.
+    type Record;
+
+    /// Takes an element, which begins on that line.
+    fn element(&mut self, line: u64, bytes: &[u8], chunk: &mut Chunk<Self::Record>) -> Result<(), ReadError>;
+
+    /// Takes what is no element.
+    fn reject(&mut self, line: u64, message: String, chunk: &mut Chunk<Self::Record>) -> Result<(), ReadError>;
+
+    /// Returns whether rows that waited go out before the next one.
+    fn has_settled(&self) -> bool {
+        false
+    }
+}
 
 /// Nesting that no bar has; beyond it an element is given up.
 const MAX_DEPTH: u32 = 64;
@@ -63,7 +76,12 @@ impl Default for ArraySplitter {
 
 impl ArraySplitter {
     /// Takes bytes until the chunk is full; returns how many it took.
-    pub(crate) fn feed(&mut self, bytes: &[u8], rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<usize, ReadError> {
+    pub(crate) fn feed<E: Elements>(
+        &mut self,
+        bytes: &[u8],
+        rows: &mut E,
+        chunk: &mut Chunk<E::Record>,
+    ) -> Result<usize, ReadError> {
         let mut at = 0;
         while at < bytes.len() && !chunk.is_full() && !rows.has_settled() {
             let plain = self.plain(&bytes[at..]);
@@ -97,7 +115,7 @@ impl ArraySplitter {
     }
 
     /// Ends the input; can be called again.
-    pub(crate) fn finish(&mut self, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+    pub(crate) fn finish<E: Elements>(&mut self, rows: &mut E, chunk: &mut Chunk<E::Record>) -> Result<(), ReadError> {
         let (line, message) = match self.state {
             ParseState::After | ParseState::Done | ParseState::Before => return Ok(()),
             ParseState::Lost if self.last == b']' => return Ok(()),
@@ -113,7 +131,7 @@ impl ArraySplitter {
         rows.reject(line, message.into(), chunk)
     }
 
-    fn take(&mut self, byte: u8, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn take<E: Elements>(&mut self, byte: u8, rows: &mut E, chunk: &mut Chunk<E::Record>) -> Result<(), ReadError> {
         match self.state {
             ParseState::Before if byte == b'[' => self.state = ParseState::Inside,
             ParseState::After if !byte.is_ascii_whitespace() => {
@@ -133,7 +151,7 @@ impl ArraySplitter {
         Ok(())
     }
 
-    fn inside(&mut self, byte: u8, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn inside<E: Elements>(&mut self, byte: u8, rows: &mut E, chunk: &mut Chunk<E::Record>) -> Result<(), ReadError> {
         if self.string != InString::No {
             self.string = match (self.string, byte) {
                 (_, b'\n') => return self.lose("expected a closing quote on the same line, got none", rows, chunk),
@@ -162,7 +180,7 @@ impl ArraySplitter {
                     self.clear();
                     self.state = ParseState::Inside;
                 } else if self.depth == MAX_DEPTH {
-                    return self.lose("expected a bar, got too many brackets within brackets", rows, chunk);
+                    return self.lose("expected an object, got too many brackets within brackets", rows, chunk);
                 }
                 self.brackets = self.brackets << 1 | u64::from(byte == b'{');
                 self.depth += 1;
@@ -213,13 +231,13 @@ impl ArraySplitter {
         }
     }
 
-    fn end_element(&mut self, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn end_element<E: Elements>(&mut self, rows: &mut E, chunk: &mut Chunk<E::Record>) -> Result<(), ReadError> {
         if self.has_element() {
             if self.too_long {
                 let message = format!("expected at most {MAX_LINE_BYTES} bytes in an element, got more");
                 rows.reject(self.element_line, message, chunk)?;
             } else {
-                object::element(self.element_line, &self.element, rows, chunk)?;
+                rows.element(self.element_line, &self.element, chunk)?;
             }
         }
         self.clear();
@@ -227,7 +245,12 @@ impl ArraySplitter {
     }
 
     /// Gives up the element, whose end cannot be known.
-    fn lose(&mut self, message: &str, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
+    fn lose<E: Elements>(
+        &mut self,
+        message: &str,
+        rows: &mut E,
+        chunk: &mut Chunk<E::Record>,
+    ) -> Result<(), ReadError> {
         rows.reject(self.element_line, message.into(), chunk)?;
         self.depth = 0;
         self.string = InString::No;

@@ -53,7 +53,7 @@ impl Default for Stage {
 impl Csv {
     pub(crate) fn line(&mut self, line: Line<'_>, rows: &mut BarDecoder, chunk: &mut Chunk) -> Result<(), ReadError> {
         let (number, bytes) = match line {
-            Line::Whole { number, bytes } => (number, bytes),
+            Line::Whole { number, bytes, .. } => (number, bytes),
             Line::TooLong { .. } if matches!(self.stage, Stage::Searching(_)) => {
                 return Err(ReadError::Refused(format!("expected a header line: {}", too_long())));
             }

@@ -1,11 +1,12 @@
 //! From the first line of a CSV to a layout: which column is what.
 
 use crate::files::{
-    bars::{BarDecoder, NamedCell, RawBar, UnusedCells, VolumeColumns, is_absent},
+    bars::{BarDecoder, NamedCell, RawBar, UnusedCells, VolumeColumns},
     column_names::{Amount, is_begin},
     columns::{Column, ROLES, Role, is_period, may_be_symbols},
     fields::{Fields, FieldsOf},
     file_info::Dialect,
+    numbers::is_absent,
 };
 use crate::{
     record::{Timeframe, Unit},

@@ -9,9 +9,16 @@ use crate::files::{
 const READ_BYTES: usize = 128 * 1024;
 
 /// A physical line without its line break.
-pub(crate) enum Line<'a> {
-    Whole { number: u64, bytes: &'a [u8] },
-    TooLong { number: u64 },
+pub enum Line<'a> {
+    Whole {
+        number: u64,
+        bytes: &'a [u8],
+        /// Whether it ended with CR and LF.
+        is_crlf: bool,
+    },
+    TooLong {
+        number: u64,
+    },
 }
 
 /// Bytes that were read and not yet used, cut into lines. Holds at most one line of [`MAX_LINE_BYTES`] and one read.
@@ -88,10 +95,10 @@ impl LineBuffer {
         self.lines += 1;
         let number = self.lines;
         let bytes = &self.bytes[start..stop];
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let (bytes, is_crlf) = bytes.strip_suffix(b"\r").map_or((bytes, false), |bytes| (bytes, true));
         if std::mem::take(&mut self.discarding) || bytes.len() > MAX_LINE_BYTES {
             return Some(Line::TooLong { number });
         }
-        Some(Line::Whole { number, bytes })
+        Some(Line::Whole { number, bytes, is_crlf })
     }
 }

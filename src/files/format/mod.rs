@@ -12,6 +12,7 @@ pub(crate) mod lines;
 pub(crate) mod object;
 pub(crate) mod sniff;
 
+pub(crate) use self::header::delimiter_of;
 use super::chunk::MAX_LINE_BYTES;
 
 /// What every format makes of a line that it cannot look into.

@@ -20,7 +20,7 @@ pub(crate) fn line(line: Line<'_>, rows: &mut BarDecoder, chunk: &mut Chunk) -> 
     match line {
         Line::TooLong { number } => rows.reject(number, too_long(), chunk),
         Line::Whole { bytes, .. } if bytes.iter().all(u8::is_ascii_whitespace) => Ok(()),
-        Line::Whole { number, bytes } => element(number, bytes, rows, chunk),
+        Line::Whole { number, bytes, .. } => element(number, bytes, rows, chunk),
     }
 }
 

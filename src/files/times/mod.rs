@@ -2,6 +2,7 @@
 
 mod clock_digits;
 mod ends;
+mod nanos;
 mod options;
 mod proposed_formats;
 mod reading;
@@ -22,6 +23,7 @@ use self::{
     written_forms::{Numbers, decimal, zoned},
 };
 pub(crate) use self::{
+    nanos::{NanoTimes, is_date_alone},
     options::TimeOptions,
     proposed_formats::proposed_format,
     reading::{Either, Order, Reading},

@@ -14,10 +14,13 @@ use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::nanos::TimestampNanos;
-#[cfg(feature = "files")]
-pub(crate) use self::written::date;
 use self::written::integer;
 pub(crate) use self::written::{Fault, Written, instant};
+#[cfg(feature = "files")]
+pub(crate) use self::{
+    nanos::about as about_nanos,
+    written::{WrittenNanos, date, nanos_at, nanos_of_digits},
+};
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, negative before.
 ///

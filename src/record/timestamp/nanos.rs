@@ -87,7 +87,7 @@ impl FromStr for TimestampNanos {
 }
 
 /// Says what is wrong with a text; the range is a shorter one than that of microseconds.
-fn about(fault: Fault, text: &str) -> InvalidTimestamp {
+pub(crate) fn about(fault: Fault, text: &str) -> InvalidTimestamp {
     match fault {
         Fault::OutOfRange => InvalidTimestamp(format!(
             "expected a time from {} to {}, got {}",

@@ -138,24 +138,51 @@ fn iso(bytes: &[u8]) -> Result<Civil, Fault> {
 
 /// Reads the same forms as nanoseconds since 1970; what has no offset is UTC.
 pub(super) fn nanos(text: &str) -> Result<i64, Fault> {
-    let (digits, negative) = match text.strip_prefix('-') {
-        Some(digits) => (digits, true),
-        None => (text, false),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.len() == 8 && !negative) {
-        let Civil { at, offset } = iso(text.as_bytes())?;
-        let ts = offset.unwrap_or(Offset::UTC).to_timestamp(at).map_err(|_| Fault::OutOfRange)?;
-        return i64::try_from(ts.as_nanosecond()).map_err(|_| Fault::OutOfRange);
+    match WrittenNanos::parse(text)? {
+        WrittenNanos::Instant(nanos) => Ok(nanos),
+        WrittenNanos::Civil { at, offset } => nanos_at(at, offset.unwrap_or(Offset::UTC)),
     }
-    let unit = match digits.len() {
-        9..=10 => 1_000_000_000,
-        12..=13 => 1_000_000,
-        15..=16 => 1_000,
-        18..=19 => 1,
-        count => return Err(Fault::Digits(count)),
-    };
-    let number: i128 = digits.parse().map_err(|_| Fault::Digits(digits.len()))?;
-    i64::try_from(number * unit * if negative { -1 } else { 1 }).map_err(|_| Fault::OutOfRange)
+}
+
+/// A time as it was written, with its nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum WrittenNanos {
+    Instant(i64),
+    Civil { at: DateTime, offset: Option<Offset> },
+}
+
+impl WrittenNanos {
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let (digits, negative) = match text.strip_prefix('-') {
+            Some(digits) => (digits, true),
+            None => (text, false),
+        };
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.len() == 8 && !negative) {
+            let Civil { at, offset } = iso(text.as_bytes())?;
+            return Ok(Self::Civil { at, offset });
+        }
+        let unit = nanos_of_digits(digits.len()).ok_or(Fault::Digits(digits.len()))?;
+        let number: i128 = digits.parse().map_err(|_| Fault::Digits(digits.len()))?;
+        let number = number * i128::from(unit) * if negative { -1 } else { 1 };
+        i64::try_from(number).map(Self::Instant).map_err(|_| Fault::OutOfRange)
+    }
+}
+
+/// Returns how many nanoseconds the unit of an epoch with so many digits has.
+pub(crate) fn nanos_of_digits(digits: usize) -> Option<i64> {
+    match digits {
+        9..=10 => Some(1_000_000_000),
+        12..=13 => Some(1_000_000),
+        15..=16 => Some(1_000),
+        18..=19 => Some(1),
+        _ => None,
+    }
+}
+
+/// Returns the instant at which a clock with this offset shows that date and time, in nanoseconds.
+pub(crate) fn nanos_at(at: DateTime, offset: Offset) -> Result<i64, Fault> {
+    let ts = offset.to_timestamp(at).map_err(|_| Fault::OutOfRange)?;
+    i64::try_from(ts.as_nanosecond()).map_err(|_| Fault::OutOfRange)
 }
 
 /// Returns the date, if there is one.
