@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!  Read --> decompress --> lines --> csv    \
-//!          gz, zst, zip              object  > RawBar --> BarDecoder --> Chunk { bars, rejected, skipped }
+//!          gz, zst, zip              object  > RawBar --> BarDecoder --> Chunk { records, ... }
 //!                                    array  /                 |
 //!                     times: zones, session dates, order -----+---- prices: decimals, billionths
 //!                     keys: newer versions, other things -----+---- first rows: which time, which volume
 //! ```
 //! A format only finds the values of a row; what they mean is decided in one place for all formats: for bars as above, for
 //! the other kinds by a decoder each, which says by which names its columns are known ([`FileRecord`]). A [`RecordReader`],
-//! which for bars is called [`BarReader`], is pulled: each call reads its input at most once and hands over what is complete, so a caller that submits each chunk
-//! before it asks for the next never sits on records while a pipe is silent, and memory does not grow with the file.
+//! which for bars is called [`BarReader`], is pulled: each call reads its input at most once and hands over what is
+//! complete, so a caller that submits each chunk before it asks for the next never sits on records while a pipe is silent,
+//! and memory does not grow with the file.
 //!
 //! ```
 //! use market_data_store::files::{BarReader, Chunk, ReadOptions};
