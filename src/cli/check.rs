@@ -84,7 +84,6 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: &Settings) -> Exit {
-    let url = &settings.database_url;
     if args.kind != Bar::KIND {
         for (option, is_given) in
             [("--timeframe", args.timeframe.is_some()), ("--adjustment", args.adjustment.is_some())]
@@ -94,30 +93,28 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
                 return Exit::Usage;
             }
         }
-        return with_kind(&args.kind, Records { args, url }).expect("the command line takes the names of kinds alone");
     }
-    let report = DatabaseReader::open(url).and_then(|reader| Report::of(&reader, &args.selection(), Timestamp::now()));
-    let report = match report {
-        Ok(report) => report,
-        Err(error) => return args.database.unreadable(error),
-    };
-    let is_faulty = report.invalid > 0 || !report.findings.is_empty();
-    args.show(&report, |text| report.table(text), report.series.is_empty(), is_faulty)
+    match DatabaseReader::of_settings(settings) {
+        Ok(reader) if args.kind == Bar::KIND => args.check_bars(&reader),
+        Ok(reader) => {
+            with_kind(&args.kind, Records { args, reader }).expect("the command line takes the names of kinds alone")
+        }
+        Err(error) => args.database.failed(&error),
+    }
 }
 
 /// The check of any other kind.
 struct Records<'a> {
     args: &'a Args,
-    url: &'a str,
+    reader: DatabaseReader,
 }
 
 impl WithKind for Records<'_> {
     type Output = Exit;
 
     fn with<T: Tabular>(self) -> Exit {
-        let Self { args, url } = self;
-        let report = DatabaseReader::open(url).and_then(|reader| records::Report::of::<T>(&reader, &args.selection()));
-        match report {
+        let Self { args, reader } = self;
+        match records::Report::of::<T>(&reader, &args.selection()) {
             Ok(report) => args.show(&report, |text| report.table(text), report.series.is_empty(), report.invalid > 0),
             Err(error) => args.database.unreadable(error),
         }
@@ -125,6 +122,15 @@ impl WithKind for Records<'_> {
 }
 
 impl Args {
+    fn check_bars(&self, reader: &DatabaseReader) -> Exit {
+        let report = match Report::of(reader, &self.selection(), Timestamp::now()) {
+            Ok(report) => report,
+            Err(error) => return self.database.unreadable(error),
+        };
+        let is_faulty = report.invalid > 0 || !report.findings.is_empty();
+        self.show(&report, |text| report.table(text), report.series.is_empty(), is_faulty)
+    }
+
     /// Prints a report, and says what it means for the process.
     fn show(&self, report: &impl Serialize, table: impl FnOnce(&mut Text), is_empty: bool, is_faulty: bool) -> Exit {
         let mut text = Text::default();

@@ -84,15 +84,14 @@ impl Database {
     /// Says why a database cannot be read, and returns what that means for the process.
     pub fn unreadable(&self, error: DatabaseError) -> Exit {
         let error = match error {
-            DatabaseError::Sqlite(error) => return self.failed(&StartError::Sqlite(error)),
-            error => error,
+            DatabaseError::Sqlite(error) => StartError::Sqlite(error),
+            #[cfg(feature = "postgres")]
+            DatabaseError::Postgres(error) => StartError::Postgres(error),
+            error => {
+                complain(format_args!("error: {}", ErrorChain(&error)));
+                return Exit::Unavailable;
+            }
         };
-        let is_given = self.url.is_some();
-        complain(format_args!("error: {}: {}", if is_given { OPTION } else { VARIABLE }, ErrorChain(&error)));
-        match error {
-            DatabaseError::UnknownScheme { .. } if is_given => Exit::Usage,
-            DatabaseError::UnknownScheme { .. } => Exit::Configuration,
-            _ => Exit::Unavailable,
-        }
+        self.failed(&error)
     }
 }

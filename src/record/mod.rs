@@ -17,7 +17,7 @@ mod trade;
 mod words;
 
 pub(crate) use self::kinds::with_kinds;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::tabular::Misfit;
 pub use self::timeframe::{InvalidTimeframe, Unit};
 // At the crate's root in the documentation.

@@ -2,6 +2,9 @@
 
 use std::{fmt, ops::ControlFlow};
 
+#[cfg(feature = "postgres")]
+use super::postgres::{PostgresOptions, PostgresReader};
+#[cfg(feature = "sqlite")]
 use super::sqlite::{SqliteOptions, SqliteReader};
 use super::{database::DatabaseError, selection::Selection};
 use crate::record::{Invalid, StoredRow, Tabular};
@@ -31,7 +34,10 @@ use crate::record::{Invalid, StoredRow, Tabular};
 pub struct DatabaseReader(Opened);
 
 enum Opened {
+    #[cfg(feature = "sqlite")]
     Sqlite(SqliteReader),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresReader),
 }
 
 /// A row that makes no valid record: another program wrote or changed it.
@@ -50,6 +56,24 @@ impl DatabaseReader {
     /// # Errors
     /// This build knows no such database, the URL has more than a path, or there is nothing to read, or not now.
     pub fn open(url: &str) -> Result<Self, DatabaseError> {
+        #[cfg(feature = "postgres")]
+        return Self::with_options(url, PostgresOptions::default());
+        #[cfg(not(feature = "postgres"))]
+        Self::embedded(url)
+    }
+
+    /// Opens the database of a URL, with what else there is to say of one of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_options(url: &str, options: PostgresOptions) -> Result<Self, DatabaseError> {
+        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Ok(Self(Opened::Postgres(PostgresReader::open(url, options)?)));
+        }
+        Self::embedded(url)
+    }
+
+    /// Opens a database that needs no server.
+    fn embedded(url: &str) -> Result<Self, DatabaseError> {
+        #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
             return Ok(Self(Opened::Sqlite(SqliteReader::open(&SqliteOptions::from_url(url)?)?)));
         }
@@ -60,7 +84,8 @@ impl DatabaseReader {
     /// valid record is shown as what is wrong with it.
     ///
     /// A read that names columns at the beginning of the key, or a time, seeks to what it asks for. One that names others
-    /// alone looks at all rows, and so does one by a list, such as the symbols of news.
+    /// alone looks at all rows, and so does one by a list, such as the symbols of news. In PostgreSQL the server decides,
+    /// and sorts what it finds by an index.
     ///
     /// # Errors
     /// The database has no such table or one with other columns, or cannot be read now.
@@ -98,7 +123,10 @@ impl DatabaseReader {
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match self.0 {
+            #[cfg(feature = "sqlite")]
             Opened::Sqlite(ref reader) => Ok(reader.rows(conditions, show)?),
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(ref reader) => Ok(reader.rows(conditions, show)?),
         }
     }
 }
@@ -106,7 +134,10 @@ impl DatabaseReader {
 impl fmt::Debug for DatabaseReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            #[cfg(feature = "sqlite")]
             Opened::Sqlite(ref reader) => f.debug_tuple("DatabaseReader").field(reader).finish(),
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(ref reader) => f.debug_tuple("DatabaseReader").field(&reader.database).finish(),
         }
     }
 }

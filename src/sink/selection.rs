@@ -160,6 +160,12 @@ impl Conditions {
         self.any_of.iter().filter(|any_of| any_of.column.column_type() != ColumnType::List)
     }
 
+    /// Returns how many rows a database has to find at most; none where some of them are passed over later.
+    #[cfg(feature = "postgres")]
+    pub(super) fn limit_of_rows(&self) -> Option<u64> {
+        self.limit.filter(|_| self.compared().count() == self.any_of.len())
+    }
+
     /// Returns whether the lists of a row have what is asked for. One that is no list is let through, so that it is seen.
     pub(super) fn admits(&self, row: &StoredRow<'_>) -> bool {
         self.any_of.iter().filter(|any_of| any_of.column.column_type() == ColumnType::List).all(|any_of| {
@@ -179,6 +185,9 @@ fn time_of<T: Tabular>(what: &str, time: &str) -> Result<Value<'static>, Invalid
 fn parse(column: &Column, text: &str) -> Result<Value<'static>, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     Ok(match column.column_type() {
+        ColumnType::Text | ColumnType::List if text.contains('\0') => {
+            return Err(format!("expected no NUL, got {}", Quoted(text)));
+        }
         ColumnType::Text | ColumnType::List => text.to_owned().into(),
         ColumnType::Timestamp => Value::Timestamp(text.parse().map_err(|error| said(&error))?),
         ColumnType::TimestampNanos => Value::TimestampNanos(text.parse().map_err(|error| said(&error))?),

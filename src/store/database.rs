@@ -1,6 +1,8 @@
 //! The database of the settings.
 
 use super::StartError;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::sink::DatabaseReader;
 use crate::{settings::Settings, sink::Database};
 
 impl Database {
@@ -16,6 +18,23 @@ impl Database {
         #[cfg(not(feature = "postgres"))]
         let connected = Self::connect(url);
         connected.map_err(|error| StartError::of_database(error, url))
+    }
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl DatabaseReader {
+    /// Opens the database of [`Settings::database_url`], in the schema of [`Settings::postgres`] where it is one of
+    /// PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_settings(settings: &Settings) -> Result<Self, StartError> {
+        let url = &*settings.database_url;
+        #[cfg(feature = "postgres")]
+        let opened = Self::with_options(url, options(settings));
+        #[cfg(not(feature = "postgres"))]
+        let opened = Self::open(url);
+        opened.map_err(|error| StartError::of_database(error, url))
     }
 }
 

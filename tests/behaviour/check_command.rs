@@ -371,7 +371,8 @@ fn a_store_that_is_not_there_ends_with_69_and_is_not_made() {
         ("sqlite://other.db", 69, "no table `bars`"),
         ("sqlite://.", 69, "found a directory"),
         ("sqlite://", 78, "MDS_DATABASE_URL"),
-        ("postgres://host/db", 78, "MDS_DATABASE_URL"),
+        ("postgres:///db", 78, "MDS_DATABASE_URL"),
+        ("mysql://host/db", 78, "MDS_DATABASE_URL"),
     ] {
         let output = mds(dir.path()).args(["check", "--json"]).env("MDS_DATABASE_URL", url).output().unwrap();
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(code), ""), "{url}: {}", stderr(&output));

@@ -4,17 +4,23 @@ use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 
 use futures::executor::block_on;
 use market_data_store::{
-    Batch, News, Sink, Timestamp, TimestampNanos, Trade,
-    sink::{DatabaseReader, Selection, SqliteSink},
+    Batch, Database, News, Sink, StoredRow, Tabular, Timestamp, TimestampNanos, Trade,
+    sink::{DatabaseReader, Selection},
 };
-use proptest::{collection::vec, prelude::*, sample::subsequence};
+use proptest::{collection::vec, prelude::*, sample::subsequence, test_runner::TestRunner};
 
 use crate::support::size_of_test;
 
 const NAMES: [&str; 5] = ["", "A", "B", "Zürich", "a'b"];
 
-fn reader(path: &Path) -> DatabaseReader {
-    DatabaseReader::open(&format!("sqlite://{}", path.display())).unwrap()
+fn sqlite(dir: &Path) -> String {
+    format!("sqlite://{}", dir.join("records.db").display())
+}
+
+fn write<T: Tabular>(url: &str, records: Vec<T>) {
+    let database = Database::connect(url).unwrap();
+    block_on(database.write(&Batch::from(records))).unwrap();
+    block_on(database.close());
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -106,48 +112,64 @@ impl Asked {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(size_of_test("MDS_TEST_SELECTIONS", 32) as u32))]
-
-    // Red when a level of the key is left out or gone through in another order, an end of the time is taken the other way,
-    // or a nanosecond is lost: compare `ts` alone.
-    #[test]
-    fn a_selection_shows_what_a_scan_of_all_records_would(
-        trades in vec(trade(), 0..200),
-        asked in vec(asked(), 20),
-    ) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("trades.db");
-        let sink = SqliteSink::open::<Trade>(&path).unwrap();
-        block_on(sink.write(&Batch::from(trades.clone()))).unwrap();
-        block_on(sink.close());
-        let stored: BTreeMap<Key, Trade> = trades.into_iter().map(|trade| (key(&trade), trade)).collect();
-        let reader = reader(&path);
-        for asked in asked {
-            let wanted = stored.values().filter(|trade| asked.wants(trade));
-            let expected: Vec<_> = wanted.take(asked.limit.map_or(usize::MAX, |limit| limit as usize)).cloned().collect();
-            let mut found = Vec::new();
-            reader.records(&asked.selection(), |trade| {
-                found.push(trade.unwrap());
-                ControlFlow::Continue(())
-            }).unwrap();
-            prop_assert_eq!(found, expected, "{:?}", asked);
-        }
+/// Asks an empty database for these, once it holds the trades.
+fn shows_what_a_scan_would(url: &str, trades: Vec<Trade>, asked: Vec<Asked>) -> Result<(), TestCaseError> {
+    let stored: BTreeMap<Key, Trade> = trades.iter().map(|trade| (key(trade), trade.clone())).collect();
+    write(url, trades);
+    let reader = DatabaseReader::open(url).unwrap();
+    for asked in asked {
+        let wanted = stored.values().filter(|trade| asked.wants(trade));
+        let expected: Vec<_> = wanted.take(asked.limit.map_or(usize::MAX, |limit| limit as usize)).cloned().collect();
+        let mut found = Vec::new();
+        let show = |trade: Result<Trade, _>| {
+            found.push(trade.unwrap());
+            ControlFlow::Continue(())
+        };
+        reader.records(&asked.selection(), show).unwrap();
+        prop_assert_eq!(found, expected, "{:?}", asked);
     }
+    Ok(())
+}
+
+fn cases(default: usize) -> ProptestConfig {
+    let cases = size_of_test("MDS_TEST_SELECTIONS", default) as u32;
+    // A history that failed is shown; a file of them would be shared by both databases.
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn history() -> impl Strategy<Value = (Vec<Trade>, Vec<Asked>)> {
+    (vec(trade(), 1..200), vec(asked(), 20))
+}
+
+// Red when a level of the key is left out or gone through in another order, an end of the time is taken the other way, or
+// a nanosecond is lost: compare `ts` alone.
+#[test]
+fn a_selection_shows_what_a_scan_of_all_records_would() {
+    let run = |(trades, asked)| {
+        let dir = tempfile::tempdir().unwrap();
+        shows_what_a_scan_would(&sqlite(dir.path()), trades, asked)
+    };
+    TestRunner::new(cases(32)).run(&history(), run).unwrap();
+}
+
+// Red when PostgreSQL is asked for something else, orders texts by a language, or a value is bound as another.
+#[cfg(all(unix, feature = "postgres"))]
+#[test]
+fn a_selection_shows_the_same_in_postgresql() {
+    let server = crate::postgres::server::Server::shared();
+    let run = |(trades, asked)| shows_what_a_scan_would(&server.database().url(), trades, asked);
+    TestRunner::new(cases(12)).run(&history(), run).unwrap();
 }
 
 // Red when a news item about several symbols is found by none or more than once, or the limit counts those passed over.
 #[test]
 fn news_are_found_by_each_of_their_symbols() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("news.db");
-    let sink = SqliteSink::open::<News>(&path).unwrap();
     let news =
         |id: &str, symbols: &[&str]| News::new(Timestamp::from_micros(1), "t").id(id).symbols(symbols.iter().copied());
     let all = vec![news("1", &["SPY", "TLT"]), news("2", &[]), news("3", &["TLT"]), news("4", &["SPYX"])];
-    block_on(sink.write(&Batch::from(all))).unwrap();
-    block_on(sink.close());
-    let reader = reader(&path);
+    write(&sqlite(dir.path()), all);
+    let reader = DatabaseReader::open(&sqlite(dir.path())).unwrap();
     let ids = |symbols: &[&str], limit| {
         let selection = Selection::<News>::new().any_of("symbols", symbols).unwrap().limit(limit);
         let mut ids = Vec::new();
@@ -164,29 +186,54 @@ fn news_are_found_by_each_of_their_symbols() {
     assert_eq!(ids(&["TLT", "SPYX"], 2), ["1", "3"]);
 }
 
-// Red when the reader sees what is written after its first look, or goes on when it is told to stop.
-#[test]
-fn a_reader_sees_one_moment_and_stops_when_it_is_told_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("trades.db");
-    let sink = SqliteSink::open::<Trade>(&path).unwrap();
+fn sees_one_moment_and_stops(url: &str) {
     let trade = |id: i64| Trade::new("ES", TimestampNanos::from_nanos(id), 1.0, 1.0).id(id.to_string());
-    let write =
-        |ids: std::ops::Range<i64>| block_on(sink.write(&Batch::from(ids.map(trade).collect::<Vec<_>>()))).unwrap();
-    write(0..10);
-    let reader = reader(&path);
+    let trades = |ids: std::ops::Range<i64>| ids.map(trade).collect::<Vec<_>>();
+    // More than are in memory at once.
+    write(url, trades(0..4_000));
+    let reader = DatabaseReader::open(url).unwrap();
     let count = |most: usize| {
         let mut found = 0;
-        reader
-            .rows(&Selection::<Trade>::new(), |_| {
-                found += 1;
-                if found == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
-            .unwrap();
+        let show = |_: StoredRow<'_>| {
+            found += 1;
+            if found == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        reader.rows(&Selection::<Trade>::new(), show).unwrap();
         found
     };
     assert_eq!(count(3), 3);
-    write(10..20);
-    assert_eq!(count(99), 10);
-    assert_eq!(crate::support::stored::<Trade>(&path).len(), 20);
+    write(url, trades(4_000..5_000));
+    assert_eq!(count(1_001), 1_001);
+    assert_eq!(count(9_999), 4_000);
+    assert_eq!(crate::support::stored_at::<Trade>(url).len(), 5_000);
+}
+
+// Red when the reader sees what is written after its first look, goes on when it is told to stop, or cannot be used again.
+#[test]
+fn a_reader_sees_one_moment_and_stops_when_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    sees_one_moment_and_stops(&sqlite(dir.path()));
+}
+
+// Red when the reader of PostgreSQL does, changes anything, or takes a part of the rows for all when the server goes.
+#[cfg(all(unix, feature = "postgres"))]
+#[test]
+fn a_reader_of_postgresql_sees_one_moment_and_says_when_the_server_goes() {
+    let server = crate::postgres::server::Server::start("");
+    let url = server.database().url();
+    sees_one_moment_and_stops(&url);
+    let reader = DatabaseReader::open(&url).unwrap();
+    let none = reader.rows(&Selection::<News>::new(), |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(none.to_string().contains("there is no table `news`"), "{none}");
+    let reader = DatabaseReader::open(&url).unwrap();
+    let mut found = 0;
+    let error = reader.rows(&Selection::<Trade>::new(), |_| {
+        found += 1;
+        if found == 1 {
+            server.crash();
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(error.is_err() && found < 5_000, "{found}");
+    assert!(DatabaseReader::open(&url).is_err());
 }

@@ -1,15 +1,15 @@
 //! What `mds query` writes, `mds ingest` loads again to the same records, bit for bit.
 
-use std::{fmt::Debug, path::Path};
+use std::{fmt::Debug, fs, path::Path};
 
 use futures::executor::block_on;
-use market_data_store::{Adjustment, Bar, Batch, Sink, Tabular, Timeframe, Timestamp, sink::SqliteSink};
+use market_data_store::{Adjustment, Bar, Batch, Database, Sink, Tabular, Timeframe, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::{
     kinds::{amount, json, micros, name, number, numbered},
     mds::{mds, stderr, stdout},
-    support::{size_of_test, stored},
+    support::{size_of_test, stored_at},
 };
 
 fn bar() -> impl Strategy<Value = Bar> {
@@ -44,34 +44,45 @@ fn run(dir: &Path, args: &[&str]) {
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}{}", stdout(&output), stderr(&output));
 }
 
-fn is_loaded_again_alike<T: Tabular + Clone>(records: Vec<T>) {
+/// Writes records to a SQLite file, and loads what `mds query` says of it into another one and into a PostgreSQL database.
+fn is_loaded_again_alike<T: Tabular + Clone>(records: Vec<T>, postgres: &[String]) {
     let dir = tempfile::tempdir().unwrap();
-    let sink = SqliteSink::open::<T>(dir.path().join("market_data.db")).unwrap();
-    block_on(sink.write(&Batch::from(records.clone()))).unwrap();
-    block_on(sink.close());
-    let of = |path: &str| stored::<T>(&dir.path().join(path)).iter().map(json).collect::<Vec<_>>();
-    let mut expected: Vec<_> = records.iter().map(json).collect();
-    let mut found = of("market_data.db");
-    let before = found.clone();
+    let url = format!("sqlite://{}", dir.path().join("market_data.db").display());
+    let database = Database::connect(&url).unwrap();
+    block_on(database.write(&Batch::from(records.clone()))).unwrap();
+    block_on(database.close());
+    let of = |url: &str| stored_at::<T>(url).iter().map(json).collect::<Vec<_>>();
+    let before = of(&url);
+    let (mut expected, mut found) = (records.iter().map(json).collect::<Vec<_>>(), before.clone());
     expected.sort();
     found.sort();
     assert_eq!(found, expected, "{}", T::KIND);
-    for format in ["csv", "ndjson"] {
-        run(dir.path(), &["query", "--kind", T::KIND, "--format", format, "-o", "records"]);
-        let database = format!("sqlite://{format}.db");
-        run(dir.path(), &["ingest", "--database", &database, "records"]);
-        let after = of(&format!("{format}.db"));
-        let differs = before.iter().zip(&after).find(|(before, after)| before != after);
-        assert_eq!((differs, before.len()), (None, after.len()), "{} as {format}", T::KIND);
+    for (at, format) in ["csv", "ndjson"].into_iter().enumerate() {
+        for copy in [&format!("sqlite://{}", dir.path().join(format).display())].into_iter().chain(postgres.get(at)) {
+            run(dir.path(), &["query", "--kind", T::KIND, "--format", format, "-o", "records"]);
+            run(dir.path(), &["ingest", "--database", copy, "records"]);
+            let after = of(copy);
+            let differs = before.iter().zip(&after).find(|(before, after)| before != after);
+            assert_eq!((differs, before.len()), (None, after.len()), "{} as {format} in {copy}", T::KIND);
+            run(dir.path(), &["query", "--kind", T::KIND, "--format", format, "-o", "again", "--database", copy]);
+            let [records, again] = ["records", "again"].map(|name| fs::read(dir.path().join(name)).unwrap());
+            assert!(records == again, "{} as {format} from {copy}", T::KIND);
+        }
     }
 }
 
 // Red when a form or its reader rounds a number, cuts a time, trims or unquotes a text otherwise, or takes an empty one for
-// null.
+// null, or a database keeps or orders it as another.
 #[test]
 fn each_kind_is_the_same_behind_a_query_and_an_ingest() {
+    #[cfg(all(unix, feature = "postgres"))]
+    let server = crate::postgres::server::Server::shared();
     let runner = &mut TestRunner::default();
     for _ in 0..size_of_test("MDS_TEST_ROUND_TRIP_CASES", 2) {
-        is_loaded_again_alike(numbered(some(runner, bar()), |bar, at| bar.vendor = format!("v{at}").into()));
+        #[cfg(all(unix, feature = "postgres"))]
+        let postgres = &[server.database().url(), server.database().url()];
+        #[cfg(not(all(unix, feature = "postgres")))]
+        let postgres = &[];
+        is_loaded_again_alike(numbered(some(runner, bar()), |bar, at| bar.vendor = format!("v{at}").into()), postgres);
     }
 }

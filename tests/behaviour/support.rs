@@ -181,13 +181,17 @@ pub fn buried(dir: &Path) -> Vec<u64> {
 
 /// The records of a type in a SQLite file, in the order of the key.
 pub fn stored<T: Tabular>(path: &Path) -> Vec<T> {
+    stored_at(&format!("sqlite://{}", path.display()))
+}
+
+/// The records of a type in a database.
+pub fn stored_at<T: Tabular>(url: &str) -> Vec<T> {
     let mut found = Vec::new();
-    let reader = DatabaseReader::open(&format!("sqlite://{}", path.display())).unwrap();
     let show = |record: Result<T, _>| {
         found.push(record.unwrap());
         ControlFlow::Continue(())
     };
-    reader.records(&Selection::new(), show).unwrap();
+    DatabaseReader::open(url).unwrap().records(&Selection::new(), show).unwrap();
     found
 }
 

@@ -60,13 +60,12 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, settings: &Settings) -> Exit {
-    let query = Query { args, url: &settings.database_url };
-    with_kind(&args.kind, query).expect("the command line takes the names of kinds alone")
+    with_kind(&args.kind, Query { args, settings }).expect("the command line takes the names of kinds alone")
 }
 
 struct Query<'a> {
     args: &'a Args,
-    url: &'a str,
+    settings: &'a Settings,
 }
 
 impl WithKind for Query<'_> {
@@ -81,9 +80,9 @@ impl WithKind for Query<'_> {
                 return Exit::Usage;
             }
         };
-        let reader = match DatabaseReader::open(self.url) {
+        let reader = match DatabaseReader::of_settings(self.settings) {
             Ok(reader) => reader,
-            Err(error) => return args.database.unreadable(error),
+            Err(error) => return args.database.failed(&error),
         };
         let target = match Target::open(args.output.as_deref()) {
             Ok(target) => target,

@@ -4,7 +4,7 @@ mod row;
 mod table;
 mod value;
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::row::Misfit;
 pub use self::{
     row::{Row, StoredRow},

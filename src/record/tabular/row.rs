@@ -85,7 +85,7 @@ impl<'a> StoredRow<'a> {
     }
 
     /// Says which columns hold something that is no value of their type; another program wrote that.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn with_misfits(self, misfits: &'a [Misfit]) -> Self {
         Self { misfits, ..self }
     }

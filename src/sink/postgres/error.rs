@@ -33,6 +33,16 @@ pub enum PostgresError {
         /// The database, without secrets.
         database: String,
     },
+    /// There is no table of this kind, or it lacks a column that a write would add.
+    #[error(
+        "{database}: there is no table `{table}` with all its columns: no record of that kind was stored there yet"
+    )]
+    NoTable {
+        /// The database, without secrets.
+        database: String,
+        /// The table.
+        table: &'static str,
+    },
     /// A table of that name was made by somebody else.
     #[error(
         "{database}: the table {table} was not made by this program, whose tables have a comment that begins with \

@@ -3,7 +3,7 @@
 //! `options` says where a database is and how it is used, `tls` how the way there is protected. `sql` makes the statements
 //! of a table, `schema` sees to it that the table is there, `rows` turns records into what these statements take, `path`
 //! decides which of them a batch goes by. A `connection` writes, the `pool` has those that are open, and `lanes` is the
-//! thread on which they live.
+//! thread on which they live. `read` reads, and `select` makes its statement.
 //!
 //! # The thread
 //!
@@ -25,8 +25,10 @@ mod lanes;
 mod options;
 mod path;
 mod pool;
+mod read;
 mod rows;
 mod schema;
+mod select;
 mod sql;
 mod tls;
 mod write_error;
@@ -45,6 +47,7 @@ use tokio::{
 
 pub use self::error::PostgresError;
 pub(crate) use self::options::PostgresOptions;
+pub(super) use self::read::PostgresReader;
 use self::{
     lanes::{Job, Lanes, Worker, Write},
     options::Target,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Microseconds from 1970 to 2000, where PostgreSQL begins to count.
-const EPOCH_MICROS: i64 = 946_684_800_000_000;
+pub(super) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// The first time that PostgreSQL has, the beginning of 4713 BC. Its last one is behind every [`Timestamp`].
 ///
 /// [`Timestamp`]: crate::record::Timestamp
@@ -142,13 +142,8 @@ const HAS_NULL: usize = 7;
 
 impl Array {
     fn new(element: SqlType, len: usize) -> Self {
-        let (element, value) = match element {
-            SqlType::Text => (Type::TEXT, 12),
-            SqlType::Timestamp => (Type::TIMESTAMPTZ, 12),
-            SqlType::BigInt => (Type::INT8, 12),
-            SqlType::Double => (Type::FLOAT8, 12),
-            SqlType::Date => (Type::DATE, 8),
-        };
+        let value = if element == SqlType::Date { 8 } else { 12 };
+        let element = element.postgres_type();
         let mut bytes = Vec::with_capacity(20 + len * value);
         bytes.put_i32(1); // dimensions
         bytes.put_i32(0); // no null so far
@@ -156,6 +151,19 @@ impl Array {
         bytes.put_i32(len as i32);
         bytes.put_i32(1); // the first index
         Self(bytes)
+    }
+}
+
+impl SqlType {
+    /// Returns the type of a single value.
+    pub(super) fn postgres_type(self) -> Type {
+        match self {
+            Self::Text => Type::TEXT,
+            Self::Timestamp => Type::TIMESTAMPTZ,
+            Self::BigInt => Type::INT8,
+            Self::Double => Type::FLOAT8,
+            Self::Date => Type::DATE,
+        }
     }
 }
 
@@ -168,6 +176,56 @@ pub(super) fn array_type(element: SqlType) -> Type {
         SqlType::Double => Type::FLOAT8_ARRAY,
         SqlType::Date => Type::DATE_ARRAY,
     }
+}
+
+/// What is bound to a statement that reads, in its binary form.
+#[derive(Debug)]
+pub(super) struct Bound(Vec<u8>);
+
+impl Bound {
+    /// Takes a value for each column that PostgreSQL has of one.
+    ///
+    /// # Errors
+    /// PostgreSQL has no such value.
+    pub(super) fn each(column: &Column, value: &Value<'_>) -> Result<Vec<Self>, Invalid> {
+        let (mut bytes, mut each) = (Vec::new(), Vec::new());
+        put(&mut bytes, column, value)?;
+        let mut rest = &bytes[..];
+        while let Some((len, behind)) = rest.split_first_chunk() {
+            let (value, behind) = behind.split_at(usize::try_from(i32::from_be_bytes(*len)).unwrap_or_default());
+            each.push(Self(value.to_vec()));
+            rest = behind;
+        }
+        Ok(each)
+    }
+
+    /// Takes values as an array; of times in nanoseconds these.
+    ///
+    /// # Errors
+    /// PostgreSQL has no such value.
+    pub(super) fn array(element: SqlType, column: &Column, values: &[Value<'_>]) -> Result<Self, Invalid> {
+        let Array(mut bytes) = Array::new(element, values.len());
+        for value in values {
+            let last = Self::each(column, value)?.pop().expect("a value is one at least");
+            // The cast holds: it came with such a length.
+            bytes.put_i32(last.0.len() as i32);
+            bytes.put_slice(&last.0);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl ToSql for Bound {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
 }
 
 impl ToSql for Array {
@@ -249,6 +307,13 @@ fn days_since_2000(date: Date) -> i32 {
     before * 365 + before / 4 - before / 100 + before / 400 + days_before_month + leap_day + i32::from(date.day())
         - 1
         - EPOCH_DAYS
+}
+
+/// Returns the date of so many days since 2000, if it has one.
+pub(super) fn date_of(days_since_2000: i32) -> Option<Date> {
+    let first = jiff::civil::date(2000, 1, 1);
+    let date = first.checked_add(jiff::Span::new().try_days(days_since_2000).ok()?).ok()?;
+    Date::new(date.year(), date.month(), date.day())
 }
 
 /// Appends what a value of a key is compared by: bytes that are in the order of the values.

@@ -66,6 +66,23 @@ pub(super) async fn make_ready(
     made
 }
 
+/// Looks whether a kind can be read. Returns the schema that its table is in.
+///
+/// # Errors
+/// The table is not there or another one, or the server does not answer.
+pub(super) async fn find(
+    client: &Client,
+    database: &Arc<str>,
+    options: &PostgresOptions,
+    table: &Table,
+) -> Result<String, PostgresError> {
+    let (schema, missing) = Look { client, database, options, table }.missing().await?;
+    if missing.is_empty() {
+        return Ok(schema);
+    }
+    Err(PostgresError::NoTable { database: database.to_string(), table: table.name() })
+}
+
 struct Look<'a> {
     client: &'a Client,
     database: &'a Arc<str>,

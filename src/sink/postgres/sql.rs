@@ -68,7 +68,7 @@ pub(super) fn sql_columns(table: &Table) -> Vec<SqlColumn> {
 }
 
 /// The second column of a time in nanoseconds.
-fn nanos(column: &Column) -> String {
+pub(super) fn nanos(column: &Column) -> String {
     format!("{}_ns", column.name())
 }
 
