@@ -5,9 +5,12 @@ mod load;
 mod migrations;
 mod order;
 mod overtaking;
+mod paths;
 mod proxy;
+mod schema;
 pub mod server;
 pub mod timescale;
+mod tls;
 
 use std::{
     io::{BufRead, BufReader, Read},

@@ -1,0 +1,132 @@
+//! COPY and upsert: which of them a batch goes by, and what they leave behind; and the connections that they need.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use market_data_store::{Bar, Batch, Database, MarketDataStore, Settings, Sink, settings::PostgresCopy};
+
+use super::server::{Server, TestDatabase};
+use crate::{dlq_command::bar, support::PATIENCE};
+
+/// Keeps every statement that writes bars.
+const WATCH: &str = "
+CREATE TABLE seen (at serial, path text);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO seen (path) VALUES (CASE WHEN current_query() LIKE 'COPY%' THEN 'copy' ELSE 'upsert' END);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER see AFTER INSERT ON bars FOR EACH STATEMENT EXECUTE FUNCTION see();
+";
+
+/// The statements since the last call; one that failed left nothing.
+fn seen(place: &TestDatabase) -> String {
+    let mut client = place.admin();
+    let seen =
+        client.query_one("SELECT coalesce(string_agg(path, ' ' ORDER BY at), '') FROM seen", &[]).unwrap().get(0);
+    client.batch_execute("TRUNCATE seen").unwrap();
+    seen
+}
+
+fn bars(minutes: std::ops::Range<i64>, close: f64) -> Batch<Bar> {
+    let bars = minutes.map(|minute| Bar { close, ..bar("ES", minute) });
+    Batch::from(bars.collect::<Vec<_>>())
+}
+
+fn watched(settings: &Settings, place: &TestDatabase) -> Database {
+    let database = Database::of_settings(settings).unwrap();
+    database.prepare::<Bar>().unwrap();
+    place.run(WATCH);
+    database
+}
+
+// Red when COPY is not used for rows that are new, is used before that is known or again and again where rows are there,
+// or a batch that it fails is not stored.
+#[test]
+fn rows_go_by_copy_while_they_are_new() {
+    let place = Server::shared().database();
+    let database = watched(&Settings::default().database_url(place.url()), &place);
+    let write = |minutes, close| block_on(database.write(&bars(minutes, close))).unwrap();
+    write(0..100, 1.0);
+    write(100..200, 1.0);
+    write(200..300, 1.0);
+    assert_eq!(seen(&place), "upsert copy copy");
+    // One row of it is there.
+    write(299..399, 2.0);
+    assert_eq!(seen(&place), "upsert");
+    assert_eq!(place.number("SELECT count(*) FROM bars WHERE close = 2"), 100);
+    for batch in 4..20 {
+        write(batch * 100..batch * 100 + 100, 1.0);
+    }
+    assert_eq!(seen(&place), [&["upsert"; 15][..], &["copy"]].concat().join(" "));
+    // A batch of few rows is not worth the second exchange with the server.
+    write(9_000..9_010, 1.0);
+    assert_eq!(seen(&place), "upsert");
+    block_on(database.close());
+}
+
+// Red when rows that are there as they should be are written once more: each would leave a dead one.
+#[test]
+fn a_load_that_is_repeated_changes_nothing() {
+    let place = Server::shared().database();
+    let database = watched(&Settings::default().database_url(place.url()), &place);
+    let load = || {
+        for batch in 0..6 {
+            block_on(database.write(&bars(batch * 100..batch * 100 + 100, 1.0))).unwrap();
+        }
+    };
+    load();
+    let written = "SELECT sum(xmin::text::bigint + (ctid::text::point)[0]::bigint + (ctid::text::point)[1]::bigint)::bigint \
+                   FROM bars";
+    let before = place.number(written);
+    let _ = seen(&place);
+    load();
+    assert_eq!(place.number(written), before, "the rows are where they were");
+    assert_eq!(seen(&place), ["upsert"; 6].join(" "));
+    assert_eq!(place.number("SELECT count(*) FROM bars"), 600);
+    block_on(database.close());
+}
+
+// Red when a server or pooler that cannot COPY is sent one all the same.
+#[test]
+fn nothing_goes_by_copy_where_it_is_switched_off() {
+    let place = Server::shared().database();
+    let mut settings = Settings::default().database_url(place.url());
+    settings.postgres.copy = PostgresCopy::Never;
+    let database = watched(&settings, &place);
+    for batch in 0..3 {
+        block_on(database.write(&bars(batch * 100..batch * 100 + 100, 1.0))).unwrap();
+    }
+    assert_eq!(seen(&place), "upsert upsert upsert");
+    block_on(database.close());
+}
+
+// Red when each worker has a connection of its own, whatever the limit, or one is left open at the end.
+#[test]
+fn workers_share_as_many_connections_as_there_may_be() {
+    let place = Server::shared().database();
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default().database_url(place.url()).dlq_path(dir.path().join("dead_letters"));
+    settings.postgres.connections = 2;
+    (settings.coordinator.workers, settings.coordinator.batch_size) = (8, 10);
+    settings.coordinator.flush_interval = Duration::from_millis(1);
+    let store = MarketDataStore::builder(settings).kind::<Bar>().spawn().unwrap();
+    let handle = store.coordinator::<Bar>().unwrap();
+    let mine =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'test'";
+    for round in 0..20 {
+        let records = (0..200).map(|symbol| bar(&format!("S{symbol}"), round));
+        block_on(handle.submit_many(records)).unwrap();
+        let open = place.number(mine);
+        assert!((1..=2).contains(&open), "{open} connections");
+    }
+    let report = block_on(store.finish(PATIENCE));
+    assert_eq!((report.stored(), report.unsettled()), (4_000, 0));
+    assert_eq!(place.number("SELECT count(*) FROM bars"), 4_000);
+    // A backend ends a moment after its client.
+    let gone = std::time::Instant::now();
+    while place.number(mine) > 0 {
+        assert!(gone.elapsed() < PATIENCE, "{}", place.activity());
+        std::thread::yield_now();
+    }
+}
