@@ -20,6 +20,8 @@ pub trait Store {
     const BATCH: usize = 500;
     /// How many bytes of JSON it takes at once; of a record alone more.
     const BYTES: usize = usize::MAX;
+    /// How many random records of a kind are tried at once.
+    const RANDOM: usize = 100;
 
     fn empty() -> Self;
 
@@ -55,6 +57,7 @@ macro_rules! contract {
             the_last_update_of_a_key_wins_in_a_batch,
             the_same_keys_in_another_order_lose_nothing,
             extreme_values_are_stored_to_the_bit,
+            new_rows_behind_new_rows_are_stored_to_the_bit,
             every_kind_is_stored_to_the_bit,
             records_of_one_s_own_are_stored_to_the_bit,
             each_part_of_a_key_tells_records_apart,

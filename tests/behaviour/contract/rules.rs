@@ -98,6 +98,9 @@ pub fn the_same_keys_in_another_order_lose_nothing<S: Store>() {
     assert_stored(&store, &bars(50, 2.0));
 }
 
+/// More than a batch needs for a way of its own, and less than a batch may have.
+const SEVERAL: usize = 40;
+
 const NUMBERS: [f64; 12] = [
     0.0,
     -1.5,
@@ -286,12 +289,13 @@ pub fn kinds_do_not_touch_each_other<S: Store>() {
     assert_stored(&store, &news);
 }
 
-/// Writes batches that are no larger than the store takes.
+/// Writes batches that are no larger than the store takes; and several, as the first of them may go another way than
+/// those behind it.
 fn write_in_parts<S: Store, T: Tabular + Clone>(store: &S, records: &[T]) {
     let (mut part, mut bytes) = (Vec::new(), 0);
     for record in records {
         let size = json(record).len();
-        if bytes + size > S::BYTES || part.len() == S::BATCH {
+        if bytes + size > S::BYTES || part.len() == SEVERAL {
             store.write(std::mem::take(&mut part)).unwrap();
             bytes = 0;
         }
@@ -321,11 +325,11 @@ pub fn every_kind_is_stored_to_the_bit<S: Store>() {
     let cases = size_of_test("MDS_TEST_CONTRACT_CASES", 3) as u32;
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
     let of_each = (
-        vec(kinds::quote(), 20),
-        vec(kinds::trade(), 20),
-        vec(kinds::option_quote(), 20),
-        vec(kinds::fundamentals(), 20),
-        vec(kinds::news(), 20),
+        vec(kinds::quote(), S::RANDOM),
+        vec(kinds::trade(), S::RANDOM),
+        vec(kinds::option_quote(), S::RANDOM),
+        vec(kinds::fundamentals(), S::RANDOM),
+        vec(kinds::news(), S::RANDOM),
     );
     let tried = TestRunner::new(config).run(&of_each, |(quotes, trades, options, reports, news)| {
         let store = S::empty();
@@ -465,10 +469,9 @@ impl Tabular for Own {
     }
 }
 
-/// Red when a column of any type, or a null in it, is stored as something else, or a table needs to be one of the crate's.
-pub fn records_of_one_s_own_are_stored_to_the_bit<S: Store>() {
-    let store = S::empty();
-    let full = |n: i64| Own {
+/// One with a value in each column.
+fn full(n: i64) -> Own {
+    Own {
         name: "é'\\N".to_owned(),
         at: TimestampNanos::from_nanos(-1 - n),
         day: Date::new(1, 1, 1).unwrap(),
@@ -482,7 +485,12 @@ pub fn records_of_one_s_own_are_stored_to_the_bit<S: Store>() {
         maybe_number: Some(5e-324),
         maybe_seen: Some(Timestamp::MAX),
         maybe_name: Some(String::new()),
-    };
+    }
+}
+
+/// Red when a column of any type, or a null in it, is stored as something else, or a table needs to be one of the crate's.
+pub fn records_of_one_s_own_are_stored_to_the_bit<S: Store>() {
+    let store = S::empty();
     let mut batch: Vec<_> = (0..20).map(full).collect();
     // Each is null in turn: a null shifts no other value.
     batch[1].maybe_at = None;
@@ -523,6 +531,29 @@ pub fn what_can_be_tried_again_is_told_from_what_cannot<S: Store>() {
         store.write(bars(4, 3.0)).unwrap();
     }
     assert_stored(&store, &bars(4, 3.0));
+}
+
+/// Red when rows take another way once a batch had new ones alone, and arrive there as others.
+pub fn new_rows_behind_new_rows_are_stored_to_the_bit<S: Store>() {
+    let store = S::empty();
+    let text = |n: usize| texts().swap_remove(n % texts().len());
+    let own: Vec<_> = (0..4 * SEVERAL)
+        .map(|n| Own {
+            tags: vec![text(n), text(n + 1)],
+            maybe_name: (!n.is_multiple_of(3)).then(|| text(n)),
+            maybe_day: (!n.is_multiple_of(4)).then(|| Date::new(1 + n as i16, 2, 28).unwrap()),
+            maybe_at: (!n.is_multiple_of(5)).then(|| TimestampNanos::from_nanos(i64::MIN + n as i64)),
+            ..full(n as i64)
+        })
+        .collect();
+    write_in_parts(&store, &own);
+    assert_stored(&store, &own);
+    // Some that are there among new ones, and after them new ones again.
+    let bars = bars(6 * SEVERAL, 1.0);
+    write_in_parts(&store, &bars[..3 * SEVERAL]);
+    store.write(bars[2 * SEVERAL + 5..3 * SEVERAL + 5].to_vec()).unwrap();
+    write_in_parts(&store, &bars[3 * SEVERAL + 5..]);
+    assert_stored(&store, &bars);
 }
 
 /// Red when a batch of the size that is the default does not fit.

@@ -14,6 +14,7 @@ use crate::postgres::timescale::Timescale;
 impl Store for Timescale {
     const BATCH: usize = 200;
     const BYTES: usize = 15_000;
+    const RANDOM: usize = 15;
 
     fn empty() -> Self {
         Self::take()

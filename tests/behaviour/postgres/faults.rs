@@ -10,13 +10,13 @@ use market_data_store::{Health, Level, coordinator::CircuitState};
 use postgres::{Client, NoTls};
 
 use super::{
-    load::{Load, inversions, watch_inversions},
+    load::{Bars, Load, inversions, watch_inversions},
     proxy::{Commits, Proxy},
     server::{GUARDED, Server},
 };
 use crate::{
     disk_full::{MOUNTS, SmallDisk, again_where_it_can_mount},
-    support::size_of_test,
+    support::{PATIENCE, size_of_test},
 };
 
 /// The store is known to be away, and why.
@@ -26,12 +26,12 @@ fn is_away_for(health: &Health, reason: &str) -> bool {
         && health.last_error.as_ref().is_some_and(|error| error.contains(reason))
 }
 
-// Red when a batch whose connection ends is lost, given up, or written behind a newer one.
-#[test]
-fn connections_that_the_server_ends_cost_nothing() {
+/// Ends connections under load, through a proxy that sees whether rows go by COPY.
+fn ends_connections(bars: Bars, with: &[(&str, &str)]) -> usize {
     let kills = size_of_test("MDS_TEST_POSTGRES_KILLS", 5);
     let database = Server::shared().database();
-    let load = Load::start(&database.url(), &[]);
+    let proxy = Proxy::start(database.port());
+    let load = Load::start_with(bars, &database.url_at(proxy.port()), with);
     load.goes_on();
     watch_inversions(&database);
     let mut ended = 0;
@@ -40,8 +40,22 @@ fn connections_that_the_server_ends_cost_nothing() {
         load.advances(fastrand::u64(1..500));
     }
     let stored = load.check(&database);
-    println!("{ended} connections ended, {stored} records stored");
+    println!("{ended} connections ended, {stored} records stored, {} batches by COPY", proxy.copies());
     assert_eq!(inversions(&database), 0);
+    proxy.copies()
+}
+
+// Red when a batch whose connection ends is lost, given up, or written behind a newer one; or when a worker that waits
+// for a connection of another one never gets it.
+#[test]
+fn connections_that_the_server_ends_cost_nothing() {
+    ends_connections(Bars::Mixed, &[("MDS_PG_CONNECTIONS", "2")]);
+}
+
+// Red as the above, on the way that new rows take.
+#[test]
+fn connections_that_end_while_new_rows_are_copied_cost_nothing() {
+    assert!(ends_connections(Bars::New, &[]) > 0);
 }
 
 // Red when a commit that is acknowledged does not survive, or a server that starts is taken for one that refuses records.
@@ -65,13 +79,12 @@ fn a_server_that_crashes_and_recovers_costs_nothing() {
     assert_eq!(inversions(&database), 0);
 }
 
-// Red when a commit whose answer is lost counts as stored without a look, is repeated behind a newer one, or costs its batch.
-#[test]
-fn a_connection_that_is_cut_at_the_commit_costs_nothing() {
-    let cuts = size_of_test("MDS_TEST_POSTGRES_COMMITS", 5);
+/// Cuts connections at a commit: half of them once the server has committed.
+fn cuts_commits(bars: Bars) -> usize {
+    let cuts = size_of_test("MDS_TEST_POSTGRES_COMMITS", 6);
     let database = Server::shared().database();
     let proxy = Proxy::start(database.port());
-    let load = Load::start(&database.url_at(proxy.port()), &[]);
+    let load = Load::start_with(bars, &database.url_at(proxy.port()), &[]);
     load.goes_on();
     watch_inversions(&database);
     for cut in 0..cuts {
@@ -80,8 +93,21 @@ fn a_connection_that_is_cut_at_the_commit_costs_nothing() {
         load.advances(fastrand::u64(1..500));
     }
     let stored = load.check(&database);
-    println!("{cuts} connections cut at a commit, {stored} records stored");
+    println!("{cuts} connections cut at a commit, {stored} records stored, {} batches by COPY", proxy.copies());
     assert_eq!(inversions(&database), 0);
+    proxy.copies()
+}
+
+// Red when a commit whose answer is lost counts as stored without a look, is repeated behind a newer one, or costs its batch.
+#[test]
+fn a_connection_that_is_cut_at_the_commit_costs_nothing() {
+    cuts_commits(Bars::Mixed);
+}
+
+// Red as the above, on the way that new rows take: those that are there already fail it when it is repeated.
+#[test]
+fn a_connection_that_is_cut_at_the_end_of_a_copy_costs_nothing() {
+    assert!(cuts_commits(Bars::New) > 0);
 }
 
 // Red when a way that is gone for a while is held against the records, or is not tried again.
@@ -115,13 +141,19 @@ fn a_lock_that_another_one_holds_is_waited_for_by_one_probe() {
     let mut other = database.admin();
     other.batch_execute("BEGIN; LOCK TABLE bars IN EXCLUSIVE MODE").unwrap();
     load.wait_until("away", |health| is_away_for(health, "statement timeout"));
-    // What began before the circuit opened has come to its end.
-    let (begun, mut waited) = (Instant::now(), Vec::new());
     let mut looking = database.admin();
+    let mut waiting = || -> i64 {
+        let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bars'::regclass";
+        looking.query_one(sql, &[]).unwrap().get(0)
+    };
+    // What began before the circuit opened comes to its end.
+    let (begun, mut waited) = (Instant::now(), Vec::new());
+    while waiting() > 1 {
+        assert!(begun.elapsed() < PATIENCE, "several wait");
+    }
+    let begun = Instant::now();
     while begun.elapsed() < lasts {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bars'::regclass";
-        let waiting: i64 = looking.query_one(waiting, &[]).unwrap().get(0);
-        waited.push(waiting);
+        waited.push(waiting());
         assert_eq!(load.health().level, Level::Hard);
     }
     let (looks, probes) = (waited.len(), waited.iter().filter(|&&waiting| waiting == 1).count());
@@ -206,7 +238,7 @@ fn a_disk_that_is_full_is_waited_for() {
     load.goes_on();
     for _ in 0..disks {
         let ballast = disk.fill(fastrand::u64(..200_000));
-        load.wait_until("away", |health| is_away_for(health, "No space left on device"));
+        load.wait_until("away", |health| is_away_for(health, "SQLSTATE 53100"));
         fs::remove_file(ballast).unwrap();
         load.goes_on();
     }

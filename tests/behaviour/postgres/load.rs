@@ -21,16 +21,26 @@ use tokio::sync::watch;
 use super::server::TestDatabase;
 use crate::support::{PATIENCE, within};
 
-/// Every other record is an update of one of so many bars, and the others are bars of their own.
+/// How many bars are updated.
 const KEYS: u64 = 100;
 
 /// Longer than a fault lasts, with all that follows from it.
 const LONG: Duration = Duration::from_secs(180);
 
+/// What bars go into a store.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Bars {
+    /// Every other one is an update of one of a few, and the others are bars of their own.
+    Mixed,
+    /// Each is one of its own.
+    New,
+}
+
 /// A store into which bars go without a pause.
 ///
 /// The volume of a bar is its version: the number of its submission.
 pub struct Load {
+    kind: Bars,
     store: MarketDataStore,
     bars: WriteHandle<Bar>,
     acknowledged: watch::Receiver<u64>,
@@ -40,15 +50,23 @@ pub struct Load {
     dead_letters: tempfile::TempDir,
 }
 
-/// The bar of a version.
-fn bar(version: u64) -> Bar {
-    let (symbol, minute) = if version.is_multiple_of(2) {
-        (format!("K{}", version / 2 % KEYS), 0)
-    } else {
-        (format!("S{}", version / 2 % 7), version)
-    };
-    let ts = Timestamp::from_micros(60_000_000 * minute as i64);
-    Bar::new(symbol, Timeframe::MINUTE, ts).ohlc(1.0, 1.0, 1.0, 1.0).volume(version as f64)
+impl Bars {
+    /// Says whether a bar of this version is one that later ones update.
+    fn updates(self, version: u64) -> bool {
+        self == Self::Mixed && version.is_multiple_of(2)
+    }
+
+    fn symbol(self, version: u64) -> String {
+        if self.updates(version) { format!("K{}", version / 2 % KEYS) } else { format!("S{}", version / 2 % 7) }
+    }
+
+    /// The bar of a version.
+    fn bar(self, version: u64) -> Bar {
+        let minute = if self.updates(version) { 0 } else { version };
+        let ts = Timestamp::from_micros(60_000_000 * minute as i64);
+        let bar = Bar::new(self.symbol(version), Timeframe::MINUTE, ts);
+        bar.ohlc(1.0, 1.0, 1.0, 1.0).volume(version as f64)
+    }
 }
 
 /// The settings of a store that tries again soon, with further variables.
@@ -72,6 +90,10 @@ pub fn settings(url: &str, dead_letters: &Path, with: &[(&str, &str)]) -> Settin
 impl Load {
     /// Starts a store whose database is at a URL, with further variables.
     pub fn start(url: &str, with: &[(&str, &str)]) -> Self {
+        Self::start_with(Bars::Mixed, url, with)
+    }
+
+    pub fn start_with(kind: Bars, url: &str, with: &[(&str, &str)]) -> Self {
         let dead_letters = tempfile::tempdir().unwrap();
         let store = MarketDataStore::spawn(settings(url, dead_letters.path(), with)).unwrap();
         let bars = store.coordinator::<Bar>().unwrap();
@@ -82,7 +104,7 @@ impl Load {
             move || {
                 let mut version = 0;
                 while !stop.load(Ordering::Acquire) {
-                    let receipt = block_on(bars.submit_with_receipt(bar(version))).unwrap();
+                    let receipt = block_on(bars.submit_with_receipt(kind.bar(version))).unwrap();
                     receipts.send((version, receipt)).unwrap();
                     version += 1;
                 }
@@ -96,7 +118,7 @@ impl Load {
                 count.send_modify(|count| *count += 1);
             }
         });
-        Self { store, bars, acknowledged, stop, producer, books, dead_letters }
+        Self { kind, store, bars, acknowledged, stop, producer, books, dead_letters }
     }
 
     /// Waits until so many more are acknowledged: more than were on their way when this is called.
@@ -148,11 +170,9 @@ impl Load {
         // A bar of its own is one row, and of the others the newest.
         let first_newest = submitted.saturating_sub(2 * KEYS);
         let expected: Vec<u64> =
-            (0..submitted).filter(|version| !version.is_multiple_of(2) || *version >= first_newest).collect();
-        let missing: Vec<_> = expected
-            .iter()
-            .filter(|version| !stored.contains(&(bar(**version).symbol.to_string(), **version)))
-            .collect();
+            (0..submitted).filter(|version| !self.kind.updates(*version) || *version >= first_newest).collect();
+        let missing: Vec<_> =
+            expected.iter().filter(|version| !stored.contains(&(self.kind.symbol(**version), **version))).collect();
         assert!(missing.is_empty(), "acknowledged and not stored: {missing:?}");
         assert_eq!(rows.len(), expected.len());
         submitted

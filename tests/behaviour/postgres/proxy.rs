@@ -1,6 +1,14 @@
 //! A way to a server that can be cut, held, and cut at the very moment of a commit.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, thread};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use futures::executor::block_on;
 use parking_lot::Mutex;
@@ -28,6 +36,8 @@ struct Control {
     met: watch::Sender<usize>,
     /// How many connections there are.
     connections: watch::Sender<usize>,
+    /// How many COPYs came to their end.
+    copies: AtomicUsize,
 }
 
 /// How the way is.
@@ -55,8 +65,13 @@ impl Proxy {
     pub fn start(to: u16) -> Self {
         let (way, _) = watch::channel(Way::Open);
         let commits = Mutex::new(Commits::Pass);
-        let control =
-            Arc::new(Control { way, commits, met: watch::Sender::new(0), connections: watch::Sender::new(0) });
+        let control = Arc::new(Control {
+            way,
+            commits,
+            met: watch::Sender::new(0),
+            connections: watch::Sender::new(0),
+            copies: AtomicUsize::new(0),
+        });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -99,6 +114,11 @@ impl Proxy {
     pub fn wait_until_closed(&self, left: usize) {
         let mut connections = self.control.connections.subscribe();
         block_on(within(PATIENCE, connections.wait_for(|connections| *connections <= left))).unwrap();
+    }
+
+    /// How many COPYs were passed on.
+    pub fn copies(&self) -> usize {
+        self.control.copies.load(Ordering::Relaxed)
     }
 
     pub fn connections(&self) -> usize {
@@ -248,6 +268,9 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, session: &Mut
         }
         let ends = !is_first && session.lock().request(kind, &all[5..]);
         is_first = false;
+        if kind == b'c' {
+            control.copies.fetch_add(1, Ordering::Relaxed);
+        }
         let mut met = Commits::Pass;
         if ends {
             met = std::mem::replace(&mut *control.commits.lock(), met);
