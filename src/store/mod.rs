@@ -83,7 +83,8 @@ struct Inner {
 impl MarketDataStore {
     /// Starts a store with a coordinator for each of `settings.kinds`, [`Bar`](crate::Bar)s unless they say otherwise, in
     /// the database of `settings.database_url`: on [`feedback_bus`](crate::feedback_bus) inside an actix System, elsewhere
-    /// on a bus of its own. Works on any runtime, and blocks it for the moment that opening the file takes.
+    /// on a bus of its own. Works on any runtime, and blocks it for the moment that opening the file takes,
+    /// or for up to five seconds where a server does not answer.
     ///
     /// # Errors
     /// When a setting is wrong, a kind is none of this crate's, the database or the directory for dead letters cannot

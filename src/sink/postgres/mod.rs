@@ -110,6 +110,13 @@ impl PostgresSink {
         }
     }
 
+    /// Asks the server whether it takes writes.
+    async fn pinged(&self) -> Result<(), SinkError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.jobs.send(Job::Ping(answer)).map_err(|_| self.closed())?;
+        answered.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
     fn closed(&self) -> SinkError {
         WriteError::Closed { database: Arc::clone(&self.0.database) }.into_sink_error()
     }
@@ -120,7 +127,14 @@ impl<T: Tabular> Sink<T> for PostgresSink {
         if batch.is_empty() {
             return Ok(());
         }
-        let rows = Rows::of(batch).map_err(|invalid| WriteError::Invalid(invalid).into_sink_error())?;
+        let rows = match Rows::of(batch) {
+            Ok(rows) => rows,
+            Err(invalid) => {
+                // What is refused for good shows that the store is there, and closes an open circuit.
+                self.pinged().await?;
+                return Err(WriteError::Invalid(invalid).into_sink_error());
+            }
+        };
         let coordinator_id = batch.coordinator_id().cloned();
         let worker = Worker { table: T::TABLE.name(), coordinator_id, partition: batch.partition() };
         let (answer, answered) = oneshot::channel();
@@ -129,12 +143,7 @@ impl<T: Tabular> Sink<T> for PostgresSink {
     }
 
     async fn ping(&self) -> Option<Result<(), SinkError>> {
-        let (answer, answered) = oneshot::channel();
-        let pinged = match self.0.jobs.send(Job::Ping(answer)) {
-            Ok(()) => answered.await.unwrap_or_else(|_| Err(self.closed())),
-            Err(_) => Err(self.closed()),
-        };
-        Some(pinged)
+        Some(self.pinged().await)
     }
 }
 
