@@ -129,6 +129,8 @@ fn options_are_read_as_vendors_write_them() {
         ("tardis_chain.csv", &[]),
         ("optionmetrics.csv", &[]),
         ("polygon_quotes.csv", &[]),
+        ("optionsdx.txt", &[("--symbol", "AAPL")]),
+        ("orats.csv", &[]),
     ]);
 }
 
@@ -151,7 +153,6 @@ fn what_cannot_be_known_of_other_kinds_is_refused() {
         refusal::<Quote>("ts,symbol,bid\n1704205800,A,1\n", &[]),
         refusal::<Quote>("ts,symbol,bid,ask\n1704205800,A,185250000000,185260000000\n", &[]),
         refusal::<Quote>("ts,symbol,bid,bid_price,ask\n1704205800,A,1,1,2\n", &[("--timeframe", "1m")]),
-        refusal::<OptionQuote>("quote_date,[STRIKE],[C_BID],[P_BID]\n2024-01-02,1,2,3\n", &[]),
         refusal::<OptionQuote>(
             "underlying_symbol,quote_date,root,expiration,strike,option_type,bid_1545,bid_eod\nA,2024-01-02,A,2024-01-19,1,C,2,3\n",
             &[],
@@ -171,7 +172,6 @@ fn what_cannot_be_known_of_other_kinds_is_refused() {
         "expected a column for ask",
         "bid: expected a price, got \"185250000000\", which may count billionths",
         "expected no --timeframe for quotes",
-        "got calls and puts side by side",
         "got those of 15:45 and those of the end of the day: say which, as in --map bid=bid_eod",
         "expiry: expected a column for it, or a contract that says it, got none",
         "symbol: expected to know whether \"X1\" is the contract or the underlying",
@@ -360,6 +360,12 @@ fn a_quoted_cell_goes_on_on_the_next_line_and_an_open_quote_costs_its_line() {
 fn a_row_that_takes_the_place_of_another_is_counted() {
     let trades = read::<Trade>("ts,symbol,price,size,id\n1704205800,A,1,1,x\n1704205800,A,1,1,x\n", &[]).unwrap();
     assert_eq!((trades.records.len(), trades.replaced), (2, 1));
+    let other = read::<Trade>("ts,symbol,price,size,id\n1704205800,A,1,1,0\n1704205800,A,1.5,1,0\n", &[]).unwrap();
+    assert_eq!((other.records.len(), other.replaced), (1, 0));
+    assert_eq!(
+        other.rejected,
+        ["line 3: id: expected an id for each trade of a moment, got \"0\" again at another price or size"]
+    );
     let quotes = read::<Quote>("ts,symbol,seq,bid,ask\n1704205800,A,7,1,2\n1704205800,A,7,1,3\n", &[]).unwrap();
     assert_eq!((quotes.records.len(), quotes.replaced), (2, 1));
 }

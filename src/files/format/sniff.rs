@@ -25,14 +25,16 @@ pub(crate) fn format(bytes: &[u8], at_end: bool, name: &str) -> Result<Option<Fo
         return Err(ReadError::Refused(refusal));
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => Ok(Some(Format::Ndjson)),
-        Some(b'[') => Ok(Some(Format::Array)),
-        Some(_) => Ok(Some(Format::Csv)),
-        None if bytes.len() > MAX_LINE_BYTES => {
+    match text.trim_ascii_start() {
+        [b'{', ..] => Ok(Some(Format::Ndjson)),
+        // No JSON begins so: the names of optionsdx stand in brackets.
+        [b'[', b'A'..=b'Z', ..] => Ok(Some(Format::Csv)),
+        [b'[', ..] => Ok(Some(Format::Array)),
+        [_, ..] => Ok(Some(Format::Csv)),
+        [] if bytes.len() > MAX_LINE_BYTES => {
             Err(ReadError::Refused("expected CSV or JSON, got more than 1 MiB of blanks".into()))
         }
-        None => Ok(None),
+        [] => Ok(None),
     }
 }
 
@@ -94,6 +96,7 @@ mod tests {
             ("\tOpen\tHigh\tLow\tClose", Some(Format::Csv)),
             ("\u{feff}\n  {\"open\": 1}       ", Some(Format::Ndjson)),
             ("\r\n [                           ", Some(Format::Array)),
+            ("[QUOTE_DATE], [STRIKE]", Some(Format::Csv)),
             ("                              ", None),
             ("a,b", None),
         ] {

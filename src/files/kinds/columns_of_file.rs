@@ -19,10 +19,6 @@ pub struct FileColumns<'a> {
     /// What each column is; none if it is not used.
     role_of: Vec<Option<usize>>,
     map: &'a ColumnMap,
-    /// Whether all prices and times are meant as they are.
-    pub(super) as_written: bool,
-    /// Whether an option, or the file's name, says what `--symbol` does.
-    pub(super) has_symbol: bool,
 }
 
 impl<'a> FileColumns<'a> {
@@ -45,7 +41,7 @@ impl<'a> FileColumns<'a> {
             let role = letter.map(|(_, role)| *role).or_else(|| role_by_name(name, roles));
             role.filter(|role| !map.decides_role(*role))
         });
-        let mut columns = Self { names, roles, role_of: role_of.collect(), map, as_written: false, has_symbol: false };
+        let mut columns = Self { names, roles, role_of: role_of.collect(), map };
         columns.prefer_plain_names();
         columns.check_repeated()?;
         Ok(columns)
@@ -58,7 +54,7 @@ impl<'a> FileColumns<'a> {
         role_of: Vec<Option<usize>>,
         map: &'a ColumnMap,
     ) -> Self {
-        Self { names, roles, role_of, map, as_written: false, has_symbol: false }
+        Self { names, roles, role_of, map }
     }
 
     /// Of two columns for one thing the one that has exactly our name counts, if one has: who writes `ts` and `timestamp`
@@ -91,6 +87,22 @@ impl<'a> FileColumns<'a> {
         Ok(())
     }
 
+    /// Returns what each column is if the first letters of some names, written without blanks and signs and in lower case, are
+    /// left off: those of one of two records that stand side by side.
+    pub(super) fn roles_behind(&self, prefix: &str) -> Vec<Option<usize>> {
+        let behind = |name: &&str| squashed(name).strip_prefix(prefix).and_then(|rest| role_by_name(rest, self.roles));
+        let sided: Vec<_> = self.names.iter().map(behind).collect();
+        let all = self.role_of.iter().zip(&sided);
+        // What both share is not what one of them has of its own.
+        all.map(|(role, own)| role.filter(|role| !sided.contains(&Some(*role))).or(*own)).collect()
+    }
+
+    /// Returns the places of the columns that are one of these.
+    pub(super) fn places_of(&self, roles: &[usize]) -> Vec<usize> {
+        let all = self.role_of.iter().enumerate();
+        all.filter(|(_, role)| role.is_some_and(|role| roles.contains(&role))).map(|(at, _)| at).collect()
+    }
+
     /// Returns what each column is.
     pub(super) fn into_roles(self) -> Vec<Option<usize>> {
         self.role_of
@@ -118,7 +130,13 @@ impl<'a> FileColumns<'a> {
 
     /// Returns the names that are not used.
     pub(super) fn unused(&self) -> impl Iterator<Item = &'a str> {
-        self.names.iter().zip(&self.role_of).filter(|(_, role)| role.is_none()).map(|(name, _)| *name)
+        self.unused_places().map(|(_, name)| name)
+    }
+
+    /// Returns the columns that are not used, each with its place.
+    pub(super) fn unused_places(&self) -> impl Iterator<Item = (usize, &'a str)> {
+        let all = self.names.iter().zip(&self.role_of).enumerate();
+        all.filter(|(_, (_, role))| role.is_none()).map(|(at, (name, _))| (at, *name))
     }
 
     /// Returns the names of what is required and not there, of each group its first.

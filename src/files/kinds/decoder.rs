@@ -7,7 +7,7 @@ use super::{
     columns_of_file::FileColumns,
     csv_records::{Added, CsvRecords},
     json_object::{Object, cell_of},
-    kind::{FileContext, Kind},
+    kind::{FileContext, Kind, Side},
     moments::Moments,
     outbox::{Outbox, Outcome},
     own_columns::{are_own, record_of},
@@ -59,7 +59,10 @@ pub struct KindDecoder<T: Kind> {
 struct Layout<F> {
     /// The names, of JSON those of the last object.
     names: Vec<String>,
-    role_of: Vec<Option<usize>>,
+    /// How many columns there are.
+    count: usize,
+    /// What the columns are of each record that a row holds.
+    sides: Vec<Side>,
     /// Whether they are ours.
     is_own: bool,
     delimiter: u8,
@@ -102,26 +105,19 @@ impl<T: Kind> Elements for KindDecoder<T> {
         if let Some(problem) = self.find_fields(line, &object)? {
             return self.reject(line, problem, chunk);
         }
-        let Some(layout) = &mut self.layout else { return Ok(()) };
-        let made = if layout.is_own {
-            serde_json::from_str::<T>(text).map(Some).map_err(|error| RowError::from(error.to_string()))
-        } else {
-            let mut values = vec![None; T::ROLES.len()];
-            let mut problem = None;
-            for ((name, raw), role) in object.0.iter().zip(&layout.role_of) {
-                let Some(role) = role else { continue };
-                match cell_of(raw) {
-                    Ok(cell) => values[*role] = Some(cell),
-                    Err(error) => problem = Some(format!("{}: {error}", Quoted(name))),
-                }
-            }
-            match problem {
-                Some(problem) => Err(problem.into()),
-                None => T::decode(&Cells::new(T::ROLES, &values), &mut layout.form, &mut self.file),
-            }
-        };
-        let is_own = layout.is_own;
-        self.put(line, is_own, made, chunk)
+        if self.layout.as_ref().is_some_and(|layout| layout.is_own) {
+            let made = serde_json::from_str::<T>(text).map(Some).map_err(|error| RowError::from(error.to_string()));
+            return self.put(line, true, made, chunk);
+        }
+        let cells: Result<Vec<_>, String> = object
+            .0
+            .iter()
+            .map(|(name, raw)| cell_of(raw).map_err(|error| format!("{}: {error}", Quoted(name))))
+            .collect();
+        match cells {
+            Ok(cells) => self.decode(line, |at| Cow::Borrowed(cells[at].as_ref()), chunk),
+            Err(problem) => self.reject(line, problem, chunk),
+        }
     }
 
     fn reject(&mut self, line: u64, message: String, chunk: &mut Chunk<T>) -> Result<(), ReadError> {
@@ -341,7 +337,8 @@ impl<T: Kind> KindDecoder<T> {
         if self.map.is_empty() && are_own::<T>(&names) {
             self.layout = Some(Layout {
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
-                role_of: Vec::new(),
+                count: names.len(),
+                sides: Vec::new(),
                 is_own: true,
                 delimiter,
                 form: T::Form::default(),
@@ -353,11 +350,13 @@ impl<T: Kind> KindDecoder<T> {
         {
             let columns = FileColumns::placed(&names, T::ROLES, role_of.to_vec(), &self.map);
             self.check_symbol(&columns, &names)?;
-            self.layout = Some(Layout { names: Vec::new(), role_of: role_of.to_vec(), is_own: false, delimiter, form });
+            let sides = vec![Side { role_of: role_of.to_vec(), given: None }];
+            let count = names.len();
+            self.layout = Some(Layout { names: Vec::new(), count, sides, is_own: false, delimiter, form });
             return Ok(true);
         }
         let refused = |message: String| ReadError::Refused(format!("line {number}: {message}"));
-        let mut columns = FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map).map_err(refused)?;
+        let columns = FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map).map_err(refused)?;
         if columns.unused().count() < names.len()
             && let Some(column) = columns.unmapped()
         {
@@ -373,12 +372,11 @@ impl<T: Kind> KindDecoder<T> {
             return self.no_header(&names, known, &lacking);
         }
         self.check_symbol(&columns, &names)?;
-        columns.as_written = self.file.as_written;
-        columns.has_symbol = self.file.symbol.fixed.is_some();
         let form = T::form(&columns).map_err(refused)?;
         // By number the columns of a header are known as well as those of a row.
         let is_value = |cell: &str| cell.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
-        let unused: Vec<&str> = columns.unused().collect();
+        let mut sides = T::sides(&columns);
+        let unused = unused_in(&columns, &sides);
         let role_of = columns.into_roles();
         let is_required = |role: &usize| T::REQUIRED.iter().any(|group| group.contains(role));
         let mut required = names.iter().zip(&role_of).filter(|(_, role)| role.as_ref().is_some_and(is_required));
@@ -387,7 +385,11 @@ impl<T: Kind> KindDecoder<T> {
             unused.into_iter().for_each(|name| self.ignored.add(name));
         }
         let names = if is_row { Vec::new() } else { names.iter().map(|name| (*name).to_owned()).collect() };
-        self.layout = Some(Layout { names, role_of, is_own: false, delimiter, form });
+        let count = role_of.len();
+        if sides.is_empty() {
+            sides.push(Side { role_of, given: None });
+        }
+        self.layout = Some(Layout { names, count, sides, is_own: false, delimiter, form });
         Ok(is_row)
     }
 
@@ -441,9 +443,23 @@ impl<T: Kind> KindDecoder<T> {
     /// Takes a line, or several that a quote holds together. Returns false if a quote is open at its end, or what was put
     /// together is no row.
     fn row(&mut self, number: u64, text: &str, chunk: &mut Chunk<T>) -> Result<bool, ReadError> {
-        let Some(layout) = &mut self.layout else { return Ok(true) };
+        // They are lent to the row while it is decoded.
+        let mut fields = std::mem::take(&mut self.fields);
+        let is_row = self.row_of(number, text, &mut fields, chunk);
+        self.fields = fields;
+        is_row
+    }
+
+    fn row_of(
+        &mut self,
+        number: u64,
+        text: &str,
+        fields: &mut Fields,
+        chunk: &mut Chunk<T>,
+    ) -> Result<bool, ReadError> {
+        let Some(layout) = &self.layout else { return Ok(true) };
         let is_joined = text.contains('\n');
-        let fields = match self.fields.split(text, layout.delimiter) {
+        let fields = match fields.split(text, layout.delimiter) {
             Ok(fields) => fields,
             Err(message) if !is_joined && !message.contains("closing quote on the same line") => {
                 self.reject(number, message, chunk)?;
@@ -451,7 +467,7 @@ impl<T: Kind> KindDecoder<T> {
             }
             Err(_) => return Ok(false),
         };
-        let columns = if layout.role_of.is_empty() { layout.names.len() } else { layout.role_of.len() };
+        let columns = layout.count;
         // Programs that end each cell with a comma leave it off in the header.
         let surplus = fields.len() == columns + 1 && fields.get(columns).trim().is_empty();
         if fields.len() != columns && !surplus {
@@ -466,19 +482,12 @@ impl<T: Kind> KindDecoder<T> {
         if !layout.names.is_empty() && fields.iter().zip(&layout.names).all(|(cell, name)| cell.trim() == name) {
             return Ok(true);
         }
-        let is_own = layout.is_own;
-        let made = if is_own {
-            record_of(fields.iter()).map(Some).map_err(RowError::from)
+        if layout.is_own {
+            let made = record_of(fields.iter()).map(Some).map_err(RowError::from);
+            self.put(number, true, made, chunk)?;
         } else {
-            let mut values = vec![None; T::ROLES.len()];
-            for (at, role) in layout.role_of.iter().enumerate() {
-                if let Some(role) = role {
-                    values[*role] = Some(Cow::Borrowed(fields.get(at)));
-                }
-            }
-            T::decode(&Cells::new(T::ROLES, &values), &mut layout.form, &mut self.file)
-        };
-        self.put(number, is_own, made, chunk)?;
+            self.decode(number, |at| Cow::Borrowed(fields.get(at)), chunk)?;
+        }
         Ok(true)
     }
 
@@ -491,7 +500,7 @@ impl<T: Kind> KindDecoder<T> {
         let names: Vec<&str> = fields().collect();
         let is_own = self.map.is_empty() && are_own::<T>(&names);
         let refused = |message: String| ReadError::Refused(format!("line {line}: {message}"));
-        let mut columns = match FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map) {
+        let columns = match FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map) {
             Ok(columns) => columns,
             Err(message) if self.layout.is_none() => return Err(refused(message)),
             Err(message) => return Ok(Some(message)),
@@ -526,18 +535,44 @@ impl<T: Kind> KindDecoder<T> {
             None if is_own => T::Form::default(),
             None => {
                 self.check_symbol(&columns, &names)?;
-                columns.as_written = self.file.as_written;
-                columns.has_symbol = self.file.symbol.fixed.is_some();
                 T::form(&columns).map_err(refused)?
             }
         };
+        let mut sides = T::sides(&columns);
         if !is_own {
-            columns.unused().for_each(|name| self.ignored.add(name));
+            unused_in(&columns, &sides).into_iter().for_each(|name| self.ignored.add(name));
         }
-        let role_of = columns.into_roles();
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        self.layout = Some(Layout { names, role_of, is_own, delimiter: b',', form });
+        if sides.is_empty() {
+            sides.push(Side { role_of: columns.into_roles(), given: None });
+        }
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.layout = Some(Layout { count: names.len(), names, sides, is_own, delimiter: b',', form });
         Ok(None)
+    }
+
+    /// Makes the records of a row, whose cells are found by their places.
+    fn decode<'c>(
+        &mut self,
+        line: u64,
+        cell: impl Fn(usize) -> Cow<'c, str>,
+        chunk: &mut Chunk<T>,
+    ) -> Result<(), ReadError> {
+        for at in 0..self.layout.as_ref().map_or(0, |layout| layout.sides.len()) {
+            let Some(layout) = &mut self.layout else { break };
+            let side = &layout.sides[at];
+            let mut values = vec![None; T::ROLES.len()];
+            for (at, role) in side.role_of.iter().enumerate() {
+                if let Some(role) = role {
+                    values[*role] = Some(cell(at));
+                }
+            }
+            if let Some((role, value)) = side.given {
+                values[role] = Some(Cow::Borrowed(value));
+            }
+            let made = T::decode(&Cells::new(T::ROLES, &values), &mut layout.form, &mut self.file);
+            self.put(line, false, made, chunk)?;
+        }
+        Ok(())
     }
 
     /// Takes what was made of a row.
@@ -585,4 +620,10 @@ impl<T: Kind> KindDecoder<T> {
         }
         Ok(())
     }
+}
+
+/// Returns the names that neither the file nor one of its sides uses.
+fn unused_in<'a>(columns: &FileColumns<'a>, sides: &[Side]) -> Vec<&'a str> {
+    let is_used = |at: usize| sides.iter().any(|side| side.role_of[at].is_some());
+    columns.unused_places().filter(|(at, _)| !is_used(*at)).map(|(_, name)| name).collect()
 }

@@ -45,6 +45,11 @@ pub trait Kind: Tabular + Clone {
     /// It cannot be known what they mean; says which option says it.
     fn form(columns: &FileColumns<'_>) -> Result<Self::Form, String>;
 
+    /// Returns what the columns are of each of several records that a row holds side by side; nothing for a row of one.
+    fn sides(_: &FileColumns<'_>) -> Vec<Side> {
+        Vec::new()
+    }
+
     /// Returns what the columns of a file without a header are, if its first row shows it beyond doubt.
     fn without_header(_: &[&str]) -> Option<(&'static [Option<usize>], Self::Form)> {
         None
@@ -64,6 +69,14 @@ pub trait Kind: Tabular + Clone {
 
     /// Returns its vendor and what `--symbol` stands for, to be compared with the options.
     fn given(&self) -> (&SmolStr, Option<&SmolStr>);
+}
+
+/// One of the records that a row holds.
+pub struct Side {
+    /// What each column is.
+    pub(super) role_of: Vec<Option<usize>>,
+    /// What its place says.
+    pub(super) given: Option<(usize, &'static str)>,
 }
 
 /// What is said of a file beside its rows.

@@ -18,8 +18,8 @@ pub struct Moments {
 #[derive(Default)]
 struct Moment {
     ts: i64,
-    /// How often each id was there.
-    ids: HashMap<SmolStr, u32>,
+    /// How often each id was there, and what the first that had it says beside its key.
+    ids: HashMap<SmolStr, (u32, u64)>,
     /// How many had no id.
     unnamed: i64,
     /// Whether times rise or fall; none before they do either.
@@ -27,16 +27,21 @@ struct Moment {
 }
 
 impl Moments {
-    /// Counts a record with an id. Returns how many of its moment have the same one.
+    /// Counts a record with an id. Returns how many before it, of its moment, have the same one.
     pub(super) fn count(&mut self, series: &str, ts: i64, id: &str) -> Result<u32, RowError> {
+        self.compare(series, ts, id, 0).map(|(before, _)| before)
+    }
+
+    /// The same, and whether the first of them says the same: `content` is made of what is not in the key.
+    pub(super) fn compare(&mut self, series: &str, ts: i64, id: &str, content: u64) -> Result<(u32, bool), RowError> {
         let moment = self.moment(series)?;
         moment.go_to(ts);
-        if let Some(before) = moment.ids.get_mut(id) {
+        if let Some((before, first)) = moment.ids.get_mut(id) {
             *before += 1;
-            return Ok(*before - 1);
+            return Ok((*before - 1, *first == content));
         }
-        moment.ids.insert(SmolStr::new(id), 1);
-        Ok(0)
+        moment.ids.insert(SmolStr::new(id), (1, content));
+        Ok((0, true))
     }
 
     /// Counts a record without an id. Returns its number at this moment, from 0.

@@ -7,7 +7,7 @@ use super::{
     columns_of_file::FileColumns,
     contract::{Contract, type_of},
     decoder::KindDecoder,
-    kind::{FileContext, Kind, roles},
+    kind::{FileContext, Kind, Side, roles},
     moments::{Moments, series_of},
     prices::Prices,
     times::moment_or_date_of,
@@ -24,8 +24,8 @@ use crate::{
 };
 
 roles! {
-    Ts = "ts", "timestamp", "datetime", "quotedatetime", "quotetime", "quotetimestamp", "quotereadtime", "tsevent",
-        "siptimestamp", "snapshottime", "asoftime", "updatedat";
+    Ts = "ts", "timestamp", "datetime", "quotedatetime", "quotetime", "quotetimestamp", "quoteunixtime", "tsevent",
+        "siptimestamp", "snapshottime", "asoftime";
     Date_ = "date", "quotedate", "tradedate", "datadate", "asofdate";
     Clock = "time", "timeofday";
     Contract_ = "contract", "contractsymbol", "optionsymbol", "occsymbol", "osisymbol", "optionroot", "contractid", "optionticker";
@@ -91,11 +91,6 @@ impl Kind for OptionQuote {
 
     fn form(columns: &FileColumns<'_>) -> Result<Form, String> {
         let both = |one: &str, other: &str| columns.is_named(one) && columns.is_named(other);
-        if both("cbid", "pbid") || both("callbidprice", "putbidprice") {
-            return Err("expected a row for each contract, got calls and puts side by side: make two rows of each, one with the \
-                        columns of the call and one with those of the put"
-                .into());
-        }
         if both("bid1545", "bideod") && !columns.has(Bid as usize) {
             return Err(
                 "expected one bid and one ask, got those of 15:45 and those of the end of the day: say which, as in \
@@ -104,7 +99,7 @@ impl Kind for OptionQuote {
             );
         }
         let values = [Bid, Ask, Last, Iv, Delta, OpenInterest, Volume];
-        if !values.into_iter().any(|role| columns.has(role as usize)) {
+        if prefixes(columns).is_none() && !values.into_iter().any(|role| columns.has(role as usize)) {
             return Err(
                 "expected a column for bid, ask, last, iv, delta, open_interest or volume, got none: name what is \
                         there, as in --map bid=COLUMN,ask=COLUMN"
@@ -122,6 +117,20 @@ impl Kind for OptionQuote {
         };
         let prices = if writer == Writer::Databento { Prices::Undecided } else { Prices::Plain };
         Ok(Form { writer, prices })
+    }
+
+    fn sides(columns: &FileColumns<'_>) -> Vec<Side> {
+        let Some(prefixes) = prefixes(columns) else { return Vec::new() };
+        let sides = prefixes.into_iter().zip(["C", "P"]).map(|(prefix, option_type)| {
+            let mut role_of = columns.roles_behind(prefix);
+            if option_type == "P" {
+                // Where there is one column for both, it is the call's.
+                let shared = columns.places_of(&[Delta as usize, Gamma as usize, Theta as usize, Vega as usize]);
+                shared.into_iter().for_each(|at| role_of[at] = None);
+            }
+            Side { role_of, given: Some((OptionType_ as usize, option_type)) }
+        });
+        sides.collect()
     }
 
     fn writer(form: &Form) -> Option<&'static str> {
@@ -150,7 +159,9 @@ impl Kind for OptionQuote {
         quote.open_interest = cells.number(OpenInterest as usize)?;
         quote.volume = cells.number(Volume as usize)?;
         quote.spot = cells.number(Spot as usize)?;
-        Ok(Some(quote))
+        let values = [quote.bid, quote.ask, quote.last, quote.iv, quote.delta, quote.open_interest, quote.volume];
+        // One side of a row may have nothing.
+        Ok(values.iter().any(Option::is_some).then_some(quote))
     }
 
     fn settle(&mut self, _: bool, moments: &mut Moments) -> Result<bool, RowError> {
@@ -160,6 +171,18 @@ impl Kind for OptionQuote {
 
     fn given(&self) -> (&SmolStr, Option<&SmolStr>) {
         (&self.vendor, Some(&self.underlying))
+    }
+}
+
+/// Returns how the names of calls and of puts begin in a file that has both on each row.
+fn prefixes(columns: &FileColumns<'_>) -> Option<[&'static str; 2]> {
+    let both = |one: &str, other: &str| columns.is_named(one) && columns.is_named(other);
+    if both("cbid", "pbid") {
+        Some(["c", "p"])
+    } else if both("callbidprice", "putbidprice") {
+        Some(["call", "put"])
+    } else {
+        None
     }
 }
 

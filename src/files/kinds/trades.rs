@@ -101,6 +101,7 @@ impl Kind for Trade {
                 ("x", Venue as usize),
                 ("c", Conditions as usize),
                 ("S", Symbol as usize),
+                ("q", Seq as usize),
             ],
         },
     ];
@@ -190,7 +191,19 @@ impl Kind for Trade {
     fn settle(&mut self, is_own: bool, moments: &mut Moments) -> Result<bool, RowError> {
         let (series, ts) = (series_of(&self.vendor, &self.venue, &self.symbol), self.ts.as_nanos());
         if !self.id.is_empty() || is_own {
-            return Ok(moments.count(&series, ts, &self.id)? > 0);
+            let content = self.price.to_bits().rotate_left(1) ^ self.size.to_bits();
+            let (before, is_same) = moments.compare(&series, ts, &self.id, content)?;
+            // A correction says something else on purpose.
+            if before > 0 && !is_same && !is_own && self.action.is_none() {
+                let message = format!(
+                    "id: expected an id for each trade of a moment, got {} again at another price or size",
+                    Quoted(&self.id)
+                );
+                return Err(
+                    RowError::from(message).of_file("name the column that tells them apart, as in --map id=COLUMN")
+                );
+            }
+            return Ok(before > 0);
         }
         let Some(seq) = self.seq else {
             self.id = format_smolstr!("#{}", moments.number(&series, ts)? + 1);
