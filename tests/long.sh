@@ -20,6 +20,7 @@ export MDS_TEST_DEATHS=1000             # actors that panic half way, 100 of eac
 export MDS_TEST_FUZZ_SECONDS=${MDS_TEST_FUZZ_SECONDS:-600} # damaged files, for each reader of files
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its models
 export MDS_TEST_INGESTS_BESIDE_REPLAYS=5000 # rows that the store takes, and as many that it refuses, of each of two ingests
+export MDS_TEST_KIND_FILES=2000         # batches of random records of each kind, as CSV and NDJSON of our own columns
 export MDS_TEST_KILLS=200               # SIGKILLs
 export MDS_TEST_LAYOUTS=1000000         # random bars in random layouts of files
 export MDS_TEST_LOCKS=20                # locks of another process under load
@@ -55,7 +56,7 @@ if [ $# -gt 0 ]; then
 fi
 cargo test --locked --release --all-features -- --nocapture --skip fuzz::
 # The readers of files beside each other, each for its whole time, with nothing else that measures.
-cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 8
+cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 9
 for bench in submit sqlite ingest feedback actors remote_rate_control; do
     cargo bench --locked --all-features --bench "$bench"
 done
