@@ -75,6 +75,8 @@ mod outage;
 mod postgres;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod query_command;
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "sqlite")))]
+mod querying;
 #[cfg(feature = "testing")]
 mod rate;
 #[cfg(all(feature = "testing", feature = "sqlite"))]

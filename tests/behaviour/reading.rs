@@ -220,7 +220,8 @@ fn a_reader_sees_one_moment_and_stops_when_it_is_told_to() {
 #[test]
 fn a_reader_of_postgresql_sees_one_moment_and_says_when_the_server_goes() {
     let server = crate::postgres::server::Server::start("");
-    let url = server.database().url();
+    let database = server.database();
+    let url = database.url();
     sees_one_moment_and_stops(&url);
     let reader = DatabaseReader::open(&url).unwrap();
     let none = reader.rows(&Selection::<News>::new(), |_| ControlFlow::Continue(())).unwrap_err();

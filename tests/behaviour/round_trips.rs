@@ -3,11 +3,13 @@
 use std::{fmt::Debug, fs, path::Path};
 
 use futures::executor::block_on;
-use market_data_store::{Adjustment, Bar, Batch, Database, Sink, Tabular, Timeframe, Timestamp};
+use market_data_store::{
+    Adjustment, Bar, Batch, Database, Fundamentals, OptionQuote, Sink, Tabular, Timeframe, Timestamp, Trade,
+};
 use proptest::{collection::vec, option, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::{
-    kinds::{amount, json, micros, name, number, numbered},
+    kinds::{amount, fundamentals, json, micros, name, news, number, numbered, option_quote, quote, trade},
     mds::{mds, stderr, stdout},
     support::{size_of_test, stored_at},
 };
@@ -60,7 +62,7 @@ fn is_loaded_again_alike<T: Tabular + Clone>(records: Vec<T>, postgres: &[String
     for (at, format) in ["csv", "ndjson"].into_iter().enumerate() {
         for copy in [&format!("sqlite://{}", dir.path().join(format).display())].into_iter().chain(postgres.get(at)) {
             run(dir.path(), &["query", "--kind", T::KIND, "--format", format, "-o", "records"]);
-            run(dir.path(), &["ingest", "--database", copy, "records"]);
+            run(dir.path(), &["ingest", "--kind", T::KIND, "--database", copy, "records"]);
             let after = of(copy);
             let differs = before.iter().zip(&after).find(|(before, after)| before != after);
             assert_eq!((differs, before.len()), (None, after.len()), "{} as {format} in {copy}", T::KIND);
@@ -80,9 +82,19 @@ fn each_kind_is_the_same_behind_a_query_and_an_ingest() {
     let runner = &mut TestRunner::default();
     for _ in 0..size_of_test("MDS_TEST_ROUND_TRIP_CASES", 2) {
         #[cfg(all(unix, feature = "postgres"))]
-        let postgres = &[server.database().url(), server.database().url()];
+        let databases = [server.database(), server.database()];
+        #[cfg(all(unix, feature = "postgres"))]
+        let postgres = &databases.each_ref().map(|database| database.url());
         #[cfg(not(all(unix, feature = "postgres")))]
         let postgres = &[];
         is_loaded_again_alike(numbered(some(runner, bar()), |bar, at| bar.vendor = format!("v{at}").into()), postgres);
+        is_loaded_again_alike(numbered(some(runner, quote()), |quote, at| quote.seq = at as i64), postgres);
+        let ids = |trade: &mut Trade, at| trade.id = format!("{at}'\\N,\" {at}").into();
+        is_loaded_again_alike(numbered(some(runner, trade()), ids), postgres);
+        let contracts = |quote: &mut OptionQuote, at| quote.contract = format!("C{at}").into();
+        is_loaded_again_alike(numbered(some(runner, option_quote()), contracts), postgres);
+        let vendors = |report: &mut Fundamentals, at| report.vendor = format!("v{at}").into();
+        is_loaded_again_alike(numbered(some(runner, fundamentals()), vendors), postgres);
+        is_loaded_again_alike(numbered(some(runner, news()), |news, at| news.id = format!("{at}").into()), postgres);
     }
 }
