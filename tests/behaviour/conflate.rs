@@ -4,7 +4,6 @@ use std::{
     collections::{HashMap, VecDeque},
     pin::pin,
     thread,
-    time::Duration,
 };
 
 use futures::{SinkExt, executor::block_on, future::select};
@@ -166,8 +165,8 @@ fn occupy_one(handle: &WriteHandle<Tick>, sink: &MemorySink<Tick>) {
     assert_eq!(block_on(occupy(handle, sink, 1)), 1);
 }
 
-/// Red when a permit's place is not made, or is made by replacing something of which the permit knows no key, or its
-/// record cannot be replaced.
+/// Red when a permit's place is not made, or is made by replacing something of which the permit knows no key, or a later
+/// record does not find the permit's.
 #[test]
 fn a_permit_makes_room_as_drop_oldest_does() {
     let sink = MemorySink::<Tick>::new();
@@ -181,17 +180,27 @@ fn a_permit_makes_room_as_drop_oldest_does() {
     assert_eq!((health.dropped, health.conflated, health.reserved), (1, 0, 1));
     permit.submit(tick("B", 4)).unwrap();
     handle.try_submit(tick("B", 5)).unwrap();
+    sink.release();
+    block_on(within(PATIENCE, handle.flush())).unwrap();
+    assert_eq!(sink.records().iter().map(|tick| tick.id).collect::<Vec<_>>(), [0, 2, 3, 5], "5 in the place of 4");
+    assert!(block_on(store.shutdown(PATIENCE)).is_complete());
+}
+
+/// Red when something is given up for a record that finds no place all the same.
+#[test]
+fn where_permits_hold_all_a_record_is_refused() {
+    let sink = MemorySink::<Tick>::new();
+    let (store, handle) = start(&sink, 3, 1, 3);
     let permits: Vec<_> = (0..3).map(|_| block_on(handle.reserve("C")).unwrap()).collect();
-    assert_eq!(handle.try_submit(tick("A", 6)).unwrap_err().refusal(), &Refusal::Full, "permits hold all");
+    assert_eq!(handle.try_submit(tick("A", 6)).unwrap_err().refusal(), &Refusal::Full);
+    assert_eq!(block_on(handle.submit(tick("A", 6))).unwrap_err().refusal(), &Refusal::Full);
     assert_eq!(block_on(handle.reserve("C")).unwrap_err(), Refusal::Full);
     drop(permits);
     handle.try_submit(tick("A", 7)).unwrap();
-    sink.release();
     block_on(within(PATIENCE, handle.flush())).unwrap();
-    assert_eq!(sink.records().iter().map(|tick| tick.id).collect::<Vec<_>>(), [0, 7]);
     let health = block_on(handle.health());
-    assert_eq!((health.submitted, health.dropped, health.conflated), (7, 5, 1));
-    assert!(block_on(store.shutdown(Duration::ZERO)).is_complete());
+    assert_eq!((health.submitted, health.stored, health.dropped, health.rejected_full), (1, 1, 0, 3));
+    assert!(block_on(store.shutdown(PATIENCE)).is_complete());
 }
 
 /// Red when a kind whose records do not conflate is started so, or the error does not name the variable that says it.
