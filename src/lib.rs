@@ -157,7 +157,11 @@ pub use record::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, 
 #[doc(inline)]
 pub use dead_letter::{DeadLetter, DeadLetters};
 #[doc(inline)]
-pub use sink::{Batch, BoxSink, Database, DatabaseError, Sink, SinkError, SinkErrorKind, SinkResultExt};
+pub use sink::{Batch, Database, DatabaseError, Sink, SinkError, SinkErrorKind, SinkResultExt};
+
+// The field of a `Coordinator` that its constructors fill.
+#[doc(hidden)]
+pub use sink::BoxSink;
 
 // What producers hear.
 #[doc(inline)]

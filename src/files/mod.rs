@@ -62,8 +62,10 @@ mod tables;
 mod tests;
 mod times;
 
+// How `mds` goes from the name of a kind to its type.
+#[doc(hidden)]
+pub use self::by_kind::{ForKind, KIND_NAMES, for_kind};
 pub use self::{
-    by_kind::{ForKind, KIND_NAMES, for_kind},
     chunk::{Chunk, ReadError, Rejected},
     columns::ColumnMap,
     decoder::FileRecord,

@@ -123,6 +123,7 @@ impl CoordinatorSettings {
     ///
     /// # Errors
     /// Unless `low < high <= capacity`.
+    #[doc(hidden)]
     pub fn checked_watermarks(&self) -> Result<Watermarks, WatermarkError> {
         Watermarks::new(self.low(), self.high(), self.capacity)
     }

@@ -1,8 +1,8 @@
 //! The settings of a store: from the environment, from a file of the embedder's choice, or set in code.
 //!
-//! [`Settings::from_env`] reads the environment and reports everything that is wrong at once. [`Variable::ALL`] is the one
-//! table behind the errors, the warnings about unknown names, `mds config`, and the tests that hold
-//! `docs/CONFIGURATION.md`, `config.example.env` and this code together.
+//! [`Settings::from_env`] reads the environment and reports everything that is wrong at once. One table is behind the
+//! errors, the warnings about unknown names, `mds config`, and the tests that hold `docs/CONFIGURATION.md`,
+//! `config.example.env` and this code together.
 //!
 //! A variable that may hold a secret can name a file instead: `MDS_DATABASE_URL_FILE`.
 //!
@@ -46,13 +46,18 @@ mod variables;
 pub(crate) use self::secret::masked;
 pub use self::{
     coordinator::CoordinatorOverrides,
-    duration::{InvalidDuration, parse_duration},
-    error::{Problem, UnknownVariable},
+    error::Problem,
     feedback::{FeedbackSettings, HttpSettings},
-    log_format::LogFormat,
     postgres::{PostgresCopy, PostgresMigrate, PostgresSettings},
-    read::Loaded,
     secret::Secret,
+};
+// What `mds` and the tests of the pages read.
+#[doc(hidden)]
+pub use self::{
+    duration::{InvalidDuration, parse_duration},
+    error::UnknownVariable,
+    log_format::LogFormat,
+    read::Loaded,
     variables::{Value, Variable},
 };
 // At the crate's root in the documentation.
@@ -63,4 +68,7 @@ pub use self::{
     error::SettingsError,
     store::Settings,
 };
-pub use crate::policy::{BreakerConfig, RetryPolicy, ScaleError, WatermarkError, Watermarks};
+pub use crate::policy::{BreakerConfig, RetryPolicy, ScaleError};
+// A start checks watermarks, so an embedder has no need to name these.
+#[doc(hidden)]
+pub use crate::policy::{WatermarkError, Watermarks};

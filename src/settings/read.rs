@@ -74,6 +74,7 @@ impl Settings {
     ///
     /// # Errors
     /// Names every variable that is wrong, its value and what was expected.
+    #[doc(hidden)]
     pub fn load<K, V>(vars: impl IntoIterator<Item = (K, V)>) -> Result<Loaded, SettingsError>
     where
         K: Into<OsString>,

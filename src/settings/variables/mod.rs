@@ -191,6 +191,7 @@ impl Variable {
 impl Settings {
     /// Returns every variable with the value in effect as the environment would write it, without secrets; behind those
     /// of all coordinators the ones that single coordinators have.
+    #[doc(hidden)]
     pub fn values(&self) -> Vec<Value> {
         let mut values = Vec::new();
         for (at, variable) in VARIABLES.iter().enumerate() {
