@@ -19,7 +19,7 @@ install() { # packages of Debian...
         exit 1
     fi
     as_root apt-get update -qq
-    as_root apt-get install -y -qq --no-install-recommends "$@"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
 
 get_postgres() {

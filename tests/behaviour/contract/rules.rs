@@ -540,7 +540,7 @@ pub fn new_rows_behind_new_rows_are_stored_to_the_bit<S: Store>() {
     let own: Vec<_> = (0..4 * SEVERAL)
         .map(|n| Own {
             tags: vec![text(n), text(n + 1)],
-            maybe_name: (!n.is_multiple_of(3)).then(|| text(n)),
+            maybe_name: (n > SEVERAL || !n.is_multiple_of(3)).then(|| text(n)),
             maybe_day: (!n.is_multiple_of(4)).then(|| Date::new(1 + n as i16, 2, 28).unwrap()),
             maybe_at: (!n.is_multiple_of(5)).then(|| TimestampNanos::from_nanos(i64::MIN + n as i64)),
             ..full(n as i64)
@@ -549,7 +549,7 @@ pub fn new_rows_behind_new_rows_are_stored_to_the_bit<S: Store>() {
     write_in_parts(&store, &own);
     assert_stored(&store, &own);
     // Some that are there among new ones, and after them new ones again.
-    let bars = bars(6 * SEVERAL, 1.0);
+    let bars: Vec<_> = bars(6 * SEVERAL, 1.0).into_iter().map(|bar| bar.volume(0.3)).collect();
     write_in_parts(&store, &bars[..3 * SEVERAL]);
     store.write(bars[2 * SEVERAL + 5..3 * SEVERAL + 5].to_vec()).unwrap();
     write_in_parts(&store, &bars[3 * SEVERAL + 5..]);

@@ -79,7 +79,7 @@ fn a_server_that_crashes_and_recovers_costs_nothing() {
     assert_eq!(inversions(&database), 0);
 }
 
-/// Cuts connections at a commit: half of them once the server has committed.
+/// Cuts connections at a commit: some before it, some once the server has committed, and some as it does.
 fn cuts_commits(bars: Bars) -> usize {
     let cuts = size_of_test("MDS_TEST_POSTGRES_COMMITS", 6);
     let database = Server::shared().database();
@@ -89,7 +89,7 @@ fn cuts_commits(bars: Bars) -> usize {
     watch_inversions(&database);
     for cut in 0..cuts {
         // Each waits until it has met one.
-        proxy.meet_commit(if cut % 2 == 0 { Commits::LoseAnswer } else { Commits::CutBehind });
+        proxy.meet_commit([Commits::CutBefore, Commits::LoseAnswer, Commits::CutBehind][cut % 3]);
         load.advances(fastrand::u64(1..500));
     }
     let stored = load.check(&database);

@@ -7,7 +7,10 @@ use market_data_store::{
     Bar, Database, Fundamentals, MarketDataStore, News, OptionQuote, Quote, Tabular, Timestamp, Trade,
 };
 
-use super::{load::settings, server::Server};
+use super::{
+    load::settings,
+    server::{Server, TestDatabase},
+};
 use crate::{
     mds::{SP500, ingest},
     support::{PATIENCE, size_of_test},
@@ -39,11 +42,21 @@ fn ten_stores_make_the_tables_of_one_database_at_once() {
                         prepare::<News>,
                     ];
                     prepare.iter().for_each(|prepare| prepare(&connected));
+                    block_on(connected.close());
                 });
             }
         });
         assert_eq!(database.number(TABLES), 6);
+        nothing_failed(&database);
     }
+}
+
+/// Fails when a transaction was rolled back: an attempt to make a table that another one made would be tried again, and
+/// nobody would see it.
+fn nothing_failed(database: &TestDatabase) {
+    database.wait_until_left();
+    let rolled_back = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(database.number(rolled_back), 0);
 }
 
 fn prepare<T: Tabular>(database: &Database) {
@@ -74,6 +87,7 @@ fn ten_stores_start_with_one_database_at_once() {
     });
     assert_eq!(database.number(TABLES), 6);
     assert_eq!(database.number("SELECT count(*) FROM news"), AT_ONCE as i64);
+    nothing_failed(&database);
 }
 
 // Red when one of ten processes that begin at once fails, or stores less than all.
@@ -100,4 +114,5 @@ fn ten_processes_load_into_one_fresh_database_at_once() {
     assert_eq!(database.number(each), AT_ONCE as i64);
     let differ = "SELECT count(DISTINCT n) FROM (SELECT count(*) AS n FROM bars GROUP BY vendor) AS each";
     assert_eq!(database.number(differ), 1);
+    nothing_failed(&database);
 }

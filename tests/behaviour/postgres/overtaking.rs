@@ -2,6 +2,8 @@
 //! comes to its end.
 
 use std::{
+    io::Write,
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +19,10 @@ use super::{
     proxy::Proxy,
     server::{Server, TestDatabase},
 };
-use crate::support::{PATIENCE, size_of_test, within};
+use crate::{
+    mds::ingest,
+    support::{PATIENCE, size_of_test, within},
+};
 
 /// The one bar, in its versions.
 fn version(version: u64) -> Bar {
@@ -152,6 +157,39 @@ fn a_write_that_comes_late_to_the_server_does_not_overtake() {
         rig.stands(newer);
     }
     rig.end();
+}
+
+// Red when what a process that was killed has under way, behind a lock, is done once the lock is free: by then another
+// process may have written what is newer.
+#[test]
+fn a_write_of_a_process_that_was_killed_is_given_up_by_the_server() {
+    let database = Server::shared().database();
+    let dir = tempfile::tempdir().unwrap();
+    let start = |volume: u64| {
+        let mut command = ingest(dir.path(), &["--symbol", "ES", "--timeframe", "1m", "-"]);
+        command.env("MDS_DATABASE_URL", database.url()).stdin(Stdio::piped());
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let rows = format!("ts,open,high,low,close,volume\n2024-01-02T00:01:00Z,1,1,1,1,{volume}\n");
+        process.stdin.take().unwrap().write_all(rows.as_bytes()).unwrap();
+        process
+    };
+    assert!(start(1).wait().unwrap().success());
+    let mut other = database.admin();
+    other.batch_execute("BEGIN; UPDATE bars SET close = close").unwrap();
+    let mut killed = start(2);
+    let begun = Instant::now();
+    let waits = || database.number(WAITING) > 0;
+    while !waits() {
+        assert!(begun.elapsed() < PATIENCE, "it does not wait for the row");
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let begun = Instant::now();
+    while waits() {
+        assert!(begun.elapsed() < PATIENCE, "the server does not give it up");
+    }
+    other.batch_execute("COMMIT").unwrap();
+    assert_eq!(database.number("SELECT volume::bigint FROM bars"), 1);
 }
 
 // The control: red when a server would not do what comes late, so that the test above shows nothing.

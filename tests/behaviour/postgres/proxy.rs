@@ -57,6 +57,8 @@ pub enum Commits {
     Pass,
     /// The connection is cut once the server has committed: the answer does not arrive.
     LoseAnswer,
+    /// The connection is cut before the request is passed on: the server rolls back.
+    CutBefore,
     /// The connection is cut as soon as the request is passed on, whatever the server makes of it.
     CutBehind,
 }
@@ -277,10 +279,10 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, session: &Mut
         }
         // Before the server can answer.
         session.lock().keeps_answer |= met == Commits::LoseAnswer;
-        if to.write_all(&all).await.is_err() {
+        if met != Commits::CutBefore && to.write_all(&all).await.is_err() {
             return;
         }
-        if met == Commits::CutBehind {
+        if matches!(met, Commits::CutBefore | Commits::CutBehind) {
             control.met.send_modify(|met| *met += 1);
             return;
         }

@@ -173,6 +173,15 @@ impl TestDatabase {
         self.number(&format!("SELECT count(pg_terminate_backend(pid)) FROM ({one}) AS one")) == 1
     }
 
+    /// Waits until it has no connections but those of tests.
+    pub fn wait_until_left(&self) {
+        let (begun, mut client) = (Instant::now(), self.admin());
+        let backends = format!("SELECT count(*) FROM {BACKENDS}");
+        while client.query_one(&backends, &[]).unwrap().get::<_, i64>(0) > 0 {
+            assert!(begun.elapsed() < PATIENCE, "connections are left:\n{}", self.activity());
+        }
+    }
+
     /// What its connections do, for the message of a test that fails.
     pub fn activity(&self) -> String {
         let sql = "SELECT string_agg(format('%s %s %s %s: %s', pid, application_name, state, wait_event, query), E'\n')
