@@ -186,7 +186,8 @@ fn a_write_of_a_process_that_was_killed_is_given_up_by_the_server() {
     killed.wait().unwrap();
     let begun = Instant::now();
     while waits() {
-        assert!(begun.elapsed() < PATIENCE, "the server does not give it up");
+        // By itself it would after the twenty seconds that a statement may take.
+        assert!(begun.elapsed() < Duration::from_secs(10), "the server does not give it up");
     }
     other.batch_execute("COMMIT").unwrap();
     assert_eq!(database.number("SELECT volume::bigint FROM bars"), 1);
