@@ -55,6 +55,7 @@ fn texts_of_a_store_reach_no_terminal() {
     drop(store);
     let mut shown = Shown::default();
     shown.run(|| with(mds(dir.path()), &["check"]));
+    shown.run(|| with(mds(dir.path()), &["query", "--kind", "bars"]));
     let out = shown.run(|| with(mds(dir.path()), &["check", "--json"]));
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["series"][0]["symbol"], format!("{HOSTILE}\0"));

@@ -238,3 +238,27 @@ fn a_reader_of_postgresql_sees_one_moment_and_says_when_the_server_goes() {
     assert!(error.is_err() && found < 5_000, "{found}");
     assert!(DatabaseReader::open(&url).is_err());
 }
+
+// Red when reading asks for the right to write, or does not say which one it lacks.
+#[cfg(all(unix, feature = "postgres"))]
+#[test]
+fn a_role_that_may_read_alone_reads_postgresql() {
+    let database = crate::postgres::server::Server::shared().database();
+    write(&database.url(), vec![Trade::new("ES", TimestampNanos::from_nanos(1), 1.0, 1.0).id("1")]);
+    let role = format!("reader_of_{}", database.name());
+    database.run(&format!("CREATE ROLE {role} LOGIN"));
+    let url = database.url().replacen("//mds@", &format!("//{role}@"), 1);
+    let read = || {
+        let mut found = 0;
+        let count = |_: StoredRow<'_>| {
+            found += 1;
+            ControlFlow::Continue(())
+        };
+        DatabaseReader::open(&url).unwrap().rows(&Selection::<Trade>::new(), count).map(|()| found)
+    };
+    let refused = read().unwrap_err().to_string();
+    assert!(refused.contains(&format!("GRANT SELECT ON \"public\".trades TO \"{role}\"")), "{refused}");
+    database.run(&format!("GRANT SELECT ON trades TO {role}"));
+    assert_eq!(read().unwrap(), 1);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}

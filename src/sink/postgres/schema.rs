@@ -23,8 +23,8 @@ const PLACE: &str = "SELECT pg_encoding_to_char(encoding)::text, \
 const COLUMNS: &str = "SELECT c.relkind::text, obj_description(c.oid, 'pg_class'), a.attname::text, \
     format_type(a.atttypid, a.atttypmod) || CASE co.collname WHEN 'C' THEN ' COLLATE \"C\"' ELSE '' END, \
     a.attnotnull, array_position(i.indkey::int2[], a.attnum), \
-    has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
-    AND has_table_privilege(c.oid, 'UPDATE'), current_user::text \
+    has_table_privilege(c.oid, 'SELECT'), \
+    has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE'), current_user::text \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
     LEFT JOIN pg_collation co ON co.oid = a.attcollation \
@@ -43,7 +43,7 @@ pub(super) async fn make_ready(
     table: &Table,
     may_make: bool,
 ) -> Result<String, PostgresError> {
-    let look = Look { client, database, options, table };
+    let look = Look { client, database, options, table, writes: true };
     // The first look takes no lock.
     let (schema, missing) = look.missing().await?;
     if missing.is_empty() {
@@ -76,7 +76,7 @@ pub(super) async fn find(
     options: &PostgresOptions,
     table: &Table,
 ) -> Result<String, PostgresError> {
-    let (schema, missing) = Look { client, database, options, table }.missing().await?;
+    let (schema, missing) = Look { client, database, options, table, writes: false }.missing().await?;
     if missing.is_empty() {
         return Ok(schema);
     }
@@ -88,6 +88,8 @@ struct Look<'a> {
     database: &'a Arc<str>,
     options: &'a PostgresOptions,
     table: &'a Table,
+    /// Or it is only read.
+    writes: bool,
 }
 
 impl Look<'_> {
@@ -139,11 +141,13 @@ impl Look<'_> {
 
     fn not_granted(&self, schema: &str, role: &str) -> PostgresError {
         let table = sql::place(self.table, Some(schema));
+        let (rights, what) =
+            if self.writes { ("SELECT, INSERT, UPDATE", "read and write it") } else { ("SELECT", "read it") };
         PostgresError::NotMigrated {
             database: self.database.to_string(),
-            sql: format!("GRANT SELECT, INSERT, UPDATE ON {table} TO {}", sql::quoted(role)),
+            sql: format!("GRANT {rights} ON {table} TO {}", sql::quoted(role)),
             problem: format!("the table {table} is there"),
-            reason: format!("the role {role} may not read and write it"),
+            reason: format!("the role {role} may not {what}"),
         }
     }
 
@@ -187,8 +191,9 @@ impl Look<'_> {
             }
             _ => return Err(PostgresError::ForeignTable { database: database(), table: table() }),
         }
-        let (may_write, role): (bool, String) = (first.try_get(6).map_err(at)?, first.try_get(7).map_err(at)?);
-        if !may_write {
+        let (may_read, may_write): (bool, bool) = (first.try_get(6).map_err(at)?, first.try_get(7).map_err(at)?);
+        if !may_read || self.writes && !may_write {
+            let role: String = first.try_get(8).map_err(at)?;
             return Err(self.not_granted(&schema, &role));
         }
         let mut columns = Vec::new();
