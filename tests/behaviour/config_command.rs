@@ -71,6 +71,32 @@ fn a_value_from_a_file_is_not_shown() {
     assert_eq!(json["MDS_DATABASE_URL"], expected);
 }
 
+// Red if a load of bars drops some for newer ones, that it would be refused is told only then, or a replay or a load of
+// quotes is refused with it.
+#[test]
+fn a_strategy_that_bars_do_not_have_is_refused_for_them_alone() {
+    let (all, quotes) = ("MDS_COORDINATOR_OVERFLOW_STRATEGY", "MDS_QUOTES_COORDINATOR_OVERFLOW_STRATEGY");
+    let problem = format!("{all} is conflate for the coordinator \"bars\", expected block, drop_oldest or error");
+    let text = stderr(&config(&[(all, "conflate")], &[]));
+    assert!(text.starts_with(&format!("warning: {problem}")), "{text}");
+    assert_eq!(stderr(&config(&[(all, "conflate"), ("MDS_KINDS", "quotes,options")], &[])), "");
+    assert_eq!(stderr(&config(&[(quotes, "conflate"), ("MDS_KINDS", "bars,quotes")], &[])), "");
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bars.csv"), minutes(3)).unwrap();
+    std::fs::write(dir.path().join("quotes.csv"), "symbol,ts,bid,ask\nES,2024-01-02T14:30:00Z,1,2\n").unwrap();
+    keep(dir.path(), [bar("NQ", 1)]);
+    let run = |args: &[&str]| mds(dir.path()).args(args).env(all, "conflate").output().unwrap();
+    let output = run(&["ingest", "--symbol", "ES", "--timeframe", "1m", "bars.csv"]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.starts_with(&format!("error: {problem}")), "{text}");
+    for args in [&["ingest", "--kind", "quotes", "quotes.csv"][..], &["dlq", "replay"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    }
+}
+
 // Red if a load with such settings says nothing, or `mds config` does not.
 #[test]
 fn settings_that_do_nothing_are_told() {
