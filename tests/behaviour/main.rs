@@ -51,8 +51,9 @@ mod ingest_command;
 mod json_forms;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
-#[cfg(all(feature = "testing", feature = "sqlite"))]
+#[cfg(all(feature = "cli", feature = "sqlite"))]
 mod kind_files;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
 mod kinds;
 mod layout;
 #[cfg(all(feature = "files", feature = "testing"))]
