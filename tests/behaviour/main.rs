@@ -51,7 +51,7 @@ mod ingest_command;
 mod json_forms;
 #[cfg(all(unix, feature = "testing", feature = "sqlite"))]
 mod killed;
-#[cfg(all(feature = "cli", feature = "sqlite"))]
+#[cfg(all(feature = "cli", feature = "sqlite", feature = "testing"))]
 mod kind_files;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 mod kinds;
