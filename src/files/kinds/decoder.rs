@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use super::{
     cells::Cells,
-    columns_of_file::FileColumns,
     csv_records::{Added, CsvRecords},
     json_object::{Object, cell_of},
-    kind::{FileContext, Kind, Side},
+    kind::{FileContext, Kind},
+    layout::FileLayout,
     moments::Moments,
     outbox::{Outbox, Outcome},
-    own_columns::{are_own, record_of},
+    own_columns::record_of,
 };
 use crate::{
     files::{
@@ -20,11 +20,9 @@ use crate::{
         fields::Fields,
         file_info::{Dialect, FileInfo},
         file_name,
-        format::{array::Elements, delimiter_of, json_advice, lines::Line, sniff::Format, text_of, too_long},
+        format::{array::Elements, json_advice, lines::Line, sniff::Format, text_of, too_long},
         given::Given,
-        ignored_columns::IgnoredColumns,
         invalid_option::InvalidOption,
-        missing_options::{self, MissingOptions},
         options::ReadOptions,
         row_error::RowError,
         times::NanoTimes,
@@ -33,48 +31,18 @@ use crate::{
     text::Quoted,
 };
 
-/// So many lines may stand in front of the header.
-const PREAMBLE_LINES: u64 = 5;
-
 /// Makes records of a kind of the rows of one file, in order.
 pub struct KindDecoder<T: Kind> {
-    name: String,
+    columns: FileLayout<T>,
     /// Whether the name of what is in a zip was looked at.
     has_seen_member: bool,
     /// What is wrong with the options for this file.
     refusal: Option<String>,
-    map: ColumnMap,
-    format: Format,
     file: FileContext,
-    layout: Option<Layout<T::Form>>,
-    search: Search,
     open_records: CsvRecords,
     fields: Fields,
     moments: Moments,
     outbox: Outbox<T>,
-    ignored: IgnoredColumns,
-}
-
-/// What the columns of a file are.
-struct Layout<F> {
-    /// The names, of JSON those of the last object.
-    names: Vec<String>,
-    /// How many columns there are.
-    count: usize,
-    /// What the columns are of each record that a row holds.
-    sides: Vec<Side>,
-    /// Whether they are ours.
-    is_own: bool,
-    delimiter: u8,
-    form: F,
-}
-
-/// The lines that were no header.
-#[derive(Default)]
-struct Search {
-    lines: u64,
-    /// What is wrong with the one that is most like a header, and how many of its columns are known.
-    best: Option<(usize, String)>,
 }
 
 impl<T: Kind> Elements for KindDecoder<T> {
@@ -89,24 +57,23 @@ impl<T: Kind> Elements for KindDecoder<T> {
         let object = match serde_json::from_str::<Object<'_>>(text) {
             Ok(object) => object,
             Err(error) => {
-                if self.layout.is_none() && json_advice::is_begun(bytes) {
+                if self.columns.layout.is_none() && json_advice::is_begun(bytes) {
                     return refused(
                         "expected an object on each line, got one on several: put each on one, as with `jq -c .`",
                     );
                 }
-                if self.layout.is_none() && text.starts_with('[') {
+                if self.columns.layout.is_none() && text.starts_with('[') {
                     return refused("expected JSON objects, got arrays, whose values have no names");
                 }
-                let said = error.to_string();
-                let said = &said[..said.floor_char_boundary(200)];
-                return self.reject(line, format!("expected a JSON object, got {}: {said}", Quoted(text)), chunk);
+                let message = format!("expected a JSON object, got {}: {}", Quoted(text), said(&error));
+                return self.reject(line, message, chunk);
             }
         };
-        if let Some(problem) = self.find_fields(line, &object)? {
+        if let Some(problem) = self.columns.find_fields(line, &object)? {
             return self.reject(line, problem, chunk);
         }
-        if self.layout.as_ref().is_some_and(|layout| layout.is_own) {
-            let made = serde_json::from_str::<T>(text).map(Some).map_err(|error| RowError::from(error.to_string()));
+        if self.columns.layout.as_ref().is_some_and(|layout| layout.is_own) {
+            let made = serde_json::from_str::<T>(text).map(Some).map_err(|error| RowError::from(said(&error)));
             return self.put(line, true, made, chunk);
         }
         let cells: Result<Vec<_>, String> = object
@@ -147,10 +114,9 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
             (None, Ok(symbol)) => (symbol, None),
         };
         Self {
+            columns: FileLayout::new(options.name, options.map, symbol.is_some()),
             has_seen_member: false,
             refusal,
-            map: options.map,
-            format: Format::Csv,
             file: FileContext {
                 times: NanoTimes::new(options.zone, options.ts_format),
                 vendor: Given::new(
@@ -164,14 +130,10 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
                 }),
                 as_written: options.as_written,
             },
-            layout: None,
-            search: Search::default(),
             open_records: CsvRecords::default(),
             fields: Fields::default(),
             moments: Moments::default(),
             outbox: Outbox::default(),
-            ignored: IgnoredColumns::default(),
-            name: options.name,
         }
     }
 
@@ -191,12 +153,12 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
     }
 
     fn name(&self) -> &str {
-        &self.name
+        &self.columns.name
     }
 
     fn begin(&mut self, start: &Start<'_>) -> Result<bool, ReadError> {
-        self.format = start.format;
-        if start.format != Format::Csv && self.map.has_numbers() {
+        self.columns.format = start.format;
+        if start.format != Format::Csv && self.columns.map.has_numbers() {
             return Err(ReadError::numbered_fields());
         }
         Ok(true)
@@ -207,19 +169,19 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
             Line::Whole { number, bytes, is_crlf } => (number, bytes, if is_crlf { "\r\n" } else { "\n" }),
             Line::TooLong { number } => {
                 self.give_up_open(chunk)?;
-                if self.layout.is_none() && self.format == Format::Csv {
+                if self.columns.layout.is_none() && self.columns.format == Format::Csv {
                     return Err(ReadError::Refused(format!("expected a header line: {}", too_long())));
                 }
                 return self.reject(number, too_long(), chunk);
             }
         };
-        if self.format != Format::Csv {
+        if self.columns.format != Format::Csv {
             let is_blank = bytes.iter().all(u8::is_ascii_whitespace);
             return if is_blank { Ok(()) } else { self.element(number, bytes, chunk) };
         }
         let text = match text_of(bytes) {
             Ok(text) => text,
-            Err(error) if self.layout.is_none() => {
+            Err(error) if self.columns.layout.is_none() => {
                 return Err(ReadError::Refused(format!("expected a header line: {error}")));
             }
             Err(message) => {
@@ -244,7 +206,7 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
         if text.trim().is_empty() {
             return Ok(());
         }
-        if self.layout.is_none() && !self.find_columns(number, text)? {
+        if self.columns.layout.is_none() && !self.columns.find_columns(number, text)? {
             return Ok(());
         }
         if !self.row(number, text, chunk)? {
@@ -270,8 +232,8 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
     }
 
     fn finish(&mut self, chunk: &mut Chunk<T>) -> Result<(), ReadError> {
-        if self.layout.is_none()
-            && let Some((_, message)) = self.search.best.take()
+        if self.columns.layout.is_none()
+            && let Some((_, message)) = self.columns.search.best.take()
         {
             return Err(ReadError::Refused(message));
         }
@@ -284,7 +246,7 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
     }
 
     fn describe(&self, info: &mut FileInfo) {
-        info.dialect = match (self.format, &self.layout) {
+        info.dialect = match (self.columns.format, &self.columns.layout) {
             (_, None) => None,
             (Format::Ndjson, _) => Some(Dialect::Ndjson),
             (Format::Array, _) => Some(Dialect::JsonArray),
@@ -297,12 +259,12 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
         };
         info.zone = self.file.times.zone().clone();
         info.symbol = self.file.symbol.fixed.clone();
-        info.lines_skipped = if self.layout.is_some() { self.search.lines } else { 0 };
-        info.ignored_columns = self.ignored.names();
+        info.lines_skipped = if self.columns.layout.is_some() { self.columns.search.lines } else { 0 };
+        info.ignored_columns = self.columns.ignored.names();
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.ignored.names().map(|names| format!("ignored columns: {names}")).into_iter().collect()
+        self.columns.ignored.names().map(|names| format!("ignored columns: {names}")).into_iter().collect()
     }
 }
 
@@ -315,129 +277,6 @@ impl<T: Kind> KindDecoder<T> {
             Some(first) => self.reject(first, UNCLOSED.into(), chunk),
             None => Ok(()),
         }
-    }
-
-    /// Looks at a line that may be the header. Returns whether it is a row already.
-    fn find_columns(&mut self, number: u64, text: &str) -> Result<bool, ReadError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        if text.contains('\r') {
-            return Err(ReadError::Refused(
-                "expected lines that end with LF or CRLF, got CR alone: convert the line ends first".into(),
-            ));
-        }
-        if text.contains('\0') {
-            return Err(ReadError::Refused(
-                "expected CSV or JSON, got binary data (a zero byte in the first lines)".into(),
-            ));
-        }
-        let delimiter = delimiter_of(text);
-        let mut fields = Fields::default();
-        let names: Vec<&str> =
-            fields.split(text, delimiter).map(|fields| fields.iter().map(str::trim).collect()).unwrap_or_default();
-        if self.map.is_empty() && are_own::<T>(&names) {
-            self.layout = Some(Layout {
-                names: names.iter().map(|name| (*name).to_owned()).collect(),
-                count: names.len(),
-                sides: Vec::new(),
-                is_own: true,
-                delimiter,
-                form: T::Form::default(),
-            });
-            return Ok(false);
-        }
-        if self.map.is_empty()
-            && let Some((role_of, form)) = T::without_header(&names)
-        {
-            let columns = FileColumns::placed(&names, T::ROLES, role_of.to_vec(), &self.map);
-            self.check_symbol(&columns, &names)?;
-            let sides = vec![Side { role_of: role_of.to_vec(), given: None }];
-            let count = names.len();
-            self.layout = Some(Layout { names: Vec::new(), count, sides, is_own: false, delimiter, form });
-            return Ok(true);
-        }
-        let refused = |message: String| ReadError::Refused(format!("line {number}: {message}"));
-        let columns = FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map).map_err(refused)?;
-        if columns.unused().count() < names.len()
-            && let Some(column) = columns.unmapped()
-        {
-            let header = names.join(", ");
-            return Err(refused(format!(
-                "expected the column {column} that --map names, got a header with {}",
-                Quoted(&header)
-            )));
-        }
-        let lacking = columns.lacking(T::REQUIRED);
-        if !lacking.is_empty() {
-            let known = names.len() - columns.unused().count();
-            return self.no_header(&names, known, &lacking);
-        }
-        self.check_symbol(&columns, &names)?;
-        let form = T::form(&columns).map_err(refused)?;
-        // By number the columns of a header are known as well as those of a row.
-        let is_value = |cell: &str| cell.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
-        let mut sides = T::sides(&columns);
-        let unused = unused_in(&columns, &sides);
-        let role_of = columns.into_roles();
-        let is_required = |role: &usize| T::REQUIRED.iter().any(|group| group.contains(role));
-        let mut required = names.iter().zip(&role_of).filter(|(_, role)| role.as_ref().is_some_and(is_required));
-        let is_row = self.map.has_numbers() && required.any(|(cell, _)| is_value(cell));
-        if !is_row {
-            unused.into_iter().for_each(|name| self.ignored.add(name));
-        }
-        let names = if is_row { Vec::new() } else { names.iter().map(|name| (*name).to_owned()).collect() };
-        let count = role_of.len();
-        if sides.is_empty() {
-            sides.push(Side { role_of, given: None });
-        }
-        self.layout = Some(Layout { names, count, sides, is_own: false, delimiter, form });
-        Ok(is_row)
-    }
-
-    /// Notes that a line is no header, or refuses the file if there is none.
-    fn no_header(&mut self, names: &[&str], known: usize, lacking: &[&str]) -> Result<bool, ReadError> {
-        let is_number = |name: &&str| name.parse::<f64>().is_ok();
-        let is_row = known == 0 && names.len() > 1 && names.iter().any(is_number);
-        let message = if is_row {
-            let example: Vec<_> = T::REQUIRED
-                .iter()
-                .enumerate()
-                .map(|(at, group)| format!("{}={}", T::ROLES[group[0]].name, at + 1))
-                .collect();
-            format!(
-                "expected a header line, got {}: say which column is which, as in --map {}",
-                Quoted(&names.join(", ")),
-                example.join(",")
-            )
-        } else {
-            format!(
-                "expected a column for {}, got a header with {}: name what is there, as in --map {}=COLUMN",
-                lacking.join(", ").replace("ts", "time"),
-                Quoted(&names.join(", ")),
-                lacking.join("=COLUMN,")
-            )
-        };
-        self.search.lines += 1;
-        let is_last = is_row || self.search.lines > PREAMBLE_LINES;
-        if self.search.best.as_ref().is_none_or(|(likeness, _)| *likeness < known) {
-            self.search.best = Some((known, message));
-        }
-        match &self.search.best {
-            Some((_, message)) if is_last => Err(ReadError::Refused(message.clone())),
-            _ => Ok(false),
-        }
-    }
-
-    /// Fails if neither the file nor an option says what the records are of.
-    fn check_symbol(&self, columns: &FileColumns<'_>, names: &[&str]) -> Result<(), ReadError> {
-        if !T::NEEDS_SYMBOL || columns.has(T::SYMBOL) || self.file.symbol.fixed.is_some() {
-            return Ok(());
-        }
-        let symbol_column = names.iter().find(|name| crate::files::columns::may_be_symbols(name));
-        Err(ReadError::Missing(MissingOptions {
-            symbol: Some(missing_options::proposal_of(&self.name).0),
-            timeframe: None,
-            symbol_column: symbol_column.map(|name| (*name).to_owned()),
-        }))
     }
 
     /// Takes a line, or several that a quote holds together. Returns false if a quote is open at its end, or what was put
@@ -457,7 +296,7 @@ impl<T: Kind> KindDecoder<T> {
         fields: &mut Fields,
         chunk: &mut Chunk<T>,
     ) -> Result<bool, ReadError> {
-        let Some(layout) = &self.layout else { return Ok(true) };
+        let Some(layout) = &self.columns.layout else { return Ok(true) };
         let is_joined = text.contains('\n');
         let fields = match fields.split(text, layout.delimiter) {
             Ok(fields) => fields,
@@ -491,65 +330,6 @@ impl<T: Kind> KindDecoder<T> {
         Ok(true)
     }
 
-    /// Finds out what the fields of an object are, unless they are those of the one before. Returns what is wrong with it.
-    fn find_fields(&mut self, line: u64, object: &Object<'_>) -> Result<Option<String>, ReadError> {
-        let fields = || object.0.iter().map(|(name, _)| name.as_ref());
-        if self.layout.as_ref().is_some_and(|layout| layout.names.iter().map(String::as_str).eq(fields())) {
-            return Ok(None);
-        }
-        let names: Vec<&str> = fields().collect();
-        let is_own = self.map.is_empty() && are_own::<T>(&names);
-        let refused = |message: String| ReadError::Refused(format!("line {line}: {message}"));
-        let columns = match FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map) {
-            Ok(columns) => columns,
-            Err(message) if self.layout.is_none() => return Err(refused(message)),
-            Err(message) => return Ok(Some(message)),
-        };
-        let lacking = columns.lacking(T::REQUIRED);
-        if !is_own && !lacking.is_empty() {
-            if self.layout.is_none() {
-                let inner = object.0.iter().find(|(_, raw)| {
-                    let inside = raw.get().strip_prefix('[').map(str::trim_start);
-                    inside.is_some_and(|inside| inside.starts_with('{'))
-                });
-                if names.contains(&"hd") {
-                    let message = "expected plain prices, got JSON of Databento: get the same data as CSV";
-                    return Err(refused(message.into()));
-                }
-                if let Some((name, _)) = inner {
-                    let all = if self.format == Format::Array { ".[]" } else { "" };
-                    return Err(refused(format!(
-                        "expected an object for each {}, got one with {} around them: take them out with `jq -c '{all}.{}[]'`",
-                        T::NAME,
-                        Quoted(name),
-                        crate::text::Shown(name)
-                    )));
-                }
-            }
-            let known = names.len() - columns.unused().count();
-            let problem = format!("expected a field for {}, got none", lacking.join(", "));
-            return if self.layout.is_none() && known == 0 { Err(refused(problem)) } else { Ok(Some(problem)) };
-        }
-        let form = match self.layout.take() {
-            Some(layout) => layout.form,
-            None if is_own => T::Form::default(),
-            None => {
-                self.check_symbol(&columns, &names)?;
-                T::form(&columns).map_err(refused)?
-            }
-        };
-        let mut sides = T::sides(&columns);
-        if !is_own {
-            unused_in(&columns, &sides).into_iter().for_each(|name| self.ignored.add(name));
-        }
-        if sides.is_empty() {
-            sides.push(Side { role_of: columns.into_roles(), given: None });
-        }
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        self.layout = Some(Layout { count: names.len(), names, sides, is_own, delimiter: b',', form });
-        Ok(None)
-    }
-
     /// Makes the records of a row, whose cells are found by their places.
     fn decode<'c>(
         &mut self,
@@ -557,8 +337,8 @@ impl<T: Kind> KindDecoder<T> {
         cell: impl Fn(usize) -> Cow<'c, str>,
         chunk: &mut Chunk<T>,
     ) -> Result<(), ReadError> {
-        for at in 0..self.layout.as_ref().map_or(0, |layout| layout.sides.len()) {
-            let Some(layout) = &mut self.layout else { break };
+        for at in 0..self.columns.layout.as_ref().map_or(0, |layout| layout.sides.len()) {
+            let Some(layout) = &mut self.columns.layout else { break };
             let side = &layout.sides[at];
             let mut values = vec![None; T::ROLES.len()];
             for (at, role) in side.role_of.iter().enumerate() {
@@ -622,8 +402,9 @@ impl<T: Kind> KindDecoder<T> {
     }
 }
 
-/// Returns the names that neither the file nor one of its sides uses.
-fn unused_in<'a>(columns: &FileColumns<'a>, sides: &[Side]) -> Vec<&'a str> {
-    let is_used = |at: usize| sides.iter().any(|side| side.role_of[at].is_some());
-    columns.unused_places().filter(|(at, _)| !is_used(*at)).map(|(_, name)| name).collect()
+/// Says what is wrong with a JSON, which is one line, so that its own line number 1 would only mislead.
+fn said(error: &serde_json::Error) -> String {
+    let said = error.to_string().replace(" at line 1 column ", " at column ");
+    // The parser repeats a string that should have been an object, whatever its length.
+    said[..said.floor_char_boundary(200)].to_owned()
 }

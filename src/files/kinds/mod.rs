@@ -12,6 +12,7 @@ mod decoder;
 mod fundamentals;
 mod json_object;
 mod kind;
+mod layout;
 mod moments;
 mod news;
 mod options;
