@@ -222,11 +222,6 @@ fn what_cannot_be_known_of_trades_is_refused() {
         ("ts,symbol,price,size\n1704205800,A,1,1\n", &[("--map", "size=qty")], "the column \"qty\" that --map names"),
         ("ts,symbol,price,size\n1/4/2024 9:30,A,1,1\n", &[], "--ts-format '%m/%d/%Y %H:%M' or --ts-format"),
         (
-            "ts,symbol,price,size\n1704205800,A,1,1\n1704205801,A,1,1\n1704205800,A,1,1\n",
-            &[],
-            "expected rows in the order of their times, since nothing but the order tells those of one moment apart",
-        ),
-        (
             "ts_recv,ts_event,rtype,publisher_id,instrument_id,side,price,size,flags,sequence\n\
              1704205800000000000,1704205800000000000,195,1,5,N,1000000000,1,0,1\n",
             &[("--symbol", "A")],
@@ -246,6 +241,10 @@ fn what_cannot_be_known_of_trades_is_refused() {
         let said = refusal::<Trade>(text, given);
         assert!(said.contains(expected), "{text}: {said}");
     }
+    let mut unordered: String = (10..60).map(|second| format!("17042058{second},A,1,1\n")).collect();
+    unordered += "1704205810,A,1,1\n";
+    let said = refusal::<Trade>(&format!("ts,symbol,price,size\n{unordered}"), &[]);
+    assert!(said.contains("line 52: ts: expected rows in the order of their times"), "{said}");
     assert!(Trade::column_map("open=1").unwrap_err().to_string().contains("\"open\" is no part of trades: ts, "));
 }
 

@@ -1,6 +1,9 @@
 //! What the records of one moment have in a series, so that two of them do not become one.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::RangeInclusive,
+};
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -8,6 +11,9 @@ use crate::files::row_error::RowError;
 
 /// The most series of one file that are told apart.
 const MOST_SERIES: usize = 1 << 20;
+
+/// So many moments of a series are remembered whose records have no id.
+const RECENT_MOMENTS: usize = 32;
 
 /// The last moment of each series, and what its records are called.
 #[derive(Default)]
@@ -20,10 +26,10 @@ struct Moment {
     ts: i64,
     /// How often each id was there, and what the first that had it says beside its key.
     ids: HashMap<SmolStr, (u32, u64)>,
-    /// How many had no id.
-    unnamed: i64,
-    /// Whether times rise or fall; none before they do either.
-    is_rising: Option<bool>,
+    /// The last moments of records without an id, and how many there were of each: times may go back a little.
+    recent: VecDeque<(i64, i64)>,
+    /// From the first to the last of the moments before.
+    forgotten: Option<RangeInclusive<i64>>,
 }
 
 impl Moments {
@@ -47,22 +53,28 @@ impl Moments {
     /// Counts a record without an id. Returns its number at this moment, from 0.
     ///
     /// # Errors
-    /// Times go forth and back, so that others of this moment may have been there long before.
+    /// Others of this moment may have been there long before: it lies among those that are forgotten.
     pub(super) fn number(&mut self, series: &str, ts: i64) -> Result<i64, RowError> {
         let moment = self.moment(series)?;
-        if ts != moment.ts && moment.unnamed > 0 {
-            let rises = ts > moment.ts;
-            if *moment.is_rising.get_or_insert(rises) != rises {
-                let message = "ts: expected rows in the order of their times, since nothing but the order tells those of one \
-                               moment apart, got an earlier and a later one in turns";
-                return Err(RowError::from(message.to_owned()).of_whole_file(
-                    "sort the file by time, or name the column that tells them apart, as in --map id=COLUMN or --map seq=COLUMN",
-                ));
-            }
+        if let Some((_, count)) = moment.recent.iter_mut().rev().find(|(recent, _)| *recent == ts) {
+            *count += 1;
+            return Ok(*count - 1);
         }
-        moment.go_to(ts);
-        moment.unnamed += 1;
-        Ok(moment.unnamed - 1)
+        if moment.forgotten.as_ref().is_some_and(|forgotten| forgotten.contains(&ts)) {
+            let message = "ts: expected rows in the order of their times, since nothing but the order tells those of one moment \
+                           apart, got one that lies far back";
+            return Err(RowError::from(message.to_owned()).of_whole_file(
+                "sort the file by time, or name the column that tells them apart, as in --map id=COLUMN or --map seq=COLUMN",
+            ));
+        }
+        if moment.recent.len() == RECENT_MOMENTS
+            && let Some((oldest, _)) = moment.recent.pop_front()
+        {
+            let (first, last) = moment.forgotten.take().map_or((oldest, oldest), RangeInclusive::into_inner);
+            moment.forgotten = Some(first.min(oldest)..=last.max(oldest));
+        }
+        moment.recent.push_back((ts, 1));
+        Ok(0)
     }
 
     fn moment(&mut self, series: &str) -> Result<&mut Moment, RowError> {
@@ -82,7 +94,6 @@ impl Moment {
         if self.ts != ts {
             self.ts = ts;
             self.ids.clear();
-            self.unnamed = 0;
         }
     }
 }
@@ -90,4 +101,30 @@ impl Moment {
 /// Returns what names a series: its parts with a sign between that no name has.
 pub(super) fn series_of(vendor: &str, venue: &str, symbol: &str) -> SmolStr {
     format_smolstr!("{vendor}\0{venue}\0{symbol}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(times: &[i64]) -> Result<Vec<i64>, String> {
+        let mut moments = Moments::default();
+        times.iter().map(|ts| moments.number("a", *ts).map_err(String::from)).collect()
+    }
+
+    // Red when two records of one moment get one number, or a moment that is forgotten begins afresh.
+    #[test]
+    fn records_of_a_moment_are_numbered_though_others_lie_between() {
+        assert_eq!(numbers(&[5, 5, 6, 5, 6, 7]), Ok(vec![0, 1, 0, 2, 1, 0]));
+        let rising: Vec<i64> = (0..100).collect();
+        let falling: Vec<i64> = (0..100).rev().collect();
+        for times in [&rising, &falling] {
+            assert_eq!(numbers(times), Ok(vec![0; 100]));
+            assert_eq!(numbers(&[times, &times[70..71]].concat()).unwrap().last(), Some(&1));
+            for back in [0, 10, 67] {
+                let error = numbers(&[times, &times[back..=back]].concat()).unwrap_err();
+                assert!(error.starts_with("ts: expected rows in the order of their times"), "{error}");
+            }
+        }
+    }
 }
