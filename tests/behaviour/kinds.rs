@@ -150,44 +150,6 @@ proptest! {
     }
 }
 
-// Red when a part of a key is missing: two records would be one.
-#[test]
-fn each_part_of_a_key_tells_two_records_apart() {
-    let ts = TimestampNanos::from_nanos(1_704_205_800_000_000_000);
-    let later = TimestampNanos::from_nanos(ts.as_nanos() + 1);
-    let quote = Quote::new("ES", ts);
-    is_read_back_alike(vec![
-        quote.clone(),
-        quote.clone().vendor("v"),
-        quote.clone().venue("x"),
-        quote.clone().seq(1),
-        Quote::new("NQ", ts),
-        Quote::new("ES", later),
-    ]);
-    let trade = Trade::new("ES", ts, 1.0, 1.0).id("1");
-    is_read_back_alike(vec![
-        trade.clone(),
-        trade.clone().vendor("v"),
-        trade.clone().venue("x"),
-        trade.clone().id("2"),
-        Trade::new("NQ", ts, 1.0, 1.0).id("1"),
-        Trade::new("ES", later, 1.0, 1.0).id("1"),
-    ]);
-    let expiry = Date::new(2024, 1, 19).unwrap();
-    let option = |contract, ts| OptionQuote::new(contract, ts, "AAPL", expiry, OptionType::Call, 1.0);
-    is_read_back_alike(vec![option("A", ts), option("A", ts).vendor("v"), option("B", ts), option("A", later)]);
-    let report = |symbol, period, day| Fundamentals::new(symbol, period, Date::new(2024, 1, day).unwrap());
-    is_read_back_alike(vec![
-        report("A", "2024Q1", 1),
-        report("A", "2024Q1", 1).vendor("v"),
-        report("B", "2024Q1", 1),
-        report("A", "2024FY", 1),
-        report("A", "2024Q1", 2),
-    ]);
-    let news = News::new(Timestamp::from_micros(1), "title").id("1");
-    is_read_back_alike(vec![news.clone(), news.clone().vendor("v"), news.id("2")]);
-}
-
 // Red when a kind that the settings name has no coordinator, or its records go elsewhere.
 #[test]
 fn a_store_of_all_kinds_has_a_coordinator_and_a_table_for_each() {

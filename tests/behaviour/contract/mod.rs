@@ -12,7 +12,9 @@ pub mod timescale;
 
 use std::fmt::Debug;
 
-use market_data_store::{Record, SinkError, Tabular};
+use market_data_store::{SinkError, Tabular};
+
+use crate::kinds::json;
 
 /// A store under the contract. One test has one of its own, empty at first.
 pub trait Store {
@@ -88,11 +90,6 @@ macro_rules! contract_of_shared {
 }
 
 use {contract, contract_of_shared};
-
-/// What tells two records apart: in JSON every bit of a number shows.
-pub fn json<T: Record>(record: &T) -> String {
-    serde_json::to_string(record).unwrap()
-}
 
 /// Fails unless exactly these are stored.
 #[track_caller]

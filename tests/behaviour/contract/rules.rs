@@ -12,8 +12,11 @@ use proptest::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{SharedStore, Store, assert_stored, json};
-use crate::{kinds, support::size_of_test};
+use super::{SharedStore, Store, assert_stored};
+use crate::{
+    kinds::{self, json, numbered},
+    support::size_of_test,
+};
 
 fn bar(symbol: &str, ts: i64, close: f64) -> Bar {
     let bar = Bar::new(symbol, Timeframe::MINUTE, Timestamp::from_micros(60_000_000 * ts));
@@ -312,12 +315,6 @@ fn is_stored_alike<S: Store, T: Tabular + Clone + Debug>(store: &S, mut records:
     assert!(records.len() * 3 > offered, "only {} of {offered} are valid", records.len());
     write_in_parts(store, &records);
     assert_stored(store, &records);
-}
-
-/// Gives each a key of its own.
-fn numbered<T>(mut records: Vec<T>, number: impl Fn(&mut T, usize)) -> Vec<T> {
-    records.iter_mut().enumerate().for_each(|(at, record)| number(record, at));
-    records
 }
 
 /// Red when a column of any kind is written as another, cut, or rounded.
