@@ -1,9 +1,9 @@
 //! One connection: how it is opened, told apart from others, and written through.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::SinkExt;
+use futures_util::{SinkExt, future::join};
 use tokio::{
     task::{self, JoinHandle},
     time::timeout,
@@ -187,10 +187,27 @@ impl Connection {
             statements.copy = Some(self.client.prepare_typed(&table.copy, &[]).await?);
         }
         let statement = statements.copy.as_ref().expect("it was prepared above");
-        let mut sink = pin!(self.client.copy_in::<_, Bytes>(statement).await?);
-        sink.send(rows.copy(&table.columns)).await?;
-        sink.finish().await?;
-        Ok(())
+        // COPY says that it is done before it is committed, and the driver waits for no more than that. So it has a
+        // transaction of its own, whose COMMIT tells. What can go at once does: a message more costs little, a wait does.
+        let (begun, sink) = join(self.client.batch_execute("BEGIN"), self.client.copy_in::<_, Bytes>(statement)).await;
+        let sent = async {
+            begun?;
+            let mut sink = Box::pin(sink?);
+            sink.send(rows.copy(&table.columns)).await?;
+            Ok(sink)
+        };
+        match sent.await {
+            Ok(mut sink) => {
+                let (copied, committed) = join(sink.as_mut().finish(), self.client.batch_execute("COMMIT")).await;
+                // After an error of COPY the COMMIT has rolled back, and says nothing of it.
+                copied.and(committed)
+            }
+            Err(error) => {
+                // The connection goes on for others. If it does not, that is told by its next use.
+                let _ = self.client.batch_execute("ROLLBACK").await;
+                Err(error)
+            }
+        }
     }
 
     /// Ends the connection as a client should, so that the server does not log that it was lost.

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use market_data_store::{Health, Level, coordinator::CircuitState};
+use futures::executor::block_on;
+use market_data_store::{Batch, Database, Health, Level, Sink, SinkErrorKind, coordinator::CircuitState};
 use postgres::{Client, NoTls};
 
 use super::{
@@ -108,6 +109,31 @@ fn a_connection_that_is_cut_at_the_commit_costs_nothing() {
 #[test]
 fn a_connection_that_is_cut_at_the_end_of_a_copy_costs_nothing() {
     assert!(cuts_commits(Bars::New) > 0);
+}
+
+// Red when a batch counts as stored once COPY has taken it, which is before the commit that can still fail.
+#[test]
+fn new_rows_that_fail_at_the_commit_are_not_stored() {
+    let database = Server::shared().database();
+    let proxy = Proxy::start(database.port());
+    let sink = Database::connect(&database.url_at(proxy.port())).unwrap();
+    let write =
+        |from: u64| block_on(sink.write(&Batch::from((from..from + 40).map(|n| Bars::New.bar(n)).collect::<Vec<_>>())));
+    // All of them are new, so the next ones are copied.
+    write(0).unwrap();
+    database.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation', CONSTRAINT = 'refused'; END $$;
+         CREATE CONSTRAINT TRIGGER refused AFTER INSERT ON bars DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let error = write(40).unwrap_err();
+    assert_eq!((error.kind(), proxy.copies()), (SinkErrorKind::Permanent, 1), "{error:#}");
+    assert_eq!(database.number("SELECT count(*) FROM bars"), 40);
+    database.run("DROP TRIGGER refused ON bars");
+    write(40).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM bars"), 80);
+    block_on(sink.close());
 }
 
 // Red when a way that is gone for a while is held against the records, or is not tried again.

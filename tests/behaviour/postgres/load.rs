@@ -61,7 +61,7 @@ impl Bars {
     }
 
     /// The bar of a version.
-    fn bar(self, version: u64) -> Bar {
+    pub fn bar(self, version: u64) -> Bar {
         let minute = if self.updates(version) { 0 } else { version };
         let ts = Timestamp::from_micros(60_000_000 * minute as i64);
         let bar = Bar::new(self.symbol(version), Timeframe::MINUTE, ts);
