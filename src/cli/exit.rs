@@ -50,10 +50,9 @@ impl Exit {
             StartError::Sqlite(SqliteOpenError::Thread(_))
             | StartError::DeadLetters(DeadLettersError::Thread(_))
             | StartError::Webhooks(BroadcastError::Thread(_)) => Self::Internal,
-            StartError::Settings(_)
-            | StartError::Watermarks(_)
-            | StartError::UnknownKind { .. }
-            | StartError::UnknownStore { .. } => Self::Configuration,
+            StartError::Settings(_) | StartError::Watermarks(_) | StartError::UnknownStore { .. } => {
+                Self::Configuration
+            }
             StartError::Sqlite(SqliteOpenError::Url { .. } | SqliteOpenError::InMemory { .. }) => Self::Configuration,
             #[cfg(feature = "postgres")]
             StartError::Postgres(error) if error.is_of_url() => Self::Configuration,

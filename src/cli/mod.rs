@@ -21,6 +21,7 @@ use clap::{
     error::{ContextValue, Error},
 };
 use market_data_store::{
+    MarketDataStore, StartError,
     settings::{Loaded, Settings, SettingsError},
     text::Shown,
 };
@@ -164,6 +165,11 @@ fn environment(database: Option<&Database>) -> Result<(Loaded, EnvFilter), Setti
         Ok(loaded) => logging::filter(&loaded.settings.log),
         Err(_) => logging::filter(&std::env::var("MDS_LOG").unwrap_or_default()),
     };
+    // A kind that there is not is wrong for a command too that has others.
+    let loaded = loaded.and_then(|loaded| match MarketDataStore::builder(loaded.settings.clone()).kinds() {
+        Err(StartError::Settings(error)) => Err(SettingsError { unknown: loaded.unknown, ..error }),
+        _ => Ok(loaded),
+    });
     match (loaded, filter) {
         (Ok(loaded), Ok(filter)) => Ok((loaded, filter)),
         (Ok(loaded), Err(problem)) => Err(SettingsError { problems: vec![problem], unknown: loaded.unknown }),

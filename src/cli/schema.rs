@@ -1,12 +1,9 @@
 //! `mds schema`: the SQL that makes the tables, for those who make them by hand.
 
-use market_data_store::{Database as Store, StartError, settings::Loaded};
+use clap::builder::PossibleValuesParser;
+use market_data_store::{Database as Store, kind_names, settings::Loaded};
 
-use super::{
-    database::Database,
-    exit::Exit,
-    output::{Text, complain},
-};
+use super::{database::Database, exit::Exit, output::Text};
 
 /// Prints the SQL that makes the tables of the kinds in the database of MDS_DATABASE_URL or --database, and opens nothing.
 ///
@@ -15,7 +12,7 @@ use super::{
 #[derive(clap::Args)]
 pub struct Args {
     /// Only of this kind; can be given several times. Without it, of those of MDS_KINDS, or of all if that is not set.
-    #[arg(long = "kind", value_name = "K")]
+    #[arg(long = "kind", value_name = "K", value_parser = PossibleValuesParser::new(kind_names()))]
     kinds: Vec<String>,
     #[command(flatten)]
     pub(super) database: Database,
@@ -31,10 +28,6 @@ pub fn run(args: &Args, loaded: &Loaded) -> Exit {
     }
     let statements = match Store::schema_sql(&settings) {
         Ok(statements) => statements,
-        Err(StartError::UnknownKind { kind, known }) if !args.kinds.is_empty() => {
-            complain(format_args!("error: --kind {kind}: expected one of {known}"));
-            return Exit::Usage;
-        }
         Err(error) => return args.database.failed(&error),
     };
     let mut text = Text::default();

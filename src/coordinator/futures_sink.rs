@@ -92,7 +92,7 @@ impl<T: Record> Sink<T> for WriteSink<T> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, mut item: T) -> Result<(), Self::Error> {
-        if let Err(invalid) = item.validate() {
+        if let Err(invalid) = self.handle.shared().validate(&mut item) {
             return Err(self.handle.invalid(item, invalid));
         }
         let shared = self.handle.shared();

@@ -85,7 +85,7 @@ impl<T: Record> WriteHandle<T> {
     /// [`Overflow::Conflate`] only where nothing can be evicted, or [`Refusal::CircuitOpen`] while the store is left alone; else as
     /// [`submit`](Self::submit).
     pub fn try_submit(&self, mut record: T) -> Result<(), SubmitError<T>> {
-        if let Err(invalid) = record.validate() {
+        if let Err(invalid) = self.shared.validate(&mut record) {
             return Err(self.invalid(record, invalid));
         }
         let at = match self.shared.placement_of(&record) {
@@ -186,7 +186,7 @@ impl<T: Record> WriteHandle<T> {
         wait: Option<Duration>,
         mut receipt: Option<ReceiptSender>,
     ) -> Result<(), SubmitError<T>> {
-        if let Err(invalid) = record.validate() {
+        if let Err(invalid) = self.shared.validate(&mut record) {
             return Err(self.invalid(record, invalid));
         }
         let at = match self.shared.placement_of(&record) {
@@ -335,7 +335,7 @@ impl<T: Record> WriteHandle<T> {
         let mut keys = Vec::new();
         let mut refused = None;
         for record in records.iter_mut().take(chunk) {
-            if let Err(invalid) = record.validate() {
+            if let Err(invalid) = self.shared.validate(record) {
                 refused = Some(Refusal::Invalid(invalid));
                 break;
             }

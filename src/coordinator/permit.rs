@@ -98,7 +98,7 @@ impl<T: Record> Permit<T> {
     }
 
     fn submit_as(mut self, mut record: T, receipt: Option<ReceiptSender>) -> Result<(), SubmitError<T>> {
-        if let Err(invalid) = record.validate() {
+        if let Err(invalid) = self.handle.shared().validate(&mut record) {
             return Err(self.handle.invalid(record, invalid));
         }
         let shared = self.handle.shared();

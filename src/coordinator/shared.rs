@@ -30,7 +30,7 @@ use crate::{
         BoundedBuffer, BufferConfig, BufferSnapshot, ConflationKey, LeaseId, Level, Load, Overflow, PartitionSnapshot,
         Placement, Refusal, most_of_a_partition, time_to_recover,
     },
-    record::Record,
+    record::{Invalid, Record, is_first_without_vendor},
     text::panicked,
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Shared<T> {
     /// Held by what makes dead letters of the rest at the deadline: one at a time, or two would make the same twice.
     pub(super) aborting: sync::Mutex<()>,
     pub(super) faults: Faults,
+    /// It was looked whether to tell that records have no vendor.
+    vendor_is_told: AtomicBool,
 }
 
 impl<T: Record> Shared<T> {
@@ -85,11 +87,37 @@ impl<T: Record> Shared<T> {
             expedited: watch::Sender::new(()),
             aborting: sync::Mutex::new(()),
             faults,
+            vendor_is_told: AtomicBool::new(false),
         }
     }
 }
 
 impl<T: Record> Shared<T> {
+    /// Checks a record that is submitted. Of the first of its kind without a vendor it is told.
+    ///
+    /// # Errors
+    /// As the record says.
+    #[inline]
+    pub(super) fn validate(&self, record: &mut T) -> Result<(), Invalid> {
+        record.validate()?;
+        if record.lacks_vendor() && !self.vendor_is_told.load(Ordering::Relaxed) {
+            self.tell_of_vendor();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn tell_of_vendor(&self) {
+        if !self.vendor_is_told.swap(true, Ordering::Relaxed) && is_first_without_vendor(T::KIND) {
+            tracing::warn!(
+                coordinator_id = &*self.config.id,
+                kind = T::KIND,
+                "records without a vendor are stored as those of `unknown`: set their `vendor`, which is a part of the key, so \
+                 that those of two vendors are not taken for updates of each other"
+            );
+        }
+    }
+
     /// Returns where a record belongs and what it takes up.
     ///
     /// # Errors

@@ -53,6 +53,7 @@ mod ignored_columns;
 mod invalid_option;
 mod kinds;
 mod missing_options;
+mod missing_vendor;
 mod numbers;
 mod options;
 mod reader;

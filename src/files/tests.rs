@@ -62,6 +62,8 @@ fn drain(mut reader: BarReader<impl Read>) -> Result<Outcome, ReadError> {
         all.replaced += chunk.replaced;
         if !more {
             all.notes = reader.warnings();
+            // Nearly all files here have none.
+            all.notes.retain(|note| !note.starts_with("no vendor is known"));
             all.notes.extend(reader.notes());
             return Ok(all);
         }
@@ -99,6 +101,24 @@ fn rejections(outcome: &Outcome) -> Vec<(u64, &str)> {
 }
 
 const GOOD: &str = "ES 1d 2024-01-02T00:00:00Z 2 4 1 3 10";
+
+// Red when a file without a vendor is loaded without a word, or one with it is blamed.
+#[test]
+fn a_file_without_a_vendor_is_told_once() {
+    let with_header = "vendor,date,open,high,low,close\n";
+    for (csv, vendor, expected) in [
+        ("date,open,high,low,close\n2024-01-02,2,4,1,3\n2024-01-03,2,4,1,3\n".to_owned(), None, 1),
+        (format!("{with_header}acme,2024-01-02,2,4,1,3\n"), None, 0),
+        (format!("{with_header}acme,2024-01-02,2,4,1,3\n,2024-01-03,2,4,1,3\n"), None, 1),
+        (format!("{with_header},2024-01-02,2,4,1,3\n"), Some("acme"), 0),
+    ] {
+        let mut reader = BarReader::new(csv.as_bytes(), ReadOptions { vendor: vendor.map(Into::into), ..es() });
+        let mut chunk = Chunk::default();
+        while reader.next_chunk(&mut chunk).unwrap() {}
+        let told = reader.warnings().iter().filter(|note| note.contains("--vendor")).count();
+        assert_eq!(told, expected, "{csv}");
+    }
+}
 
 // Red if a column is mixed up with another, a row is lost at the border of a read or a chunk, or a value is rounded.
 #[test]

@@ -27,7 +27,7 @@ const TOLERANCE: f64 = 1e-6;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
     /// Who made the data, so that the same bar of two vendors is two records. `unknown` where it is not given.
-    #[serde(default = "rules::unknown_vendor")]
+    #[serde(default = "rules::unknown_vendor", deserialize_with = "rules::vendor_or_unknown")]
     pub vendor: SmolStr,
     /// What was traded. Letters are upper case unless the symbol mixes them: `es` is `ES`, `BACpB` stays.
     pub symbol: SmolStr,
@@ -161,6 +161,10 @@ impl Record for Bar {
 
     fn partition_key(&self) -> &str {
         &self.symbol
+    }
+
+    fn lacks_vendor(&self) -> bool {
+        self.vendor == rules::UNKNOWN_VENDOR
     }
 
     /// Brings symbol, vendor and volume into their normal form and -0.0 to 0.0, and checks the rest. Allocates nothing

@@ -45,6 +45,12 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
         ConflationKey::new([self.partition_key()])
     }
 
+    /// Returns whether nobody has said who made it: where a key has the vendor, that mixes what two of them say.
+    #[doc(hidden)]
+    fn lacks_vendor(&self) -> bool {
+        false
+    }
+
     /// Returns how many bytes the record takes up, about: for a queue whose bytes are bounded. Called once for every record
     /// that is submitted to one. By default the length of its JSON, which costs as much as to write it.
     fn size(&self) -> usize {

@@ -25,7 +25,7 @@ use crate::{policy::Invalid, text::Quoted};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fundamentals {
     /// Who made the data. `unknown` where it is not given.
-    #[serde(default = "rules::unknown_vendor")]
+    #[serde(default = "rules::unknown_vendor", deserialize_with = "rules::vendor_or_unknown")]
     pub vendor: SmolStr,
     /// Whose report it is. Letters are upper case unless the symbol mixes them.
     pub symbol: SmolStr,
@@ -100,6 +100,10 @@ impl Record for Fundamentals {
         &self.symbol
     }
 
+    fn lacks_vendor(&self) -> bool {
+        self.vendor == rules::UNKNOWN_VENDOR
+    }
+
     /// Brings symbol, vendor, period and currency into their normal form and -0.0 to 0.0, and checks the rest.
     ///
     /// # Errors
@@ -140,11 +144,11 @@ impl Tabular for Fundamentals {
             Column::text("symbol").key().comment("whose report it is"),
             Column::text("period").key().comment("the fiscal period: 2024Q1, 2024FY"),
             Column::date("asof").key().comment("the date on which this was known"),
-            Column::float("total_assets").optional().comment("what the company has"),
-            Column::float("total_liabilities").optional().comment("what it owes"),
-            Column::float("net_income").optional().comment("what it earned"),
-            Column::float("eps").optional().comment("what it earned a share"),
-            Column::float("revenue").optional().comment("what it sold"),
+            Column::float("total_assets").optional().comment("total assets"),
+            Column::float("total_liabilities").optional().comment("total liabilities"),
+            Column::float("net_income").optional().comment("net income of the period"),
+            Column::float("eps").optional().comment("earnings per share"),
+            Column::float("revenue").optional().comment("revenue of the period"),
             Column::text("currency").optional().comment("the currency of these amounts"),
         ],
     )

@@ -14,6 +14,7 @@ mod tabular;
 mod timeframe;
 pub(crate) mod timestamp;
 mod trade;
+mod vendor;
 mod words;
 
 pub(crate) use self::kinds::with_kinds;
@@ -21,6 +22,7 @@ pub(crate) use self::kinds::with_kinds;
 pub(crate) use self::tabular::Misfit;
 pub use self::timeframe::{InvalidTimeframe, Unit};
 // At the crate's root in the documentation.
+pub(crate) use self::vendor::is_first_without_vendor;
 #[doc(hidden)]
 pub use self::{
     bar::{Adjustment, Bar},

@@ -28,11 +28,11 @@ use crate::policy::Invalid;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct News {
     /// Who made the data. `unknown` where it is not given.
-    #[serde(default = "rules::unknown_vendor")]
+    #[serde(default = "rules::unknown_vendor", deserialize_with = "rules::vendor_or_unknown")]
     pub vendor: SmolStr,
     /// The vendor's id. Where it is empty, [`validate`](Record::validate) makes it of time, symbols, title and URL: the
     /// first 128 bits of their SHA-256.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rules::default_if_null")]
     pub id: SmolStr,
     /// When it was published.
     pub ts: Timestamp,
@@ -40,7 +40,7 @@ pub struct News {
     #[serde(default)]
     pub updated_at: Option<Timestamp>,
     /// The symbols that it is about; may be empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rules::default_if_null")]
     pub symbols: Vec<SmolStr>,
     /// Its title.
     pub title: String,
@@ -127,6 +127,10 @@ impl Record for News {
         &self.id
     }
 
+    fn lacks_vendor(&self) -> bool {
+        self.vendor == rules::UNKNOWN_VENDOR
+    }
+
     /// Brings vendor, id and symbols into their normal form, an empty URL to none and -0.0 to 0.0, makes an id where
     /// there is none, and checks the rest.
     ///
@@ -167,7 +171,7 @@ impl Tabular for News {
             Column::list("symbols").comment("the symbols that it is about"),
             Column::text("title").comment("its title"),
             Column::text("url").optional().comment("where it can be read"),
-            Column::float("sentiment").optional().comment("how good the news is, from -1 to 1"),
+            Column::float("sentiment").optional().comment("sentiment, from -1 to 1"),
         ],
     )
     .time("ts");

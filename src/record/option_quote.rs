@@ -27,7 +27,7 @@ use crate::policy::{ConflationKey, Invalid};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OptionQuote {
     /// Who made the data. `unknown` where it is not given.
-    #[serde(default = "rules::unknown_vendor")]
+    #[serde(default = "rules::unknown_vendor", deserialize_with = "rules::vendor_or_unknown")]
     pub vendor: SmolStr,
     /// The contract: its OCC symbol, or that of the venue.
     pub contract: SmolStr,
@@ -179,6 +179,10 @@ impl Record for OptionQuote {
         &self.contract
     }
 
+    fn lacks_vendor(&self) -> bool {
+        self.vendor == rules::UNKNOWN_VENDOR
+    }
+
     /// By vendor and contract.
     fn conflation_key(&self) -> ConflationKey {
         ConflationKey::new([self.vendor.as_str(), self.contract.as_str()])
@@ -224,23 +228,23 @@ impl Tabular for OptionQuote {
             Column::text("vendor").key().comment("who made the data, `unknown` where it was not given"),
             Column::text("contract").key().comment("the contract's OCC symbol, or that of the venue"),
             Column::timestamp_nanos("ts").key().comment("when it was quoted"),
-            Column::text("underlying").comment("what the option is on"),
+            Column::text("underlying").comment("symbol of the underlying"),
             Column::date("expiry").comment("the last day on which it can be exercised"),
             Column::text("option_type").comment("C, a call, or P, a put"),
-            Column::float("strike").comment("the price at which it can be exercised"),
-            Column::float("bid").optional().comment("the highest price that is bid"),
-            Column::float("bid_size").optional().comment("how much is bid at that price"),
-            Column::float("ask").optional().comment("the lowest price that is asked"),
-            Column::float("ask_size").optional().comment("how much is offered at that price"),
-            Column::float("last").optional().comment("the price of the last trade"),
-            Column::float("iv").optional().comment("the implied volatility of a year: 0.41 is 41 %"),
-            Column::float("delta").optional(),
-            Column::float("gamma").optional(),
-            Column::float("theta").optional(),
-            Column::float("vega").optional(),
-            Column::float("open_interest").optional().comment("how many contracts are open"),
-            Column::float("volume").optional().comment("how many contracts were traded"),
-            Column::float("spot").optional().comment("the price of the underlying"),
+            Column::float("strike").comment("strike price"),
+            Column::float("bid").optional().comment("best bid"),
+            Column::float("bid_size").optional().comment("size at the best bid, in contracts"),
+            Column::float("ask").optional().comment("best ask"),
+            Column::float("ask_size").optional().comment("size at the best ask, in contracts"),
+            Column::float("last").optional().comment("price of the last trade"),
+            Column::float("iv").optional().comment("implied volatility of a year: 0.41 is 41 %"),
+            Column::float("delta").optional().comment("delta, for 1 of the underlying's price"),
+            Column::float("gamma").optional().comment("gamma, for 1 of the underlying's price"),
+            Column::float("theta").optional().comment("theta, in the vendor's unit"),
+            Column::float("vega").optional().comment("vega, in the vendor's unit"),
+            Column::float("open_interest").optional().comment("open interest, in contracts"),
+            Column::float("volume").optional().comment("volume, in contracts"),
+            Column::float("spot").optional().comment("price of the underlying"),
         ],
     )
     .time("ts")

@@ -27,17 +27,17 @@ use crate::policy::{ConflationKey, Invalid};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quote {
     /// Who made the data. `unknown` where it is not given.
-    #[serde(default = "rules::unknown_vendor")]
+    #[serde(default = "rules::unknown_vendor", deserialize_with = "rules::vendor_or_unknown")]
     pub vendor: SmolStr,
     /// Where it was quoted; empty where it is not given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rules::default_if_null")]
     pub venue: SmolStr,
     /// What was quoted. Letters are upper case unless the symbol mixes them.
     pub symbol: SmolStr,
     /// When it was quoted.
     pub ts: TimestampNanos,
     /// Tells quotes of one moment apart; 0 where the vendor has none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rules::default_if_null")]
     pub seq: i64,
     /// The best bid: the highest price of a buyer, as a plain decimal in the quote currency.
     #[serde(default)]
@@ -135,6 +135,10 @@ impl Record for Quote {
         &self.symbol
     }
 
+    fn lacks_vendor(&self) -> bool {
+        self.vendor == rules::UNKNOWN_VENDOR
+    }
+
     /// By vendor, venue and symbol.
     fn conflation_key(&self) -> ConflationKey {
         ConflationKey::new([self.vendor.as_str(), self.venue.as_str(), self.symbol.as_str()])
@@ -165,10 +169,10 @@ impl Tabular for Quote {
             Column::text("symbol").key().comment("what was quoted"),
             Column::timestamp_nanos("ts").key().comment("when it was quoted"),
             Column::integer("seq").key().comment("tells quotes of one moment apart"),
-            Column::float("bid").optional().comment("the highest price that is bid"),
-            Column::float("bid_size").optional().comment("how much is bid at that price"),
-            Column::float("ask").optional().comment("the lowest price that is asked"),
-            Column::float("ask_size").optional().comment("how much is offered at that price"),
+            Column::float("bid").optional().comment("best bid"),
+            Column::float("bid_size").optional().comment("size at the best bid, in the vendor's unit"),
+            Column::float("ask").optional().comment("best ask"),
+            Column::float("ask_size").optional().comment("size at the best ask, in the vendor's unit"),
             Column::text("conditions").optional().comment("the vendor's codes"),
             Column::integer("received_ts_ns").optional().comment("when it was received, in nanoseconds since 1970"),
         ],

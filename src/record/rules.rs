@@ -14,8 +14,23 @@ const NAME_BYTES: usize = 64;
 const ID_BYTES: usize = 255;
 
 /// The vendor of a record whose vendor is not known.
+pub(super) const UNKNOWN_VENDOR: &str = "unknown";
+
+/// The same for serde.
 pub(super) fn unknown_vendor() -> SmolStr {
-    SmolStr::new_static("unknown")
+    SmolStr::new_static(UNKNOWN_VENDOR)
+}
+
+/// Reads a vendor that may be null.
+pub(super) fn vendor_or_unknown<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SmolStr, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(unknown_vendor))
+}
+
+/// Reads a value that may be null, which says as little as a field that is missing.
+pub(super) fn default_if_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Brings a symbol into its normal form: trimmed, and in upper case unless it has an upper-case letter. Allocates nothing

@@ -6,7 +6,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::{
     contract::Record,
     rules,
-    tabular::{Column, Row, StoredRow, Table, Tabular},
+    tabular::{Column, Row, StoredRow, Table, Tabular, View},
     timestamp::TimestampNanos,
     words::{setters, words},
 };
@@ -27,17 +27,17 @@ use crate::policy::Invalid;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trade {
     /// Who made the data. `unknown` where it is not given.
-    #[serde(default = "rules::unknown_vendor")]
+    #[serde(default = "rules::unknown_vendor", deserialize_with = "rules::vendor_or_unknown")]
     pub vendor: SmolStr,
     /// Where it was traded; empty where it is not given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rules::default_if_null")]
     pub venue: SmolStr,
     /// What was traded. Letters are upper case unless the symbol mixes them.
     pub symbol: SmolStr,
     /// When it was traded.
     pub ts: TimestampNanos,
     /// The vendor's id of the trade. Where it is empty, [`validate`](Record::validate) makes it of `seq`: `seq:17`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rules::default_if_null")]
     pub id: SmolStr,
     /// The price of one unit, as a plain decimal in the quote currency; it can be negative.
     pub price: f64,
@@ -154,6 +154,10 @@ impl Record for Trade {
         &self.symbol
     }
 
+    fn lacks_vendor(&self) -> bool {
+        self.vendor == rules::UNKNOWN_VENDOR
+    }
+
     /// Brings symbol, vendor, venue and id into their normal form, empty texts to none and -0.0 to 0.0, and checks the
     /// rest.
     ///
@@ -181,6 +185,14 @@ impl Record for Trade {
     }
 }
 
+/// Each trade once, with its corrections applied.
+const EFFECTIVE: View = View {
+    name: "trades_effective",
+    query: include_str!("trades_effective.sql"),
+    // Few rows are in it, so that it costs a write nothing and spares a read to look for them.
+    index: "trades_by_ref_id ON {table} (vendor, venue, symbol, ref_id) WHERE action IN ('correct', 'cancel')",
+};
+
 impl Tabular for Trade {
     const TABLE: Table = Table::new(
         Self::KIND,
@@ -190,9 +202,9 @@ impl Tabular for Trade {
             Column::text("symbol").key().comment("what was traded"),
             Column::timestamp_nanos("ts").key().comment("when it was traded"),
             Column::text("id").key().comment("the vendor's id of the trade, or seq: and its number"),
-            Column::float("price").comment("the price"),
-            Column::float("size").comment("how much was traded"),
-            Column::text("side").optional().comment("who began it: buy or sell"),
+            Column::float("price").comment("price of one unit"),
+            Column::float("size").comment("size, in the vendor's unit"),
+            Column::text("side").optional().comment("side of the aggressor: buy or sell"),
             Column::integer("seq").optional().comment("the vendor's number of the message"),
             Column::text("conditions").optional().comment("the vendor's codes"),
             Column::text("action").optional().comment("new, correct or cancel; null is new"),
@@ -202,6 +214,7 @@ impl Tabular for Trade {
     )
     .time("ts")
     .series(&["symbol"])
+    .view(&EFFECTIVE)
     .chunk_days(1);
 
     fn row<'a>(&'a self, row: &mut Row<'a>) {
@@ -291,5 +304,23 @@ mod tests {
         {
             assert_eq!(with(change).unwrap_err(), expected);
         }
+    }
+
+    // Red when null is an error in a field that may be missing: programs write it for what they do not have.
+    #[test]
+    fn null_in_json_is_a_field_that_is_missing() {
+        let json = r#"{"symbol":"ES","ts":"1970-01-01T00:00:00Z","price":1,"size":2,"seq":3"#;
+        let missing: Trade = serde_json::from_str(&format!("{json}}}")).unwrap();
+        let null =
+            format!(r#"{json},"vendor":null,"venue":null,"id":null,"side":null,"conditions":null,"action":null}}"#);
+        assert_eq!(serde_json::from_str::<Trade>(&null).unwrap(), missing);
+        assert_eq!((&*missing.vendor, &*missing.venue, &*missing.id), ("unknown", "", ""));
+        assert!(missing.lacks_vendor() && !missing.vendor("acme").lacks_vendor());
+        let quote = r#"{"symbol":"ES","ts":"1970-01-01T00:00:00Z","vendor":null,"venue":null,"seq":null}"#;
+        let quote: crate::Quote = serde_json::from_str(quote).unwrap();
+        assert_eq!((&*quote.vendor, &*quote.venue, quote.seq), ("unknown", "", 0));
+        let news = r#"{"ts":"1970-01-01T00:00:00Z","title":"t","vendor":null,"id":null,"symbols":null}"#;
+        let news: crate::News = serde_json::from_str(news).unwrap();
+        assert_eq!((&*news.vendor, &*news.id, news.symbols.len()), ("unknown", "", 0));
     }
 }

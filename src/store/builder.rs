@@ -7,16 +7,22 @@ use crate::{
     coordinator::{self, ActorHosts, CoordinatorConfig, RunningCoordinator, StopSignal},
     dead_letter::DeadLetters,
     feedback::{Feedback, Publisher},
-    record::{Bar, Record, Tabular},
+    record::{Record, Table, Tabular},
     settings::{CoordinatorSettings, Settings, names::is_coordinator_id},
-    sink::{BoxSink, Database, Sink},
+    sink::{BoxSink, Database, DatabaseError, Sink},
 };
 
 /// Closes a database that the store has opened.
 pub(super) type Close = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// Plans a coordinator of some kind in a database, and makes the kind's table there.
-type PlanKind = Box<dyn FnOnce(&Database) -> Result<Box<dyn Plan>, StartError> + Send>;
+/// A kind that gets a coordinator in the database of all kinds.
+struct PlanKind {
+    name: &'static str,
+    table: Table,
+    plan: fn(&Database) -> Box<dyn Plan>,
+    /// Makes its table if it is not there.
+    prepare: fn(&Database) -> Result<(), DatabaseError>,
+}
 
 /// One coordinator that a [`Builder`] is to start.
 pub struct Coordinator<T> {
@@ -26,15 +32,13 @@ pub struct Coordinator<T> {
     pub sink: BoxSink<T>,
     /// Its queue and workers; none means those of the store's [`Settings`].
     pub settings: Option<CoordinatorSettings>,
-    /// Closes the sink at the end, if the store opened it.
-    close: Option<Close>,
     record: PhantomData<fn(T)>,
 }
 
 impl<T: Record> Coordinator<T> {
     /// Makes a coordinator that writes to `sink`, with the kind of its records as id and the settings of the store.
     pub fn new(sink: impl Sink<T>) -> Self {
-        Self { id: None, sink: BoxSink::new(sink), settings: None, close: None, record: PhantomData }
+        Self { id: None, sink: BoxSink::new(sink), settings: None, record: PhantomData }
     }
 
     /// Sets the id.
@@ -58,33 +62,44 @@ impl<T> fmt::Debug for Coordinator<T> {
     }
 }
 
-impl Coordinator<Bar> {
-    /// Makes a coordinator of bars that writes to the database of a URL such as `sqlite://market_data.db`. The end of
-    /// the store closes the database, so that all is in the one file then.
-    ///
-    /// # Errors
-    /// When this build knows no store of that kind, or the database cannot be used.
-    pub fn bars(database_url: &str) -> Result<Self, StartError> {
-        let connected = Database::connect(database_url);
-        let database = connected.map_err(|error| StartError::of_database(error, database_url))?;
-        let bars = Self::in_database(&database, database_url)?;
-        Ok(Self { close: Some(close(database)), ..bars })
-    }
-}
-
-impl<T: Tabular> Coordinator<T> {
-    fn in_database(database: &Database, url: &str) -> Result<Self, StartError> {
-        database.prepare::<T>().map_err(|error| StartError::of_database(error, url))?;
-        Ok(Self::new(database.clone()))
-    }
-}
-
 fn close(database: Database) -> Close {
     Box::new(move || Box::pin(async move { database.close().await }))
 }
 
-/// Every coordinator to be started, and what closes their databases.
-type Plans = (Vec<Box<dyn Plan>>, Vec<Close>);
+/// Every coordinator to be started, and the database of the kinds among them.
+pub(super) type Plans = (Vec<Box<dyn Plan>>, Option<KindsDatabase>);
+
+/// The database of the kinds, with what is still to be done there before a store starts.
+pub(super) struct KindsDatabase {
+    database: Database,
+    url: String,
+    kinds: Vec<PlanKind>,
+    is_ours: bool,
+}
+
+impl KindsDatabase {
+    /// Makes the tables that are missing. Returns what closes the database, if the store has opened it.
+    pub(super) fn prepare(self) -> Result<Option<Close>, StartError> {
+        for kind in &self.kinds {
+            (kind.prepare)(&self.database).map_err(|error| StartError::of_database(error, &self.url))?;
+        }
+        Ok(self.is_ours.then(|| close(self.database)))
+    }
+}
+
+/// Looks whether two kinds say different things of one table: the first to start would make it, and the other fail, or
+/// write what is read as something else.
+fn check_tables(kinds: &[PlanKind]) -> Result<(), StartError> {
+    for (at, kind) in kinds.iter().enumerate() {
+        let same_name = |other: &&PlanKind| other.table.name() == kind.table.name();
+        if let Some(other) = kinds[..at].iter().find(same_name)
+            && other.table != kind.table
+        {
+            return Err(StartError::OtherTable { table: kind.table.name(), kinds: [other.name, kind.name] });
+        }
+    }
+    Ok(())
+}
 
 /// Gathers what a store is made of. Get one from [`MarketDataStore::builder`](crate::MarketDataStore::builder).
 #[must_use = "a builder does nothing until it is started or spawned"]
@@ -106,8 +121,12 @@ impl Builder {
     /// [`Settings::database_url`](crate::Settings::database_url), with the kind as its id. The start makes the kind's
     /// table if it is not there. All kinds of a store share the connection, which the end of the store closes.
     pub fn kind<T: Tabular>(mut self) -> Self {
-        let url = self.settings.database_url.clone();
-        self.kinds.push(Box::new(move |database| Ok(Box::new(Coordinator::<T>::in_database(database, &url)?))));
+        self.kinds.push(PlanKind {
+            name: T::KIND,
+            table: T::TABLE,
+            plan: |database| Box::new(Coordinator::<T>::new(database.clone())),
+            prepare: Database::prepare::<T>,
+        });
         self
     }
 
@@ -119,21 +138,20 @@ impl Builder {
         self
     }
 
-    /// Opens the database if a kind needs it, and returns every coordinator to be started, with what closes it.
+    /// Returns every coordinator to be started, and the database of the kinds, in which nothing was done yet.
     pub(super) fn plans(&mut self) -> Result<Plans, StartError> {
         let mut plans = std::mem::take(&mut self.coordinators);
-        let mut closes: Vec<Close> = plans.iter_mut().filter_map(|plan| plan.close()).collect();
-        if !self.kinds.is_empty() {
-            let (database, is_ours) = match self.database.take() {
-                Some(database) => (database, false),
-                None => (Database::of_settings(&self.settings)?, true),
-            };
-            for plan in std::mem::take(&mut self.kinds) {
-                plans.push(plan(&database)?);
-            }
-            closes.extend(is_ours.then(|| close(database)));
+        let kinds = std::mem::take(&mut self.kinds);
+        if kinds.is_empty() {
+            return Ok((plans, None));
         }
-        Ok((plans, closes))
+        check_tables(&kinds)?;
+        let (database, is_ours) = match self.database.take() {
+            Some(database) => (database, false),
+            None => (Database::of_settings(&self.settings)?, true),
+        };
+        plans.extend(kinds.iter().map(|kind| (kind.plan)(&database)));
+        Ok((plans, Some(KindsDatabase { database, url: self.settings.database_url.clone(), kinds, is_ours })))
     }
 
     /// Adds a coordinator.
@@ -167,9 +185,6 @@ impl fmt::Debug for Builder {
 pub(super) trait Plan: Send {
     /// Returns its configuration, checked.
     fn config(&self, settings: &Settings) -> Result<CoordinatorConfig, StartError>;
-
-    /// Returns what closes its sink, if the store opened it.
-    fn close(&mut self) -> Option<Close>;
 
     /// Starts it.
     fn start(
@@ -214,10 +229,6 @@ impl<T: Record> Plan for Coordinator<T> {
             slow_after: settings.sink_slow_after,
             breaker: checked.circuit,
         })
-    }
-
-    fn close(&mut self) -> Option<Close> {
-        self.close.take()
     }
 
     fn start(

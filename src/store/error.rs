@@ -45,13 +45,18 @@ pub enum StartError {
         /// What this build knows.
         expected: &'static str,
     },
-    /// The settings name a kind that this crate does not have.
-    #[error("MDS_KINDS has {kind:?}, expected one or several of {known} with commas between")]
-    UnknownKind {
-        /// What the settings say.
-        kind: String,
-        /// The kinds of this crate.
-        known: String,
+    /// Two kinds have one table, and say other things of it: each has to have a table of its own.
+    #[error(
+        "the kinds {} and {} both have the table {table}, with other columns, comments, time or series: expected a table \
+         name of its own for each",
+        kinds[0],
+        kinds[1]
+    )]
+    OtherTable {
+        /// The table's name.
+        table: &'static str,
+        /// The two kinds.
+        kinds: [&'static str; 2],
     },
     /// The SQLite file cannot be used.
     #[cfg(feature = "sqlite")]

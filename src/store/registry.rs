@@ -4,7 +4,7 @@ use super::{MarketDataStore, builder::Builder, error::StartError};
 use crate::{
     dead_letter::{self, Entry, ReplayOptions, ReplayReport, record_of},
     record::{Bar, Fundamentals, News, OptionQuote, Quote, Record, Tabular, Trade, with_kinds},
-    settings::Settings,
+    settings::{Problem, Settings, SettingsError},
     sink::Database,
 };
 
@@ -42,6 +42,9 @@ pub trait WithKind {
 pub fn kind_names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
+
+/// What names the kinds.
+const VARIABLE: &str = "MDS_KINDS";
 
 /// A kind by its name, whatever its type.
 #[derive(Clone, Copy)]
@@ -117,14 +120,22 @@ impl Database {
 
 /// Returns the kinds that the settings name, of those there are.
 fn of_settings(kinds: &[Kind], settings: &Settings) -> Result<Vec<Kind>, StartError> {
-    settings.validate()?;
-    let named = settings.kinds.iter().map(|name| {
-        kinds.iter().find(|kind| kind.name == name).copied().ok_or_else(|| StartError::UnknownKind {
-            kind: name.clone(),
-            known: kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", "),
-        })
-    });
-    named.collect()
+    let mut wrong =
+        settings.validate().err().unwrap_or_else(|| SettingsError { problems: Vec::new(), unknown: Vec::new() });
+    let mut found = Vec::with_capacity(settings.kinds.len());
+    for name in &settings.kinds {
+        match kinds.iter().find(|kind| kind.name == name) {
+            Some(kind) => found.push(*kind),
+            None if wrong.problems.iter().any(|problem| problem.variable == VARIABLE) => {}
+            None => {
+                let known = kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+                let message =
+                    format!("{VARIABLE} has {name:?}, expected one or several of {known} with commas between");
+                wrong.problems.push(Problem { variable: VARIABLE.to_owned(), message });
+            }
+        }
+    }
+    if wrong.problems.is_empty() { Ok(found) } else { Err(wrong.into()) }
 }
 
 #[cfg(all(test, feature = "sqlite"))]

@@ -97,7 +97,7 @@ impl MarketDataStore {
     /// letters, and a replay writes them once more.
     ///
     /// A database that the store opened itself, by [`start`](Self::start), [`spawn`](Self::spawn) or
-    /// [`Coordinator::bars`](crate::Coordinator::bars), is closed; a sink of yours you close yourself.
+    /// [`Builder::kind`](crate::Builder::kind), is closed; a sink of yours you close yourself.
     ///
     /// Works on any runtime, and after the embedder's System has stopped. Stop the producers first: `draining` is hard
     /// and never clears, so a feed that pauses at hard until ok waits without end, unless it ends on

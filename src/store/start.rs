@@ -9,7 +9,7 @@ use tokio::sync::{OnceCell, oneshot};
 
 use super::{
     Inner, MarketDataStore,
-    builder::{Builder, Close, Plan},
+    builder::{Builder, Close, KindsDatabase, Plan},
     error::StartError,
     threads::{KeepAlive, Threads, run_system},
     webhooks::{self, BroadcasterHandle},
@@ -30,7 +30,7 @@ impl Builder {
     /// [`Replay::All`](crate::Replay::All), and not with [`Replay::Pressured`](crate::Replay::Pressured).
     ///
     /// # Errors
-    /// When a setting is wrong, two coordinators have one id, another store publishes on the bus under the same source
+    /// When a setting is wrong, two coordinators have one id, two kinds one table with other columns, another store publishes on the bus under the same source
     /// and id, the directory for dead letters cannot be used, or the operating system refuses a thread.
     pub async fn start(self) -> Result<MarketDataStore, StartError> {
         if self.current {
@@ -99,7 +99,7 @@ impl Parts {
     /// Checks everything that can be wrong before anything is started.
     fn check(mut builder: Builder, bus: Feedback, owns_bus: bool) -> Result<Self, StartError> {
         builder.settings.validate()?;
-        let (coordinators, closes) = builder.plans()?;
+        let (coordinators, database) = builder.plans()?;
         let Builder { settings, current, .. } = builder;
         let mut plans: Vec<(CoordinatorConfig, Box<dyn Plan>)> = Vec::new();
         for plan in coordinators {
@@ -117,6 +117,8 @@ impl Parts {
                 claims.push(claim.ok_or_else(in_use)?);
             }
         }
+        // Last of all that can fail, for it writes.
+        let closes = database.map(KindsDatabase::prepare).transpose()?.flatten();
         let ids: Vec<&str> = plans.iter().map(|(config, _)| &*config.id).collect();
         for variable in settings.unused_variables(ids.iter().copied()) {
             tracing::warn!(
@@ -133,7 +135,7 @@ impl Parts {
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
-        Ok(Self { settings, plans, closes, bus, owns_bus, claims, current })
+        Ok(Self { settings, plans, closes: closes.into_iter().collect(), bus, owns_bus, claims, current })
     }
 
     /// Starts everything in a System of the store's own; `report` is told how that went, on a thread of the store's.

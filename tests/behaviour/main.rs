@@ -29,6 +29,8 @@ mod disk_full;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod dlq_command;
 mod docs;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+mod effective_trades;
 #[cfg(feature = "testing")]
 mod embedding;
 #[cfg(feature = "testing")]

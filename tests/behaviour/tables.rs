@@ -6,7 +6,7 @@ use futures::executor::block_on;
 use market_data_store::{
     Bar, Batch, Column, Coordinator, Database, DatabaseError, Date, Invalid, MarketDataStore, Record, Row, Settings,
     Sink, SinkErrorKind, StartError, StoredRow, Table, Tabular, Timeframe, Timestamp, TimestampNanos,
-    sink::{DatabaseReader, Selection, SqliteOpenError, SqliteSink},
+    sink::{DatabaseReader, MemorySink, Selection, SqliteOpenError, SqliteSink},
 };
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -348,4 +348,111 @@ fn a_database_is_a_sink_like_any_other() {
         database.close().await;
     });
     assert_eq!(stored::<Tick>(&path), [tick("ES", 1)]);
+}
+
+// Red when the start makes a table before it has looked at what else is wrong.
+#[test]
+fn a_start_that_fails_has_made_no_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("all.db");
+    let settings =
+        Settings::default().database_url(format!("sqlite://{}", path.display())).dlq_path(dir.path().join("dlq"));
+    let builder = || MarketDataStore::builder(settings.clone());
+    let error = builder().kind::<Bar>().kind::<Tick>().kind::<Bar>().spawn().unwrap_err();
+    assert_eq!(error.to_string(), "coordinator id \"bars\" is used twice");
+    let elsewhere = Database::connect(&format!("sqlite://{}", dir.path().join("else.db").display())).unwrap();
+    let wrong = builder().kind::<Tick>().coordinator(Coordinator::<Bar>::new(elsewhere).id("a/b"));
+    assert!(matches!(wrong.spawn().unwrap_err(), StartError::InvalidId(_)));
+    // Two kinds that mean other things by one table.
+    let error = builder().kind::<Tick>().kind::<Bar>().kind::<DayBar>().spawn().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the kinds bars and day_bars both have the table bars, with other columns, comments, time or series: expected a \
+         table name of its own for each"
+    );
+    assert!(!path.exists());
+}
+
+/// A kind of its own in the table of bars, as it would have it.
+#[derive(Debug, Serialize, Deserialize)]
+struct DayBar(String);
+
+impl Record for DayBar {
+    const KIND: &'static str = "day_bars";
+
+    fn partition_key(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Tabular for DayBar {
+    const TABLE: Table = Table::new("bars", &[Column::text("code").key().comment("what else")]);
+
+    fn row<'a>(&'a self, row: &mut Row<'a>) {
+        row.push(&self.0);
+    }
+
+    fn from_row(row: &StoredRow<'_>) -> Result<Self, Invalid> {
+        row.get("code").map(Self)
+    }
+}
+
+// Red when a dump of a file without bars, whose version and mark are lost, is taken for another program's.
+#[test]
+fn a_restored_dump_without_bars_takes_every_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ticks.db");
+    let sink = SqliteSink::open::<Tick>(&path).unwrap();
+    block_on(sink.write(&Batch::from(vec![tick("ES", 1)]))).unwrap();
+    block_on(sink.close());
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 0; PRAGMA application_id = 0").unwrap();
+    let sink = SqliteSink::open::<Bar>(&path).unwrap();
+    block_on(sink.write(&Batch::from(vec![bar(1)]))).unwrap();
+    block_on(sink.close());
+    assert_eq!((stored::<Bar>(&path), stored::<Tick>(&path)), (vec![bar(1)], vec![tick("ES", 1)]));
+}
+
+/// A record that says whether it has a vendor, of a kind that no other test has: it is told once a process and kind.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    has_vendor: bool,
+}
+
+impl Record for Note {
+    const KIND: &'static str = "notes";
+
+    fn partition_key(&self) -> &str {
+        Self::KIND
+    }
+
+    fn lacks_vendor(&self) -> bool {
+        !self.has_vendor
+    }
+}
+
+// Red when records without a vendor are stored without a word, each of them is told, or those that have one are.
+#[test]
+fn records_without_a_vendor_are_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hears = std::sync::Arc::clone(&told);
+    let _guard = support::on_log_here(move |line| hears.lock().unwrap().push(line));
+    let store = MarketDataStore::builder(Settings::default().dlq_path(dir.path().join("dlq")))
+        .coordinator(Coordinator::<Note>::new(MemorySink::new()))
+        .coordinator(Coordinator::<Note>::new(MemorySink::new()).id("others"))
+        .spawn()
+        .unwrap();
+    let lines = || told.lock().unwrap().iter().filter(|line| line.contains("vendor")).cloned().collect::<Vec<_>>();
+    let [one, other] = ["notes", "others"].map(|id| store.coordinator_named::<Note>(id).unwrap());
+    one.try_submit(Note { has_vendor: true }).unwrap();
+    assert_eq!(lines(), [""; 0]);
+    for notes in [&one, &one, &other] {
+        notes.try_submit(Note { has_vendor: false }).unwrap();
+    }
+    assert!(
+        matches!(&lines()[..], [line] if line.contains("notes") && line.contains("set their `vendor`")),
+        "{:?}",
+        lines()
+    );
+    block_on(store.finish(support::PATIENCE));
 }

@@ -157,7 +157,12 @@ impl BarDecoder {
         let rounded = rounded.map(|rounded| {
             format!("times less than 100 us from a whole second, taken for it, as of days in floating point: {rounded}")
         });
-        let notes = ignored.into_iter().chain(self.first_rows.note()).chain(self.row.volumes.note()).chain(rounded);
+        let notes = ignored
+            .into_iter()
+            .chain(self.row.missing_vendor.note())
+            .chain(self.first_rows.note())
+            .chain(self.row.volumes.note())
+            .chain(rounded);
         notes.chain(self.row.volumes.units_note()).chain(self.keys.note()).chain(self.row.plausible.notes()).collect()
     }
 

@@ -16,6 +16,7 @@ use crate::{
         chunk::Rejected,
         file_name::Settled,
         given::Given,
+        missing_vendor::MissingVendor,
         options::ReadOptions,
         row_error::RowError,
         times::{Order, Reading, TimeOptions, Times, TsIs},
@@ -31,6 +32,7 @@ pub(super) struct RowDecoder {
     pub(super) symbol: Given<SmolStr>,
     pub(super) timeframe: Given<Timeframe>,
     vendor: Given<SmolStr>,
+    pub(super) missing_vendor: MissingVendor,
     adjustment: Given<Adjustment>,
     pub(super) times: Times,
     pub(super) prices: Prices,
@@ -53,6 +55,7 @@ impl RowDecoder {
                 Some(SmolStr::new_static(Bar::UNKNOWN_VENDOR)),
                 |text| Bar::normal_vendor(text).map_err(|e| e.to_string()),
             ),
+            missing_vendor: MissingVendor::default(),
             adjustment: Given::new(
                 "adjustment",
                 options.adjustment.map(|adjustment| (adjustment, "--adjustment")),
@@ -95,6 +98,7 @@ impl RowDecoder {
             close: prices.price("close", cells.close)?,
             volume: self.volumes.read(cells.volume)?,
         };
+        self.missing_vendor.look_at(&bar);
         self.volumes.check(&bar, cells.paid)?;
         let session = timeframe.is_day_or_more();
         let mut reading = self.times.read(cells.time, cells.clock, session)?;

@@ -23,6 +23,7 @@ use crate::{
         format::{array::Elements, json_advice, lines::Line, sniff::Format, text_of, too_long},
         given::Given,
         invalid_option::InvalidOption,
+        missing_vendor::MissingVendor,
         options::ReadOptions,
         row_error::RowError,
         times::NanoTimes,
@@ -43,6 +44,7 @@ pub struct KindDecoder<T: Kind> {
     fields: Fields,
     moments: Moments,
     outbox: Outbox<T>,
+    missing_vendor: MissingVendor,
 }
 
 impl<T: Kind> Elements for KindDecoder<T> {
@@ -134,6 +136,7 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
             fields: Fields::default(),
             moments: Moments::default(),
             outbox: Outbox::default(),
+            missing_vendor: MissingVendor::default(),
         }
     }
 
@@ -264,7 +267,8 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.columns.ignored.names().map(|names| format!("ignored columns: {names}")).into_iter().collect()
+        let ignored = self.columns.ignored.names().map(|names| format!("ignored columns: {names}"));
+        ignored.into_iter().chain(self.missing_vendor.note()).collect()
     }
 }
 
@@ -370,6 +374,7 @@ impl<T: Kind> KindDecoder<T> {
             }
             let replaces = record.settle(is_own, &mut self.moments)?;
             record.validate().map_err(|invalid| invalid.to_string())?;
+            self.missing_vendor.look_at(&record);
             Ok(Outcome::Record(record, replaces))
         });
         match made {

@@ -3,9 +3,11 @@
 mod row;
 mod table;
 mod value;
+mod view;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::row::Misfit;
+pub(crate) use self::view::View;
 pub use self::{
     row::{Row, StoredRow},
     table::{Column, ColumnType, Table},

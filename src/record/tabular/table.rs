@@ -1,5 +1,7 @@
 //! What a table is: its name and its columns, checked while they are compiled.
 
+use super::view::View;
+
 /// A table of records: its name, its columns in order, which of them is the time, and which name a series.
 ///
 /// It is made in a `const`. What no database could make of it, such as two columns of one name, is an error when it is
@@ -34,6 +36,7 @@ pub struct Table {
     time: Option<&'static str>,
     series: &'static [&'static str],
     chunk_days: u32,
+    view: Option<&'static View>,
 }
 
 impl Table {
@@ -74,7 +77,7 @@ impl Table {
             at += 1;
         }
         assert!(has_key, "a table needs a column that is its key");
-        Self { name, columns, time: None, series: &[], chunk_days: 0 }
+        Self { name, columns, time: None, series: &[], chunk_days: 0, view: None }
     }
 
     /// Sets which column is the time of a record.
@@ -123,6 +126,18 @@ impl Table {
         assert!(is_key_time && days > 0, "the days of a chunk: expected a time that is of the key, and 1 day or more");
         self.chunk_days = days;
         self
+    }
+
+    /// Sets a view that is made with it.
+    #[must_use]
+    pub(crate) const fn view(mut self, view: &'static View) -> Self {
+        self.view = Some(view);
+        self
+    }
+
+    /// Returns the view that is made with it.
+    pub(crate) const fn own_view(&self) -> Option<&'static View> {
+        self.view
     }
 
     /// Returns its name.

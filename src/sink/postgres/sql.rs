@@ -161,7 +161,18 @@ pub(super) fn create(table: &Table, schema: Option<&str>) -> Vec<String> {
     statements.push(format!("COMMENT ON TABLE {name} IS {}", literal(&mark)));
     statements.extend(columns.iter().filter_map(|column| comment(column, &name)));
     statements.extend(hypertable(table, &name));
+    statements.extend(own_view(table, &name).into_iter().flatten());
     statements
+}
+
+/// Makes the view that the kind brings along, beside its table.
+fn own_view(table: &Table, place: &str) -> Option<[String; 2]> {
+    let view = table.own_view()?;
+    let schema = place.strip_suffix(table.name())?;
+    Some([
+        format!("CREATE INDEX {}", view.index_on(place)),
+        format!("CREATE VIEW {schema}{} AS\n{}", view.name, view.query_of(place)),
+    ])
 }
 
 /// Makes a hypertable of a table, where there is the extension: in whatever schema its functions are.

@@ -21,6 +21,8 @@ pub(super) struct Store {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) identity: Option<Identity>,
+    /// The tables that are known to be there.
+    pub(super) tables: Vec<Arc<TableSql>>,
 }
 
 /// Opens the file at an absolute path, makes the tables that are missing, brings an older file to this version, and sets
@@ -92,7 +94,7 @@ fn connect_while(
     if is_gone || place::identity(&path) != before {
         return Err(SqliteOpenError::Replaced { path });
     }
-    Ok(Store { connection, path, identity: before })
+    Ok(Store { connection, path, identity: before, tables: tables.to_vec() })
 }
 
 /// Makes those of the tables that are missing, and brings an older file to this version.

@@ -15,6 +15,11 @@ const SCHEMA_VERSION: i64 = 3;
 /// have none, and bars.
 const APPLICATION_ID: i64 = 0x6d64_7331;
 
+/// Whether there is such a view of a table as we make for each. A dump has it, and has no mark.
+const HAS_VIEWS: &str = "SELECT EXISTS (
+    SELECT 1 FROM sqlite_schema AS v JOIN sqlite_schema AS t ON v.name = t.name || '_readable'
+    WHERE v.type = 'view' AND t.type = 'table' AND v.sql GLOB '*WITH split AS (SELECT [*]*')";
+
 /// What a file holds.
 pub(super) struct State {
     version: i64,
@@ -23,6 +28,8 @@ pub(super) struct State {
     /// Bars in their shape, or that of older versions: no other program has these.
     has_bars: bool,
     has_old_bars: bool,
+    /// A table with the view of its times that we make: of another kind, perhaps one of an embedder.
+    has_views: bool,
     tables: Vec<TableState>,
 }
 
@@ -60,6 +67,7 @@ impl State {
             objects,
             has_bars: bars.found == bars.expected || has_old_bars,
             has_old_bars,
+            has_views: connection.query_row(HAS_VIEWS, [], |row| row.get(0))?,
             tables: tables.iter().map(look).collect::<Result<_, _>>()?,
         })
     }
@@ -72,7 +80,8 @@ impl State {
             return Ok(false);
         }
         self.check(path)?;
-        Ok(self.version == SCHEMA_VERSION && !self.has_old_bars && self.missing().next().is_none())
+        let is_whole = self.missing().chain(self.without_views()).next().is_none();
+        Ok(self.version == SCHEMA_VERSION && !self.has_old_bars && is_whole)
     }
 
     /// Says whether bars are those of an older version.
@@ -83,6 +92,12 @@ impl State {
     /// Returns the tables that are not there.
     fn missing(&self) -> impl Iterator<Item = &Arc<TableSql>> {
         self.tables.iter().filter(|table| table.found.is_empty()).map(|table| &table.sql)
+    }
+
+    /// Returns the tables that lack a view. A dump can leave views out, and a later version can bring one.
+    fn without_views(&self) -> impl Iterator<Item = &Arc<TableSql>> {
+        let is_there = |view: &String| self.objects.iter().any(|object| *object == format!("view `{view}`"));
+        self.tables.iter().map(|table| &table.sql).filter(move |sql| !sql.views().iter().all(is_there))
     }
 
     /// Says whether the file is a store, as this version knows them, and the tables that are there are as it knows them.
@@ -101,7 +116,10 @@ impl State {
             });
         }
         // A table in this very shape was made by us, whatever became of the version and the mark.
-        let is_ours = self.is_marked || self.has_bars || self.tables.iter().any(|table| !table.found.is_empty());
+        let is_ours = self.is_marked
+            || self.has_bars
+            || self.has_views
+            || self.tables.iter().any(|table| !table.found.is_empty());
         if !is_ours {
             let found = if self.objects.is_empty() { "nothing in it".to_owned() } else { self.objects.join(", ") };
             return Err(SqliteOpenError::OtherDatabase {
@@ -133,8 +151,7 @@ impl State {
             older::migrate_bars(connection).map_err(|error| ("give bars an adjustment", error))?;
         }
         let bars = (is_older && self.has_bars).then(|| Arc::new(TableSql::new(Bar::TABLE)));
-        let tables = self.tables.iter().filter(|table| is_older || table.found.is_empty()).map(|table| &table.sql);
-        for sql in tables.chain(&bars) {
+        for sql in self.without_views().chain(&bars) {
             connection.execute_batch(&sql.create_rest).map_err(|error| ("make an index or a view", error))?;
         }
         for (pragma, value) in [("user_version", SCHEMA_VERSION), ("application_id", APPLICATION_ID)] {

@@ -8,7 +8,7 @@ pub(super) struct TableSql {
     pub(super) table: Table,
     /// Makes the table; its columns are named as the fields in JSON, its primary key is the identity key.
     pub(super) create: String,
-    /// Makes the index and the view if they are not there.
+    /// Makes indexes and views if they are not there.
     pub(super) create_rest: String,
     /// Stores one row, or updates the one of the same key.
     pub(super) upsert: String,
@@ -19,9 +19,17 @@ impl TableSql {
         Self {
             table,
             create: create(&table),
-            create_rest: [index(&table), view(&table)].concat(),
+            create_rest: [index(&table), view(&table), own_view(&table)].concat(),
             upsert: upsert(&table),
         }
+    }
+}
+
+impl TableSql {
+    /// Returns the names of its views.
+    pub(super) fn views(&self) -> Vec<String> {
+        let own = self.table.own_view().map(|view| view.name.to_owned());
+        own.into_iter().chain([format!("{}_readable", self.table.name())]).collect()
     }
 }
 
@@ -123,6 +131,13 @@ fn view(table: &Table) -> String {
         "CREATE VIEW IF NOT EXISTS {name}_readable AS\nWITH split AS (SELECT *{fractions} FROM {name})\n\
          SELECT {shown}\nFROM split"
     )
+}
+
+/// The view that the kind brings along.
+fn own_view(table: &Table) -> String {
+    let Some(view) = table.own_view() else { return String::new() };
+    let (name, index, query) = (view.name, view.index_on(table.name()), view.query_of(table.name()));
+    format!(";\nCREATE INDEX IF NOT EXISTS {index};\nCREATE VIEW IF NOT EXISTS {name} AS\n{query}")
 }
 
 fn upsert(table: &Table) -> String {

@@ -20,6 +20,8 @@ pub(super) enum WriteError {
     Unseen { path: PathBuf, source: Arc<io::Error> },
     #[error("{}: the thread that writes the database panicked", path.display())]
     Panicked { path: PathBuf },
+    #[error("{}: a record panicked when a row of `{table}` was made of it: {problem}", path.display())]
+    RecordPanicked { path: PathBuf, table: &'static str, problem: String },
     #[error("{}: the thread that writes the database has ended", path.display())]
     Gone { path: PathBuf },
 }
@@ -43,19 +45,24 @@ impl WriteError {
         is_refused || blames
     }
 
+    /// Says whether it is a matter of one batch: the others of its group can be written.
+    pub(super) fn is_of_batch(&self) -> bool {
+        self.blames_records() || matches!(self, Self::RecordPanicked { .. })
+    }
+
     /// Says whether it is surely a matter of the store. An error that SQLite does not name can come from a trigger that
     /// fails for one record, and so can a panic.
     fn is_outage(&self) -> bool {
         match self {
             Self::Open(_) | Self::Replaced { .. } | Self::Unseen { .. } | Self::Gone { .. } => true,
-            Self::Panicked { .. } => false,
+            Self::Panicked { .. } | Self::RecordPanicked { .. } => false,
             Self::Sqlite { .. } => !self.blames_records() && !matches!(self.code(), None | Some(ErrorCode::Unknown)),
         }
     }
 
     /// Says whether the connection is as good as before. After an I/O error or worse a new one reads the file afresh.
     pub(super) fn spares_connection(&self) -> bool {
-        is_passing(self.code()) || self.blames_records()
+        is_passing(self.code()) || self.is_of_batch()
     }
 
     fn code(&self) -> Option<ErrorCode> {

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     record::Tabular,
     sink::SinkError,
-    text::{ErrorChain, Shown},
+    text::{ErrorChain, Shown, panicked},
 };
 
 /// What the handles ask of the thread.
@@ -96,8 +96,6 @@ pub(super) struct Writer {
     jobs: mpsc::Receiver<Job>,
     /// None while the file cannot be opened: each group of batches tries again.
     store: Option<Store>,
-    /// The tables that the open store has, or gets when it is opened.
-    tables: Vec<Arc<TableSql>>,
     stored: Stored,
 }
 
@@ -143,7 +141,7 @@ impl Writer {
     fn new(options: SqliteOptions, file_was_removed: Arc<AtomicBool>) -> (mpsc::Sender<Job>, Self) {
         let (sender, jobs) = mpsc::channel();
         let stored = Stored { file: None, file_was_removed };
-        (sender, Self { options, jobs, store: None, tables: Vec::new(), stored })
+        (sender, Self { options, jobs, store: None, stored })
     }
 
     fn run(mut self) {
@@ -209,25 +207,23 @@ impl Writer {
 
     /// Opens the file if it is not open, and makes the table if it is not there.
     fn prepare(&mut self, sql: &Arc<TableSql>) -> Result<(), SqliteOpenError> {
-        if self.tables.iter().any(|known| Arc::ptr_eq(known, sql)) {
+        // This one alone: another that somebody has changed must not keep the writes of this one away.
+        let table = std::slice::from_ref(sql);
+        let Some(store) = &mut self.store else {
+            self.store = Some(open::connect(&self.options, table)?);
+            return Ok(());
+        };
+        if store.tables.iter().any(|known| Arc::ptr_eq(known, sql)) {
             return Ok(());
         }
-        let mut tables = self.tables.clone();
-        tables.push(Arc::clone(sql));
-        match &mut self.store {
-            Some(store) => {
-                let made = open::make_tables(&mut store.connection, &store.path, &tables);
-                if let Err(error) = made {
-                    // Its transaction is rolled back, if that was possible.
-                    if !store.connection.is_autocommit() || !error.spares_connection() {
-                        self.store = None;
-                    }
-                    return Err(error);
-                }
+        if let Err(error) = open::make_tables(&mut store.connection, &store.path, table) {
+            // Its transaction is rolled back, if that was possible.
+            if !store.connection.is_autocommit() || !error.spares_connection() {
+                self.store = None;
             }
-            none => *none = Some(open::connect(&self.options, &tables)?),
+            return Err(error);
         }
-        self.tables = tables;
+        store.tables.push(Arc::clone(sql));
         Ok(())
     }
 
@@ -276,7 +272,7 @@ impl Writer {
 
     /// Reads from the file, and takes the lock that a write takes.
     fn ping(&mut self) -> Result<(), WriteError> {
-        let store = opened(&mut self.store, &self.options, &self.tables)?;
+        let store = opened(&mut self.store, &self.options, &[])?;
         let path = store.path.clone();
         let at = |step| move |source| WriteError::Sqlite { path, step, source: Arc::new(source) };
         let pinged = store.connection.execute_batch("BEGIN IMMEDIATE; SELECT count(*) FROM sqlite_schema; ROLLBACK");
@@ -303,7 +299,8 @@ impl Writer {
         if group.is_empty() {
             return Ok(Vec::new());
         }
-        let store = opened(&mut self.store, &self.options, &self.tables)?;
+        let tables: Vec<_> = group.iter().map(|write| Arc::clone(&write.sql)).collect();
+        let store = opened(&mut self.store, &self.options, &tables)?;
         let result = transaction(store, group);
         if let Err(error) = &result {
             // SQLite may have rolled back by itself (full, I/O error, out of memory), or not.
@@ -347,23 +344,33 @@ fn transaction(store: &Store, group: &[Write]) -> Result<Vec<Result<(), WriteErr
     let at = |step| move |source| WriteError::Sqlite { path: store.path.clone(), step, source: Arc::new(source) };
     let connection = &store.connection;
     let run = |sql: &str| connection.execute_batch(sql);
+    // Making a row is the code of whoever wrote the record.
+    let upsert = |write: &Write| {
+        let upserted = panicked::catch(|| write.rows.upsert(connection, &write.sql));
+        upserted.map_err(|problem| {
+            let (path, table) = (store.path.clone(), write.sql.table.name());
+            tracing::error!(path = %Shown(&path.to_string_lossy()), table, problem, "a record panicked, its batch fails");
+            WriteError::RecordPanicked { path, table, problem }
+        })?
+        .map_err(at("write"))
+    };
 
     run("BEGIN IMMEDIATE").map_err(at("begin a transaction"))?;
     let results = match group {
         // A savepoint costs, and alone a batch needs none.
         [write] => {
-            write.rows.upsert(connection, &write.sql).map_err(at("write"))?;
+            upsert(write)?;
             vec![Ok(())]
         }
         _ => {
             let mut results = Vec::with_capacity(group.len());
             for write in group {
                 run("SAVEPOINT batch").map_err(at("begin a batch"))?;
-                let result = write.rows.upsert(connection, &write.sql).map_err(at("write"));
+                let result = upsert(write);
                 match &result {
                     Ok(()) => {}
                     // The savepoint is still there to go back to.
-                    Err(error) if error.blames_records() && !connection.is_autocommit() => {
+                    Err(error) if error.is_of_batch() && !connection.is_autocommit() => {
                         run("ROLLBACK TO batch").map_err(at("undo a batch"))?;
                     }
                     Err(error) => return Err(error.clone()),

@@ -208,7 +208,7 @@ fn what_mds_schema_prints_makes_the_tables() {
 
     let output = mds(dir.path()).args(["schema", "--kind", "candles"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).starts_with("error: --kind candles: expected one of bars, quotes"), "{}", stderr(&output));
+    assert!(stderr(&output).starts_with("error: invalid value 'candles' for '--kind <K>'"), "{}", stderr(&output));
 }
 
 // Red when tables land in another schema than the one that was named, or one that is not there is no error of the start.

@@ -213,19 +213,56 @@ fn a_full_file_fails_the_whole_group_for_now() {
     assert_eq!(rig.symbols(), ["A", "C"]);
 }
 
-// Sabotage: leave out `catch_unwind`: the thread is gone and the answers with it. Keep the connection after the panic:
-// its transaction is still open, and the next write fails.
+// Red when a panic of one batch fails the others of its group, leaves a part of its own behind, or ends the thread.
 #[test]
-fn a_panic_fails_its_group_and_the_thread_lives() {
+fn a_record_that_panics_fails_its_batch_alone() {
     let rig = Rig::new();
     let held = rig.hold();
-    let (before, panics) = (rig.submit(bars("A", 3)), rig.submit(Panics));
+    let answers = [rig.submit(bars("A", 3)), rig.submit(Panics), rig.submit(bars("B", 3))];
     drop(held);
-    let results = [before.blocking_recv().unwrap(), panics.blocking_recv().unwrap()];
-    assert_eq!(kinds(&results), [TRANSIENT; 2]);
+    let results = answers.map(|answer| answer.blocking_recv().unwrap());
+    assert_eq!(kinds(&results), [STORED, TRANSIENT, STORED]);
+    let error = format!("{:#}", results[1].as_ref().unwrap_err());
+    assert!(error.ends_with("of `bars` was made of it: a panic that the test asked for"), "{error}");
+    // Alone in its group too.
+    assert_eq!(kinds(&[rig.submit(Panics).blocking_recv().unwrap()]), [TRANSIENT]);
+    assert_eq!(kinds(&rig.group(vec![bars("C", 3)])), [STORED]);
+    assert_eq!(rig.symbols(), ["A", "B", "C"]);
+}
 
-    assert_eq!(kinds(&rig.group(vec![bars("B", 3)])), [STORED]);
-    assert_eq!(rig.symbols(), ["B"], "what a panic cut off must not be there");
+// Red when a table that another program has changed keeps the writes of other kinds away, once the file is opened anew.
+#[test]
+fn a_table_that_was_changed_costs_only_its_own_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SqliteOptions::new(dir.path().join("bars.db"));
+    let path = options.path.clone();
+    let (_jobs, mut writer) = Writer::new(options, Arc::default());
+    let [bar, quote] = [Bar::TABLE, Quote::TABLE].map(|table| Arc::new(TableSql::new(table)));
+    writer.prepare(&quote).unwrap();
+    writer.prepare(&bar).unwrap();
+    Connection::open(&path).unwrap().execute_batch("DROP VIEW quotes_readable; ALTER TABLE quotes DROP bid").unwrap();
+    for reopens in [false, true] {
+        if reopens {
+            writer.store = None;
+        }
+        let quotes = Batch::from(vec![Quote::new("ES", crate::TimestampNanos::from_nanos(1))]);
+        let rows: [(_, Box<dyn Rows>); 2] = [(&quote, Box::new(quotes)), (&bar, Box::new(bars("A", 1)))];
+        let (group, answers): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .map(|(sql, rows)| {
+                let (answer, answered) = oneshot::channel();
+                (Write { sql: Arc::clone(sql), rows, answer }, answered)
+            })
+            .unzip();
+        writer.serve(group);
+        let results: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect();
+        // A connection that knew the table finds out with the group, whose writes are tried again.
+        assert_eq!(kinds(&results), [TRANSIENT, if reopens { STORED } else { TRANSIENT }]);
+        if reopens {
+            let error = format!("{:#}", results[0].as_ref().unwrap_err());
+            assert!(error.contains("the table `quotes` has the columns"), "{error}");
+        }
+    }
 }
 
 // Red when a connection is kept after an error that it does not recover from: no new kind would get its table.
