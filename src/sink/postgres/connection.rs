@@ -94,7 +94,7 @@ impl Connection {
         // By statements and not while connecting, as poolers refuse parameters that they do not know. What finds no row
         // that was there has to see all that is.
         let set_up = format!(
-            "SET statement_timeout = {}; SET lock_timeout = 0; SET default_transaction_isolation = 'read committed'; \
+            "SET statement_timeout = {}; SET default_transaction_isolation = 'read committed'; \
              SET client_min_messages = warning; SELECT pg_advisory_lock({})",
             statement_timeout.as_millis(),
             lock.0
