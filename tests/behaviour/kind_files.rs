@@ -241,6 +241,10 @@ fn what_cannot_be_known_of_trades_is_refused() {
         let said = refusal::<Trade>(text, given);
         assert!(said.contains(expected), "{text}: {said}");
     }
+    let twice = "ts,symbol,price,size\n1704205800,A,1,2\nts,symbol,size,price\n1704205801,A,2,1\n";
+    assert!(refusal::<Trade>(twice, &[]).starts_with("line 3: a second header, with other columns"));
+    let alike = read::<Trade>(&twice.replace("size,price", "price,size"), &[]).unwrap();
+    assert_eq!((alike.records.len(), alike.rejected.len()), (2, 0));
     let mut unordered: String = (10..60).map(|second| format!("17042058{second},A,1,1\n")).collect();
     unordered += "1704205810,A,1,1\n";
     let said = refusal::<Trade>(&format!("ts,symbol,price,size\n{unordered}"), &[]);

@@ -310,6 +310,17 @@ impl<T: Kind> KindDecoder<T> {
             }
             Err(_) => return Ok(false),
         };
+        // Files that were put one behind the other have a header each.
+        if !layout.names.is_empty()
+            && fields.len() == layout.count
+            && fields.iter().zip(&layout.names).all(|(cell, name)| cell.trim() == name)
+        {
+            return Ok(true);
+        }
+        if !layout.is_own && self.columns.is_other_header(fields) {
+            let message = "a second header, with other columns: load what comes behind it from a file of its own";
+            return Err(ReadError::Refused(format!("line {number}: {message}")));
+        }
         let columns = layout.count;
         // Programs that end each cell with a comma leave it off in the header.
         let surplus = fields.len() == columns + 1 && fields.get(columns).trim().is_empty();
@@ -319,10 +330,6 @@ impl<T: Kind> KindDecoder<T> {
             }
             let message = format!("expected {columns} cells as the header has, got {}", fields.len());
             self.reject(number, message, chunk)?;
-            return Ok(true);
-        }
-        // Files that were put one behind the other have a header each.
-        if !layout.names.is_empty() && fields.iter().zip(&layout.names).all(|(cell, name)| cell.trim() == name) {
             return Ok(true);
         }
         if layout.is_own {

@@ -10,7 +10,7 @@ use crate::{
     files::{
         chunk::ReadError,
         columns::{ColumnMap, may_be_symbols},
-        fields::Fields,
+        fields::{Fields, FieldsOf},
         format::{delimiter_of, sniff::Format},
         ignored_columns::IgnoredColumns,
         missing_options::{self, MissingOptions},
@@ -190,6 +190,24 @@ impl<T: Kind> FileLayout<T> {
             timeframe: None,
             symbol_column: symbol_column.map(|name| (*name).to_owned()),
         }))
+    }
+
+    /// Returns whether a row is a header, of other columns than those of the file: what is required are words in it, and
+    /// columns by their names.
+    pub(super) fn is_other_header(&self, cells: FieldsOf<'_>) -> bool {
+        let Some(layout) = &self.layout else { return false };
+        let is_word =
+            |cell: &str| cell.trim_start_matches(['<', '[', '_']).starts_with(|c: char| c.is_ascii_alphabetic());
+        let is_required = |role: &usize| T::REQUIRED.iter().any(|group| group.contains(role));
+        let role_of = layout.sides.first().map_or(&[][..], |side| &side.role_of);
+        let places = role_of.iter().enumerate().filter(|(_, role)| role.as_ref().is_some_and(is_required));
+        let mut required = places.map(|(at, _)| at).filter(|at| *at < cells.len());
+        if !required.all(|at| is_word(cells.trimmed(at))) {
+            return false;
+        }
+        let names: Vec<&str> = cells.iter().map(str::trim).collect();
+        let columns = FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map);
+        are_own::<T>(&names) || columns.is_ok_and(|columns| columns.lacking(T::REQUIRED).is_empty())
     }
 
     /// Finds out what the fields of an object are, unless they are those of the one before. Returns what is wrong with it.
