@@ -296,19 +296,13 @@ fn word_of_side(cell: &str, is_databento: bool) -> Result<Option<Side>, ()> {
     }
 }
 
-/// Applies the tape's mark of a correction. A trade that was corrected or cancelled later does not count, and a record of a
-/// cancel is none.
+/// Applies the tape's mark of a correction. A trade that was corrected or cancelled later does not count, a record of a cancel
+/// is none, and the corrected data are a trade as any other. None of them names another one: ids may begin anew each day.
 fn correct(trade: &mut Trade, cells: &Cells<'_>) -> Result<(), RowError> {
-    trade.action = match cells.integer(Correction as usize)? {
-        None | Some(0) => return Ok(()),
-        Some(1 | 7 | 8 | 10 | 11) => Some(TradeAction::Cancel),
-        Some(12) => Some(TradeAction::Correct),
-        Some(other) => {
-            return Err(format!("correction: expected 0, 1, 7, 8, 10, 11 or 12, got {other}").into());
-        }
-    };
-    if trade.ref_id.is_none() && !trade.id.is_empty() {
-        trade.ref_id = Some(trade.id.clone());
+    match cells.integer(Correction as usize)? {
+        None | Some(0 | 12) => {}
+        Some(1 | 7 | 8 | 10 | 11) => trade.action = Some(TradeAction::Cancel),
+        Some(other) => return Err(format!("correction: expected 0, 1, 7, 8, 10, 11 or 12, got {other}").into()),
     }
     Ok(())
 }
