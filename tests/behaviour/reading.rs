@@ -59,7 +59,9 @@ struct Asked {
 fn asked() -> impl Strategy<Value = Asked> {
     let names = || prop_oneof![2 => Just(Vec::new()), 3 => subsequence(NAMES.to_vec(), 1..4)];
     let numbers = || prop_oneof![3 => Just(Vec::new()), 1 => subsequence(vec![0, 1, 2, 3], 1..3)];
-    let times = (prop::option::of(-3_000..0_i64), prop::option::of(0..3_000_i64));
+    // Many of them are the time of a trade.
+    let time = |steps: std::ops::Range<i64>| prop::option::of(steps.prop_map(|step| step * 250));
+    let times = (time(-6..1), time(0..7));
     (names(), names(), names(), numbers(), numbers(), times, prop::option::of(0..40_u64)).prop_map(
         |(vendors, venues, symbols, sizes, ids, (from, to), limit)| Asked {
             vendors,
