@@ -1,9 +1,10 @@
 //! A record type of your own in a database: `Tabular` says its columns once, and the table, the index, the view and the
-//! upsert come from it. Beside it in the same file are the quotes of the crate.
+//! upsert come from it. Beside it in the same database are the quotes of the crate.
 //!
-//! `cargo run --example own_record_with_a_table`
+//! `cargo run --example own_record_with_a_table` in a SQLite file, or with the URL of an empty PostgreSQL database behind
+//! it: `cargo run --example own_record_with_a_table -- postgres://user@host/database`
 
-use std::{error::Error, ops::ControlFlow};
+use std::{env, error::Error, ops::ControlFlow};
 
 use market_data_store::{
     Column, Invalid, MarketDataStore, Quote, Record, Row, Settings, StoredRow, Table, Tabular, Timestamp,
@@ -60,7 +61,8 @@ impl Tabular for FundingRate {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
-    let url = format!("sqlite://{}", scratch.path().join("rates.db").display());
+    let file = || format!("sqlite://{}", scratch.path().join("rates.db").display());
+    let url = env::args().nth(1).unwrap_or_else(file);
     let settings = Settings::default().database_url(&url).dlq_path(scratch.path().join("dead_letters"));
     let store = MarketDataStore::builder(settings).kind::<FundingRate>().kind::<Quote>().start().await?;
 
