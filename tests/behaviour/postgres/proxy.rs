@@ -295,15 +295,15 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, session: &Mute
     while let Ok((kind, all)) = message(&mut from, false).await {
         kept.extend_from_slice(&all);
         is_error |= kind == b'E';
-        let is_kept = {
+        let (is_kept, is_settled) = {
             let mut session = session.lock();
             if kind == b'Z' {
                 session.is_in_transaction = all.get(5) != Some(&b'I');
                 session.asked = Statement::default();
             }
-            session.keeps_answer
+            (session.keeps_answer, kind == b'Z' && !session.is_in_transaction)
         };
-        if is_kept && kind != b'Z' {
+        if is_kept && !is_settled {
             continue;
         }
         if is_kept && !is_error {
