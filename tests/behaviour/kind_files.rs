@@ -14,11 +14,11 @@ use crate::{kinds, mds, support};
 
 /// What a file gave: records, what is wrong by line, and how many rows were skipped or replaced others.
 #[derive(Debug)]
-struct Outcome<T> {
-    records: Vec<T>,
-    rejected: Vec<String>,
-    skipped: u64,
-    replaced: u64,
+pub struct Outcome<T> {
+    pub records: Vec<T>,
+    pub rejected: Vec<String>,
+    pub skipped: u64,
+    pub replaced: u64,
 }
 
 fn folder(kind: &str) -> PathBuf {
@@ -57,11 +57,11 @@ fn options<T: FileRecord>(name: &str, given: &[(&str, &str)]) -> ReadOptions {
     options
 }
 
-fn read<T: FileRecord>(text: &str, given: &[(&str, &str)]) -> Result<Outcome<T>, ReadError> {
+pub fn read<T: FileRecord>(text: &str, given: &[(&str, &str)]) -> Result<Outcome<T>, ReadError> {
     drain(RecordReader::new(text.as_bytes(), options::<T>("data.csv", given)))
 }
 
-fn refusal<T: FileRecord + Debug>(text: &str, given: &[(&str, &str)]) -> String {
+pub fn refusal<T: FileRecord + Debug>(text: &str, given: &[(&str, &str)]) -> String {
     read::<T>(text, given).expect_err(text).to_string()
 }
 
@@ -363,11 +363,11 @@ fn a_quoted_cell_goes_on_on_the_next_line_and_an_open_quote_costs_its_line() {
 fn a_row_that_takes_the_place_of_another_is_counted() {
     let trades = read::<Trade>("ts,symbol,price,size,id\n1704205800,A,1,1,x\n1704205800,A,1,1,x\n", &[]).unwrap();
     assert_eq!((trades.records.len(), trades.replaced), (2, 1));
-    let other = read::<Trade>("ts,symbol,price,size,id\n1704205800,A,1,1,0\n1704205800,A,1.5,1,0\n", &[]).unwrap();
+    let other = read::<Trade>("ts,symbol,price,size,id\n1704205800,A,1,1,9\n1704205800,A,1.5,1,9\n", &[]).unwrap();
     assert_eq!((other.records.len(), other.replaced), (1, 0));
     assert_eq!(
         other.rejected,
-        ["line 3: id: expected an id for each trade of a moment, got \"0\" again at another price or size"]
+        ["line 3: id: expected an id for each trade of a moment, got \"9\" again at another price or size"]
     );
     let quotes = read::<Quote>("ts,symbol,seq,bid,ask\n1704205800,A,7,1,2\n1704205800,A,7,1,3\n", &[]).unwrap();
     assert_eq!((quotes.records.len(), quotes.replaced), (2, 1));

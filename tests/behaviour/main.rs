@@ -55,6 +55,8 @@ mod json_forms;
 mod killed;
 #[cfg(all(feature = "cli", feature = "sqlite", feature = "testing"))]
 mod kind_files;
+#[cfg(all(feature = "cli", feature = "sqlite", feature = "testing"))]
+mod kind_pitfalls;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 mod kinds;
 mod layout;

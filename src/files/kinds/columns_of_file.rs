@@ -123,9 +123,10 @@ impl<'a> FileColumns<'a> {
         self.names.iter().any(|other| squashed(other) == name)
     }
 
-    /// Returns whether these are the names of all columns, in any order.
-    pub(super) fn are_exactly(&self, names: &[&str]) -> bool {
-        self.names.len() == names.len() && names.iter().all(|name| self.is_named(name))
+    /// Returns whether these are the names of the columns, in any order, but for some that may stand beside them.
+    pub(super) fn are_these(&self, names: &[&str], beside: &[&str]) -> bool {
+        let is_known = |name: &str| names.contains(&name) || beside.contains(&name);
+        names.iter().all(|name| self.is_named(name)) && self.names.iter().all(|name| is_known(&squashed(name)))
     }
 
     /// Returns the names that are not used.

@@ -1,10 +1,16 @@
 //! What files of Databento have in common.
 
-use super::{cells::Cells, kind::FileContext};
+use super::{cells::Cells, columns_of_file::FileColumns, kind::FileContext};
 use crate::{files::row_error::RowError, text::Quoted};
 
 /// What Databento writes for a time that there is not.
 const NO_TIME: &str = "18446744073709551615";
+
+/// Returns whether the columns are those of Databento. Others write `ts_event` too, beside prices as they are.
+pub(super) fn is_writer(columns: &FileColumns<'_>) -> bool {
+    let own = ["rtype", "publisherid", "tsrecv", "tsindelta", "action", "bidpx00"];
+    columns.is_named("tsevent") && own.iter().any(|name| columns.is_named(name))
+}
 
 /// Returns whether a type of record is one of BBO or CBBO of each second or minute.
 pub(super) fn is_of_interval(record_type: &str) -> bool {

@@ -108,10 +108,17 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
             ("--adjustment", options.adjustment.is_some()),
         ];
         let unused = unused.into_iter().find(|(_, is_given)| *is_given);
-        let (symbol, refusal) = match (unused, file_name::symbol_of_dump(&options)) {
-            (Some((option, _)), _) => {
-                (None, Some(format!("expected no {option} for {kind}: it says something of bars alone")))
+        let clocks = [("--tz", options.zone.is_some()), ("--ts-format", options.ts_format.is_some())];
+        let clock = clocks.into_iter().find(|(_, is_given)| *is_given && T::TIMES.is_empty());
+        let unused = match (unused, clock) {
+            (Some((option, _)), _) => Some(format!("expected no {option} for {kind}: it says something of bars alone")),
+            (None, Some((option, _))) => {
+                Some(format!("expected no {option} for {kind}: they have dates alone, written as 2024-01-02"))
             }
+            (None, None) => None,
+        };
+        let (symbol, refusal) = match (unused, file_name::symbol_of_dump(&options)) {
+            (Some(refusal), _) => (None, Some(refusal)),
             (None, Err(refusal)) => (None, Some(refusal)),
             (None, Ok(symbol)) => (symbol, None),
         };

@@ -1,5 +1,7 @@
 //! Fundamentals: tables with a row for each report.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use smol_str::{SmolStr, format_smolstr};
 
 use super::{
@@ -82,15 +84,32 @@ impl Kind for Fundamentals {
         Ok(Some(report))
     }
 
-    fn settle(&mut self, _: bool, moments: &mut Moments) -> Result<bool, RowError> {
+    fn settle(&mut self, is_own: bool, moments: &mut Moments) -> Result<bool, RowError> {
         let Self { vendor, symbol, period, asof, .. } = &*self;
         let series = format_smolstr!("{vendor}\0{symbol}");
-        Ok(moments.count(&series, 0, &format_smolstr!("{period} {asof}"))? > 0)
+        let (before, is_same) = moments.compare(&series, 0, &format_smolstr!("{period} {asof}"), content_of(self))?;
+        if before > 0 && !is_same && !is_own {
+            let message = format!(
+                "period: expected one report of {symbol} for {period} and {asof}, got another with other amounts: leave out \
+                 those of other lengths, such as a year's beside a quarter's, and those of years before"
+            );
+            return Err(message.into());
+        }
+        Ok(before > 0)
     }
 
     fn given(&self) -> (&SmolStr, Option<&SmolStr>) {
         (&self.vendor, Some(&self.symbol))
     }
+}
+
+/// Returns a number made of what a report says beside its key.
+fn content_of(report: &Fundamentals) -> u64 {
+    let Fundamentals { total_assets, total_liabilities, net_income, eps, revenue, currency, .. } = report;
+    let amounts = [total_assets, total_liabilities, net_income, eps, revenue].map(|amount| amount.map(f64::to_bits));
+    let mut hasher = DefaultHasher::new();
+    (amounts, currency).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Returns the fiscal period as `2024Q1` or `2024FY`.

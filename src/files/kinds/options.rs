@@ -6,6 +6,7 @@ use super::{
     cells::Cells,
     columns_of_file::FileColumns,
     contract::{Contract, type_of},
+    databento,
     decoder::KindDecoder,
     kind::{FileContext, Kind, Side, roles},
     moments::{Moments, series_of},
@@ -51,6 +52,9 @@ roles! {
     Volume = "volume", "tradevolume", "totalvolume", "vol";
     Spot = "spot", "underlyingprice", "underlyinglast", "stockprice", "spotprice", "undprice";
     Vendor = "vendor";
+    /// Of Databento's records of intervals that is the time.
+    ReceivedTs = "ts_recv";
+    RecordType = "rtype";
 }
 
 /// From here an implied volatility is rather one in percent.
@@ -106,7 +110,7 @@ impl Kind for OptionQuote {
                     .into(),
             );
         }
-        let writer = if columns.is_named("tsevent") {
+        let writer = if databento::is_writer(columns) {
             Writer::Databento
         } else if columns.is_named("localtimestamp") && columns.is_named("markiv") {
             Writer::Tardis
@@ -143,7 +147,12 @@ impl Kind for OptionQuote {
     }
 
     fn decode(cells: &Cells<'_>, form: &mut Form, file: &mut FileContext) -> Result<Option<Self>, RowError> {
-        let ts = moment_or_date_of(cells, [Ts as usize, Date_ as usize, Clock as usize], file)?;
+        let ts = if form.writer == Writer::Databento && databento::is_of_interval(cells.get(RecordType as usize)) {
+            // The event is the last trade, perhaps long before.
+            file.times.read("ts", cells.get(ReceivedTs as usize))?
+        } else {
+            moment_or_date_of(cells, [Ts as usize, Date_ as usize, Clock as usize], file)?
+        };
         let terms = Terms::of(cells, form, file)?;
         let mut quote = Self::new(terms.contract, ts, terms.underlying, terms.expiry, terms.option_type, terms.strike);
         quote.vendor = file.vendor.resolve(cells.column(Vendor as usize))?;

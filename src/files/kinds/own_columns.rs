@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
+    files::numbers::number,
     record::{ColumnType, StoredRow, Tabular, Value},
     text::Quoted,
 };
@@ -28,10 +29,8 @@ pub(super) fn record_of<'a, T: Tabular>(cells: impl Iterator<Item = &'a str>) ->
             ColumnType::TimestampNanos => {
                 Value::TimestampNanos(cell.parse().map_err(|error| format!("{name}: {error}"))?)
             }
-            ColumnType::Float => match cell.parse::<f64>() {
-                Ok(number) if number.is_finite() => Value::Float(number),
-                _ => return Err(format!("{name}: expected a number, got {quoted}")),
-            },
+            // What is too small or too large for a number is none, and not 0.
+            ColumnType::Float => Value::Float(number(name, cell)?),
             ColumnType::Integer => {
                 let number = cell.parse().map_err(|_| format!("{name}: expected a whole number, got {quoted}"))?;
                 Value::Integer(number)

@@ -29,7 +29,7 @@ impl Prices {
     /// Reads a price; none where there is none.
     pub(super) fn read(&mut self, cells: &Cells<'_>, role: usize, as_written: bool) -> Result<Option<f64>, RowError> {
         let (name, cell) = (cells.name(role), cells.get(role));
-        if is_absent(cell) || cell == "None" {
+        if is_absent(cell) || ["None", NO_PRICE, NO_PRICE_POINTED].contains(&cell) {
             return Ok(None);
         }
         if *self == Self::Plain {
@@ -44,9 +44,6 @@ impl Prices {
                     .of_file("give --as-written if it is the price itself, or divide the prices first if it is not"));
             }
             return Ok(Some(price));
-        }
-        if [NO_PRICE, NO_PRICE_POINTED].contains(&cell) {
-            return Ok(None);
         }
         if *self == Self::Undecided {
             *self = if cell.contains('.') { Self::Pointed } else { Self::Billionths };

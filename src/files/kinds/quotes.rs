@@ -92,7 +92,7 @@ impl Kind for Quote {
     const SYMBOL: usize = Symbol as usize;
 
     fn form(columns: &FileColumns<'_>) -> Result<Form, String> {
-        let writer = if columns.is_named("tsevent") {
+        let writer = if databento::is_writer(columns) {
             Writer::Databento
         } else if columns.has(TapeTime as usize) {
             Writer::Polygon

@@ -111,7 +111,7 @@ impl Kind for Trade {
     const SYMBOL: usize = Symbol as usize;
 
     fn form(columns: &FileColumns<'_>) -> Result<Form, String> {
-        let writer = if columns.is_named("tsevent") {
+        let writer = if databento::is_writer(columns) {
             Writer::Databento
         } else if columns.has(TapeTime as usize) {
             Writer::Polygon
@@ -130,9 +130,8 @@ impl Kind for Trade {
                         side=COLUMN or --map maker_side=COLUMN"
                 .into());
         }
-        // Coinbase writes whose order rested; its columns are those of many others.
-        if columns.are_exactly(&["time", "tradeid", "price", "size", "side"]) && !columns.is_mapped(TradeSide as usize)
-        {
+        let is_said = [TradeSide, MakerSide].into_iter().any(|role| columns.is_mapped(role as usize));
+        if may_be_coinbase(columns) && !is_said {
             return Err(
                 "expected to know whose side the column side is, since Coinbase's is that of the resting order: \
                         give --map maker_side=side if it is so here, or --map side=side if it is that of the aggressor"
@@ -173,7 +172,8 @@ impl Kind for Trade {
         let mut trade = Self::new(file.symbol.resolve(cells.column(Symbol as usize))?, ts, price, size);
         trade.vendor = file.vendor.resolve(cells.column(Vendor as usize))?;
         trade.venue = venue_of(cells);
-        trade.id = cells.text(Id as usize).unwrap_or_default().into();
+        // A number that is always the same tells no trades apart.
+        trade.id = cells.text(Id as usize).filter(|id| *id != "0").unwrap_or_default().into();
         trade.seq = cells.integer(Seq as usize)?;
         trade.side = side_of(cells, form.writer)?;
         trade.conditions = cells.codes(Conditions as usize);
@@ -221,6 +221,13 @@ impl Kind for Trade {
     fn given(&self) -> (&SmolStr, Option<&SmolStr>) {
         (&self.vendor, Some(&self.symbol))
     }
+}
+
+/// Returns whether the columns are those of Coinbase, which writes whose order rested, and of many others; programs put the
+/// number of the row in front, and people the symbol.
+fn may_be_coinbase(columns: &FileColumns<'_>) -> bool {
+    let added = ["", "index", "unnamed0", "symbol", "ticker", "pair", "exchange", "venue", "vendor"];
+    columns.are_these(&["time", "tradeid", "price", "size", "side"], &added)
 }
 
 /// Returns whether a record of Databento is a trade: a message of the book is none.

@@ -1,5 +1,7 @@
 //! Times in nanoseconds, of kinds whose order within a microsecond counts.
 
+use std::cell::Cell;
+
 use jiff::{civil::DateTime, fmt::strtime::BrokenDownTime, tz::Offset};
 
 use super::{
@@ -19,11 +21,13 @@ use crate::{
 pub(crate) struct NanoTimes {
     zone: Option<Zone>,
     format: Option<TimeFormat>,
+    /// How many digits the first time of day has that is a number; 0 before it.
+    clock_digits: Cell<usize>,
 }
 
 impl NanoTimes {
     pub(crate) fn new(zone: Option<Zone>, format: Option<TimeFormat>) -> Self {
-        Self { zone, format }
+        Self { zone, format, clock_digits: Cell::new(0) }
     }
 
     /// Returns the zone whose clocks times without an offset show.
@@ -45,9 +49,21 @@ impl NanoTimes {
         if clock.is_empty() {
             return Err(format!("{name}: expected a time of day beside {}, got none", Quoted(date)).into());
         }
-        if self.format.is_none() && clock.bytes().all(|byte| byte.is_ascii_digit()) && ![4, 6].contains(&clock.len()) {
-            let message = format!("{name}: expected a time of day such as 09:30:00.123, got {}", Quoted(clock));
-            return Err(RowError::from(message).of_file(""));
+        if self.format.is_none() && clock.bytes().all(|byte| byte.is_ascii_digit()) {
+            if ![4, 6].contains(&clock.len()) {
+                let message = format!("{name}: expected a time of day such as 09:30:00.123, got {}", Quoted(clock));
+                return Err(RowError::from(message).of_file(""));
+            }
+            // 1530 among numbers of six digits lacks its first zeros, and is 00:15:30.
+            let digits = match self.clock_digits.get() {
+                0 => clock.len(),
+                digits => digits,
+            };
+            self.clock_digits.set(digits);
+            if digits != clock.len() {
+                let expected = format!("expected a time of day of {digits} digits as on the first row");
+                return Err(format!("{name}: {expected}, got {}", Quoted(clock)).into());
+            }
         }
         self.read(name, &format!("{date} {clock}"))
     }
