@@ -1,6 +1,9 @@
 //! One connection: how it is opened, told apart from others, and written through.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, future::join};
@@ -8,10 +11,15 @@ use tokio::{
     task::{self, JoinHandle},
     time::timeout,
 };
-use tokio_postgres::{Client, Statement, error::SqlState, types::ToSql};
+use tokio_postgres::{
+    Client, Config, Statement,
+    error::SqlState,
+    types::{ToSql, Type},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    error::{PostgresError, ServerError},
+    error::PostgresError,
     options::Target,
     path::Path,
     rows::{Part, array_type},
@@ -50,6 +58,7 @@ impl Drop for Io {
 /// What is prepared for one table, each when it is first needed.
 struct Statements {
     of: Arc<TableSql>,
+    upsert_counted: Option<Statement>,
     upsert: Option<Statement>,
     copy: Option<Statement>,
 }
@@ -71,19 +80,15 @@ impl Connection {
     /// # Errors
     /// The server is not there, refuses, or does not answer.
     pub(super) async fn open(target: &Target, statement_timeout: Duration) -> Result<Self, PostgresError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| PostgresError::Server {
-            database: target.shown.to_string(),
-            step: "open a connection",
-            source,
-        };
-        let limit = target.connect_timeout;
-        let opened = timeout(limit, Self::set_up(target, statement_timeout)).await;
-        let opened = opened.map_err(|_| failed(format!("no answer within {} s", limit.as_secs_f64()).into()))?;
-        opened.map_err(|error| failed(ServerError(error).into()))
+        target.open(async |host| Self::set_up(host, &target.tls, statement_timeout).await).await
     }
 
-    async fn set_up(target: &Target, statement_timeout: Duration) -> Result<Self, tokio_postgres::Error> {
-        let (client, connection) = target.config.connect(target.tls.clone()).await?;
+    async fn set_up(
+        host: &Config,
+        tls: &MakeRustlsConnect,
+        statement_timeout: Duration,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let (client, connection) = host.connect(tls.clone()).await?;
         let io = Io(task::spawn_local(async move {
             // What ends it the writes through it are told too.
             let _ = connection.await;
@@ -163,22 +168,26 @@ impl Connection {
         rows: Part<'_>,
         counts: bool,
     ) -> Result<usize, tokio_postgres::Error> {
-        let statements = statements(&mut self.statements, table);
-        if statements.upsert.is_none() {
-            let types: Vec<_> = table.columns.iter().map(|column| array_type(column.sql_type)).collect();
-            let sql = if counts { &table.upsert_counted } else { &table.upsert };
-            statements.upsert = Some(self.client.prepare_typed(sql, &types).await?);
-        }
-        let statement = statements.upsert.as_ref().expect("it was prepared above");
+        let types: Vec<_> = table.columns.iter().map(|column| array_type(column.sql_type)).collect();
         let arrays = rows.arrays(&table.columns);
         let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-        if !counts {
-            self.client.execute(statement, &parameters).await?;
-            return Ok(0);
+        let Self { client, statements: all, .. } = self;
+        let statements = statements(all, table);
+        if counts && table.counts.load(Ordering::Relaxed) {
+            match counted(client, &mut statements.upsert_counted, table, &types, &parameters).await {
+                // A table that its owner has parted does not tell. Nothing was written.
+                Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
+                    table.counts.store(false, Ordering::Relaxed);
+                }
+                other => return other,
+            }
         }
-        let row = self.client.query_one(statement, &parameters).await?;
-        let new: i64 = row.try_get(0)?;
-        Ok(usize::try_from(new).unwrap_or_default())
+        if statements.upsert.is_none() {
+            statements.upsert = Some(client.prepare_typed(&table.upsert, &types).await?);
+        }
+        let statement = statements.upsert.as_ref().expect("it was prepared above");
+        client.execute(statement, &parameters).await?;
+        Ok(0)
     }
 
     async fn copy(&mut self, table: &Arc<TableSql>, rows: Part<'_>) -> Result<(), tokio_postgres::Error> {
@@ -218,11 +227,27 @@ impl Connection {
     }
 }
 
+/// Upserts, and returns how many rows were new.
+async fn counted(
+    client: &Client,
+    statement: &mut Option<Statement>,
+    table: &TableSql,
+    types: &[Type],
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<usize, tokio_postgres::Error> {
+    if statement.is_none() {
+        *statement = Some(client.prepare_typed(&table.upsert_counted, types).await?);
+    }
+    let row = client.query_one(statement.as_ref().expect("it was prepared above"), parameters).await?;
+    let new: i64 = row.try_get(0)?;
+    Ok(usize::try_from(new).unwrap_or_default())
+}
+
 /// Returns what is prepared for a table. One that was made anew has other statements.
 fn statements<'a>(all: &'a mut Vec<Statements>, table: &Arc<TableSql>) -> &'a mut Statements {
     let at = all.iter().position(|statements| Arc::ptr_eq(&statements.of, table)).unwrap_or_else(|| {
         all.retain(|statements| statements.of.table != table.table);
-        all.push(Statements { of: Arc::clone(table), upsert: None, copy: None });
+        all.push(Statements { of: Arc::clone(table), upsert_counted: None, upsert: None, copy: None });
         all.len() - 1
     });
     &mut all[at]

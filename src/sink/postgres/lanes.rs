@@ -261,8 +261,9 @@ impl Lanes {
         if fault == Fault::Store && matches!(class, "0A" | "23" | "26" | "34" | "3F" | "42") {
             *known.sql.borrow_mut() = None;
         }
-        // A server that takes no writes may be another one than the URL leads to by now.
-        if class != "25" {
+        // A server that takes no writes may be another one than the URL leads to by now. A limit may be one of the role,
+        // which a new connection alone has as it is by now.
+        if !matches!(class, "25" | "53") {
             lent.give_back();
         }
     }

@@ -2,10 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio_postgres::{Config, config::Host};
+use tokio::time::timeout;
+use tokio_postgres::{
+    Config,
+    config::{Host, LoadBalanceHosts},
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{error::PostgresError, tls::TlsOptions};
+use super::{
+    error::{PostgresError, ServerError},
+    tls::TlsOptions,
+};
 
 /// How a PostgreSQL database is used: what a URL does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +72,11 @@ const OPTIONS: &[&str] = &[
 /// Where a database is.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub(super) config: Config,
+    /// A configuration a host, in the order of the URL.
+    hosts: Vec<Config>,
     pub(super) tls: MakeRustlsConnect,
-    pub(super) connect_timeout: Duration,
+    /// How long opening a connection to one host may take.
+    connect_timeout: Duration,
     /// The URL as it may be shown.
     pub(super) shown: Arc<str>,
 }
@@ -81,9 +90,12 @@ impl Target {
         let refused = |problem: String, expected: &str| PostgresError::Url { problem, expected: expected.to_owned() };
         let mut tls = TlsOptions::default();
         let (head, query) = url.split_once('?').unwrap_or((url, ""));
-        // An option's name is shown, so that it must not be a piece of a password.
+        // An option's name is shown, and so are host and database: none may be a piece of a password.
         if query.contains('@') {
             return Err(refused("has an `@` behind a `?`".to_owned(), EXPECTED));
+        }
+        if head.matches('@').count() > 1 {
+            return Err(refused("has more than one `@`".to_owned(), EXPECTED));
         }
         let mut rest = Vec::new();
         for option in query.split('&').filter(|option| !option.is_empty()) {
@@ -109,22 +121,35 @@ impl Target {
             };
             *place = Some(value);
         }
-        let without_tls = if rest.is_empty() { head.to_owned() } else { format!("{head}?{}", rest.join("&")) };
-        let mut config: Config = without_tls.parse().map_err(|error: tokio_postgres::Error| {
+        let read = |head: &str, options: &[&str]| {
+            let url = if options.is_empty() { head.to_owned() } else { format!("{head}?{}", options.join("&")) };
             // What the driver says may hold a piece of the URL.
-            drop(error);
-            refused("cannot be read".to_owned(), EXPECTED)
-        })?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            url.parse::<Config>().map_err(|_| refused("cannot be read".to_owned(), EXPECTED))
+        };
+        let all = read(head, &rest)?;
+        let (names, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+        let hosts = names.len().max(addresses.len());
+        if hosts == 0 {
             return Err(refused("names no host".to_owned(), EXPECTED));
         }
+        let is_for_each = |len: usize| len <= 1 || len == hosts;
+        if !(is_for_each(ports.len()) && [0, hosts].contains(&names.len()) && [0, hosts].contains(&addresses.len())) {
+            return Err(refused("has another number of hosts than of addresses or ports".to_owned(), EXPECTED));
+        }
+        // The same without hosts.
+        let of_hosts = |option: &&str| ["host=", "hostaddr=", "port="].iter().any(|name| option.starts_with(name));
+        rest.retain(|option| !of_hosts(option));
+        let behind = |text: &str| head.find(text).map(|at| at + text.len());
+        let (before, place) = head.split_at(behind("@").or_else(|| behind("://")).unwrap_or_default());
+        let path = place.find('/').map_or("", |at| &place[at..]);
+        let mut config = read(&[before, path].concat(), &rest)?;
         let (mode, connector) = tls.connector()?;
         config.ssl_mode(mode);
         if config.get_application_name().is_none() {
             config.application_name("market-data-store");
         }
         let connect_timeout = *config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT);
-        // Of each address of the host; the whole is limited too.
+        // Of each address of a host; the whole of a host is limited too.
         config.connect_timeout(connect_timeout);
         if config.get_keepalives_idle() == KEEPALIVE_OF_DRIVER {
             config.keepalives_idle(KEEPALIVE.0);
@@ -138,8 +163,47 @@ impl Target {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(TCP_USER_TIMEOUT);
         }
-        let shown = shown(&config).into();
-        Ok(Self { config, tls: connector, connect_timeout, shown })
+        let hosts = (0..hosts).map(|at| {
+            let mut config = config.clone();
+            match names.get(at) {
+                Some(Host::Tcp(name)) => _ = config.host(name),
+                #[cfg(unix)]
+                Some(Host::Unix(path)) => _ = config.host_path(path),
+                None => {}
+            }
+            if let Some(address) = addresses.get(at) {
+                config.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(at).or(ports.first()) {
+                config.port(*port);
+            }
+            config
+        });
+        Ok(Self { hosts: hosts.collect(), tls: connector, connect_timeout, shown: shown(&all).into() })
+    }
+
+    /// Opens a connection to the first host that takes it, in their order. Each has time of its own: else one that does
+    /// not answer would leave none for the others.
+    ///
+    /// # Errors
+    /// What the last one says.
+    pub(super) async fn open<C>(
+        &self,
+        open: impl AsyncFn(&Config) -> Result<C, tokio_postgres::Error>,
+    ) -> Result<C, PostgresError> {
+        let mut hosts: Vec<&Config> = self.hosts.iter().collect();
+        if hosts.iter().any(|host| host.get_load_balance_hosts() == LoadBalanceHosts::Random) {
+            fastrand::shuffle(&mut hosts);
+        }
+        let mut refused: Box<dyn std::error::Error + Send + Sync> = "the URL names no host".into();
+        for host in hosts {
+            refused = match timeout(self.connect_timeout, open(host)).await {
+                Ok(Ok(opened)) => return Ok(opened),
+                Ok(Err(error)) => ServerError(error).into(),
+                Err(_) => format!("no answer within {} s", self.connect_timeout.as_secs_f64()).into(),
+            };
+        }
+        Err(PostgresError::Server { database: self.shown.to_string(), step: "open a connection", source: refused })
     }
 }
 
@@ -200,20 +264,30 @@ mod tests {
     fn a_url_says_where_the_database_is_and_how_it_is_reached() {
         let target = Target::of_url("postgres://ann:p%40ss@db:5433/bars").unwrap();
         assert_eq!(&*target.shown, "postgres://db:5433/bars");
-        assert_eq!(target.config.get_password(), Some(&b"p@ss"[..]));
-        assert_eq!(target.config.get_ssl_mode(), SslMode::Prefer);
-        assert_eq!(target.config.get_keepalives_idle(), KEEPALIVE.0);
+        assert_eq!(target.hosts[0].get_password(), Some(&b"p@ss"[..]));
+        assert_eq!(target.hosts[0].get_ssl_mode(), SslMode::Prefer);
+        assert_eq!(target.hosts[0].get_keepalives_idle(), KEEPALIVE.0);
         assert_eq!(target.connect_timeout, CONNECT_TIMEOUT);
         let url =
             "postgresql://a,b:6000/x?user=ann&sslmode=require&connect_timeout=2&keepalives_idle=9&application_name=me";
         let target = Target::of_url(url).unwrap();
         assert_eq!(&*target.shown, "postgres://a,b:6000/x");
-        assert_eq!(target.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(target.hosts[0].get_ssl_mode(), SslMode::Require);
         assert_eq!(
-            (target.connect_timeout, target.config.get_keepalives_idle().as_secs()),
+            (target.connect_timeout, target.hosts[0].get_keepalives_idle().as_secs()),
             (Duration::from_secs(2), 9)
         );
-        assert_eq!(target.config.get_application_name(), Some("me"));
+        assert_eq!(target.hosts[0].get_application_name(), Some("me"));
+        let each =
+            |target: &Target, at: usize| (target.hosts[at].get_hosts().to_vec(), target.hosts[at].get_ports().to_vec());
+        assert_eq!(target.hosts.len(), 2);
+        assert_eq!(each(&target, 0), (vec![Host::Tcp("a".to_owned())], vec![5432]));
+        assert_eq!(each(&target, 1), (vec![Host::Tcp("b".to_owned())], vec![6000]));
+        assert!(target.hosts.iter().all(|host| host.get_user() == Some("ann") && host.get_dbname() == Some("x")));
+        let target = Target::of_url("postgres:///x?host=b&port=6000&user=ann").unwrap();
+        assert_eq!(each(&target, 0), (vec![Host::Tcp("b".to_owned())], vec![6000]));
+        let target = Target::of_url("postgres://ann:p/w@a/x").unwrap();
+        assert_eq!(target.hosts[0].get_password(), Some(&b"p/w"[..]));
         assert_eq!(
             &*Target::of_url("postgres://u@%2Frun%2Fpg/x?sslmode=disable").unwrap().shown,
             "postgres:///run/pg/x"
@@ -229,6 +303,9 @@ mod tests {
             ("postgres://u:s3cret@h/db?sslmode", "has an option without `=`"),
             ("postgres://u:s3cret@h:port/db", "cannot be read"),
             ("postgres://u:x?s3cret=s3cret@h/db", "has an `@` behind a `?`"),
+            ("postgres://u:x@s3cret@h/db", "has more than one `@`"),
+            ("postgres://u:x@y/s3cret@h/db", "has more than one `@`"),
+            ("postgres://a,b,c/db?hostaddr=127.0.0.1", "has another number of hosts than of addresses or ports"),
             ("postgres:///db", "names no host"),
             ("postgres://u@h/db?sslcert=a.pem", "has one of `sslcert` and `sslkey`: expected both or neither"),
             (

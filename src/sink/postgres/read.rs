@@ -99,14 +99,7 @@ async fn run(
     opened: &mpsc::Sender<Result<(), PostgresError>>,
 ) -> Result<(), PostgresError> {
     let database = &target.shown;
-    let limit = target.connect_timeout;
-    let connected = timeout(limit, target.config.connect(target.tls.clone())).await;
-    let connected = connected.map_err(|_| PostgresError::Server {
-        database: database.to_string(),
-        step: "open a connection",
-        source: format!("no answer within {} s", limit.as_secs_f64()).into(),
-    })?;
-    let (mut client, connection) = connected.map_err(failed(database, "open a connection"))?;
+    let (mut client, connection) = target.open(async |host| host.connect(target.tls.clone()).await).await?;
     let mut io = tokio::spawn(async move {
         // What ends it the reads through it are told too.
         let _ = connection.await;

@@ -14,6 +14,9 @@ use crate::record::{Column, Table};
 /// The key of the lock under which schemas are changed: `mds sche` in ASCII.
 const LOCK: i64 = 0x6d64_7320_7363_6865;
 
+/// How long a change waits for those who use the table. Then it is tried again with a later batch.
+const LOCK_TIMEOUT: &str = "2s";
+
 /// The database's encoding, and the schema of the tables if it is there; `$1` is its name, or empty.
 const PLACE: &str = "SELECT pg_encoding_to_char(encoding)::text, \
     CASE $1 WHEN '' THEN current_schema() ELSE (SELECT nspname FROM pg_namespace WHERE nspname = $1) END::text \
@@ -124,6 +127,9 @@ impl Look<'_> {
         // Another process may have made it meanwhile.
         let (schema, missing) = self.missing().await?;
         if !missing.is_empty() {
+            // One that waits for a table holds up all that come behind it, readers too.
+            let wait = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+            self.run(&wait).await.map_err(|error| self.failed("begin a transaction", error))?;
             if let Err(error) = self.run(&missing.join(";\n")).await {
                 return Err(match error.code() {
                     Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {

@@ -1,5 +1,7 @@
 //! The SQL of a table, made of its [`Table`].
 
+use std::sync::atomic::AtomicBool;
+
 use crate::record::{Column, ColumnType, Table};
 
 /// What a comment on a table begins with that this program has made; a version follows.
@@ -92,6 +94,8 @@ pub(super) struct TableSql {
     pub(super) columns: Vec<SqlColumn>,
     /// Stores rows or updates those of the same keys. Takes an array a column, and returns how many were new.
     pub(super) upsert_counted: String,
+    /// Whether the table can say how many were new, as far as is known.
+    pub(super) counts: AtomicBool,
     /// The same, returning nothing.
     pub(super) upsert: String,
     pub(super) copy: String,
@@ -127,6 +131,7 @@ impl TableSql {
             upsert_counted: format!(
                 "WITH written AS ({upsert} RETURNING xmax = 0 AS is_new) SELECT count(*) FROM written WHERE is_new"
             ),
+            counts: AtomicBool::new(true),
             upsert,
             copy: format!("COPY {place} ({names}) FROM STDIN (FORMAT binary)"),
             columns,

@@ -44,6 +44,14 @@ pub(super) enum Fault {
     Unknown,
 }
 
+/// What the server names with an error.
+#[derive(Clone, Copy, Default)]
+struct Named<'a> {
+    table: Option<&'a str>,
+    column: Option<&'a str>,
+    constraint: Option<&'a str>,
+}
+
 impl Fault {
     /// Judges an error that a write to a table met.
     pub(super) fn of(error: &tokio_postgres::Error, table: &Table) -> Self {
@@ -51,23 +59,27 @@ impl Fault {
             // The connection's.
             None => Self::Store,
             Some(error) if is_fatal(error.parsed_severity()) => Self::Store,
-            Some(error) => Self::judge(error.code().code(), error.column(), error.constraint(), table),
+            Some(error) => {
+                let named = Named { table: error.table(), column: error.column(), constraint: error.constraint() };
+                Self::judge(error.code().code(), named, table)
+            }
         }
     }
 
-    /// Judges an error by its SQLSTATE, and by the column and the constraint that the server names with it.
-    fn judge(code: &str, column: Option<&str>, constraint: Option<&str>, table: &Table) -> Self {
+    /// Judges an error by its SQLSTATE, and by what the server names with it.
+    fn judge(code: &str, named: Named<'_>, table: &Table) -> Self {
         match (code.get(..2).unwrap_or_default(), code) {
             // A text that the database's encoding lacks, a number or a time out of range.
             ("22", _) => Self::Records,
             // Null in a column that must not be. For one of ours that is required it is the record's fault; another one
-            // was added to the table, or made required, by somebody else.
-            ("23", "23502") => {
-                let ours = table.columns().iter().find(|ours| column == Some(ours.name()));
+            // was added to the table, or made required, by somebody else. A trigger that raises it names none.
+            ("23", "23502") if named.column.is_some() => {
+                let ours = table.columns().iter().find(|ours| named.column == Some(ours.name()));
                 if ours.is_some_and(|ours| !ours.is_optional()) { Self::Records } else { Self::Store }
             }
-            // The same code says that a parted table has no part for a row, and then names no constraint.
-            ("23", "23514") if constraint.is_none() => Self::Store,
+            // The same code says that a parted table has no part for a row, and then names a table and no constraint. A
+            // trigger that raises it names neither.
+            ("23", "23514") if named.constraint.is_none() && named.table.is_some() => Self::Store,
             // A constraint that the table's owner has added refuses this record and not another.
             ("23", _) => Self::Records,
             // A row that is too long for an index.
@@ -118,23 +130,29 @@ mod tests {
     // which stops everything for a bad one.
     #[test]
     fn an_error_is_judged_by_its_sqlstate() {
-        let judged = |code, column, constraint| Fault::judge(code, column, constraint, &Bar::TABLE);
+        let judged = |code, named| Fault::judge(code, named, &Bar::TABLE);
+        let none = Named::default();
+        let constraint = |name| Named { table: Some("bars"), constraint: Some(name), ..none };
+        let column = |name| Named { table: Some("bars"), column: Some(name), ..none };
         for code in ["22003", "22008", "22P05", "23505", "23503", "23P01", "54000"] {
-            assert_eq!(judged(code, None, Some("any")), Fault::Records, "{code}");
+            assert_eq!(judged(code, constraint("any")), Fault::Records, "{code}");
         }
-        assert_eq!(judged("23514", None, Some("bars_close_check")), Fault::Records);
-        assert_eq!(judged("23514", None, None), Fault::Store, "no part for the row");
-        assert_eq!(judged("23502", Some("close"), None), Fault::Records);
-        assert_eq!(judged("23502", Some("volume"), None), Fault::Store, "somebody made it required");
-        assert_eq!(judged("23502", Some("theirs"), None), Fault::Store);
+        assert_eq!(judged("23514", constraint("bars_close_check")), Fault::Records);
+        assert_eq!(judged("23514", Named { table: Some("bars"), ..none }), Fault::Store, "no part for the row");
+        for code in ["23514", "23502"] {
+            assert_eq!(judged(code, none), Fault::Records, "{code} raised by a trigger");
+        }
+        assert_eq!(judged("23502", column("close")), Fault::Records);
+        assert_eq!(judged("23502", column("volume")), Fault::Store, "somebody made it required");
+        assert_eq!(judged("23502", column("theirs")), Fault::Store);
         for code in [
             "08006", "28P01", "28000", "3D000", "25006", "40001", "40P01", "42501", "42703", "42P01", "53100", "53300",
             "55P03", "57014", "57P01", "57P03", "58030", "0A000", "26000", "XX002",
         ] {
-            assert_eq!(judged(code, None, None), Fault::Store, "{code}");
+            assert_eq!(judged(code, none), Fault::Store, "{code}");
         }
         for code in ["P0001", "XX000", "39P01", "T0001", ""] {
-            assert_eq!(judged(code, None, None), Fault::Unknown, "{code}");
+            assert_eq!(judged(code, none), Fault::Unknown, "{code}");
         }
     }
 }

@@ -1,9 +1,13 @@
 //! COPY and upsert: which of them a batch goes by, and what they leave behind; and the connections that they need.
 
-use std::time::Duration;
+use std::{net::TcpListener, ops::ControlFlow, time::Duration};
 
 use futures::executor::block_on;
-use market_data_store::{Bar, Batch, Database, MarketDataStore, Settings, Sink, settings::PostgresCopy};
+use market_data_store::{
+    Bar, Batch, Database, MarketDataStore, Settings, Sink,
+    settings::PostgresCopy,
+    sink::{DatabaseReader, Selection},
+};
 
 use super::server::{Server, TestDatabase};
 use crate::{dlq_command::bar, support::PATIENCE};
@@ -129,4 +133,26 @@ fn workers_share_as_many_connections_as_there_may_be() {
         assert!(gone.elapsed() < PATIENCE, "{}", place.activity());
         std::thread::yield_now();
     }
+}
+
+// Red when a host that takes a connection and says nothing leaves no time for the next: the store would stay away for as
+// long as the first host does.
+#[test]
+fn a_host_that_does_not_answer_leaves_time_for_the_next() {
+    let place = Server::shared().database();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let first = format!("@127.0.0.1:{},127.0.0.1", silent.local_addr().unwrap().port());
+    let url = place.url().replacen("@127.0.0.1", &first, 1) + "&connect_timeout=1";
+    let database = Database::connect(&url).unwrap();
+    block_on(database.write(&bars(0..3, 1.0))).unwrap();
+    block_on(database.close());
+    let mut read = 0;
+    let reader = DatabaseReader::open(&url).unwrap();
+    reader
+        .rows(&Selection::<Bar>::new(), |_| {
+            read += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(read, 3);
 }

@@ -109,6 +109,12 @@ fn a_type_that_has_got_an_optional_column_gets_it_in_its_table() {
     let place = Server::shared().database();
     let settings = settings(&place);
     write(&settings, rate::<1>(1.0)).unwrap();
+    // Red when a change waits for a reader as long as a statement may take, and all readers behind it too.
+    let mut reader = place.admin();
+    reader.batch_execute("BEGIN; SELECT FROM rates").unwrap();
+    let error = write(&settings, rate::<2>(2.0)).unwrap_err();
+    assert!(error.is_outage() && format!("{error:#}").contains("55P03"), "{error:#}");
+    reader.batch_execute("COMMIT").unwrap();
     write(&settings, rate::<2>(2.0)).unwrap();
     assert_eq!(place.number("SELECT count(*) FROM rates WHERE rate = 2 AND paid_ns = 1500"), 1);
     let paid = "SELECT (extract(epoch FROM paid) * 1000000)::bigint FROM rates";
@@ -128,6 +134,24 @@ fn a_type_that_has_got_an_optional_column_gets_it_in_its_table() {
     place.run("ALTER TABLE rates ALTER rate TYPE real");
     let error = prepared::<Rate<2>>(&settings).unwrap_err().to_string();
     assert!(error.ends_with("has the column rate real: expected rate double precision"), "{error}");
+}
+
+// Red when a batch of a parted table is asked how many of its rows are new, which such a table does not tell: then none of
+// it is ever stored.
+#[test]
+fn a_table_that_its_owner_has_parted_is_written() {
+    let place = Server::shared().database();
+    let settings = settings(&place);
+    prepared::<Bar>(&settings).unwrap();
+    place.run(
+        "SET ROLE mds; ALTER TABLE bars RENAME TO part; CREATE TABLE bars (LIKE part INCLUDING ALL) PARTITION BY RANGE (ts);
+         ALTER TABLE bars ATTACH PARTITION part DEFAULT; COMMENT ON TABLE bars IS 'market-data-store 1: bars'",
+    );
+    let bars = |close| Batch::from((0..100).map(|n| Bar { close, ..bar("ES", n) }).collect::<Vec<_>>());
+    for close in [1.0, 1.0, 2.0] {
+        write(&settings, bars(close)).unwrap();
+    }
+    assert_eq!(place.number("SELECT count(*) FROM bars WHERE close = 2"), 100);
 }
 
 // Red when `never` makes something all the same, or the error lacks what would.
