@@ -1,7 +1,7 @@
 //! `mds config`: the effective configuration, and where each value came from.
 
 use market_data_store::{
-    Bar, Record,
+    Bar, MarketDataStore, Record,
     settings::{Loaded, Value, Variable},
     text::Shown,
 };
@@ -46,6 +46,9 @@ pub fn run(args: &Args, loaded: &Loaded) -> Exit {
     let rows: Vec<Row> = loaded.settings.values().into_iter().map(row).collect();
     for warning in loaded.settings.warnings() {
         complain(format_args!("warning: {warning}"));
+    }
+    if let Err(error) = MarketDataStore::builder(loaded.settings.clone()).kinds() {
+        complain(format_args!("warning: {error}"));
     }
     // `mds ingest` has bars, `mds dlq replay` the kinds of the settings.
     let others = loaded.settings.kinds.iter().map(String::as_str).filter(|kind| *kind != Bar::KIND);

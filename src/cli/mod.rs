@@ -165,9 +165,12 @@ fn environment(database: Option<&Database>) -> Result<(Loaded, EnvFilter), Setti
         Ok(loaded) => logging::filter(&loaded.settings.log),
         Err(_) => logging::filter(&std::env::var("MDS_LOG").unwrap_or_default()),
     };
-    // A kind that there is not is wrong for a command too that has others.
+    // A kind that there is not is wrong for a command too that has others. What else is wrong with a kind of MDS_KINDS is
+    // not: the command may have another.
     let loaded = loaded.and_then(|loaded| match MarketDataStore::builder(loaded.settings.clone()).kinds() {
-        Err(StartError::Settings(error)) => Err(SettingsError { unknown: loaded.unknown, ..error }),
+        Err(StartError::Settings(error)) if error.problems.iter().any(|one| one.variable == "MDS_KINDS") => {
+            Err(SettingsError { unknown: loaded.unknown, ..error })
+        }
         _ => Ok(loaded),
     });
     match (loaded, filter) {
