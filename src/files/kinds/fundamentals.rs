@@ -22,7 +22,7 @@ roles! {
     /// The whole period, or a quarter beside a year.
     Period = "period", "fiscalperiod", "fp", "quarter", "fiscalquarter", "fqtr";
     Year = "fiscal_year", "year", "fy", "calendaryear", "fyear", "fyearq";
-    Asof = "asof", "asofdate", "filed", "filingdate", "fileddate", "fillingdate", "dateknown", "accepteddate", "datekey",
+    Asof = "asof", "filed", "filingdate", "fileddate", "fillingdate", "dateknown", "accepteddate", "datekey",
         "publishdate", "reportedat", "rdq";
     TotalAssets = "total_assets", "assets";
     TotalLiabilities = "total_liabilities", "liabilities";

@@ -44,6 +44,8 @@ pub(super) struct Connection {
     io: Io,
     lock: BackendLock,
     statements: Vec<Statements>,
+    /// A transaction was begun, and it is not known to have ended: what is written now might not be committed.
+    is_in_transaction: bool,
 }
 
 /// Reads and writes the socket, until it is dropped.
@@ -95,7 +97,7 @@ impl Connection {
         }));
         let lock = BackendLock(fastrand::i64(..));
         // From here on a drop ends it.
-        let connection = Self { client, io, lock, statements: Vec::new() };
+        let connection = Self { client, io, lock, statements: Vec::new(), is_in_transaction: false };
         // By statements and not while connecting, as poolers refuse parameters that they do not know. What finds no row
         // that was there has to see all that is.
         let set_up = format!(
@@ -122,8 +124,9 @@ impl Connection {
         self.lock
     }
 
+    /// Says whether it is of no use any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.is_in_transaction
     }
 
     /// Sees to it that another backend is gone, so that nothing it was told to do happens any more. Waits for that as
@@ -196,6 +199,7 @@ impl Connection {
             statements.copy = Some(self.client.prepare_typed(&table.copy, &[]).await?);
         }
         let statement = statements.copy.as_ref().expect("it was prepared above");
+        self.is_in_transaction = true;
         // COPY says that it is done before it is committed, and the driver waits for no more than that. So it has a
         // transaction of its own, whose COMMIT tells. What can go at once does: a message more costs little, a wait does.
         let (begun, sink) = join(self.client.batch_execute("BEGIN"), self.client.copy_in::<_, Bytes>(statement)).await;
@@ -208,12 +212,14 @@ impl Connection {
         match sent.await {
             Ok(mut sink) => {
                 let (copied, committed) = join(sink.as_mut().finish(), self.client.batch_execute("COMMIT")).await;
+                // A COMMIT that the server answers with an error has rolled back.
+                self.is_in_transaction = committed.as_ref().is_err_and(|error| error.as_db_error().is_none());
                 // After an error of COPY the COMMIT has rolled back, and says nothing of it.
                 copied.and(committed)
             }
             Err(error) => {
-                // The connection goes on for others. If it does not, that is told by its next use.
-                let _ = self.client.batch_execute("ROLLBACK").await;
+                // The connection goes on for others.
+                self.is_in_transaction = self.client.batch_execute("ROLLBACK").await.is_err();
                 Err(error)
             }
         }

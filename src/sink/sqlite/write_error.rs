@@ -14,6 +14,9 @@ pub(super) enum WriteError {
     Open(Arc<SqliteOpenError>),
     #[error("{}: cannot {step}", path.display())]
     Sqlite { path: PathBuf, step: &'static str, source: Arc<rusqlite::Error> },
+    /// The schema does not let records of this kind be written; it was never a matter of one of them.
+    #[error("{}: cannot prepare a write to `{table}`", path.display())]
+    Unprepared { path: PathBuf, table: &'static str, source: Arc<rusqlite::Error> },
     #[error("{}: the file was removed or replaced while it was written", path.display())]
     Replaced { path: PathBuf },
     #[error("{}: cannot look whether the file is still there", path.display())]
@@ -54,7 +57,11 @@ impl WriteError {
     /// fails for one record, and so can a panic.
     fn is_outage(&self) -> bool {
         match self {
-            Self::Open(_) | Self::Replaced { .. } | Self::Unseen { .. } | Self::Gone { .. } => true,
+            Self::Open(_)
+            | Self::Replaced { .. }
+            | Self::Unseen { .. }
+            | Self::Gone { .. }
+            | Self::Unprepared { .. } => true,
             Self::Panicked { .. } | Self::RecordPanicked { .. } => false,
             Self::Sqlite { .. } => !self.blames_records() && !matches!(self.code(), None | Some(ErrorCode::Unknown)),
         }
@@ -67,7 +74,7 @@ impl WriteError {
 
     fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Sqlite { source, .. } => source.sqlite_error_code(),
+            Self::Sqlite { source, .. } | Self::Unprepared { source, .. } => source.sqlite_error_code(),
             _ => None,
         }
     }

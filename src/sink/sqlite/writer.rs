@@ -339,6 +339,13 @@ fn opened<'a>(
     }
 }
 
+/// Says, after an error, whether the schema lets no record of this kind be written, as with a trigger that names a table
+/// which is not there. A statement that was prepared before meets that only while it runs.
+fn unprepared(store: &Store, write: &Write) -> Option<WriteError> {
+    let source = Arc::new(store.connection.prepare(&write.sql.upsert).err()?);
+    Some(WriteError::Unprepared { path: store.path.clone(), table: write.sql.table.name(), source })
+}
+
 /// Runs one transaction. A batch that is to blame fails alone; every other failure is one of all.
 fn transaction(store: &Store, group: &[Write]) -> Result<Vec<Result<(), WriteError>>, WriteError> {
     let at = |step| move |source| WriteError::Sqlite { path: store.path.clone(), step, source: Arc::new(source) };
@@ -352,7 +359,7 @@ fn transaction(store: &Store, group: &[Write]) -> Result<Vec<Result<(), WriteErr
             tracing::error!(path = %Shown(&path.to_string_lossy()), table, problem, "a record panicked, its batch fails");
             WriteError::RecordPanicked { path, table, problem }
         })?
-        .map_err(at("write"))
+        .map_err(|source| unprepared(store, write).unwrap_or_else(|| at("write")(source)))
     };
 
     run("BEGIN IMMEDIATE").map_err(at("begin a transaction"))?;

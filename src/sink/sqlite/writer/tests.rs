@@ -349,3 +349,15 @@ fn refuse(rig: &Rig, how: &str) {
         ))
         .unwrap();
 }
+
+// Red when what is wrong with the schema counts against the records: they would become dead letters one by one.
+#[test]
+fn a_trigger_that_names_no_table_is_an_outage_until_it_is_mended() {
+    let rig = Rig::new();
+    let other = Connection::open(&rig.path).unwrap();
+    other.execute_batch("CREATE TRIGGER t AFTER INSERT ON bars BEGIN INSERT INTO nowhere VALUES (1); END").unwrap();
+    let error = rig.submit(bars("A", 1)).blocking_recv().unwrap().unwrap_err();
+    assert!(error.is_outage() && format!("{error:#}").contains("cannot prepare a write to `bars`"), "{error:#}");
+    other.execute_batch("DROP TRIGGER t").unwrap();
+    assert!(rig.submit(bars("A", 1)).blocking_recv().unwrap().is_ok());
+}
