@@ -136,6 +136,7 @@ impl Table {
     }
 
     /// Returns the view that is made with it.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) const fn own_view(&self) -> Option<&'static View> {
         self.view
     }

@@ -9,6 +9,7 @@ pub struct View {
     pub(crate) index: &'static str,
 }
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl View {
     /// Returns what stands behind `CREATE INDEX`, for a table of this name.
     pub(crate) fn index_on(&self, table: &str) -> String {
