@@ -21,7 +21,7 @@ pub enum Exit {
     Usage,
     /// The store cannot be used.
     Unavailable,
-    /// Some records were rejected or dead-lettered.
+    /// Some records were rejected, dead-lettered or dropped.
     Rejected,
     /// Everything was done.
     Done,

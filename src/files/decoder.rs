@@ -89,6 +89,11 @@ pub trait FileDecoder: Elements + Sized {
 
     /// Returns what the user should know, since it may not be what is meant: one line each.
     fn warnings(&self) -> Vec<String>;
+
+    /// Says whether records were numbered, since nothing else tells those of one moment apart.
+    fn has_numbered(&self) -> bool {
+        false
+    }
 }
 
 /// How a file begins.

@@ -135,6 +135,13 @@ impl<T: FileRecord, R: Read> RecordReader<T, R> {
         self.rows.warnings()
     }
 
+    /// Returns whether records have numbers that this file's order gave them, as trades without an id and quotes without a
+    /// `seq` do. Those of another file at the same moment get the same numbers, and take the place of these.
+    #[doc(hidden)]
+    pub fn has_numbered(&self) -> bool {
+        self.rows.has_numbered()
+    }
+
     /// Returns what the user should know beside the rows: complete once the file is read, one line each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();

@@ -2,7 +2,10 @@
 
 use market_data_store::{Fundamentals, News, OptionQuote, Quote, Side, Trade};
 
-use crate::kind_files::{read, refusal};
+use crate::{
+    kind_files::{read, refusal},
+    mds::{mds, stderr},
+};
 
 // Red when the prices of whoever writes `ts_event` are taken for counts of billionths, or what stands for no price is one.
 #[test]
@@ -120,4 +123,21 @@ fn a_number_that_is_too_small_is_no_0_in_our_own_columns_either() {
     let outcome = read::<Trade>(&file, &[]).unwrap();
     assert_eq!((outcome.records[0].id.as_str(), outcome.rejected.len()), ("b", 1));
     assert!(outcome.rejected[0].starts_with("line 2: price: expected 0 or a number"), "{:?}", outcome.rejected);
+}
+
+// Red when trades without ids of two files that have one moment become one without a word.
+#[test]
+fn numbers_that_files_give_their_records_are_told_where_several_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let trades = |price: u32| format!("ts,symbol,price,size\n1704205800,A,{price},1\n1704205800,A,{price},2\n");
+    for (name, price) in [("a.csv", 7), ("b.csv", 8), ("c.csv", 9)] {
+        std::fs::write(dir.path().join(name), trades(price)).unwrap();
+    }
+    let told = |files: &[&str]| {
+        let output =
+            mds(dir.path()).args(["ingest", "--kind", "trades", "--vendor", "v"]).args(files).output().unwrap();
+        let text = stderr(&output);
+        text.matches("are numbered within their file").count()
+    };
+    assert_eq!((told(&["a.csv"]), told(&["a.csv", "b.csv", "c.csv"])), (0, 1));
 }

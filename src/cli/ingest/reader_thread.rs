@@ -36,17 +36,29 @@ impl<T: FileRecord> ReaderThread<T> {
         // Drives the submits. It needs no timer and no I/O: those belong to the coordinator.
         let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
         let mut failed = Vec::new();
+        let mut numbered = 0_u32;
         for (index, input) in self.inputs.iter().enumerate() {
             self.progress.file(index + 1, self.inputs.len(), &input.name, input.bytes);
             self.counters.file(&input.name, T::KIND == Bar::KIND);
-            if let Err(error) = self.read(input, &runtime)? {
-                failed.push((input.clone(), error));
+            match self.read(input, &runtime)? {
+                Ok(has_numbered) => numbered += u32::from(has_numbered),
+                Err(error) => failed.push((input.clone(), error)),
+            }
+            // Once, at the second.
+            if numbered == 2 {
+                numbered += 1;
+                tracing::warn!(
+                    file = &*input.name,
+                    "records of several files have neither an id nor a `seq` and are numbered within their file: where two \
+                     files have the same symbol at the same moment, those of the later file take the place of the others"
+                );
             }
         }
         Ok(failed)
     }
 
-    fn read(&self, input: &Input, runtime: &Runtime) -> Result<Result<(), ReadError>, Refusal> {
+    /// Reads one input, and says whether its records were numbered.
+    fn read(&self, input: &Input, runtime: &Runtime) -> Result<Result<bool, ReadError>, Refusal> {
         let mut reader = match input.open::<T>(&self.options) {
             Ok(reader) => reader,
             Err(error) => {
@@ -91,7 +103,7 @@ impl<T: FileRecord> ReaderThread<T> {
         for note in reader.notes() {
             tracing::info!(file = &*input.name, "{note}");
         }
-        Ok(result)
+        Ok(result.map(|()| reader.has_numbered()))
     }
 
     /// Submits all of `records`. At an error those that were not accepted are still in it.

@@ -85,7 +85,7 @@ impl Summary {
     pub fn exit(&self) -> Exit {
         if self.unsettled > 0 {
             Exit::Internal
-        } else if self.rejected + self.dead_lettered > 0 {
+        } else if self.rejected + self.dead_lettered + self.dropped > 0 {
             Exit::Rejected
         } else {
             Exit::Done

@@ -277,6 +277,10 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
         let ignored = self.columns.ignored.names().map(|names| format!("ignored columns: {names}"));
         ignored.into_iter().chain(self.missing_vendor.note()).collect()
     }
+
+    fn has_numbered(&self) -> bool {
+        self.moments.has_numbered()
+    }
 }
 
 const UNCLOSED: &str = "expected a closing quote on this line or one of the next, got none";

@@ -77,6 +77,11 @@ impl Moments {
         Ok(0)
     }
 
+    /// Says whether a record without an id was there.
+    pub(super) fn has_numbered(&self) -> bool {
+        self.series.values().any(|moment| !moment.recent.is_empty())
+    }
+
     fn moment(&mut self, series: &str) -> Result<&mut Moment, RowError> {
         if !self.series.contains_key(series) {
             if self.series.len() == MOST_SERIES {
