@@ -1,6 +1,6 @@
 //! The whole write path into PostgreSQL, against a hand-written loop: the same rows, batches, connections and schema.
 //!
-//! `MDS_BENCH_POSTGRES=postgres://... cargo bench --bench postgres` on a database that nobody else uses;
+//! `MDS_BENCH_POSTGRES=postgres://... cargo bench --bench postgres` on a database that no other program uses;
 //! `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size. The runs of one round follow each
 //! other, so that a noisy machine disturbs all of them alike; the ratio is the median of the rounds' own ratios. Rows that
 //! are there already are loaded right behind the fresh ones, in the same way.

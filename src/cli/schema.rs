@@ -7,7 +7,7 @@ use super::{database::Database, exit::Exit, output::Text};
 
 /// Prints the SQL that makes the tables of the kinds in the database of MDS_DATABASE_URL or --database, and opens nothing.
 ///
-/// A store makes its tables itself when its role may do so. Else somebody who may runs what this prints, and the store
+/// A store makes its tables itself when its role may do so. Otherwise a role that may runs what this prints, and the store
 /// finds them: `mds schema --database postgres://host/db | psql ...`
 #[derive(clap::Args)]
 pub struct Args {

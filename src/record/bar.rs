@@ -57,7 +57,7 @@ words! {
     /// What the prices of a bar are adjusted for.
     #[derive(Default)]
     Adjustment: "raw, split, all or unknown" {
-        /// Nobody said.
+        /// It is not known.
         #[default]
         Unknown = "unknown",
         /// Nothing: prices are what was paid.

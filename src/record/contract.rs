@@ -45,7 +45,8 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
         ConflationKey::new([self.partition_key()])
     }
 
-    /// Returns whether nobody has said who made it: where a key has the vendor, that mixes what two of them say.
+    /// Returns whether its vendor is not known. Where the vendor is a part of the key, records of two vendors then replace each
+    /// other.
     #[doc(hidden)]
     fn lacks_vendor(&self) -> bool {
         false

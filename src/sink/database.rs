@@ -3,7 +3,7 @@
 use std::fmt;
 
 #[cfg(feature = "postgres")]
-use super::postgres::{PostgresError, PostgresOptions, PostgresSink};
+use super::postgres::{self, PostgresError, PostgresOptions, PostgresSink};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{SqliteOpenError, SqliteOptions, SqliteSink};
 use super::{Batch, Sink, SinkError};
@@ -92,7 +92,7 @@ impl Database {
     /// Takes the database of a URL, with what else there is to say of one of PostgreSQL.
     #[cfg(feature = "postgres")]
     pub(crate) fn with_options(url: &str, options: PostgresOptions) -> Result<Self, DatabaseError> {
-        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        if postgres::is_url(url) {
             return Ok(Self(Connected::Postgres(PostgresSink::new(url, options)?)));
         }
         Self::embedded(url)

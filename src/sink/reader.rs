@@ -3,7 +3,7 @@
 use std::{fmt, ops::ControlFlow};
 
 #[cfg(feature = "postgres")]
-use super::postgres::{PostgresOptions, PostgresReader};
+use super::postgres::{self, PostgresOptions, PostgresReader};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{SqliteOptions, SqliteReader};
 use super::{database::DatabaseError, selection::Selection};
@@ -65,7 +65,7 @@ impl DatabaseReader {
     /// Opens the database of a URL, with what else there is to say of one of PostgreSQL.
     #[cfg(feature = "postgres")]
     pub(crate) fn with_options(url: &str, options: PostgresOptions) -> Result<Self, DatabaseError> {
-        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        if postgres::is_url(url) {
             return Ok(Self(Opened::Postgres(PostgresReader::open(url, options)?)));
         }
         Self::embedded(url)

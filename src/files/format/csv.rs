@@ -1,4 +1,5 @@
 use super::{
+    PREAMBLE_LINES, check_is_text,
     header::{First, Layout, NoHeader, delimiter_of},
     lines::Line,
     text_of, too_long,
@@ -11,9 +12,6 @@ use crate::files::{
     chunk::{Chunk, ReadError},
     fields::{Fields, FieldsOf},
 };
-
-/// So many lines may stand in front of the header.
-const PREAMBLE_LINES: u64 = 5;
 
 /// Reads CSV. Each line is split on its own: a quote that is never closed costs its line, not the file.
 #[derive(Default)]
@@ -198,16 +196,7 @@ fn look_at(number: u64, fields: FieldsOf<'_>, layout: &mut Layout, rows: &mut Ba
 impl Search {
     /// Takes a line; returns what follows the header once it is found, and whether the line is a row already.
     fn line(&mut self, text: &str, rows: &mut BarDecoder) -> Result<Option<(Stage, bool)>, ReadError> {
-        if text.contains('\r') {
-            return Err(ReadError::Refused(
-                "expected lines that end with LF or CRLF, got CR alone: convert the line ends first".into(),
-            ));
-        }
-        if text.contains('\0') {
-            return Err(ReadError::Refused(
-                "expected CSV or JSON, got binary data (a zero byte in the first lines)".into(),
-            ));
-        }
+        check_is_text(text)?;
         let delimiter = delimiter_of(text);
         let mut fields = Fields::default();
         let names: Vec<&str> =

@@ -13,7 +13,25 @@ pub(crate) mod object;
 pub(crate) mod sniff;
 
 pub(crate) use self::header::delimiter_of;
-use super::chunk::MAX_LINE_BYTES;
+use super::chunk::{MAX_LINE_BYTES, ReadError};
+
+/// So many lines may stand in front of the header of CSV.
+pub(crate) const PREAMBLE_LINES: u64 = 5;
+
+/// Refuses a file whose first lines cannot be those of CSV.
+pub(crate) fn check_is_text(line: &str) -> Result<(), ReadError> {
+    if line.contains('\r') {
+        return Err(ReadError::Refused(
+            "expected lines that end with LF or CRLF, got CR alone: convert the line ends first".into(),
+        ));
+    }
+    if line.contains('\0') {
+        return Err(ReadError::Refused(
+            "expected CSV or JSON, got binary data (a zero byte in the first lines)".into(),
+        ));
+    }
+    Ok(())
+}
 
 /// What every format makes of a line that it cannot look into.
 pub(crate) fn too_long() -> String {

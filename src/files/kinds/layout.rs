@@ -11,15 +11,12 @@ use crate::{
         chunk::ReadError,
         columns::{ColumnMap, may_be_symbols},
         fields::{Fields, FieldsOf},
-        format::{delimiter_of, sniff::Format},
+        format::{PREAMBLE_LINES, check_is_text, delimiter_of, sniff::Format},
         ignored_columns::IgnoredColumns,
         missing_options::{self, MissingOptions},
     },
     text::{Quoted, Shown},
 };
-
-/// So many lines may stand in front of the header.
-const PREAMBLE_LINES: u64 = 5;
 
 /// Finds out what the columns of a file are, or the fields of its objects.
 pub(super) struct FileLayout<T: Kind> {
@@ -72,16 +69,7 @@ impl<T: Kind> FileLayout<T> {
     /// Looks at a line that may be the header. Returns whether it is a row already.
     pub(super) fn find_columns(&mut self, number: u64, text: &str) -> Result<bool, ReadError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        if text.contains('\r') {
-            return Err(ReadError::Refused(
-                "expected lines that end with LF or CRLF, got CR alone: convert the line ends first".into(),
-            ));
-        }
-        if text.contains('\0') {
-            return Err(ReadError::Refused(
-                "expected CSV or JSON, got binary data (a zero byte in the first lines)".into(),
-            ));
-        }
+        check_is_text(text)?;
         let delimiter = delimiter_of(text);
         let mut fields = Fields::default();
         let names: Vec<&str> =

@@ -133,7 +133,7 @@ impl Connection {
     /// long as a statement may take.
     pub(super) async fn end_backend(&self, other: BackendLock) -> Result<(), tokio_postgres::Error> {
         let key = other.0;
-        // Whoever holds the lock is that backend; it lets go of it when it ends, after its transaction.
+        // That backend holds the lock. It lets go of it when it ends, after its transaction.
         let terminate = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
              AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \

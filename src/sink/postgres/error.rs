@@ -43,7 +43,7 @@ pub enum PostgresError {
         /// The table.
         table: &'static str,
     },
-    /// A table of that name was made by somebody else.
+    /// A table of that name was made by another program.
     #[error(
         "{database}: the table {table} was not made by this program, whose tables have a comment that begins with \
          `market-data-store 1`: expected no such table, or another schema in MDS_PG_SCHEMA"

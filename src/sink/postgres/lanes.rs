@@ -257,7 +257,7 @@ impl Lanes {
     /// Decides what becomes of a connection and of what is known of a table, after an error.
     fn after_refusal(&self, error: &tokio_postgres::Error, fault: Fault, known: &KnownTable, lent: Lent) {
         let class = error.code().map_or("", |code| &code.code()[..2]);
-        // Somebody has changed the table, or a statement that was prepared for it is of no use any more.
+        // Another program has changed the table, or a statement that was prepared for it is of no use any more.
         if fault == Fault::Store && matches!(class, "0A" | "23" | "26" | "34" | "3F" | "42") {
             *known.sql.borrow_mut() = None;
         }
@@ -356,7 +356,7 @@ impl Lanes {
         }
     }
 
-    /// Says whether the server is there and takes writes, unless nobody waits for it any more.
+    /// Says whether the server is there and takes writes, unless the one who asked has gone.
     async fn ping(&self, mut answer: oneshot::Sender<Result<(), SinkError>>) {
         let pinged = {
             let ping = std::pin::pin!(async {

@@ -57,6 +57,11 @@ use self::{
 use super::{Batch, Sink, SinkError};
 use crate::record::Tabular;
 
+/// Returns whether a URL is one of PostgreSQL.
+pub(super) fn is_url(url: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
 /// Stores records in a PostgreSQL database. Cheap to clone; clones share the connections, which are closed when the last
 /// one is dropped.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{connection::Connection, error::PostgresError, options::Target};
 
-/// How long a connection stays open that nobody needs.
+/// How long a connection stays open that no worker needs.
 const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) struct Pool {

@@ -56,7 +56,7 @@ pub(super) async fn make_ready(
         return Err(look.not_migrated(&missing, "MDS_PG_MIGRATE is never".to_owned()));
     }
     if !may_make {
-        // Somebody has taken it away, and may be about to put another one there.
+        // Another program has dropped it, and may be about to restore it.
         let reason = "it was there before, so this process does not make it again".to_owned();
         return Err(look.failed_for_now(look.not_migrated(&missing, reason)));
     }

@@ -120,7 +120,7 @@ fn unusable(
     PostgresError::Certificates { option, path: Path::new(path).to_owned(), expected, source: error.into() }
 }
 
-/// Takes the server's certificate whatever name it is for; and if no authority is asked for, whoever has signed it.
+/// Takes the server's certificate for any name. Where no authority is given, it takes one of any signer.
 #[derive(Debug)]
 struct NoName {
     authority: Option<Arc<WebPkiServerVerifier>>,

@@ -72,7 +72,7 @@ impl Fault {
             // A text that the database's encoding lacks, a number or a time out of range.
             ("22", _) => Self::Records,
             // Null in a column that must not be. For one of ours that is required it is the record's fault; another one
-            // was added to the table, or made required, by somebody else. A trigger that raises it names none.
+            // was added to the table, or made required, by another program. A trigger that raises it names none.
             ("23", "23502") if named.column.is_some() => {
                 let ours = table.columns().iter().find(|ours| named.column == Some(ours.name()));
                 if ours.is_some_and(|ours| !ours.is_optional()) { Self::Records } else { Self::Store }
@@ -143,7 +143,7 @@ mod tests {
             assert_eq!(judged(code, none), Fault::Records, "{code} raised by a trigger");
         }
         assert_eq!(judged("23502", column("close")), Fault::Records);
-        assert_eq!(judged("23502", column("volume")), Fault::Store, "somebody made it required");
+        assert_eq!(judged("23502", column("volume")), Fault::Store, "another program made it required");
         assert_eq!(judged("23502", column("theirs")), Fault::Store);
         for code in [
             "08006", "28P01", "28000", "3D000", "25006", "40001", "40P01", "42501", "42703", "42P01", "53100", "53300",

@@ -207,7 +207,7 @@ impl Writer {
 
     /// Opens the file if it is not open, and makes the table if it is not there.
     fn prepare(&mut self, sql: &Arc<TableSql>) -> Result<(), SqliteOpenError> {
-        // This one alone: another that somebody has changed must not keep the writes of this one away.
+        // This one alone: a table that another program has changed must not stop the writes to this one.
         let table = std::slice::from_ref(sql);
         let Some(store) = &mut self.store else {
             self.store = Some(open::connect(&self.options, table)?);
@@ -351,7 +351,7 @@ fn transaction(store: &Store, group: &[Write]) -> Result<Vec<Result<(), WriteErr
     let at = |step| move |source| WriteError::Sqlite { path: store.path.clone(), step, source: Arc::new(source) };
     let connection = &store.connection;
     let run = |sql: &str| connection.execute_batch(sql);
-    // Making a row is the code of whoever wrote the record.
+    // Making a row runs the code of the record's author.
     let upsert = |write: &Write| {
         let upserted = panicked::catch(|| write.rows.upsert(connection, &write.sql));
         upserted.map_err(|problem| {
