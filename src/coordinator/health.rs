@@ -40,6 +40,11 @@ pub struct Health {
     pub reserved: usize,
     /// The most records that the queue takes.
     pub capacity: usize,
+    /// A queue size of so many records or fewer lets the level go back to ok.
+    pub low_watermark: usize,
+    /// A queue size of so many records or more makes the level hard. Where bytes are bounded, either mark is the same
+    /// share of them as it is of `capacity`.
+    pub high_watermark: usize,
     /// The bytes of all records that are accepted and not settled; 0 where they are not bounded.
     pub bytes: usize,
     /// How full the queue is, of records or of bytes, whichever is more; 1 is full.
@@ -152,6 +157,8 @@ impl Health {
             queued: buffer.queued,
             reserved: buffer.reserved,
             capacity: buffer.capacity,
+            low_watermark: buffer.watermarks.low(),
+            high_watermark: buffer.watermarks.high(),
             bytes: buffer.bytes,
             utilization: buffer.utilization,
             in_flight: buffer.in_flight,
@@ -217,13 +224,15 @@ impl CoordinatorReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Watermarks;
 
     // Sabotage: rename a field, nest the counters, or write a time as an object: red. Monitors read these names.
     #[test]
     fn what_watches_a_coordinator_finds_each_field_by_its_name() {
         let buffer = BufferSnapshot {
             state: BufferState::Draining,
-            capacity: 1,
+            capacity: 31,
+            watermarks: Watermarks::new(29, 30, 31).unwrap(),
             queued: 2,
             reserved: 24,
             bytes: 27,
@@ -288,7 +297,9 @@ mod tests {
             "queue_size": 26,
             "queued": 2,
             "reserved": 24,
-            "capacity": 1,
+            "capacity": 31,
+            "low_watermark": 29,
+            "high_watermark": 30,
             "bytes": 27,
             "utilization": 0.5,
             "in_flight": 3,

@@ -250,6 +250,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         let snapshot = BufferSnapshot {
             state: self.state,
             capacity: self.config.capacity.get(),
+            watermarks: self.config.watermarks,
             queued: self.queued,
             reserved: self.credits.reserved(),
             bytes: self.credits.held_bytes(),

@@ -264,6 +264,8 @@ pub struct BufferSnapshot {
     pub state: BufferState,
     /// The most records that the queue takes.
     pub capacity: usize,
+    /// When the level changes.
+    pub watermarks: Watermarks,
     /// Accepted records not yet taken by a worker.
     pub queued: usize,
     /// Places held by permits, or granted to submitters that have not come for them yet.
