@@ -97,6 +97,7 @@
 //! | `webhooks` | yes | `HttpBroadcaster`, which sends level changes to URLs, and `MDS_FB_HTTP_*`; TLS is built in |
 //! | `receiver` | yes | `Receiver`: level changes of other processes, taken in by an actix-web service |
 //! | `files` | yes | the readers of files behind `mds ingest` |
+//! | `serve` | yes | [`http`]: the routes of `mds serve`, for an actix-web service |
 //! | `cli` | yes | the binary `mds`; embedders do without |
 //! | `actix-web` | no | `ResponseError` for [`SubmitError`]: 429, 422 or 503, with `Retry-After` |
 //! | `testing` | no | `MemorySink` and more for tests of your own |
@@ -116,6 +117,8 @@ mod fault;
 pub mod feedback;
 #[cfg(feature = "files")]
 pub mod files;
+#[cfg(feature = "serve")]
+pub mod http;
 pub mod metrics;
 mod own_system;
 mod policy;

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod query;
 mod schema;
+mod serve;
 mod session;
 mod signals;
 
@@ -21,7 +22,7 @@ use clap::{
     error::{ContextValue, Error},
 };
 use market_data_store::{
-    MarketDataStore, StartError,
+    MarketDataStore, StartError, kind_names,
     settings::{Loaded, Settings, SettingsError},
     text::Shown,
 };
@@ -48,6 +49,7 @@ enum Command {
     Dlq(dlq::Args),
     Config(config::Args),
     Schema(schema::Args),
+    Serve(serve::Args),
 }
 
 /// Runs the command that the arguments of this process name.
@@ -106,6 +108,9 @@ pub fn run() -> Exit {
             loaded.settings.coordinator.batch_size = ingest::batch_size(&own);
         }
     }
+    if matches!(cli.command, Command::Serve(_)) && !loaded.is_set("MDS_KINDS") {
+        loaded.settings.kinds = kind_names().map(str::to_owned).collect();
+    }
     match cli.command {
         Command::Ingest(args) => ingest::run(&args, loaded.settings),
         Command::Query(args) => query::run(&args, &loaded.settings),
@@ -113,6 +118,7 @@ pub fn run() -> Exit {
         Command::Dlq(args) => dlq::run(&args, loaded.settings),
         Command::Config(args) => config::run(&args, &loaded),
         Command::Schema(args) => schema::run(&args, &loaded),
+        Command::Serve(args) => serve::run(&args, loaded.settings),
     }
 }
 
@@ -125,6 +131,7 @@ impl Command {
             Self::Check(_) => "check",
             Self::Dlq(_) => "dlq",
             Self::Schema(_) => "schema",
+            Self::Serve(_) => "serve",
             // Not its own: it shows what the other commands would get.
             Self::Config(_) => "<command>",
         }
@@ -138,6 +145,7 @@ impl Command {
             Self::Check(args) => Some(&args.database),
             Self::Dlq(args) => args.database(),
             Self::Schema(args) => Some(&args.database),
+            Self::Serve(args) => Some(&args.database),
             Self::Config(_) => None,
         }
     }

@@ -21,7 +21,10 @@ use super::{
     stop::StopSignal,
     supervisor::WriteCoordinator,
 };
-use crate::{dead_letter::DeadLetters, feedback::Publisher, own_system::on_own_system, record::Record, sink::BoxSink};
+use crate::{
+    dead_letter::DeadLetters, feedback::Publisher, own_system::on_own_system, policy::Level, record::Record,
+    sink::BoxSink,
+};
 
 type BoxFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
@@ -32,6 +35,9 @@ pub(crate) trait RunningCoordinator: Send + Sync {
 
     /// Returns it as one that takes dead letters.
     fn replay_target(&self) -> Arc<dyn ReplayTarget>;
+
+    /// Returns the present level, without waiting.
+    fn level(&self) -> Level;
 
     /// Returns how it is. The first answer comes once it has published `started`.
     fn health(&self) -> BoxFuture<'_, Health>;
@@ -85,6 +91,10 @@ impl<T: Record> RunningCoordinator for Running<T> {
 
     fn replay_target(&self) -> Arc<dyn ReplayTarget> {
         Arc::new(self.handle.clone())
+    }
+
+    fn level(&self) -> Level {
+        self.handle.level()
     }
 
     fn health(&self) -> BoxFuture<'_, Health> {

@@ -29,6 +29,7 @@ mod duration;
 pub(crate) mod endpoint;
 mod error;
 mod feedback;
+mod http_server;
 mod log_format;
 pub(crate) mod names;
 mod policies;
@@ -48,6 +49,7 @@ pub use self::{
     coordinator::CoordinatorOverrides,
     error::Problem,
     feedback::{FeedbackSettings, HttpSettings},
+    http_server::HttpServerSettings,
     postgres::{PostgresCopy, PostgresMigrate, PostgresSettings},
     secret::Secret,
 };

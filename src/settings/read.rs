@@ -86,6 +86,7 @@ impl Settings {
         Retry(settings.retry) = source.read(Group::Retry, None);
         Circuit(settings.circuit) = source.read(Group::Circuit, None);
         settings.postgres = source.read(Group::Postgres, None);
+        settings.http = source.read(Group::HttpServer, None);
         settings.feedback = source.read(Group::Feedback, None);
         settings.feedback.http = source.read(Group::Http, None);
         ProducerScales(settings.feedback.scales) = source.read(Group::Scales, None);

@@ -8,6 +8,7 @@ use super::{
     coordinator::{self, CoordinatorOverrides, CoordinatorSettings},
     duration,
     feedback::{FeedbackSettings, list},
+    http_server::HttpServerSettings,
     log_format::LogFormat,
     policies::{CircuitFields, RetryFields},
     postgres::PostgresSettings,
@@ -71,6 +72,8 @@ pub struct Settings {
     pub log: String,
     /// The form of `mds`'s log. The library ignores it.
     pub log_format: LogFormat,
+    /// The HTTP service of `mds serve`. The library ignores it.
+    pub http: HttpServerSettings,
     /// Feedback to producers.
     pub feedback: FeedbackSettings,
 }
@@ -93,6 +96,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(30),
             log: "info".to_owned(),
             log_format: LogFormat::default(),
+            http: HttpServerSettings::default(),
             feedback: FeedbackSettings::default(),
         }
     }
@@ -116,6 +120,7 @@ impl fmt::Debug for Settings {
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("log", &self.log)
             .field("log_format", &self.log_format)
+            .field("http", &self.http)
             .field("feedback", &self.feedback)
             .finish()
     }

@@ -28,6 +28,7 @@ use crate::{
     coordinator::{Health, RunningCoordinator, StopReason, StopSignal, WriteHandle},
     dead_letter::DeadLetters,
     feedback::{Claim, Feedback},
+    policy::Level,
     record::Record,
     settings::Settings,
 };
@@ -142,6 +143,12 @@ impl MarketDataStore {
     /// Returns how every coordinator is, by id. Everything that happened before the call is in it.
     pub async fn health(&self) -> Vec<Health> {
         futures_util::future::join_all(self.inner.coordinators.values().map(|running| running.health())).await
+    }
+
+    /// Returns the highest of the coordinators' present levels, without waiting.
+    #[cfg(feature = "serve")]
+    pub(crate) fn level(&self) -> Level {
+        self.inner.coordinators.values().map(|running| running.level()).max().unwrap_or(Level::Ok)
     }
 
     /// Returns the bus on which the coordinators publish their level changes.

@@ -262,7 +262,7 @@ fn no_parts_import_each_other() {
 fn each_part_imports_only_those_it_may() {
     // From the bottom up. `metrics` are names, `text` shows values and errors, `fault` is for tests, `own_system`
     // starts threads.
-    let allowed: [(&str, &[&str]); 13] = [
+    let allowed: [(&str, &[&str]); 14] = [
         ("fault", &[]),
         ("metrics", &[]),
         ("own_system", &[]),
@@ -279,6 +279,22 @@ fn each_part_imports_only_those_it_may() {
             &["dead_letter", "fault", "feedback", "metrics", "own_system", "policy", "record", "sink", "text"],
         ),
         ("files", &["policy", "record", "text"]),
+        (
+            "http",
+            &[
+                "coordinator",
+                "dead_letter",
+                "feedback",
+                "files",
+                "own_system",
+                "policy",
+                "record",
+                "settings",
+                "sink",
+                "store",
+                "text",
+            ],
+        ),
         (
             "store",
             &[

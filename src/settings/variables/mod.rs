@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 pub(super) use self::table::VARIABLES;
 pub(super) use self::table::{
@@ -10,7 +10,11 @@ pub(super) use self::table::{
     LOW_WATERMARK, MAX_BACKOFF, OVERFLOW,
 };
 use super::{
-    CoordinatorOverrides, Problem, Secret, Settings, coordinator::in_variables, endpoint::Endpoint, feedback::listed,
+    CoordinatorOverrides, Problem, Secret, Settings,
+    coordinator::in_variables,
+    endpoint::Endpoint,
+    feedback::listed,
+    http_server::{TOKEN_RULE, is_token},
     masked, size,
 };
 
@@ -39,6 +43,7 @@ pub(super) enum Group {
     Retry,
     Circuit,
     Postgres,
+    HttpServer,
     Feedback,
     Http,
     Scales,
@@ -68,6 +73,10 @@ enum Kind {
     Kinds(fn(&Settings) -> &[String]),
     /// Secrets with commas between.
     Secrets(fn(&Settings) -> &[Secret]),
+    /// Tokens with commas between.
+    Tokens(fn(&Settings) -> &[Secret]),
+    /// An address and a port to listen on.
+    Address(fn(&Settings) -> SocketAddr),
 }
 
 impl Variable {
@@ -81,13 +90,13 @@ impl Variable {
 
     /// Returns whether its value is a secret, which never shows.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secrets(_))
+        matches!(self.kind, Kind::Secrets(_) | Kind::Tokens(_))
     }
 
     /// Returns the variable that names a file with the value instead, for each that may hold a secret:
     /// `MDS_DATABASE_URL_FILE`.
     pub fn file_variable(&self) -> Option<String> {
-        matches!(self.kind, Kind::Url(..) | Kind::Endpoints(_) | Kind::Secrets(_))
+        matches!(self.kind, Kind::Url(..) | Kind::Endpoints(_) | Kind::Secrets(_) | Kind::Tokens(_))
             .then(|| format!("{}_FILE", self.name))
     }
 
@@ -111,7 +120,8 @@ impl Variable {
             Kind::Url(_, get, _) => masked(get(settings)),
             Kind::Endpoints(get) => joined(get(settings)),
             Kind::Kinds(get) => joined(get(settings)),
-            Kind::Secrets(get) => joined(get(settings)),
+            Kind::Secrets(get) | Kind::Tokens(get) => joined(get(settings)),
+            Kind::Address(get) => get(settings).to_string(),
         }
     }
 
@@ -131,6 +141,8 @@ impl Variable {
             Kind::Endpoints(_) => "http:// or https:// and a host, or several of these with commas".to_owned(),
             Kind::Kinds(_) => "names of kinds such as bars, each once, with commas between".to_owned(),
             Kind::Secrets(_) => "whsec_ and the base64 of 24 to 64 bytes, or several of these with commas".to_owned(),
+            Kind::Tokens(_) => TOKEN_RULE.to_owned(),
+            Kind::Address(_) => "an address and a port such as 127.0.0.1:8080 or [::1]:8080".to_owned(),
         }
     }
 
@@ -148,7 +160,7 @@ impl Variable {
                     |part: &str| part.parse().map_or_else(|e| format!("<{e}>"), |url: Endpoint| url.to_string());
                 joined(listed(text).map(shown))
             }
-            Kind::Secrets(_) => joined(listed(text).map(Secret::from)),
+            Kind::Secrets(_) | Kind::Tokens(_) => joined(listed(text).map(Secret::from)),
             _ => text.to_owned(),
         };
         Problem { variable: name.to_owned(), message: format!("{name} is {text:?}, expected {}", self.expected()) }
@@ -180,10 +192,11 @@ impl Variable {
                 (Duration::from_secs(min)..=Duration::from_secs(max)).contains(&get(settings))
             }
             Kind::Factor(min, max, get) => within(min..=max, get(settings)),
-            Kind::Switch(_) | Kind::Choice(..) | Kind::Endpoints(_) => true,
+            Kind::Switch(_) | Kind::Choice(..) | Kind::Endpoints(_) | Kind::Address(_) => true,
             Kind::Text(_, get, check) | Kind::Url(_, get, check) => check(get(settings)),
             Kind::Kinds(get) => are_kinds(get(settings)),
             Kind::Secrets(get) => get(settings).iter().all(|secret| is_webhook_secret(secret.expose())),
+            Kind::Tokens(get) => get(settings).iter().all(|token| is_token(token.expose())),
         }
     }
 }
@@ -303,7 +316,13 @@ mod tests {
                 "MDS_SOURCE" => assert_eq!(variable.default, "host:program, host:mds-command in `mds`"),
                 HIGH_WATERMARK => assert_eq!((variable.default, &*value), ("80 % of capacity", "8000")),
                 LOW_WATERMARK => assert_eq!((variable.default, &*value), ("50 % of capacity", "5000")),
-                HTTP_ENDPOINT | "MDS_PG_SCHEMA" | "MDS_FB_HTTP_SECRET" | "MDS_FB_HTTP_CA_FILE" => {
+                HTTP_ENDPOINT
+                | "MDS_PG_SCHEMA"
+                | "MDS_FB_HTTP_SECRET"
+                | "MDS_FB_HTTP_CA_FILE"
+                | "MDS_HTTP_TOKEN"
+                | "MDS_HTTP_READ_TOKEN"
+                | "MDS_HTTP_ADMIN_TOKEN" => {
                     assert_eq!((variable.default, &*value), ("none", ""));
                 }
                 _ => assert_eq!(value, variable.default, "{}", variable.name),
@@ -330,10 +349,12 @@ mod tests {
                 Kind::Endpoints(_) => "http://a:1,https://b:2".to_owned(),
                 Kind::Kinds(_) => "trades,quotes".to_owned(),
                 Kind::Secrets(_) => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
+                Kind::Tokens(_) => "0123456789abcdef".to_owned(),
+                Kind::Address(_) => "[::1]:9000".to_owned(),
             };
             let other = if variable.name == LOW_WATERMARK { "17".to_owned() } else { other };
             let loaded = Settings::load([(variable.name, &other)]).unwrap();
-            let other = if matches!(variable.kind, Kind::Secrets(_)) { "***".to_owned() } else { other };
+            let other = if variable.is_secret() { "***".to_owned() } else { other };
             assert_eq!(variable.value(&loaded.settings), other, "{}", variable.name);
             assert!(loaded.is_set(variable.name), "{}", variable.name);
             assert!(VARIABLES.iter().all(|v| v.name == variable.name || !loaded.is_set(v.name)));

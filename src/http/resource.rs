@@ -1,0 +1,87 @@
+//! How each route is made: who may use it is decided before its handler is called, by the head of the request alone.
+
+use actix_web::{
+    Error as ActixError, HttpResponse, Route,
+    body::{EitherBody, MessageBody},
+    dev::{HttpServiceFactory, ServiceRequest, ServiceResponse},
+    guard,
+    http::{
+        StatusCode,
+        header::{ALLOW, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::{Next, from_fn},
+    web,
+};
+
+use super::{
+    access::{Denied, Role},
+    error::Error,
+    service::Service,
+};
+use crate::policy::Level;
+
+/// The level of the coordinator that a request was for, or the highest of all.
+pub(super) const LEVEL: HeaderName = HeaderName::from_static("mds-level");
+
+/// Begins a route for GET, and HEAD.
+pub(super) fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// Makes a resource of one route that asks for a role. `allow` names its methods.
+pub(super) fn resource(
+    path: &str,
+    role: Role,
+    allow: &'static str,
+    route: Route,
+) -> impl HttpServiceFactory + 'static + use<> {
+    let not_allowed = move || async move {
+        let mut response = HttpResponse::build(StatusCode::METHOD_NOT_ALLOWED);
+        response.insert_header((ALLOW, allow));
+        response.json(serde_json::json!({ "error": format!("expected one of the methods {allow}") }))
+    };
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(not_allowed))
+        .wrap(from_fn(move |request, next| check(role, request, next)))
+}
+
+async fn check<B: MessageBody + 'static>(
+    role: Role,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    // The scope has it.
+    let Some(service) = request.app_data::<web::Data<Service>>().cloned() else {
+        return Err(Error::unavailable("the service is not set up").into());
+    };
+    let denied = match service.access.check(role, request.headers()) {
+        Ok(()) => {
+            let mut response = match next.call(request).await {
+                Ok(response) => response.map_into_left_body(),
+                Err(error) => return Err(error),
+            };
+            set_level(response.headers_mut(), service.level());
+            return Ok(response);
+        }
+        Err(Denied::Unknown) => Error::unknown_token(),
+        Err(Denied::Role) => Error::new(StatusCode::FORBIDDEN, forbidden(role)),
+    };
+    let mut response = request.error_response(denied).map_into_right_body();
+    set_level(response.headers_mut(), service.level());
+    Ok(response)
+}
+
+fn forbidden(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "expected a token of MDS_HTTP_ADMIN_TOKEN, without which nobody may do this",
+        _ => "expected a token that may do this, got one that may only read",
+    }
+}
+
+/// Says the level, unless the handler said that of its coordinator.
+pub(super) fn set_level(headers: &mut HeaderMap, level: Level) {
+    if !headers.contains_key(LEVEL) {
+        headers.insert(LEVEL, HeaderValue::from_static(level.as_str()));
+    }
+}

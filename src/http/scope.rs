@@ -1,0 +1,22 @@
+//! The list of all routes.
+
+use actix_web::{Scope, web};
+
+use super::{
+    access::Role,
+    error::no_such_path,
+    resource::{get, resource},
+    service::Service,
+    state,
+};
+
+/// Makes the routes of a service.
+pub(super) fn scope(service: web::Data<Service>) -> Scope {
+    web::scope("")
+        .app_data(service)
+        .service(resource("/livez", Role::Anyone, "GET, HEAD", get().to(state::livez)))
+        .service(resource("/readyz", Role::Anyone, "GET, HEAD", get().to(state::readyz)))
+        .service(resource("/v1/coordinators", Role::Read, "GET, HEAD", get().to(state::coordinators)))
+        .service(resource("/v1/coordinators/{id}", Role::Read, "GET, HEAD", get().to(state::coordinator)))
+        .default_service(web::to(no_such_path))
+}

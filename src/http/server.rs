@@ -1,0 +1,175 @@
+//! The server that `mds serve` runs: its limits, who reaches it, and its end.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use actix_web::{
+    App, Error as ActixError, HttpServer,
+    body::{EitherBody, MessageBody},
+    dev::{ServerHandle, ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{CONNECTION, HeaderName, HeaderValue},
+    },
+    middleware::{DefaultHeaders, Next, from_fn},
+    web,
+};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{access::is_loopback, error::Error, resource::set_level, scope::scope, service::Service};
+use crate::{own_system::on_own_system, settings::Settings, store::MarketDataStore};
+
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long a connection may lie idle between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a client may take to close a connection that is at its end.
+const DISCONNECT: Duration = Duration::from_secs(2);
+/// How long the end waits for the answers that are under way, in seconds.
+const LAST_ANSWERS: u64 = 2;
+/// The most connections of a worker: of a client that opens more they wait in the system's queue.
+const CONNECTIONS: usize = 4_096;
+
+/// What a browser may do with answers: nothing but show them. The page that is one says more for itself.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (HeaderName::from_static("content-security-policy"), "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("x-content-type-options"), "nosniff"),
+    (HeaderName::from_static("x-frame-options"), "DENY"),
+    (HeaderName::from_static("referrer-policy"), "no-referrer"),
+    (HeaderName::from_static("cache-control"), "no-store"),
+];
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Others could write, and nothing says that they may.
+    #[error(
+        "MDS_HTTP_BIND is {0}, which other machines can reach, and MDS_HTTP_TOKEN is not set: expected a token, an address of \
+         this machine alone such as 127.0.0.1:8080, or MDS_HTTP_ALLOW_ANONYMOUS=true"
+    )]
+    NoToken(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("MDS_HTTP_BIND is {address}, expected an address and a port that can be listened on: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The operating system refuses a thread, or what a thread needs.
+    #[error("cannot start a thread for the service")]
+    Thread(#[source] io::Error),
+}
+
+/// A service that answers, from before its store has started until after that has ended.
+pub struct Server {
+    service: web::Data<Service>,
+    address: SocketAddr,
+    handle: ServerHandle,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl Server {
+    /// Listens, and answers that the store is starting.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or must not without a token.
+    pub fn start(settings: &Settings) -> Result<Self, ServerError> {
+        let http = &settings.http;
+        let is_local = is_loopback(http.bind);
+        if !is_local && http.tokens.is_empty() && !http.allow_anonymous {
+            return Err(ServerError::NoToken(http.bind));
+        }
+        if !is_local {
+            tracing::warn!(
+                address = %http.bind,
+                "other machines can reach the service, and what they send can be read on its way: have TLS terminated in front of \
+                 it"
+            );
+        }
+        let service = web::Data::new(Service::of_settings(settings));
+        let (end, ended) = oneshot::channel();
+        let (shared, bind) = (service.clone(), http.bind);
+        let listening = on_own_system("mds-http", move || {
+            let (made, server) = match listen(shared, bind) {
+                Ok((server, address)) => (Ok((server.handle(), address)), Some(server)),
+                Err(error) => (Err(error), None),
+            };
+            let run = async move {
+                if let Some(server) = server
+                    && let Err(error) = server.await
+                {
+                    tracing::error!(%error, "the HTTP server failed");
+                }
+                let _ = end.send(());
+            };
+            (made, run)
+        });
+        let listening = listening.map_err(ServerError::Thread)?;
+        let (handle, address) = listening.map_err(|source| ServerError::Bind { address: bind, source })?;
+        Ok(Self { service, address, handle, ended: Mutex::new(Some(ended)) })
+    }
+
+    /// Returns the address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves a store, which has started.
+    pub fn serve(&self, store: MarketDataStore) {
+        self.service.set_store(store);
+    }
+
+    /// Refuses records from now on, and ends streams. What was accepted is still answered.
+    pub fn begin_end(&self) {
+        self.service.begin_end();
+    }
+
+    /// Stops listening, and returns once the answers that are under way are sent, or after two seconds.
+    pub async fn stop(&self) {
+        self.handle.stop(true).await;
+        let ended = self.ended.lock().take();
+        if let Some(ended) = ended {
+            // An error means that the thread is gone.
+            let _ = ended.await;
+        }
+    }
+}
+
+fn listen(service: web::Data<Service>, bind: SocketAddr) -> io::Result<(actix_web::dev::Server, SocketAddr)> {
+    let server = HttpServer::new(move || {
+        let headers = HEADERS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add);
+        // The scope answers paths that are none.
+        App::new().app_data(service.clone()).wrap(from_fn(admit)).wrap(headers).service(scope(service.clone()))
+    })
+    .disable_signals()
+    .shutdown_timeout(LAST_ANSWERS)
+    .client_request_timeout(HEAD)
+    .client_disconnect_timeout(DISCONNECT)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS)
+    .bind(bind)?;
+    let address = server.addrs().first().copied().unwrap_or(bind);
+    Ok((server.run(), address))
+}
+
+/// Looks at host and origin before anything else, and closes connections while the service comes to its end.
+async fn admit<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    let service = request.app_data::<web::Data<Service>>().cloned();
+    let refusal = service.as_ref().and_then(|service| service.access.check_origin(request.headers()).err());
+    let mut response = match refusal {
+        Some(problem) => request.error_response(Error::new(StatusCode::FORBIDDEN, problem)).map_into_right_body(),
+        None => next.call(request).await?.map_into_left_body(),
+    };
+    if let Some(service) = service {
+        set_level(response.headers_mut(), service.level());
+        if service.is_ending() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    Ok(response)
+}

@@ -1,0 +1,118 @@
+//! What the routes of one service share.
+
+use std::{sync::OnceLock, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+
+use super::{access::Access, error::Error};
+use crate::{
+    coordinator::StopReason,
+    policy::Level,
+    settings::{HttpServerSettings, Settings},
+    store::MarketDataStore,
+};
+
+/// What is known of the store behind the routes.
+pub(super) enum Stage<'a> {
+    /// It has not started yet.
+    Starting,
+    Running(&'a MarketDataStore),
+    /// It comes to its end.
+    Draining,
+    /// A part of it died, and it does no more work.
+    Dead,
+}
+
+/// A store that may not have started yet, and how it is served. Shared by all workers of a server.
+pub(super) struct Service {
+    store: OnceLock<MarketDataStore>,
+    ending: watch::Sender<bool>,
+    pub(super) access: Access,
+    /// How long a request waits for the queue to take its next record.
+    #[expect(dead_code, reason = "the route that takes records goes by it")]
+    pub(super) submit_timeout: Duration,
+    /// How long a request waits while none of its records is settled.
+    #[expect(dead_code, reason = "the route that takes records goes by it")]
+    pub(super) ack_timeout: Duration,
+    #[expect(dead_code, reason = "the route that reads records goes by it")]
+    /// The database that records are read back from, where the service knows which it is.
+    pub(super) database: Option<Settings>,
+}
+
+impl Service {
+    /// Makes one for a store that has started, to which all have access.
+    pub(super) fn of_store(store: MarketDataStore) -> Self {
+        let HttpServerSettings { submit_timeout, ack_timeout, .. } = HttpServerSettings::default();
+        Self {
+            store: store.into(),
+            ending: watch::Sender::new(false),
+            access: Access::open(),
+            submit_timeout,
+            ack_timeout,
+            database: None,
+        }
+    }
+
+    /// Makes one for a store that is to come.
+    pub(super) fn of_settings(settings: &Settings) -> Self {
+        Self {
+            store: OnceLock::new(),
+            ending: watch::Sender::new(false),
+            access: Access::of_settings(&settings.http),
+            submit_timeout: settings.http.submit_timeout,
+            ack_timeout: settings.http.ack_timeout,
+            database: Some(settings.clone()),
+        }
+    }
+
+    /// Takes the store, which has started.
+    pub(super) fn set_store(&self, store: MarketDataStore) {
+        // A second one never starts.
+        let _ = self.store.set(store);
+    }
+
+    /// Says that the store comes to its end: it takes no more records, and streams end.
+    pub(super) fn begin_end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Returns whether the store comes to its end.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.ending.borrow()
+    }
+
+    /// Waits until the store comes to its end.
+    #[expect(dead_code, reason = "streams end by it")]
+    pub(super) async fn ending(&self) {
+        // The sender lives as long as this.
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
+    /// Returns how far the store is.
+    pub(super) fn stage(&self) -> Stage<'_> {
+        let Some(store) = self.store.get() else { return Stage::Starting };
+        match store.stopped().now_or_never() {
+            Some(StopReason::ShutDown) => Stage::Draining,
+            Some(_) => Stage::Dead,
+            None if self.is_ending() => Stage::Draining,
+            None => Stage::Running(store),
+        }
+    }
+
+    /// Returns the store, also while it drains: it can be looked at.
+    ///
+    /// # Errors
+    /// 503 before it has started.
+    pub(super) fn store(&self) -> Result<&MarketDataStore, Error> {
+        self.store.get().ok_or_else(|| Error::unavailable("the store is starting"))
+    }
+
+    /// Returns the highest level of all coordinators; hard where nothing is taken in.
+    pub(super) fn level(&self) -> Level {
+        match self.stage() {
+            Stage::Running(store) => store.level(),
+            Stage::Starting | Stage::Draining | Stage::Dead => Level::Hard,
+        }
+    }
+}
