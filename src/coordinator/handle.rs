@@ -78,6 +78,12 @@ impl<T: Record> WriteHandle<T> {
         time_to_recover(snapshot.excess, snapshot.drain_rate)
     }
 
+    /// Returns whether the store is left alone for a while, or tried.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_store_away(&self) -> bool {
+        self.shared.snapshot().circuit != CircuitState::Closed
+    }
+
     /// Submits a record if it can be accepted at once.
     ///
     /// # Errors

@@ -55,6 +55,10 @@ impl FileDecoder for BarFile {
         text.parse()
     }
 
+    fn take_each_alone(&mut self) {
+        self.rows.take_each_alone();
+    }
+
     fn check_options(&mut self) -> Result<(), ReadError> {
         self.rows.check_options()
     }

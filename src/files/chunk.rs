@@ -36,11 +36,21 @@ pub struct Chunk<T = Bar> {
     /// same key. The store keeps the later one. A bar does so only if it is plainly a newer version: the same open, and a
     /// range and a volume that only grew.
     pub replaced: u64,
+    /// In which order these came: so many of one sort behind each other.
+    order: Vec<(Sort, u32)>,
+}
+
+/// What a row became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Record,
+    Rejected,
+    Skipped,
 }
 
 impl<T> Default for Chunk<T> {
     fn default() -> Self {
-        Self { records: VecDeque::new(), rejected: Vec::new(), skipped: 0, replaced: 0 }
+        Self { records: VecDeque::new(), rejected: Vec::new(), skipped: 0, replaced: 0, order: Vec::new() }
     }
 }
 
@@ -59,6 +69,39 @@ impl<T> Chunk<T> {
         self.records.clear();
         self.rejected.clear();
         (self.skipped, self.replaced) = (0, 0);
+        self.order.clear();
+    }
+
+    /// Adds a record.
+    pub(super) fn record(&mut self, record: T) {
+        self.records.push_back(record);
+        self.came(Sort::Record);
+    }
+
+    /// Adds a row that holds no valid record.
+    pub(super) fn reject(&mut self, line: u64, message: &str) {
+        // Not all that a message repeats from the file is quoted, and libraries quote in their own way.
+        self.rejected.push(Rejected { line, message: Shown(message).to_string() });
+        self.came(Sort::Rejected);
+    }
+
+    /// Counts a row that holds nothing of the kind.
+    pub(super) fn skip(&mut self) {
+        self.skipped += 1;
+        self.came(Sort::Skipped);
+    }
+
+    fn came(&mut self, sort: Sort) {
+        match self.order.last_mut() {
+            Some((last, count)) if *last == sort => *count += 1,
+            _ => self.order.push((sort, 1)),
+        }
+    }
+
+    /// Returns in which order the rows came: so many of one sort behind each other.
+    #[cfg(feature = "serve")]
+    pub(crate) fn order(&self) -> &[(Sort, u32)] {
+        &self.order
     }
 
     /// Leaves room for one more, since the end of an array can bring two rows at once.

@@ -40,6 +40,10 @@ pub trait FileDecoder: Elements + Sized {
     /// Reads the value of `--map`.
     fn column_map(text: &str) -> Result<ColumnMap, InvalidOption>;
 
+    /// Makes that a row is read by itself: it is not held until another one shows which number is the month, and not
+    /// numbered by those before it.
+    fn take_each_alone(&mut self);
+
     /// Fails if the options contradict each other, or the file's name.
     fn check_options(&mut self) -> Result<(), ReadError>;
 

@@ -66,6 +66,8 @@ mod times;
 // How `mds` goes from the name of a kind to its type.
 #[doc(hidden)]
 pub use self::by_kind::{ForKind, KIND_NAMES, for_kind};
+#[cfg(feature = "serve")]
+pub(crate) use self::chunk::Sort;
 pub use self::{
     chunk::{Chunk, ReadError, Rejected},
     columns::ColumnMap,

@@ -54,6 +54,23 @@ impl<T: FileRecord, R: Read> RecordReader<T, R> {
         Self::with(Decompressed::new(input), options)
     }
 
+    /// Makes a reader of an input that fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock) where it has nothing yet:
+    /// then [`next_chunk`](Self::next_chunk) does too, and can be called again. Of the first four bytes it has all or
+    /// none. Frames of Zstandard have windows of 8 MiB at most, and each row is read by itself:
+    /// none waits for another one that shows which number is the month, or is numbered by those before it.
+    #[cfg(feature = "serve")]
+    pub(crate) fn of_stream(input: R, options: ReadOptions) -> Self {
+        let mut reader = Self::with(Decompressed::new(input).window_log(23), options);
+        reader.rows.take_each_alone();
+        reader
+    }
+
+    /// Returns how many bytes came out of the input, decompressed.
+    #[cfg(feature = "serve")]
+    pub(crate) fn bytes_unpacked(&self) -> u64 {
+        self.buffer.filled()
+    }
+
     fn with(input: Decompressed<R>, options: ReadOptions) -> Self {
         Self { input, buffer: LineBuffer::default(), format: None, rows: T::Decoder::new(options), at_end: false }
     }

@@ -28,6 +28,7 @@
 
 mod access;
 mod error;
+mod ingest;
 mod resource;
 mod scope;
 mod server;

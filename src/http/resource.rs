@@ -1,12 +1,12 @@
 //! How each route is made: who may use it is decided before its handler is called, by the head of the request alone.
 
 use actix_web::{
-    Error as ActixError, HttpResponse, Route,
+    Error as ActixError, HttpResponse, Resource, Route,
     body::{EitherBody, MessageBody},
     dev::{HttpServiceFactory, ServiceRequest, ServiceResponse},
     guard,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{ALLOW, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::{Next, from_fn},
@@ -35,15 +35,23 @@ pub(super) fn resource(
     allow: &'static str,
     route: Route,
 ) -> impl HttpServiceFactory + 'static + use<> {
+    resource_of(path, role, allow, [route])
+}
+
+/// Makes a resource of several routes: GET and HEAD ask for reading at most, the others for the role.
+pub(super) fn resource_of<const ROUTES: usize>(
+    path: &str,
+    role: Role,
+    allow: &'static str,
+    routes: [Route; ROUTES],
+) -> impl HttpServiceFactory + 'static + use<ROUTES> {
     let not_allowed = move || async move {
         let mut response = HttpResponse::build(StatusCode::METHOD_NOT_ALLOWED);
         response.insert_header((ALLOW, allow));
         response.json(serde_json::json!({ "error": format!("expected one of the methods {allow}") }))
     };
-    web::resource(path)
-        .route(route)
-        .default_service(web::to(not_allowed))
-        .wrap(from_fn(move |request, next| check(role, request, next)))
+    let resource = routes.into_iter().fold(web::resource(path), Resource::route);
+    resource.default_service(web::to(not_allowed)).wrap(from_fn(move |request, next| check(role, request, next)))
 }
 
 async fn check<B: MessageBody + 'static>(
@@ -55,6 +63,8 @@ async fn check<B: MessageBody + 'static>(
     let Some(service) = request.app_data::<web::Data<Service>>().cloned() else {
         return Err(Error::unavailable("the service is not set up").into());
     };
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let role = if reads { role.min(Role::Read) } else { role };
     let denied = match service.access.check(role, request.headers()) {
         Ok(()) => {
             let mut response = match next.call(request).await {

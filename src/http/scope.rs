@@ -5,6 +5,7 @@ use actix_web::{Scope, web};
 use super::{
     access::Role,
     error::no_such_path,
+    ingest,
     resource::{get, resource},
     service::Service,
     state,
@@ -18,5 +19,6 @@ pub(super) fn scope(service: web::Data<Service>) -> Scope {
         .service(resource("/readyz", Role::Anyone, "GET, HEAD", get().to(state::readyz)))
         .service(resource("/v1/coordinators", Role::Read, "GET, HEAD", get().to(state::coordinators)))
         .service(resource("/v1/coordinators/{id}", Role::Read, "GET, HEAD", get().to(state::coordinator)))
+        .service(resource("/v1/records/{kind}", Role::Write, "POST", web::post().to(ingest::post)))
         .default_service(web::to(no_such_path))
 }

@@ -30,10 +30,8 @@ pub(super) struct Service {
     ending: watch::Sender<bool>,
     pub(super) access: Access,
     /// How long a request waits for the queue to take its next record.
-    #[expect(dead_code, reason = "the route that takes records goes by it")]
     pub(super) submit_timeout: Duration,
     /// How long a request waits while none of its records is settled.
-    #[expect(dead_code, reason = "the route that takes records goes by it")]
     pub(super) ack_timeout: Duration,
     #[expect(dead_code, reason = "the route that reads records goes by it")]
     /// The database that records are read back from, where the service knows which it is.

@@ -113,4 +113,10 @@ impl UnknownCoordinator {
     pub(super) fn new(problem: String, known: Vec<String>) -> Self {
         Self { problem, known }
     }
+
+    /// Returns the ids that there are.
+    #[cfg(feature = "serve")]
+    pub(crate) fn known(&self) -> &[String] {
+        &self.known
+    }
 }

@@ -29,6 +29,45 @@ pub(super) struct Settling {
     alike: Option<(u64, String)>,
 }
 
+/// The order of day and month where each row is read alone: what rows have shown so far, which no other may contradict.
+#[derive(Default)]
+pub(super) struct ShownOrder(Option<(Order, u64, String)>);
+
+impl ShownOrder {
+    /// Returns the order that a date shows by itself.
+    ///
+    /// # Errors
+    /// It shows none, or another one than a date before.
+    pub(super) fn of(&mut self, undated: &Undated) -> Result<Order, String> {
+        let Undated { line, either, .. } = undated;
+        let text = &either.text;
+        let Some(order) = either.proves else {
+            if !either.differs {
+                return Ok(Order::MonthFirst);
+            }
+            return Err(format!(
+                "line {line}: expected a date that shows by itself which number is the month, got {}: give --ts-format '{}' \
+                 or --ts-format '{}'",
+                Quoted(text),
+                proposed_format(text, Order::MonthFirst),
+                proposed_format(text, Order::DayFirst),
+            ));
+        };
+        match &self.0 {
+            Some((shown, before, other)) if *shown != order => Err(format!(
+                "line {line}: expected dates in one order, got {} here and {} on line {before}",
+                Quoted(text),
+                Quoted(other)
+            )),
+            Some(_) => Ok(order),
+            None => {
+                self.0 = Some((order, *line, text.clone()));
+                Ok(order)
+            }
+        }
+    }
+}
+
 /// A row that waits, and all of it as it was written.
 pub(super) struct Held {
     pub(super) line: u64,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use smol_str::SmolStr;
 
 use super::{
-    date_order::{Held, Settling},
+    date_order::{Held, Settling, ShownOrder},
     first_rows::{FirstRows, Known},
     infer::Inference,
     key_checks::{KeyChecks, Verdict},
@@ -59,6 +59,8 @@ pub(crate) struct BarDecoder {
     ignored: IgnoredColumns,
     /// A column that is not used, and seems to hold the symbols.
     symbol_column: Option<String>,
+    /// Where each row is taken alone, the order of day and month that dates have shown.
+    alone: Option<ShownOrder>,
 }
 
 /// What happens to a row.
@@ -97,7 +99,13 @@ impl BarDecoder {
             begun: false,
             ignored: IgnoredColumns::default(),
             symbol_column: None,
+            alone: None,
         }
+    }
+
+    /// Makes that a date which does not show by itself which number is the month is refused, instead of held.
+    pub(crate) fn take_each_alone(&mut self) {
+        self.alone = Some(ShownOrder::default());
     }
 
     /// Fails if the options contradict the file's name.
@@ -399,6 +407,13 @@ impl BarDecoder {
     }
 
     fn put(&mut self, line: u64, outcome: Outcome, text: &str, chunk: &mut Chunk) -> Result<(), ReadError> {
+        let outcome = match (outcome, &mut self.alone) {
+            (Outcome::Undated(undated), Some(shown)) => {
+                let order = shown.of(&undated).map_err(ReadError::Refused)?;
+                self.row.dated(undated, order)
+            }
+            (outcome, _) => outcome,
+        };
         self.refuse(&outcome)?;
         self.row.clocks.refuse()?;
         if !self.understood {

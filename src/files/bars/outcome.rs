@@ -8,7 +8,6 @@ use crate::{
         times::Either,
     },
     record::Bar,
-    text::Shown,
 };
 
 /// What became of a row.
@@ -40,12 +39,12 @@ impl Outcome {
     /// Hands it over.
     pub(super) fn put_into(self, chunk: &mut Chunk) {
         let (line, message) = match self {
-            Self::Bar(bar) => return chunk.records.push_back(bar),
+            Self::Bar(bar) => return chunk.record(bar),
             Self::Newer(bar) => {
                 chunk.replaced += 1;
-                return chunk.records.push_back(bar);
+                return chunk.record(bar);
             }
-            Self::Skipped => return chunk.skipped += 1,
+            Self::Skipped => return chunk.skip(),
             Self::Rejected(rejected)
             | Self::Doubtful(rejected, _)
             | Self::SameDay(rejected)
@@ -55,8 +54,7 @@ impl Outcome {
                 (line, format!("time: expected one reading of {}", either.text))
             }
         };
-        // Not all that a message repeats from the file is quoted, and libraries quote in their own way.
-        chunk.rejected.push(Rejected { line, message: Shown(&message).to_string() });
+        chunk.reject(line, &message);
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Decompressed<R: Read> {
     compression: Option<Compression>,
     /// What was read of an input that is no longer there.
     bytes_read: u64,
+    /// The most memory that a frame of Zstandard may ask for, as a power of two.
+    window_log: u32,
 }
 
 /// The bytes that were looked at, and the input behind them.
@@ -103,7 +105,15 @@ fn look(bytes: &[u8]) -> Look {
 
 impl<R: Read> Decompressed<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self { state: State::New(Counted { input, bytes: 0 }), compression: None, bytes_read: 0 }
+        let state = State::New(Counted { input, bytes: 0 });
+        Self { state, compression: None, bytes_read: 0, window_log: zstd::WINDOW_LOG }
+    }
+
+    /// Lets a frame of Zstandard ask for so much memory at most, as a power of two.
+    #[cfg(feature = "serve")]
+    pub(crate) fn window_log(mut self, window_log: u32) -> Self {
+        self.window_log = window_log;
+        self
     }
 
     /// Returns what the input is compressed with, once something was read.
@@ -140,14 +150,15 @@ impl<R: Read> Decompressed<R> {
 
     /// Reads into `buf`, which has room for more than a magic number, until something is known or came out; returns the
     /// number of bytes, 0 at the end. It blocks as long as one read of the input blocks, except where that gave too few
-    /// bytes to go on with.
+    /// bytes to go on with. An input that would block is asked again by the next call, unless it gave too few of the first
+    /// bytes.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         loop {
             let read = match self.try_read(buf) {
                 Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read,
             };
-            if read.is_err() {
+            if read.as_ref().is_err_and(|error| !would_block(error)) {
                 self.bytes_read = self.bytes_read();
                 self.state = State::Ended;
             }
@@ -160,7 +171,10 @@ impl<R: Read> Decompressed<R> {
             State::New(_) => self.begin(buf),
             State::Plain(input) => Ok(input.read(buf)?),
             State::Gzip(gzip) => gzip.read(buf),
-            State::Zstd(zstd) => zstd.read(buf).map_err(|error| damaged(Compression::Zstd, error)),
+            State::Zstd(zstd) => {
+                let window_log = self.window_log;
+                zstd.read(buf).map_err(|error| damaged_frame(error, window_log))
+            }
             State::Zip(zip) => zip.read(buf),
             State::Ended => Ok(0),
         }
@@ -173,6 +187,10 @@ impl<R: Read> Decompressed<R> {
         let compression = loop {
             let more = match input.read(&mut buf[read..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && read == 0 => {
+                    self.state = State::New(input);
+                    return Err(error.into());
+                }
                 more => more?,
             };
             read += more;
@@ -195,7 +213,7 @@ impl<R: Read> Decompressed<R> {
         self.compression = Some(compression);
         let rewound = BufReader::new(Cursor::new(buf[..read].to_vec()).chain(input));
         self.state = match compression {
-            Compression::Zstd => State::Zstd(Box::new(ZstdReader::new(rewound)?)),
+            Compression::Zstd => State::Zstd(Box::new(ZstdReader::new(rewound, self.window_log)?)),
             _ => State::Gzip(Box::new(GzipReader::new(rewound))),
         };
         self.try_read(buf)
@@ -217,22 +235,34 @@ impl Decompressed<Box<dyn Read + Send>> {
             return Ok(Self::new(Box::new(file)));
         }
         let zip = ZipReader::open(file)?;
-        Ok(Self { state: State::Zip(Box::new(zip)), compression: Some(Compression::Zip), bytes_read: 0 })
+        Ok(Self { state: State::Zip(Box::new(zip)), compression: Some(Compression::Zip), bytes_read: 0, window_log: 0 })
     }
+}
+
+/// Returns whether an input has nothing yet, and can be asked again.
+fn would_block(error: &ReadError) -> bool {
+    matches!(error, ReadError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Says what is wrong with data of Zstandard.
+fn damaged_frame(error: io::Error, window_log: u32) -> ReadError {
+    // The library has no other word for it.
+    if error.to_string().starts_with("Frame requires too much memory") {
+        return ReadError::Refused(format!(
+            "expected zstd data with a window of at most {} MiB, got a larger one: unpack them first, as in \
+             `zstd -dc --long=31 FILE | mds ingest ... -`",
+            (1_u64 << window_log) >> 20
+        ));
+    }
+    damaged(Compression::Zstd, error)
 }
 
 /// Says that compressed data are damaged, or where the input itself failed, that.
 fn damaged(compression: Compression, error: io::Error) -> ReadError {
     let compression = compression.as_str();
-    if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+    if error.raw_os_error().is_some() || matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+    {
         return error.into();
-    }
-    // The library has no other word for it.
-    if error.to_string().starts_with("Frame requires too much memory") {
-        return ReadError::Refused(format!(
-            "expected {compression} data with a window of at most 128 MiB, got a larger one: unpack them first, as in \
-             `zstd -dc --long=31 FILE | mds ingest ... -`"
-        ));
     }
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => {

@@ -11,7 +11,7 @@ use zstd::{
 };
 
 /// The most memory that a frame may ask for, as a power of two: what its own tool allows without a flag.
-const WINDOW_LOG: u32 = 27;
+pub(super) const WINDOW_LOG: u32 = 27;
 /// The longest header of a frame: mark, description, window, dictionary and length.
 const LONGEST_HEADER: usize = 18;
 
@@ -28,9 +28,9 @@ pub(super) struct ZstdReader<R> {
 }
 
 impl<R: BufRead> ZstdReader<R> {
-    pub(super) fn new(input: R) -> io::Result<Self> {
+    pub(super) fn new(input: R, window_log: u32) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
-        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+        decoder.set_parameter(DParameter::WindowLogMax(window_log))?;
         Ok(Self { input, decoder, header: Vec::new(), length: 0, holds_more: false })
     }
 

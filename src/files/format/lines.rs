@@ -30,6 +30,9 @@ pub(crate) struct LineBuffer {
     /// Up to here there is no line break, so that a long line is not searched again after each read.
     searched: usize,
     lines: u64,
+    /// So many bytes were read.
+    #[cfg(feature = "serve")]
+    filled: u64,
     /// The line at `start` is too long already: its bytes are thrown away until it ends.
     discarding: bool,
 }
@@ -48,7 +51,17 @@ impl LineBuffer {
         }
         let read = input.read(&mut self.bytes[self.end..])?;
         self.end += read;
+        #[cfg(feature = "serve")]
+        {
+            self.filled += read as u64;
+        }
         Ok(read)
+    }
+
+    /// Returns how many bytes were read.
+    #[cfg(feature = "serve")]
+    pub(crate) fn filled(&self) -> u64 {
+        self.filled
     }
 
     /// Returns how many bytes of memory it has taken.

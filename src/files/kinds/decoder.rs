@@ -45,6 +45,8 @@ pub struct KindDecoder<T: Kind> {
     moments: Moments,
     outbox: Outbox<T>,
     missing_vendor: MissingVendor,
+    /// Whether each record is what it is by itself: none is numbered by those before it, or compared with them.
+    is_each_alone: bool,
 }
 
 impl<T: Kind> Elements for KindDecoder<T> {
@@ -144,11 +146,16 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
             moments: Moments::default(),
             outbox: Outbox::default(),
             missing_vendor: MissingVendor::default(),
+            is_each_alone: false,
         }
     }
 
     fn column_map(text: &str) -> Result<ColumnMap, InvalidOption> {
         ColumnMap::of_kind(text, T::KIND, T::ROLES, T::TIMES)
+    }
+
+    fn take_each_alone(&mut self) {
+        self.is_each_alone = true;
     }
 
     fn check_options(&mut self) -> Result<(), ReadError> {
@@ -390,7 +397,12 @@ impl<T: Kind> KindDecoder<T> {
             if is_own {
                 self.check_given(&record)?;
             }
-            let replaces = record.settle(is_own, &mut self.moments)?;
+            let replaces = if self.is_each_alone {
+                record.name_alone()?;
+                false
+            } else {
+                record.settle(is_own, &mut self.moments)?
+            };
             record.validate().map_err(|invalid| invalid.to_string())?;
             self.missing_vendor.look_at(&record);
             Ok(Outcome::Record(record, replaces))

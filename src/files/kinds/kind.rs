@@ -67,6 +67,14 @@ pub trait Kind: Tabular + Clone {
     /// one. `is_own` says that the file has our own columns, and nothing is added.
     fn settle(&mut self, is_own: bool, moments: &mut Moments) -> Result<bool, RowError>;
 
+    /// Gives a record the name that it has by itself, as where it is submitted alone.
+    ///
+    /// # Errors
+    /// Nothing in it tells it from others of its moment.
+    fn name_alone(&mut self) -> Result<(), RowError> {
+        Ok(())
+    }
+
     /// Returns its vendor and what `--symbol` stands for, to be compared with the options.
     fn given(&self) -> (&SmolStr, Option<&SmolStr>);
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::files::chunk::{Chunk, ReadError, Rejected};
-use crate::text::Shown;
 
 /// So many rows in a row that are written in a way that is not read here show that the whole file is.
 const ROWS_TO_DOUBT: usize = 3;
@@ -93,15 +92,12 @@ impl<T> Outbox<T> {
         while self.is_understood && !chunk.is_full() {
             match self.held.pop_front() {
                 None => return,
-                Some(Outcome::Skipped) => chunk.skipped += 1,
+                Some(Outcome::Skipped) => chunk.skip(),
                 Some(Outcome::Record(record, replaces)) => {
                     chunk.replaced += u64::from(replaces);
-                    chunk.records.push_back(record);
+                    chunk.record(record);
                 }
-                // Not all that a message repeats from the file is quoted.
-                Some(Outcome::Rejected(Rejected { line, message })) => {
-                    chunk.rejected.push(Rejected { line, message: Shown(&message).to_string() });
-                }
+                Some(Outcome::Rejected(Rejected { line, message })) => chunk.reject(line, &message),
             }
         }
     }

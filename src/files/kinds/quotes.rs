@@ -151,6 +151,13 @@ impl Kind for Quote {
         Ok(moments.count(&series, ts, &self.seq.to_string())? > 0)
     }
 
+    fn name_alone(&mut self) -> Result<(), RowError> {
+        if self.seq == UNNUMBERED {
+            self.seq = 0;
+        }
+        Ok(())
+    }
+
     fn given(&self) -> (&SmolStr, Option<&SmolStr>) {
         (&self.vendor, Some(&self.symbol))
     }

@@ -218,6 +218,15 @@ impl Kind for Trade {
         Ok(false)
     }
 
+    fn name_alone(&mut self) -> Result<(), RowError> {
+        if self.id.is_empty() {
+            let expected = "id: expected an id or a seq, which tell trades of one moment apart, got neither";
+            let seq = self.seq.ok_or_else(|| RowError::from(expected.to_owned()))?;
+            self.id = format_smolstr!("seq:{seq}");
+        }
+        Ok(())
+    }
+
     fn given(&self) -> (&SmolStr, Option<&SmolStr>) {
         (&self.vendor, Some(&self.symbol))
     }

@@ -1,0 +1,231 @@
+//! What a request says beside its body: the parameters of its URL, and its headers.
+
+use actix_web::{
+    http::{
+        StatusCode,
+        header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
+    },
+    web,
+};
+
+use crate::{
+    files::{FileRecord, ReadError, ReadOptions},
+    http::error::{Error, echoed},
+    record::Bar,
+};
+
+/// The types of bodies that are read. What is in one its first bytes show.
+const TYPES: [&str; 11] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/json",
+    "text/csv",
+    "text/tab-separated-values",
+    "application/csv",
+    "application/gzip",
+    "application/x-gzip",
+    "application/zstd",
+    "application/octet-stream",
+];
+
+/// What names an option in errors of the readers, and the parameter that says the same. The longer of two with one
+/// beginning comes first.
+const OPTIONS: [(&str, &str); 11] = [
+    ("--symbol-from-name", "symbol"),
+    ("--symbol", "symbol"),
+    ("--timeframe", "timeframe"),
+    ("--vendor", "vendor"),
+    ("--adjustment", "adjustment"),
+    ("--tz", "tz"),
+    ("--ts-format", "ts_format"),
+    ("--ts-is", "ts_is"),
+    ("--session-start", "session_start"),
+    ("--as-written", "as_written"),
+    ("--map", "map"),
+];
+
+/// What is known of the records when a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ack {
+    /// Each is stored, or is not and is counted.
+    Stored,
+    /// Each is in the queue.
+    Queued,
+}
+
+/// The parameters of a request.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    /// The coordinator; by default that with the kind as its id.
+    pub(super) coordinator: Option<String>,
+    pub(super) ack: Ack,
+    /// How many records at the front of the body are passed over.
+    pub(super) skip: u64,
+    /// What the readers are told.
+    pub(super) options: ReadOptions,
+}
+
+impl Parameters {
+    /// Reads the query of a URL.
+    ///
+    /// # Errors
+    /// 400: a parameter that there is not, one that comes twice, or a value that is none of it.
+    pub(super) fn read<T: FileRecord>(query: &str) -> Result<Self, Error> {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(query);
+        let pairs = pairs.map_err(|_| Error::bad_request("expected a query of NAME=VALUE pairs with & between"))?;
+        let mut parameters = Self { coordinator: None, ack: Ack::Stored, skip: 0, options: ReadOptions::default() };
+        let mut seen: Vec<String> = Vec::new();
+        for (name, value) in pairs.into_inner() {
+            if seen.contains(&name) {
+                return Err(Error::bad_request(format!("{}: expected it once", echoed(&name))));
+            }
+            parameters.take::<T>(&name, &value)?;
+            seen.push(name);
+        }
+        Ok(parameters)
+    }
+
+    fn take<T: FileRecord>(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let wrong = |problem: String| Error::bad_request(format!("{name}: {}", cut(&problem)));
+        let of = |expected: &str| wrong(format!("expected {expected}, got {}", echoed(value)));
+        let options = &mut self.options;
+        match name {
+            "coordinator" => self.coordinator = Some(value.to_owned()),
+            "ack" => {
+                self.ack = match value {
+                    "stored" => Ack::Stored,
+                    "queued" => Ack::Queued,
+                    _ => return Err(of("stored or queued")),
+                };
+            }
+            "skip" => self.skip = value.parse().map_err(|_| of("a whole number of records"))?,
+            "symbol" => options.symbol = Some(Bar::normal_symbol(value).map_err(|error| wrong(error.to_string()))?),
+            "vendor" => options.vendor = Some(Bar::normal_vendor(value).map_err(|error| wrong(error.to_string()))?),
+            "timeframe" => options.timeframe = Some(value.parse().map_err(|_| of("a timeframe such as 1m or 1d"))?),
+            "adjustment" => options.adjustment = Some(value.parse().map_err(|_| of("raw, split or all"))?),
+            "tz" => options.zone = Some(value.parse().map_err(|_| of("a time zone such as America/New_York"))?),
+            "ts_format" => {
+                options.ts_format = Some(value.parse().map_err(|_| of("a form of times such as %d.%m.%Y %H:%M"))?);
+            }
+            "ts_is" => options.ts_is = Some(value.parse().map_err(|_| of("begin or end"))?),
+            "session_start" => {
+                options.session_start = Some(value.parse().map_err(|_| of("a time of day such as 17:00"))?)
+            }
+            "as_written" => options.as_written = value.parse().map_err(|_| of("true or false"))?,
+            "map" => options.map = T::column_map(value).map_err(|error| wrong(in_parameters(&error.to_string())))?,
+            _ => {
+                return Err(Error::bad_request(format!(
+                    "expected the parameters coordinator, ack, skip, symbol, vendor, timeframe, adjustment, tz, ts_format, ts_is, \
+                     session_start, as_written and map, got {}",
+                    echoed(name)
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks at what the headers say of a body.
+///
+/// # Errors
+/// 415: it is of a type, or packed in a way, that is not read here.
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
+    let unsupported = |message: String| Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
+    let text = |name: HeaderName| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    if let Some(content_type) = text(CONTENT_TYPE) {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !TYPES.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+            return Err(unsupported(format!(
+                "Content-Type: expected application/x-ndjson, application/json or text/csv, got {}",
+                echoed(&content_type)
+            )));
+        }
+    }
+    match text(CONTENT_ENCODING) {
+        Some(encoding) if !["gzip", "x-gzip", "zstd", "identity"].contains(&&*encoding.trim().to_ascii_lowercase()) => {
+            Err(unsupported(format!("Content-Encoding: expected gzip or zstd, got {}", echoed(&encoding))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says why a body is refused as a whole, in terms of the parameters of the URL.
+pub(super) fn refusal(error: &ReadError) -> String {
+    match error {
+        ReadError::Missing(missing) => {
+            let mut text = format!("{missing}: give");
+            let column = missing.symbol_column.as_ref().map(|column| format!(" map=symbol={}", cut(column)));
+            if missing.symbol.is_some() {
+                text += &column.unwrap_or_else(|| " symbol=SYMBOL".to_owned());
+            }
+            if missing.symbol.is_some() && missing.timeframe.is_some() {
+                text += " and";
+            }
+            if let Some(timeframe) = &missing.timeframe {
+                text += &format!(" timeframe={}", if timeframe.is_empty() { "TIMEFRAME" } else { timeframe });
+            }
+            text
+        }
+        error => in_parameters(&error.to_string()),
+    }
+}
+
+/// Names the parameters of a URL where a message names the options of the command.
+pub(super) fn in_parameters(message: &str) -> String {
+    OPTIONS.iter().fold(message.to_owned(), |text, (option, parameter)| text.replace(option, parameter))
+}
+
+/// Cuts a text that is too long to be sent back.
+fn cut(text: &str) -> &str {
+    const MOST: usize = 300;
+    &text[..text.floor_char_boundary(MOST)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Trade;
+
+    // Red when a parameter passes that is none, comes twice, or has a value that is none; or one does not arrive.
+    #[test]
+    fn parameters_are_those_of_the_readers_and_each_is_checked() {
+        let query = "ack=queued&skip=7&coordinator=b%2Fars&symbol=es&vendor=acme&timeframe=1m&adjustment=raw&\
+                     tz=America%2FNew_York&ts_format=%25d.%25m.%25Y&ts_is=end&session_start=17%3A00&as_written=true&map=ts%3D1";
+        let read = Parameters::read::<Bar>(query).unwrap();
+        assert_eq!((read.ack, read.skip, read.coordinator.as_deref()), (Ack::Queued, 7, Some("b/ars")));
+        assert_eq!((read.options.symbol.as_deref(), read.options.vendor.as_deref()), (Some("ES"), Some("acme")));
+        assert!(read.options.timeframe.is_some() && read.options.adjustment.is_some() && read.options.as_written);
+        assert!(
+            read.options.zone.is_some() && read.options.ts_format.is_some() && read.options.session_start.is_some()
+        );
+        for (query, expected) in [
+            ("ack=1", "ack: expected stored or queued, got \"1\""),
+            ("skip=-1", "skip: expected a whole number of records, got \"-1\""),
+            ("skip=1&skip=2", "\"skip\": expected it once"),
+            ("symbl=ES", "session_start, as_written and map, got \"symbl\""),
+            ("timeframe=soon", "timeframe: expected a timeframe such as 1m or 1d"),
+            ("tz=Mars", "tz: expected a time zone"),
+            ("as_written=yes", "as_written: expected true or false"),
+            ("map=x", "map: "),
+        ] {
+            let error = Parameters::read::<Bar>(query).unwrap_err().to_string();
+            assert!(error.contains(expected), "{query}: {error}");
+        }
+        assert_eq!(Parameters::read::<Trade>("").unwrap().ack, Ack::Stored);
+        let long = Parameters::read::<Bar>(&format!("ack={}", "x".repeat(10_000))).unwrap_err().to_string();
+        assert!(long.len() < 300, "{long}");
+    }
+
+    // Red when an error of a reader names an option that a request does not have.
+    #[test]
+    fn errors_name_parameters() {
+        for (message, expected) in [
+            ("give --ts-format '%m/%d' or --ts-format '%d/%m'", "give ts_format '%m/%d' or ts_format '%d/%m'"),
+            ("give --map ts=COLUMN, or --tz", "give map ts=COLUMN, or tz"),
+            ("as --symbol says, or --symbol-from-name", "as symbol says, or symbol"),
+        ] {
+            assert_eq!(in_parameters(message), expected);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! One upload: its records on their way into the queue, and their receipts on the way back.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use actix_web::{HttpResponse, http::StatusCode};
+use futures_util::FutureExt;
+use tokio::time::timeout;
+
+use super::{
+    answer::Tally,
+    body::{Body, BodyInput, Broken},
+    parameters::{Ack, Parameters, refusal},
+    progress::Progress,
+};
+use crate::{
+    coordinator::{Receipt, WriteHandle},
+    files::{Chunk, FileRecord, ReadError, ReadOptions, RecordReader, Rejected, Sort},
+    http::{error::Error, service::Service},
+    policy::Refusal,
+};
+
+/// The most receipts that one upload holds. With more it waits for the first: one partition that is stuck must not make
+/// those of all others pile up here.
+const RECEIPTS: usize = 65_536;
+/// When it is worth trying again where neither the drain rate nor a probe tells.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
+
+/// Why an upload ends before its body does.
+enum Stop {
+    /// The queue takes no more, or the store is not there.
+    Refused(Refusal),
+    /// None of its records was settled for too long.
+    Unsettled,
+    /// The coordinator came to its end with records of it.
+    Lost,
+    /// The body is refused from here on.
+    Body(StatusCode, String),
+}
+
+/// An upload under way.
+pub(super) struct Upload<T: FileRecord> {
+    handle: WriteHandle<T>,
+    ack: Ack,
+    skip: u64,
+    submit_timeout: Duration,
+    ack_timeout: Duration,
+    progress: Progress<Receipt>,
+    tally: Tally,
+}
+
+impl<T: FileRecord> Upload<T> {
+    pub(super) fn new(handle: WriteHandle<T>, service: &Service, parameters: &Parameters) -> Self {
+        Self {
+            handle,
+            ack: parameters.ack,
+            skip: parameters.skip,
+            submit_timeout: service.submit_timeout,
+            ack_timeout: service.ack_timeout,
+            progress: Progress::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes the body in, waits for what was accepted of it, and answers.
+    ///
+    /// # Errors
+    /// The client asked to pass over more records than the body has.
+    pub(super) async fn run(mut self, mut body: Body, options: ReadOptions) -> Result<HttpResponse, Error> {
+        let mut reader = RecordReader::<T, BodyInput>::of_stream(body.input(), options);
+        let read = self.read(&mut reader, &mut body).await;
+        drop(reader);
+        // Whatever ended it: an answer says what became of what was accepted.
+        let settled = self.settle_all().await;
+        let stop = match (read, settled) {
+            (Ok(()), Ok(())) if self.progress.next() < self.skip => {
+                return Err(Error::bad_request(format!(
+                    "skip: expected at most the records of the body, which are {}, got {}",
+                    self.progress.next(),
+                    self.skip
+                )));
+            }
+            (Ok(()), Ok(())) => None,
+            // What is still to come is known of neither.
+            (_, Err(stop)) | (Err(stop), Ok(())) => Some(stop),
+        };
+        let refused = stop.map(|stop| self.refused(stop));
+        let (resume_at, level) = (self.progress.resume_at(), self.handle.level());
+        Ok(self.tally.answer(self.ack, resume_at, level, refused))
+    }
+
+    async fn read(&mut self, reader: &mut RecordReader<T, BodyInput>, body: &mut Body) -> Result<(), Stop> {
+        let mut chunk = Chunk::default();
+        loop {
+            let more = match reader.next_chunk(&mut chunk) {
+                Ok(more) => more,
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    body.more().await.map_err(broken)?;
+                    continue;
+                }
+                Err(ReadError::Io(error)) => return Err(Stop::Body(StatusCode::BAD_REQUEST, error.to_string())),
+                Err(error) => return Err(Stop::Body(StatusCode::UNPROCESSABLE_ENTITY, refusal(&error))),
+            };
+            self.take(&mut chunk).await?;
+            if !more {
+                return Ok(());
+            }
+            if body.is_bomb(reader.bytes_unpacked()) {
+                let text = "expected a body that unpacks to at most 16 MiB and 200 times its length, got more";
+                return Err(Stop::Body(StatusCode::PAYLOAD_TOO_LARGE, text.to_owned()));
+            }
+            // A body that is here already must not keep the thread from the others.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Submits the records of a chunk, in their places among the rows that are none.
+    async fn take(&mut self, chunk: &mut Chunk<T>) -> Result<(), Stop> {
+        let order = chunk.order().to_vec();
+        let mut rejected = std::mem::take(&mut chunk.rejected).into_iter();
+        for (sort, count) in order {
+            let count = u64::from(count);
+            // Those at the front that were dealt with before, by a request like this one.
+            let passed = self.skip.saturating_sub(self.progress.next()).min(count);
+            match sort {
+                Sort::Skipped => {
+                    self.tally.skip(count - passed);
+                    self.progress.pass(count);
+                }
+                Sort::Rejected => {
+                    for (at, Rejected { line, message }) in rejected.by_ref().take(count as usize).enumerate() {
+                        if at as u64 >= passed {
+                            self.tally.reject(self.progress.next(), Some(line), &message);
+                        }
+                        self.progress.pass(1);
+                    }
+                }
+                Sort::Record => {
+                    chunk.records.drain(..passed as usize);
+                    self.progress.pass(passed);
+                    let left = (count - passed) as usize;
+                    // In order, so that those of one key are written in order.
+                    if left < chunk.records.len() {
+                        let behind = chunk.records.split_off(left);
+                        self.submit(&mut chunk.records).await?;
+                        chunk.records = behind;
+                    } else {
+                        self.submit(&mut chunk.records).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Submits records, in order. What was not accepted is let go: the client sends it again.
+    async fn submit(&mut self, records: &mut VecDeque<T>) -> Result<(), Stop> {
+        while !records.is_empty() {
+            let before = records.len();
+            let result = match self.ack {
+                Ack::Queued => timeout(self.submit_timeout, self.handle.submit_from(records)).await,
+                Ack::Stored => {
+                    self.make_room().await?;
+                    let Some(record) = records.pop_front() else { break };
+                    let submitted = timeout(self.submit_timeout, self.handle.submit_with_receipt(record)).await;
+                    submitted.map(|submitted| match submitted {
+                        Ok(receipt) => {
+                            self.tally.submit(1);
+                            self.progress.accept(receipt);
+                            Ok(())
+                        }
+                        Err(refused) => {
+                            let refusal = refused.refusal().clone();
+                            records.push_front(refused.into_record());
+                            Err(refusal)
+                        }
+                    })
+                }
+            };
+            if self.ack == Ack::Queued {
+                let accepted = (before - records.len()) as u64;
+                self.tally.submit(accepted);
+                self.progress.pass(accepted);
+                // Some went in: the time begins afresh.
+                if result.is_err() && accepted > 0 {
+                    continue;
+                }
+            }
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(refusal @ (Refusal::Invalid(_) | Refusal::TooLarge { .. }))) => {
+                    records.pop_front();
+                    self.tally.reject(self.progress.next(), None, &refusal.to_string());
+                    self.progress.pass(1);
+                }
+                Ok(Err(refusal)) => return Err(Stop::Refused(refusal)),
+                Err(_) => return Err(Stop::Refused(self.why_full())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects what has become of the first records, and waits for them where too many are remembered.
+    async fn make_room(&mut self) -> Result<(), Stop> {
+        while let Some(receipt) = self.progress.front()
+            && let Some(outcome) = receipt.now_or_never()
+        {
+            self.tally.settle(outcome.map_err(|_| Stop::Lost)?);
+            self.progress.settle_front();
+        }
+        while self.progress.remembered() >= RECEIPTS {
+            self.settle_front().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the first record that is not settled.
+    async fn settle_front(&mut self) -> Result<(), Stop> {
+        let Some(receipt) = self.progress.front() else { return Ok(()) };
+        match timeout(self.ack_timeout, receipt).await {
+            Ok(outcome) => {
+                self.tally.settle(outcome.map_err(|_| Stop::Lost)?);
+                self.progress.settle_front();
+            }
+            Err(_) if self.sweep() == 0 => return Err(Stop::Unsettled),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Waits until every record that was accepted is settled, for as long as some are.
+    async fn settle_all(&mut self) -> Result<(), Stop> {
+        while self.progress.unsettled() > 0 {
+            if let Err(stop) = self.settle_front().await {
+                // What stands behind the first may be known.
+                self.sweep();
+                return Err(stop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at all records that are not settled; returns how many are now.
+    fn sweep(&mut self) -> usize {
+        let Self { progress, tally, .. } = self;
+        progress.sweep(|receipt| match receipt.now_or_never() {
+            Some(Ok(outcome)) => {
+                tally.settle(outcome);
+                true
+            }
+            Some(Err(_)) | None => false,
+        })
+    }
+
+    /// Returns why the queue took nothing for so long.
+    fn why_full(&self) -> Refusal {
+        match self.handle.is_store_away() {
+            true => Refusal::CircuitOpen,
+            false => Refusal::Full,
+        }
+    }
+
+    /// Returns the status of an upload that ended early, what is said of it, and when it is worth going on.
+    fn refused(&self, stop: Stop) -> (StatusCode, String, Option<Duration>) {
+        let (status, error) = match stop {
+            Stop::Body(status, error) => return (status, error, None),
+            Stop::Refused(refusal @ (Refusal::Full | Refusal::PartitionFull { .. })) => {
+                (StatusCode::TOO_MANY_REQUESTS, refusal.to_string())
+            }
+            Stop::Refused(refusal) => (StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
+            Stop::Unsettled => {
+                let text = "no record of this request was settled in time: those behind resume_at may be stored later";
+                (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
+            }
+            Stop::Lost => {
+                let text = "the coordinator came to its end, and it is not known whether the records behind resume_at are stored";
+                (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
+            }
+        };
+        (status, error, Some(self.wait()))
+    }
+
+    /// Returns when it is worth going on: a little later for each client, so that they do not all come at once.
+    fn wait(&self) -> Duration {
+        let known = self.handle.retry_after().filter(|wait| !wait.is_zero());
+        known.unwrap_or(UNKNOWN_WAIT).mul_f64(1.0 + 0.2 * fastrand::f64())
+    }
+}
+
+fn broken(broken: Broken) -> Stop {
+    match broken {
+        Broken::Slow => {
+            let text = "expected at least 1 KiB of the body in 30 seconds, got less";
+            Stop::Body(StatusCode::REQUEST_TIMEOUT, text.to_owned())
+        }
+        Broken::Cut(error) => {
+            Stop::Body(StatusCode::BAD_REQUEST, format!("expected the body to its end, and it broke off: {error}"))
+        }
+    }
+}
