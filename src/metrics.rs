@@ -70,6 +70,19 @@ pub(crate) const RATE_SCALE: &str = "mds_rate_scale";
 /// The highest level that a limiter follows: 0 ok, 1 soft, 2 hard. Label `limiter`.
 pub(crate) const RATE_LEVEL: &str = "mds_rate_level";
 
+/// Which version serves. Label `version`; always 1.
+#[cfg(feature = "serve")]
+pub(crate) const BUILD_INFO: &str = "mds_build_info";
+/// Dead letters that wait for a replay or a purge.
+#[cfg(feature = "serve")]
+pub(crate) const DEAD_LETTERS_PENDING: &str = "mds_dead_letters_pending";
+/// Requests to the service. Labels `route` (its pattern, or `none`), `status`.
+#[cfg(feature = "serve")]
+pub(crate) const HTTP_REQUESTS: &str = "mds_http_requests_total";
+/// How long the head of an answer took, in seconds. Label `route`.
+#[cfg(feature = "serve")]
+pub(crate) const HTTP_SECONDS: &str = "mds_http_request_seconds";
+
 /// Tells the installed recorder what each metric means and its unit.
 pub fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -120,4 +133,12 @@ pub fn describe() {
     describe_gauge!(HTTP_LANES, Unit::Count, "URLs by state");
     describe_gauge!(RATE_SCALE, "by what a limiter multiplies its budget, 0 to 1");
     describe_gauge!(RATE_LEVEL, Unit::Count, "the highest level that a limiter follows: 0 ok, 1 soft, 2 hard");
+    #[cfg(feature = "serve")]
+    {
+        describe_gauge!(BUILD_INFO, "the version that serves, as a label; always 1");
+        let pending = "dead letters of the directory that wait for a replay or a purge";
+        describe_gauge!(DEAD_LETTERS_PENDING, Unit::Count, pending);
+        describe_counter!(HTTP_REQUESTS, Unit::Count, "requests to the service");
+        describe_histogram!(HTTP_SECONDS, Unit::Seconds, "time until the head of an answer was there");
+    }
 }

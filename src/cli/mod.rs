@@ -11,6 +11,7 @@ mod logging;
 mod outage;
 mod output;
 mod progress;
+mod prometheus;
 mod query;
 mod schema;
 mod serve;

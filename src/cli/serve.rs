@@ -13,6 +13,7 @@ use super::{
     database::Database,
     exit::Exit,
     output::complain,
+    prometheus,
     session::{Session, runtime},
     signals::{self, Stop},
 };
@@ -41,7 +42,14 @@ pub fn run(args: &Args, settings: Settings) -> Exit {
             return Exit::Internal;
         }
     };
-    let server = match Server::start(&settings) {
+    let metrics = match prometheus::install() {
+        Ok(metrics) => metrics,
+        Err(error) => {
+            complain(format_args!("error: cannot keep metrics: {error}"));
+            return Exit::Internal;
+        }
+    };
+    let server = match Server::start(&settings, Some(metrics)) {
         Ok(server) => server,
         Err(error) => {
             complain(format_args!("error: {}", ErrorChain(&error)));

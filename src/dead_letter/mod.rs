@@ -15,12 +15,16 @@ mod files;
 mod journal;
 mod line;
 mod locked;
+#[cfg(feature = "serve")]
+mod pending;
 mod purge;
 mod read;
 mod replay;
 mod select;
 mod writer;
 
+#[cfg(feature = "serve")]
+pub(crate) use self::pending::PendingCount;
 pub(crate) use self::{
     entry::EntryStatus,
     locked::{LockedFile, NotLocked, ReplayLock},

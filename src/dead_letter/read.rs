@@ -110,6 +110,18 @@ fn open(path: &Path) -> io::Result<Option<Unsettled>> {
     Ok(files::is_at(&file, path)?.then(|| Unsettled::new(path, file, live, journal)))
 }
 
+/// Returns how many places of a file are not settled; none are in one that is gone.
+#[cfg(feature = "serve")]
+pub(super) fn count_unsettled(path: &Path) -> Result<u64, DeadLettersError> {
+    let unsettled = open(path).map_err(|error| DeadLettersError::io(path, "read", error))?;
+    let mut count = 0;
+    for place in unsettled.into_iter().flatten() {
+        place?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// The places in one file that are not settled.
 #[derive(Debug)]
 pub(crate) struct Unsettled {

@@ -3,6 +3,7 @@
 //! ```text
 //!  POST /v1/records/{kind}  --> ingest --> WriteHandle       (each record: stored, dead-lettered, dropped or rejected)
 //!  GET  /v1/coordinators[/{id}]  /livez  /readyz  --> state  (how it is)
+//!  GET  /v1/feedback[/stream]  --> feedback  (what producers are told)
 //! ```
 //! [`routes`] is an actix-web scope. Each route says its path whole, so mount it below a path of your own. It asks for no
 //! token and looks at no origin: whoever reaches it can write. Wrap it in what your service protects its routes with, or
@@ -28,7 +29,9 @@
 
 mod access;
 mod error;
+mod feedback;
 mod ingest;
+mod metrics;
 mod resource;
 mod scope;
 mod server;
@@ -38,9 +41,12 @@ mod state;
 use actix_web::{Scope, web::Data};
 
 // What `mds serve` runs.
-#[doc(hidden)]
-pub use self::server::{Server, ServerError};
 use self::service::Service;
+#[doc(hidden)]
+pub use self::{
+    metrics::Render,
+    server::{Server, ServerError},
+};
 use crate::store::MarketDataStore;
 
 /// Returns the routes for a store that has started. Other methods than a route has are answered with 405, other paths

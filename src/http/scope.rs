@@ -5,7 +5,7 @@ use actix_web::{Scope, web};
 use super::{
     access::Role,
     error::no_such_path,
-    ingest,
+    feedback, ingest, metrics,
     resource::{get, resource},
     service::Service,
     state,
@@ -13,12 +13,19 @@ use super::{
 
 /// Makes the routes of a service.
 pub(super) fn scope(service: web::Data<Service>) -> Scope {
-    web::scope("")
+    let has_metrics = service.metrics.is_some();
+    let scope = web::scope("")
         .app_data(service)
         .service(resource("/livez", Role::Anyone, "GET, HEAD", get().to(state::livez)))
         .service(resource("/readyz", Role::Anyone, "GET, HEAD", get().to(state::readyz)))
         .service(resource("/v1/coordinators", Role::Read, "GET, HEAD", get().to(state::coordinators)))
         .service(resource("/v1/coordinators/{id}", Role::Read, "GET, HEAD", get().to(state::coordinator)))
+        .service(resource("/v1/feedback", Role::Read, "GET, HEAD", get().to(feedback::present)))
+        .service(resource("/v1/feedback/stream", Role::Read, "GET, HEAD", get().to(feedback::events)))
         .service(resource("/v1/records/{kind}", Role::Write, "POST", web::post().to(ingest::post)))
-        .default_service(web::to(no_such_path))
+        .default_service(web::to(no_such_path));
+    match has_metrics {
+        true => scope.service(resource("/metrics", Role::Read, "GET, HEAD", get().to(metrics::metrics))),
+        false => scope,
+    }
 }

@@ -16,7 +16,14 @@ use actix_web::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{access::is_loopback, error::Error, resource::set_level, scope::scope, service::Service};
+use super::{
+    access::is_loopback,
+    error::Error,
+    metrics::{Metrics, Render, measure},
+    resource::set_level,
+    scope::scope,
+    service::Service,
+};
 use crate::{own_system::on_own_system, settings::Settings, store::MarketDataStore};
 
 /// How long the head of a request may take.
@@ -71,11 +78,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and answers that the store is starting.
+    /// Listens, and answers that the store is starting. `render` writes what `/metrics` shows, which is not there without.
     ///
     /// # Errors
     /// The address cannot be listened on, or must not without a token.
-    pub fn start(settings: &Settings) -> Result<Self, ServerError> {
+    pub fn start(settings: &Settings, render: Option<Render>) -> Result<Self, ServerError> {
         let http = &settings.http;
         let is_local = is_loopback(http.bind);
         if !is_local && http.tokens.is_empty() && !http.allow_anonymous {
@@ -88,7 +95,7 @@ impl Server {
                  it"
             );
         }
-        let service = web::Data::new(Service::of_settings(settings));
+        let service = web::Data::new(Service::of_settings(settings, render.map(Metrics::new)));
         let (end, ended) = oneshot::channel();
         let (shared, bind) = (service.clone(), http.bind);
         let listening = on_own_system("mds-http", move || {
@@ -141,7 +148,12 @@ fn listen(service: web::Data<Service>, bind: SocketAddr) -> io::Result<(actix_we
     let server = HttpServer::new(move || {
         let headers = HEADERS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add);
         // The scope answers paths that are none.
-        App::new().app_data(service.clone()).wrap(from_fn(admit)).wrap(headers).service(scope(service.clone()))
+        App::new()
+            .app_data(service.clone())
+            .wrap(from_fn(admit))
+            .wrap(headers)
+            .wrap(from_fn(measure))
+            .service(scope(service.clone()))
     })
     .disable_signals()
     .shutdown_timeout(LAST_ANSWERS)

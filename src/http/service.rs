@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use super::{access::Access, error::Error};
+use super::{access::Access, error::Error, metrics::Metrics};
 use crate::{
     coordinator::StopReason,
     policy::Level,
@@ -36,6 +36,8 @@ pub(super) struct Service {
     #[expect(dead_code, reason = "the route that reads records goes by it")]
     /// The database that records are read back from, where the service knows which it is.
     pub(super) database: Option<Settings>,
+    /// The recorder that is shown, if one is.
+    pub(super) metrics: Option<Metrics>,
 }
 
 impl Service {
@@ -49,11 +51,12 @@ impl Service {
             submit_timeout,
             ack_timeout,
             database: None,
+            metrics: None,
         }
     }
 
     /// Makes one for a store that is to come.
-    pub(super) fn of_settings(settings: &Settings) -> Self {
+    pub(super) fn of_settings(settings: &Settings, metrics: Option<Metrics>) -> Self {
         Self {
             store: OnceLock::new(),
             ending: watch::Sender::new(false),
@@ -61,6 +64,7 @@ impl Service {
             submit_timeout: settings.http.submit_timeout,
             ack_timeout: settings.http.ack_timeout,
             database: Some(settings.clone()),
+            metrics,
         }
     }
 

@@ -151,6 +151,12 @@ impl MarketDataStore {
         self.inner.coordinators.values().map(|running| running.level()).max().unwrap_or(Level::Ok)
     }
 
+    /// Returns the ids of the coordinators, in order.
+    #[cfg(feature = "serve")]
+    pub(crate) fn coordinator_ids(&self) -> impl Iterator<Item = &str> {
+        self.inner.coordinators.keys().map(|id| &**id)
+    }
+
     /// Returns the bus on which the coordinators publish their level changes.
     pub fn feedback(&self) -> Feedback {
         self.inner.feedback.clone()

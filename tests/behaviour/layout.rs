@@ -286,6 +286,7 @@ fn each_part_imports_only_those_it_may() {
                 "dead_letter",
                 "feedback",
                 "files",
+                "metrics",
                 "own_system",
                 "policy",
                 "record",

@@ -145,16 +145,10 @@ async fn a_limiter_shows_its_scale_and_level_by_its_name() {
 fn the_page_lists_every_metric_and_no_other() {
     let root = env!("CARGO_MANIFEST_DIR");
     let names = |text: &str, quote: char| -> Vec<String> {
-        let mut names: Vec<_> = text
-            .split(quote)
-            .map(ToOwned::to_owned)
-            .filter(|name| {
-                ["mds_coord_", "mds_worker_", "mds_feedback_", "mds_rate_"]
-                    .iter()
-                    .any(|prefix| name.starts_with(prefix))
-                    && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
-            })
-            .collect();
+        let is_name = |name: &&str| {
+            name.starts_with("mds_") && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+        };
+        let mut names: Vec<_> = text.split(quote).filter(is_name).map(ToOwned::to_owned).collect();
         names.sort();
         names.dedup();
         names
