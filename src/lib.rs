@@ -138,20 +138,20 @@ pub use coordinator::{CoordinatorReport, Health, PartitionHealth, StopReason};
 #[doc(inline)]
 pub use settings::{CoordinatorSettings, Settings, SettingsError};
 #[doc(inline)]
-pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError, UnknownCoordinator};
+pub use store::{Builder, Coordinator, DrainReport, MarketDataStore, StartError};
 // What `mds` finds kinds with.
 #[doc(hidden)]
 pub use store::{WithKind, kind_names, with_kind};
 
 // Records, and how they go in.
 #[doc(inline)]
-pub use coordinator::{Permit, Receipt, ReceiptLost, SubmitError, SubmitManyError, WriteHandle, WriteSink};
+pub use coordinator::{Permit, Receipt, SubmitError, SubmitManyError, WriteHandle, WriteSink};
 #[doc(inline)]
 pub use policy::{ConflationKey, DropReason, Invalid, Outcome, Overflow, Refusal};
 #[doc(inline)]
 pub use record::{
-    Adjustment, Bar, Date, Fundamentals, InvalidDate, InvalidTimestamp, InvalidWord, News, OptionQuote, OptionType,
-    Quote, Record, Side, Timeframe, Timestamp, TimestampNanos, Trade, TradeAction,
+    Adjustment, Bar, Date, Fundamentals, InvalidText, News, OptionQuote, OptionType, Quote, Record, Side, Timeframe,
+    Timestamp, TimestampNanos, Trade, TradeAction,
 };
 #[doc(inline)]
 pub use record::{Column, ColumnType, FromValue, Row, StoredRow, Table, Tabular, Value};
@@ -169,27 +169,46 @@ pub use sink::BoxSink;
 // What producers hear.
 #[doc(inline)]
 pub use feedback::{
-    Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, RateBuilder, RateCoordinator, RateLimiter, RateSnapshot,
-    Replay, Subscribe, SubscriptionId, feedback_bus,
+    Delivery, EventBody, Feedback, FeedbackBus, FeedbackEvent, RateBuilder, RateCoordinator, RateLimiter, Replay,
+    Subscribe, SubscriptionId, feedback_bus,
 };
 #[doc(inline)]
 pub use policy::{Budget, Level, Reason, Scales};
 
 // What other processes hear.
-#[cfg(feature = "webhooks")]
-#[doc(inline)]
-pub use feedback::{BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster};
-#[cfg(any(feature = "webhooks", feature = "receiver"))]
-#[doc(inline)]
-pub use feedback::{InvalidSecret, WebhookSecret};
 #[cfg(feature = "receiver")]
 #[doc(inline)]
-pub use feedback::{Receiver, ReceiverSnapshot};
+pub use feedback::Receiver;
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+#[doc(inline)]
+pub use feedback::WebhookSecret;
+#[cfg(feature = "webhooks")]
+#[doc(inline)]
+pub use feedback::{BroadcastConfig, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster};
 #[cfg(feature = "webhooks")]
 #[doc(inline)]
 pub use policy::EndpointState;
 #[doc(inline)]
-pub use settings::{Endpoint, InvalidEndpoint};
+pub use settings::Endpoint;
+
+// What need not be named to be used: an error that is only shown, or what a method says of itself.
+#[doc(hidden)]
+pub use coordinator::ReceiptLost;
+#[cfg(feature = "webhooks")]
+#[doc(hidden)]
+pub use feedback::BroadcastError;
+#[cfg(any(feature = "webhooks", feature = "receiver"))]
+#[doc(hidden)]
+pub use feedback::InvalidSecret;
+#[doc(hidden)]
+pub use feedback::RateSnapshot;
+#[cfg(feature = "receiver")]
+#[doc(hidden)]
+pub use feedback::ReceiverSnapshot;
+#[doc(hidden)]
+pub use settings::InvalidEndpoint;
+#[doc(hidden)]
+pub use store::UnknownCoordinator;
 
 /// The Rust of README.md and docs/, compiled.
 #[cfg(all(doctest, feature = "sqlite", feature = "actix-web", feature = "receiver", feature = "testing"))]

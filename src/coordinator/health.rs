@@ -21,8 +21,8 @@ pub struct Health {
     /// Whether level changes reach the feedback bus. If not, the bus has died or is turned off, and records are written
     /// on but no subscriber hears of levels; or the coordinator itself has died.
     pub bus_alive: bool,
-    /// What the bus counted of the coordinator's events: those that it dropped, and those beside which another process
-    /// of the same name speaks.
+    /// What the bus counted of the coordinator's events: those that it dropped, since something newer was said (`stale`), those
+    /// beside which another process of the same name speaks (`conflicts`), and instances that fell silent (`expired`).
     pub feedback: FeedbackCounts,
     /// Whether records go in and out.
     pub state: BufferState,

@@ -9,7 +9,8 @@ use crate::{record::Record, record::Timestamp, text::panicked};
 pub struct DeadLetter {
     /// The record as JSON; `null` where [`unwritable`](Self::unwritable) says why it is not here.
     pub record: Box<RawValue>,
-    /// What is left of a record that cannot be written as JSON.
+    /// What is left of a record that cannot be written as JSON, because of a map whose keys are no texts, say: `why`, its
+    /// `partition_key`, and how its JSON `begins`. Such an entry cannot be replayed.
     pub unwritable: Option<Unserializable>,
     /// Why it could not be stored.
     pub error: String,
@@ -39,7 +40,7 @@ pub struct Unserializable {
 const BEGINS: usize = 64 << 10;
 
 impl DeadLetter {
-    /// Makes one that was never replayed. A record that cannot be written as JSON is [`Unserializable`].
+    /// Makes one that was never replayed. A record that cannot be written as JSON is kept as far as its JSON came, with what is wrong with it.
     pub fn new<T: Record>(record: &T, error: impl Into<String>, attempts: u32) -> Self {
         let (record, unwritable) = match to_json(record) {
             Ok(record) => (record, None),
@@ -93,7 +94,8 @@ pub struct Entry {
     pub kind: String,
     /// The record as JSON; `null` where [`unwritable`](Self::unwritable) says why it is not here.
     pub record: Box<RawValue>,
-    /// What is left of a record that cannot be written as JSON.
+    /// What is left of a record that cannot be written as JSON, because of a map whose keys are no texts, say: `why`, its
+    /// `partition_key`, and how its JSON `begins`. Such an entry cannot be replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritable: Option<Unserializable>,
     /// Why it could not be stored, the last time.

@@ -33,11 +33,14 @@ pub(crate) use self::{
 // At the crate's root in the documentation.
 #[doc(hidden)]
 pub use self::{appender::DeadLetters, entry::DeadLetter};
+// What fields hold whose docs say what is in it.
 pub use self::{
-    entry::{Entry, Unserializable},
+    entry::Entry,
     error::DeadLettersError,
     purge::{PurgeReport, purge},
     read::{List, ListedEntry, list},
-    replay::{Damaged, ReplayOptions, ReplayReport, replay_dry_run},
+    replay::{ReplayOptions, ReplayReport, replay_dry_run},
     select::Selection,
 };
+#[doc(hidden)]
+pub use self::{entry::Unserializable, replay::Damaged};

@@ -57,13 +57,13 @@ pub struct ReplayReport {
     pub exhausted: u64,
     /// Left alone because they are of a kind that no coordinator takes, by kind.
     pub other_kinds: BTreeMap<String, u64>,
-    /// Left alone because their records could not be written as JSON when they were given up: see
-    /// [`Unserializable`](super::Unserializable).
+    /// Left alone because their records could not be written as JSON when they were given up.
     pub unwritable: u64,
     /// Written with an outcome that is not known, as where a deadline cut it off: they stay, and the next replay writes
     /// them again. Of a file that was removed meanwhile, also what could not be kept in a new one, which is logged.
     pub unknown: u64,
-    /// Entries that hold no valid record, and parts of files that hold no entry; they stay.
+    /// Entries that hold no valid record, and parts of files that hold no entry; they stay. Each has `file`, `line` and
+    /// `message`.
     pub damaged: Vec<Damaged>,
     /// Files that were left alone because a process writes them, or because they took the place of others meanwhile.
     pub live: Vec<PathBuf>,

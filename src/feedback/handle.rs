@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The handle of one [`FeedbackBus`], usable from any thread, with a runtime or without. Clones mean the same bus.
 ///
-/// The bus lives as long as a handle, a [`Publisher`] or an address of it does. What was published before is still
+/// The bus lives as long as a handle or an address of it does. What was published before is still
 /// delivered then, for at most five seconds. Everything that is asked of a bus that has ended is ignored;
 /// [`Feedback::stopped`] tells.
 #[derive(Clone)]
@@ -151,7 +151,9 @@ impl Feedback {
         receiver
     }
 
-    /// Hands an event to the bus. All handles share one outbox; the bound is that of [`Publisher`].
+    /// Hands an event to the bus. It costs the same however many subscribers there are, never waits, and needs no runtime. All
+    /// handles share one outbox: while the bus is behind, at most 1,024 events of a coordinator wait there; then the oldest
+    /// are lost, which the bus counts and subscribers see as a gap in `seq`.
     pub fn publish(&self, event: FeedbackEvent) {
         self.0.publisher.publish(event);
     }
@@ -164,6 +166,7 @@ impl Feedback {
     }
 
     /// Returns a new outbox, for one who publishes much.
+    #[doc(hidden)]
     pub fn publisher(&self) -> Publisher {
         Publisher::behind(self.0.addr.clone().recipient(), self.0.barriers.clone(), Arc::clone(&self.0.present))
     }

@@ -6,8 +6,8 @@
 //! notice.
 //!
 //! ```text
-//!  coordinator --> Publisher --> FeedbackBus --> lane --> subscriber actor
-//!                  (outbox)          |      \--> lane --> subscriber actor
+//!  coordinator --> outbox -----> FeedbackBus --> lane --> subscriber actor
+//!                                    |      \--> lane --> subscriber actor
 //!                                    |      \--> lane --> RateCoordinator, which keeps a RateLimiter
 //!                                    \---------> watch::Receiver
 //! ```
@@ -32,14 +32,11 @@ pub use self::webhook::ObserveBroadcasts;
 #[cfg(feature = "webhooks")]
 pub(crate) use self::webhook::PreparedBroadcast;
 pub use self::{
-    bus::{BusSnapshot, LaneSnapshot, Observe, Publish, Publisher},
-    counts::FeedbackCounts,
+    bus::{BusSnapshot, Observe, Publish},
     event_series::EventSeries,
 };
 pub(crate) use self::{event::CoordinatorKey, handle::Claim};
 // At the crate's root in the documentation.
-#[doc(hidden)]
-pub use self::bus::Collect;
 #[cfg(feature = "receiver")]
 #[doc(hidden)]
 pub use self::receiver::{Receiver, ReceiverSnapshot};
@@ -49,6 +46,11 @@ pub use self::webhook::signature::{InvalidSecret, WebhookSecret};
 #[cfg(feature = "webhooks")]
 #[doc(hidden)]
 pub use self::webhook::{BroadcastConfig, BroadcastError, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster};
+#[doc(hidden)]
+pub use self::{
+    bus::{Collect, LaneSnapshot, Publisher},
+    counts::FeedbackCounts,
+};
 #[doc(hidden)]
 pub use self::{
     bus::{Delivery, FeedbackBus, Replay, Subscribe, SubscriptionId},

@@ -8,10 +8,9 @@ use super::{
     decompress::Compression,
     file_info::{Dialect, FileInfo},
     format::{array::Elements, csv::Csv, json_advice, json_shape::FirstValue, lines::Line, object, sniff::Format},
-    invalid_option::InvalidOption,
     options::ReadOptions,
 };
-use crate::record::{Bar, Timeframe};
+use crate::record::{Bar, InvalidText, Timeframe};
 
 impl FileRecord for Bar {
     type Decoder = BarFile;
@@ -51,7 +50,7 @@ impl FileDecoder for BarFile {
         Self { csv: None, first: FirstValue::default(), rows: BarDecoder::new(options) }
     }
 
-    fn column_map(text: &str) -> Result<ColumnMap, InvalidOption> {
+    fn column_map(text: &str) -> Result<ColumnMap, InvalidText> {
         text.parse()
     }
 

@@ -2,8 +2,7 @@
 
 use std::str::FromStr;
 
-use super::invalid_option::InvalidOption;
-use crate::text::Quoted;
+use crate::{record::InvalidText, text::Quoted};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,10 +133,10 @@ impl Column {
 }
 
 impl FromStr for ColumnMap {
-    type Err = InvalidOption;
+    type Err = InvalidText;
 
     /// Reads `ts=1,open=2` or `volume=Volume BTC`; a number is always a place, from 1.
-    fn from_str(text: &str) -> Result<Self, InvalidOption> {
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
         let role_of = |name: &str| Role::of(name).ok_or_else(|| format!("{} is no part of a bar", Quoted(name)));
         let example = "ts=1,open=2,high=3,low=4,close=5,volume=6 or volume=Vol_BTC";
         Ok(Self { bars: pairs(text, example, role_of, Role::name)?, ..Self::default() })
@@ -150,11 +149,11 @@ fn pairs<R: Copy + PartialEq>(
     example: &str,
     role_of: impl Fn(&str) -> Result<R, String>,
     name_of: impl Fn(R) -> &'static str,
-) -> Result<Vec<(R, Column)>, InvalidOption> {
+) -> Result<Vec<(R, Column)>, InvalidText> {
     let mut all: Vec<(R, Column)> = Vec::new();
     for pair in text.split(',') {
         let complain = |problem: String| {
-            InvalidOption::new(format!("expected names and columns such as {example}, got {}: {problem}", Quoted(pair)))
+            InvalidText::new(format!("expected names and columns such as {example}, got {}: {problem}", Quoted(pair)))
         };
         let (name, column) = pair.split_once('=').ok_or_else(|| complain("there is no =".into()))?;
         let (name, column) = (name.trim(), column.trim());
@@ -186,7 +185,7 @@ impl ColumnMap {
         kind: &str,
         roles: &'static [RoleNames],
         times: &'static [usize],
-    ) -> Result<Self, InvalidOption> {
+    ) -> Result<Self, InvalidText> {
         let role_of = |name: &str| {
             let plain = squashed(name);
             let is = |role: &RoleNames| squashed(role.name) == plain || role.aliases.contains(&plain.as_str());

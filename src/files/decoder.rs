@@ -6,10 +6,9 @@ use super::{
     decompress::Compression,
     file_info::FileInfo,
     format::{array::Elements, lines::Line, sniff::Format},
-    invalid_option::InvalidOption,
     options::ReadOptions,
 };
-use crate::record::{Tabular, Timeframe};
+use crate::record::{InvalidText, Tabular, Timeframe};
 
 /// A kind of record that is read from files by a [`RecordReader`](super::RecordReader).
 pub trait FileRecord: Tabular {
@@ -27,7 +26,7 @@ pub trait FileRecord: Tabular {
     ///
     /// # Errors
     /// It names something that no record of this kind has, or one thing twice.
-    fn column_map(text: &str) -> Result<ColumnMap, InvalidOption> {
+    fn column_map(text: &str) -> Result<ColumnMap, InvalidText> {
         Self::Decoder::column_map(text)
     }
 }
@@ -38,7 +37,7 @@ pub trait FileDecoder: Elements + Sized {
     fn new(options: ReadOptions) -> Self;
 
     /// Reads the value of `--map`.
-    fn column_map(text: &str) -> Result<ColumnMap, InvalidOption>;
+    fn column_map(text: &str) -> Result<ColumnMap, InvalidText>;
 
     /// Makes that a row is read by itself: it is not held until another one shows which number is the month, and not
     /// numbered by those before it.

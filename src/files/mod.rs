@@ -8,18 +8,19 @@
 //!                     keys: newer versions, other things -----+---- first rows: which time, which volume
 //! ```
 //! A format only finds the values of a row; what they mean is decided in one place for all formats: for bars as above, for
-//! the other kinds by a decoder each, which says by which names its columns are known ([`FileRecord`]). A [`RecordReader`],
-//! which for bars is called [`BarReader`], is pulled: each call reads its input at most once and hands over what is
+//! the other kinds by a decoder each, which says by which names its columns are known ([`FileRecord`]). A [`RecordReader`]
+//! is pulled: each call reads its input at most once and hands over what is
 //! complete, so a caller that submits each chunk before it asks for the next never sits on records while a pipe is silent,
 //! and memory does not grow with the file.
 //!
 //! ```
-//! use market_data_store::files::{BarReader, Chunk, ReadOptions};
+//! use market_data_store::Bar;
+//! use market_data_store::files::{Chunk, ReadOptions, RecordReader};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let csv = "date,open,high,low,close\n2024-01-02,2,4,1,3\n2024-01-03,2,4,x,3\n";
 //! let options = ReadOptions { symbol: Some("ES".into()), timeframe: Some("1d".parse()?), ..ReadOptions::default() };
-//! let mut reader = BarReader::new(csv.as_bytes(), options);
+//! let mut reader = RecordReader::<Bar, _>::new(csv.as_bytes(), options);
 //! let (mut chunk, mut bars) = (Chunk::default(), Vec::new());
 //! loop {
 //!     let more = reader.next_chunk(&mut chunk)?;
@@ -50,7 +51,6 @@ mod file_name;
 mod format;
 mod given;
 mod ignored_columns;
-mod invalid_option;
 mod kinds;
 mod missing_options;
 mod missing_vendor;
@@ -72,11 +72,15 @@ pub use self::{
     chunk::{Chunk, ReadError, Rejected},
     columns::ColumnMap,
     decoder::FileRecord,
+    options::ReadOptions,
+    reader::RecordReader,
+    times::TsIs,
+};
+// What the fields of `ReadOptions` and the answers of a reader are: they come from texts, and are shown.
+#[doc(hidden)]
+pub use self::{
     decompress::Compression,
     file_info::{Dialect, FileInfo},
-    invalid_option::InvalidOption,
     missing_options::MissingOptions,
-    options::ReadOptions,
-    reader::{BarReader, RecordReader},
-    times::{SessionStart, TimeFormat, TsIs, Zone},
+    times::{SessionStart, TimeFormat, Zone},
 };

@@ -12,7 +12,6 @@ use super::{
     },
     options::ReadOptions,
 };
-use crate::record::Bar;
 
 /// Reads records of a kind from one input, and is pulled: see [`next_chunk`](Self::next_chunk).
 ///
@@ -26,9 +25,6 @@ pub struct RecordReader<T: FileRecord, R: Read> {
     rows: T::Decoder,
     at_end: bool,
 }
-
-/// Reads bars from one input.
-pub type BarReader<R> = RecordReader<Bar, R>;
 
 /// The format of a file, once its first bytes have shown it.
 enum Parser {
@@ -134,12 +130,14 @@ impl<T: FileRecord, R: Read> RecordReader<T, R> {
     }
 
     /// Returns who wrote the file; none before its header is read.
+    #[doc(hidden)]
     pub fn dialect(&self) -> Option<Dialect> {
         self.info().dialect
     }
 
     /// Returns what is known about the file: complete once its first row was handed over, but for columns that a JSON
     /// file has only later.
+    #[doc(hidden)]
     pub fn info(&self) -> FileInfo {
         let mut info = FileInfo { kind: T::KIND, compression: self.input.compression(), ..FileInfo::default() };
         self.rows.describe(&mut info);

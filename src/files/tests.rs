@@ -17,6 +17,8 @@ use crate::{
 mod meanings;
 mod times;
 
+type BarReader<R> = RecordReader<Bar, R>;
+
 /// All that a file gave.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {

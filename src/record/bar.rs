@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 1e-6;
 /// let ts = "2024-01-02T14:30:00Z".parse()?;
 /// let bar = Bar::new("ES", Timeframe::MINUTE, ts).ohlc(4780.25, 4781.0, 4779.5, 4780.75).volume(1250.0).vendor("acme");
 /// assert_eq!((bar.low, bar.volume), (4779.5, Some(1250.0)));
-/// # Ok::<(), market_data_store::InvalidTimestamp>(())
+/// # Ok::<(), market_data_store::InvalidText>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bar {

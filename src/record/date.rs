@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::text::Quoted;
+use super::invalid_text::InvalidText;
 
 /// A date from the year 1 to 9999, without a time and a time zone. As text, and in JSON, it is `2024-01-02`; it is read
 /// from `20240102` too.
@@ -41,14 +41,14 @@ impl fmt::Display for Date {
 }
 
 impl FromStr for Date {
-    type Err = InvalidDate;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, InvalidDate> {
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
         let digits = match text.as_bytes() {
             [y @ .., b'-', m1, m2, b'-', d1, d2] if y.len() == 4 => [y, &[*m1, *m2, *d1, *d2]].concat(),
             other => other.to_vec(),
         };
-        let wrong = |expected| InvalidDate(format!("expected {expected}, got {}", Quoted(text)));
+        let wrong = |expected| InvalidText::expected(expected, text);
         if digits.len() != 8 || !digits.iter().all(u8::is_ascii_digit) {
             return Err(wrong("a date such as 2024-01-02"));
         }
@@ -70,11 +70,6 @@ impl<'de> Deserialize<'de> for Date {
         text.parse().map_err(de::Error::custom)
     }
 }
-
-/// Says that a text is no date, and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidDate(String);
 
 #[cfg(test)]
 mod tests {

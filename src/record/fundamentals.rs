@@ -20,7 +20,7 @@ use crate::{policy::Invalid, text::Quoted};
 ///
 /// let report = Fundamentals::new("AAPL", "2024Q1", "2024-05-03".parse()?).revenue(90.8e9).eps(1.53).currency("USD");
 /// assert_eq!(report.eps, Some(1.53));
-/// # Ok::<(), market_data_store::InvalidDate>(())
+/// # Ok::<(), market_data_store::InvalidText>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fundamentals {

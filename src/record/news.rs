@@ -23,7 +23,7 @@ use crate::policy::Invalid;
 ///
 /// let news = News::new("2024-01-02T14:30:00Z".parse()?, "Fed holds rates").symbols(["SPY", "TLT"]).sentiment(0.2);
 /// assert_eq!(news.symbols.len(), 2);
-/// # Ok::<(), market_data_store::InvalidTimestamp>(())
+/// # Ok::<(), market_data_store::InvalidText>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct News {

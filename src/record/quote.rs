@@ -22,7 +22,7 @@ use crate::policy::{ConflationKey, Invalid};
 /// let ts = "2024-01-02T14:30:00.000000001Z".parse()?;
 /// let quote = Quote::new("ES", ts).bid(4780.25, 12.0).ask(4780.5, 7.0).venue("CME");
 /// assert_eq!((quote.bid, quote.ask_size), (Some(4780.25), Some(7.0)));
-/// # Ok::<(), market_data_store::InvalidTimestamp>(())
+/// # Ok::<(), market_data_store::InvalidText>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quote {

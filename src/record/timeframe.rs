@@ -2,10 +2,12 @@ use std::{cmp::Ordering, fmt, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::tabular::{FromValue, Value};
 #[cfg(feature = "files")]
 use super::timestamp::{Timestamp, instant};
-use crate::text::Quoted;
+use super::{
+    invalid_text::InvalidText,
+    tabular::{FromValue, Value},
+};
 
 /// The span of time that a bar covers: a count and a unit, such as `5m`, `1d` or `1mo`.
 ///
@@ -173,20 +175,15 @@ impl From<Timeframe> for Value<'_> {
 
 impl FromValue for Timeframe {
     fn from_value(value: &Value<'_>) -> Result<Self, String> {
-        String::from_value(value)?.parse().map_err(|error: InvalidTimeframe| error.to_string())
+        String::from_value(value)?.parse().map_err(|error: InvalidText| error.to_string())
     }
 }
 
-/// Says that a text is no timeframe, and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidTimeframe(String);
-
 impl FromStr for Timeframe {
-    type Err = InvalidTimeframe;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTimeframe> {
-        parse(text.trim()).map_err(|expected| InvalidTimeframe(format!("expected {expected}, got {}", Quoted(text))))
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        parse(text.trim()).map_err(|expected| InvalidText::expected(expected, text))
     }
 }
 

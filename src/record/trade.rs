@@ -22,7 +22,7 @@ use crate::policy::Invalid;
 ///
 /// let trade = Trade::new("BTC/USDT", "2024-01-02T14:30:00.123456789Z".parse()?, 45_000.0, 0.25).id("8812").side(Side::Buy);
 /// assert_eq!((trade.price, trade.size), (45_000.0, 0.25));
-/// # Ok::<(), market_data_store::InvalidTimestamp>(())
+/// # Ok::<(), market_data_store::InvalidText>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trade {

@@ -25,13 +25,13 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::record::InvalidWord;
+            type Err = $crate::record::InvalidText;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 $(if text.eq_ignore_ascii_case($word) {
                     return Ok(Self::$variant);
                 })*
-                Err($crate::record::InvalidWord::new($expected, text))
+                Err($crate::record::InvalidText::expected($expected, text))
             }
         }
 
@@ -50,26 +50,13 @@ macro_rules! words {
 
         impl $crate::record::FromValue for $name {
             fn from_value(value: &$crate::record::Value<'_>) -> Result<Self, String> {
-                String::from_value(value)?.parse().map_err(|error: $crate::record::InvalidWord| error.to_string())
+                String::from_value(value)?.parse().map_err(|error: $crate::record::InvalidText| error.to_string())
             }
         }
     };
 }
 
 pub(super) use words;
-
-use crate::text::Quoted;
-
-/// Says that a text is none of the words that a column takes, and which it takes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidWord(String);
-
-impl InvalidWord {
-    pub(super) fn new(expected: &str, text: &str) -> Self {
-        Self(format!("expected {expected}, got {}", Quoted(text)))
-    }
-}
 
 /// Makes setters of optional fields, to be called in a row.
 macro_rules! setters {

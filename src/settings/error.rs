@@ -6,9 +6,9 @@ use std::fmt;
 /// returns it says what is wrong.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError {
-    /// What is wrong; never empty.
+    /// What is wrong; never empty. Each has the `variable` and a `message`, which it is shown as.
     pub problems: Vec<Problem>,
-    /// Variables that look like settings and are none: perhaps the cause.
+    /// Variables that look like settings and are none: perhaps the cause. Each has its `name` and the `nearest` known one.
     pub unknown: Vec<UnknownVariable>,
 }
 

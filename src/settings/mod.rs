@@ -47,7 +47,6 @@ mod variables;
 pub(crate) use self::secret::masked;
 pub use self::{
     coordinator::CoordinatorOverrides,
-    error::Problem,
     feedback::{FeedbackSettings, HttpSettings},
     http_server::HttpServerSettings,
     postgres::{PostgresCopy, PostgresMigrate, PostgresSettings},
@@ -57,7 +56,7 @@ pub use self::{
 #[doc(hidden)]
 pub use self::{
     duration::{InvalidDuration, parse_duration},
-    error::UnknownVariable,
+    error::{Problem, UnknownVariable},
     log_format::LogFormat,
     read::Loaded,
     variables::{Value, Variable},
@@ -70,7 +69,7 @@ pub use self::{
     error::SettingsError,
     store::Settings,
 };
-pub use crate::policy::{BreakerConfig, RetryPolicy, ScaleError};
+pub use crate::policy::{BreakerConfig, RetryPolicy};
 // A start checks watermarks, so an embedder has no need to name these.
 #[doc(hidden)]
-pub use crate::policy::{WatermarkError, Watermarks};
+pub use crate::policy::{ScaleError, WatermarkError, Watermarks};

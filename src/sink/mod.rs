@@ -16,20 +16,25 @@ mod selection;
 mod sqlite;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub use self::{
-    reader::{DatabaseReader, InvalidRow},
-    selection::{InvalidSelection, Selection},
-};
+pub use self::{reader::DatabaseReader, selection::Selection};
+// What need not be named: each is shown, or is the source of another error.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[doc(hidden)]
+pub use self::{reader::InvalidRow, selection::InvalidSelection};
 // In `testing` in the documentation.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use memory::{MemoryCounts, MemorySink};
 #[cfg(feature = "postgres")]
+#[doc(hidden)]
 pub use postgres::PostgresError;
 #[cfg(feature = "postgres")]
 pub(crate) use postgres::PostgresOptions;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteSink, Synchronous};
+#[doc(hidden)]
+pub use sqlite::SqliteOpenError;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOptions, SqliteSink, Synchronous};
 
 // At the crate's root in the documentation.
 #[doc(hidden)]

@@ -25,7 +25,7 @@ use std::{
 
 use market_data_store::{
     Bar, Fundamentals, News, OptionQuote, Quote, Timeframe, Trade,
-    files::{BarReader, Chunk, Dialect, FileInfo, FileRecord, ReadOptions, RecordReader, Rejected},
+    files::{Chunk, Dialect, FileInfo, FileRecord, ReadOptions, RecordReader, Rejected},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -271,7 +271,7 @@ fn is_refused_for_a_row(error: &str) -> bool {
 }
 
 fn read(bytes: &[u8], options: ReadOptions, sizes: &[usize]) -> Result<Outcome, String> {
-    drain(BarReader::new(Pieces { bytes, sizes, reads: 0 }, options), bytes)
+    drain(RecordReader::<Bar, _>::new(Pieces { bytes, sizes, reads: 0 }, options), bytes)
 }
 
 /// Reads them as a file on a disk, which can be looked into anywhere.
@@ -279,7 +279,7 @@ fn read_file(bytes: &[u8], options: ReadOptions) -> Result<Outcome, String> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();
-    drain(BarReader::open(file, options).map_err(|error| error.to_string())?, bytes)
+    drain(RecordReader::<Bar, _>::open(file, options).map_err(|error| error.to_string())?, bytes)
 }
 
 /// What another reader of zips finds in one; none if it is not one sound file.
@@ -294,7 +294,7 @@ fn only_text(bytes: &[u8]) -> Option<Vec<u8>> {
     (at.len() == 1 && read.is_ok()).then_some(text)
 }
 
-fn drain(mut reader: BarReader<impl Read>, bytes: &[u8]) -> Result<Outcome, String> {
+fn drain(mut reader: RecordReader<Bar, impl Read>, bytes: &[u8]) -> Result<Outcome, String> {
     let mut all = Outcome { bars: Vec::new(), rejected: Vec::new(), skipped: 0, notes: Vec::new(), rows: None };
     let mut chunk = Chunk::default();
     for _ in 0..MOST_CALLS {

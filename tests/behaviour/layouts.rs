@@ -9,7 +9,7 @@ use std::{
 use jiff::{Span, civil::DateTime, tz::TimeZone};
 use market_data_store::{
     Bar, Timestamp,
-    files::{BarReader, Chunk, ReadError, ReadOptions, TsIs},
+    files::{Chunk, ReadError, ReadOptions, RecordReader, TsIs},
 };
 use rand::{
     Rng, SeedableRng,
@@ -369,7 +369,7 @@ type Outcome = (BTreeMap<Key, Values>, bool, Vec<String>);
 
 /// Reads a file to its end.
 fn read(text: &str, options: ReadOptions) -> Result<Outcome, ReadError> {
-    let mut reader = BarReader::new(text.as_bytes(), options);
+    let mut reader = RecordReader::<Bar, _>::new(text.as_bytes(), options);
     let (mut chunk, mut bars, mut is_told) = (Chunk::default(), BTreeMap::new(), false);
     loop {
         let more = reader.next_chunk(&mut chunk)?;

@@ -1,6 +1,6 @@
 //! `--coordinator`, `--since` and `--limit`, which mean the same to every command.
 
-use market_data_store::{InvalidTimestamp, Timestamp, dead_letter::Selection, settings::parse_duration};
+use market_data_store::{InvalidText, Timestamp, dead_letter::Selection, settings::parse_duration};
 
 #[derive(clap::Args)]
 pub struct Select {
@@ -25,7 +25,7 @@ impl Select {
     }
 }
 
-fn since(text: &str) -> Result<Timestamp, InvalidTimestamp> {
+fn since(text: &str) -> Result<Timestamp, InvalidText> {
     // A number alone is no age: `20240102` is a date.
     let age = parse_duration(text).ok().filter(|_| text.ends_with(char::is_alphabetic));
     let Some(age) = age else { return text.parse() };

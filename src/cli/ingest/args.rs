@@ -3,8 +3,8 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use market_data_store::{
-    Adjustment, Bar, CoordinatorSettings, Record as _, Timeframe,
-    files::{FileRecord, InvalidOption, KIND_NAMES, ReadError, ReadOptions, SessionStart, TimeFormat, TsIs, Zone},
+    Adjustment, Bar, CoordinatorSettings, InvalidText, Record as _, Timeframe,
+    files::{FileRecord, KIND_NAMES, ReadError, ReadOptions, SessionStart, TimeFormat, TsIs, Zone},
 };
 use smol_str::SmolStr;
 
@@ -98,7 +98,7 @@ impl Args {
     ///
     /// # Errors
     /// The value of `--map`.
-    pub(super) fn options<T: FileRecord>(&self) -> Result<ReadOptions, InvalidOption> {
+    pub(super) fn options<T: FileRecord>(&self) -> Result<ReadOptions, InvalidText> {
         Ok(ReadOptions {
             symbol: self.symbol.clone(),
             timeframe: self.timeframe,

@@ -10,7 +10,7 @@ use super::{
 use crate::feedback::event::FeedbackEvent;
 
 /// Passes one event on: an actor that publishes rarely sends it. Nothing is replied. One that may outrun the bus uses a
-/// [`Publisher`](super::Publisher), which is bounded.
+/// [`Feedback::publish`](crate::Feedback::publish), which is bounded.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Publish {
@@ -75,7 +75,8 @@ pub struct BusSnapshot {
     pub waiting: usize,
     /// Channels of [`Feedback::watch`](crate::Feedback::watch); one without a receiver goes with the next event.
     pub watchers: usize,
-    /// The subscribers, in the order in which their subscriptions were made.
+    /// The subscribers, in the order in which their subscriptions were made: `id`, whether it is `busy` with an event, and how
+    /// many are `waiting`, were `delivered`, `failed`, `superseded` and `lost`.
     pub lanes: Vec<LaneSnapshot>,
     /// What counts of each coordinator, in the order in which it came to be so: of two instances of one name the higher
     /// level.

@@ -160,7 +160,9 @@ impl RateLimiter {
         self.with(|control, now| control.scale(now))
     }
 
-    /// Returns how the limiter stands. What was published before [`Feedback::idle`](crate::Feedback::idle) returned is
+    /// Returns how the limiter stands: its `name`, the highest `level` of the coordinators that it follows, the `scale` by which
+    /// its budget is multiplied, the `rate` and the lowest `drain_rate` in records a second (none where there is none), how
+    /// many are `waiting` and `acquired`, and whether the bus has ended (`bus_ended`). What was published before [`Feedback::idle`](crate::Feedback::idle) returned is
     /// in it.
     pub fn snapshot(&self) -> RateSnapshot {
         let state = self.with(|control, now| control.state(now));

@@ -1,7 +1,7 @@
 //! Timeframes and adjustments as vendors write them.
 
 use crate::{
-    record::{Adjustment, InvalidWord, Timeframe},
+    record::{Adjustment, InvalidText, Timeframe},
     text::Quoted,
 };
 
@@ -10,7 +10,7 @@ pub(super) fn timeframe(text: &str) -> Result<Timeframe, String> {
 }
 
 pub(super) fn adjustment(text: &str) -> Result<Adjustment, String> {
-    text.parse().map_err(|error: InvalidWord| format!("adjustment: {error}"))
+    text.parse().map_err(|error: InvalidText| format!("adjustment: {error}"))
 }
 
 /// Reads a timeframe as Stooq writes it: a number is one of minutes. It has no other way to write hours, so whole hours

@@ -22,13 +22,12 @@ use crate::{
         file_name,
         format::{array::Elements, json_advice, lines::Line, sniff::Format, text_of, too_long},
         given::Given,
-        invalid_option::InvalidOption,
         missing_vendor::MissingVendor,
         options::ReadOptions,
         row_error::RowError,
         times::NanoTimes,
     },
-    record::Bar,
+    record::{Bar, InvalidText},
     text::Quoted,
 };
 
@@ -150,7 +149,7 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
         }
     }
 
-    fn column_map(text: &str) -> Result<ColumnMap, InvalidOption> {
+    fn column_map(text: &str) -> Result<ColumnMap, InvalidText> {
         ColumnMap::of_kind(text, T::KIND, T::ROLES, T::TIMES)
     }
 

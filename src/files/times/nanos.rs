@@ -120,7 +120,7 @@ impl NanoTimes {
         match (read.offset(), read.iana_time_zone()) {
             (Some(offset), _) => nanos_at(at, offset).map_err(|fault| say(fault).into()),
             (None, Some(zone)) => {
-                let zone = zone.parse().map_err(|error: crate::files::InvalidOption| complain(&error))?;
+                let zone = zone.parse().map_err(|error: crate::record::InvalidText| complain(&error))?;
                 self.instant(&zone, at, name)
             }
             (None, None) => self.instant(self.zone(), at, name),

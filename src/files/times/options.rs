@@ -9,8 +9,10 @@ use jiff::{
 };
 
 use crate::{
-    files::invalid_option::InvalidOption,
-    record::timestamp::{Fault, Timestamp, Written, instant},
+    record::{
+        InvalidText,
+        timestamp::{Fault, Timestamp, Written, instant},
+    },
     text::Quoted,
 };
 
@@ -29,14 +31,14 @@ pub(crate) struct TimeOptions {
 pub struct Zone(Option<TimeZone>);
 
 impl FromStr for Zone {
-    type Err = InvalidOption;
+    type Err = InvalidText;
 
-    fn from_str(name: &str) -> Result<Self, InvalidOption> {
+    fn from_str(name: &str) -> Result<Self, InvalidText> {
         if name.eq_ignore_ascii_case("utc") {
             return Ok(Self(None));
         }
         TimeZone::get(name).map(|zone| Self(Some(zone))).map_err(|_| {
-            InvalidOption::new(format!(
+            InvalidText::new(format!(
                 "expected a time zone by its IANA name such as America/New_York, got {}",
                 Quoted(name)
             ))
@@ -98,11 +100,11 @@ impl Zone {
 pub struct SessionStart(Time);
 
 impl FromStr for SessionStart {
-    type Err = InvalidOption;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, InvalidOption> {
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
         let complain = || {
-            InvalidOption::new(format!(
+            InvalidText::new(format!(
                 "expected a time from 12:00 to 23:59 such as 17:00, or 00:00 where a session begins with its date, got {}",
                 Quoted(text)
             ))
@@ -136,13 +138,13 @@ pub enum TsIs {
 }
 
 impl FromStr for TsIs {
-    type Err = InvalidOption;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, InvalidOption> {
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
         match text {
             "begin" => Ok(Self::Begin),
             "end" => Ok(Self::End),
-            _ => Err(InvalidOption::new(format!("expected begin or end, got {}", Quoted(text)))),
+            _ => Err(InvalidText::new(format!("expected begin or end, got {}", Quoted(text)))),
         }
     }
 }
@@ -156,12 +158,12 @@ pub struct TimeFormat {
 }
 
 impl FromStr for TimeFormat {
-    type Err = InvalidOption;
+    type Err = InvalidText;
 
     /// Takes a format that can both be written and read, and that names at least a day.
-    fn from_str(format: &str) -> Result<Self, InvalidOption> {
+    fn from_str(format: &str) -> Result<Self, InvalidText> {
         let complain = |problem: &dyn fmt::Display| {
-            InvalidOption::new(format!(
+            InvalidText::new(format!(
                 "expected a strptime format such as %d-%b-%Y or '%m/%d/%Y %H:%M', got {}: {problem}",
                 Quoted(format)
             ))
@@ -208,7 +210,7 @@ impl TimeFormat {
             return Err(say(Fault::TooFine, text));
         }
         let zone = match (read.offset(), read.iana_time_zone()) {
-            (None, Some(name)) => Some(name.parse().map_err(|error: InvalidOption| complain(&error))?),
+            (None, Some(name)) => Some(name.parse().map_err(|error: InvalidText| complain(&error))?),
             _ => None,
         };
         Ok((Written::Civil { at, offset: read.offset() }, zone))

@@ -21,6 +21,7 @@ pub(crate) use self::{
     nanos::about as about_nanos,
     written::{WrittenNanos, date, nanos_at, nanos_of_digits},
 };
+use super::invalid_text::InvalidText;
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, negative before.
 ///
@@ -62,7 +63,7 @@ impl Timestamp {
     /// # Errors
     /// When they are no whole microseconds: nothing is cut. To cut them, divide and use
     /// [`from_micros`](Self::from_micros).
-    pub fn from_nanos(nanos: i64) -> Result<Self, InvalidTimestamp> {
+    pub fn from_nanos(nanos: i64) -> Result<Self, InvalidText> {
         if nanos % 1_000 != 0 {
             return Err(Fault::TooFine.about(&nanos.to_string()));
         }
@@ -110,9 +111,9 @@ impl fmt::Display for Timestamp {
 
 /// Reads the forms that [`Timestamp`] lists; a time without an offset is UTC.
 impl FromStr for Timestamp {
-    type Err = InvalidTimestamp;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
         let instant = match Written::parse(text) {
             Ok(Written::Instant(ts)) => Ok(ts),
             Ok(Written::Civil { at, offset }) => instant(at, offset.unwrap_or(Offset::UTC)),
@@ -155,11 +156,6 @@ impl de::Visitor<'_> for TimestampVisitor {
         integer(number, false).map_err(|fault| E::custom(fault.about(&number.to_string())))
     }
 }
-
-/// Says that a text or an integer is no time, why, and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidTimestamp(String);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,8 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    InvalidTimestamp, Timestamp,
+    super::invalid_text::InvalidText,
+    Timestamp,
     written::{self, Fault},
 };
 use crate::text::Quoted;
@@ -60,9 +61,9 @@ impl From<SystemTime> for TimestampNanos {
 }
 
 impl TryFrom<Timestamp> for TimestampNanos {
-    type Error = InvalidTimestamp;
+    type Error = InvalidText;
 
-    fn try_from(ts: Timestamp) -> Result<Self, InvalidTimestamp> {
+    fn try_from(ts: Timestamp) -> Result<Self, InvalidText> {
         ts.as_micros().checked_mul(1_000).map(Self).ok_or_else(|| about(Fault::OutOfRange, &ts.to_string()))
     }
 }
@@ -79,17 +80,17 @@ impl fmt::Display for TimestampNanos {
 
 /// Reads the forms that [`Timestamp`] lists, with up to nine fraction digits; a time without an offset is UTC.
 impl FromStr for TimestampNanos {
-    type Err = InvalidTimestamp;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
         written::nanos(text).map(Self).map_err(|fault| about(fault, text))
     }
 }
 
 /// Says what is wrong with a text; the range is a shorter one than that of microseconds.
-pub(crate) fn about(fault: Fault, text: &str) -> InvalidTimestamp {
+pub(crate) fn about(fault: Fault, text: &str) -> InvalidText {
     match fault {
-        Fault::OutOfRange => InvalidTimestamp(format!(
+        Fault::OutOfRange => InvalidText::new(format!(
             "expected a time from {} to {}, got {}",
             TimestampNanos::MIN,
             TimestampNanos::MAX,

@@ -5,7 +5,7 @@ use jiff::{
     tz::Offset,
 };
 
-use super::{InvalidTimestamp, Timestamp};
+use super::{super::invalid_text::InvalidText, Timestamp};
 use crate::text::Quoted;
 
 /// What is wrong with a time, without the text: built on the fast path, put into words only for an error.
@@ -19,9 +19,9 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) fn about(self, text: &str) -> InvalidTimestamp {
+    pub(crate) fn about(self, text: &str) -> InvalidText {
         let text = Quoted(text);
-        InvalidTimestamp(match self {
+        InvalidText::new(match self {
             Self::Shape => {
                 format!("expected a time such as 2024-01-02, 2024-01-02T14:30:00Z or an epoch, got {text}")
             }
