@@ -28,10 +28,15 @@
 //! A worker of the server holds a clone of the store, which is not dropped before the server has ended.
 
 mod access;
+mod dead_letters;
 mod error;
 mod feedback;
 mod ingest;
 mod metrics;
+mod openapi;
+mod query;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod records;
 mod resource;
 mod scope;
 mod server;

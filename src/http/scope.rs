@@ -1,12 +1,13 @@
 //! The list of all routes.
 
-use actix_web::{Scope, web};
+use actix_web::{Scope, dev::HttpServiceFactory, web};
 
 use super::{
     access::Role,
+    dead_letters,
     error::no_such_path,
-    feedback, ingest, metrics,
-    resource::{get, resource},
+    feedback, ingest, metrics, openapi,
+    resource::{get, resource, resource_of},
     service::Service,
     state,
 };
@@ -22,10 +23,25 @@ pub(super) fn scope(service: web::Data<Service>) -> Scope {
         .service(resource("/v1/coordinators/{id}", Role::Read, "GET, HEAD", get().to(state::coordinator)))
         .service(resource("/v1/feedback", Role::Read, "GET, HEAD", get().to(feedback::present)))
         .service(resource("/v1/feedback/stream", Role::Read, "GET, HEAD", get().to(feedback::events)))
-        .service(resource("/v1/records/{kind}", Role::Write, "POST", web::post().to(ingest::post)))
+        .service(resource("/v1/dead-letters", Role::Read, "GET, HEAD", get().to(dead_letters::list)))
+        .service(resource("/v1/dead-letters/replay", Role::Admin, "POST", web::post().to(dead_letters::replay)))
+        .service(resource("/openapi.json", Role::Read, "GET, HEAD", get().to(openapi::document)))
+        .service(records())
         .default_service(web::to(no_such_path));
     match has_metrics {
         true => scope.service(resource("/metrics", Role::Read, "GET, HEAD", get().to(metrics::metrics))),
         false => scope,
     }
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn records() -> impl HttpServiceFactory + 'static {
+    let routes = [web::post().to(ingest::post), get().to(super::records::get)];
+    resource_of("/v1/records/{kind}", Role::Write, "GET, HEAD, POST", routes)
+}
+
+/// A build that knows no database reads from none.
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+fn records() -> impl HttpServiceFactory + 'static {
+    resource_of("/v1/records/{kind}", Role::Write, "POST", [web::post().to(ingest::post)])
 }

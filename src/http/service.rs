@@ -33,7 +33,6 @@ pub(super) struct Service {
     pub(super) submit_timeout: Duration,
     /// How long a request waits while none of its records is settled.
     pub(super) ack_timeout: Duration,
-    #[expect(dead_code, reason = "the route that reads records goes by it")]
     /// The database that records are read back from, where the service knows which it is.
     pub(super) database: Option<Settings>,
     /// The recorder that is shown, if one is.
@@ -85,7 +84,6 @@ impl Service {
     }
 
     /// Waits until the store comes to its end.
-    #[expect(dead_code, reason = "streams end by it")]
     pub(super) async fn ending(&self) {
         // The sender lives as long as this.
         let _ = self.ending.subscribe().wait_for(|ending| *ending).await;

@@ -39,6 +39,8 @@ pub(super) struct Conditions {
     pub(super) from: Option<Value<'static>>,
     pub(super) to: Option<Value<'static>>,
     pub(super) limit: Option<u64>,
+    /// Values of the key, in the order of its columns: only rows behind it are read.
+    pub(super) after: Option<Vec<Value<'static>>>,
 }
 
 /// A column, and the values of which it has one: in their order, none twice.
@@ -67,7 +69,8 @@ impl InvalidSelection {
 impl<T: Tabular> Selection<T> {
     /// Makes one that selects every record.
     pub fn new() -> Self {
-        let conditions = Conditions { table: T::TABLE, any_of: Vec::new(), from: None, to: None, limit: None };
+        let conditions =
+            Conditions { table: T::TABLE, any_of: Vec::new(), from: None, to: None, limit: None, after: None };
         Self { conditions, record: PhantomData }
     }
 
@@ -134,6 +137,28 @@ impl<T: Tabular> Selection<T> {
         self
     }
 
+    /// Keeps the records behind a key, whose values are texts in the order of its columns: what [`Self::key_of`] returns.
+    ///
+    /// # Errors
+    /// These are no values of the key.
+    #[cfg(feature = "serve")]
+    pub(crate) fn after(mut self, key: &[String]) -> Result<Self, InvalidSelection> {
+        let columns: Vec<_> = T::TABLE.columns().iter().filter(|column| column.is_key()).collect();
+        let wrong = |problem: String| InvalidSelection::new("cursor", problem);
+        if columns.len() != key.len() {
+            return Err(wrong("expected one that was returned for records of this kind".to_owned()));
+        }
+        let values: Result<_, _> = columns.iter().zip(key).map(|(column, text)| parse(column, text)).collect();
+        self.conditions.after = Some(values.map_err(wrong)?);
+        Ok(self)
+    }
+
+    /// Returns the key of a row as texts; none where one of its values is none of its column.
+    #[cfg(feature = "serve")]
+    pub(crate) fn key_of(row: &StoredRow<'_>) -> Option<Vec<String>> {
+        row.key().map(|key| key.iter().map(ToString::to_string).collect())
+    }
+
     pub(super) fn conditions(&self) -> &Conditions {
         &self.conditions
     }
@@ -163,11 +188,18 @@ impl Conditions {
     /// Returns how many rows a database has to find at most; none where some of them are passed over later.
     #[cfg(feature = "postgres")]
     pub(super) fn limit_of_rows(&self) -> Option<u64> {
-        self.limit.filter(|_| self.compared().count() == self.any_of.len())
+        self.limit.filter(|_| self.compared().count() == self.any_of.len() && self.after.is_none())
     }
 
-    /// Returns whether the lists of a row have what is asked for. One that is no list is let through, so that it is seen.
+    /// Returns whether a row lies behind the key and its lists have what is asked for: what no database compares. One that
+    /// is no list, or has no whole key, is let through, so that it is seen.
     pub(super) fn admits(&self, row: &StoredRow<'_>) -> bool {
+        if let (Some(after), Some(key)) = (&self.after, self.after.is_some().then(|| row.key()).flatten()) {
+            let order = key.iter().zip(after).map(|(value, after)| compare(value, after));
+            if order.fold(Ordering::Equal, Ordering::then) != Ordering::Greater {
+                return false;
+            }
+        }
         self.any_of.iter().filter(|any_of| any_of.column.column_type() == ColumnType::List).all(|any_of| {
             let Ok(list) = row.get::<Vec<String>>(any_of.column.name()) else { return true };
             list.into_iter().any(|text| any_of.values.contains(&Value::from(text)))

@@ -103,6 +103,17 @@ impl MarketDataStore {
         self.replay_into(targets, options, std::future::pending()).await
     }
 
+    /// Replays as [`replay_all`](Self::replay_all) does, until `stop` is ready.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn replay_all_until(
+        &self,
+        options: &ReplayOptions,
+        stop: impl Future<Output = ()>,
+    ) -> Result<ReplayReport, DeadLettersError> {
+        let targets = self.inner.coordinators.values().map(|running| running.replay_target()).collect();
+        self.replay_into(targets, options, stop).await
+    }
+
     async fn replay_into(
         &self,
         targets: Vec<Arc<dyn ReplayTarget>>,

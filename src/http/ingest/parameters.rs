@@ -1,16 +1,16 @@
 //! What a request says beside its body: the parameters of its URL, and its headers.
 
-use actix_web::{
-    http::{
-        StatusCode,
-        header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
-    },
-    web,
+use actix_web::http::{
+    StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
 };
 
 use crate::{
     files::{FileRecord, ReadError, ReadOptions},
-    http::error::{Error, echoed},
+    http::{
+        error::{Error, echoed},
+        query::Query,
+    },
     record::Bar,
 };
 
@@ -45,6 +45,10 @@ const OPTIONS: [(&str, &str); 11] = [
     ("--map", "map"),
 ];
 
+/// What the URL of a request can say.
+const PARAMETERS: &str = "coordinator, ack, skip, symbol, vendor, timeframe, adjustment, tz, ts_format, ts_is, \
+                          session_start, as_written and map";
+
 /// What is known of the records when a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ack {
@@ -72,57 +76,36 @@ impl Parameters {
     /// # Errors
     /// 400: a parameter that there is not, one that comes twice, or a value that is none of it.
     pub(super) fn read<T: FileRecord>(query: &str) -> Result<Self, Error> {
-        let pairs = web::Query::<Vec<(String, String)>>::from_query(query);
-        let pairs = pairs.map_err(|_| Error::bad_request("expected a query of NAME=VALUE pairs with & between"))?;
-        let mut parameters = Self { coordinator: None, ack: Ack::Stored, skip: 0, options: ReadOptions::default() };
-        let mut seen: Vec<String> = Vec::new();
-        for (name, value) in pairs.into_inner() {
-            if seen.contains(&name) {
-                return Err(Error::bad_request(format!("{}: expected it once", echoed(&name))));
+        let mut query = Query::read(query)?;
+        let wrong =
+            |name: &'static str| move |problem: String| Error::bad_request(format!("{name}: {}", cut(&problem)));
+        let ack = match query.take("ack")?.as_deref() {
+            None | Some("stored") => Ack::Stored,
+            Some("queued") => Ack::Queued,
+            Some(other) => {
+                return Err(Error::bad_request(format!("ack: expected stored or queued, got {}", echoed(other))));
             }
-            parameters.take::<T>(&name, &value)?;
-            seen.push(name);
-        }
-        Ok(parameters)
-    }
-
-    fn take<T: FileRecord>(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let wrong = |problem: String| Error::bad_request(format!("{name}: {}", cut(&problem)));
-        let of = |expected: &str| wrong(format!("expected {expected}, got {}", echoed(value)));
-        let options = &mut self.options;
-        match name {
-            "coordinator" => self.coordinator = Some(value.to_owned()),
-            "ack" => {
-                self.ack = match value {
-                    "stored" => Ack::Stored,
-                    "queued" => Ack::Queued,
-                    _ => return Err(of("stored or queued")),
-                };
-            }
-            "skip" => self.skip = value.parse().map_err(|_| of("a whole number of records"))?,
-            "symbol" => options.symbol = Some(Bar::normal_symbol(value).map_err(|error| wrong(error.to_string()))?),
-            "vendor" => options.vendor = Some(Bar::normal_vendor(value).map_err(|error| wrong(error.to_string()))?),
-            "timeframe" => options.timeframe = Some(value.parse().map_err(|_| of("a timeframe such as 1m or 1d"))?),
-            "adjustment" => options.adjustment = Some(value.parse().map_err(|_| of("raw, split or all"))?),
-            "tz" => options.zone = Some(value.parse().map_err(|_| of("a time zone such as America/New_York"))?),
-            "ts_format" => {
-                options.ts_format = Some(value.parse().map_err(|_| of("a form of times such as %d.%m.%Y %H:%M"))?);
-            }
-            "ts_is" => options.ts_is = Some(value.parse().map_err(|_| of("begin or end"))?),
-            "session_start" => {
-                options.session_start = Some(value.parse().map_err(|_| of("a time of day such as 17:00"))?)
-            }
-            "as_written" => options.as_written = value.parse().map_err(|_| of("true or false"))?,
-            "map" => options.map = T::column_map(value).map_err(|error| wrong(in_parameters(&error.to_string())))?,
-            _ => {
-                return Err(Error::bad_request(format!(
-                    "expected the parameters coordinator, ack, skip, symbol, vendor, timeframe, adjustment, tz, ts_format, ts_is, \
-                     session_start, as_written and map, got {}",
-                    echoed(name)
-                )));
-            }
-        }
-        Ok(())
+        };
+        let symbol = query.take("symbol")?.as_deref().map(Bar::normal_symbol).transpose();
+        let vendor = query.take("vendor")?.as_deref().map(Bar::normal_vendor).transpose();
+        let map = query.take("map")?.map(|map| T::column_map(&map)).transpose();
+        let options = ReadOptions {
+            symbol: symbol.map_err(|error| wrong("symbol")(error.to_string()))?,
+            vendor: vendor.map_err(|error| wrong("vendor")(error.to_string()))?,
+            timeframe: query.take_as("timeframe", "a timeframe such as 1m or 1d")?,
+            adjustment: query.take_as("adjustment", "raw, split or all")?,
+            zone: query.take_as("tz", "a time zone such as America/New_York")?,
+            ts_format: query.take_as("ts_format", "a form of times such as %d.%m.%Y %H:%M")?,
+            ts_is: query.take_as("ts_is", "begin or end")?,
+            session_start: query.take_as("session_start", "a time of day such as 17:00")?,
+            as_written: query.take_as("as_written", "true or false")?.unwrap_or_default(),
+            map: map.map_err(|error| wrong("map")(in_parameters(&error.to_string())))?.unwrap_or_default(),
+            ..ReadOptions::default()
+        };
+        let coordinator = query.take("coordinator")?;
+        let skip = query.take_as("skip", "a whole number of records")?.unwrap_or_default();
+        query.end(PARAMETERS)?;
+        Ok(Self { coordinator, ack, skip, options })
     }
 }
 
@@ -202,7 +185,7 @@ mod tests {
         for (query, expected) in [
             ("ack=1", "ack: expected stored or queued, got \"1\""),
             ("skip=-1", "skip: expected a whole number of records, got \"-1\""),
-            ("skip=1&skip=2", "\"skip\": expected it once"),
+            ("skip=1&skip=2", "skip: expected it once"),
             ("symbl=ES", "session_start, as_written and map, got \"symbl\""),
             ("timeframe=soon", "timeframe: expected a timeframe such as 1m or 1d"),
             ("tz=Mars", "tz: expected a time zone"),

@@ -90,6 +90,17 @@ impl<'a> StoredRow<'a> {
         Self { misfits, ..self }
     }
 
+    /// Returns the values of its key; none where one of them is null, or no value of its column.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn key(&self) -> Option<Vec<&'a Value<'a>>> {
+        let keys = self.columns.iter().enumerate().filter(|(_, column)| column.is_key());
+        keys.map(|(at, _)| {
+            let is_whole = self.misfits.iter().all(|(misfit, _)| *misfit != at);
+            self.values.get(at).filter(|value| is_whole && **value != Value::Null)
+        })
+        .collect()
+    }
+
     /// Returns the value of a column.
     ///
     /// # Errors
