@@ -15,14 +15,14 @@ use std::{
 };
 
 use actix::{Actor, Addr, Context, Handler};
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use futures_util::{Stream, StreamExt, stream};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::Notify, time};
 
 use super::{
     error::{Error, echoed},
+    query::Query,
     service::Service,
 };
 use crate::{
@@ -48,20 +48,20 @@ pub(super) async fn present(service: web::Data<Service>) -> Result<HttpResponse,
     }
 }
 
-/// What a stream can be asked for.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
-    /// The one coordinator to tell of.
-    coordinator: Option<String>,
+/// `GET /v1/webhooks`: how it stands with each URL that events are sent to. Of a URL its scheme, host and port show.
+pub(super) async fn webhooks(service: web::Data<Service>) -> Result<HttpResponse, Error> {
+    #[cfg(feature = "webhooks")]
+    let webhooks = service.store()?.broadcasts();
+    #[cfg(not(feature = "webhooks"))]
+    let webhooks = service.store().map(|_| [(); 0])?;
+    Ok(HttpResponse::Ok().json(json!({ "webhooks": webhooks })))
 }
 
 /// `GET /v1/feedback/stream[?coordinator=ID]`: the present events, then each change.
-pub(super) async fn events(
-    service: web::Data<Service>,
-    query: Result<web::Query<Wanted>, actix_web::Error>,
-) -> Result<HttpResponse, Error> {
-    let Wanted { coordinator } = query.map_err(|error| Error::bad_request(format!("query: {error}")))?.into_inner();
+pub(super) async fn events(service: web::Data<Service>, request: HttpRequest) -> Result<HttpResponse, Error> {
+    let mut query = Query::read(request.query_string())?;
+    let coordinator = query.take("coordinator")?;
+    query.end("coordinator")?;
     let store = service.store()?;
     // A name that is no coordinator's would be told nothing, without end.
     if let Some(id) = &coordinator

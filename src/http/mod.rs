@@ -4,6 +4,7 @@
 //!  POST /v1/records/{kind}  --> ingest --> WriteHandle       (each record: stored, dead-lettered, dropped or rejected)
 //!  GET  /v1/coordinators[/{id}]  /livez  /readyz  --> state  (how it is)
 //!  GET  /v1/feedback[/stream]  --> feedback  (what producers are told)
+//!  GET  /  --> dashboard  (the same for people)
 //! ```
 //! [`routes`] is an actix-web scope. Each route says its path whole, so mount it below a path of your own. It asks for no
 //! token and looks at no origin: whoever reaches it can write. Wrap it in what your service protects its routes with, or
@@ -28,6 +29,7 @@
 //! A worker of the server holds a clone of the store, which is not dropped before the server has ended.
 
 mod access;
+mod dashboard;
 mod dead_letters;
 mod error;
 mod feedback;

@@ -4,7 +4,7 @@ use actix_web::{Scope, dev::HttpServiceFactory, web};
 
 use super::{
     access::Role,
-    dead_letters,
+    dashboard, dead_letters,
     error::no_such_path,
     feedback, ingest, metrics, openapi,
     resource::{get, resource, resource_of},
@@ -21,6 +21,10 @@ pub(super) fn scope(service: web::Data<Service>) -> Scope {
         .service(resource("/readyz", Role::Anyone, "GET, HEAD", get().to(state::readyz)))
         .service(resource("/v1/coordinators", Role::Read, "GET, HEAD", get().to(state::coordinators)))
         .service(resource("/v1/coordinators/{id}", Role::Read, "GET, HEAD", get().to(state::coordinator)))
+        .service(resource("/", Role::Anyone, "GET, HEAD", get().to(dashboard::page)))
+        .service(resource("/dashboard.js", Role::Anyone, "GET, HEAD", get().to(dashboard::script)))
+        .service(resource("/dashboard.css", Role::Anyone, "GET, HEAD", get().to(dashboard::style)))
+        .service(resource("/v1/webhooks", Role::Read, "GET, HEAD", get().to(feedback::webhooks)))
         .service(resource("/v1/feedback", Role::Read, "GET, HEAD", get().to(feedback::present)))
         .service(resource("/v1/feedback/stream", Role::Read, "GET, HEAD", get().to(feedback::events)))
         .service(resource("/v1/dead-letters", Role::Read, "GET, HEAD", get().to(dead_letters::list)))

@@ -104,8 +104,13 @@ pub struct BroadcastSnapshot {
     pub last_error: Option<String>,
     /// When an event was last answered with 2xx.
     pub last_success: Option<Timestamp>,
-    /// In how long the next attempt begins, if one is to begin.
+    /// In how long the next attempt begins, in seconds in JSON, if one is to begin.
+    #[serde(serialize_with = "as_seconds")]
     pub next_attempt_in: Option<Duration>,
+}
+
+fn as_seconds<S: serde::Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    wait.map(|wait| wait.as_secs_f64()).serialize(serializer)
 }
 
 impl EndpointLane {
