@@ -94,6 +94,8 @@ mod remote;
 mod round_trips;
 #[cfg(all(feature = "cli", feature = "testing"))]
 mod secrets;
+#[cfg(all(unix, feature = "cli", feature = "sqlite", feature = "testing"))]
+mod serve;
 #[cfg(all(unix, feature = "actix-web", feature = "testing", feature = "sqlite"))]
 mod service_end;
 mod settings;

@@ -9,9 +9,9 @@ use std::{
 
 use actix_web::{
     error::PayloadError,
-    web::{Buf, Bytes, Payload},
+    web::{Buf, Bytes},
 };
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 
 /// So many bytes have to come while so long was waited for them: a client that sends one now and then holds a connection,
@@ -63,8 +63,8 @@ impl Read for BodyInput {
 }
 
 /// The body as it comes.
-pub(super) struct Body {
-    payload: Payload,
+pub(super) struct Body<S> {
+    payload: S,
     input: BodyInput,
     bytes: u64,
     /// How long was waited since so many bytes had come.
@@ -72,8 +72,8 @@ pub(super) struct Body {
     counted_from: u64,
 }
 
-impl Body {
-    pub(super) fn new(payload: Payload) -> Self {
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
+    pub(super) fn new(payload: S) -> Self {
         Self { payload, input: BodyInput::default(), bytes: 0, waited: Duration::ZERO, counted_from: 0 }
     }
 
@@ -113,5 +113,74 @@ impl Body {
     /// Returns whether so many bytes that came out of the body are more than it can honestly hold.
     pub(super) fn is_bomb(&self, unpacked: u64) -> bool {
         unpacked > UNPACKED_BYTES + UNPACKED_TIMES.saturating_mul(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, stream};
+
+    use super::*;
+
+    fn pieces<const PIECES: usize>(
+        pieces: [(u64, &'static [u8]); PIECES],
+    ) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
+        // Each comes so many seconds behind the one before.
+        Box::pin(stream::iter(pieces).then(|(wait, piece)| async move {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            Ok(Bytes::from_static(piece))
+        }))
+    }
+
+    // Red when a client that sends a byte now and then keeps its connection, or one that sends enough loses it.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_to_bring_a_kibibyte_in_thirty_seconds() {
+        let mut slow = Body::new(pieces([(10, b"a"), (10, b"b"), (9, b"c"), (10, b"d")]));
+        for _ in 0..3 {
+            slow.more().await.unwrap();
+        }
+        assert!(matches!(slow.more().await, Err(Broken::Slow)));
+        let enough: &[u8] = &[b'x'; 1024];
+        let mut fast = Body::new(pieces([(29, enough), (29, enough), (29, enough)]));
+        for _ in 0..4 {
+            fast.more().await.unwrap();
+        }
+    }
+
+    // Red when the time in which nothing was asked for counts: the queue was full then.
+    #[tokio::test(start_paused = true)]
+    async fn time_that_the_queue_takes_is_not_the_client_s() {
+        let mut body = Body::new(pieces([(1, b"a"), (1, b"b")]));
+        body.more().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        body.more().await.unwrap();
+    }
+
+    // Red when the first bytes come one by one, which a reader may not tell from those of another format, or the end of
+    // what came is taken for the end of the body.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_has_all_of_the_first_bytes_or_none() {
+        let mut body = Body::new(stream::iter([&b"ab"[..], b"cd", b"e"].map(|piece| Ok(Bytes::from_static(piece)))));
+        let (mut input, mut buf) = (body.input(), [0; 8]);
+        let mut read = |buf: &mut [u8]| input.read(buf).map_err(|error| error.kind());
+        let more = |body: &mut Body<_>| body.more().now_or_never().unwrap().unwrap();
+        assert_eq!(read(&mut buf), Err(io::ErrorKind::WouldBlock));
+        more(&mut body);
+        assert_eq!(read(&mut buf), Err(io::ErrorKind::WouldBlock));
+        more(&mut body);
+        assert_eq!((read(&mut buf), &buf[..4]), (Ok(4), &b"abcd"[..]));
+        assert_eq!(read(&mut buf), Err(io::ErrorKind::WouldBlock));
+        more(&mut body);
+        assert_eq!(read(&mut buf), Ok(1));
+        more(&mut body);
+        assert_eq!((read(&mut buf), read(&mut buf)), (Ok(0), Ok(0)));
+        // A body of fewer bytes is read all the same.
+        let mut short = Body::new(stream::iter([Ok(Bytes::from_static(b"a"))]));
+        let mut input = short.input();
+        for _ in 0..2 {
+            assert_eq!(input.read(&mut buf).map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock));
+            short.more().now_or_never().unwrap().unwrap();
+        }
+        assert_eq!(input.read(&mut buf).unwrap(), 1);
     }
 }

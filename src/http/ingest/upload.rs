@@ -2,8 +2,8 @@
 
 use std::{collections::VecDeque, io, time::Duration};
 
-use actix_web::{HttpResponse, http::StatusCode};
-use futures_util::FutureExt;
+use actix_web::{HttpResponse, error::PayloadError, http::StatusCode, web::Bytes};
+use futures_util::{FutureExt, Stream};
 use tokio::time::timeout;
 
 use super::{
@@ -65,7 +65,10 @@ impl<T: FileRecord> Upload<T> {
     ///
     /// # Errors
     /// The client asked to pass over more records than the body has.
-    pub(super) async fn run(mut self, mut body: Body, options: ReadOptions) -> Result<HttpResponse, Error> {
+    pub(super) async fn run<S>(mut self, mut body: Body<S>, options: ReadOptions) -> Result<HttpResponse, Error>
+    where
+        S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
         let mut reader = RecordReader::<T, BodyInput>::of_stream(body.input(), options);
         let read = self.read(&mut reader, &mut body).await;
         drop(reader);
@@ -88,7 +91,10 @@ impl<T: FileRecord> Upload<T> {
         Ok(self.tally.answer(self.ack, resume_at, level, refused))
     }
 
-    async fn read(&mut self, reader: &mut RecordReader<T, BodyInput>, body: &mut Body) -> Result<(), Stop> {
+    async fn read<S>(&mut self, reader: &mut RecordReader<T, BodyInput>, body: &mut Body<S>) -> Result<(), Stop>
+    where
+        S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
         let mut chunk = Chunk::default();
         loop {
             let more = match reader.next_chunk(&mut chunk) {

@@ -1,0 +1,117 @@
+//! A body that was not taken whole goes on where the answer says, and a client that goes away leaves nothing behind.
+
+use serde_json::json;
+
+use super::{Client, Service, bar, bars};
+use crate::{mds::count, support::size_of_test};
+
+/// Small enough that a body fills it, and quick to say so.
+const SMALL: [(&str, &str); 6] = [
+    ("MDS_COORDINATOR_CAPACITY", "100"),
+    ("MDS_COORDINATOR_BATCH_SIZE", "10"),
+    ("MDS_COORDINATOR_FLUSH_INTERVAL", "0.01"),
+    ("MDS_HTTP_SUBMIT_TIMEOUT", "0.1"),
+    ("MDS_HTTP_ACK_TIMEOUT", "0.2"),
+    ("MDS_CB_HALF_OPEN_AFTER_SEC", "0"),
+];
+
+/// Red when `resume_at` is beyond what is settled, or a client that goes on by it leaves one out or never ends.
+#[test]
+fn a_body_that_is_sent_again_with_skip_brings_in_every_record() {
+    let records = size_of_test("MDS_TEST_SERVE_RECORDS", 2_000) as u64;
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), &SMALL);
+    assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
+    let body = bars(0..records);
+    let (mut skip, mut refused, mut locked) = (0, 0, None);
+    loop {
+        let answer = service.post(&format!("/v1/records/bars?skip={skip}"), &body);
+        let tally = answer.json();
+        let resume_at = count(&tally, "resume_at");
+        assert!(resume_at >= skip, "{tally}");
+        match answer.status {
+            200 => {
+                assert_eq!(resume_at, records);
+                break;
+            }
+            status @ (429 | 503) => {
+                refused += 1;
+                let wait: u64 = answer.headers["retry-after"].parse().unwrap();
+                assert!((1..=300).contains(&wait) && tally["error"].is_string(), "{status} {answer:?}");
+            }
+            _ => panic!("{answer:?}"),
+        }
+        // What is said to be settled is there.
+        let stored: std::collections::HashSet<i64> = service.ids().into_iter().collect();
+        assert!((0..resume_at).all(|id| stored.contains(&(id as i64))), "resume_at {resume_at}");
+        skip = resume_at;
+        // The database is locked by turns, so that some attempts fail in the middle.
+        locked = match locked.take() {
+            None if refused < 6 => {
+                let connection = service.database();
+                connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+                Some(connection)
+            }
+            _ => None,
+        };
+    }
+    drop(locked);
+    assert_eq!(service.ids(), (0..records as i64).collect::<Vec<_>>());
+    println!("{refused} refusals");
+}
+
+/// Red when the store is away and the answer is none of those that say so.
+#[test]
+fn a_locked_database_is_answered_503_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), &SMALL);
+    assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
+    let lock = service.database();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answer = service.post("/v1/records/bars", &bars(0..1_000));
+    let tally = answer.json();
+    assert!([429, 503].contains(&answer.status), "{answer:?}");
+    assert_eq!((count(&tally, "stored"), count(&tally, "resume_at")), (0, 0), "{tally}");
+    assert_eq!(tally["durable"], json!(false));
+    let submitted = count(&tally, "submitted");
+    assert!(submitted > 0, "{tally}");
+    lock.execute_batch("ROLLBACK").unwrap();
+    // What was accepted is stored, though its request was answered long ago.
+    service.until("bars", |health| health["stored"] == json!(submitted + 1));
+    let again = service.post("/v1/records/bars", &bars(0..1_000));
+    assert_eq!((again.status, count(&again.json(), "stored")), (200, 1_000));
+    assert_eq!(service.ids(), (0..1_000).collect::<Vec<_>>());
+}
+
+/// Red when a client that goes away keeps a place in the queue, or the line that it was cut off in is stored.
+#[test]
+fn a_client_that_goes_away_leaves_no_place_taken_and_no_half_record() {
+    let clients = size_of_test("MDS_TEST_SERVE_ABORTS", 40) as u64;
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), &[("MDS_COORDINATOR_CAPACITY", "100"), ("MDS_CB_FAILURE_THRESHOLD", "0")]);
+    assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
+    let lock = service.database();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let head = "POST /v1/records/bars HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n";
+    for client in 0..clients {
+        let mut body = bars(1_000 * client..1_000 * client + 50);
+        // A number that means another one where it is cut.
+        let line = bar(1_000 * client + 999);
+        body.extend(&line.as_bytes()[..line.len() - 6]);
+        let mut sent = Client::new(service.address, head, Some(body.len() + 100));
+        sent.write(&body);
+        // Each is there before it goes, if the queue has room.
+        if client < 2 {
+            service.until("bars", |health| count(health, "submitted") > 50 * (client + 1));
+        }
+        sent.leave();
+    }
+    lock.execute_batch("ROLLBACK").unwrap();
+    let health = service.until("bars", |health| {
+        ["queue_size", "reserved", "waiting", "in_flight"].iter().all(|name| count(health, name) == 0)
+            && count(health, "stored") == count(health, "submitted")
+    });
+    assert!(count(&health, "stored") >= 101, "{health}");
+    assert!(service.ids().iter().all(|id| id % 1_000 < 50), "a half line was stored");
+    assert_eq!(service.post("/v1/records/bars", &bars(0..500)).status, 200);
+}
