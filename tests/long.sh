@@ -17,6 +17,7 @@ export MDS_TEST_DAMAGES=10000           # damaged dead-letter files
 export MDS_TEST_DEAD_LETTERS_EACH=20000 # dead letters of each of two writers beside a replay
 export MDS_TEST_DEATHS=1000             # actors that panic half way, 100 of each kind under load and at the end; loads in
                                         # which one does, 200 of each kind
+export MDS_TEST_EFFECTIVE_TRADES=20000  # random histories of corrected trades
 export MDS_TEST_FUZZ_SECONDS=${MDS_TEST_FUZZ_SECONDS:-600} # damaged files, for each reader of files
 export MDS_TEST_HISTORIES=20000         # random histories of the buffer against its models
 export MDS_TEST_INGESTS_BESIDE_REPLAYS=5000 # rows that the store takes, and as many that it refuses, of each of two ingests
@@ -60,6 +61,6 @@ fi
 cargo test --locked --release --all-features -- --nocapture --skip fuzz::
 # The readers of files beside each other, each for its whole time, with nothing else that measures.
 cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 9
-for bench in submit sqlite ingest feedback actors remote_rate_control; do
+for bench in submit sqlite postgres ingest feedback actors remote_rate_control; do
     cargo bench --locked --all-features --bench "$bench"
 done

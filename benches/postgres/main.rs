@@ -1,9 +1,22 @@
 //! The whole write path into PostgreSQL, against a hand-written loop: the same rows, batches, connections and schema.
 //!
-//! `MDS_BENCH_POSTGRES=postgres://... cargo bench --bench postgres` on a database that no other program uses;
+//! `cargo bench --bench postgres` starts a server of its own, which syncs what it commits. With
+//! `MDS_BENCH_POSTGRES=postgres://...` it is that one, in a database that no other program uses.
 //! `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size. The runs of one round follow each
 //! other, so that a noisy machine disturbs all of them alike; the ratio is the median of the rounds' own ratios. Rows that
-//! are there already are loaded right behind the fresh ones, in the same way.
+//! are there already are loaded right behind the fresh ones, in the same way. Where the server runs on this machine and
+//! the role may read its files, the time that it takes on the processor is told too.
+
+mod kinds;
+mod server;
+// The server that tests start.
+#[allow(dead_code, reason = "tests do more with it")]
+#[path = "../../tests/behaviour/postgres/server.rs"]
+mod own_server;
+mod support {
+    /// How long the server may take to start.
+    pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+}
 
 use std::{
     env,
@@ -11,10 +24,18 @@ use std::{
 };
 
 use futures::executor::block_on;
-use market_data_store::{Adjustment, Bar, Database, MarketDataStore, Settings, Timeframe, Timestamp};
+use market_data_store::{
+    Adjustment, Bar, Database, Fundamentals, MarketDataStore, News, OptionQuote, Quote, Settings, Timeframe, Timestamp,
+    Trade,
+};
 use postgres::{Client, NoTls};
 
+use self::server::Left;
+
 const SYMBOLS: usize = 40;
+
+/// What holds for a server of this program's own: a commit is on the disk.
+const CONFIGURATION: &str = "fsync = on\nshared_buffers = 256MB\nmax_wal_size = 2GB";
 
 /// The schema of one run.
 const SCHEMA: &str = "market_data_store_bench";
@@ -24,37 +45,52 @@ fn main() {
     if !env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let Ok(url) = env::var("MDS_BENCH_POSTGRES") else {
-        println!("MDS_BENCH_POSTGRES is not set, expected the URL of a database");
-        return;
+    let own = env::var("MDS_BENCH_POSTGRES").is_err().then(|| own_server::Server::start(CONFIGURATION));
+    let database = own.as_ref().map(own_server::Server::database);
+    let url = match &database {
+        Some(database) => format!("postgres://postgres@127.0.0.1:{}/{}", database.port(), database.name()),
+        None => env::var("MDS_BENCH_POSTGRES").expect("it is set"),
     };
     let rounds = number("MDS_BENCH_ROUNDS", 5);
     let bars = bars(number("MDS_BENCH_ROWS", 200_000));
     println!("{} rows, {rounds} rounds", bars.len());
     for (batch, connections) in [(500, 1), (500, 4), (5_000, 1), (5_000, 4)] {
         let ways = [by_hand as Way, through_store];
-        let (mut fresh, mut again, mut dead) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2], [0; 2]);
+        let mut fresh = [const { Loads::new() }; 2];
+        let mut again = [const { Loads::new() }; 2];
+        let mut left = [Left::default(); 2];
         for round in 0..rounds {
             for place in 0..2 {
                 let at = (place + round) % 2;
+                make_tables(&url);
                 let mut client = Client::connect(&url, NoTls).unwrap();
-                make_table(&url, &mut client);
-                fresh[at].push(measure(&bars, || ways[at](&url, &bars, batch, connections)));
-                again[at].push(measure(&bars, || ways[at](&url, &bars, batch, connections)));
-                dead[at] = dead_rows(&mut client, bars.len());
+                let mut load = || Load::of(&mut client, bars.len(), || ways[at](&url, &bars, batch, connections));
+                fresh[at].push(load());
+                again[at].push(load());
+                left[at] = server::left_in(&mut client, &format!("{SCHEMA}.bars"), bars.len());
             }
         }
-        for (title, rates, goal) in [("fresh rows", fresh, "1.6"), ("rows that are there", again, "1.8")] {
-            let ratios = rates[1].iter().zip(&rates[0]).map(|(ours, peer)| ours / peer).collect();
-            let [peer, ours] = rates.map(median);
+        println!("batches of {batch}, {connections} connections");
+        for (title, [peer, ours], goal) in [("fresh rows", &fresh, "1.6"), ("rows that are there", &again, "1.8")] {
+            let ratios = ours.iter().zip(peer).map(|(ours, peer)| ours.rows_a_second / peer.rows_a_second).collect();
+            let rate = |loads: &Loads| median(loads.iter().map(|load| load.rows_a_second).collect());
             println!(
-                "batches of {batch}, {connections} connections, {title}: {ours:.0} rows/s, by hand {peer:.0}, \
-                 {:.2} times (goal {goal})",
+                "  {title}: {:.0} rows/s, by hand {:.0}, {:.2} times (goal {goal})",
+                rate(ours),
+                rate(peer),
                 median(ratios)
             );
+            let processor = |loads: &Loads| loads.iter().map(|load| load.server_micros_a_row).collect::<Option<_>>();
+            if let (Some(ours), Some(peer)) = (processor(ours), processor(peer)) {
+                println!("    processor time of the server: {:.2} us a row, by hand {:.2}", median(ours), median(peer));
+            }
         }
-        println!("  dead rows behind it: {}, by hand {}", dead[1], dead[0]);
+        let [peer, ours] = left;
+        println!("  dead rows behind it: {}, by hand {}", ours.dead_rows, peer.dead_rows);
+        let mebibytes = |left: Left| left.bytes as f64 / f64::from(1 << 20);
+        println!("  table with its indexes: {:.1} MiB, by hand {:.1}", mebibytes(ours), mebibytes(peer));
     }
+    kinds::run(&url, bars.len(), rounds);
     Client::connect(&url, NoTls).unwrap().batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).unwrap();
 }
 
@@ -87,20 +123,22 @@ fn settings(url: &str) -> Settings {
     settings
 }
 
-fn make_table(url: &str, client: &mut Client) {
+/// Makes the tables of all kinds anew, empty.
+fn make_tables(url: &str) {
+    let mut client = Client::connect(url, NoTls).unwrap();
     client.batch_execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")).unwrap();
-    let sql = Database::of_settings(&settings(url)).unwrap().table_sql::<Bar>();
-    client.batch_execute(&sql.join(";")).unwrap();
-}
-
-/// What an insert has aborted or an update has replaced, as far as the table has not been cleaned up.
-fn dead_rows(client: &mut Client, rows: usize) -> i64 {
-    let count = client.query_one(&format!("SELECT count(*) FROM {SCHEMA}.bars"), &[]).unwrap().get::<_, i64>(0);
-    assert_eq!(count, rows as i64);
-    // What backends have counted they tell within a second of their end.
-    std::thread::sleep(Duration::from_secs(1));
-    let sql = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE schemaname = $1 AND relname = 'bars'";
-    client.query_one(sql, &[&SCHEMA]).unwrap().get(0)
+    let database = Database::of_settings(&settings(url)).unwrap();
+    let tables = [
+        database.table_sql::<Bar>(),
+        database.table_sql::<Quote>(),
+        database.table_sql::<Trade>(),
+        database.table_sql::<OptionQuote>(),
+        database.table_sql::<Fundamentals>(),
+        database.table_sql::<News>(),
+    ];
+    for sql in tables.concat() {
+        client.batch_execute(&sql).unwrap();
+    }
 }
 
 /// The loop that one would write by hand: a thread a connection, one prepared statement, an array a column.
@@ -158,10 +196,29 @@ fn through_store(url: &str, bars: &[Bar], batch: usize, connections: usize) {
     });
 }
 
-fn measure(bars: &[Bar], run: impl FnOnce()) -> f64 {
+/// What one run took.
+struct Load {
+    rows_a_second: f64,
+    /// None where the server cannot be looked at.
+    server_micros_a_row: Option<f64>,
+}
+
+type Loads = Vec<Load>;
+
+impl Load {
+    fn of(client: &mut Client, rows: usize, run: impl FnOnce()) -> Self {
+        let before = server::processor_seconds(client);
+        let rows_a_second = measure(rows, run);
+        let taken = server::processor_seconds(client).zip(before).map(|(after, before)| after - before);
+        Self { rows_a_second, server_micros_a_row: taken.map(|seconds| 1e6 * seconds / rows as f64) }
+    }
+}
+
+/// Returns rows a second.
+fn measure(rows: usize, run: impl FnOnce()) -> f64 {
     let started = Instant::now();
     run();
-    bars.len() as f64 / started.elapsed().as_secs_f64()
+    rows as f64 / started.elapsed().as_secs_f64()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
