@@ -1,7 +1,7 @@
 //! How each route is made: who may use it is decided before its handler is called, by the head of the request alone.
 
 use actix_web::{
-    Error as ActixError, HttpResponse, Resource, Route,
+    Error as ActixError, HttpMessage, HttpResponse, Resource, ResponseError, Route,
     body::{EitherBody, MessageBody},
     dev::{HttpServiceFactory, ServiceRequest, ServiceResponse},
     guard,
@@ -77,10 +77,27 @@ async fn check<B: MessageBody + 'static>(
         Err(Denied::Unknown) => Error::unknown_token(),
         Err(Denied::Role) => Error::new(StatusCode::FORBIDDEN, forbidden(role)),
     };
-    let mut response = request.error_response(denied).map_into_right_body();
+    let mut response = refuse(request, denied);
     set_level(response.headers_mut(), service.level());
-    Ok(response)
+    Ok(response.map_into_right_body())
 }
+
+/// Answers a request whose body was not looked at.
+pub(super) fn refuse(mut request: ServiceRequest, error: Error) -> ServiceResponse {
+    let unread = request.take_payload();
+    request.into_response(close_after(error.error_response(), unread))
+}
+
+/// Closes the connection behind an answer, after a second, if the body of its request was not read whole: what is left of
+/// it may have no end. `unread` is what it comes by.
+pub(super) fn close_after<B: 'static>(mut answer: HttpResponse, unread: B) -> HttpResponse {
+    // A body that nobody holds any more is read to its end where it comes in chunks.
+    answer.extensions_mut().insert(Unread(unread));
+    answer
+}
+
+/// Lives as long as the answer.
+struct Unread<B>(B);
 
 fn forbidden(role: Role) -> &'static str {
     match role {

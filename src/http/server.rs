@@ -6,10 +6,7 @@ use actix_web::{
     App, Error as ActixError, HttpServer,
     body::{EitherBody, MessageBody},
     dev::{ServerHandle, ServiceRequest, ServiceResponse},
-    http::{
-        StatusCode,
-        header::{CONNECTION, HeaderName, HeaderValue},
-    },
+    http::{ConnectionType, StatusCode, header::HeaderName},
     middleware::{DefaultHeaders, Next, from_fn},
     web,
 };
@@ -20,7 +17,7 @@ use super::{
     access::is_loopback,
     error::Error,
     metrics::{Metrics, Render, measure},
-    resource::set_level,
+    resource::{refuse, set_level},
     scope::scope,
     service::Service,
 };
@@ -30,8 +27,8 @@ use crate::{own_system::on_own_system, settings::Settings, store::MarketDataStor
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a connection may lie idle between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a client may take to close a connection that is at its end.
-const DISCONNECT: Duration = Duration::from_secs(2);
+/// How long a client may take to close a connection that is at its end, and how long what it still sends is thrown away.
+const DISCONNECT: Duration = Duration::from_secs(1);
 /// How long the end waits for the answers that are under way, in seconds.
 const LAST_ANSWERS: u64 = 2;
 /// The most connections of a worker: of a client that opens more they wait in the system's queue.
@@ -174,13 +171,13 @@ async fn admit<B: MessageBody + 'static>(
     let service = request.app_data::<web::Data<Service>>().cloned();
     let refusal = service.as_ref().and_then(|service| service.access.check_origin(request.headers()).err());
     let mut response = match refusal {
-        Some(problem) => request.error_response(Error::new(StatusCode::FORBIDDEN, problem)).map_into_right_body(),
+        Some(problem) => refuse(request, Error::new(StatusCode::FORBIDDEN, problem)).map_into_right_body(),
         None => next.call(request).await?.map_into_left_body(),
     };
     if let Some(service) = service {
         set_level(response.headers_mut(), service.level());
         if service.is_ending() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
     }
     Ok(response)

@@ -13,7 +13,7 @@ mod upload;
 
 use std::pin::Pin;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 
 use self::{
     body::Body,
@@ -22,6 +22,7 @@ use self::{
 };
 use super::{
     error::{Error, echoed},
+    resource::close_after,
     service::{Service, Stage},
 };
 use crate::{
@@ -35,6 +36,18 @@ pub(super) async fn post(
     kind: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
+) -> HttpResponse {
+    let mut body = Body::new(payload);
+    let answer = take(&service, &kind, &request, &mut body).await;
+    let answer = answer.unwrap_or_else(|error| error.error_response());
+    close_after(answer, body)
+}
+
+async fn take(
+    service: &Service,
+    kind: &str,
+    request: &HttpRequest,
+    body: &mut Body<web::Payload>,
 ) -> Result<HttpResponse, Error> {
     let store = match service.stage() {
         Stage::Running(store) => store.clone(),
@@ -43,35 +56,34 @@ pub(super) async fn post(
         Stage::Dead => return Err(Error::unavailable("a part of the store died: it has to be started again")),
     };
     check_headers(request.headers())?;
-    let take = Take { service, store, query: request.query_string().to_owned(), payload };
-    match for_kind(&kind, take) {
+    match for_kind(kind, Take { service, store, query: request.query_string(), body }) {
         Some(answer) => answer.await,
-        None => Err(Error::not_found(format!("no kind {}, expected one of {}", echoed(&kind), KIND_NAMES.join(", ")))),
+        None => Err(Error::not_found(format!("no kind {}, expected one of {}", echoed(kind), KIND_NAMES.join(", ")))),
     }
 }
 
 /// A request, until its kind is known.
-struct Take {
-    service: web::Data<Service>,
+struct Take<'a> {
+    service: &'a Service,
     store: MarketDataStore,
-    query: String,
-    payload: web::Payload,
+    query: &'a str,
+    body: &'a mut Body<web::Payload>,
 }
 
-impl ForKind for Take {
-    type Output = Pin<Box<dyn Future<Output = Result<HttpResponse, Error>>>>;
+impl<'a> ForKind for Take<'a> {
+    type Output = Pin<Box<dyn Future<Output = Result<HttpResponse, Error>> + 'a>>;
 
     fn call<T: FileRecord>(self) -> Self::Output {
         Box::pin(async move {
-            let Self { service, store, query, payload } = self;
-            let parameters = Parameters::read::<T>(&query)?;
+            let Self { service, store, query, body } = self;
+            let parameters = Parameters::read::<T>(query)?;
             let id = parameters.coordinator.as_deref().unwrap_or(T::KIND);
             let handle = store.coordinator_named::<T>(id).map_err(|error| {
                 // Its text has the id as it was sent.
                 let known = error.known().join(", ");
                 Error::not_found(format!("no coordinator {} of {}, those here are {known}", echoed(id), T::KIND))
             })?;
-            Upload::new(handle, &service, &parameters).run(Body::new(payload), parameters.options.clone()).await
+            Upload::new(handle, service, &parameters).run(body, parameters.options.clone()).await
         })
     }
 }

@@ -1,6 +1,6 @@
 //! One upload: its records on their way into the queue, and their receipts on the way back.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, pin::pin, time::Duration};
 
 use actix_web::{HttpResponse, error::PayloadError, http::StatusCode, web::Bytes};
 use futures_util::{FutureExt, Stream};
@@ -65,12 +65,12 @@ impl<T: FileRecord> Upload<T> {
     ///
     /// # Errors
     /// The client asked to pass over more records than the body has.
-    pub(super) async fn run<S>(mut self, mut body: Body<S>, options: ReadOptions) -> Result<HttpResponse, Error>
+    pub(super) async fn run<S>(mut self, body: &mut Body<S>, options: ReadOptions) -> Result<HttpResponse, Error>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
         let mut reader = RecordReader::<T, BodyInput>::of_stream(body.input(), options);
-        let read = self.read(&mut reader, &mut body).await;
+        let read = self.read(&mut reader, body).await;
         drop(reader);
         // Whatever ended it: an answer says what became of what was accepted.
         let settled = self.settle_all().await;
@@ -235,11 +235,18 @@ impl<T: FileRecord> Upload<T> {
 
     /// Waits until every record that was accepted is settled, for as long as some are.
     async fn settle_all(&mut self) -> Result<(), Stop> {
+        let handle = self.handle.clone();
+        // Short batches are written at once while it waits: the client does too.
+        let (mut flush, mut is_flushed) = (pin!(handle.flush()), false);
         while self.progress.unsettled() > 0 {
-            if let Err(stop) = self.settle_front().await {
-                // What stands behind the first may be known.
-                self.sweep();
-                return Err(stop);
+            tokio::select! {
+                biased;
+                settled = self.settle_front() => if let Err(stop) = settled {
+                    // What stands behind the first may be known.
+                    self.sweep();
+                    return Err(stop);
+                },
+                _ = &mut flush, if !is_flushed => is_flushed = true,
             }
         }
         Ok(())
