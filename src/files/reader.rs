@@ -198,11 +198,13 @@ impl<T: FileRecord, R: Read> RecordReader<T, R> {
     }
 
     fn find_format(&mut self) -> Result<bool, ReadError> {
-        let Some(format) = sniff::format(self.buffer.rest(), self.at_end, self.rows.name())? else { return Ok(false) };
-        self.buffer.skip_byte_order_mark();
-        let bytes = self.buffer.rest();
+        // The mark stays in the buffer until the file has begun, so that what is looked at is the same each time.
+        let mark = self.buffer.byte_order_mark();
+        let bytes = &self.buffer.rest()[mark..];
+        let Some(format) = sniff::format(bytes, self.at_end, self.rows.name())? else { return Ok(false) };
         let start = Start { format, bytes, at_end: self.at_end, compression: self.input.compression() };
         if self.rows.begin(&start)? {
+            self.buffer.consume(mark);
             self.format = Some(match format {
                 Format::Csv | Format::Ndjson => Parser::Lines,
                 Format::Array => Parser::Array(ArraySplitter::default()),

@@ -1128,3 +1128,17 @@ fn no_hidden_character_of_a_file_reaches_a_message() {
     }
     assert!(said > 600, "{said} messages");
 }
+
+// Red when the bytes that tell a text from other data are counted once with a byte order mark before them and once
+// without, as when a mark is taken away while more of the first value is waited for.
+#[test]
+fn what_is_no_text_is_refused_however_it_is_read() {
+    let array = b"\xef\xbb\xbf[[\"1661029>20\x0090.5\", \"side\": \"SELL\"}\n]\n";
+    let object = b"\xef\xbb\xbf{\n \"Meta Data\":\x00Time Series (1min)\": {\n  \"a\": 1}\n}\n";
+    for text in [&array[..], object] {
+        for sizes in [&[usize::MAX][..], &[1], &[3, 16], &[19, 1]] {
+            let error = drain(BarReader::new(Pieces::new(text, sizes), es())).unwrap_err().to_string();
+            assert_eq!(error, "expected CSV or JSON, got binary data (a zero byte among the first 16)", "{sizes:?}");
+        }
+    }
+}

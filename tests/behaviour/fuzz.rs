@@ -438,12 +438,13 @@ fn as_it_is(text: Vec<u8>, _: &mut StdRng) -> Vec<u8> {
 fn rows_of(text: &[u8], findings: &FileInfo) -> Option<RangeInclusive<usize>> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
-    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line).to_lowercase()).collect();
+    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line).trim().to_lowercase()).collect();
     match findings.dialect {
         Some(Dialect::Csv) if findings.lines_skipped == 0 => {
             // The header once more is no row, nor is a line of tickers below it.
             let is_other = |line: &&String| {
-                ["open", "high", "low", "close"].iter().all(|name| line.contains(name))
+                line.trim_start_matches('\u{feff}') == lines[0]
+                    || ["open", "high", "low", "close"].iter().all(|name| line.contains(name))
                     || !line.contains(|char: char| char.is_ascii_digit())
             };
             let rows = lines.len() - 1;

@@ -80,10 +80,9 @@ impl LineBuffer {
         self.searched = self.start;
     }
 
-    pub(crate) fn skip_byte_order_mark(&mut self) {
-        if self.rest().starts_with(b"\xef\xbb\xbf") {
-            self.consume(3);
-        }
+    /// Returns how many bytes the byte order mark takes that a text can begin with.
+    pub(crate) fn byte_order_mark(&self) -> usize {
+        if self.rest().starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
     }
 
     /// Returns the next complete line; at the end of the input the last one needs no line break.

@@ -15,7 +15,7 @@ pub(crate) enum Format {
     Array,
 }
 
-/// Returns the format that the first bytes show; none while there are too few, or at the end when there is nothing but
+/// Returns the format that the first bytes behind a byte order mark show; none while there are too few, or at the end when there is nothing but
 /// blanks.
 pub(crate) fn format(bytes: &[u8], at_end: bool, name: &str) -> Result<Option<Format>, ReadError> {
     if bytes.len() < ENOUGH && !at_end {
@@ -24,8 +24,7 @@ pub(crate) fn format(bytes: &[u8], at_end: bool, name: &str) -> Result<Option<Fo
     if let Some(refusal) = refusal(bytes, name) {
         return Err(ReadError::Refused(refusal));
     }
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match text.trim_ascii_start() {
+    match bytes.trim_ascii_start() {
         [b'{', ..] => Ok(Some(Format::Ndjson)),
         // No JSON begins so: the names of optionsdx stand in brackets.
         [b'[', b'A'..=b'Z', ..] => Ok(Some(Format::Csv)),
@@ -94,7 +93,7 @@ mod tests {
         for (text, expected) in [
             ("date,open,high,low,close", Some(Format::Csv)),
             ("\tOpen\tHigh\tLow\tClose", Some(Format::Csv)),
-            ("\u{feff}\n  {\"open\": 1}       ", Some(Format::Ndjson)),
+            ("\n  {\"open\": 1}       ", Some(Format::Ndjson)),
             ("\r\n [                           ", Some(Format::Array)),
             ("[QUOTE_DATE], [STRIKE]", Some(Format::Csv)),
             ("                              ", None),
