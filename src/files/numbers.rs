@@ -7,6 +7,9 @@ use crate::text::Quoted;
 pub(crate) const NO_PRICE: &str = "9223372036854775807";
 pub(crate) const NO_PRICE_POINTED: &str = "9223372036.854775807";
 
+/// From here a price without a point is rather a count of billionths: of 0.10 it is 100,000,000.
+pub(crate) const RATHER_BILLIONTHS: f64 = 1e8;
+
 /// Up to here an integer is its own nearest `f64`, so that a division by an exact power of ten rounds once.
 const EXACT: u64 = 1 << 53;
 const BILLION: f64 = 1e9;

@@ -3,9 +3,7 @@
 use std::{fmt::Debug, fs, path::Path};
 
 use futures::executor::block_on;
-use market_data_store::{
-    Adjustment, Bar, Batch, Database, Fundamentals, OptionQuote, Sink, Tabular, Timeframe, Timestamp, Trade,
-};
+use market_data_store::{Adjustment, Bar, Batch, Database, Fundamentals, OptionQuote, Sink, Tabular, Timeframe, Trade};
 use proptest::{collection::vec, option, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::{
@@ -21,9 +19,6 @@ fn bar() -> impl Strategy<Value = Bar> {
     let numbers = ([number(), number(), number(), number()], option::of(amount()));
     (name(), timeframe, adjustment, micros(), numbers).prop_map(
         |(symbol, timeframe, adjustment, ts, (mut prices, volume))| {
-            // What is a day or more has a date.
-            let midnight = ts.as_micros().div_euclid(86_400_000_000) * 86_400_000_000;
-            let ts = if timeframe.is_day_or_more() { Timestamp::from_micros(midnight) } else { ts };
             prices.sort_by(f64::total_cmp);
             let [low, open, close, high] = prices;
             Bar { volume, adjustment, ..Bar::new(symbol, timeframe, ts).ohlc(open, high, low, close) }

@@ -38,6 +38,8 @@ const ROWS_TO_DOUBT: usize = 3;
 /// Makes bars of the rows of one file, in order.
 pub(crate) struct BarDecoder {
     row: RowDecoder,
+    /// Whether the user says that values are meant as they are.
+    as_written: bool,
     map: ColumnMap,
     name: String,
     /// The name of what is in a zip, once it was looked at.
@@ -86,6 +88,7 @@ impl BarDecoder {
         Self {
             row: RowDecoder::new(&options, given),
             says_volume: options.map.decides(Role::Volume),
+            as_written: options.as_written,
             map: options.map,
             name: options.name,
             member: None,
@@ -135,6 +138,13 @@ impl BarDecoder {
         }
         if dialect.has_days_of_utc() {
             self.row.times.days_of_utc();
+        }
+    }
+
+    /// Says that prices may be counts of billionths, though nothing but the name of their time says so.
+    pub(crate) fn doubt_prices(&mut self) {
+        if self.row.prices == Prices::Plain && !self.as_written {
+            self.row.prices = Prices::Doubtful;
         }
     }
 

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::raw_bar::RawBar;
 use crate::{
     files::{
-        numbers::{NO_PRICE, NO_PRICE_POINTED, billionths, is_absent, is_rounded, number},
+        numbers::{NO_PRICE, NO_PRICE_POINTED, RATHER_BILLIONTHS, billionths, is_absent, is_rounded, number},
         row_error::RowError,
     },
     record::Bar,
@@ -19,6 +19,8 @@ use crate::{
 pub(crate) enum Prices {
     /// As decimal numbers.
     Plain,
+    /// As decimal numbers, unless they are as large as counts of billionths.
+    Doubtful,
     /// By Databento, in a way that the first row with prices is to show: 4780.25 is 4780250000000 or 4780.250000000.
     Undecided,
     /// In units of a billionth.
@@ -41,12 +43,24 @@ impl Prices {
     }
 
     pub(crate) fn are_absent_in(self, cell: &str) -> bool {
-        is_absent(cell) || self != Self::Plain && [NO_PRICE, NO_PRICE_POINTED].contains(&cell)
+        is_absent(cell) || !matches!(self, Self::Plain | Self::Doubtful) && [NO_PRICE, NO_PRICE_POINTED].contains(&cell)
     }
 
     pub(crate) fn price(self, column: &str, cell: &str) -> Result<f64, RowError> {
         match self {
             Self::Plain => number(column, cell),
+            Self::Doubtful => {
+                let price = number(column, cell)?;
+                if price.abs() < RATHER_BILLIONTHS || cell.contains(['.', 'e', 'E']) {
+                    return Ok(price);
+                }
+                let message = format!(
+                    "{column}: expected a price, got {}, which may count billionths of one as Databento's do",
+                    Quoted(cell)
+                );
+                Err(RowError::from(message)
+                    .of_file("leave Databento's columns in the file, or give --as-written if it is the price itself"))
+            }
             _ if self.are_absent_in(cell) => {
                 Err(format!("{column}: expected a price as the others of this row, got none ({})", Quoted(cell)).into())
             }

@@ -19,6 +19,8 @@ const KLINE_COLUMNS: usize = 12;
 /// The columns of a kline by place; the rest is of no interest.
 const KLINE: [Role; 6] = [Role::Time, Role::Open, Role::High, Role::Low, Role::Close, Role::Volume];
 const KLINE_CLOSE_TIME: usize = 6;
+/// Of these, beside `ts_event`, one says that a file is of Databento. Others number instruments too.
+pub(crate) const DATABENTO: [&str; 2] = ["rtype", "publisher_id"];
 const TIMES: [Role; 3] = [Role::Time, Role::Date, Role::Clock];
 const PRICES: [Role; 4] = [Role::Open, Role::High, Role::Low, Role::Close];
 
@@ -305,6 +307,9 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Layou
     check_columns(&roles, names).map_err(|message| NoHeader::new(message, likeness))?;
     let dialect = dialect_of(names, volume_has_currency);
     rows.set_dialect(dialect);
+    if dialect != Dialect::Databento && names.iter().any(|name| name.eq_ignore_ascii_case("ts_event")) {
+        rows.doubt_prices();
+    }
     let has_time = roles[Role::Time as usize].is_some();
     for (index, name) in names.iter().enumerate() {
         // What only has to agree with the time is not used either.
@@ -331,7 +336,8 @@ pub(crate) fn counted_again(name: &str) -> Option<&str> {
 
 fn dialect_of(names: &[&str], volume_has_currency: bool) -> Dialect {
     let has = |known: &str| names.iter().any(|name| name.eq_ignore_ascii_case(known));
-    if has("ts_event") {
+    // Others write `ts_event` too, beside prices as they are.
+    if has("ts_event") && DATABENTO.iter().any(|own| has(own)) {
         Dialect::Databento
     } else if has("window_start") {
         Dialect::Polygon

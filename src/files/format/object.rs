@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{self, Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{json_advice, lines::Line, text_of, too_long};
+use super::{header::DATABENTO, json_advice, lines::Line, text_of, too_long};
 use crate::files::{
     bars::{BarDecoder, NamedCell, RawBar, UnusedCells},
     chunk::{Chunk, ReadError},
@@ -42,6 +42,9 @@ pub(crate) fn element(line: u64, bytes: &[u8], rows: &mut BarDecoder, chunk: &mu
             rows.propose_symbols(name);
         }
         rows.set_unused(UnusedCells::Fields(rows.map().clone()));
+    }
+    if fields.has_ts_event {
+        rows.doubt_prices();
     }
     for name in &fields.ignored {
         rows.ignore(name);
@@ -170,8 +173,10 @@ struct Fields<'a> {
     time_name: Cow<'a, str>,
     /// A field that holds more objects, and what stands there: an array of them, if there is one, else the last.
     around: Option<(String, &'a str)>,
-    /// Whether it is a record of Databento, whose prices are no plain numbers.
+    /// Whether it has a field of Databento's own, whose prices are no plain numbers.
     of_databento: bool,
+    /// Whether it has a time as Databento and others name it.
+    has_ts_event: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -184,7 +189,7 @@ impl<'a> Fields<'a> {
 
     /// Says why no object of this kind is read.
     fn refusal(&self, bytes: &[u8], rows: &BarDecoder) -> Option<String> {
-        if self.of_databento {
+        if self.of_databento && self.has_ts_event {
             return Some("expected plain prices, got JSON of Databento: get the same data as CSV".into());
         }
         let roles = [Role::Time, Role::Date, Role::Clock, Role::Open, Role::High, Role::Low, Role::Close];
@@ -230,7 +235,8 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_, 'de> {
         let fields = self.fields;
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
             let value: &RawValue = map.next_value()?;
-            fields.of_databento |= name == "ts_event" || name == "hd";
+            fields.of_databento |= name == "hd" || DATABENTO.contains(&&*name);
+            fields.has_ts_event |= name == "ts_event" || name == "hd";
             let word = value.get().strip_prefix('"').filter(|text| text.starts_with(char::is_alphabetic));
             // Where it is no time, `T` is the ticker.
             let is_ticker =

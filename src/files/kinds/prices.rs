@@ -3,14 +3,11 @@
 use super::cells::Cells;
 use crate::{
     files::{
-        numbers::{NO_PRICE, NO_PRICE_POINTED, billionths, is_absent, number},
+        numbers::{NO_PRICE, NO_PRICE_POINTED, RATHER_BILLIONTHS, billionths, is_absent, number},
         row_error::RowError,
     },
     text::Quoted,
 };
-
-/// From here a price without a point is rather a count of billionths: of 0.10 it is 100,000,000.
-const RATHER_BILLIONTHS: f64 = 1e8;
 
 /// How the prices of a file are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

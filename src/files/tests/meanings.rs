@@ -231,6 +231,43 @@ fn a_header_that_is_exactly_ours_is_taken_as_written() {
     assert_eq!(read_with(text, as_written).unwrap().bars[0].ts.to_string(), "1402-10-12T09:30:07.5Z");
 }
 
+// Red if a day of our own columns that has a time of day is refused without --tz, or loses its time.
+#[test]
+fn a_day_of_our_own_columns_keeps_the_time_that_it_has() {
+    let csv = "vendor,symbol,timeframe,adjustment,ts,open,high,low,close,volume\n\
+               acme,ES,1d,raw,2024-01-02T14:30:00.000001Z,2,4,1,3,10\nacme,ES,1d,raw,2024-01-03T00:00:00Z,2,4,1,3,10\n";
+    let json = "{\"vendor\":\"acme\",\"symbol\":\"ES\",\"timeframe\":\"1d\",\"adjustment\":\"raw\",\
+                \"ts\":\"2024-01-02T14:30:00.000001Z\",\"open\":2,\"high\":4,\"low\":1,\"close\":3,\"volume\":10}\n";
+    for (text, bars) in [(csv, 2), (json, 1)] {
+        for zone in [None, Some("America/New_York".parse().unwrap())] {
+            let all = read_with(text, ReadOptions { zone, ..ReadOptions::default() }).unwrap();
+            assert_eq!((all.bars.len(), rejections(&all)), (bars, vec![]), "{text}");
+            assert_eq!(all.bars[0].ts.to_string(), "2024-01-02T14:30:00.000001Z");
+        }
+    }
+}
+
+// Red if whole prices beside `ts_event` are counts of billionths though nothing else is Databento's, or if such counts are
+// prices.
+#[test]
+fn prices_beside_ts_event_are_databento_s_only_in_files_of_databento() {
+    let csv =
+        "ts_event,ts_init,open,high,low,close,volume\n1704205800000000000,1704205860000000000,2500,2501,2499,2500,7\n";
+    let json =
+        "{\"ts_event\":1704205800000000000,\"open\":2500,\"high\":2501,\"low\":2499,\"close\":2500,\"volume\":7}\n";
+    for text in [csv, json] {
+        let all = read_with(text, minutes("7203.T")).unwrap();
+        assert_eq!(lines(&all), ["7203.T 1m 2024-01-02T14:30:00Z 2500 2501 2499 2500 7"], "{text}");
+        let counts = text.replace("25", "4780250000").replace("2499", "4780250000");
+        let error = read_with(&counts, minutes("ES")).unwrap_err().to_string();
+        assert!(error.contains("which may count billionths of one"), "{error}");
+        let as_written = ReadOptions { as_written: true, ..minutes("ES") };
+        assert_eq!(read_with(&counts, as_written).unwrap().bars[0].open, 478_025_000_000.0);
+    }
+    let own = csv.replace("ts_init", "publisher_id").replace(",1704205860000000000", ",1");
+    assert_eq!(read_with(own, minutes("ES")).unwrap().bars[0].open, 0.000_002_5);
+}
+
 // Red if several tables in one file, or columns that pandas has numbered, are read as one symbol.
 #[test]
 fn a_table_with_numbered_columns_or_a_second_header_is_read_or_refused() {

@@ -56,7 +56,7 @@ impl Times {
     pub(crate) fn new(options: TimeOptions) -> Self {
         let TimeOptions { zone, format, session_start: start, ts_is, as_written } = options;
         Self {
-            sessions: Sessions { zone, start, are_of_utc: false, as_written },
+            sessions: Sessions { zone, start, are_of_utc: false, as_written, are_moments: false },
             format,
             ts_is,
             order: None,
@@ -66,9 +66,10 @@ impl Times {
         }
     }
 
-    /// Says that times are taken as they are written.
+    /// Says that times are taken as they are written, those of bars of a day or more too.
     pub(crate) fn take_as_written(&mut self) {
         self.sessions.as_written = true;
+        self.sessions.are_moments = true;
     }
 
     /// Says that times are those of the ends of bars.

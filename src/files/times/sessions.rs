@@ -22,6 +22,8 @@ pub(super) struct Sessions {
     pub(super) are_of_utc: bool,
     /// A time of day beside a date says nothing.
     pub(super) as_written: bool,
+    /// A time of day is a part of the time, as of the records of a store: no session is looked for.
+    pub(super) are_moments: bool,
 }
 
 /// The time that stands for a date, and the time of day that was written beside it.
@@ -36,6 +38,13 @@ impl Sessions {
         }
         match written {
             Written::Civil { at, .. } if at.time() == Time::midnight() => dated(at.date(), at.time(), text),
+            Written::Instant(ts) if self.are_moments => Ok((ts, None)),
+            Written::Civil { at, offset: None } if self.are_moments => {
+                Ok((self.zone.as_ref().unwrap_or(&Zone::UTC).instant(at)?, None))
+            }
+            Written::Civil { at, offset: Some(offset) } if self.are_moments => {
+                Ok((instant(at, offset).map_err(|fault| say(fault, text))?, None))
+            }
             Written::Civil { at, offset: None } => self.at(at, names_zone, text),
             Written::Civil { at, offset: Some(offset) } => {
                 self.of_moment(instant(at, offset).map_err(|fault| say(fault, text))?, text)
