@@ -6,8 +6,9 @@ use std::{
 };
 
 use market_data_store::{
-    Delivery, Level, Refusal, Settings, StartError, StopReason, Subscribe, WriteHandle,
+    Delivery, Level, Overflow, Refusal, Settings, StartError, StopReason, Subscribe, WriteHandle,
     files::{FileRecord, ForKind, ReadError, ReadOptions, for_kind},
+    settings::CoordinatorOverrides,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -217,7 +218,8 @@ async fn ingest<T: FileRecord>(
 }
 
 impl<T: FileRecord> Load<T> {
-    fn start(settings: Settings) -> Result<Self, StartError> {
+    fn start(mut settings: Settings) -> Result<Self, StartError> {
+        always_wait::<T>(&mut settings);
         let (session, records) = Session::of_kind(settings)?;
         let levels = Arc::default();
         let counter = LevelCounter(Arc::clone(&levels));
@@ -244,6 +246,25 @@ impl<T: FileRecord> Load<T> {
             None => Settled::from(&self.records.report()),
         }
     }
+}
+
+/// Makes a full queue one that is waited for: a file can wait, so nothing of it has to be dropped.
+fn always_wait<T: FileRecord>(settings: &mut Settings) {
+    if settings.coordinator_settings(T::KIND).overflow != Overflow::Block {
+        let of_kind =
+            |(key, own): (&String, &CoordinatorOverrides)| key.eq_ignore_ascii_case(T::KIND) && own.overflow.is_some();
+        let own = if settings.coordinators.iter().any(of_kind) {
+            format!("{}_", T::KIND.to_uppercase())
+        } else {
+            String::new()
+        };
+        tracing::warn!(
+            "MDS_{own}COORDINATOR_OVERFLOW_STRATEGY does not bind `mds ingest`: what it reads can wait, so it waits while the queue \
+             is full, as with block"
+        );
+    }
+    settings.coordinator.overflow = Overflow::Block;
+    settings.coordinators.values_mut().for_each(|own| own.overflow = None);
 }
 
 /// Waits until the store can do no more work; a dry run has none.
