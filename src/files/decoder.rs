@@ -4,6 +4,7 @@ use super::{
     chunk::{Chunk, ReadError},
     columns::ColumnMap,
     decompress::Compression,
+    earlier_moments::EarlierMoments,
     file_info::FileInfo,
     format::{array::Elements, lines::Line, sniff::Format},
     options::ReadOptions,
@@ -96,6 +97,14 @@ pub trait FileDecoder: Elements + Sized {
     /// Says whether records were numbered, since nothing else tells those of one moment apart.
     fn has_numbered(&self) -> bool {
         false
+    }
+
+    /// Takes at which moments files before have records that were numbered.
+    fn begin_behind(&mut self, _: EarlierMoments) {}
+
+    /// Returns at which moments this file and those before have records that were numbered.
+    fn end_moments(&mut self) -> EarlierMoments {
+        EarlierMoments::default()
     }
 }
 

@@ -45,6 +45,7 @@ mod column_names;
 mod columns;
 mod decoder;
 mod decompress;
+mod earlier_moments;
 mod fields;
 mod file_info;
 mod file_name;
@@ -63,11 +64,14 @@ mod tables;
 mod tests;
 mod times;
 
-// How `mds` goes from the name of a kind to its type.
-#[doc(hidden)]
-pub use self::by_kind::{ForKind, KIND_NAMES, for_kind};
+// How `mds` goes from the name of a kind to its type, and from one file to the next.
 #[cfg(feature = "serve")]
 pub(crate) use self::chunk::Sort;
+#[doc(hidden)]
+pub use self::{
+    by_kind::{ForKind, KIND_NAMES, for_kind},
+    earlier_moments::EarlierMoments,
+};
 pub use self::{
     chunk::{Chunk, ReadError, Rejected},
     columns::ColumnMap,

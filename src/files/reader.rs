@@ -4,6 +4,7 @@ use super::{
     chunk::{Chunk, ReadError},
     decoder::{FileDecoder, FileRecord, Start},
     decompress::Decompressed,
+    earlier_moments::EarlierMoments,
     file_info::{Dialect, FileInfo},
     format::{
         array::{ArraySplitter, Elements},
@@ -155,6 +156,19 @@ impl<T: FileRecord, R: Read> RecordReader<T, R> {
     #[doc(hidden)]
     pub fn has_numbered(&self) -> bool {
         self.rows.has_numbered()
+    }
+
+    /// Takes what [`into_moments`](Self::into_moments) of the file before gave: a record that may have the number of one of
+    /// those files refuses this one.
+    #[doc(hidden)]
+    pub fn begin_behind(&mut self, earlier: EarlierMoments) {
+        self.rows.begin_behind(earlier);
+    }
+
+    /// Ends the file. Returns at which moments it and those before have records that were numbered.
+    #[doc(hidden)]
+    pub fn into_moments(mut self) -> EarlierMoments {
+        self.rows.end_moments()
     }
 
     /// Returns what the user should know beside the rows: complete once the file is read, one line each.

@@ -125,19 +125,149 @@ fn a_number_that_is_too_small_is_no_0_in_our_own_columns_either() {
     assert!(outcome.rejected[0].starts_with("line 2: price: expected 0 or a number"), "{:?}", outcome.rejected);
 }
 
-// Red when trades without ids of two files that have one moment become one without a word.
+// Red when trades without ids, or quotes without a number, of two files that have one moment become one, or what is in two
+// files is there twice.
 #[test]
-fn numbers_that_files_give_their_records_are_told_where_several_do() {
-    let dir = tempfile::tempdir().unwrap();
-    let trades = |price: u32| format!("ts,symbol,price,size\n1704205800,A,{price},1\n1704205800,A,{price},2\n");
-    for (name, price) in [("a.csv", 7), ("b.csv", 8), ("c.csv", 9)] {
-        std::fs::write(dir.path().join(name), trades(price)).unwrap();
+fn records_without_ids_of_two_files_never_take_each_other_s_place() {
+    for (kind, header, prices) in
+        [("trades", "ts,symbol,price,size\n", "7"), ("quotes", "ts,symbol,bid,ask,bid_size\n", "7,8")]
+    {
+        let row = |second: u32, size: u32| format!("{},A,{prices},{size}\n", 1_704_205_800 + second);
+        let rows = |rows: &[(u32, u32)]| {
+            let rows: Vec<_> = rows.iter().map(|(second, size)| row(*second, *size)).collect();
+            format!("{header}{}", rows.concat())
+        };
+        let long: Vec<_> = (0..100).map(|second| (second, 1)).collect();
+        let files = [
+            // It ends in a moment with which the next one begins.
+            ("a.csv", rows(&[(0, 1), (0, 2), (5, 3)])),
+            ("b.csv", rows(&[(5, 4), (6, 5), (4, 6)])),
+            ("c.csv", rows(&long)),
+            // A part of it once more, and something that lies in it.
+            ("d.csv", rows(&long[..50])),
+            ("e.csv", rows(&[(200, 1)])),
+        ];
+        let load = |names: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            files.iter().for_each(|(name, text)| std::fs::write(dir.path().join(name), text).unwrap());
+            let mut command = mds(dir.path());
+            command.args(["ingest", "--kind", kind, "--vendor", "v", "--json"]).args(names);
+            let output = command.output().unwrap();
+            let summary = crate::mds::summary(&output);
+            let told = stderr(&output).matches("those of a file of another run at the same moments").count();
+            assert_eq!(told, 1, "{kind}: {}", stderr(&output));
+            let count = |name| crate::mds::count(&summary, name);
+            (output.status.code(), count("stored"), count("rejected"), stderr(&output))
+        };
+        let (code, stored, rejected, said) = load(&["a.csv", "b.csv"]);
+        assert_eq!((code, stored, rejected), (Some(65), 5, 1), "{kind}: {said}");
+        let (code, stored, rejected, said) = load(&["c.csv", "e.csv", "d.csv"]);
+        assert_eq!((code, stored, rejected), (Some(2), 101, 0), "{kind}: {said}");
+        assert!(said.contains("d.csv: line 2: ts: expected another moment than those of the files before"), "{said}");
+        // The same small file under another name: nothing in it is new.
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.csv", "copy.csv"] {
+            std::fs::write(dir.path().join(name), &files[0].1).unwrap();
+        }
+        let output = mds(dir.path()).args(["ingest", "--kind", kind, "a.csv", "copy.csv"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{kind}: {}", stderr(&output));
+        // The same run again writes the same rows.
+        for _ in 0..2 {
+            let output = mds(dir.path()).args(["ingest", "--kind", kind, "a.csv"]).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{kind}: {}", stderr(&output));
+            let output = mds(dir.path()).args(["query", "--kind", kind]).output().unwrap();
+            assert_eq!(crate::mds::stdout(&output).lines().count(), 3, "{kind}");
+        }
     }
-    let told = |files: &[&str]| {
-        let output =
-            mds(dir.path()).args(["ingest", "--kind", "trades", "--vendor", "v"]).args(files).output().unwrap();
-        let text = stderr(&output);
-        text.matches("are numbered within their file").count()
-    };
-    assert_eq!((told(&["a.csv"]), told(&["a.csv", "b.csv", "c.csv"])), (0, 1));
+}
+
+// Red when the rest of a message takes the place of its beginning, which is in the file before, or two files that overlap are
+// no longer one.
+#[test]
+fn a_message_that_is_cut_over_two_files_is_told() {
+    let header = "ts,symbol,price,size,sequence\n";
+    let row = |second: u32, size: u32, seq: u32| format!("{},A,7,{size},{seq}\n", 1_704_205_800 + second);
+    let files = [
+        ("a.csv", [row(0, 1, 1), row(5, 1, 2), row(5, 2, 2)].concat()),
+        ("b.csv", [row(5, 3, 2), row(5, 4, 2), row(5, 1, 3), row(6, 1, 4)].concat()),
+        ("overlapping.csv", [row(0, 1, 1), row(5, 1, 2), row(5, 2, 2), row(6, 1, 4)].concat()),
+    ];
+    for (second, code, stored, rejected) in [("b.csv", 65, 5, 2), ("overlapping.csv", 0, 7, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, rows)| std::fs::write(dir.path().join(name), format!("{header}{rows}")).unwrap());
+        let mut command = mds(dir.path());
+        let output = command.args(["ingest", "--kind", "trades", "--json", "a.csv", second]).output().unwrap();
+        let summary = crate::mds::summary(&output);
+        let count = |name| crate::mds::count(&summary, name);
+        assert_eq!(
+            (output.status.code(), count("stored"), count("rejected")),
+            (Some(code), stored, rejected),
+            "{second}: {summary}"
+        );
+    }
+}
+
+// Red when what Alpaca's tape has taken back counts as a trade.
+#[test]
+fn trades_that_alpaca_marks_as_taken_back_do_not_count() {
+    let words = [
+        ("", None),
+        (",\"u\":\"canceled\"", Some("cancel")),
+        (",\"u\":\"incorrect\"", Some("cancel")),
+        (",\"u\":\"corrected\"", None),
+    ];
+    for (at, (update, action)) in words.into_iter().enumerate() {
+        let file = format!(
+            "{{\"t\":\"2024-01-02T14:30:00.000000001Z\",\"x\":\"V\",\"p\":185.1,\"s\":100,\"c\":[\"@\"],\"i\":{at},\"z\":\"C\"}}\n\
+             {{\"t\":\"2024-01-02T14:30:00.000000002Z\",\"x\":\"V\",\"p\":185.2,\"s\":1,\"c\":[\"@\"],\"i\":9{update},\"z\":\"C\"}}\n"
+        );
+        let trades = read::<Trade>(&file, &[("--symbol", "AAPL")]).unwrap().records;
+        let actions: Vec<_> = trades.iter().map(|trade| trade.action.map(|action| action.to_string())).collect();
+        assert_eq!(actions, [None, action.map(str::to_owned)], "{update}");
+    }
+    let csv = "timestamp,symbol,exchange,price,size,id,conditions,tape,u\n2024-01-02T14:30:00Z,AAPL,V,185.1,100,1,@,C,canceled\n";
+    assert!(read::<Trade>(csv, &[]).unwrap().records[0].action.is_some());
+    assert!(refusal::<Trade>(&csv.replace("canceled", "7"), &[]).contains("--map update=-"));
+    assert_eq!(read::<Trade>(&csv.replace("canceled", "7"), &[("--map", "update=-")]).unwrap().records.len(), 1);
+}
+
+// Red when two classes of shares become one symbol, or a trade that TAQ marks as cancelled counts.
+#[test]
+fn classes_of_shares_of_taq_are_symbols_of_their_own() {
+    let header = "DATE,TIME_M,EX,SYM_ROOT,SYM_SUFFIX,PRICE,SIZE,TR_CORR,TR_SEQNUM\n";
+    let rows = "2024-01-02,9:30:00.000000001,N,BRK,A,540000,1,00,1\n2024-01-02,9:30:00.000000002,N,BRK,B,360,1,08,2\n\
+                2024-01-02,9:30:00.000000003,N,IBM,,160,1,00,3\n";
+    for map in ["time=TIME_M,date=DATE", "time=TIME_M,date=DATE,symbol=SYM_ROOT"] {
+        let trades =
+            read::<Trade>(&format!("{header}{rows}"), &[("--map", map), ("--tz", "America/New_York")]).unwrap();
+        assert_eq!(trades.rejected, Vec::<String>::new());
+        let found: Vec<_> =
+            trades.records.iter().map(|trade| (trade.symbol.as_str(), trade.action.is_some())).collect();
+        assert_eq!(found, [("BRK A", false), ("BRK B", true), ("IBM", false)]);
+    }
+    let root = "ts,SYM_ROOT,bid,ask\n2024-01-02T14:30:00Z,BRK,1,2\n";
+    assert!(refusal::<Quote>(root, &[]).contains("expected sym_suffix beside sym_root"));
+    assert_eq!(read::<Quote>(root, &[("--map", "sym_suffix=-")]).unwrap().records[0].symbol, "BRK");
+}
+
+// Red when a figure of a year before, which a filing repeats, is that of the filing's year.
+#[test]
+fn figures_of_edgar_need_a_period_of_their_own() {
+    let file = "ticker,end,fy,fp,form,filed,Assets,period\nAAPL,2022-09-24,2023,FY,10-K,2023-11-03,352755,2022FY\n\
+                AAPL,2023-09-30,2023,FY,10-K,2023-11-03,352583,2023FY\n";
+    let without = file.replace(",period", "").replace(",2022FY", "").replace(",2023FY", "");
+    assert!(refusal::<Fundamentals>(&without, &[]).contains("whose fy and fp are those of the filing"));
+    let reports = read::<Fundamentals>(file, &[("--map", "period=period,fiscal_year=-")]).unwrap().records;
+    let found: Vec<_> = reports.iter().map(|report| (report.period.as_str(), report.total_assets)).collect();
+    assert_eq!(found, [("2022FY", Some(352_755.0)), ("2023FY", Some(352_583.0))]);
+    assert_eq!(read::<Fundamentals>(&without, &[("--map", "period=fp")]).unwrap().records[0].period, "2023FY");
+}
+
+// Red when a volatility whose column says percent is a ratio.
+#[test]
+fn a_volatility_whose_name_says_percent_is_in_percent() {
+    let file = "ts,contract,bid,IV (%)\n2024-01-02T14:30:00Z,AAPL  240119C00150000,1,9.5\n";
+    assert_eq!(read::<OptionQuote>(file, &[]).unwrap().records[0].iv, Some(0.095));
+    let file = file.replace("IV (%)", "iv");
+    assert_eq!(read::<OptionQuote>(&file, &[]).unwrap().records[0].iv, Some(9.5));
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use market_data_store::{
     Bar, Record as _, Refusal, WriteHandle,
-    files::{Chunk, FileInfo, FileRecord, ReadError, ReadOptions},
+    files::{Chunk, EarlierMoments, FileInfo, FileRecord, ReadError, ReadOptions},
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -16,6 +16,13 @@ pub enum Target<T: FileRecord> {
     /// Nowhere: they are only counted.
     DryRun,
     Coordinator(WriteHandle<T>),
+}
+
+/// What is known of records without an id.
+#[derive(Default)]
+struct Numbered {
+    moments: EarlierMoments,
+    is_told: bool,
 }
 
 /// Reads inputs, one after the other, and submits what is in them.
@@ -36,29 +43,23 @@ impl<T: FileRecord> ReaderThread<T> {
         // Drives the submits. It needs no timer and no I/O: those belong to the coordinator.
         let runtime = Builder::new_current_thread().build().expect("a runtime without drivers has nothing to fail at");
         let mut failed = Vec::new();
-        let mut numbered = 0_u32;
+        let mut numbered = Numbered::default();
         for (index, input) in self.inputs.iter().enumerate() {
             self.progress.file(index + 1, self.inputs.len(), &input.name, input.bytes);
             self.counters.file(&input.name, T::KIND == Bar::KIND);
-            match self.read(input, &runtime)? {
-                Ok(has_numbered) => numbered += u32::from(has_numbered),
-                Err(error) => failed.push((input.clone(), error)),
-            }
-            // Once, at the second.
-            if numbered == 2 {
-                numbered += 1;
-                tracing::warn!(
-                    file = &*input.name,
-                    "records of several files have neither an id nor a `seq` and are numbered within their file: where two \
-                     files have the same symbol at the same moment, those of the later file take the place of the others"
-                );
+            if let Err(error) = self.read(input, &mut numbered, &runtime)? {
+                failed.push((input.clone(), error));
             }
         }
         Ok(failed)
     }
 
-    /// Reads one input, and says whether its records were numbered.
-    fn read(&self, input: &Input, runtime: &Runtime) -> Result<Result<bool, ReadError>, Refusal> {
+    fn read(
+        &self,
+        input: &Input,
+        numbered: &mut Numbered,
+        runtime: &Runtime,
+    ) -> Result<Result<(), ReadError>, Refusal> {
         let mut reader = match input.open::<T>(&self.options) {
             Ok(reader) => reader,
             Err(error) => {
@@ -66,6 +67,7 @@ impl<T: FileRecord> ReaderThread<T> {
                 return Ok(Err(error));
             }
         };
+        reader.begin_behind(std::mem::take(&mut numbered.moments));
         let mut chunk = Chunk::default();
         let mut waiting_is_told = false;
         let result = loop {
@@ -103,7 +105,15 @@ impl<T: FileRecord> ReaderThread<T> {
         for note in reader.notes() {
             tracing::info!(file = &*input.name, "{note}");
         }
-        Ok(result.map(|()| reader.has_numbered()))
+        if reader.has_numbered() && !std::mem::replace(&mut numbered.is_told, true) {
+            tracing::warn!(
+                file = &*input.name,
+                "records have neither an id nor a `seq`, and are numbered at each moment in the order of the file: those of a \
+                 file of another run at the same moments would take their place"
+            );
+        }
+        numbered.moments = reader.into_moments();
+        Ok(result)
     }
 
     /// Submits all of `records`. At an error those that were not accepted are still in it.
@@ -116,7 +126,8 @@ impl<T: FileRecord> ReaderThread<T> {
         timeframes.dedup();
         self.counters.submit();
         let result = match &self.target {
-            Target::Coordinator(handle) => runtime.block_on(submit(handle, records)),
+            // It waits for a place, however long the store is away.
+            Target::Coordinator(handle) => runtime.block_on(handle.submit_from(records)),
             Target::DryRun => {
                 self.counters.show(records.iter());
                 records.clear();
@@ -125,15 +136,5 @@ impl<T: FileRecord> ReaderThread<T> {
         };
         self.counters.accept((before - records.len()) as u64, &timeframes);
         result
-    }
-}
-
-async fn submit<T: FileRecord>(handle: &WriteHandle<T>, records: &mut VecDeque<T>) -> Result<(), Refusal> {
-    loop {
-        match handle.submit_from(records).await {
-            // With the strategy `error` the coordinator leaves it to its producer to wait. A loader can.
-            Err(Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen) => handle.flush().await?,
-            result => return result,
-        }
     }
 }

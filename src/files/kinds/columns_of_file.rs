@@ -113,6 +113,12 @@ impl<'a> FileColumns<'a> {
         self.role_of.contains(&Some(role))
     }
 
+    /// Returns the name of the column that is that.
+    pub(super) fn name_of(&self, role: usize) -> Option<&'a str> {
+        let at = self.role_of.iter().position(|of| *of == Some(role))?;
+        self.names.get(at).copied()
+    }
+
     /// Returns whether the user says which column is that.
     pub(super) fn is_mapped(&self, role: usize) -> bool {
         self.map.decides_role(role)

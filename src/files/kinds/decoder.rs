@@ -17,6 +17,7 @@ use crate::{
         chunk::{Chunk, ReadError, Rejected},
         columns::ColumnMap,
         decoder::{FileDecoder, Start},
+        earlier_moments::EarlierMoments,
         fields::Fields,
         file_info::{Dialect, FileInfo},
         file_name,
@@ -286,6 +287,14 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
 
     fn has_numbered(&self) -> bool {
         self.moments.has_numbered()
+    }
+
+    fn begin_behind(&mut self, earlier: EarlierMoments) {
+        self.moments.begin(earlier);
+    }
+
+    fn end_moments(&mut self) -> EarlierMoments {
+        self.moments.end()
     }
 }
 

@@ -12,7 +12,11 @@ use super::{
     moments::Moments,
 };
 use crate::{
-    files::{columns::RoleNames, decoder::FileRecord, row_error::RowError},
+    files::{
+        columns::{RoleNames, squashed},
+        decoder::FileRecord,
+        row_error::RowError,
+    },
     record::{Date, Fundamentals},
     text::Quoted,
 };
@@ -47,12 +51,16 @@ impl Kind for Fundamentals {
     const SYMBOL: usize = Symbol as usize;
 
     fn form(columns: &FileColumns<'_>) -> Result<(), String> {
+        // A filing repeats the years before it, under its own fy and fp, also where its facts stand side by side.
+        let has_filing_s = columns.name_of(Period as usize).is_some_and(|name| squashed(name) == "fp");
+        let beside = ["fy", "end", "form"].iter().any(|name| columns.is_named(name));
         let is_fact = ["accn", "frame", "uom"].iter().any(|name| columns.is_named(name));
-        if is_fact && !columns.is_mapped(Period as usize) {
+        if (is_fact || has_filing_s && beside) && !columns.is_mapped(Period as usize) {
             return Err(
                 "expected the period of each value, got facts of EDGAR, whose fy and fp are those of the filing and \
-                        not of the value: make a column of the period that end, or frame, says, and give --map \
-                        period=COLUMN"
+                        not of the value, so that those of earlier years have them too: make a column of the period that \
+                        end, or frame, says, such as 2023FY, and give --map period=COLUMN,fiscal_year=-, or leave the \
+                        rows of each filing's own period alone, and give --map period=fp"
                     .into(),
             );
         }

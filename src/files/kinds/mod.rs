@@ -20,6 +20,7 @@ mod outbox;
 mod own_columns;
 mod prices;
 mod quotes;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod times;

@@ -7,7 +7,14 @@ use std::{
 
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::files::row_error::RowError;
+use crate::{
+    files::{
+        earlier_moments::{EarlierMoments, FileMoments, Place},
+        row_error::RowError,
+    },
+    record::TimestampNanos,
+    text::Quoted,
+};
 
 /// The most series of one file that are told apart.
 const MOST_SERIES: usize = 1 << 20;
@@ -19,6 +26,8 @@ const RECENT_MOMENTS: usize = 32;
 #[derive(Default)]
 pub struct Moments {
     series: HashMap<SmolStr, Moment>,
+    /// What the files before have, of one run.
+    earlier: EarlierMoments,
 }
 
 #[derive(Default)]
@@ -30,17 +39,54 @@ struct Moment {
     recent: VecDeque<(i64, i64)>,
     /// From the first to the last of the moments before.
     forgotten: Option<RangeInclusive<i64>>,
+    /// Another moment was there before this one.
+    has_gone_on: bool,
 }
 
 impl Moments {
-    /// Counts a record with an id. Returns how many before it, of its moment, have the same one.
+    /// Counts a record with an id of its own. Returns how many before it, of its moment, have the same one.
     pub(super) fn count(&mut self, series: &str, ts: i64, id: &str) -> Result<u32, RowError> {
         self.compare(series, ts, id, 0).map(|(before, _)| before)
     }
 
+    /// Takes what the files before have at moments whose records have no id.
+    pub(super) fn begin(&mut self, earlier: EarlierMoments) {
+        self.earlier = earlier;
+    }
+
+    /// Returns what this file and those before have.
+    pub(super) fn end(&mut self) -> EarlierMoments {
+        let mut all = std::mem::take(&mut self.earlier);
+        for (series, moment) in self.series.drain() {
+            let messages: Vec<_> = moment.ids.into_keys().filter(|id| id.starts_with(OF_MESSAGE)).collect();
+            if !messages.is_empty() {
+                all.add_messages(&series, moment.ts, messages);
+            }
+            if !moment.recent.is_empty() {
+                let recent = moment.recent.iter().map(|(ts, _)| *ts).collect();
+                let forgotten = moment.forgotten.map(RangeInclusive::into_inner);
+                all.add(&series, FileMoments { recent, forgotten });
+            }
+        }
+        all
+    }
+
+    /// The same of a record whose id is that of its message.
+    ///
+    /// # Errors
+    /// The file begins with a message with which the one before ended: it may be the rest of it, or the same again.
+    pub(super) fn count_message(&mut self, series: &str, ts: i64, id: &str) -> Result<u32, RowError> {
+        let before = self.count(series, ts, id)?;
+        let has_gone_on = self.series.get(series).is_some_and(|moment| moment.has_gone_on);
+        if !has_gone_on && self.earlier.end_with(series, ts, id) {
+            return Err(of_another_file(series, ts).of_file(TOGETHER));
+        }
+        Ok(before)
+    }
+
     /// The same, and whether the first of them says the same: `content` is made of what is not in the key.
     pub(super) fn compare(&mut self, series: &str, ts: i64, id: &str, content: u64) -> Result<(u32, bool), RowError> {
-        let moment = self.moment(series)?;
+        let moment = moment_of(&mut self.series, series)?;
         moment.go_to(ts);
         if let Some((before, first)) = moment.ids.get_mut(id) {
             *before += 1;
@@ -53,12 +99,18 @@ impl Moments {
     /// Counts a record without an id. Returns its number at this moment, from 0.
     ///
     /// # Errors
-    /// Others of this moment may have been there long before: it lies among those that are forgotten.
+    /// Others of this moment may have been there long before: it lies among those that are forgotten. Or a file before may
+    /// have some: with the same numbers one would take the place of the other.
     pub(super) fn number(&mut self, series: &str, ts: i64) -> Result<i64, RowError> {
-        let moment = self.moment(series)?;
+        let moment = moment_of(&mut self.series, series)?;
         if let Some((_, count)) = moment.recent.iter_mut().rev().find(|(recent, _)| *recent == ts) {
             *count += 1;
             return Ok(*count - 1);
+        }
+        match self.earlier.look(series, ts) {
+            Place::Free => {}
+            Place::Shared => return Err(of_another_file(series, ts).of_file(TOGETHER)),
+            Place::Within => return Err(of_another_file(series, ts).of_whole_file(TOGETHER)),
         }
         if moment.forgotten.as_ref().is_some_and(|forgotten| forgotten.contains(&ts)) {
             let message = "ts: expected rows in the order of their times, since nothing but the order tells those of one moment \
@@ -81,22 +133,41 @@ impl Moments {
     pub(super) fn has_numbered(&self) -> bool {
         self.series.values().any(|moment| !moment.recent.is_empty())
     }
+}
 
-    fn moment(&mut self, series: &str) -> Result<&mut Moment, RowError> {
-        if !self.series.contains_key(series) {
-            if self.series.len() == MOST_SERIES {
-                let message = format!("expected at most {MOST_SERIES} series in a file, got more");
-                return Err(RowError::from(message).of_whole_file("split it"));
-            }
-            self.series.insert(SmolStr::new(series), Moment::default());
+/// How the id of a record begins that is the number of its message.
+pub(super) const OF_MESSAGE: &str = "seq:";
+
+/// What to do about records of one moment in two files.
+const TOGETHER: &str = "put the files together, with each record once and sorted by time, or name the column that tells them apart, as \
+                        in --map id=COLUMN or --map seq=COLUMN";
+
+fn of_another_file(series: &str, ts: i64) -> RowError {
+    let symbol = series.rsplit('\0').next().unwrap_or_default();
+    let message = format!(
+        "ts: expected another moment than those of the files before, since nothing but the order in one file tells records of \
+         one moment or message apart, got {} of {} again",
+        TimestampNanos::from_nanos(ts),
+        Quoted(symbol)
+    );
+    message.into()
+}
+
+fn moment_of<'a>(all: &'a mut HashMap<SmolStr, Moment>, series: &str) -> Result<&'a mut Moment, RowError> {
+    if !all.contains_key(series) {
+        if all.len() == MOST_SERIES {
+            let message = format!("expected at most {MOST_SERIES} series in a file, got more");
+            return Err(RowError::from(message).of_whole_file("split it"));
         }
-        Ok(self.series.get_mut(series).expect("it was put there if it was not"))
+        all.insert(SmolStr::new(series), Moment::default());
     }
+    Ok(all.get_mut(series).expect("it was put there if it was not"))
 }
 
 impl Moment {
     fn go_to(&mut self, ts: i64) {
         if self.ts != ts {
+            self.has_gone_on |= !self.ids.is_empty();
             self.ts = ts;
             self.ids.clear();
         }

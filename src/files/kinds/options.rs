@@ -65,6 +65,8 @@ const RATHER_PERCENT: f64 = 10.0;
 pub struct Form {
     writer: Writer,
     prices: Prices,
+    /// Volatilities are in percent.
+    is_percent: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -72,7 +74,6 @@ enum Writer {
     #[default]
     Unknown,
     Databento,
-    /// Its volatilities are in percent.
     Tardis,
     /// Its strikes are in thousandths.
     OptionMetrics,
@@ -120,7 +121,9 @@ impl Kind for OptionQuote {
             Writer::Unknown
         };
         let prices = if writer == Writer::Databento { Prices::Undecided } else { Prices::Plain };
-        Ok(Form { writer, prices })
+        // `IV (%)`: what the name says no number has to show.
+        let is_percent = columns.name_of(Iv as usize).is_some_and(|name| name.contains('%'));
+        Ok(Form { writer, prices, is_percent: is_percent || writer == Writer::Tardis })
     }
 
     fn sides(columns: &FileColumns<'_>) -> Vec<Side> {
@@ -160,7 +163,7 @@ impl Kind for OptionQuote {
         (quote.bid, quote.ask, quote.last) = (price(Bid)?, price(Ask)?, price(Last)?);
         quote.bid_size = cells.number(BidSize as usize)?;
         quote.ask_size = cells.number(AskSize as usize)?;
-        quote.iv = volatility(cells, form.writer, file.as_written)?;
+        quote.iv = volatility(cells, form, file.as_written)?;
         quote.delta = cells.number(Delta as usize)?;
         quote.gamma = cells.number(Gamma as usize)?;
         quote.theta = cells.number(Theta as usize)?;
@@ -313,8 +316,8 @@ fn strike_of(cells: &Cells<'_>, form: &Form) -> Result<Option<f64>, RowError> {
     }
 }
 
-fn volatility(cells: &Cells<'_>, writer: Writer, as_written: bool) -> Result<Option<f64>, RowError> {
-    if writer == Writer::Tardis {
+fn volatility(cells: &Cells<'_>, form: &Form, as_written: bool) -> Result<Option<f64>, RowError> {
+    if form.is_percent {
         return shifted(cells, Iv as usize, "e-2");
     }
     match cells.number(Iv as usize)? {

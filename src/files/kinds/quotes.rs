@@ -10,6 +10,7 @@ use super::{
     kind::{FileContext, Kind, roles},
     moments::{Moments, series_of},
     prices::Prices,
+    symbols::SymbolColumns,
     times::moment_of,
 };
 use crate::{
@@ -30,8 +31,11 @@ roles! {
     Ask = "ask", "askprice", "askpx", "askpx00", "bestask", "bestaskprice", "offer", "offerprice", "ask1", "askprice1";
     AskSize = "ask_size", "asksz", "asksz00", "askqty", "askamount", "askvolume", "askquantity", "bestaskqty",
         "bestasksize", "bestaskamount", "offersize", "asksize1";
-    Symbol = "symbol", "ticker", "sym", "pair", "productid", "instid", "tscode";
-    Seq = "seq", "sequence", "sequencenumber", "seqnum", "updateid";
+    Symbol = "symbol", "ticker", "sym", "pair", "productid", "instid", "tscode",
+        "symroot";
+    /// The class of shares, of TAQ.
+    Suffix = "sym_suffix";
+    Seq = "seq", "sequence", "sequencenumber", "seqnum", "updateid", "quseqnum";
     Conditions = "conditions", "condition", "cond", "quoteconditions";
     Venue = "venue", "exchange", "market", "mic", "publisherid", "exchangeid", "exch";
     Vendor = "vendor";
@@ -40,12 +44,16 @@ roles! {
     InstrumentId = "instrument_id";
 }
 
+const SYMBOLS: SymbolColumns = SymbolColumns { symbol: Symbol as usize, suffix: Suffix as usize };
+
 /// What the columns of a file of quotes show.
 #[derive(Default)]
 pub struct Form {
     writer: Writer,
     prices: Prices,
     instrument: Instrument,
+    /// The symbol is the root of several classes.
+    has_classes: bool,
     /// Nothing but their order tells quotes of one moment apart.
     is_unnumbered: bool,
 }
@@ -103,9 +111,10 @@ impl Kind for Quote {
         } else {
             Writer::Unknown
         };
+        let has_classes = SYMBOLS.have_classes(columns)?;
         let prices = if writer == Writer::Databento { Prices::Undecided } else { Prices::Plain };
         let instrument = Instrument::new(columns.has(Symbol as usize));
-        Ok(Form { writer, prices, instrument, is_unnumbered: !columns.has(Seq as usize) })
+        Ok(Form { writer, prices, instrument, has_classes, is_unnumbered: !columns.has(Seq as usize) })
     }
 
     fn writer(form: &Form) -> Option<&'static str> {
@@ -120,11 +129,12 @@ impl Kind for Quote {
 
     fn decode(cells: &Cells<'_>, form: &mut Form, file: &mut FileContext) -> Result<Option<Self>, RowError> {
         let is_databento = form.writer == Writer::Databento;
+        let symbol = SYMBOLS.read(cells, form.has_classes);
         if is_databento {
             form.instrument.check(cells.get(InstrumentId as usize))?;
         }
         let ts = time_of(cells, form, file)?;
-        let mut quote = Self::new(file.symbol.resolve(cells.column(Symbol as usize))?, ts);
+        let mut quote = Self::new(file.symbol.resolve(symbol.as_deref())?, ts);
         quote.vendor = file.vendor.resolve(cells.column(Vendor as usize))?;
         quote.venue = cells.text(Venue as usize).unwrap_or_default().into();
         quote.bid = form.prices.read(cells, Bid as usize, file.as_written)?;

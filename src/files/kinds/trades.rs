@@ -8,8 +8,9 @@ use super::{
     databento::{self, Instrument, Received},
     decoder::KindDecoder,
     kind::{FileContext, Kind, roles},
-    moments::{Moments, series_of},
+    moments::{Moments, OF_MESSAGE, series_of},
     prices::Prices,
+    symbols::SymbolColumns,
     times::moment_of,
 };
 use crate::{
@@ -27,26 +28,33 @@ roles! {
     Clock = "time", "timeofday";
     Price = "price", "px", "tradeprice", "lastprice", "executionprice";
     Size = "size", "qty", "quantity", "amount", "volume", "tradesize", "lastsize", "baseqty", "basequantity", "vol";
-    Symbol = "symbol", "ticker", "sym", "pair", "productid", "instid", "tscode";
+    Symbol = "symbol", "ticker", "sym", "pair", "productid", "instid", "tscode",
+        "symroot";
+    /// The class of shares, of TAQ.
+    Suffix = "sym_suffix";
     Id = "id", "tradeid", "tid", "aggtradeid", "aggregatetradeid", "trdmatchid", "execid", "uniqueid";
     /// Whose order took the other: `buy` where the buyer did.
     TradeSide = "side", "takerside", "aggressorside", "tickdirectionside";
     /// Whose order rested.
     MakerSide = "maker_side";
     BuyerIsMaker = "is_buyer_maker", "buyermaker", "wasthebuyerthemaker", "buyerismaker";
-    Seq = "seq", "sequence", "sequencenumber", "seqnum";
+    Seq = "seq", "sequence", "sequencenumber", "seqnum", "trseqnum";
     Conditions = "conditions", "condition", "cond", "salecondition", "saleconditions", "tradeconditions";
     Venue = "venue", "exchange", "market", "mic", "publisherid", "exchangeid", "exch";
     /// The facility that reported it, which has ids of its own.
     Facility = "trf_id";
     Vendor = "vendor";
     Action = "action";
-    Correction = "correction";
+    Correction = "correction", "trcorr";
+    /// What became of it since, as Alpaca says in a word.
+    Update = "update";
     RefId = "ref_id", "origid", "originaltradeid";
     ReceivedTs = "received_ts_ns", "tsrecv", "localtimestamp", "receivedtimestamp", "receivedat", "recvtime";
     RecordType = "rtype";
     InstrumentId = "instrument_id";
 }
+
+const SYMBOLS: SymbolColumns = SymbolColumns { symbol: Symbol as usize, suffix: Suffix as usize };
 
 /// What the columns of a file of trades show.
 #[derive(Default)]
@@ -54,6 +62,8 @@ pub struct Form {
     writer: Writer,
     prices: Prices,
     instrument: Instrument,
+    /// The symbol is the root of several classes.
+    has_classes: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -102,8 +112,11 @@ impl Kind for Trade {
                 ("c", Conditions as usize),
                 ("S", Symbol as usize),
                 ("q", Seq as usize),
+                ("u", Update as usize),
             ],
         },
+        // Alpaca, by its client.
+        Letters { needs: &["u", "price", "size"], roles: &[("u", Update as usize)] },
     ];
     const TIMES: &'static [usize] = &[Ts as usize, Date as usize, Clock as usize, TapeTime as usize];
     const REQUIRED: &'static [&'static [usize]] =
@@ -131,6 +144,7 @@ impl Kind for Trade {
                 .into());
         }
         let is_said = [TradeSide, MakerSide].into_iter().any(|role| columns.is_mapped(role as usize));
+        let has_classes = SYMBOLS.have_classes(columns)?;
         if may_be_coinbase(columns) && !is_said {
             return Err(
                 "expected to know whose side the column side is, since Coinbase's is that of the resting order: \
@@ -139,7 +153,7 @@ impl Kind for Trade {
             );
         }
         let prices = if writer == Writer::Databento { Prices::Undecided } else { Prices::Plain };
-        Ok(Form { writer, prices, instrument: Instrument::new(columns.has(Symbol as usize)) })
+        Ok(Form { writer, prices, instrument: Instrument::new(columns.has(Symbol as usize)), has_classes })
     }
 
     fn without_header(cells: &[&str]) -> Option<(&'static [Option<usize>], Form)> {
@@ -169,7 +183,8 @@ impl Kind for Trade {
         let ts = time_of(cells, form, file)?;
         let price = form.prices.required(cells, Price as usize, file.as_written)?;
         let size = cells.required_number(Size as usize)?;
-        let mut trade = Self::new(file.symbol.resolve(cells.column(Symbol as usize))?, ts, price, size);
+        let symbol = file.symbol.resolve(SYMBOLS.read(cells, form.has_classes).as_deref())?;
+        let mut trade = Self::new(symbol, ts, price, size);
         trade.vendor = file.vendor.resolve(cells.column(Vendor as usize))?;
         trade.venue = venue_of(cells);
         // A number that is always the same tells no trades apart.
@@ -210,10 +225,10 @@ impl Kind for Trade {
             return Ok(false);
         };
         // Trades of one message have its number all.
-        self.id = format_smolstr!("seq:{seq}");
-        let before = moments.count(&series, ts, &self.id)?;
+        self.id = format_smolstr!("{OF_MESSAGE}{seq}");
+        let before = moments.count_message(&series, ts, &self.id)?;
         if before > 0 {
-            self.id = format_smolstr!("seq:{seq}#{}", before + 1);
+            self.id = format_smolstr!("{OF_MESSAGE}{seq}#{}", before + 1);
         }
         Ok(false)
     }
@@ -319,6 +334,17 @@ fn correct(trade: &mut Trade, cells: &Cells<'_>) -> Result<(), RowError> {
         None | Some(0 | 12) => {}
         Some(1 | 7 | 8 | 10 | 11) => trade.action = Some(TradeAction::Cancel),
         Some(other) => return Err(format!("correction: expected 0, 1, 7, 8, 10, 11 or 12, got {other}").into()),
+    }
+    match cells.text(Update as usize) {
+        // One that is `corrected` is what another should have been.
+        None | Some("corrected") => {}
+        Some("canceled" | "cancelled" | "incorrect") => trade.action = Some(TradeAction::Cancel),
+        Some(other) => {
+            let message = format!("update: expected canceled, incorrect or corrected, got {}", Quoted(other));
+            return Err(
+                RowError::from(message).of_file("if the column says something else, leave it out with --map update=-")
+            );
+        }
     }
     Ok(())
 }
