@@ -176,15 +176,15 @@ pub use feedback::{
 pub use policy::{Budget, Level, Reason, Scales};
 
 // What other processes hear.
-#[cfg(feature = "receiver")]
-#[doc(inline)]
-pub use feedback::Receiver;
 #[cfg(any(feature = "webhooks", feature = "receiver"))]
 #[doc(inline)]
 pub use feedback::WebhookSecret;
 #[cfg(feature = "webhooks")]
 #[doc(inline)]
 pub use feedback::{BroadcastConfig, BroadcastSnapshot, BroadcasterHandle, HttpBroadcaster};
+#[cfg(feature = "receiver")]
+#[doc(inline)]
+pub use feedback::{Receiver, ReceiverSnapshot};
 #[cfg(feature = "webhooks")]
 #[doc(inline)]
 pub use policy::EndpointState;
@@ -202,9 +202,6 @@ pub use feedback::BroadcastError;
 pub use feedback::InvalidSecret;
 #[doc(hidden)]
 pub use feedback::RateSnapshot;
-#[cfg(feature = "receiver")]
-#[doc(hidden)]
-pub use feedback::ReceiverSnapshot;
 #[doc(hidden)]
 pub use settings::InvalidEndpoint;
 #[doc(hidden)]
