@@ -45,7 +45,8 @@ impl Loaded {
 
 impl Settings {
     /// Reads the variables `MDS_*` of this process, and the files that those of secrets name. A variable with an empty
-    /// value counts as absent; an unknown one is logged as a warning with the nearest known name.
+    /// value counts as absent, but for one that names a file; an unknown one is logged as a warning with the nearest known
+    /// name.
     ///
     /// # Errors
     /// Names every variable that is wrong, its value and what was expected.
@@ -112,6 +113,8 @@ impl Settings {
 struct Source {
     /// Those that name a setting and are not empty.
     known: BTreeMap<String, String>,
+    /// Those that name a setting and are empty.
+    empty: BTreeSet<String>,
     /// The coordinators that have variables of their own, as these write their ids.
     coordinators: BTreeSet<String>,
     unknown: Vec<UnknownVariable>,
@@ -138,7 +141,10 @@ impl Source {
                 continue;
             };
             match value.to_str().map(str::trim) {
-                Some("") => continue,
+                Some("") => {
+                    source.empty.insert(name.to_owned());
+                    continue;
+                }
                 Some(value) if variable.in_field(value).is_some() => {
                     source.known.insert(name.to_owned(), value.to_owned());
                 }
@@ -151,7 +157,7 @@ impl Source {
             source.coordinators.extend(coordinator.map(ToOwned::to_owned));
         }
         source.unknown.sort_by(|a, b| a.name.cmp(&b.name));
-        for (variable, name, path) in files.iter().filter(|(.., path)| !path.is_empty()) {
+        for (variable, name, path) in &files {
             source.read_file(variable, name, path);
         }
         source
@@ -162,6 +168,9 @@ impl Source {
         let is_set = self.known.contains_key(variable.name)
             || self.problems.iter().any(|problem| problem.variable == variable.name);
         let message = match secret_file::read(path) {
+            _ if path.is_empty() && (is_set || self.empty.contains(variable.name)) => return,
+            // The default would be taken in silence: another database, or webhooks without a signature.
+            _ if path.is_empty() => format!("{name} is empty, expected the path of a file"),
             _ if is_set => format!("{} and {name} are both set, expected one of them", variable.name),
             Ok(value) => {
                 self.known.insert(variable.name.to_owned(), value);

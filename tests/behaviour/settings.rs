@@ -526,6 +526,9 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 fn a_secret_comes_from_a_file() {
     let files = [
         ("MDS_DATABASE_URL_FILE", "postgres://ann:pa55@db/bars\n"),
+        ("MDS_HTTP_TOKEN_FILE", "T0KEN-that-writes-records\n"),
+        ("MDS_HTTP_READ_TOKEN_FILE", "T0KEN-that-reads-records\n"),
+        ("MDS_HTTP_ADMIN_TOKEN_FILE", "T0KEN-that-replays-records"),
         ("MDS_FB_HTTP_ENDPOINT_FILE", "http://h/T0KEN,https://i\r\n"),
         ("MDS_FB_HTTP_SECRET_FILE", SECRET),
     ];
@@ -534,6 +537,9 @@ fn a_secret_comes_from_a_file() {
     let loaded = load_files(&files, &[]).unwrap();
     let expected = Settings::from_vars([
         ("MDS_DATABASE_URL", "postgres://ann:pa55@db/bars"),
+        ("MDS_HTTP_TOKEN", "T0KEN-that-writes-records"),
+        ("MDS_HTTP_READ_TOKEN", "T0KEN-that-reads-records"),
+        ("MDS_HTTP_ADMIN_TOKEN", "T0KEN-that-replays-records"),
         ("MDS_FB_HTTP_ENDPOINT", "http://h/T0KEN,https://i"),
         ("MDS_FB_HTTP_SECRET", SECRET),
     ]);
@@ -548,7 +554,7 @@ fn a_secret_comes_from_a_file() {
     assert!(loaded.unknown.is_empty() && loaded.file("MDS_SOURCE").is_none());
     let shown = format!("{loaded:?} {loaded:#?}");
     assert!(!["pa55", "T0KEN", "whsec"].iter().any(|secret| shown.contains(secret)), "{shown}");
-    // Empty counts as absent.
+    // An empty one counts as absent beside the variable itself.
     let vars = [("MDS_DATABASE_URL_FILE", ""), ("MDS_DATABASE_URL", "sqlite://a.d")];
     assert_eq!(Settings::from_vars(vars).unwrap().database_url, "sqlite://a.d");
     let loaded = Settings::load([("MDS_SOURCE_FILE", "x")]).unwrap();
@@ -602,6 +608,11 @@ fn a_file_that_is_wrong_is_told_and_nothing_that_it_holds() {
     let missing = Settings::from_vars([(url, "/no/such/file")]).unwrap_err().to_string();
     let expected = "MDS_DATABASE_URL_FILE is \"/no/such/file\", expected a file that can be read: No such file";
     assert!(missing.starts_with(expected), "{missing}");
+    // The default would be a database that nobody meant, and webhooks without a signature.
+    for name in [url, secret] {
+        let empty = Settings::from_vars([(name, "")]).unwrap_err().to_string();
+        assert_eq!(empty, format!("{name} is empty, expected the path of a file"));
+    }
 }
 
 /// Every variable, each with the one that names its file behind it.
