@@ -153,6 +153,9 @@ fn a_file_has_its_name_once_it_is_whole() {
             (vec!["bars.csv".into()], "before")
         );
     }
+    // The two sides of a pipe: no file of that name.
+    let on_stdout = said(dir.path(), &["bars", "--format", "csv", "-o", "-"]);
+    assert_eq!((names(dir.path()), on_stdout.lines().count()), (vec!["bars.csv".into()], 1), "{on_stdout}");
     assert_eq!(said(dir.path(), &["bars", "-o", "bars.csv"]), "");
     let header = "vendor,symbol,timeframe,adjustment,ts,open,high,low,close,volume\n";
     assert_eq!((names(dir.path()), fs::read_to_string(&file).unwrap().as_str()), (vec!["bars.csv".into()], header));

@@ -6,7 +6,12 @@ mod select;
 mod table;
 mod target;
 
-use std::{ffi::OsString, io, ops::ControlFlow, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use clap::builder::PossibleValuesParser;
 use market_data_store::{
@@ -51,7 +56,8 @@ pub struct Args {
     /// How to write them. By default a table on a terminal, csv to a file whose name ends in .csv, else ndjson.
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Write them to this file. It gets its name when it is whole; until then it lies beside, as .FILE.PID.partial.
+    /// Write them to this file; - is standard output. It gets its name when it is whole; until then it lies beside, as
+    /// .FILE.PID.partial.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -61,6 +67,13 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, settings: &Settings) -> Exit {
     with_kind(&args.kind, Query { args, settings }).expect("the command line takes the names of kinds alone")
+}
+
+impl Args {
+    /// Returns the file to write to; none is standard output. A file of the name `-` is `./-`.
+    fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| path.as_os_str() != "-")
+    }
 }
 
 struct Query<'a> {
@@ -84,11 +97,11 @@ impl WithKind for Query<'_> {
             Ok(reader) => reader,
             Err(error) => return args.database.failed(&error),
         };
-        let target = match Target::open(args.output.as_deref()) {
+        let target = match Target::open(args.file()) {
             Ok(target) => target,
             Err(error) => return unwritable(args, &error),
         };
-        let format = args.format.unwrap_or_else(|| Format::of(args.output.as_deref(), target.is_terminal()));
+        let format = args.format.unwrap_or_else(|| Format::of(args.file(), target.is_terminal()));
         match write(&reader, &selection, Writer::<T>::new(format, target)) {
             Ok(0) => Exit::Done,
             Ok(_) => Exit::Rejected,
@@ -124,8 +137,7 @@ fn write<T: Tabular>(reader: &DatabaseReader, selection: &Selection<T>, mut writ
 }
 
 fn unwritable(args: &Args, error: &io::Error) -> Exit {
-    let target = args.output.as_ref().map(|path| path.clone().into_os_string());
-    let target = target.unwrap_or_else(|| OsString::from("standard output"));
+    let target = args.file().map_or_else(|| OsString::from("standard output"), |path| path.as_os_str().to_owned());
     complain(format_args!("error: cannot write to {}: {error}", target.display()));
     Exit::Internal
 }
