@@ -2,7 +2,9 @@
 
 #[cfg(feature = "postgres")]
 use market_data_store::sink::PostgresError;
-use market_data_store::{StartError, dead_letter::DeadLettersError, feedback::BroadcastError, sink::SqliteOpenError};
+use market_data_store::{
+    StartError, StopReason, dead_letter::DeadLettersError, feedback::BroadcastError, sink::SqliteOpenError,
+};
 
 /// How the process ends. Where several apply, the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +65,14 @@ impl Exit {
             StartError::DeadLetters(_) => Self::Configuration,
             StartError::Webhooks(_) => Self::Configuration,
             StartError::Sqlite(_) => Self::Unavailable,
+            _ => Self::Internal,
+        }
+    }
+
+    /// Returns what it means that a store can do no more work.
+    pub fn of_stop(reason: &StopReason) -> Self {
+        match reason {
+            StopReason::DatabaseUnfit { .. } => Self::Unavailable,
             _ => Self::Internal,
         }
     }

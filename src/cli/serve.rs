@@ -103,7 +103,7 @@ async fn serve(args: &Args, settings: Settings, server: &Server, mut stop: Stop)
         _ = signals::stopped(&mut stop) => Exit::Done,
         reason = store.stopped() => {
             complain(format_args!("error: {reason}"));
-            Exit::Internal
+            Exit::of_stop(&reason)
         }
     };
     server.begin_end();
@@ -114,10 +114,10 @@ async fn serve(args: &Args, settings: Settings, server: &Server, mut stop: Stop)
         exit = exit.min(Exit::Internal);
     }
     if let Some(died) = session.died()
-        && exit != Exit::Internal
+        && exit > Exit::of_stop(&died)
     {
         complain(format_args!("error: {died}"));
-        exit = Exit::Internal;
+        exit = Exit::of_stop(&died);
     }
     if unsettled != Some(0) {
         let count = unsettled.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());

@@ -106,7 +106,7 @@ impl<T: Record> BatchWriter<T> {
             let write = AssertUnwindSafe(async { self.sink.write(lease.batch()).await }).catch_unwind();
             let written = match shared.config.sink_timeout {
                 Duration::ZERO => write.await,
-                limit => timeout(limit, write).await.unwrap_or_else(|_| Ok(Err(cut_off(limit)))),
+                limit => lease.batch().within(limit, write).await.unwrap_or_else(|| Ok(Err(cut_off(limit)))),
             };
             lease.point("a write was answered and the buffer does not know");
             self.metrics.latency.record(started.elapsed().as_secs_f64());

@@ -24,6 +24,13 @@ pub enum StopReason {
         /// The coordinator.
         coordinator_id: Arc<str>,
     },
+    /// The PostgreSQL server was away at the start, and cannot be the store now that it is there: a table of a kind is
+    /// another program's, has other columns, or must not be made. Nothing is written until somebody mends that, and the
+    /// level is hard.
+    DatabaseUnfit {
+        /// What is wrong, and what to do, on one line.
+        problem: Arc<str>,
+    },
     /// The feedback bus died.
     BusDied,
     /// The broadcaster of webhooks died, or what sends to one of its URLs.
@@ -36,6 +43,7 @@ impl fmt::Display for StopReason {
             Self::ShutDown => f.write_str("the store was shut down"),
             Self::QueueDied { coordinator_id } => write!(f, "the queue of coordinator {coordinator_id} died"),
             Self::CoordinatorDied { coordinator_id } => write!(f, "coordinator {coordinator_id} died"),
+            Self::DatabaseUnfit { problem } => f.write_str(problem),
             Self::BusDied => f.write_str("the feedback bus died"),
             Self::BroadcasterDied => f.write_str("the broadcaster of webhooks died"),
         }

@@ -4,7 +4,10 @@ use std::{
     fmt,
     ops::{Deref, Range},
     sync::Arc,
+    time::Duration,
 };
+
+use super::write_clock::{Waits, WriteClock};
 
 /// Records of one partition that are written together. Cheap to clone; a slice shares the records.
 pub struct Batch<T> {
@@ -12,6 +15,7 @@ pub struct Batch<T> {
     range: Range<usize>,
     coordinator_id: Option<Arc<str>>,
     partition: usize,
+    clock: Arc<WriteClock>,
 }
 
 impl<T> Batch<T> {
@@ -30,6 +34,16 @@ impl<T> Batch<T> {
     /// Returns the id of the coordinator that the batch comes from; none for a batch that was made by hand.
     pub fn coordinator_id(&self) -> Option<&Arc<str>> {
         self.coordinator_id.as_ref()
+    }
+
+    /// Says that a write of it has not begun, until the value is dropped: others are before it.
+    pub(crate) fn waits(&self) -> Waits {
+        self.clock.waits()
+    }
+
+    /// Waits for a write of it to end; none if that takes longer than `limit` from when it began. It is dropped then.
+    pub(crate) async fn within<W: Future>(&self, limit: Duration, write: W) -> Option<W::Output> {
+        self.clock.within(limit, write).await
     }
 
     /// Returns the part of this batch at `range`, counted from this batch's first record.
@@ -56,7 +70,7 @@ impl<T> From<Vec<T>> for Batch<T> {
 impl<T> From<Arc<Vec<T>>> for Batch<T> {
     fn from(records: Arc<Vec<T>>) -> Self {
         let range = 0..records.len();
-        Self { records, range, coordinator_id: None, partition: 0 }
+        Self { records, range, coordinator_id: None, partition: 0, clock: Arc::default() }
     }
 }
 
@@ -84,6 +98,7 @@ impl<T> Clone for Batch<T> {
             range: self.range.clone(),
             coordinator_id: self.coordinator_id.clone(),
             partition: self.partition,
+            clock: Arc::clone(&self.clock),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Where tables live, by the URL: one list of the databases that this build knows.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use futures_util::future::{BoxFuture, FutureExt};
 
 #[cfg(feature = "postgres")]
 use super::postgres::{self, PostgresError, PostgresOptions, PostgresSink};
@@ -17,6 +19,10 @@ use crate::record::Tabular;
 /// database of a PostgreSQL server, with options behind a `?` as libpq has them; the page DATABASES.md in `docs/` of the
 /// repository says what holds for it. [`Builder::kind`](crate::Builder::kind) writes a
 /// kind to the database of the settings; this is for a coordinator with another one.
+///
+/// The updates of a key keep their order within a coordinator. Two coordinators that write one table, of one store or two,
+/// keep none between them: the last commit wins, and a write that the end of one store cut off may commit a moment later
+/// than the first of the next. So let each write keys of its own.
 ///
 /// ```no_run
 /// use market_data_store::{Bar, Coordinator, Database, MarketDataStore, Settings};
@@ -141,6 +147,18 @@ impl Database {
             Connected::Sqlite(sink) => Some(sink),
             #[cfg(feature = "postgres")]
             Connected::Postgres(_) => None,
+        }
+    }
+
+    /// Waits until a write finds that one of these tables is not as it should be, and returns what is wrong with it. A
+    /// SQLite file that cannot be the store is an outage as yet.
+    pub(crate) fn unfit(&self, tables: Vec<&'static str>) -> BoxFuture<'static, Arc<str>> {
+        let _ = &tables;
+        match self.0 {
+            #[cfg(feature = "sqlite")]
+            Connected::Sqlite(_) => std::future::pending().boxed(),
+            #[cfg(feature = "postgres")]
+            Connected::Postgres(ref sink) => sink.unfit(tables).boxed(),
         }
     }
 

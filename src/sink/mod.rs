@@ -14,6 +14,7 @@ mod reader;
 mod selection;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod write_clock;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::{reader::DatabaseReader, selection::Selection};

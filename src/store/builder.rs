@@ -2,6 +2,8 @@
 
 use std::{fmt, marker::PhantomData, num::NonZeroUsize, pin::Pin, sync::Arc};
 
+use futures_util::future::BoxFuture;
+
 use super::error::StartError;
 use crate::{
     coordinator::{self, ActorHosts, CoordinatorConfig, RunningCoordinator, StopSignal},
@@ -77,13 +79,23 @@ pub(super) struct KindsDatabase {
     is_ours: bool,
 }
 
+/// The database of the kinds once they are prepared.
+pub(super) struct PreparedDatabase {
+    /// Closes it, if the store has opened it.
+    pub(super) close: Option<Close>,
+    /// Ends when one of its tables is found not to be as it should, with what is wrong: a server that was away at the
+    /// start is looked at by the first write.
+    pub(super) unfit: BoxFuture<'static, Arc<str>>,
+}
+
 impl KindsDatabase {
-    /// Makes the tables that are missing. Returns what closes the database, if the store has opened it.
-    pub(super) fn prepare(self) -> Result<Option<Close>, StartError> {
+    /// Makes the tables that are missing.
+    pub(super) fn prepare(self) -> Result<PreparedDatabase, StartError> {
         for kind in &self.kinds {
             (kind.prepare)(&self.database).map_err(|error| StartError::of_database(error, &self.url))?;
         }
-        Ok(self.is_ours.then(|| close(self.database)))
+        let unfit = self.database.unfit(self.kinds.iter().map(|kind| kind.table.name()).collect());
+        Ok(PreparedDatabase { unfit, close: self.is_ours.then(|| close(self.database)) })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::System;
-use futures_util::future::OptionFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot};
 
@@ -89,6 +89,7 @@ struct Parts {
     settings: Settings,
     plans: Vec<(CoordinatorConfig, Box<dyn Plan>)>,
     closes: Vec<Close>,
+    unfit: Option<BoxFuture<'static, Arc<str>>>,
     bus: Feedback,
     owns_bus: bool,
     claims: Vec<Claim>,
@@ -118,7 +119,8 @@ impl Parts {
             }
         }
         // Last of all that can fail, for it writes.
-        let closes = database.map(KindsDatabase::prepare).transpose()?.flatten();
+        let database = database.map(KindsDatabase::prepare).transpose()?;
+        let (closes, unfit) = database.map_or((None, None), |database| (database.close, Some(database.unfit)));
         let ids: Vec<&str> = plans.iter().map(|(config, _)| &*config.id).collect();
         for variable in settings.unused_variables(ids.iter().copied()) {
             tracing::warn!(
@@ -135,7 +137,7 @@ impl Parts {
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
-        Ok(Self { settings, plans, closes: closes.into_iter().collect(), bus, owns_bus, claims, current })
+        Ok(Self { settings, plans, closes: closes.into_iter().collect(), unfit, bus, owns_bus, claims, current })
     }
 
     /// Starts everything in a System of the store's own; `report` is told how that went, on a thread of the store's.
@@ -148,7 +150,7 @@ impl Parts {
 
     /// Starts everything in the current System.
     async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
-        let Self { settings, plans, closes, bus, owns_bus, claims, current } = self;
+        let Self { settings, plans, closes, unfit, bus, owns_bus, claims, current } = self;
         // Before the threads: those that were started would outlive an error. The directory is tried here.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
@@ -167,6 +169,9 @@ impl Parts {
         let broadcaster = prepared.map(|prepared| prepared.start(&bus, current)).transpose()?;
         let signal = StopSignal::new();
         watch_feedback(&bus, broadcaster.as_ref(), &signal);
+        if let Some(unfit) = unfit {
+            watch_database(unfit, &signal);
+        }
 
         let mut next_worker = threads.workers.iter().cycle();
         let mut coordinators = std::collections::BTreeMap::new();
@@ -209,6 +214,17 @@ fn watch_feedback(bus: &Feedback, broadcaster: Option<&BroadcasterHandle>, signa
     actix_rt::spawn(async move {
         tokio::select! {
             why = died => if !signal.is_ending() { signal.stop(why) },
+            _ = signal.stopped() => {}
+        }
+    });
+}
+
+/// Tells of a database that turns out not to be the one for these kinds, for as long as the store runs.
+fn watch_database(unfit: BoxFuture<'static, Arc<str>>, signal: &StopSignal) {
+    let signal = signal.clone();
+    actix_rt::spawn(async move {
+        tokio::select! {
+            problem = unfit => if !signal.is_ending() { signal.stop(StopReason::DatabaseUnfit { problem }) },
             _ = signal.stopped() => {}
         }
     });

@@ -97,14 +97,14 @@ async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut
     };
     let store = &session.store;
     let mut replayed = pin!(store.replay_all(&options));
-    let (mut exit, mut result) = (Exit::Done, None);
+    let (mut exit, mut result, mut told) = (Exit::Done, None, false);
     tokio::select! {
         biased;
         signal = signals::stopped(&mut stop) => exit = signal,
         done = &mut replayed => result = Some(done),
         reason = store.stopped() => {
             complain(format_args!("error: {reason}"));
-            exit = Exit::Internal;
+            (exit, told) = (Exit::of_stop(&reason), true);
         }
         why = args.outage_timeout.runs_out(store, |_, _, _| {}) => {
             args.outage_timeout.complain(&why);
@@ -131,10 +131,10 @@ async fn replay(args: &Args, mut settings: Settings, options: ReplayOptions, mut
     }
     // A replay that is refused by what died may be told before that is.
     if let Some(died) = session.died()
-        && exit != Exit::Internal
+        && !told
     {
         complain(format_args!("error: {died}"));
-        exit = exit.min(Exit::Internal);
+        exit = exit.min(Exit::of_stop(&died));
     }
     match result {
         Ok(report) => args.tell(&report, exit),

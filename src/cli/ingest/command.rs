@@ -121,8 +121,17 @@ enum End {
     Stopped(Exit),
     /// The store was away for longer than it is waited for; this is what it said.
     GaveUp((Duration, String)),
+    /// The database turned out not to be the one for this kind.
+    Unfit(String),
     /// The store, or the thread that reads, broke.
     Broken(String),
+}
+
+impl From<StopReason> for End {
+    fn from(reason: StopReason) -> Self {
+        let text = reason.to_string();
+        if Exit::of_stop(&reason) == Exit::Unavailable { Self::Unfit(text) } else { Self::Broken(text) }
+    }
 }
 
 /// What runs unless it is a dry run.
@@ -165,7 +174,7 @@ async fn ingest<T: FileRecord>(
         Ok(_) => tokio::select! {
             biased;
             exit = signals::stopped(&mut stop) => End::Stopped(exit),
-            reason = broken(load.as_ref()) => End::Broken(reason.to_string()),
+            reason = broken(load.as_ref()) => reason.into(),
             end = read_and_flushed(read, load.as_ref()) => end,
             why = watch(args, &progress, &counters, load.as_ref(), started) => End::GaveUp(why),
         },
@@ -174,7 +183,7 @@ async fn ingest<T: FileRecord>(
     let mut exit = match &end {
         End::Read(_) => Exit::Done,
         End::Stopped(exit) => *exit,
-        End::GaveUp(_) => Exit::Unavailable,
+        End::GaveUp(_) | End::Unfit(_) => Exit::Unavailable,
         End::Broken(_) => Exit::Internal,
     };
     let ended = match &load {
@@ -194,10 +203,10 @@ async fn ingest<T: FileRecord>(
     };
     progress.finish();
     if let Some(died) = load.as_ref().and_then(|load| load.session.died())
-        && !matches!(end, End::Broken(_))
+        && !matches!(end, End::Broken(_) | End::Unfit(_))
     {
         tracing::error!("{died}");
-        exit = exit.min(Exit::Internal);
+        exit = exit.min(Exit::of_stop(&died));
     }
 
     match end {
@@ -207,7 +216,7 @@ async fn ingest<T: FileRecord>(
                 exit = exit.min(if matches!(error, ReadError::Io(_)) { Exit::Internal } else { Exit::Usage });
             }
         }
-        End::Broken(reason) => complain(format_args!("error: {reason}")),
+        End::Broken(reason) | End::Unfit(reason) => complain(format_args!("error: {reason}")),
         End::GaveUp(why) => args.outage_timeout.complain(&why),
         End::Stopped(_) => {}
     }
@@ -234,8 +243,8 @@ impl<T: FileRecord> Load<T> {
         let report = async {
             match end {
                 End::Read(_) => store.finish(deadline).await,
-                // What was waited for so long may take its time to become dead letters.
-                End::GaveUp(_) => store.abort(deadline).await,
+                // Nothing of it can be stored, and it may take its time to become dead letters.
+                End::GaveUp(_) | End::Unfit(_) => store.abort(deadline).await,
                 End::Stopped(_) | End::Broken(_) => store.shutdown(deadline).await,
             }
         };

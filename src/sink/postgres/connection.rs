@@ -30,6 +30,11 @@ use super::{
 /// How often a server that works on a statement looks whether the client is still there.
 const CHECK_INTERVAL: &str = "2s";
 
+/// Takes away the limit of rows that TimescaleDB decompresses for one statement: a batch that meets it would meet it
+/// again without end. Does nothing where the extension is not there.
+const DECOMPRESS: &str = "SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', false) \
+                          FROM pg_extension WHERE extname = 'timescaledb'";
+
 /// How long a connection that is not needed any more has to say so to the server.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -108,12 +113,17 @@ impl Connection {
         );
         connection.client.batch_execute(&set_up).await?;
         // On systems where the server cannot look it is refused; there a cut connection is noticed at the end of its
-        // statement.
+        // statement. And a TimescaleDB may not know its limit yet, or let another role alone set it.
         let look = format!("SET client_connection_check_interval = '{CHECK_INTERVAL}'");
-        match connection.client.batch_execute(&look).await {
-            Err(error) if error.as_db_error().is_none_or(|error| is_fatal(error.parsed_severity())) => Err(error),
-            _ => Ok(connection),
+        for set in [&*look, DECOMPRESS] {
+            match connection.client.batch_execute(set).await {
+                Err(error) if error.as_db_error().is_none_or(|error| is_fatal(error.parsed_severity())) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
         }
+        Ok(connection)
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -160,7 +170,8 @@ impl Connection {
         }
         match self.copy(table, rows).await {
             Ok(()) => Ok(Written::Copied),
-            Err(error) if is_refused_copy(&error) => Ok(Written::CopyRefused),
+            // What is written within a transaction that is still open would not be committed.
+            Err(error) if is_refused_copy(&error) && !self.is_in_transaction => Ok(Written::CopyRefused),
             Err(error) => Err(error),
         }
     }

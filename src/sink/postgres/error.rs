@@ -90,6 +90,19 @@ pub enum PostgresError {
         /// What does it; `mds schema` prints how tables are made.
         sql: String,
     },
+    /// A table cannot be made, as something else has a name that it needs: an index or a view of another program's.
+    #[error(
+        "{database}: the table {table} cannot be made with its indexes and views: {problem}: expected that name to be \
+         free: rename what has it, or name another schema in MDS_PG_SCHEMA"
+    )]
+    NameTaken {
+        /// The database, without secrets.
+        database: String,
+        /// The table with its schema.
+        table: String,
+        /// What the server says, with the name.
+        problem: String,
+    },
     /// The database keeps text in another encoding, which does not hold every character.
     #[error("{database}: the encoding of the database is {found}: expected UTF8")]
     Encoding {

@@ -24,8 +24,7 @@ use super::{
     path::Path,
     pool::{Lent, Pool},
     rows::Rows,
-    schema,
-    sql::TableSql,
+    tables::{KnownTable, Tables, UnfitSender},
     write_error::{Fault, WriteError, is_fatal},
 };
 use crate::{
@@ -62,6 +61,8 @@ pub(super) struct Write {
     pub(super) worker: Worker,
     pub(super) table: Table,
     pub(super) rows: Rows,
+    /// Told when it has a connection, or the right to open one.
+    pub(super) begins: oneshot::Sender<()>,
     /// Closed when the write is cut off.
     pub(super) answer: oneshot::Sender<Result<(), SinkError>>,
 }
@@ -104,33 +105,29 @@ impl Lane {
     }
 }
 
-/// A table, and where it is.
-struct KnownTable {
-    table: Table,
-    /// Held while it is looked at.
-    look: Mutex<()>,
-    /// None until it is known to be there, and again when a statement says that it is another one.
-    sql: RefCell<Option<Arc<TableSql>>>,
-    was_there: Cell<bool>,
-}
-
 pub(super) struct Lanes {
     options: PostgresOptions,
     pool: Rc<Pool>,
     lanes: RefCell<HashMap<Worker, Rc<Lane>>>,
-    tables: RefCell<Vec<Rc<KnownTable>>>,
+    tables: Tables,
     unreachable: Cell<Option<Instant>>,
 }
 
 impl Lanes {
     /// Does jobs until there are no more handles, or one closes.
-    pub(super) async fn run(target: Target, options: PostgresOptions, mut jobs: UnboundedReceiver<Job>) {
+    pub(super) async fn run(
+        target: Target,
+        options: PostgresOptions,
+        unfit: UnfitSender,
+        mut jobs: UnboundedReceiver<Job>,
+    ) {
+        let tables = Tables::new(&target.shown, &options, answer_within(&options), unfit);
         let pool = Rc::new(Pool::new(target, options.statement_timeout, options.connections));
         let this = Rc::new(Self {
             options,
             pool: Rc::clone(&pool),
             lanes: RefCell::default(),
-            tables: RefCell::default(),
+            tables,
             unreachable: Cell::default(),
         });
         let closes_idle = task::spawn_local(async move { pool.close_idle().await });
@@ -167,7 +164,7 @@ impl Lanes {
 
     /// Writes a batch unless it is cut off before, and tells.
     async fn write(self: Rc<Self>, write: Write) {
-        let Write { worker, table, rows, mut answer } = write;
+        let Write { worker, table, rows, begins, mut answer } = write;
         let lane = match self.lanes.borrow_mut().entry(worker) {
             Entry::Occupied(lane) => Rc::clone(lane.get()),
             Entry::Vacant(place) => {
@@ -178,7 +175,7 @@ impl Lanes {
         let written = {
             let write = std::panic::AssertUnwindSafe(async {
                 let _turn = lane.turn.lock().await;
-                self.write_rows(&lane, &table, &rows).await
+                self.write_rows(&lane, &table, &rows, begins).await
             });
             let write = std::pin::pin!(futures_util::FutureExt::catch_unwind(write));
             let cut_off = std::pin::pin!(answer.closed());
@@ -196,10 +193,18 @@ impl Lanes {
         let _ = answer.send(result.map_err(WriteError::into_sink_error));
     }
 
-    async fn write_rows(&self, lane: &Lane, table: &Table, rows: &Rows) -> Result<(), WriteError> {
-        let mut lent = self.pool.get().await?;
-        let known = self.known(table);
-        let sql = self.sql(&lent.connection, &known).await?;
+    async fn write_rows(
+        &self,
+        lane: &Lane,
+        table: &Table,
+        rows: &Rows,
+        begins: oneshot::Sender<()>,
+    ) -> Result<(), WriteError> {
+        let turn = self.pool.turn().await?;
+        let _ = begins.send(());
+        let mut lent = turn.connect().await?;
+        let known = self.tables.known(table);
+        let sql = self.tables.sql_for_write(&lent.connection, &known).await?;
         self.end_unknown(lane, &lent.connection).await?;
         // Each key is in one part alone, so that their order is of no account; a batch that fails in between is written
         // again as a whole.
@@ -211,12 +216,12 @@ impl Lanes {
                 let written = match timeout(self.answer_within(), write).await {
                     Ok(Ok(written)) => written,
                     Ok(Err(error)) => {
-                        let fault = Fault::of(&error, table);
+                        let fault = known.fault(Fault::of(&error, table), part.len());
                         // A server that answers so has done nothing, and goes on. One that ends the connection may
                         // have stored the rows before.
                         if error.as_db_error().is_some_and(|error| !is_fatal(error.parsed_severity())) {
                             pending.is_known.set(true);
-                            self.after_refusal(&error, fault, &known, lent);
+                            after_refusal(&error, fault, &known, lent);
                         }
                         let (database, source) = (self.database(), ServerError(error));
                         return Err(WriteError::Server { database, step: "write", fault, source });
@@ -246,6 +251,7 @@ impl Lanes {
                 }
                 lane.path.set(path);
                 if !matches!(written, Written::CopyRefused) {
+                    known.stored();
                     break;
                 }
             }
@@ -254,22 +260,8 @@ impl Lanes {
         Ok(())
     }
 
-    /// Decides what becomes of a connection and of what is known of a table, after an error.
-    fn after_refusal(&self, error: &tokio_postgres::Error, fault: Fault, known: &KnownTable, lent: Lent) {
-        let class = error.code().map_or("", |code| &code.code()[..2]);
-        // Another program has changed the table, or a statement that was prepared for it is of no use any more.
-        if fault == Fault::Store && matches!(class, "0A" | "23" | "26" | "34" | "3F" | "42") {
-            *known.sql.borrow_mut() = None;
-        }
-        // A server that takes no writes may be another one than the URL leads to by now. A limit may be one of the role,
-        // which a new connection alone has as it is by now.
-        if !matches!(class, "25" | "53") {
-            lent.give_back();
-        }
-    }
-
     fn answer_within(&self) -> Duration {
-        self.options.statement_timeout + LATE_ANSWER
+        answer_within(&self.options)
     }
 
     /// Waits until the backends are gone of which it is not known what became of their last write.
@@ -296,52 +288,17 @@ impl Lanes {
         }
     }
 
-    fn known(&self, table: &Table) -> Rc<KnownTable> {
-        let mut tables = self.tables.borrow_mut();
-        if let Some(known) = tables.iter().find(|known| known.table == *table) {
-            return Rc::clone(known);
-        }
-        let known = Rc::new(KnownTable {
-            table: *table,
-            look: Mutex::default(),
-            sql: RefCell::default(),
-            was_there: Cell::default(),
-        });
-        tables.push(Rc::clone(&known));
-        known
-    }
-
-    /// Returns the statements of a table, once it is known to be there as it should.
-    async fn sql(&self, connection: &Connection, known: &KnownTable) -> Result<Arc<TableSql>, PostgresError> {
-        let _look = known.look.lock().await;
-        if let Some(sql) = &*known.sql.borrow() {
-            return Ok(Arc::clone(sql));
-        }
-        let (client, database) = (connection.client(), self.database());
-        let may_make = !known.was_there.get();
-        let look = schema::make_ready(client, &database, &self.options, &known.table, may_make);
-        let within = self.answer_within();
-        let schema = timeout(within, look).await.map_err(|_| PostgresError::Server {
-            database: database.to_string(),
-            step: "read the schema",
-            source: format!("no answer within {} s", within.as_secs_f64()).into(),
-        })??;
-        known.was_there.set(true);
-        let sql = Arc::new(TableSql::new(known.table, &schema));
-        *known.sql.borrow_mut() = Some(Arc::clone(&sql));
-        Ok(sql)
-    }
-
     /// Sees to a table before anything is written. A server that cannot be reached now is no error: a WARN is logged, and
     /// the first write tries again.
     async fn prepare(&self, table: &Table) -> Result<(), PostgresError> {
         if self.unreachable.get().is_some_and(|since| since.elapsed() < UNREACHABLE) {
             return Ok(());
         }
-        let known = self.known(table);
+        let known = self.tables.known(table);
+        self.tables.begin_anew(table);
         let prepared = async {
             let lent = self.pool.get().await?;
-            self.sql(&lent.connection, &known).await?;
+            self.tables.sql(&lent.connection, &known).await?;
             lent.give_back();
             Ok(())
         };
@@ -378,6 +335,25 @@ impl Lanes {
         };
         let _ = answer.send(pinged.map_err(WriteError::into_sink_error));
     }
+}
+
+/// Decides what becomes of a connection and of what is known of a table, after an error.
+fn after_refusal(error: &tokio_postgres::Error, fault: Fault, known: &KnownTable, lent: Lent) {
+    let class = error.code().map_or("", |code| &code.code()[..2]);
+    // Another program has changed the table, or a statement that was prepared for it is of no use any more.
+    if fault == Fault::Store && matches!(class, "0A" | "23" | "26" | "34" | "3F" | "42") {
+        known.forget();
+    }
+    // A server that takes no writes may be another one than the URL leads to by now. A limit may be one of the role,
+    // which a new connection alone has as it is by now.
+    if !matches!(class, "25" | "53") {
+        lent.give_back();
+    }
+}
+
+/// How long the answer to a statement is waited for.
+fn answer_within(options: &PostgresOptions) -> Duration {
+    options.statement_timeout + LATE_ANSWER
 }
 
 /// A write that is under way. Dropped before it is known what became of it, it leaves word of that.

@@ -1,7 +1,7 @@
 //! The PostgreSQL sink: a connection a busy worker, an upsert or a COPY a batch.
 //!
 //! `options` says where a database is and how it is used, `tls` how the way there is protected. `sql` makes the statements
-//! of a table, `schema` sees to it that the table is there, `rows` turns records into what these statements take, `path`
+//! of a table, `schema` sees to it that the table is there, `tables` knows which are, `rows` turns records into what these statements take, `path`
 //! decides which of them a batch goes by. A `connection` writes, the `pool` has those that are open, and `lanes` is the
 //! thread on which they live. `read` reads, and `select` makes its statement.
 //!
@@ -30,6 +30,7 @@ mod rows;
 mod schema;
 mod select;
 mod sql;
+mod tables;
 mod tls;
 mod write_error;
 
@@ -41,7 +42,7 @@ use std::{
 
 use tokio::{
     runtime,
-    sync::{mpsc::UnboundedSender, oneshot},
+    sync::{mpsc::UnboundedSender, oneshot, watch},
     task::LocalSet,
 };
 
@@ -52,6 +53,7 @@ use self::{
     lanes::{Job, Lanes, Worker, Write},
     options::Target,
     rows::Rows,
+    tables::Unfit,
     write_error::WriteError,
 };
 use super::{Batch, Sink, SinkError};
@@ -73,6 +75,7 @@ struct Handle {
     /// The URL as it may be shown.
     database: Arc<str>,
     schema: Option<String>,
+    unfit: watch::Receiver<Unfit>,
 }
 
 impl PostgresSink {
@@ -85,9 +88,10 @@ impl PostgresSink {
         let (database, schema) = (Arc::clone(&target.shown), options.schema.clone());
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(PostgresError::Thread)?;
         let (jobs, receiver) = tokio::sync::mpsc::unbounded_channel();
-        let run = move || LocalSet::new().block_on(&runtime, Lanes::run(target, options, receiver));
+        let (tells, unfit) = watch::channel(Unfit::new());
+        let run = move || LocalSet::new().block_on(&runtime, Lanes::run(target, options, tells, receiver));
         thread::Builder::new().name("mds-postgres".to_owned()).spawn(run).map_err(PostgresError::Thread)?;
-        Ok(Self(Arc::new(Handle { jobs, database, schema })))
+        Ok(Self(Arc::new(Handle { jobs, database, schema, unfit })))
     }
 
     /// Makes the table of records of type `T` now, if it is not there. Blocks the thread meanwhile.
@@ -104,6 +108,21 @@ impl PostgresSink {
     pub(crate) fn table_sql<T: Tabular>(&self) -> Vec<String> {
         let schema = self.0.schema.as_deref();
         schema.map(sql::create_schema).into_iter().chain(sql::create(&T::TABLE, schema)).collect()
+    }
+
+    /// Waits until a write finds that one of these tables does not fit, and returns what is wrong with it.
+    pub(crate) fn unfit(&self, tables: Vec<&'static str>) -> impl Future<Output = Arc<str>> + Send + use<> {
+        // Not the handle, as long as this may wait.
+        let mut unfit = self.0.unfit.clone();
+        async move {
+            let problem = |unfit: &Unfit| tables.iter().find_map(|table| unfit.get(table)).cloned();
+            let found = unfit.wait_for(|unfit| problem(unfit).is_some()).await.ok().and_then(|unfit| problem(&unfit));
+            match found {
+                Some(problem) => problem,
+                // The connections are closed: nothing will be found any more.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Writes what was handed to it before, and closes the connections.
@@ -142,8 +161,15 @@ impl<T: Tabular> Sink<T> for PostgresSink {
         };
         let coordinator_id = batch.coordinator_id().cloned();
         let worker = Worker { table: T::TABLE.name(), coordinator_id, partition: batch.partition() };
+        let (begins, begun) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
-        self.0.jobs.send(Job::Write(Write { worker, table: T::TABLE, rows, answer })).map_err(|_| self.closed())?;
+        let write = Write { worker, table: T::TABLE, rows, begins, answer };
+        // While others have all connections it has not begun.
+        let waits = batch.waits();
+        self.0.jobs.send(Job::Write(write)).map_err(|_| self.closed())?;
+        // What ends before that has said why.
+        let _ = begun.await;
+        drop(waits);
         answered.await.unwrap_or_else(|_| Err(self.closed()))
     }
 

@@ -28,6 +28,12 @@ struct Idle {
     since: Instant,
 }
 
+/// The right to one connection.
+pub(super) struct Turn {
+    pool: Rc<Pool>,
+    permit: OwnedSemaphorePermit,
+}
+
 /// A connection in use. It goes back by [`give_back`](Self::give_back); one that is dropped is closed at once.
 pub(super) struct Lent {
     pub(super) connection: Connection,
@@ -47,22 +53,15 @@ impl Pool {
         }
     }
 
-    /// Returns a connection that is not in use, or opens one. Waits while as many as there may be are in use; those that
-    /// wait come in their order.
-    pub(super) async fn get(self: &Rc<Self>) -> Result<Lent, PostgresError> {
+    /// Waits while as many connections as there may be are in use; those that wait come in their order.
+    pub(super) async fn turn(self: &Rc<Self>) -> Result<Turn, PostgresError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| self.closed())?;
-        let idle = loop {
-            match self.idle.borrow_mut().pop() {
-                // The server or the network has ended it meanwhile.
-                Some(idle) if idle.connection.is_closed() => {}
-                other => break other,
-            }
-        };
-        let connection = match idle {
-            Some(idle) => idle.connection,
-            None => Connection::open(&self.target, self.statement_timeout).await?,
-        };
-        Ok(Lent { connection, pool: Rc::clone(self), _permit: permit })
+        Ok(Turn { pool: Rc::clone(self), permit })
+    }
+
+    /// Waits for a turn, and returns a connection.
+    pub(super) async fn get(self: &Rc<Self>) -> Result<Lent, PostgresError> {
+        self.turn().await?.connect().await
     }
 
     fn closed(&self) -> PostgresError {
@@ -96,6 +95,25 @@ impl Pool {
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         futures_util::future::join_all(idle.into_iter().map(|idle| idle.connection.close())).await;
+    }
+}
+
+impl Turn {
+    /// Returns a connection that is not in use, or opens one.
+    pub(super) async fn connect(self) -> Result<Lent, PostgresError> {
+        let Self { pool, permit } = self;
+        let idle = loop {
+            match pool.idle.borrow_mut().pop() {
+                // The server or the network has ended it meanwhile.
+                Some(idle) if idle.connection.is_closed() => {}
+                other => break other,
+            }
+        };
+        let connection = match idle {
+            Some(idle) => idle.connection,
+            None => Connection::open(&pool.target, pool.statement_timeout).await?,
+        };
+        Ok(Lent { connection, pool, _permit: permit })
     }
 }
 

@@ -135,6 +135,14 @@ impl Look<'_> {
                     Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
                         self.not_migrated(&missing, ServerError(error).to_string())
                     }
+                    // No other process of this program makes it meanwhile.
+                    Some(code) if [SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT].contains(code) => {
+                        PostgresError::NameTaken {
+                            database: self.database.to_string(),
+                            table: sql::place(self.table, Some(&schema)),
+                            problem: ServerError(error).to_string(),
+                        }
+                    }
                     _ => self.failed("make a table", error),
                 });
             }

@@ -40,6 +40,8 @@ pub(super) enum Fault {
     Records,
     /// The server, the connection, a lock, a time limit, or a table that was changed.
     Store,
+    /// The records, by the word of a trigger, unless it refuses every one.
+    Raised,
     /// Either: a function of a trigger that raises an error may do so for one record.
     Unknown,
 }
@@ -90,6 +92,8 @@ impl Fault {
             ("25" | "2D" | "40" | "55", _) => Self::Store,
             // A statement that is not known any more, a database, schema, table or column that is another one or gone.
             ("0A" | "26" | "34" | "3D" | "3F" | "42", _) => Self::Store,
+            // `RAISE EXCEPTION` and its like: what a trigger says of the rows.
+            ("P0", _) => Self::Raised,
             // Damage of the data or an index.
             (_, "XX001" | "XX002") => Self::Store,
             _ => Self::Unknown,
@@ -114,7 +118,7 @@ impl WriteError {
 
     pub(super) fn into_sink_error(self) -> SinkError {
         match self.fault() {
-            Fault::Records => SinkError::permanent(self),
+            Fault::Records | Fault::Raised => SinkError::permanent(self),
             Fault::Store => SinkError::transient(self).outage(),
             Fault::Unknown => SinkError::transient(self),
         }
@@ -151,7 +155,10 @@ mod tests {
         ] {
             assert_eq!(judged(code, none), Fault::Store, "{code}");
         }
-        for code in ["P0001", "XX000", "39P01", "T0001", ""] {
+        for code in ["P0001", "P0002", "P0004"] {
+            assert_eq!(judged(code, none), Fault::Raised, "{code}");
+        }
+        for code in ["XX000", "39P01", "T0001", ""] {
             assert_eq!(judged(code, none), Fault::Unknown, "{code}");
         }
     }

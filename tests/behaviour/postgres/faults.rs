@@ -136,6 +136,29 @@ fn new_rows_that_fail_at_the_commit_are_not_stored() {
     block_on(sink.close());
 }
 
+// Red when a connection goes on whose transaction may be open: what is written through it fails, or is acknowledged and
+// never committed.
+#[test]
+fn a_connection_whose_transaction_may_be_open_is_given_up() {
+    let database = Server::shared().database();
+    let proxy = Proxy::start(database.port());
+    let sink = Database::connect(&database.url_at(proxy.port())).unwrap();
+    let write =
+        |from: u64| block_on(sink.write(&Batch::from((from..from + 40).map(|n| Bars::New.bar(n)).collect::<Vec<_>>())));
+    // All of them are new, so the next ones are copied, which row-level security forbids and an upsert does not need.
+    write(0).unwrap();
+    database.run(
+        "CREATE POLICY everyone ON bars USING (true);
+         ALTER TABLE bars ENABLE ROW LEVEL SECURITY; ALTER TABLE bars FORCE ROW LEVEL SECURITY",
+    );
+    proxy.spoil_rollback();
+    let error = write(40).unwrap_err();
+    assert!(error.is_outage() && !proxy.spoils_rollback(), "{error:#}");
+    write(40).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM bars"), 80);
+    block_on(sink.close());
+}
+
 // Red when a way that is gone for a while is held against the records, or is not tried again.
 #[test]
 fn a_way_that_is_cut_for_a_while_costs_nothing() {

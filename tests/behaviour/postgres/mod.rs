@@ -11,6 +11,8 @@ mod schema;
 pub mod server;
 pub mod timescale;
 mod tls;
+mod triggers;
+mod unfit;
 
 use std::{
     io::{BufRead, BufReader, Read},

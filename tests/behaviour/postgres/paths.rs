@@ -1,16 +1,23 @@
 //! COPY and upsert: which of them a batch goes by, and what they leave behind; and the connections that they need.
 
-use std::{net::TcpListener, ops::ControlFlow, time::Duration};
+use std::{
+    net::TcpListener,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use futures::executor::block_on;
 use market_data_store::{
-    Bar, Batch, Database, MarketDataStore, Settings, Sink,
+    Bar, Batch, Coordinator, Database, MarketDataStore, Settings, Sink,
     settings::PostgresCopy,
     sink::{DatabaseReader, Selection},
 };
 
 use super::server::{Server, TestDatabase};
-use crate::{dlq_command::bar, support::PATIENCE};
+use crate::{
+    dlq_command::bar,
+    support::{PATIENCE, log},
+};
 
 /// Keeps every statement that writes bars.
 const WATCH: &str = "
@@ -133,6 +140,35 @@ fn workers_share_as_many_connections_as_there_may_be() {
         assert!(gone.elapsed() < PATIENCE, "{}", place.activity());
         std::thread::yield_now();
     }
+}
+
+// Red when the wait for a connection that others have is cut off as a write that hangs.
+#[test]
+fn a_worker_that_waits_for_a_connection_is_not_cut_off() {
+    log();
+    let place = Server::shared().database();
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default().database_url(place.url()).dlq_path(dir.path().join("dead_letters"));
+    settings.postgres.connections = 1;
+    // Each write is far within the time, and all of them one after the other are not.
+    settings.sink_timeout = Duration::from_millis(1_500);
+    (settings.coordinator.workers, settings.coordinator.batch_size) = (8, 100);
+    let database = Database::of_settings(&settings).unwrap();
+    database.prepare::<Bar>().unwrap();
+    place.run(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
+         CREATE TRIGGER wait AFTER INSERT ON bars FOR EACH STATEMENT EXECUTE FUNCTION wait()",
+    );
+    let coordinator = Coordinator::<Bar>::new(database.clone()).id("in_turns");
+    let store = MarketDataStore::builder(settings).coordinator(coordinator).spawn().unwrap();
+    let handle = store.coordinator_named::<Bar>("in_turns").unwrap();
+    let begun = Instant::now();
+    block_on(handle.submit_many((0..80).map(|symbol| bar(&format!("S{symbol}"), 0)))).unwrap();
+    assert_eq!(block_on(store.finish(PATIENCE)).stored(), 80);
+    assert!(begun.elapsed() > Duration::from_millis(8 * 300), "they did not wait: {:?}", begun.elapsed());
+    block_on(database.close());
+    let cut_off: Vec<_> = log().into_iter().filter(|line| line.contains("in_turns")).collect();
+    assert_eq!(cut_off, [""; 0]);
 }
 
 // Red when a host that takes a connection and says nothing leaves no time for the next: the store would stay away for as

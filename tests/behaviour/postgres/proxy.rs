@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -30,6 +30,8 @@ pub struct Proxy {
 }
 
 struct Control {
+    /// The port of the server.
+    to: AtomicU16,
     way: watch::Sender<Way>,
     commits: Mutex<Commits>,
     /// How many commits were met.
@@ -38,6 +40,8 @@ struct Control {
     connections: watch::Sender<usize>,
     /// How many COPYs came to their end.
     copies: AtomicUsize,
+    /// The next ROLLBACK arrives as something that the server does not know.
+    spoils_rollback: AtomicBool,
 }
 
 /// How the way is.
@@ -68,11 +72,13 @@ impl Proxy {
         let (way, _) = watch::channel(Way::Open);
         let commits = Mutex::new(Commits::Pass);
         let control = Arc::new(Control {
+            to: AtomicU16::new(to),
             way,
             commits,
             met: watch::Sender::new(0),
             connections: watch::Sender::new(0),
             copies: AtomicUsize::new(0),
+            spoils_rollback: AtomicBool::new(false),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -80,13 +86,18 @@ impl Proxy {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         thread::spawn({
             let control = Arc::clone(&control);
-            move || runtime.block_on(serve(listener, SocketAddr::from(([127, 0, 0, 1], to)), control))
+            move || runtime.block_on(serve(listener, control))
         });
         Self { port, control }
     }
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads connections to come to another server.
+    pub fn lead_to(&self, port: u16) {
+        self.control.to.store(port, Ordering::Relaxed);
     }
 
     /// Ends every connection, and refuses new ones until the way is [open](Self::open) again.
@@ -112,6 +123,16 @@ impl Proxy {
         block_on(within(PATIENCE, met.changed())).unwrap();
     }
 
+    /// Has the server refuse the next ROLLBACK, so that the transaction stays open.
+    pub fn spoil_rollback(&self) {
+        self.control.spoils_rollback.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a ROLLBACK is still to be spoilt.
+    pub fn spoils_rollback(&self) -> bool {
+        self.control.spoils_rollback.load(Ordering::Relaxed)
+    }
+
     /// Waits until so many connections are left at most.
     pub fn wait_until_closed(&self, left: usize) {
         let mut connections = self.control.connections.subscribe();
@@ -134,7 +155,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, to: SocketAddr, control: Arc<Control>) {
+async fn serve(listener: std::net::TcpListener, control: Arc<Control>) {
     let listener = TcpListener::from_std(listener).unwrap();
     let mut way = control.way.subscribe();
     loop {
@@ -145,6 +166,7 @@ async fn serve(listener: std::net::TcpListener, to: SocketAddr, control: Arc<Con
         if *control.way.borrow() == Way::Cut {
             continue;
         }
+        let to = SocketAddr::from(([127, 0, 0, 1], control.to.load(Ordering::Relaxed)));
         tokio::spawn(connect(client, to, Arc::clone(&control)));
     }
 }
@@ -264,7 +286,10 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, session: &Mut
     // One that begins while old ones are held is no old one.
     way.mark_unchanged();
     let (mut is_first, is_new) = (true, *way.borrow() == Way::OldHeld);
-    while let Ok((kind, all)) = message(&mut from, is_first).await {
+    while let Ok((kind, mut all)) = message(&mut from, is_first).await {
+        if kind == b'Q' && all[5..].starts_with(b"ROLLBACK") && control.spoils_rollback.swap(false, Ordering::Relaxed) {
+            all[5..13].copy_from_slice(b"ROLLBAXX");
+        }
         if !is_new {
             let _ = way.wait_for(|way| *way != Way::OldHeld).await;
         }

@@ -102,6 +102,24 @@ fn a_table_of_another_program_is_refused_and_left_alone() {
     }
 }
 
+// Red when a name that a table needs and something else has is waited for, which does not end by itself, or is not told.
+#[test]
+fn a_name_that_is_taken_is_told_at_the_start() {
+    let place = Server::shared().database();
+    for (takes, name) in [
+        ("CREATE TABLE other (symbol text); CREATE INDEX bars_by_symbol ON other (symbol)", "bars_by_symbol"),
+        ("DROP TABLE other; CREATE DOMAIN bars AS text", "bars"),
+    ] {
+        place.run(takes);
+        match prepared::<Bar>(&settings(&place)).unwrap_err() {
+            PostgresError::NameTaken { problem, .. } => assert!(problem.contains(&format!("\"{name}\"")), "{problem}"),
+            other => panic!("{other}"),
+        }
+    }
+    place.run("DROP DOMAIN bars");
+    prepared::<Bar>(&settings(&place)).unwrap();
+}
+
 // Red when a column that a type has got is not added, or what was stored before is lost by it; when any other change
 // passes; or when somebody else's column does.
 #[test]
