@@ -36,6 +36,8 @@ const SET_UP: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transac
 /// Reads one moment of a database, the one of its first look.
 pub(in crate::sink) struct PostgresReader {
     jobs: mpsc::Sender<Job>,
+    /// Closed when the connection has ended.
+    ended: Receiver<()>,
     /// The URL as it may be shown.
     pub(in crate::sink) database: Arc<str>,
 }
@@ -53,14 +55,16 @@ impl PostgresReader {
         let database = Arc::clone(&target.shown);
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(PostgresError::Thread)?;
         let ((jobs, receiver), (opened, is_opened)) = (mpsc::channel(), mpsc::channel());
+        let (ends, ended) = mpsc::channel();
         let run = move || {
+            let _ends = ends;
             // Behind the opening what fails is told to the one who reads.
             if let Err(error) = runtime.block_on(run(target, options, &receiver, &opened)) {
                 let _ = opened.send(Err(error));
             }
         };
         thread::Builder::new().name("mds-postgres-read".to_owned()).spawn(run).map_err(PostgresError::Thread)?;
-        let reader = Self { jobs, database };
+        let reader = Self { jobs, ended, database };
         is_opened.recv().unwrap_or_else(|_| Err(reader.closed()))?;
         Ok(reader)
     }
@@ -88,6 +92,15 @@ impl PostgresReader {
 
     fn closed(&self) -> PostgresError {
         PostgresError::Closed { database: self.database.to_string() }
+    }
+}
+
+impl Drop for PostgresReader {
+    /// Waits a little until the server was told, as the process may end behind this: a connection that is cut is one line
+    /// in the server's log. One that reads in vain is not waited for.
+    fn drop(&mut self) {
+        self.jobs = mpsc::channel().0;
+        let _ = self.ended.recv_timeout(GOODBYE);
     }
 }
 
