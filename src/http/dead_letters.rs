@@ -4,11 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{
-    error::Error,
-    query::Query,
-    service::{Service, Stage},
-};
+use super::{error::Error, query::Query, service::Service};
 use crate::{
     dead_letter::{self, DeadLettersError, Entry, ReplayOptions, Selection},
     record::Timestamp,
@@ -94,9 +90,7 @@ fn listed(dir: &std::path::Path, selection: &Selection, limit: usize) -> Result<
 
 /// `POST /v1/dead-letters/replay`: writes them to the store once more, and answers when that is done.
 pub(super) async fn replay(service: web::Data<Service>, request: HttpRequest) -> Result<HttpResponse, Error> {
-    let Stage::Running(store) = service.stage() else {
-        return Err(Error::unavailable("the store is not running"));
-    };
+    let store = service.running()?;
     let mut query = Query::read(request.query_string())?;
     let mut selection = selection(&mut query)?;
     if let Some(limit) = query.take_as("limit", "a number of entries")? {

@@ -11,6 +11,7 @@ use actix_web::{
 };
 use serde_json::json;
 
+use super::access::{Denied, Role};
 use crate::text::Shown;
 
 /// The most characters of an input that are sent back.
@@ -44,9 +45,20 @@ impl Error {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(Duration::from_secs(1))
     }
 
-    /// 401: there is no token that is known here.
-    pub(super) fn unknown_token() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "expected the header Authorization: Bearer with a token that is known here")
+    /// 401: there is no token that is known here; 403: it is for less than the role.
+    pub(super) fn denied(denied: Denied, role: Role) -> Self {
+        let (status, message) = match (denied, role) {
+            (Denied::Unknown, _) => {
+                (StatusCode::UNAUTHORIZED, "expected the header Authorization: Bearer with a token that is known here")
+            }
+            (Denied::Role, Role::Admin) => {
+                (StatusCode::FORBIDDEN, "expected a token of MDS_HTTP_ADMIN_TOKEN, without which nobody may do this")
+            }
+            (Denied::Role, _) => {
+                (StatusCode::FORBIDDEN, "expected a token that may do this, got one that may only read")
+            }
+        };
+        Self::new(status, message)
     }
 
     /// Says when it is worth trying again.
@@ -93,9 +105,4 @@ pub(super) fn echoed(text: &str) -> String {
         None => text.into(),
     };
     format!("{:?}", Shown(&shown).to_string())
-}
-
-/// Answers what matches no route.
-pub(super) async fn no_such_path() -> Result<HttpResponse, Error> {
-    Err(Error::not_found("there is no such path"))
 }

@@ -1,23 +1,24 @@
 //! How each route is made: who may use it is decided before its handler is called, by the head of the request alone.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use actix_web::{
     Error as ActixError, HttpMessage, HttpResponse, Resource, ResponseError, Route,
-    body::{EitherBody, MessageBody},
-    dev::{HttpServiceFactory, ServiceRequest, ServiceResponse},
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{HttpServiceFactory, Payload, ServiceRequest, ServiceResponse},
     guard,
     http::{
         Method, StatusCode,
         header::{ALLOW, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::{Next, from_fn},
-    web,
+    web::{self, Bytes},
 };
 
-use super::{
-    access::{Denied, Role},
-    error::Error,
-    service::Service,
-};
+use super::{access::Role, error::Error, service::Service};
 use crate::policy::Level;
 
 /// The level of the coordinator that a request was for, or the highest of all.
@@ -45,10 +46,11 @@ pub(super) fn resource_of<const ROUTES: usize>(
     allow: &'static str,
     routes: [Route; ROUTES],
 ) -> impl HttpServiceFactory + 'static + use<ROUTES> {
-    let not_allowed = move || async move {
+    let not_allowed = move |unread: web::Payload| async move {
         let mut response = HttpResponse::build(StatusCode::METHOD_NOT_ALLOWED);
         response.insert_header((ALLOW, allow));
-        response.json(serde_json::json!({ "error": format!("expected one of the methods {allow}") }))
+        let error = format!("expected one of the methods {allow}");
+        close_after(response.json(serde_json::json!({ "error": error })), unread)
     };
     let resource = routes.into_iter().fold(web::resource(path), Resource::route);
     resource.default_service(web::to(not_allowed)).wrap(from_fn(move |request, next| check(role, request, next)))
@@ -56,30 +58,34 @@ pub(super) fn resource_of<const ROUTES: usize>(
 
 async fn check<B: MessageBody + 'static>(
     role: Role,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
     // The scope has it.
     let Some(service) = request.app_data::<web::Data<Service>>().cloned() else {
         return Err(Error::unavailable("the service is not set up").into());
     };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let role = if reads { role.min(Role::Read) } else { role };
-    let denied = match service.access.check(role, request.headers()) {
+    let mut response = match service.access.check(role, request.headers()) {
         Ok(()) => {
-            let mut response = match next.call(request).await {
-                Ok(response) => response.map_into_left_body(),
-                Err(error) => return Err(error),
-            };
-            set_level(response.headers_mut(), service.level());
-            return Ok(response);
+            // What only reads has no use for a body.
+            let unread = if reads { request.take_payload() } else { Payload::None };
+            let response = next.call(request).await?.map_into_boxed_body();
+            match unread {
+                Payload::None => response,
+                unread => response.map_body(|_, answer| Holding::boxed(answer, unread)),
+            }
         }
-        Err(Denied::Unknown) => Error::unknown_token(),
-        Err(Denied::Role) => Error::new(StatusCode::FORBIDDEN, forbidden(role)),
+        Err(denied) => refuse(request, Error::denied(denied, role)),
     };
-    let mut response = refuse(request, denied);
     set_level(response.headers_mut(), service.level());
-    Ok(response.map_into_right_body())
+    Ok(response)
+}
+
+/// Answers what matches no route.
+pub(super) async fn no_such_path(unread: web::Payload) -> HttpResponse {
+    close_after(Error::not_found("there is no such path").error_response(), unread)
 }
 
 /// Answers a request whose body was not looked at.
@@ -90,21 +96,38 @@ pub(super) fn refuse(mut request: ServiceRequest, error: Error) -> ServiceRespon
 
 /// Closes the connection behind an answer, after a second, if the body of its request was not read whole: what is left of
 /// it may have no end. `unread` is what it comes by.
-pub(super) fn close_after<B: 'static>(mut answer: HttpResponse, unread: B) -> HttpResponse {
-    // A body that nobody holds any more is read to its end where it comes in chunks.
-    answer.extensions_mut().insert(Unread(unread));
-    answer
+pub(super) fn close_after<U: 'static>(answer: HttpResponse, unread: U) -> HttpResponse {
+    answer.map_body(|_, answer| Holding::boxed(answer, unread))
 }
 
-/// Lives as long as the answer.
-struct Unread<B>(B);
+/// An answer that holds what the body of its request comes by. A body that comes in chunks and that nobody holds is read
+/// to its end.
+struct Holding<U> {
+    answer: BoxBody,
+    _unread: U,
+}
 
-fn forbidden(role: Role) -> &'static str {
-    match role {
-        Role::Admin => "expected a token of MDS_HTTP_ADMIN_TOKEN, without which nobody may do this",
-        _ => "expected a token that may do this, got one that may only read",
+impl<U: 'static> Holding<U> {
+    fn boxed(answer: BoxBody, unread: U) -> BoxBody {
+        BoxBody::new(Self { answer, _unread: unread })
     }
 }
+
+impl<U: 'static> MessageBody for Holding<U> {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.answer.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        // Nothing of it is pinned: the answer is in a box of its own.
+        Pin::new(&mut self.get_mut().answer).poll_next(context)
+    }
+}
+
+/// What is held does not move while it is.
+impl<U> Unpin for Holding<U> {}
 
 /// Says the level, unless the handler said that of its coordinator.
 pub(super) fn set_level(headers: &mut HeaderMap, level: Level) {

@@ -4,10 +4,8 @@ use actix_web::{Scope, dev::HttpServiceFactory, web};
 
 use super::{
     access::Role,
-    dashboard, dead_letters,
-    error::no_such_path,
-    feedback, ingest, metrics, openapi,
-    resource::{get, resource, resource_of},
+    dashboard, dead_letters, feedback, ingest, metrics, openapi,
+    resource::{get, no_such_path, resource, resource_of},
     service::Service,
     state,
 };

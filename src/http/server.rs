@@ -1,12 +1,22 @@
 //! The server that `mds serve` runs: its limits, who reaches it, and its end.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    future::ready,
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
+use actix_http::{HttpService, Request};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, Error as ActixError, HttpServer,
+    App, Error as ActixError, HttpMessage, ResponseError,
     body::{EitherBody, MessageBody},
-    dev::{ServerHandle, ServiceRequest, ServiceResponse},
-    http::{ConnectionType, StatusCode, header::HeaderName},
+    dev::{AppConfig, Server as ActixServer, ServerHandle, ServiceRequest, ServiceResponse},
+    http::{
+        ConnectionType, StatusCode,
+        header::{HeaderMap, HeaderName},
+    },
     middleware::{DefaultHeaders, Next, from_fn},
     web,
 };
@@ -14,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
-    access::is_loopback,
+    access::{Role, is_loopback},
     error::Error,
     metrics::{Metrics, Render, measure},
     resource::{refuse, set_level},
@@ -141,26 +151,52 @@ impl Server {
     }
 }
 
-fn listen(service: web::Data<Service>, bind: SocketAddr) -> io::Result<(actix_web::dev::Server, SocketAddr)> {
-    let server = HttpServer::new(move || {
-        let headers = HEADERS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add);
-        // The scope answers paths that are none.
-        App::new()
-            .app_data(service.clone())
-            .wrap(from_fn(admit))
-            .wrap(headers)
-            .wrap(from_fn(measure))
-            .service(scope(service.clone()))
-    })
-    .disable_signals()
-    .shutdown_timeout(LAST_ANSWERS)
-    .client_request_timeout(HEAD)
-    .client_disconnect_timeout(DISCONNECT)
-    .keep_alive(KEEP_ALIVE)
-    .max_connections(CONNECTIONS)
-    .bind(bind)?;
-    let address = server.addrs().first().copied().unwrap_or(bind);
-    Ok((server.run(), address))
+fn listen(service: web::Data<Service>, bind: SocketAddr) -> io::Result<(ActixServer, SocketAddr)> {
+    let listener = TcpListener::bind(bind)?;
+    let address = listener.local_addr()?;
+    let server = ActixServer::build()
+        .disable_signals()
+        .shutdown_timeout(LAST_ANSWERS)
+        .max_concurrent_connections(CONNECTIONS)
+        .listen("mds", listener, move || {
+            let headers = HEADERS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add);
+            // The scope answers paths that are none.
+            let app = App::new()
+                .app_data(service.clone())
+                .wrap(from_fn(admit))
+                .wrap(headers)
+                .wrap(from_fn(measure))
+                .service(scope(service.clone()));
+            let app = app.into_factory().map_err(|error: ActixError| error.error_response());
+            let service = service.clone();
+            // Not by `HttpServer`, which knows no way to refuse a body before it is sent.
+            HttpService::build()
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(HEAD)
+                .client_disconnect_timeout(DISCONNECT)
+                .local_addr(address)
+                .expect(fn_service(move |request: Request| {
+                    let expected = expect(&service, request.headers());
+                    ready(expected.map(|()| request).map_err(|error| {
+                        let mut response = error.error_response();
+                        set_level(response.headers_mut(), service.level());
+                        response
+                    }))
+                }))
+                .h1(map_config(app, |()| AppConfig::default()))
+                .tcp()
+        })?
+        .run();
+    Ok((server, address))
+}
+
+/// Decides whether a client that waits for `100 Continue` is to send its body. What is refused here would be refused by its
+/// route, which looks again.
+fn expect(service: &Service, headers: &HeaderMap) -> Result<(), Error> {
+    service.access.check_origin(headers).map_err(|problem| Error::new(StatusCode::FORBIDDEN, problem))?;
+    // Any route that takes a body writes.
+    service.access.check(Role::Write, headers).map_err(|denied| Error::denied(denied, Role::Write))?;
+    service.running().map(drop)
 }
 
 /// Looks at host and origin before anything else, and closes connections while the service comes to its end.

@@ -100,6 +100,19 @@ impl Service {
         }
     }
 
+    /// Returns the store, if it takes records.
+    ///
+    /// # Errors
+    /// 503, with the reason.
+    pub(super) fn running(&self) -> Result<&MarketDataStore, Error> {
+        Err(Error::unavailable(match self.stage() {
+            Stage::Running(store) => return Ok(store),
+            Stage::Starting => "the store is starting",
+            Stage::Draining => "the store is draining and takes no more records",
+            Stage::Dead => "a part of the store died: it has to be started again",
+        }))
+    }
+
     /// Returns the store, also while it drains: it can be looked at.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use self::{
 use super::{
     error::{Error, echoed},
     resource::close_after,
-    service::{Service, Stage},
+    service::Service,
 };
 use crate::{
     files::{FileRecord, ForKind, KIND_NAMES, for_kind},
@@ -49,12 +49,7 @@ async fn take(
     request: &HttpRequest,
     body: &mut Body<web::Payload>,
 ) -> Result<HttpResponse, Error> {
-    let store = match service.stage() {
-        Stage::Running(store) => store.clone(),
-        Stage::Starting => return Err(Error::unavailable("the store is starting")),
-        Stage::Draining => return Err(Error::unavailable("the store is draining and takes no more records")),
-        Stage::Dead => return Err(Error::unavailable("a part of the store died: it has to be started again")),
-    };
+    let store = service.running()?.clone();
     check_headers(request.headers())?;
     match for_kind(kind, Take { service, store, query: request.query_string(), body }) {
         Some(answer) => answer.await,

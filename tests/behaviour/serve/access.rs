@@ -1,6 +1,9 @@
 //! Who gets in: tokens, hosts, origins, and where the service listens at all.
 
-use std::{io::Write, net::TcpListener};
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
 
 use super::{Client, Service};
 use crate::mds::{mds, stderr};
@@ -21,11 +24,12 @@ fn guarded(dir: &std::path::Path) -> Service {
 }
 
 /// What `/openapi.json` lists, with the method: all but what is open to anyone.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 11] = [
     "GET /v1/coordinators",
     "GET /v1/coordinators/bars",
     "GET /v1/feedback",
     "GET /v1/feedback/stream",
+    "GET /v1/webhooks",
     "GET /v1/records/bars",
     "POST /v1/records/bars",
     "GET /v1/dead-letters",
@@ -158,4 +162,45 @@ fn a_head_without_an_end_is_answered_408() {
     client.0.set_read_timeout(Some(crate::mds::TOO_LONG)).unwrap();
     client.0.write_all(b"GET /livez HTTP/1.1\r\nHost: loc").unwrap();
     assert_eq!(client.answer().status, 408);
+}
+
+/// Red when a body is asked for that is refused, or one that is taken is not.
+#[test]
+fn a_client_that_waits_for_continue_is_refused_before_it_sends() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = guarded(dir.path());
+    let ask = |token: &str| {
+        let head = format!(
+            "POST /v1/records/bars HTTP/1.1\r\nContent-Type: text/csv\r\nExpect: 100-continue\r\n\
+             Authorization: Bearer {token}\r\n"
+        );
+        let body = super::bar(1);
+        let mut client = Client::new(service.address, &head, Some(body.len()));
+        let mut first = [0; 12];
+        client.0.read_exact(&mut first).unwrap();
+        (String::from_utf8_lossy(&first).into_owned(), client)
+    };
+    let (first, mut client) = ask(WRITE);
+    assert_eq!(first, "HTTP/1.1 100");
+    client.0.read_exact(&mut [0; 13]).unwrap();
+    client.write(super::bar(1).as_bytes());
+    assert_eq!(client.answer().status, 200);
+    for (token, expected) in [("unknown-01234567", "HTTP/1.1 401"), (READ, "HTTP/1.1 403")] {
+        assert_eq!(ask(token).0, expected);
+    }
+}
+
+/// Red when a client without a token can send without end behind its refusal.
+#[test]
+fn a_refused_body_without_an_end_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = guarded(dir.path());
+    for route in ["POST /v1/records/bars", "GET /v1/coordinators", "POST /nothing", "PUT /livez", "GET /livez"] {
+        let mut client = Client::new(service.address, &format!("{route} HTTP/1.1\r\n"), None);
+        let (began, piece) = (std::time::Instant::now(), [b"1000\r\n", &[b'x'; 4096][..], b"\r\n"].concat());
+        // It ends with an error: the connection is closed.
+        while client.0.write_all(&piece).is_ok() {
+            assert!(began.elapsed() < crate::mds::TOO_LONG, "{route} is read without end");
+        }
+    }
 }

@@ -168,11 +168,24 @@ impl Client {
         let _ = self.0.write_all(bytes);
     }
 
+    /// Reads the answer, as far as its length says.
     fn answer(mut self) -> Answer {
-        let mut text = Vec::new();
-        // What was sent behind an answer may be answered by a reset, behind it.
-        let _ = self.0.read_to_end(&mut text);
-        Answer::parse(&text)
+        let (mut text, mut buf) = (Vec::new(), [0; 4096]);
+        loop {
+            // What was sent behind an answer may be answered by a reset, behind it.
+            let read = self.0.read(&mut buf).unwrap_or(0);
+            text.extend(&buf[..read]);
+            let is_whole = || {
+                let text = String::from_utf8_lossy(&text).replace("HTTP/1.1 100 Continue\r\n\r\n", "");
+                let (head, body) = text.split_once("\r\n\r\n")?;
+                let length: usize =
+                    head.to_ascii_lowercase().split_once("content-length: ")?.1.lines().next()?.parse().ok()?;
+                (body.len() >= length).then_some(())
+            };
+            if read == 0 || is_whole().is_some() {
+                return Answer::parse(&text);
+            }
+        }
     }
 
     /// Goes away without having read an answer.
