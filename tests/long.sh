@@ -54,6 +54,7 @@ export MDS_TEST_SERVE_TERMS=50          # SIGTERMs of `mds serve` under load
 export MDS_TEST_SERVICE_TERMS=100       # SIGTERMs to a service that embeds a store
 export MDS_TEST_SIMULATIONS=64          # simulated stores and producers of each speed: all of them
 export MDS_TEST_SMALL_DISKS=30          # full file systems; 0 where none can be mounted, not even in a user namespace
+export MDS_TEST_STREAM_EVENTS=1000000   # events past a client of the stream that does not read
 export MDS_TEST_TERMS=50                # SIGTERMs under load
 export MDS_TEST_WAVES=100000            # square waves through real actors
 export MDS_TEST_WEBHOOKS=1000           # square waves of two coordinators, 0.25 s each, to a URL beside two that never answer

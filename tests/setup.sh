@@ -5,6 +5,7 @@
 # - jq, by which the commands that errors propose are run;
 # - python3, and the official package of Standard Webhooks in target/python, so that signatures are checked by code of others;
 # - the programs of PostgreSQL, without a server that Debian's package would start: each test process starts its own;
+# - in target/promtool Prometheus' tool that checks metrics and rules, without the server that Debian's package would start;
 # - node, and in target/timescaledb an engine of TimescaleDB, which has no package of Debian's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,6 +29,23 @@ get_postgres() {
     [ -e "$conf" ] || install postgresql-common
     as_root sed -i 's/^#\?create_main_cluster\b.*/create_main_cluster = false/' "$conf"
     install postgresql
+}
+
+get_promtool() {
+    local to=target/promtool package
+    [ ! -x "$to/promtool" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        printf 'error: no apt-get to get promtool: put it into %s\n' "$to" >&2
+        exit 1
+    fi
+    as_root apt-get update -qq
+    rm -rf "$to"
+    mkdir -p "$to"
+    # Taken out of the package: installed it would start a server.
+    (cd "$to" && apt-get download -qq -o APT::Sandbox::User=root prometheus)
+    package=$(echo "$to"/prometheus_*.deb)
+    dpkg-deb --fsys-tarfile "$package" | tar -x -C "$to" --strip-components 3 ./usr/bin/promtool
+    rm "$package"
 }
 
 get_timescaledb() {
@@ -65,5 +83,6 @@ get_standard_webhooks() {
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || install libfaketime
 command -v jq >/dev/null || install jq
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || get_postgres
+get_promtool
 get_timescaledb
 get_standard_webhooks

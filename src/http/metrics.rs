@@ -1,13 +1,6 @@
-//! `GET /metrics`: what the recorder of the process has, as Prometheus reads it.
-//!
-//! The recorder is that of the program that serves the routes, and so is the text: `mds serve` has one. Two metrics are
-//! brought up to date here: they cost nothing while nobody asks.
+//! `GET /metrics`, and what is counted of requests.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use actix_web::{
     Error as ActixError, HttpResponse,
@@ -16,61 +9,17 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use metrics::{counter, gauge, histogram};
-use parking_lot::Mutex;
+use metrics::{counter, histogram};
 
 use super::service::Service;
-use crate::{dead_letter::PendingCount, metrics as names, text::ErrorChain};
+use crate::metrics as names;
 
-/// Writes what the recorder has, in the text format of Prometheus.
-pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
-
-/// How long an answer waits for the dead letters to be counted. What is not counted by then is in a later answer.
-const COUNTING: Duration = Duration::from_secs(2);
-
-/// What `/metrics` needs.
-pub(super) struct Metrics {
-    render: Render,
-    dead_letters: Arc<Mutex<PendingDeadLetters>>,
-}
-
-#[derive(Default)]
-struct PendingDeadLetters {
-    count: PendingCount,
-    has_failed: bool,
-}
-
-impl Metrics {
-    pub(super) fn new(render: Render) -> Self {
-        Self { render, dead_letters: Arc::default() }
-    }
-}
-
-/// `GET /metrics`.
+/// `GET /metrics`: what the recorder has, as Prometheus reads it.
 pub(super) async fn metrics(service: web::Data<Service>) -> HttpResponse {
-    // The route is there only where they are.
-    let Some(metrics) = &service.metrics else { return HttpResponse::NotFound().finish() };
-    gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    if let Ok(store) = service.store() {
-        let (dead_letters, dir) = (Arc::clone(&metrics.dead_letters), store.dead_letters().dir().to_owned());
-        let counted = web::block(move || count_dead_letters(&dead_letters, dir));
-        let _ = tokio::time::timeout(COUNTING, counted).await;
-    }
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body((metrics.render)())
-}
-
-fn count_dead_letters(dead_letters: &Mutex<PendingDeadLetters>, dir: PathBuf) {
-    // Another request is counting them.
-    let Some(mut dead_letters) = dead_letters.try_lock() else { return };
-    let count = dead_letters.count.count(&dir);
-    if let Err(error) = &count
-        && !dead_letters.has_failed
-    {
-        tracing::warn!(error = %ErrorChain(error), "cannot count the dead letters for /metrics");
-    }
-    dead_letters.has_failed = count.is_err();
-    // No number is better than an old one.
-    gauge!(names::DEAD_LETTERS_PENDING).set(count.map_or(f64::NAN, |count| count as f64));
+    // The route is there only where it is.
+    let Some(recorder) = &service.recorder else { return HttpResponse::NotFound().finish() };
+    let text = recorder.text(service.store().ok()).await;
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }
 
 /// Counts a request by its route, and how long the head of its answer took.

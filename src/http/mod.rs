@@ -37,6 +37,7 @@ mod ingest;
 mod metrics;
 mod openapi;
 mod query;
+mod recorder;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod records;
 mod resource;
@@ -51,7 +52,7 @@ use actix_web::{Scope, web::Data};
 use self::service::Service;
 #[doc(hidden)]
 pub use self::{
-    metrics::Render,
+    recorder::Render,
     server::{Server, ServerError},
 };
 use crate::store::MarketDataStore;

@@ -12,7 +12,7 @@ use super::{
 
 /// Makes the routes of a service.
 pub(super) fn scope(service: web::Data<Service>) -> Scope {
-    let has_metrics = service.metrics.is_some();
+    let has_metrics = service.recorder.is_some();
     let scope = web::scope("")
         .app_data(service)
         .service(resource("/livez", Role::Anyone, "GET, HEAD", get().to(state::livez)))

@@ -26,7 +26,8 @@ use tokio::sync::oneshot;
 use super::{
     access::{Role, is_loopback},
     error::Error,
-    metrics::{Metrics, Render, measure},
+    metrics::measure,
+    recorder::{Recorder, Render},
     resource::{refuse, set_level},
     scope::scope,
     service::Service,
@@ -102,7 +103,7 @@ impl Server {
                  it"
             );
         }
-        let service = web::Data::new(Service::of_settings(settings, render.map(Metrics::new)));
+        let service = web::Data::new(Service::of_settings(settings, render.map(Recorder::new)));
         let (end, ended) = oneshot::channel();
         let (shared, bind) = (service.clone(), http.bind);
         let listening = on_own_system("mds-http", move || {

@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use super::{access::Access, error::Error, metrics::Metrics};
+use super::{access::Access, error::Error, recorder::Recorder};
 use crate::{
     coordinator::StopReason,
     policy::Level,
@@ -36,7 +36,7 @@ pub(super) struct Service {
     /// The database that records are read back from, where the service knows which it is.
     pub(super) database: Option<Settings>,
     /// The recorder that is shown, if one is.
-    pub(super) metrics: Option<Metrics>,
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl Service {
@@ -50,12 +50,12 @@ impl Service {
             submit_timeout,
             ack_timeout,
             database: None,
-            metrics: None,
+            recorder: None,
         }
     }
 
     /// Makes one for a store that is to come.
-    pub(super) fn of_settings(settings: &Settings, metrics: Option<Metrics>) -> Self {
+    pub(super) fn of_settings(settings: &Settings, recorder: Option<Recorder>) -> Self {
         Self {
             store: OnceLock::new(),
             ending: watch::Sender::new(false),
@@ -63,7 +63,7 @@ impl Service {
             submit_timeout: settings.http.submit_timeout,
             ack_timeout: settings.http.ack_timeout,
             database: Some(settings.clone()),
-            metrics,
+            recorder,
         }
     }
 

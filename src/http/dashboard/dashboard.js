@@ -7,12 +7,14 @@
 const POLL = 1_000; // milliseconds between two looks at the coordinators
 const SELDOM = 15_000; // and at what changes seldom
 const SHOWN = 300_000; // what a chart shows
+const RATES = 5_000; // what a rate is taken over
+const LATE = 10_000; // an answer that takes longer is none
 const GAP = 5_000; // a line does not go on over more than this
 const SILENCE = 45_000; // three heartbeats: the stream is gone
 const EVENTS = 100;
 
 const $ = (id) => document.getElementById(id);
-const coordinators = new Map(); // by id: what was shown last, and where
+const coordinators = new Map(); // by id: what is shown of it, and where
 const levels = new Map(); // by source and id: the level of the event that came last
 const seen = new Set(); // ids of the events that are in the table
 
@@ -27,7 +29,8 @@ async function request(path, options = {}) {
   for (;;) {
     const used = token;
     const headers = used === null ? {} : { Authorization: `Bearer ${used}` };
-    const response = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
+    const signal = options.signal ?? AbortSignal.timeout(LATE);
+    const response = await fetch(path, { signal, headers, cache: "no-store", redirect: "error" });
     if (response.status !== 401) {
       if (response.ok) return response;
       const body = await response.json().catch(() => ({}));
@@ -111,19 +114,22 @@ function cells(row, ...texts) {
 
 // ---- Coordinators
 
+let cards = 0;
+
 function entry(id) {
   const known = coordinators.get(id);
   if (known !== undefined) return known;
   const card = $("card").content.cloneNode(true).firstElementChild;
   const row = $("row").content.cloneNode(true).firstElementChild;
-  card.id = `coordinator-${coordinators.size}`;
+  card.id = `coordinator-${cards}`;
+  cards += 1;
   const link = row.querySelector("a");
   link.href = `#${card.id}`;
   link.textContent = id;
   putAll(card, { id });
   $("coordinators").append(card);
   $("overview").append(row);
-  const made = { card, row, samples: [], last: null };
+  const made = { card, row, samples: [] };
   card.querySelector(".history").addEventListener("toggle", () => history(made));
   coordinators.set(id, made);
   return made;
@@ -131,16 +137,14 @@ function entry(id) {
 
 function show(health, now) {
   const coordinator = entry(health.coordinator_id);
-  const { card, row, samples, last } = coordinator;
+  const { card, row, samples } = coordinator;
+  const { epoch, submitted, queue_size: size } = health;
   const settled = health.stored + health.dead_lettered + health.dropped;
-  let [incoming, outgoing] = [null, null];
-  if (last !== null && last.epoch === health.epoch && now > last.now) {
-    const seconds = (now - last.now) / 1_000;
-    incoming = (health.submitted - last.submitted) / seconds;
-    outgoing = (settled - last.settled) / seconds;
-  }
-  coordinator.last = { now, epoch: health.epoch, submitted: health.submitted, settled, health };
-  samples.push({ now, size: health.queue_size });
+  const since = samples.find((sample) => sample.now >= now - RATES && sample.epoch === epoch);
+  const per = (present, before) => (1_000 * (present - before)) / (now - since.now);
+  const incoming = since === undefined ? null : per(submitted, since.submitted);
+  const outgoing = since === undefined ? null : per(settled, since.settled);
+  samples.push({ now, size, epoch, submitted, settled });
   while (samples[0].now < now - SHOWN) samples.shift();
 
   const state = health.alive ? health.state : "dead";

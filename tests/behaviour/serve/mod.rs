@@ -5,6 +5,7 @@ mod end;
 mod going_on;
 mod records;
 mod rubbish;
+mod watching;
 
 use std::{
     collections::BTreeMap,
