@@ -146,7 +146,7 @@ fn of_another_file(series: &str, ts: i64) -> RowError {
     let symbol = series.rsplit('\0').next().unwrap_or_default();
     let message = format!(
         "ts: expected another moment than those of the files before, since nothing but the order in one file tells records of \
-         one moment or message apart, got {} of {} again",
+         one moment or message apart, got {} of {} again: put both into one file",
         TimestampNanos::from_nanos(ts),
         Quoted(symbol)
     );
