@@ -139,8 +139,7 @@ impl Moments {
 pub(super) const OF_MESSAGE: &str = "seq:";
 
 /// What to do about records of one moment in two files.
-const TOGETHER: &str = "put the files together, with each record once and sorted by time, or name the column that tells them apart, as \
-                        in --map id=COLUMN or --map seq=COLUMN";
+const TOGETHER: &str = "each record once and sorted by time, or name the column that tells them apart, as in --map id=COLUMN or --map seq=COLUMN";
 
 fn of_another_file(series: &str, ts: i64) -> RowError {
     let symbol = series.rsplit('\0').next().unwrap_or_default();
