@@ -49,8 +49,9 @@ pub(super) struct Connection {
     io: Io,
     lock: BackendLock,
     statements: Vec<Statements>,
-    /// A transaction was begun, and it is not known to have ended: what is written now might not be committed.
-    is_in_transaction: bool,
+    /// A transaction was begun, and it is not known to have ended: what is written now might not be committed. Or an answer
+    /// to come might be taken for that to another statement.
+    is_doubtful: bool,
 }
 
 /// Reads and writes the socket, until it is dropped.
@@ -77,7 +78,7 @@ pub(super) enum Written {
         new: usize,
     },
     Copied,
-    /// COPY is refused, and nothing was written.
+    /// COPY is refused, and nothing was written. The connection may be [of no use](Connection::is_closed).
     CopyRefused,
 }
 
@@ -102,7 +103,7 @@ impl Connection {
         }));
         let lock = BackendLock(fastrand::i64(..));
         // From here on a drop ends it.
-        let connection = Self { client, io, lock, statements: Vec::new(), is_in_transaction: false };
+        let connection = Self { client, io, lock, statements: Vec::new(), is_doubtful: false };
         // By statements and not while connecting, as poolers refuse parameters that they do not know. What finds no row
         // that was there has to see all that is.
         let set_up = format!(
@@ -136,7 +137,7 @@ impl Connection {
 
     /// Says whether it is of no use any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed() || self.is_in_transaction
+        self.client.is_closed() || self.is_doubtful
     }
 
     /// Sees to it that another backend is gone, so that nothing it was told to do happens any more. Waits for that as
@@ -170,8 +171,7 @@ impl Connection {
         }
         match self.copy(table, rows).await {
             Ok(()) => Ok(Written::Copied),
-            // What is written within a transaction that is still open would not be committed.
-            Err(error) if is_refused_copy(&error) && !self.is_in_transaction => Ok(Written::CopyRefused),
+            Err(error) if is_refused_copy(&error) => Ok(Written::CopyRefused),
             Err(error) => Err(error),
         }
     }
@@ -210,30 +210,28 @@ impl Connection {
             statements.copy = Some(self.client.prepare_typed(&table.copy, &[]).await?);
         }
         let statement = statements.copy.as_ref().expect("it was prepared above");
-        self.is_in_transaction = true;
+        self.is_doubtful = true;
         // COPY says that it is done before it is committed, and the driver waits for no more than that. So it has a
         // transaction of its own, whose COMMIT tells. What can go at once does: a message more costs little, a wait does.
         let (begun, sink) = join(self.client.batch_execute("BEGIN"), self.client.copy_in::<_, Bytes>(statement)).await;
-        let sent = async {
-            begun?;
-            let mut sink = Box::pin(sink?);
-            sink.send(rows.copy(&table.columns)).await?;
-            Ok(sink)
+        // Of a COPY that is refused at once the driver asks for the end once more, and takes the answer to that for the
+        // answer to the next statement. So there is none.
+        let mut sink = Box::pin(sink?);
+        let sent = match begun {
+            Ok(()) => sink.send(rows.copy(&table.columns)).await,
+            Err(error) => Err(error),
         };
-        match sent.await {
-            Ok(mut sink) => {
-                let (copied, committed) = join(sink.as_mut().finish(), self.client.batch_execute("COMMIT")).await;
-                // A COMMIT that the server answers with an error has rolled back.
-                self.is_in_transaction = committed.as_ref().is_err_and(|error| error.as_db_error().is_none());
-                // After an error of COPY the COMMIT has rolled back, and says nothing of it.
-                copied.and(committed)
-            }
-            Err(error) => {
-                // The connection goes on for others.
-                self.is_in_transaction = self.client.batch_execute("ROLLBACK").await.is_err();
-                Err(error)
-            }
+        if let Err(error) = sent {
+            // The connection goes on for others.
+            drop(sink);
+            self.is_doubtful = self.client.batch_execute("ROLLBACK").await.is_err();
+            return Err(error);
         }
+        let (copied, committed) = join(sink.as_mut().finish(), self.client.batch_execute("COMMIT")).await;
+        // A COMMIT that the server answers with an error has rolled back.
+        self.is_doubtful = committed.as_ref().is_err_and(|error| error.as_db_error().is_none());
+        // After an error of COPY the COMMIT has rolled back, and says nothing of it.
+        copied.and(committed)
     }
 
     /// Ends the connection as a client should, so that the server does not log that it was lost.

@@ -254,6 +254,10 @@ impl Lanes {
                     known.stored();
                     break;
                 }
+                if lent.connection.is_closed() {
+                    drop(lent);
+                    lent = self.pool.get().await?;
+                }
             }
         }
         lent.give_back();

@@ -136,13 +136,12 @@ fn new_rows_that_fail_at_the_commit_are_not_stored() {
     block_on(sink.close());
 }
 
-// Red when a connection goes on whose transaction may be open: what is written through it fails, or is acknowledged and
-// never committed.
+// Red when a connection goes on behind a COPY that the server refused at once: its transaction may be open, and the driver
+// takes answers for those to other statements.
 #[test]
 fn a_connection_whose_transaction_may_be_open_is_given_up() {
     let database = Server::shared().database();
-    let proxy = Proxy::start(database.port());
-    let sink = Database::connect(&database.url_at(proxy.port())).unwrap();
+    let sink = Database::connect(&database.url()).unwrap();
     let write =
         |from: u64| block_on(sink.write(&Batch::from((from..from + 40).map(|n| Bars::New.bar(n)).collect::<Vec<_>>())));
     // All of them are new, so the next ones are copied, which row-level security forbids and an upsert does not need.
@@ -151,11 +150,10 @@ fn a_connection_whose_transaction_may_be_open_is_given_up() {
         "CREATE POLICY everyone ON bars USING (true);
          ALTER TABLE bars ENABLE ROW LEVEL SECURITY; ALTER TABLE bars FORCE ROW LEVEL SECURITY",
     );
-    proxy.spoil_rollback();
-    let error = write(40).unwrap_err();
-    assert!(error.is_outage() && !proxy.spoils_rollback(), "{error:#}");
-    write(40).unwrap();
-    assert_eq!(database.number("SELECT count(*) FROM bars"), 80);
+    for batch in 1..40 {
+        write(40 * batch).unwrap();
+    }
+    assert_eq!(database.number("SELECT count(*) FROM bars"), 40 * 40);
     block_on(sink.close());
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -40,8 +40,6 @@ struct Control {
     connections: watch::Sender<usize>,
     /// How many COPYs came to their end.
     copies: AtomicUsize,
-    /// The next ROLLBACK arrives as something that the server does not know.
-    spoils_rollback: AtomicBool,
 }
 
 /// How the way is.
@@ -78,7 +76,6 @@ impl Proxy {
             met: watch::Sender::new(0),
             connections: watch::Sender::new(0),
             copies: AtomicUsize::new(0),
-            spoils_rollback: AtomicBool::new(false),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -121,16 +118,6 @@ impl Proxy {
         met.mark_unchanged();
         *self.control.commits.lock() = commits;
         block_on(within(PATIENCE, met.changed())).unwrap();
-    }
-
-    /// Has the server refuse the next ROLLBACK, so that the transaction stays open.
-    pub fn spoil_rollback(&self) {
-        self.control.spoils_rollback.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether a ROLLBACK is still to be spoilt.
-    pub fn spoils_rollback(&self) -> bool {
-        self.control.spoils_rollback.load(Ordering::Relaxed)
     }
 
     /// Waits until so many connections are left at most.
@@ -286,10 +273,7 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, session: &Mut
     // One that begins while old ones are held is no old one.
     way.mark_unchanged();
     let (mut is_first, is_new) = (true, *way.borrow() == Way::OldHeld);
-    while let Ok((kind, mut all)) = message(&mut from, is_first).await {
-        if kind == b'Q' && all[5..].starts_with(b"ROLLBACK") && control.spoils_rollback.swap(false, Ordering::Relaxed) {
-            all[5..13].copy_from_slice(b"ROLLBAXX");
-        }
+    while let Ok((kind, all)) = message(&mut from, is_first).await {
         if !is_new {
             let _ = way.wait_for(|way| *way != Way::OldHeld).await;
         }
