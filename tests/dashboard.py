@@ -159,6 +159,26 @@ def check_accessibility(browser, source, what):
             sys.exit(f"{what}: the page is wider than a window of {width}")
 
 
+def take_picture(browser, service, file):
+    """Shows a store that is held up again and again, at hard."""
+    at = 100_000
+    for wave in range(16):
+        held = service.locked()
+        for _ in range(6):
+            service.post(at, CAPACITY // 6 if wave % 3 == 0 else CAPACITY // 9)
+            at += CAPACITY // 6
+            time.sleep(0.3)
+        if wave == 15:
+            until("bars are hard", lambda: browser.level("bars") == "hard")
+            browser.shape(1280, 745, "light")
+            browser.picture(file)
+        held.commit()
+        # Sooner than the circuit opens.
+        until("the queue is empty", lambda: browser.level("bars") == "ok")
+        time.sleep(1.5)
+    until("bars are ok", lambda: browser.level("bars") == "ok")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--binary", default=ROOT / "target" / "debug" / "mds")
@@ -191,7 +211,7 @@ def main():
         time.sleep(3)
         service.post(at, CAPACITY * 35 // 100)
         until("bars are hard", lambda: browser.level("bars") == "hard")
-        until("the event is listed", lambda: "queue high" in browser.text("#events"))
+        until("the event is listed", lambda: "hard" in browser.text("#events tr"))
         until("it is announced", lambda: "bars is hard" in browser.text("#announcement"))
         time.sleep(3)
         check_accessibility(browser, source, "at hard")
@@ -203,9 +223,7 @@ def main():
         held.commit()
         until("bars are ok again", lambda: browser.level("bars") == "ok")
         if arguments.picture:
-            time.sleep(2)
-            browser.shape(1280, 860, "light")
-            browser.picture(arguments.picture)
+            take_picture(browser, service, arguments.picture)
         if problems := browser.console():
             sys.exit(f"the console: {problems}")
 

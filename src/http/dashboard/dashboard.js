@@ -72,7 +72,8 @@ const time = (date) => new Date(date).toLocaleTimeString([], { hourCycle: "h23" 
 
 function age(seconds) {
   if (seconds === null || seconds === undefined) return "–";
-  if (seconds < 120) return `${fraction.format(seconds)} s`;
+  if (seconds < 10) return `${seconds.toFixed(2)} s`;
+  if (seconds < 120) return `${count(seconds)} s`;
   if (seconds < 7_200) return `${count(seconds / 60)} min`;
   return seconds < 172_800 ? `${count(seconds / 3_600)} h` : `${count(seconds / 86_400)} d`;
 }
@@ -140,8 +141,9 @@ function show(health, now) {
   const { card, row, samples } = coordinator;
   const { epoch, submitted, queue_size: size } = health;
   const settled = health.stored + health.dead_lettered + health.dropped;
-  const since = samples.find((sample) => sample.now >= now - RATES && sample.epoch === epoch);
-  const per = (present, before) => (1_000 * (present - before)) / (now - since.now);
+  const before = samples.filter((sample) => sample.epoch === epoch);
+  const since = before.find((sample) => sample.now >= now - RATES) ?? before.at(-1);
+  const per = (present, past) => (1_000 * (present - past)) / (now - since.now);
   const incoming = since === undefined ? null : per(submitted, since.submitted);
   const outgoing = since === undefined ? null : per(settled, since.settled);
   samples.push({ now, size, epoch, submitted, settled });
@@ -189,7 +191,7 @@ function show(health, now) {
 
 function chart({ card, samples }, health, now) {
   const { capacity, low_watermark: low, high_watermark: high } = health;
-  const y = (size) => 100 - 100 * Math.min(1, size / capacity);
+  const y = (size) => 97 - 94 * Math.min(1, size / capacity); // so that neither end is cut
   const x = (at) => 300 - (300 * (now - at)) / SHOWN;
   let [line, area, before] = ["", "", null];
   for (const { now: at, size } of samples) {
@@ -214,9 +216,9 @@ function chart({ card, samples }, health, now) {
     label.style.top = `${Math.min(94, Math.max(6, y(mark)))}%`;
   }
   const most = Math.max(...samples.map((sample) => sample.size));
-  const text = `Queue ${count(health.queue_size)} of ${count(capacity)} records, at most ${count(most)} in this time`;
+  const text = `${count(health.queue_size)} of ${count(capacity)} records, at most ${count(most)} in this time`;
   put(card.querySelector("figcaption"), text);
-  const label = `${text}; low watermark ${count(low)}, high watermark ${count(high)}`;
+  const label = `Queue: ${text}; low watermark ${count(low)}, high watermark ${count(high)}`;
   card.querySelector("svg").setAttribute("aria-label", label);
 }
 
