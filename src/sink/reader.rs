@@ -14,7 +14,7 @@ use crate::record::{Invalid, StoredRow, Tabular};
 /// for as long as the reader lives, so do not keep it for long.
 ///
 /// Its memory does not grow with what it reads. Every call blocks the thread while it reads: in async code call it on a
-/// thread for that, such as one of `tokio::task::spawn_blocking`.
+/// thread for that, such as one of `tokio::task::spawn_blocking`. So can its drop, for a second at most.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
