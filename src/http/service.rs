@@ -34,6 +34,7 @@ pub(super) struct Service {
     /// How long a request waits while none of its records is settled.
     pub(super) ack_timeout: Duration,
     /// The database that records are read back from, where the service knows which it is.
+    #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), expect(dead_code, reason = "nothing is read back"))]
     pub(super) database: Option<Settings>,
     /// The recorder that is shown, if one is.
     pub(super) recorder: Option<Recorder>,
