@@ -156,6 +156,8 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
 
     fn take_each_alone(&mut self) {
         self.is_each_alone = true;
+        // What the options say, a record of ours has to say too.
+        self.columns.takes_partial = self.file.vendor.fixed.is_none() && self.file.symbol.fixed.is_none();
     }
 
     fn check_options(&mut self) -> Result<(), ReadError> {

@@ -4,7 +4,7 @@ use super::{
     columns_of_file::FileColumns,
     json_object::Object,
     kind::{Kind, Side},
-    own_columns::are_own,
+    own_columns::{are_of_own, are_own},
 };
 use crate::{
     files::{
@@ -29,6 +29,8 @@ pub(super) struct FileLayout<T: Kind> {
     pub(super) layout: Option<Layout<T::Form>>,
     pub(super) search: Search,
     pub(super) ignored: IgnoredColumns,
+    /// Whether an object of our own fields may leave out optional ones.
+    pub(super) takes_partial: bool,
 }
 
 /// What the columns of a file are.
@@ -63,6 +65,7 @@ impl<T: Kind> FileLayout<T> {
             layout: None,
             search: Search::default(),
             ignored: IgnoredColumns::default(),
+            takes_partial: false,
         }
     }
 
@@ -205,7 +208,6 @@ impl<T: Kind> FileLayout<T> {
             return Ok(None);
         }
         let names: Vec<&str> = fields().collect();
-        let is_own = self.map.is_empty() && are_own::<T>(&names);
         let refused = |message: String| ReadError::Refused(format!("line {line}: {message}"));
         let columns = match FileColumns::of(&names, T::ROLES, T::LETTERS, &self.map) {
             Ok(columns) => columns,
@@ -213,6 +215,9 @@ impl<T: Kind> FileLayout<T> {
             Err(message) => return Ok(Some(message)),
         };
         let lacking = columns.lacking(T::REQUIRED);
+        // One that would be rejected is taken as ours where it can be: a quote of one side, say.
+        let is_partial = || self.takes_partial && !lacking.is_empty() && are_of_own::<T>(&names);
+        let is_own = self.map.is_empty() && (are_own::<T>(&names) || is_partial());
         if !is_own && !lacking.is_empty() {
             if self.layout.is_none() {
                 let inner = object.0.iter().find(|(_, raw)| {

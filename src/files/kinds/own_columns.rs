@@ -14,6 +14,11 @@ pub(super) fn are_own<T: Tabular>(names: &[impl AsRef<str>]) -> bool {
     names.len() == columns.len() && names.iter().zip(columns).all(|(name, column)| name.as_ref() == column.name())
 }
 
+/// Returns whether all of these are columns of the table: of a JSON object those that it leaves out may be optional.
+pub(super) fn are_of_own<T: Tabular>(names: &[impl AsRef<str>]) -> bool {
+    names.iter().all(|name| T::TABLE.columns().iter().any(|column| column.name() == name.as_ref()))
+}
+
 /// Makes a record of the cells of a row. An empty cell of an optional column is none.
 pub(super) fn record_of<'a, T: Tabular>(cells: impl Iterator<Item = &'a str>) -> Result<T, String> {
     let mut values = Vec::with_capacity(T::TABLE.columns().len());

@@ -160,6 +160,11 @@ fn each_record_is_read_by_itself() {
     assert_eq!(csv("/v1/records/news", news).status, 200);
     let quote = r#"{"symbol":"ES","ts":"2024-01-02T14:30:00.123456789Z","bid":1,"ask":2}"#;
     assert_eq!(service.post("/v1/records/quotes", quote.as_bytes()).status, 200);
+    // Of our own fields those that may be null may be left out; others are asked for.
+    let one_side = "{\"symbol\":\"NQ\",\"ts\":\"2024-01-02T14:30:00Z\",\"bid\":1}\n{\"symbol\":\"NQ\",\"bid\":1}\n\
+                    {\"symbol\":\"NQ\",\"ts\":\"2024-01-02T14:30:00Z\",\"bid\":1,\"bd_size\":1}\n";
+    let sided = service.post("/v1/records/quotes", one_side.as_bytes()).json();
+    assert_eq!((count(&sided, "stored"), count(&sided, "rejected_count")), (1, 2), "{sided}");
     let url = format!("sqlite://{}", dir.path().join("market_data.db").display());
     assert_eq!(stored_at::<News>(&url)[0].title, "two\nlines, and \"quotes\"");
     assert_eq!(stored_at::<Quote>(&url)[0].seq, 0);
