@@ -3,6 +3,7 @@
 mod access;
 mod end;
 mod going_on;
+mod load;
 mod records;
 mod rubbish;
 mod watching;
