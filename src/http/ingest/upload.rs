@@ -295,7 +295,7 @@ impl<T: FileRecord> Upload<T> {
     /// Returns when it is worth going on: a little later for each client, so that they do not all come at once.
     fn wait(&self) -> Duration {
         let known = self.handle.retry_after().filter(|wait| !wait.is_zero());
-        known.unwrap_or(UNKNOWN_WAIT).mul_f64(1.0 + 0.2 * fastrand::f64())
+        known.unwrap_or(UNKNOWN_WAIT).mul_f64(1.0 + 0.1 * fastrand::f64())
     }
 }
 
