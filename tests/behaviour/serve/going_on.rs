@@ -92,12 +92,14 @@ fn a_client_that_goes_away_leaves_no_place_taken_and_no_half_record() {
     assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
     let lock = service.database();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let head = "POST /v1/records/bars HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n";
+    let head = "POST /v1/records/bars HTTP/1.1\r\nContent-Type: text/csv\r\n";
     for client in 0..clients {
-        let mut body = bars(1_000 * client..1_000 * client + 50);
-        // A number that means another one where it is cut.
-        let line = bar(1_000 * client + 999);
-        body.extend(&line.as_bytes()[..line.len() - 6]);
+        let mut body = b"symbol,timeframe,ts,open,high,low,close,volume\n".to_vec();
+        // Of the last row a number is cut off, and what is left is a number too.
+        for id in (1_000 * client..1_000 * client + 50).chain([1_000 * client + 999]) {
+            let end = if id % 1_000 == 999 { "" } else { "000\n" };
+            body.extend(format!("A,1s,{},1,1,1,1,1{end}", 1_700_000_000 + id).bytes());
+        }
         let mut sent = Client::new(service.address, head, Some(body.len() + 100));
         sent.write(&body);
         // Each is there before it goes, if the queue has room.
@@ -112,6 +114,7 @@ fn a_client_that_goes_away_leaves_no_place_taken_and_no_half_record() {
             && count(health, "stored") == count(health, "submitted")
     });
     assert!(count(&health, "stored") >= 101, "{health}");
-    assert!(service.ids().iter().all(|id| id % 1_000 < 50), "a half line was stored");
+    let cut = service.ids().into_iter().filter(|id| *id > 1_000_000 && (id - 1_700_000_000) % 1_000 == 999);
+    assert_eq!(cut.count(), 0, "a half line was stored");
     assert_eq!(service.post("/v1/records/bars", &bars(0..500)).status, 200);
 }
