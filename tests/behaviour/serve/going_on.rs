@@ -1,5 +1,12 @@
 //! A body that was not taken whole goes on where the answer says, and a client that goes away leaves nothing behind.
 
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
 use serde_json::json;
 
 use super::{Client, Service, bar, bars};
@@ -23,41 +30,49 @@ fn a_body_that_is_sent_again_with_skip_brings_in_every_record() {
     let service = Service::start(dir.path(), &SMALL);
     assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
     let body = bars(0..records);
-    let (mut skip, mut refused, mut locked) = (0, 0, None);
-    loop {
-        let answer = service.post(&format!("/v1/records/bars?skip={skip}"), &body);
-        let tally = answer.json();
-        let resume_at = count(&tally, "resume_at");
-        assert!(resume_at >= skip, "{tally}");
-        match answer.status {
-            200 => {
-                assert_eq!(resume_at, records);
-                break;
+    let (mut skip, mut refused, mut between, is_done) = (0, 0, 0, AtomicBool::new(false));
+    thread::scope(|scope| {
+        // The database is locked for longer than a request waits, and free for a few batches, by turns.
+        scope.spawn(|| {
+            let lock = service.database();
+            for _ in 0..8 {
+                if is_done.load(Ordering::Relaxed) {
+                    return;
+                }
+                lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+                thread::sleep(Duration::from_millis(400));
+                lock.execute_batch("ROLLBACK").unwrap();
+                thread::sleep(Duration::from_millis(20));
             }
-            status @ (429 | 503) => {
-                refused += 1;
-                let wait: u64 = answer.headers["retry-after"].parse().unwrap();
-                assert!((1..=300).contains(&wait) && tally["error"].is_string(), "{status} {answer:?}");
+        });
+        loop {
+            let answer = service.post(&format!("/v1/records/bars?skip={skip}"), &body);
+            let tally = answer.json();
+            let resume_at = count(&tally, "resume_at");
+            assert!(resume_at >= skip, "{tally}");
+            match answer.status {
+                200 => {
+                    assert_eq!(resume_at, records);
+                    break;
+                }
+                status @ (429 | 503) => {
+                    refused += 1;
+                    between += u32::from(resume_at > 0);
+                    let wait: u64 = answer.headers["retry-after"].parse().unwrap();
+                    assert!((1..=300).contains(&wait) && tally["error"].is_string(), "{status} {answer:?}");
+                }
+                _ => panic!("{answer:?}"),
             }
-            _ => panic!("{answer:?}"),
+            // What is said to be settled is there.
+            let stored: HashSet<i64> = service.ids().into_iter().collect();
+            assert!((0..resume_at).all(|id| stored.contains(&(id as i64))), "resume_at {resume_at}");
+            skip = resume_at;
         }
-        // What is said to be settled is there.
-        let stored: std::collections::HashSet<i64> = service.ids().into_iter().collect();
-        assert!((0..resume_at).all(|id| stored.contains(&(id as i64))), "resume_at {resume_at}");
-        skip = resume_at;
-        // The database is locked by turns, so that some attempts fail in the middle.
-        locked = match locked.take() {
-            None if refused < 6 => {
-                let connection = service.database();
-                connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-                Some(connection)
-            }
-            _ => None,
-        };
-    }
-    drop(locked);
+        is_done.store(true, Ordering::Relaxed);
+    });
     assert_eq!(service.ids(), (0..records as i64).collect::<Vec<_>>());
-    println!("{refused} refusals");
+    assert!(refused > 1 && between > 0, "{refused} refusals, {between} of them in the middle");
+    println!("{refused} refusals, {between} of them in the middle");
 }
 
 /// Red when the store is away and the answer is none of those that say so.

@@ -12,8 +12,9 @@ fn resident_kib(service: &Service) -> u64 {
 }
 
 fn packed(program: &str, bytes: usize) -> Vec<u8> {
-    let text = format!("head -c {bytes} /dev/zero | tr '\\0' '\\n' | {program}");
-    let output = std::process::Command::new("sh").args(["-c", &text]).output().unwrap();
+    // A record, and then blank lines, which are none.
+    let text = format!("{{ printf '%s' \"$RECORD\"; head -c {bytes} /dev/zero | tr '\\0' '\\n'; }} | {program}");
+    let output = std::process::Command::new("sh").args(["-c", &text]).env("RECORD", bar(1)).output().unwrap();
     assert!(output.status.success());
     output.stdout
 }
