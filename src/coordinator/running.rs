@@ -21,10 +21,9 @@ use super::{
     stop::StopSignal,
     supervisor::WriteCoordinator,
 };
-use crate::{
-    dead_letter::DeadLetters, feedback::Publisher, own_system::on_own_system, policy::Level, record::Record,
-    sink::BoxSink,
-};
+#[cfg(feature = "serve")]
+use crate::policy::Level;
+use crate::{dead_letter::DeadLetters, feedback::Publisher, own_system::on_own_system, record::Record, sink::BoxSink};
 
 type BoxFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
@@ -37,6 +36,7 @@ pub(crate) trait RunningCoordinator: Send + Sync {
     fn replay_target(&self) -> Arc<dyn ReplayTarget>;
 
     /// Returns the present level, without waiting.
+    #[cfg(feature = "serve")]
     fn level(&self) -> Level;
 
     /// Returns how it is. The first answer comes once it has published `started`.
@@ -93,6 +93,7 @@ impl<T: Record> RunningCoordinator for Running<T> {
         Arc::new(self.handle.clone())
     }
 
+    #[cfg(feature = "serve")]
     fn level(&self) -> Level {
         self.handle.level()
     }

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::write_clock::{Waits, WriteClock};
+#[cfg(feature = "postgres")]
+use super::write_clock::Waits;
+use super::write_clock::WriteClock;
 
 /// Records of one partition that are written together. Cheap to clone; a slice shares the records.
 pub struct Batch<T> {
@@ -37,6 +39,7 @@ impl<T> Batch<T> {
     }
 
     /// Says that a write of it has not begun, until the value is dropped: others are before it.
+    #[cfg(feature = "postgres")]
     pub(crate) fn waits(&self) -> Waits {
         self.clock.waits()
     }

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use futures_util::future::FutureExt;
 
 #[cfg(feature = "postgres")]
 use super::postgres::{self, PostgresError, PostgresOptions, PostgresSink};

@@ -1,4 +1,5 @@
 //! When a write began that had to wait for its turn.
+#![cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the sink of PostgreSQL alone waits for a turn"))]
 
 use std::{pin::pin, sync::Arc, time::Duration};
 

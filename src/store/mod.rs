@@ -24,11 +24,12 @@ pub use self::{
     registry::{WithKind, kind_names, with_kind},
     shutdown::DrainReport,
 };
+#[cfg(feature = "serve")]
+use crate::policy::Level;
 use crate::{
     coordinator::{Health, RunningCoordinator, StopReason, StopSignal, WriteHandle},
     dead_letter::DeadLetters,
     feedback::{Claim, Feedback},
-    policy::Level,
     record::Record,
     settings::Settings,
 };
