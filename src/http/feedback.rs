@@ -77,6 +77,8 @@ pub(super) async fn events(service: web::Data<Service>, request: HttpRequest) ->
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // What a proxy in front would hold back.
         .insert_header(("x-accel-buffering", "no"))
+        // Nothing follows a stream: a connection that were kept would hold up the end of the service.
+        .force_close()
         .streaming(stream_of(subscription, ended(store.clone()))))
 }
 

@@ -32,7 +32,10 @@ impl Events {
         let mut events = Self(BufReader::new(stream));
         let head: Vec<String> = std::iter::from_fn(|| events.line()).take_while(|line| !line.is_empty()).collect();
         assert!(head[0].contains("200 OK"), "{head:?}");
-        assert!(head.iter().any(|line| line == "content-type: text/event-stream"), "{head:?}");
+        // A connection that is kept would hold up the end of its service.
+        for line in ["content-type: text/event-stream", "connection: close"] {
+            assert!(head.iter().any(|found| found == line), "{head:?}");
+        }
         events
     }
 
