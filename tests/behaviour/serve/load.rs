@@ -171,11 +171,11 @@ struct Slow {
 }
 
 impl Slow {
-    fn open(address: SocketAddr, now: &[u8], later: &[u8]) -> Self {
+    fn open(address: SocketAddr, now: &[u8], later: Vec<u8>) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(now).unwrap();
         stream.set_nonblocking(true).unwrap();
-        Self { stream, rest: later.to_vec().into_iter(), closed: None }
+        Self { stream, rest: later.into_iter(), closed: None }
     }
 
     /// Looks whether it was closed, after an answer or without one.
@@ -216,10 +216,10 @@ fn slow_connections_are_closed_in_time_and_hold_up_no_other_client() {
     let began = Instant::now();
     let mut slow: Vec<Slow> = (0..connections)
         .map(|one| match one % 2 {
-            0 => Slow::open(service.address, b"P", b"OST /v1/records/bars HTTP/1.1"),
+            0 => Slow::open(service.address, b"P", b"OST /v1/records/bars HTTP/1.1".to_vec()),
             _ => {
                 let head = b"POST /v1/records/bars HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
-                Slow::open(service.address, head, bar(1).as_bytes())
+                Slow::open(service.address, head, bar(1).into_bytes())
             }
         })
         .collect();
