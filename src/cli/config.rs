@@ -1,7 +1,7 @@
 //! `mds config`: the effective configuration, and where each value came from.
 
 use market_data_store::{
-    Bar, MarketDataStore, Record,
+    MarketDataStore, kind_names,
     settings::{Loaded, Value, Variable},
     text::Shown,
 };
@@ -50,12 +50,11 @@ pub fn run(args: &Args, loaded: &Loaded) -> Exit {
     if let Err(error) = MarketDataStore::builder(loaded.settings.clone()).kinds() {
         complain(format_args!("warning: {error}"));
     }
-    // `mds ingest` has bars, `mds dlq replay` the kinds of the settings.
-    let others = loaded.settings.kinds.iter().map(String::as_str).filter(|kind| *kind != Bar::KIND);
-    let ids: Vec<&str> = std::iter::once(Bar::KIND).chain(others).collect();
+    // `mds ingest` has any one of them, `mds serve` all.
+    let ids: Vec<&str> = kind_names().collect();
     for variable in loaded.settings.unused_variables(ids.iter().copied()) {
-        let (plural, ids) = (if ids.len() > 1 { "s" } else { "" }, ids.join(", "));
-        complain(format_args!("warning: {variable} is ignored, mds has the coordinator{plural} {ids} alone"));
+        let ids = ids.join(", ");
+        complain(format_args!("warning: {variable} is ignored, mds has the coordinators {ids} alone"));
     }
     let mut text = Text::default();
     if args.json {

@@ -97,7 +97,7 @@ fn a_strategy_that_bars_do_not_have_is_told_and_refuses_no_load() {
 // Red if a load with such settings says nothing, or `mds config` does not.
 #[test]
 fn settings_that_do_nothing_are_told() {
-    let vars = [("MDS_FB_HTTP_ENDPOINT", "http://example.com/hook"), ("MDS_QUOTES_COORDINATOR_WORKERS", "2")];
+    let vars = [("MDS_FB_HTTP_ENDPOINT", "http://example.com/hook"), ("MDS_TICKS_COORDINATOR_WORKERS", "2")];
     for args in [&[][..], &["--json"]] {
         let output = config(&vars, args);
         let text = stderr(&output);
@@ -106,11 +106,11 @@ fn settings_that_do_nothing_are_told() {
             text.contains("warning: MDS_FB_HTTP_ENDPOINT is set, but MDS_FB_ENABLE_HTTP_BROADCAST is false"),
             "{text}"
         );
-        assert!(text.contains("warning: MDS_QUOTES_COORDINATOR_WORKERS is ignored"), "{text}");
+        assert!(text.contains("warning: MDS_TICKS_COORDINATOR_WORKERS is ignored"), "{text}");
     }
-    // Red if a kind without a meaning is passed over, or one that `mds dlq replay` has is called unused.
+    // Red if a kind without a meaning is passed over, or one that `mds ingest` and `mds serve` have is called unused.
     let kinds = |kinds| stderr(&config(&[("MDS_QUOTES_COORDINATOR_WORKERS", "2"), ("MDS_KINDS", kinds)], &[]));
-    assert_eq!(kinds("bars,quotes"), "");
+    assert_eq!(kinds("bars"), "");
     let output = config(&[("MDS_KINDS", "quote,trades")], &[]);
     assert_eq!(output.status.code(), Some(78));
     let text = stderr(&output);
@@ -122,7 +122,7 @@ fn settings_that_do_nothing_are_told() {
     let output = load.output().unwrap();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for part in ["MDS_FB_HTTP_ENDPOINT is set", "MDS_QUOTES_COORDINATOR_WORKERS"] {
+    for part in ["MDS_FB_HTTP_ENDPOINT is set", "MDS_TICKS_COORDINATOR_WORKERS"] {
         let lines: Vec<&str> = text.lines().filter(|line| line.contains(part)).collect();
         assert!(lines.len() == 1 && lines[0].contains("WARN"), "{text}");
     }
