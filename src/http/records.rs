@@ -48,8 +48,9 @@ pub(super) async fn get(
     };
     let read = Read { settings, query: request.query_string().to_owned() };
     let name = kind.into_inner();
+    let span = tracing::Span::current();
     // On a thread that may block: a reader does.
-    let page = web::block(move || with_kind(&name, read).ok_or(name)).await;
+    let page = web::block(move || span.in_scope(|| with_kind(&name, read)).ok_or(name)).await;
     let page = page.map_err(|_| Error::unavailable("the service comes to its end"))?.map_err(|name| {
         let known: Vec<_> = kind_names().collect();
         Error::not_found(format!("no kind {}, expected one of {}", echoed(&name), known.join(", ")))

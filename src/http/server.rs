@@ -22,6 +22,7 @@ use actix_web::{
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::{
     access::{Role, is_loopback},
@@ -209,7 +210,12 @@ async fn admit<B: MessageBody + 'static>(
     let refusal = service.as_ref().and_then(|service| service.access.check_origin(request.headers()).err());
     let mut response = match refusal {
         Some(problem) => refuse(request, Error::new(StatusCode::FORBIDDEN, problem)).map_into_right_body(),
-        None => next.call(request).await?.map_into_left_body(),
+        None => {
+            // Of the path only what is ours is logged: the rest is the client's.
+            let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+            let span = tracing::info_span!("request", method = %request.method(), route);
+            next.call(request).instrument(span).await?.map_into_left_body()
+        }
     };
     if let Some(service) = service {
         set_level(response.headers_mut(), service.level());
