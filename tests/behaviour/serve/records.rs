@@ -254,3 +254,33 @@ fn the_document_says_what_the_service_does() {
     assert!(seen.len() >= 11 && seen.contains("POST /v1/records/{kind}"), "{seen:?}");
     assert_eq!(service.get("/v1/nothing").json()["error"], json!("there is no such path"));
 }
+
+/// Red when the routes need the root of a service, or offer what the store alone cannot do.
+#[actix_web::test]
+async fn the_routes_can_be_mounted_in_a_service_of_one_s_own() {
+    use actix_web::{App, test, web};
+    let dir = tempfile::tempdir().unwrap();
+    let settings = crate::support::settings()
+        .database_url(format!("sqlite://{}", dir.path().join("bars.db").display()))
+        .dlq_path(dir.path().join("dead_letters"));
+    let store = market_data_store::MarketDataStore::spawn(settings).unwrap();
+    let routes = web::scope("/store").service(market_data_store::http::routes(&store));
+    let app = test::init_service(App::new().service(routes)).await;
+    let post = test::TestRequest::post().uri("/store/v1/records/bars").set_payload(bars(0..10)).to_request();
+    let answer = test::call_service(&app, post).await;
+    assert_eq!(answer.status(), 200);
+    let tally: Value = test::read_body_json(answer).await;
+    assert_eq!(count(&tally, "stored"), 10);
+    for (path, status) in [
+        ("/store/v1/coordinators/bars", 200),
+        ("/store/readyz", 200),
+        ("/store/v1/records/bars", 404),
+        ("/store/metrics", 404),
+        ("/v1/coordinators", 404),
+    ] {
+        let get = test::TestRequest::get().uri(path).to_request();
+        assert_eq!(test::call_service(&app, get).await.status(), status, "{path}");
+    }
+    drop(app);
+    assert!(store.shutdown(store.shutdown_timeout()).await.is_complete());
+}
