@@ -72,6 +72,6 @@ fi
 cargo test --locked --release --all-features -- --nocapture --skip fuzz::
 # The readers of files beside each other, each for its whole time, with nothing else that measures.
 cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 9
-for bench in submit sqlite postgres ingest feedback actors remote_rate_control; do
+for bench in submit sqlite postgres ingest http feedback actors remote_rate_control; do
     cargo bench --locked --all-features --bench "$bench"
 done
