@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use super::{
     cells::Cells,
     csv_records::{Added, CsvRecords},
-    json_object::{Object, cell_of},
+    json_object::{Object, cell_of, said},
     kind::{FileContext, Kind},
     layout::FileLayout,
     moments::Moments,
     outbox::{Outbox, Outcome},
-    own_columns::record_of,
+    own_columns::{record_of, record_of_object},
 };
 use crate::{
     files::{
@@ -77,7 +77,7 @@ impl<T: Kind> Elements for KindDecoder<T> {
             return self.reject(line, problem, chunk);
         }
         if self.columns.layout.as_ref().is_some_and(|layout| layout.is_own) {
-            let made = serde_json::from_str::<T>(text).map(Some).map_err(|error| RowError::from(said(&error)));
+            let made = record_of_object(text, &self.file.times).map(Some);
             return self.put(line, true, made, chunk);
         }
         let cells: Result<Vec<_>, String> = object
@@ -156,6 +156,7 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
 
     fn take_each_alone(&mut self) {
         self.is_each_alone = true;
+        self.columns.is_each_alone = true;
         // What the options say, a record of ours has to say too.
         self.columns.takes_partial = self.file.vendor.fixed.is_none() && self.file.symbol.fixed.is_none();
     }
@@ -361,7 +362,7 @@ impl<T: Kind> KindDecoder<T> {
             return Ok(true);
         }
         if layout.is_own {
-            let made = record_of(fields.iter()).map(Some).map_err(RowError::from);
+            let made = record_of(fields.iter(), &self.file.times).map(Some);
             self.put(number, true, made, chunk)?;
         } else {
             self.decode(number, |at| Cow::Borrowed(fields.get(at)), chunk)?;
@@ -445,11 +446,4 @@ impl<T: Kind> KindDecoder<T> {
         }
         Ok(())
     }
-}
-
-/// Says what is wrong with a JSON, which is one line, so that its own line number 1 would only mislead.
-fn said(error: &serde_json::Error) -> String {
-    let said = error.to_string().replace(" at line 1 column ", " at column ");
-    // The parser repeats a string that should have been an object, whatever its length.
-    said[..said.floor_char_boundary(200)].to_owned()
 }

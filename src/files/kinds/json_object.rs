@@ -71,3 +71,10 @@ pub(super) fn cell_of<'a>(raw: &'a RawValue) -> serde_json::Result<Cow<'a, str>>
         _ => Cow::Borrowed(text),
     })
 }
+
+/// Says what is wrong with a JSON, which is one line, so that its own line number 1 would only mislead.
+pub(super) fn said(error: &serde_json::Error) -> String {
+    let said = error.to_string().replace(" at line 1 column ", " at column ");
+    // The parser repeats a string that should have been an object, whatever its length.
+    said[..said.floor_char_boundary(200)].to_owned()
+}

@@ -45,6 +45,12 @@ pub trait Kind: Tabular + Clone {
     /// It cannot be known what they mean; says which option says it.
     fn form(columns: &FileColumns<'_>) -> Result<Self::Form, String>;
 
+    /// Returns what is known of an object whose fields are others than those of the one before it, where each is read by
+    /// itself: that which its own fields show.
+    fn form_behind(form: Self::Form, _before: Self::Form) -> Self::Form {
+        form
+    }
+
     /// Returns what the columns are of each of several records that a row holds side by side; nothing for a row of one.
     fn sides(_: &FileColumns<'_>) -> Vec<Side> {
         Vec::new()

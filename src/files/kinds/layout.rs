@@ -31,6 +31,8 @@ pub(super) struct FileLayout<T: Kind> {
     pub(super) ignored: IgnoredColumns,
     /// Whether an object of our own fields may leave out optional ones.
     pub(super) takes_partial: bool,
+    /// Whether what the fields of an object mean does not depend on the objects before it.
+    pub(super) is_each_alone: bool,
 }
 
 /// What the columns of a file are.
@@ -66,6 +68,7 @@ impl<T: Kind> FileLayout<T> {
             search: Search::default(),
             ignored: IgnoredColumns::default(),
             takes_partial: false,
+            is_each_alone: false,
         }
     }
 
@@ -243,7 +246,15 @@ impl<T: Kind> FileLayout<T> {
             return if self.layout.is_none() && known == 0 { Err(refused(problem)) } else { Ok(Some(problem)) };
         }
         let form = match self.layout.take() {
-            Some(layout) => layout.form,
+            // A record of ours is taken without it: what it knows is for those behind it.
+            Some(layout) if is_own || !self.is_each_alone => layout.form,
+            Some(layout) => match T::form(&columns) {
+                Ok(form) => T::form_behind(form, layout.form),
+                Err(problem) => {
+                    self.layout = Some(layout);
+                    return Ok(Some(problem));
+                }
+            },
             None if is_own => T::Form::default(),
             None => {
                 self.check_symbol(&columns, &names)?;

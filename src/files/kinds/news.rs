@@ -64,6 +64,10 @@ impl Kind for News {
         Ok(Ids::default())
     }
 
+    fn form_behind(_: Ids, before: Ids) -> Ids {
+        before
+    }
+
     fn decode(cells: &Cells<'_>, ids: &mut Ids, file: &mut FileContext) -> Result<Option<Self>, RowError> {
         let ts = moment_of(cells, [Ts as usize, Date as usize, Clock as usize], file)?;
         let title = cells.get(Title as usize);

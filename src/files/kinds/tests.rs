@@ -121,3 +121,100 @@ fn a_kind_is_read_by_a_decoder_of_its_own() {
         assert_eq!(found, std::slice::from_ref(&expected), "{text}");
     }
 }
+
+#[cfg(feature = "serve")]
+mod each_alone {
+    use super::*;
+    use crate::record::{News, Quote, Trade};
+
+    /// Reads lines of a stream. Returns the records as JSON, and what is wrong with the others, sorted.
+    fn read<T: FileRecord>(lines: &[&str], options: &ReadOptions) -> Vec<String> {
+        let text = lines.join("\n");
+        let mut reader = RecordReader::<T, _>::of_stream(text.as_bytes(), options.clone());
+        let (mut chunk, mut found, mut more) = (Chunk::default(), Vec::new(), true);
+        while more {
+            more = reader.next_chunk(&mut chunk).unwrap_or_else(|error| panic!("{text}: {error}"));
+            found.extend(chunk.records.drain(..).map(|record| serde_json::to_string(&record).unwrap()));
+            found.extend(chunk.rejected.drain(..).map(|rejected| rejected.message));
+        }
+        found.sort();
+        found
+    }
+
+    /// Returns all orders of these.
+    fn orders<'a>(lines: &[&'a str]) -> Vec<Vec<&'a str>> {
+        let Some((first, rest)) = lines.split_first() else { return vec![Vec::new()] };
+        let all = orders(rest).into_iter();
+        all.flat_map(|rest| (0..=rest.len()).map(move |at| [&rest[..at], &[*first], &rest[at..]].concat())).collect()
+    }
+
+    fn check<T: FileRecord>(lines: &[&str], is_stored: usize) {
+        let options = ReadOptions::default();
+        let mut alone: Vec<String> = lines.iter().flat_map(|line| read::<T>(&[line], &options)).collect();
+        alone.sort();
+        assert_eq!(alone.iter().filter(|row| row.starts_with('{')).count(), is_stored, "{alone:#?}");
+        for order in orders(lines) {
+            assert_eq!(read::<T>(&order, &options), alone, "{order:#?}");
+        }
+    }
+
+    // Red when what the fields of a record mean depends on the records before it.
+    #[test]
+    fn records_are_the_same_in_every_order() {
+        check::<Quote>(
+            &[
+                r#"{"symbol":"A","ts":"2024-01-02T14:30:00Z","bid":1}"#,
+                r#"{"symbol":"B","ts":"2024-01-02T14:30:00Z","bid":1,"ask":2}"#,
+                r#"{"symbol":"C","ts":"2024-01-02T14:30:00Z","bid":1,"ask":2,"seq":7}"#,
+                r#"{"symbol":"D","ts":"2024-01-02T14:30:00Z","bidPrice":1,"askPrice":2,"exchange":"X"}"#,
+                r#"{"symbol":"E","ts":"2024-01-02T14:30:00Z","bid":1,"seq":8}"#,
+            ],
+            5,
+        );
+        check::<Trade>(
+            &[
+                r#"{"symbol":"A","ts":"2024-01-02T14:30:00Z","price":1,"size":1,"id":"a"}"#,
+                r#"{"symbol":"B","ts":"2024-01-02T14:30:00Z","price":1,"size":1,"seq":7}"#,
+                r#"{"symbol":"C","ts":"2024-01-02T14:30:00Z","price":1,"size":1}"#,
+                r#"{"symbol":"D","time":1704205800000,"price":1,"qty":1,"id":5,"isBuyerMaker":true}"#,
+                r#"{"sym_root":"E","sym_suffix":"B","ts":"2024-01-02T14:30:00Z","price":1,"size":1,"id":"e"}"#,
+            ],
+            4,
+        );
+        check::<News>(
+            &[
+                r#"{"id":"a","ts":"2024-01-02T14:30:00Z","title":"t"}"#,
+                r#"{"ts":"2024-01-02T14:30:00Z","title":"t","url":"http://x"}"#,
+                r#"{"id":"c","ts":"2024-01-02T14:30:00Z","headline":"t","symbols":["ES"]}"#,
+            ],
+            3,
+        );
+    }
+
+    // Red when an option that says how times are read is dropped for records of our own fields: one zone must not be two.
+    #[test]
+    fn options_say_how_times_of_our_own_fields_are_read() {
+        let sided = r#"{"symbol":"A","ts":"2024-01-02T09:30:00","bid":1}"#;
+        let both = r#"{"symbol":"A","ts":"2024-01-02T09:30:00","bid":1,"ask":2}"#;
+        let whole = r#"{"vendor":"v","venue":"","symbol":"A","ts":"2024-01-02T09:30:00","seq":1,"bid":1,"bid_size":null,"ask":2,"ask_size":null,"conditions":null,"received_ts_ns":5}"#;
+        let csv = "vendor,venue,symbol,ts,seq,bid,bid_size,ask,ask_size,conditions,received_ts_ns\nv,,A,2024-01-02T09:30:00,1,1,,2,,,5";
+        let ts = |options: &ReadOptions, text: &str| -> Vec<String> {
+            let rows = read::<Quote>(&[text], options).into_iter();
+            let quote = |row: String| serde_json::from_str::<Quote>(&row).map_or(row, |quote| quote.ts.to_string());
+            rows.map(quote).collect()
+        };
+        let there = ReadOptions { zone: Some("America/New_York".parse().unwrap()), ..ReadOptions::default() };
+        let format = ReadOptions { ts_format: Some("%d.%m.%Y %H:%M".parse().unwrap()), ..there.clone() };
+        for text in [sided, both, whole, csv] {
+            assert_eq!(ts(&ReadOptions::default(), text), ["2024-01-02T09:30:00Z"], "{text}");
+            assert_eq!(ts(&there, text), ["2024-01-02T14:30:00Z"], "{text}");
+            // An offset says more than an option.
+            assert_eq!(ts(&there, &text.replace("09:30:00", "09:30:00Z")), ["2024-01-02T09:30:00Z"], "{text}");
+            let otherwise = text.replace("2024-01-02T09:30:00", "02.01.2024 09:30");
+            assert_eq!(ts(&format, &otherwise), ["2024-01-02T14:30:00Z"], "{text}");
+            assert!(ts(&format, text)[0].contains("expected a time as --ts-format"), "{text}");
+        }
+        let news = r#"{"vendor":"v","id":"a","ts":"2024-01-02T09:30:00.000001","updated_at":null,"symbols":["A"],"title":"t","url":null,"sentiment":null}"#;
+        assert!(read::<News>(&[news], &there)[0].contains("2024-01-02T14:30:00.000001Z"));
+    }
+}

@@ -66,8 +66,12 @@ impl Times {
         }
     }
 
-    /// Says that times are taken as they are written, those of bars of a day or more too.
+    /// Says that times are taken as they are written, those of bars of a day or more too. Where it is said when sessions
+    /// begin, they are looked for all the same.
     pub(crate) fn take_as_written(&mut self) {
+        if self.sessions.start.is_some() {
+            return;
+        }
         self.sessions.as_written = true;
         self.sessions.are_moments = true;
     }

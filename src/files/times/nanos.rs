@@ -30,6 +30,11 @@ impl NanoTimes {
         Self { zone, format, clock_digits: Cell::new(0) }
     }
 
+    /// Returns whether an option says how times are read.
+    pub(crate) fn are_said(&self) -> bool {
+        self.zone.is_some() || self.format.is_some()
+    }
+
     /// Returns the zone whose clocks times without an offset show.
     pub(crate) fn zone(&self) -> &Zone {
         self.zone.as_ref().unwrap_or(&Zone::UTC)

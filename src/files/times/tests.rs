@@ -136,6 +136,20 @@ fn a_time_within_a_tenth_of_a_millisecond_of_a_second_is_that_second() {
     );
 }
 
+// Red when the option is dropped for files of our own columns, whose times are taken as they are written.
+#[test]
+fn sessions_of_our_own_columns_begin_when_the_option_says() {
+    for (start, expected) in [(None, "2024-01-02T23:00:00Z"), (Some("17:00"), "2024-01-03T00:00:00Z")] {
+        let mut times = Times::new(TimeOptions {
+            zone: Some("America/Chicago".parse().unwrap()),
+            session_start: start.map(|start| start.parse().unwrap()),
+            ..TimeOptions::default()
+        });
+        times.take_as_written();
+        assert_eq!(known(&mut times, "2024-01-02T23:00:00Z", "", true).as_deref(), Ok(expected));
+    }
+}
+
 // Red if the end of a bar is stored as its beginning, or its last moment is another time than its end.
 #[test]
 fn an_end_is_one_timeframe_behind_the_beginning() {

@@ -195,6 +195,23 @@ fn each_record_is_read_by_itself() {
     assert_eq!((counts, &mixed["rejected"][0]["record"]), ([2, 2, 1, 3], &json!(1)), "{mixed}");
 }
 
+/// Red when a record over HTTP is another one behind others, or a zone is dropped for some of them.
+#[test]
+fn no_record_depends_on_those_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), &[]);
+    let quotes = "{\"symbol\":\"A1\",\"ts\":\"2024-01-02T14:30:00\",\"bid\":1}\n\
+                  {\"symbol\":\"A2\",\"ts\":\"2024-01-02T14:30:00\",\"bid\":1,\"ask\":2,\"seq\":3}\n\
+                  {\"symbol\":\"A3\",\"ts\":\"2024-01-02T14:30:00\",\"bid\":1,\"ask\":2}\n";
+    let answer = service.post("/v1/records/quotes?tz=America/New_York", quotes.as_bytes());
+    assert_eq!((answer.status, count(&answer.json(), "stored")), (200, 3), "{answer:?}");
+    let url = format!("sqlite://{}", dir.path().join("market_data.db").display());
+    for quote in stored_at::<Quote>(&url) {
+        assert_eq!(quote.ts.to_string(), "2024-01-02T19:30:00Z", "{quote:?}");
+    }
+    assert_eq!(stored_at::<Quote>(&url).len(), 3);
+}
+
 /// Red when a dead letter is not listed, is not replayed, or the answer is sent before it is stored.
 #[test]
 fn dead_letters_are_listed_and_replayed() {
