@@ -32,7 +32,9 @@ pub fn filter(text: &str) -> Result<EnvFilter, Problem> {
     if !text.split(',').map(str::trim).filter(|word| !word.is_empty()).all(is_level) {
         return Err(variable.problem(text));
     }
-    EnvFilter::builder().parse(text.trim()).map_err(|_| variable.problem(text))
+    // It logs each request that is none as an error of its own.
+    let client_faults = if text.contains("actix_http") { "" } else { ",actix_http=off" };
+    EnvFilter::builder().parse(format!("{}{client_faults}", text.trim())).map_err(|_| variable.problem(text))
 }
 
 /// Sends the log of this process to standard error, without characters that a terminal obeys.

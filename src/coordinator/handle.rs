@@ -14,7 +14,7 @@ use super::{
     waiting::wait_and_accept,
 };
 use crate::{
-    policy::{CircuitState, Level, Overflow, Refusal, time_to_recover},
+    policy::{CircuitState, Counters, Level, Overflow, Refusal, time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -76,6 +76,13 @@ impl<T: Record> WriteHandle<T> {
             return Some(Duration::ZERO);
         }
         time_to_recover(snapshot.excess, snapshot.drain_rate)
+    }
+
+    /// Returns how many records are settled so far.
+    #[cfg(feature = "serve")]
+    pub(crate) fn settled(&self) -> u64 {
+        let Counters { stored, dead_lettered, dropped, .. } = self.shared.snapshot().counters;
+        stored + dead_lettered + dropped
     }
 
     /// Returns whether the store is left alone for a while, or tried.

@@ -62,6 +62,8 @@ impl Access {
         }
         let role = match self.role_of(headers) {
             Some(role) => role,
+            // Who shows one that is not known here takes it for one that is: it may have been withdrawn.
+            None if !self.tokens.is_empty() && headers.contains_key(AUTHORIZATION) => return Err(Denied::Unknown),
             None => self.anonymous.ok_or(Denied::Unknown)?,
         };
         if role >= needed { Ok(()) } else { Err(Denied::Role) }
@@ -179,6 +181,8 @@ mod tests {
         assert_eq!(open.check(Role::Admin, &none), Err(Denied::Role));
         let admin = access(&[], &[], &[ADMIN]);
         assert_eq!(admin.check(Role::Write, &none), Ok(()));
+        // A token that is not known is for nothing, not for what all may.
+        assert_eq!(admin.check(Role::Read, &with(WRITE)), Err(Denied::Unknown));
         assert_eq!(admin.check(Role::Admin, &with(ADMIN)), Ok(()));
         let reads = access(&[], &[READ], &[]);
         assert_eq!(reads.check(Role::Write, &none), Err(Denied::Unknown));

@@ -15,7 +15,11 @@ use std::{
 };
 
 use actix::{Actor, Addr, Context, Handler};
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web,
+};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::json;
 use tokio::{sync::Notify, time};
@@ -39,7 +43,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const RETRY: &str = "retry: 2000\n\n";
 
 /// `GET /v1/feedback`: the present event of each coordinator on the bus.
-pub(super) async fn present(service: web::Data<Service>) -> Result<HttpResponse, Error> {
+pub(super) async fn present(service: web::Data<Service>, request: HttpRequest) -> Result<HttpResponse, Error> {
+    Query::none(request.query_string())?;
     let feedback = service.store()?.feedback();
     match time::timeout(BUS, feedback.snapshot()).await {
         Ok(Some(bus)) => Ok(HttpResponse::Ok().json(json!({ "events": bus.present }))),
@@ -49,7 +54,8 @@ pub(super) async fn present(service: web::Data<Service>) -> Result<HttpResponse,
 }
 
 /// `GET /v1/webhooks`: how it stands with each URL that events are sent to. Of a URL its scheme, host and port show.
-pub(super) async fn webhooks(service: web::Data<Service>) -> Result<HttpResponse, Error> {
+pub(super) async fn webhooks(service: web::Data<Service>, request: HttpRequest) -> Result<HttpResponse, Error> {
+    Query::none(request.query_string())?;
     #[cfg(feature = "webhooks")]
     let webhooks = service.store()?.broadcasts();
     #[cfg(not(feature = "webhooks"))]
@@ -71,15 +77,20 @@ pub(super) async fn events(service: web::Data<Service>, request: HttpRequest) ->
         let expected = format!("no coordinator {}, expected one of {}", echoed(id), known.join(", "));
         return Err(Error::not_found(expected));
     }
-    let subscription = Subscription::begin(store.feedback(), coordinator.as_deref());
-    Ok(HttpResponse::Ok()
+    let mut response = HttpResponse::Ok();
+    response
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // What a proxy in front would hold back.
         .insert_header(("x-accel-buffering", "no"))
         // Nothing follows a stream: a connection that were kept would hold up the end of the service.
-        .force_close()
-        .streaming(stream_of(subscription, ended(store.clone()))))
+        .force_close();
+    // A body that is not sent is not pulled on either: it would never end.
+    if request.method() == Method::HEAD {
+        return Ok(response.finish());
+    }
+    let subscription = Subscription::begin(store.feedback(), coordinator.as_deref());
+    Ok(response.streaming(stream_of(subscription, ended(store.clone()))))
 }
 
 /// Waits until nothing follows any more: the bus has told the last event, or died.

@@ -2,8 +2,6 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use actix_web::web;
-
 use super::error::{Error, echoed};
 
 /// The parameters of a request that were not taken yet.
@@ -15,9 +13,26 @@ impl Query {
     /// # Errors
     /// 400: it is none.
     pub(super) fn read(query: &str) -> Result<Self, Error> {
-        let pairs = web::Query::<Vec<(String, String)>>::from_query(query);
-        let pairs = pairs.map_err(|_| Error::bad_request("expected a query of NAME=VALUE pairs with & between"))?;
-        Ok(Self(pairs.into_inner()))
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
+                let expected = "expected NAME=VALUE pairs of UTF-8 with & between, and % as %25";
+                return Err(Error::bad_request(format!("{expected}, got {}", echoed(pair))));
+            };
+            Ok((name, value))
+        });
+        Ok(Self(pairs.collect::<Result<_, _>>()?))
+    }
+
+    /// Reads a query that has no parameters.
+    ///
+    /// # Errors
+    /// 400: it has one.
+    pub(super) fn none(query: &str) -> Result<(), Error> {
+        match Self::read(query)?.0.first() {
+            Some((name, _)) => Err(Error::bad_request(format!("expected no parameters, got {}", echoed(name)))),
+            None => Ok(()),
+        }
     }
 
     /// Takes a parameter that comes once at most.
@@ -61,5 +76,44 @@ impl Query {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// Reads a name or a value. What is no UTF-8, and a `%` without two digits, make none: what were put in their place would be
+/// stored as if it had been sent.
+fn decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        match first {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let digit = |at: usize| char::from(*behind.get(at)?).to_digit(16);
+                bytes.push(u8::try_from(digit(0)? * 16 + digit(1)?).ok()?);
+                rest = &behind[2..];
+            }
+            other => bytes.push(*other),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when what is no UTF-8 is replaced by something, or a name or a value is read otherwise than it was written.
+    #[test]
+    fn a_query_is_read_as_it_was_written_or_not_at_all() {
+        let mut query = Query::read("&a=%C3%A4+%2B%25&b%3D=c=d&&e").unwrap();
+        for (name, value) in [("a", "\u{e4} +%"), ("b=", "c=d"), ("e", "")] {
+            assert_eq!(query.take(name).unwrap().as_deref(), Some(value));
+        }
+        query.end("none").unwrap();
+        for wrong in ["symbol=A%ffB", "%ff=1", "a=%", "a=%2", "a=%zz", "a=%+1", "a=1&b=%C3"] {
+            let error = Query::read(wrong).err().map(|error| error.to_string());
+            assert!(error.is_some_and(|error| error.contains("UTF-8")), "{wrong}");
+        }
+        assert!(Query::none("").is_ok() && Query::none("x=1").is_err());
     }
 }

@@ -139,7 +139,10 @@ fn page<T: Tabular>(settings: &Settings, selection: &Selection<T>, limit: usize)
         }
         ControlFlow::Continue(())
     });
-    read.map_err(|error| unreadable(&error))?;
+    read.map_err(|error| match error.is_no_table() {
+        true => Error::not_found(format!("there is no table of {}: nothing of that kind was stored here yet", T::KIND)),
+        false => unreadable(&error),
+    })?;
     Ok(page)
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, http::StatusCode, web};
-use serde::{Deserialize, Serialize};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
     error::{Error, echoed},
+    query::Query,
     resource::LEVEL,
     service::{Service, Stage},
 };
@@ -21,21 +22,13 @@ pub(super) async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-/// What `/readyz` can be asked for.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Readiness {
-    /// The level from which on the service counts as not ready.
-    level: Option<String>,
-}
-
 /// `GET /readyz[?level=hard]`: whether it is worth sending something here.
-pub(super) async fn readyz(
-    service: web::Data<Service>,
-    query: Result<web::Query<Readiness>, actix_web::Error>,
-) -> Result<HttpResponse, Error> {
-    let query = query.map_err(|error| Error::bad_request(format!("query: {error}")))?;
-    let unready_at = match query.level.as_deref() {
+pub(super) async fn readyz(service: web::Data<Service>, request: HttpRequest) -> Result<HttpResponse, Error> {
+    let mut query = Query::read(request.query_string())?;
+    // The level from which on the service counts as not ready.
+    let level = query.take("level")?;
+    query.end("level")?;
+    let unready_at = match level.as_deref() {
         None => None,
         Some("soft") => Some(Level::Soft),
         Some("hard") => Some(Level::Hard),
@@ -59,12 +52,18 @@ struct Coordinators {
 }
 
 /// `GET /v1/coordinators`: every coordinator, by id.
-pub(super) async fn coordinators(service: web::Data<Service>) -> Result<HttpResponse, Error> {
+pub(super) async fn coordinators(service: web::Data<Service>, request: HttpRequest) -> Result<HttpResponse, Error> {
+    Query::none(request.query_string())?;
     Ok(HttpResponse::Ok().json(Coordinators { coordinators: health(&service).await? }))
 }
 
 /// `GET /v1/coordinators/{id}`: one of them.
-pub(super) async fn coordinator(service: web::Data<Service>, id: web::Path<String>) -> Result<HttpResponse, Error> {
+pub(super) async fn coordinator(
+    service: web::Data<Service>,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    Query::none(request.query_string())?;
     let all = health(&service).await?;
     match all.iter().find(|health| *health.coordinator_id == **id) {
         Some(health) => Ok(HttpResponse::Ok().insert_header((LEVEL, health.level.as_str())).json(health)),

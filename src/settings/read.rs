@@ -172,6 +172,9 @@ impl Source {
             // The default would be taken in silence: another database, or webhooks without a signature.
             _ if path.is_empty() => format!("{name} is empty, expected the path of a file"),
             _ if is_set => format!("{} and {name} are both set, expected one of them", variable.name),
+            Ok(value) if variable.in_field(&value).is_none() => {
+                format!("{name} is {path:?}, expected a file that holds {}", variable.expected())
+            }
             Ok(value) => {
                 self.known.insert(variable.name.to_owned(), value);
                 self.files.insert(variable.name.to_owned(), path.into());

@@ -72,6 +72,18 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Returns whether the database can be read, and has no table of the kind.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_no_table(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(error) => matches!(error, SqliteOpenError::NoTable { .. }),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(error) => matches!(error, PostgresError::NoTable { .. }),
+            Self::UnknownScheme { .. } => false,
+        }
+    }
+
     pub(super) fn unknown_scheme(url: &str) -> Self {
         let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme).to_owned();
         let expected = match (cfg!(feature = "sqlite"), cfg!(feature = "postgres")) {

@@ -109,6 +109,11 @@ impl Tally {
             None if ack == Ack::Queued => (StatusCode::ACCEPTED, None),
             None => (StatusCode::OK, None),
         };
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            // What is wrong with each is for the client: it may have what was sent.
+            let Self { submitted, rejected_count: rejected, dead_lettered, dropped, .. } = self;
+            tracing::warn!(submitted, rejected, dead_lettered, dropped, "a request had records that are not stored");
+        }
         let mut response = HttpResponse::build(status);
         if let Some(wait) = wait {
             set_retry_after(&mut response, wait);

@@ -31,10 +31,18 @@ enum Stop {
     Refused(Refusal),
     /// None of its records was settled for too long.
     Unsettled,
+    /// The service ends, and the rest of the body is not here.
+    Ending,
     /// The coordinator came to its end with records of it.
     Lost,
     /// The body is refused from here on.
     Body(StatusCode, String),
+}
+
+/// The queue took nothing in time.
+struct Late {
+    /// Nor was anything settled meanwhile.
+    is_stuck: bool,
 }
 
 /// An upload under way.
@@ -44,6 +52,8 @@ pub(super) struct Upload<T: FileRecord> {
     skip: u64,
     submit_timeout: Duration,
     ack_timeout: Duration,
+    /// Nothing was settled while it waited: what was settled before says nothing of when the queue takes more.
+    is_stuck: bool,
     progress: Progress<Receipt>,
     tally: Tally,
 }
@@ -56,6 +66,7 @@ impl<T: FileRecord> Upload<T> {
             skip: parameters.skip,
             submit_timeout: service.submit_timeout,
             ack_timeout: service.ack_timeout,
+            is_stuck: false,
             progress: Progress::default(),
             tally: Tally::default(),
         }
@@ -65,12 +76,17 @@ impl<T: FileRecord> Upload<T> {
     ///
     /// # Errors
     /// The client asked to pass over more records than the body has.
-    pub(super) async fn run<S>(mut self, body: &mut Body<S>, options: ReadOptions) -> Result<HttpResponse, Error>
+    pub(super) async fn run<S>(
+        mut self,
+        body: &mut Body<S>,
+        options: ReadOptions,
+        ending: impl Future<Output = ()>,
+    ) -> Result<HttpResponse, Error>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
         let mut reader = RecordReader::<T, BodyInput>::of_stream(body.input(), options);
-        let read = self.read(&mut reader, body).await;
+        let read = self.read(&mut reader, body, ending).await;
         drop(reader);
         // Whatever ended it: an answer says what became of what was accepted.
         let settled = self.settle_all().await;
@@ -91,16 +107,26 @@ impl<T: FileRecord> Upload<T> {
         Ok(self.tally.answer(self.ack, resume_at, level, refused))
     }
 
-    async fn read<S>(&mut self, reader: &mut RecordReader<T, BodyInput>, body: &mut Body<S>) -> Result<(), Stop>
+    async fn read<S>(
+        &mut self,
+        reader: &mut RecordReader<T, BodyInput>,
+        body: &mut Body<S>,
+        ending: impl Future<Output = ()>,
+    ) -> Result<(), Stop>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
-        let mut chunk = Chunk::default();
+        let (mut chunk, mut ending) = (Chunk::default(), pin!(ending));
         loop {
             let more = match reader.next_chunk(&mut chunk) {
                 Ok(more) => more,
                 Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    body.more().await.map_err(broken)?;
+                    tokio::select! {
+                        biased;
+                        // What is here already is taken, for as long as the queue takes it.
+                        more = body.more() => more.map_err(broken)?,
+                        () = &mut ending => return Err(Stop::Ending),
+                    }
                     continue;
                 }
                 Err(ReadError::Io(error)) => return Err(Stop::Body(StatusCode::BAD_REQUEST, error.to_string())),
@@ -163,11 +189,11 @@ impl<T: FileRecord> Upload<T> {
         while !records.is_empty() {
             let before = records.len();
             let result = match self.ack {
-                Ack::Queued => timeout(self.submit_timeout, self.handle.submit_from(records)).await,
+                Ack::Queued => self.in_time(self.handle.submit_from(records)).await,
                 Ack::Stored => {
                     self.make_room().await?;
                     let Some(record) = records.pop_front() else { break };
-                    let submitted = timeout(self.submit_timeout, self.handle.submit_with_receipt(record)).await;
+                    let submitted = self.in_time(self.handle.submit_with_receipt(record)).await;
                     submitted.map(|submitted| match submitted {
                         Ok(receipt) => {
                             self.tally.submit(1);
@@ -199,10 +225,24 @@ impl<T: FileRecord> Upload<T> {
                     self.progress.pass(1);
                 }
                 Ok(Err(refusal)) => return Err(Stop::Refused(refusal)),
-                Err(_) => return Err(Stop::Refused(self.why_full())),
+                Err(Late { is_stuck }) => {
+                    self.is_stuck = is_stuck;
+                    return Err(Stop::Refused(self.why_full()));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Waits until the queue has taken records, for so long as a request waits.
+    async fn in_time<F: Future>(&self, submit: F) -> Result<F::Output, Late> {
+        let mut submit = pin!(submit);
+        // Most are taken at once.
+        if let Some(taken) = submit.as_mut().now_or_never() {
+            return Ok(taken);
+        }
+        let settled = self.handle.settled();
+        timeout(self.submit_timeout, submit).await.map_err(|_| Late { is_stuck: self.handle.settled() == settled })
     }
 
     /// Collects what has become of the first records, and waits for them where too many are remembered.
@@ -227,7 +267,10 @@ impl<T: FileRecord> Upload<T> {
                 self.tally.settle(outcome.map_err(|_| Stop::Lost)?);
                 self.progress.settle_front();
             }
-            Err(_) if self.sweep() == 0 => return Err(Stop::Unsettled),
+            Err(_) if self.sweep() == 0 => {
+                self.is_stuck = true;
+                return Err(Stop::Unsettled);
+            }
             Err(_) => {}
         }
         Ok(())
@@ -284,6 +327,10 @@ impl<T: FileRecord> Upload<T> {
                 let text = "no record of this request was settled in time: those behind resume_at may be stored later";
                 (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
             }
+            Stop::Ending => {
+                let text = "the service comes to its end: go on behind resume_at";
+                (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
+            }
             Stop::Lost => {
                 let text = "the coordinator came to its end, and it is not known whether the records behind resume_at are stored";
                 (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
@@ -294,7 +341,9 @@ impl<T: FileRecord> Upload<T> {
 
     /// Returns when it is worth going on: a little later for each client, so that they do not all come at once.
     fn wait(&self) -> Duration {
-        let known = self.handle.retry_after().filter(|wait| !wait.is_zero());
+        // Until the circuit opens, an outage looks like a store that grows slower and slower.
+        let is_known = !self.is_stuck || self.handle.is_store_away();
+        let known = self.handle.retry_after().filter(|wait| is_known && !wait.is_zero());
         known.unwrap_or(UNKNOWN_WAIT).mul_f64(1.0 + 0.1 * fastrand::f64())
     }
 }

@@ -170,11 +170,13 @@ impl Variable {
         self.field.1
     }
 
-    /// Returns a value as its field is read; none where the variable takes no unit and it is no whole number.
+    /// Returns a value as its field is read; none where the variable takes no unit and it is no whole number, or where a
+    /// list of secrets has none: it would protect nothing, without a word.
     pub(super) fn in_field(&self, text: &str) -> Option<String> {
         let unit = match self.kind {
             Kind::Millis(..) => "ms",
             Kind::WholeSeconds(..) => "s",
+            Kind::Secrets(_) | Kind::Tokens(_) if listed(text).next().is_none() => return None,
             _ => return Some(text.to_owned()),
         };
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("{text}{unit}"))

@@ -94,6 +94,26 @@ fn a_token_may_do_what_its_role_says() {
     assert_eq!(ask("POST /v1/dead%2Dletters/replay", WRITE), 403);
 }
 
+/// Red when a token that is not known may do what all may, or a list without a token opens the service without a word.
+#[test]
+fn a_token_that_is_not_known_and_a_list_without_one_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), &[("MDS_HTTP_ADMIN_TOKEN", ADMIN)]);
+    let post = |headers: &str| service.send(&format!("POST /v1/records/bars HTTP/1.1\r\n{headers}"), b"").status;
+    assert_eq!(post(""), 200);
+    assert_eq!(post(&format!("Authorization: Bearer {ADMIN}\r\n")), 200);
+    assert_eq!(post(&format!("Authorization: Bearer {WRITE}\r\n")), 401);
+    let file = dir.path().join("tokens");
+    std::fs::write(&file, " , \n").unwrap();
+    for (variable, value) in
+        [("MDS_HTTP_TOKEN", ","), ("MDS_HTTP_READ_TOKEN", " , ,"), ("MDS_HTTP_TOKEN_FILE", file.to_str().unwrap())]
+    {
+        let refused = mds(dir.path()).arg("serve").env(variable, value).output().unwrap();
+        assert_eq!(refused.status.code(), Some(78), "{variable}");
+        assert!(stderr(&refused).contains(&format!("{variable} is ")), "{}", stderr(&refused));
+    }
+}
+
 /// Red when a page of another site can post here through the browser of this machine's user.
 #[test]
 fn a_service_on_this_machine_refuses_hosts_and_origins_of_others() {

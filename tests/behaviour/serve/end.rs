@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Service, bar, bars};
+use super::{Client, Service, bar, bars};
 use crate::{mds::count, support::size_of_test};
 
 /// Posts bodies of `ack=stored` from several clients until the service is ended by `end`. Returns the ids that were
@@ -99,6 +99,25 @@ fn after_a_sigkill_everything_acknowledged_is_stored() {
     }
     assert!(total > 200 * rounds, "only {total}");
     println!("{rounds} kills, {total} acknowledged records, all stored");
+}
+
+/// Red when a body of which more is to come has no answer at the end, or one that leaves out what was accepted of it.
+#[test]
+fn an_upload_that_is_open_at_the_end_is_answered_with_resume_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = Service::start(dir.path(), &[]);
+    let head = "POST /v1/records/bars HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n";
+    let mut client = Client::new(service.address, head, None);
+    let record = bar(7);
+    client.write(format!("{:x}\r\n{record}\r\n", record.len()).as_bytes());
+    service.until("bars", |health| count(health, "submitted") == 1);
+    service.signal("-TERM");
+    let answer = client.answer();
+    let tally = answer.json();
+    assert_eq!((answer.status, count(&tally, "resume_at"), count(&tally, "stored")), (503, 1, 1), "{answer:?}");
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    assert_eq!(service.wait().code(), Some(0), "{}", service.log());
+    assert_eq!(service.ids(), [7]);
 }
 
 /// Red when the end takes records, does not say that it drains, leaves records without a word, or a second signal waits.

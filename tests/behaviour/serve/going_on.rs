@@ -90,6 +90,9 @@ fn a_locked_database_is_answered_503_and_nothing_is_lost() {
     assert_eq!(tally["durable"], json!(false));
     let submitted = count(&tally, "submitted");
     assert!(submitted > 0, "{tally}");
+    // What came in before the outage says nothing of its end.
+    let wait: u64 = answer.headers["retry-after"].parse().unwrap();
+    assert!(wait <= 6, "{answer:?}");
     lock.execute_batch("ROLLBACK").unwrap();
     // What was accepted is stored, though its request was answered long ago.
     service.until("bars", |health| health["stored"] == json!(submitted + 1));

@@ -212,6 +212,29 @@ fn no_record_depends_on_those_before_it() {
     assert_eq!(stored_at::<Quote>(&url).len(), 3);
 }
 
+/// Red when what is not there is answered as what may come, a text is stored otherwise than it was sent, or a refusal leaves
+/// no line in the log, or one with what was sent.
+#[test]
+fn what_cannot_be_done_is_told_to_the_client_and_counted_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), &[("MDS_KINDS", "bars")]);
+    assert_eq!(service.get("/v1/records/bars").status, 200);
+    let none = service.get("/v1/records/trades");
+    assert!(none.status == 404 && none.body.contains("no table of trades"), "{none:?}");
+    let csv = "ts,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n2024-01-03,x5y,1,1,1,1\n";
+    let post = |symbol: &str| {
+        let path = format!("/v1/records/bars?symbol={symbol}&timeframe=1d&tz=UTC");
+        service.send(&format!("POST {path} HTTP/1.1\r\nContent-Type: text/csv\r\n"), csv.as_bytes())
+    };
+    let lossy = post("A%ffB");
+    assert!(lossy.status == 400 && lossy.body.contains("UTF-8"), "{lossy:?}");
+    assert!(service.ids().is_empty());
+    let rejected = post("AB");
+    assert_eq!((rejected.status, count(&rejected.json(), "stored")), (422, 1), "{rejected:?}");
+    let line = service.wait_for("a request had records that are not stored");
+    assert!(line.contains("submitted=1 rejected=1") && !service.log().contains("x5y"), "{}", service.log());
+}
+
 /// Red when a dead letter is not listed, is not replayed, or the answer is sent before it is stored.
 #[test]
 fn dead_letters_are_listed_and_replayed() {

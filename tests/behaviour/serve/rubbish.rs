@@ -87,4 +87,5 @@ fn ambiguous_framing_is_refused() {
         assert!((400..500).contains(&answer.status) || answer.status == 501, "{head:?}: {answer:?}");
     }
     assert_eq!(service.get("/livez").status, 200);
+    assert!(!service.log().contains("ERROR"), "{}", service.log());
 }

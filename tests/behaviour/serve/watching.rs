@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
 };
@@ -115,6 +115,25 @@ fn the_stream_tells_what_is_present_then_what_changes_and_ends_with_the_service(
     let last = [all.next().unwrap(), all.next().unwrap()];
     assert!(last.iter().all(|event| event["level"] == "hard" && event["reason"] == "draining"), "{last:?}");
     assert_eq!((all.next(), quotes.next().unwrap()["reason"].clone(), quotes.next()), (None, "draining".into(), None));
+    assert_eq!(service.wait().code(), Some(0), "{}", service.log());
+}
+
+/// Red when who asks for the head of a stream is held on, or is kept as one who follows it.
+#[test]
+fn the_head_of_a_stream_is_all_that_head_gets() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = Service::start(dir.path(), &[]);
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    stream.set_read_timeout(Some(TOO_LONG)).unwrap();
+    write!(stream, "HEAD /v1/feedback/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the connection is closed behind the head");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/event-stream"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    for path in ["/v1/feedback", "/v1/coordinators", "/v1/coordinators/bars", "/v1/webhooks"] {
+        assert_eq!(service.get(&format!("{path}?coordinator=bars")).status, 400, "{path}");
+    }
+    service.signal("-TERM");
     assert_eq!(service.wait().code(), Some(0), "{}", service.log());
 }
 
