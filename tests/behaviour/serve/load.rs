@@ -96,7 +96,8 @@ mod overload {
                 ("MDS_COORDINATOR_CAPACITY", &capacity),
                 ("MDS_COORDINATOR_WORKERS", "1"),
                 ("MDS_COORDINATOR_BATCH_SIZE", &BATCH.to_string()),
-                ("MDS_HTTP_SUBMIT_TIMEOUT", "0.02"),
+                // Longer than a batch takes: a service that sees nothing settled says five seconds.
+                ("MDS_HTTP_SUBMIT_TIMEOUT", "0.15"),
             ],
         );
         assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
