@@ -142,4 +142,12 @@ impl FileDecoder for BarFile {
     fn warnings(&self) -> Vec<String> {
         self.rows.warnings()
     }
+
+    fn ignored(&self) -> Vec<String> {
+        self.rows.ignored()
+    }
+
+    fn lacks_vendor(&self) -> bool {
+        self.rows.lacks_vendor()
+    }
 }

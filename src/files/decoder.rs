@@ -94,6 +94,12 @@ pub trait FileDecoder: Elements + Sized {
     /// Returns what the user should know, since it may not be what is meant: one line each.
     fn warnings(&self) -> Vec<String>;
 
+    /// Returns the names of the columns, or fields, that are not used: the first of them, each fit to be shown.
+    fn ignored(&self) -> Vec<String>;
+
+    /// Returns whether a record has no vendor.
+    fn lacks_vendor(&self) -> bool;
+
     /// Says whether records were numbered, since nothing else tells those of one moment apart.
     fn has_numbered(&self) -> bool {
         false

@@ -1,6 +1,6 @@
 //! The columns, or JSON fields, that are not used.
 
-use crate::text::Quoted;
+use crate::text::{Quoted, Shown};
 
 /// The most that are named.
 const NAMED: usize = 20;
@@ -33,6 +33,11 @@ impl IgnoredColumns {
         let named: Vec<_> = self.0.iter().take(NAMED).map(|name| shown(name)).collect();
         let more = if self.0.len() > NAMED { " and more" } else { "" };
         (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+    }
+
+    /// Returns the names one by one, fit to be shown: the first 20.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        self.0.iter().take(NAMED).map(|name| Shown(name).to_string()).collect()
     }
 
     /// Returns a note for an error, since one of them may be what is lacking.

@@ -13,6 +13,11 @@ impl MissingVendor {
         }
     }
 
+    /// Returns whether one has none.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.0
+    }
+
     /// Returns the warning.
     pub(crate) fn note(&self) -> Option<String> {
         let note = "no vendor is known, and `unknown` is stored: give it with --vendor, since it is a part of the key, and \

@@ -68,6 +68,18 @@ impl<T: FileRecord, R: Read> RecordReader<T, R> {
         self.buffer.filled()
     }
 
+    /// Returns the names of the columns, or fields, that were not used so far: the first 20, each fit to be shown.
+    #[cfg(feature = "serve")]
+    pub(crate) fn ignored(&self) -> Vec<String> {
+        self.rows.ignored()
+    }
+
+    /// Returns whether a record so far has no vendor.
+    #[cfg(feature = "serve")]
+    pub(crate) fn lacks_vendor(&self) -> bool {
+        self.rows.lacks_vendor()
+    }
+
     fn with(input: Decompressed<R>, options: ReadOptions) -> Self {
         Self { input, buffer: LineBuffer::default(), format: None, rows: T::Decoder::new(options), at_end: false }
     }

@@ -184,6 +184,16 @@ impl BarDecoder {
         notes.chain(self.row.volumes.units_note()).chain(self.keys.note()).chain(self.row.plausible.notes()).collect()
     }
 
+    /// Returns the names of the first columns that are not used, one by one.
+    pub(crate) fn ignored(&self) -> Vec<String> {
+        self.ignored.listed()
+    }
+
+    /// Returns whether a bar has no vendor.
+    pub(crate) fn lacks_vendor(&self) -> bool {
+        self.row.missing_vendor.is_seen()
+    }
+
     /// Returns whether the cells of the next row may show what names leave open.
     pub(crate) fn wants_cells(&self) -> bool {
         self.first_rows.are_wanted() && !matches!(self.stage, Stage::Guessing(_))

@@ -288,6 +288,14 @@ impl<T: Kind> FileDecoder for KindDecoder<T> {
         ignored.into_iter().chain(self.missing_vendor.note()).collect()
     }
 
+    fn ignored(&self) -> Vec<String> {
+        self.columns.ignored.listed()
+    }
+
+    fn lacks_vendor(&self) -> bool {
+        self.missing_vendor.is_seen()
+    }
+
     fn has_numbered(&self) -> bool {
         self.moments.has_numbered()
     }

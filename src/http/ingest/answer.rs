@@ -9,6 +9,7 @@ use super::parameters::{Ack, in_parameters};
 use crate::{
     http::{error::set_retry_after, resource::LEVEL},
     policy::{Level, Outcome},
+    record::Bar,
     text::Shown,
 };
 
@@ -43,6 +44,12 @@ pub(super) struct Tally {
     rejected_count: u64,
     /// The first of them.
     rejected: Vec<Rejection>,
+    /// The names of the first columns, or fields, of the body that are not used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
+    /// `unknown` where a record has no vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vendor: Option<&'static str>,
     /// How many records at the front of the body need not be sent again.
     resume_at: u64,
     /// Whether what was submitted outlives this process.
@@ -65,6 +72,12 @@ impl Tally {
             Outcome::DeadLettered => self.dead_lettered += 1,
             _ => self.dropped += 1,
         }
+    }
+
+    /// Notes what of the body was not used, and whether a record of it has no vendor.
+    pub(super) fn note(&mut self, ignored: Vec<String>, lacks_vendor: bool) {
+        self.ignored = ignored;
+        self.vendor = lacks_vendor.then_some(Bar::UNKNOWN_VENDOR);
     }
 
     /// Counts rows that hold nothing.

@@ -87,7 +87,11 @@ impl Parameters {
             }
         };
         let symbol = query.take("symbol")?.as_deref().map(Bar::normal_symbol).transpose();
-        let vendor = query.take("vendor")?.as_deref().map(Bar::normal_vendor).transpose();
+        let vendor = query.take("vendor")?;
+        if vendor.as_deref().is_some_and(|vendor| vendor.trim().is_empty()) {
+            return Err(Error::bad_request("vendor: expected a vendor, got \"\""));
+        }
+        let vendor = vendor.as_deref().map(Bar::normal_vendor).transpose();
         let map = query.take("map")?.map(|map| T::column_map(&map)).transpose();
         let options = ReadOptions {
             symbol: symbol.map_err(|error| wrong("symbol")(error.to_string()))?,
@@ -191,6 +195,9 @@ mod tests {
             ("tz=Mars", "tz: expected a time zone"),
             ("as_written=yes", "as_written: expected true or false"),
             ("map=x", "map: "),
+            ("symbol=", "symbol: "),
+            ("vendor=", "vendor: expected a vendor, got \"\""),
+            ("vendor=%20", "vendor: expected a vendor, got \"\""),
         ] {
             let error = Parameters::read::<Bar>(query).unwrap_err().to_string();
             assert!(error.contains(expected), "{query}: {error}");

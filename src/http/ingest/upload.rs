@@ -87,7 +87,12 @@ impl<T: FileRecord> Upload<T> {
     {
         let mut reader = RecordReader::<T, BodyInput>::of_stream(body.input(), options);
         let read = self.read(&mut reader, body, ending).await;
+        let lacks_vendor = reader.lacks_vendor();
+        self.tally.note(reader.ignored(), lacks_vendor);
         drop(reader);
+        if lacks_vendor {
+            tracing::warn!(kind = T::KIND, "records of a request have no vendor, which is stored as unknown");
+        }
         // Whatever ended it: an answer says what became of what was accepted.
         let settled = self.settle_all().await;
         let stop = match (read, settled) {

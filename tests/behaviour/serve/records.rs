@@ -41,7 +41,7 @@ fn a_file_that_is_posted_is_read_back_page_by_page() {
     let tally = answer.json();
     let expected = json!({
         "submitted": rows, "stored": rows, "dead_lettered": 0, "dropped": 0, "skipped": 0, "rejected_count": 0,
-        "rejected": [], "resume_at": rows, "durable": true,
+        "rejected": [], "ignored": ["Adj Close"], "resume_at": rows, "durable": true,
     });
     assert_eq!(tally, expected);
     assert_eq!(answer.headers["mds-level"], "ok");
@@ -233,6 +233,34 @@ fn what_cannot_be_done_is_told_to_the_client_and_counted_in_the_log() {
     assert_eq!((rejected.status, count(&rejected.json(), "stored")), (422, 1), "{rejected:?}");
     let line = service.wait_for("a request had records that are not stored");
     assert!(line.contains("submitted=1 rejected=1") && !service.log().contains("x5y"), "{}", service.log());
+}
+
+/// Red when a field that is misspelt is passed over without a word, or a vendor is made up without one.
+#[test]
+fn what_is_not_used_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), &[]);
+    let names = ["ignored", "vendor", "stored"];
+    let post = |path: &str, body: &str| {
+        let tally = service.post(path, body.as_bytes()).json();
+        names.map(|name| tally.get(name).cloned().unwrap_or_default())
+    };
+    let bar = r#"{"vender":"acme","symbol":"A","timeframe":"1m","ts":"2024-01-02T14:30:00Z","open":1,"high":1,"low":1,"close":1,"volme":5}"#;
+    let told = json!(["vender", "volme"]);
+    assert_eq!(post("/v1/records/bars", bar), [told.clone(), json!("unknown"), json!(1)]);
+    let trade = r#"{"vender":"acme","symbol":"A","ts":"2024-01-02T14:30:00Z","price":1,"size":1,"id":"a","volme":5}"#;
+    assert_eq!(post("/v1/records/trades", trade), [told, json!("unknown"), json!(1)]);
+    let quote = r#"{"vendor":"acme","symbol":"A","ts":"2024-01-02T14:30:00Z","bid":1,"ask":2}"#;
+    assert_eq!(post("/v1/records/quotes", quote), [Value::Null, Value::Null, json!(1)]);
+    let long = format!("symbol,ts,price,size,id,{},a\u{1b}\nA,2024-01-02T14:30:00Z,1,1,a,1,1\n", "x".repeat(1_000));
+    let [ignored, vendor, _] = post("/v1/records/trades?vendor=acme", &long);
+    assert_eq!((ignored[0].as_str().unwrap().len(), vendor), (64, Value::Null), "{ignored}");
+    assert!(!ignored[1].as_str().unwrap().contains('\u{1b}'), "{ignored}");
+    let many: String = (0..50).map(|at| format!(",x{at}")).collect();
+    let many = format!("symbol,ts,price,size,id{many}\nA,2024-01-02T14:30:00Z,1,1,a{}\n", ",1".repeat(50));
+    assert_eq!(post("/v1/records/trades?vendor=acme", &many)[0].as_array().unwrap().len(), 20);
+    service.wait_for("records of a request have no vendor");
+    assert_eq!(service.post("/v1/records/bars?vendor=", bar.as_bytes()).status, 400);
 }
 
 /// Red when a dead letter is not listed, is not replayed, or the answer is sent before it is stored.
