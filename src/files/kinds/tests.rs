@@ -125,7 +125,7 @@ fn a_kind_is_read_by_a_decoder_of_its_own() {
 #[cfg(feature = "serve")]
 mod each_alone {
     use super::*;
-    use crate::record::{News, Quote, Trade};
+    use crate::record::{Bar, News, Quote, Trade};
 
     /// Reads lines of a stream. Returns the records as JSON, and what is wrong with the others, sorted.
     fn read<T: FileRecord>(lines: &[&str], options: &ReadOptions) -> Vec<String> {
@@ -188,6 +188,21 @@ mod each_alone {
                 r#"{"id":"c","ts":"2024-01-02T14:30:00Z","headline":"t","symbols":["ES"]}"#,
             ],
             3,
+        );
+    }
+
+    // Red when a bar of our own field names depends on those before it, whatever it leaves out.
+    #[test]
+    fn bars_are_the_same_in_every_order() {
+        check::<Bar>(
+            &[
+                r#"{"symbol":"A","timeframe":"1m","ts":"2024-01-02T14:30:00Z","open":1,"high":1,"low":1,"close":1}"#,
+                r#"{"symbol":"B","timeframe":"1m","ts":"2024-01-02T14:30:00Z","open":1,"high":1,"low":1,"close":1,"volume":5}"#,
+                r#"{"vendor":"v","symbol":"C","timeframe":"1m","ts":"2024-01-02T14:30:00Z","open":1,"high":1,"low":1,"close":1,"volume":5}"#,
+                r#"{"vendor":"v","symbol":"D","timeframe":"1d","adjustment":"raw","ts":"2024-01-02T00:00:00Z","open":1,"high":1,"low":1,"close":1,"volume":null}"#,
+                r#"{"symbol":"E","timeframe":"1m","adjustment":"all","ts":"2024-01-02T14:30:00Z","open":1,"high":1,"low":1,"close":1,"volume":7}"#,
+            ],
+            5,
         );
     }
 
