@@ -31,8 +31,8 @@ mod overload {
     use crate::postgres::server::Server;
 
     /// What the store takes: a batch of so many, so often.
-    const BATCH: u64 = 20;
-    const BATCHES_A_SECOND: u64 = 100;
+    const BATCH: u64 = 200;
+    const BATCHES_A_SECOND: u64 = 10;
     const DRAIN: u64 = BATCH * BATCHES_A_SECOND;
     const CLIENTS: u64 = 5;
     const BODY: u64 = 1_000;
@@ -96,9 +96,8 @@ mod overload {
                 ("MDS_COORDINATOR_CAPACITY", &capacity),
                 ("MDS_COORDINATOR_WORKERS", "1"),
                 ("MDS_COORDINATOR_BATCH_SIZE", &BATCH.to_string()),
-                // Longer than a batch takes, as a service that sees nothing settled says five seconds; and shorter than
-                // the turns of the other clients.
-                ("MDS_HTTP_SUBMIT_TIMEOUT", "0.025"),
+                // With `block` each client is given some of the places that come free, and waits instead.
+                ("MDS_COORDINATOR_OVERFLOW_STRATEGY", "error"),
             ],
         );
         assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
