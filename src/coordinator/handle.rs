@@ -14,7 +14,7 @@ use super::{
     waiting::wait_and_accept,
 };
 use crate::{
-    policy::{CircuitState, Counters, Level, Overflow, Refusal, time_to_recover},
+    policy::{CircuitState, Level, Overflow, Refusal, time_to_recover},
     record::{Invalid, Record},
 };
 
@@ -81,8 +81,8 @@ impl<T: Record> WriteHandle<T> {
     /// Returns how many records are settled so far.
     #[cfg(feature = "serve")]
     pub(crate) fn settled(&self) -> u64 {
-        let Counters { stored, dead_lettered, dropped, .. } = self.shared.snapshot().counters;
-        stored + dead_lettered + dropped
+        let counters = self.shared.snapshot().counters;
+        counters.stored + counters.dead_lettered + counters.dropped
     }
 
     /// Returns whether the store is left alone for a while, or tried.

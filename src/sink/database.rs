@@ -73,7 +73,7 @@ pub enum DatabaseError {
 
 impl DatabaseError {
     /// Returns whether the database can be read, and has no table of the kind.
-    #[cfg(feature = "serve")]
+    #[cfg(all(feature = "serve", any(feature = "postgres", feature = "sqlite")))]
     pub(crate) fn is_no_table(&self) -> bool {
         match self {
             #[cfg(feature = "sqlite")]
