@@ -25,6 +25,9 @@ const RECEIPTS: usize = 65_536;
 /// When it is worth trying again where neither the drain rate nor a probe tells.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 
+/// In less than this a store that works may settle nothing: its batches take time.
+const BATCH: Duration = Duration::from_secs(1);
+
 /// Why an upload ends before its body does.
 enum Stop {
     /// The queue takes no more, or the store is not there.
@@ -41,7 +44,7 @@ enum Stop {
 
 /// The queue took nothing in time.
 struct Late {
-    /// Nor was anything settled meanwhile.
+    /// Nor was anything settled meanwhile, which was long.
     is_stuck: bool,
 }
 
@@ -247,7 +250,9 @@ impl<T: FileRecord> Upload<T> {
             return Ok(taken);
         }
         let settled = self.handle.settled();
-        timeout(self.submit_timeout, submit).await.map_err(|_| Late { is_stuck: self.handle.settled() == settled })
+        let is_long = self.submit_timeout >= BATCH;
+        let late = |_| Late { is_stuck: is_long && self.handle.settled() == settled };
+        timeout(self.submit_timeout, submit).await.map_err(late)
     }
 
     /// Collects what has become of the first records, and waits for them where too many are remembered.

@@ -79,7 +79,7 @@ fn a_body_that_is_sent_again_with_skip_brings_in_every_record() {
 #[test]
 fn a_locked_database_is_answered_503_and_nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
-    let service = Service::start(dir.path(), &SMALL);
+    let service = Service::start(dir.path(), &[&SMALL[..], &[("MDS_HTTP_SUBMIT_TIMEOUT", "1")]].concat());
     assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
     let lock = service.database();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
