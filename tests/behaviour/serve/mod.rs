@@ -123,6 +123,16 @@ impl Service {
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
+    /// Waits until so many bars are in the database.
+    fn until_stored(&self, bars: i64) {
+        let (began, connection) = (Instant::now(), self.database());
+        let mut statement = connection.prepare("SELECT count(*) FROM bars").unwrap();
+        while statement.query_row([], |row| row.get::<_, i64>(0)).unwrap() < bars {
+            assert!(began.elapsed() < TOO_LONG, "{bars} bars are not stored: {}", self.log());
+            thread::yield_now();
+        }
+    }
+
     fn signal(&self, signal: &str) {
         let sent = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
