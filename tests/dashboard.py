@@ -233,7 +233,7 @@ def main():
         until("it is back", lambda: browser.text("#connection") == "Connected")
         service.post(0, 10)
         until("records come in", lambda: browser.run("return document.querySelector('[data-of=submitted]').textContent") == "10")
-        # That nobody listened is said by the browser itself.
+        # That no service listened is said by the browser itself.
         if problems := [text for text in browser.console() if "ERR_CONNECTION" not in text and "ERR_INCOMPLETE" not in text]:
             sys.exit(f"the console after a restart: {problems}")
 

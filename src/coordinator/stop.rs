@@ -25,7 +25,7 @@ pub enum StopReason {
         coordinator_id: Arc<str>,
     },
     /// The PostgreSQL server was away at the start, and cannot be the store now that it is there: a table of a kind is
-    /// another program's, has other columns, or must not be made. Nothing is written until somebody mends that, and the
+    /// another program's, has other columns, or must not be made. Nothing is written until that is mended, and the
     /// level is hard.
     DatabaseUnfit {
         /// What is wrong, and what to do, on one line.

@@ -9,6 +9,8 @@ use std::{
     vec,
 };
 
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
 use super::{
     DeadLettersError, Entry,
     entry::EntryStatus,
@@ -16,9 +18,14 @@ use super::{
     journal::Journal,
     line::{self, Checksum, Part},
 };
-use crate::text::{Quoted, Shown};
+use crate::{
+    record::Timestamp,
+    text::{Quoted, Shown},
+};
 
 /// One place in a dead-letter file, and what is there.
+///
+/// Its JSON has `file`, `line`, `live`, `age_seconds` and `entry`; that of a damaged line `file`, `line` and `damaged`.
 #[derive(Clone, Debug)]
 pub struct ListedEntry {
     /// The file.
@@ -29,6 +36,25 @@ pub struct ListedEntry {
     pub live: bool,
     /// The entry, or what is wrong with the line.
     pub entry: Result<Entry, String>,
+}
+
+impl Serialize for ListedEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = if self.entry.is_ok() { 5 } else { 3 };
+        let mut json = serializer.serialize_struct("ListedEntry", fields)?;
+        json.serialize_field("file", &*self.file)?;
+        json.serialize_field("line", &self.line)?;
+        match &self.entry {
+            Ok(entry) => {
+                let age = Timestamp::now().as_micros().saturating_sub(entry.ts.as_micros()) / 1_000_000;
+                json.serialize_field("live", &self.live)?;
+                json.serialize_field("age_seconds", &age)?;
+                json.serialize_field("entry", entry)?;
+            }
+            Err(damaged) => json.serialize_field("damaged", damaged)?,
+        }
+        json.end()
+    }
 }
 
 /// Reads the entries of a directory that are not settled, file by file, the oldest first. What is damaged comes as an

@@ -175,7 +175,7 @@ mod tests {
         let none = headers(&[]);
         assert_eq!(all.check(Role::Read, &none), Err(Denied::Unknown));
         assert_eq!(all.check(Role::Anyone, &none), Ok(()));
-        // Without tokens this machine reads and writes, and nobody administrates.
+        // Without tokens this machine reads and writes, and no request administrates.
         let open = access(&[], &[], &[]);
         assert_eq!(open.check(Role::Write, &none), Ok(()));
         assert_eq!(open.check(Role::Admin, &none), Err(Denied::Role));

@@ -1,13 +1,14 @@
 //! The dead letters of the store: what is in them, and writing them once more.
 
+use std::path::Path;
+
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{error::Error, query::Query, service::Service};
 use crate::{
-    dead_letter::{self, DeadLettersError, Entry, ReplayOptions, Selection},
-    record::Timestamp,
+    dead_letter::{self, DeadLettersError, ReplayOptions, Selection},
     text::ErrorChain,
 };
 
@@ -16,25 +17,6 @@ const LISTED: usize = 100;
 const MOST: usize = 1_000;
 /// A list ends once its entries have so many bytes.
 const MOST_BYTES: usize = 8 << 20;
-
-/// An entry, with where it is and how old.
-#[derive(Serialize)]
-struct Listed<'a> {
-    file: &'a str,
-    line: u64,
-    /// A process writes the file: it cannot be replayed now.
-    live: bool,
-    age_seconds: i64,
-    entry: &'a Entry,
-}
-
-/// A line that is no entry.
-#[derive(Serialize)]
-struct Damaged<'a> {
-    file: &'a str,
-    line: u64,
-    damaged: &'a str,
-}
 
 #[derive(Default, Serialize)]
 struct List {
@@ -59,10 +41,10 @@ pub(super) async fn list(service: web::Data<Service>, request: HttpRequest) -> R
     Ok(HttpResponse::Ok().json(listed.map_err(|error| failed(&error))?))
 }
 
-fn listed(dir: &std::path::Path, selection: &Selection, limit: usize) -> Result<List, DeadLettersError> {
+fn listed(dir: &Path, selection: &Selection, limit: usize) -> Result<List, DeadLettersError> {
     let (mut list, mut bytes) = (List::default(), 0);
     for found in dead_letter::list(dir)? {
-        let found = found?;
+        let mut found = found?;
         if found.entry.as_ref().is_ok_and(|entry| !selection.selects(entry)) {
             continue;
         }
@@ -70,15 +52,10 @@ fn listed(dir: &std::path::Path, selection: &Selection, limit: usize) -> Result<
             list.more = true;
             break;
         }
-        let file = found.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let (file, line) = (&*file, found.line);
-        let json = match &found.entry {
-            Ok(entry) => {
-                let age_seconds = Timestamp::now().as_micros().saturating_sub(entry.ts.as_micros()) / 1_000_000;
-                to_raw_value(&Listed { file, line, live: found.live, age_seconds, entry })
-            }
-            Err(damaged) => to_raw_value(&Damaged { file, line, damaged }),
-        };
+        // Where the directory is a client need not know.
+        let name = found.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        found.file = Path::new(&name).into();
+        let json = to_raw_value(&found);
         // What was read from JSON has one.
         if let Ok(json) = json {
             bytes += json.get().len();

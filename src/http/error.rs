@@ -52,7 +52,7 @@ impl Error {
                 (StatusCode::UNAUTHORIZED, "expected the header Authorization: Bearer with a token that is known here")
             }
             (Denied::Role, Role::Admin) => {
-                (StatusCode::FORBIDDEN, "expected a token of MDS_HTTP_ADMIN_TOKEN, without which nobody may do this")
+                (StatusCode::FORBIDDEN, "expected a token of MDS_HTTP_ADMIN_TOKEN, no other may do this")
             }
             (Denied::Role, _) => {
                 (StatusCode::FORBIDDEN, "expected a token that may do this, got one that may only read")

@@ -7,7 +7,7 @@
 //!  GET  /  --> dashboard  (the same for people)
 //! ```
 //! [`routes`] is an actix-web scope. Each route says its path whole, so mount it below a path of your own. It asks for no
-//! token and looks at no origin: whoever reaches it can write. Wrap it in what your service protects its routes with, or
+//! token and looks at no origin: any client that reaches it can write. Wrap it in what your service protects its routes with, or
 //! run `mds serve`, which has tokens of its own.
 //!
 //! ```no_run

@@ -1,7 +1,7 @@
 //! What the recorder of the process has, brought up to date for one who looks at it.
 //!
 //! The recorder is that of the program that serves the routes, and so is its text: `mds serve` has one. What is counted here
-//! costs nothing while nobody looks.
+//! costs nothing until `/metrics` is asked for.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -100,7 +100,7 @@ pub(super) fn close_after<U: 'static>(answer: HttpResponse, unread: U) -> HttpRe
     answer.map_body(|_, answer| Holding::boxed(answer, unread))
 }
 
-/// An answer that holds what the body of its request comes by. A body that comes in chunks and that nobody holds is read
+/// An answer that holds what the body of its request comes by. A body that comes in chunks and is not held is read
 /// to its end.
 struct Holding<U> {
     answer: BoxBody,

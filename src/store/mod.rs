@@ -220,7 +220,7 @@ impl MarketDataStore {
     /// Waits until the store has ended or a part of it died that is not replaced, and returns why: at once where that
     /// has happened. After the death of a bus records are written on, but no subscriber hears of levels; after that of
     /// a broadcaster no other process does. A [database that does not fit](StopReason::DatabaseUnfit) takes nothing: what
-    /// is accepted waits, and becomes dead letters at the end of the store, unless somebody mends the database before.
+    /// is accepted waits, and becomes dead letters at the end of the store, unless the database is mended before.
     pub async fn stopped(&self) -> StopReason {
         self.inner.signal.stopped().await
     }

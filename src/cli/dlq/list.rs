@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::{
     failure::{failed, name_foreign},
-    listed,
     select::{Select, ago},
 };
 use crate::cli::{
@@ -61,7 +60,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         listed += usize::from(is_shown && found.entry.is_ok());
         match &found.entry {
             _ if !is_shown => {}
-            _ if args.json => listed::json(&mut text, &found),
+            _ if args.json => text.json(&found),
             Ok(entry) => row(&mut text, entry),
             Err(damage) => complain(format_args!("warning: {}:{}: {damage}", found.file.display(), found.line)),
         }

@@ -2,7 +2,6 @@
 
 mod failure;
 mod list;
-mod listed;
 mod purge;
 mod replay;
 mod select;

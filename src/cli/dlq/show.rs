@@ -6,7 +6,7 @@ use market_data_store::{
 };
 use serde_json::{Value, json};
 
-use super::{failure::failed, listed};
+use super::failure::failed;
 use crate::cli::{
     exit::Exit,
     output::{Text, complain},
@@ -38,7 +38,7 @@ pub fn run(args: &Args, settings: &Settings) -> Exit {
         {
             let mut text = Text::default();
             if args.json {
-                listed::json(&mut text, &found);
+                text.json(&found);
             } else {
                 lines(&mut text, entry, format_args!("{}:{}", found.file.display(), found.line));
             }

@@ -306,7 +306,7 @@ pub(in crate::settings) const VARIABLES: &[Variable] = &[
         field: (Group::HttpServer, "admin_tokens"),
         default: "none",
         unit: "",
-        about: "the same for those who replay dead letters, and write and read; none: nobody replays by HTTP",
+        about: "the same for those who replay dead letters, and write and read; none: no request may replay",
         kind: Kind::Tokens(|s| &s.http.admin_tokens),
     },
     Variable {
