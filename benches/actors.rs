@@ -15,6 +15,11 @@ use actix::prelude::*;
 use futures::executor::block_on;
 use market_data_store::{FeedbackEvent, Level, MarketDataStore, Settings, Subscribe, feedback::EventSeries};
 
+use self::table::{Table, is_measurement};
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod table;
+
 /// The actors that are to be started on the arbiter of this one, if any are, and itself.
 struct Subscriber {
     handled: Sender<()>,
@@ -48,7 +53,7 @@ fn usage() -> [usize; 3] {
     [entries("/proc/self/task"), entries("/proc/self/fd"), resident]
 }
 
-fn measure(actors: usize, is_shared: bool) {
+fn measure(table: &mut Table, actors: usize, is_shared: bool) {
     let settings = Settings::default().dlq_path(std::env::temp_dir().join("market-data-store-bench"));
     let store = MarketDataStore::builder(settings).spawn().expect("a store without coordinators");
     let feedback = store.feedback();
@@ -73,18 +78,12 @@ fn measure(actors: usize, is_shared: bool) {
     let started = begun.elapsed();
     let after = usage();
 
-    let mut rounds: Vec<_> = [Level::Ok, Level::Hard]
-        .into_iter()
-        .cycle()
-        .take(21)
-        .map(|level| {
-            let begun = Instant::now();
-            feedback.publish(series.next(level));
-            wait();
-            begun.elapsed()
-        })
-        .collect();
-    rounds.sort_unstable();
+    let rounds: [Duration; 21] = std::array::from_fn(|round| {
+        let begun = Instant::now();
+        feedback.publish(series.next(if round.is_multiple_of(2) { Level::Ok } else { Level::Hard }));
+        wait();
+        begun.elapsed()
+    });
     let begun = Instant::now();
     block_on(store.finish(Duration::from_secs(60)));
     let ended = begun.elapsed();
@@ -93,20 +92,25 @@ fn measure(actors: usize, is_shared: bool) {
     }
     drop(addresses);
 
-    println!("\n{actors} actors, {}", if is_shared { "all on one arbiter" } else { "an arbiter each" });
-    for ((name, before), after) in ["threads", "file descriptors", "KiB in memory"].into_iter().zip(before).zip(after) {
-        let more = after.saturating_sub(before);
-        println!("{name:<42}{more:>10}{:>10.1} an actor", more as f64 / actors as f64);
+    let gone = begun.elapsed();
+    let how = if is_shared { "all on one arbiter" } else { "an arbiter each" };
+    let mut line = |what: &str, unit, samples: &[f64]| _ = table.line(format!("{what}, {how}"), unit, samples);
+    for ((what, before), after) in ["threads", "file descriptors", "KiB in memory"].into_iter().zip(before).zip(after) {
+        line(what, "an actor", &[after.saturating_sub(before) as f64 / actors as f64]);
     }
-    println!("{:<42}{asked:>10.1?}", "until all are asked for");
-    println!("{:<42}{started:>10.1?}", "until all have handled their first event");
-    println!("{:<42}{:>10.1?}", "an event, until the last has handled it", rounds[rounds.len() / 2]);
-    println!("{:<42}{ended:>10.1?}", "finish");
-    println!("{:<42}{:>10.1?}", "until their threads are gone", begun.elapsed());
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    line("until all are asked for", "ms", &[millis(asked)]);
+    line("until all have handled their first event", "ms", &[millis(started)]);
+    line("an event, until the last has handled it", "ms", &rounds.map(millis));
+    line("finish", "ms", &[millis(ended)]);
+    line("until their threads are gone", "ms", &[millis(gone)]);
 }
 
 fn main() {
-    let actors = if std::env::args().any(|arg| arg == "--bench") { 1_000 } else { 10 };
-    measure(actors, true);
-    measure(actors, false);
+    let actors = if is_measurement() { 1_000 } else { 10 };
+    let mut table = Table::new("actors");
+    table.size("actors", actors);
+    measure(&mut table, actors, true);
+    measure(&mut table, actors, false);
+    table.finish();
 }

@@ -2,12 +2,12 @@
 //!
 //! One client posts bars as NDJSON, several bodies one after the other, to the routes in a server of one worker. The sink
 //! keeps nothing, or is SQLite. What counts is the processor time of the whole process without that of the client's
-//! thread: so it is the rate of one core. Rounds alternate, and medians are compared.
+//! thread: so it is the rate of one core. The contenders take turns.
 //!
 //! `cargo bench --bench http`; `MDS_BENCH_ROWS` (default 500000) and `MDS_BENCH_ROUNDS` (default 5) set the size.
 
 use std::{
-    env, fs,
+    fs,
     hint::black_box,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
@@ -18,6 +18,11 @@ use std::{
 use actix_web::{App, HttpServer, rt::System};
 use futures::executor::block_on;
 use market_data_store::{Bar, Batch, Coordinator, MarketDataStore, Settings, Sink, SinkError, http};
+
+use self::table::{Goal, Table, is_measurement, number};
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod table;
 
 /// Records of one body.
 const BODY: usize = 50_000;
@@ -35,13 +40,14 @@ impl Sink<Bar> for Nowhere {
 
 fn main() {
     // `cargo test --benches` and `cargo bench -- --list` want to see it end, not to measure.
-    if !env::args().any(|argument| argument == "--bench") {
+    if !is_measurement() {
         return;
     }
     let (rows, rounds) = (number("MDS_BENCH_ROWS", 500_000), number("MDS_BENCH_ROUNDS", 5));
     let bodies: Vec<Vec<u8>> = (0..rows.div_ceil(BODY)).map(body).collect();
     let rows = bodies.len() * BODY;
-    println!("{rows} bars, {rounds} rounds");
+    let mut table = Table::new("http");
+    table.size("rows", rows).size("rows a body", BODY).size("rounds", rounds);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let url = format!("sqlite://{}", dir.path().join("bars.db").display());
     let settings = || Settings::default().database_url(&*url).dlq_path(dir.path().join("dlq"));
@@ -55,18 +61,15 @@ fn main() {
             let sqlite = MarketDataStore::builder(settings()).kind::<Bar>().spawn().unwrap();
             stored.push(post(sqlite, &bodies, ack).map(|seconds| rows as f64 / seconds));
         }
-        let ratio = ours.iter().zip(&bare).map(|([_, ours], bare)| ours / bare).collect();
-        let of = |runs: &[[f64; 2]], which: usize| median(runs.iter().map(|run| run[which]).collect());
-        println!("ack={ack}");
-        println!("  bare parse:        {:>9.0} records/s of one core", median(bare));
-        println!(
-            "  sink of nothing:   {:>9.0} records/s of one core, {:.2} of bare (goal 0.6)",
-            of(&ours, 1),
-            median(ratio)
-        );
-        println!("                     {:>9.0} records/s by the clock", of(&ours, 0));
-        println!("  SQLite:            {:>9.0} records/s by the clock", of(&stored, 0));
+        let of = |runs: &[[f64; 2]], which: usize| runs.iter().map(|run| run[which]).collect::<Vec<_>>();
+        table
+            .line(format!("NDJSON, null sink, one core, ack={ack}"), "records/s", &of(&ours, 1))
+            .beside("bare parse", &bare)
+            .goal(Goal::RatioAtLeast(0.6));
+        table.line(format!("NDJSON, null sink, by the clock, ack={ack}"), "records/s", &of(&ours, 0));
+        table.line(format!("NDJSON, SQLite, by the clock, ack={ack}"), "records/s", &of(&stored, 0));
     }
+    table.finish();
 }
 
 fn body(number: usize) -> Vec<u8> {
@@ -150,13 +153,4 @@ fn ticks(stat: &str) -> u64 {
     let (_, rest) = stat.rsplit_once(')').unwrap();
     // The first one behind the name is the third of proc(5).
     rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn number(variable: &str, default: usize) -> usize {
-    env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

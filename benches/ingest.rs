@@ -11,8 +11,7 @@
 //!
 //! `.import` writes all rows in one transaction, as it does when it is left alone; `mds` commits every few batches, and
 //! what it has committed stays when it is killed. So the comparison is on the peer's terms. Time is that of the whole
-//! process, from start to exit, with the file closed. The runs of one round follow each other, so that a noisy machine
-//! disturbs both alike; the ratio is the median of the rounds' own ratios.
+//! process, from start to exit, with the file closed.
 
 use std::{
     env,
@@ -28,12 +27,17 @@ use futures::executor::block_on;
 use market_data_store::{Bar, sink::SqliteSink};
 use rusqlite::Connection;
 
+use self::table::{Goal, Table, by_turns, is_measurement, number};
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod table;
+
 const HEADER: &str = "vendor,symbol,timeframe,adjustment,ts,open,high,low,close,volume\n";
 const MDS: &str = env!("CARGO_BIN_EXE_mds");
 
 fn main() {
     // `cargo test --benches` and `cargo bench -- --list` want to see it end, not to measure.
-    if !env::args().any(|argument| argument == "--bench") {
+    if !is_measurement() {
         return;
     }
     let (rows, rounds) = (number("MDS_BENCH_ROWS", 5_000_000), number("MDS_BENCH_ROUNDS", 3));
@@ -41,9 +45,9 @@ fn main() {
     let dir = tempfile::tempdir_in(dir).unwrap();
     let version = Command::new("sqlite3").arg("--version").output().expect("sqlite3 must be on the PATH");
     let version = String::from_utf8(version.stdout).unwrap();
-    println!("{rows} rows, {rounds} rounds, files in {}", dir.path().display());
-    println!("sqlite3 {}", version.split(' ').next().unwrap_or_default());
-
+    let peer = format!("sqlite3 {} .import", version.split(' ').next().unwrap_or_default());
+    let mut table = Table::new("ingest");
+    table.size("rows", rows).size("rounds", rounds);
     for (title, symbols) in [("one symbol", 1), ("40 symbols in turn", 40)] {
         let csv = dir.path().join("bars.csv");
         let mut file = BufWriter::new(File::create(&csv).unwrap());
@@ -51,90 +55,77 @@ fn main() {
         write_rows(&mut file, rows, symbols).unwrap();
         file.into_inner().unwrap().sync_all().unwrap();
 
-        let (mut ours, mut theirs, mut reading) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..rounds {
-            // The first place in a round changes hands.
-            for place in 0..2 {
-                if (place + round) % 2 == 0 {
-                    ours.push(load(dir.path(), rows, |store| ingest(&csv, store)));
-                } else {
-                    theirs.push(load(dir.path(), rows, |store| import(&csv, store)));
-                }
-            }
-            let begun = Instant::now();
-            run(mds_on(&dir.path().join("none.db")).args(["ingest", "--dry-run"]).arg(&csv));
-            reading.push(rows as f64 / begun.elapsed().as_secs_f64());
-        }
-        let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
-        println!("\n{title} (goal 1.8)");
-        println!("  sqlite3 .import: {:>9.0} rows/s", median(theirs));
-        println!("  mds ingest:      {:>9.0} rows/s, {:.2} of .import", median(ours), median(ratios));
-        println!("  reading alone:   {:>9.0} rows/s (--dry-run)", median(reading));
+        let [ours, theirs, reading] = by_turns(
+            rounds,
+            [
+                &mut || load(dir.path(), rows, |store| ingest(&csv, store)),
+                &mut || load(dir.path(), rows, |store| import(&csv, store)),
+                &mut || rows as f64 / dry_run(&csv),
+            ],
+        );
+        table
+            .line(format!("mds ingest, {title}"), "rows/s", &ours)
+            .beside(&*peer, &theirs)
+            .goal(Goal::RatioAtLeast(1.8));
+        table.line(format!("reading alone (--dry-run), {title}"), "rows/s", &reading);
         if symbols == 1 {
-            packed(&csv, rows, rounds);
+            packed(&mut table, &csv, rows, rounds);
         }
         fs::remove_file(csv).unwrap();
     }
 
-    println!("\npeak memory of mds ingest");
-    for (at, megabytes) in
-        env::var("MDS_BENCH_MEMORY_MB").unwrap_or_else(|_| "100,2000".to_owned()).split(',').enumerate()
-    {
+    let sizes = env::var("MDS_BENCH_MEMORY_MB").unwrap_or_else(|_| "100,2000".to_owned());
+    for (at, megabytes) in sizes.split(',').enumerate() {
         let megabytes = megabytes.trim().parse().expect("MDS_BENCH_MEMORY_MB: expected numbers with commas");
-        let show = |from: &str, peak: Option<u64>| match peak {
-            Some(peak) => println!("  {megabytes:>6} MB {from}: {:.1} MB", peak as f64 / 1024.0),
-            None => println!("  {megabytes:>6} MB {from}: this system does not tell"),
+        let mut line = |from: &str, peak: Option<u64>| {
+            if let Some(peak) = peak {
+                table.line(format!("peak memory, {megabytes} MB {from}"), "MiB", &[peak as f64 / 1024.0]);
+            }
         };
-        show("in a file", peak_memory_of_file(dir.path(), megabytes));
+        line("in a file", peak_memory_of_file(dir.path(), megabytes));
         if at == 0 {
-            show("on a pipe", peak_memory(dir.path(), megabytes));
+            line("on a pipe", peak_memory(dir.path(), megabytes));
         }
     }
+    table.finish();
 }
 
 /// Measures the file packed in turn with the file plain, and both with what their tools take for the unpacking alone.
-fn packed(csv: &Path, rows: usize, rounds: usize) {
+fn packed(table: &mut Table, csv: &Path, rows: usize, rounds: usize) {
     let dir = csv.parent().unwrap();
     let name = csv.file_name().unwrap();
     run(Command::new("gzip").arg("-k").arg(csv));
     run(Command::new("zstd").args(["-q", "-k"]).arg(csv));
-    let file = |ending: &str| dir.join(format!("{}{ending}", name.display()));
-    let (gz, zst) = (file(".gz"), file(".zst"));
-    let timed = |command: &mut Command| {
-        let begun = Instant::now();
-        run(command);
-        begun.elapsed().as_secs_f64()
-    };
-    let dry = |path: &Path| timed(mds_on(&dir.join("none.db")).args(["ingest", "--dry-run"]).arg(path));
-    let inputs = [csv, &gz, &zst];
-    let (mut unpacking, mut reading, mut loading) =
-        ([vec![], vec![]], [vec![], vec![], vec![]], [vec![], vec![], vec![]]);
-    for _ in 0..rounds {
-        unpacking[0].push(timed(Command::new("gzip").arg("-dc").arg(&gz)));
-        unpacking[1].push(timed(Command::new("zstd").arg("-dcq").arg(&zst)));
-        for (times, input) in reading.iter_mut().zip(inputs) {
-            times.push(dry(input));
-        }
-        for (speeds, input) in loading.iter_mut().zip(inputs) {
-            speeds.push(load(dir, rows, |store| ingest(input, store)));
-        }
-    }
-    let [plain, packed @ ..] = reading;
-    let [plain_load, packed_load @ ..] = loading;
-    let plain = median(plain);
-    println!("\npacked, {:.0} MB plain", fs::metadata(csv).unwrap().len() as f64 / 1e6);
-    println!("  plain:            {plain:.2} s (--dry-run)");
-    for (at, (tool, (times, speeds))) in ["gzip", "zstd"].iter().zip(packed.into_iter().zip(packed_load)).enumerate() {
-        let (alone, time) = (median(unpacking[at].clone()), median(times));
-        let ratio = median(speeds.iter().zip(&plain_load).map(|(speed, plain)| speed / plain).collect());
-        println!(
-            "  {tool}: {time:.2} s (--dry-run), {:.2} of the time of plain and `{tool} -dc` ({alone:.2} s) together; \
-             loads at {ratio:.2} of plain",
-            time / (plain + alone)
+    for (tool, ending, unpack) in [("gzip", ".gz", "-dc"), ("zstd", ".zst", "-dcq")] {
+        let packed = dir.join(format!("{}{ending}", name.display()));
+        let [plain, reading, unpacking, plain_load, packed_load] = by_turns(
+            rounds,
+            [
+                &mut || dry_run(csv),
+                &mut || dry_run(&packed),
+                &mut || timed(Command::new(tool).arg(unpack).arg(&packed)),
+                &mut || load(dir, rows, |store| ingest(csv, store)),
+                &mut || load(dir, rows, |store| ingest(&packed, store)),
+            ],
         );
+        let both: Vec<f64> = plain.iter().zip(&unpacking).map(|(plain, unpacking)| plain + unpacking).collect();
+        table
+            .line(format!("reading a {tool} file (--dry-run)"), "s", &reading)
+            .beside(format!("plain, and `{tool} {unpack}`"), &both);
+        table.line(format!("mds ingest, a {tool} file"), "rows/s", &packed_load).beside("plain", &plain_load);
+        fs::remove_file(packed).unwrap();
     }
-    fs::remove_file(gz).unwrap();
-    fs::remove_file(zst).unwrap();
+}
+
+fn timed(command: &mut Command) -> f64 {
+    let begun = Instant::now();
+    run(command);
+    begun.elapsed().as_secs_f64()
+}
+
+/// Reads a file and stores nothing; returns the seconds.
+fn dry_run(input: &Path) -> f64 {
+    timed(mds_on(&input.with_file_name("none.db")).args(["ingest", "--dry-run"]).arg(input))
 }
 
 /// Writes bars minute by minute, each minute those of all symbols: about 59 bytes a row.
@@ -245,14 +236,4 @@ fn peak_kb(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn number(name: &str, default: usize) -> usize {
-    env::var(name)
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
 }

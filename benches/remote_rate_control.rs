@@ -28,6 +28,11 @@ use market_data_store::{
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use self::table::{Goal, Table, is_measurement, number};
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod table;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const SECRET: &str = "whsec_bm90IGEgc2VjcmV0LCBhbiBleGFtcGxlIQ==";
@@ -63,25 +68,26 @@ async fn main() -> Result<()> {
 
 /// Runs both, prints the ratios, and draws.
 async fn compare(picture: Option<&Path>) -> Result<()> {
-    let seconds: f64 = env::var("MDS_BENCH_SECONDS").map_or(Ok(60.0), |seconds| seconds.parse())?;
+    let seconds = number("MDS_BENCH_SECONDS", if is_measurement() { 60 } else { 1 }) as f64;
     let free = run(seconds, false).await?;
     let limited = run(seconds, true).await?;
-    println!("{seconds} s each; the queue takes {CAPACITY}, is hard from {HIGH} and ok at {LOW}");
-    println!("{:<22}{:>16}{:>16}{:>14}{:>12}", "", "below high", "queue, median", "records/s", "changes");
-    for (name, run) in [("no limiter", &free), ("limiter by webhooks", &limited)] {
-        println!(
-            "{name:<22}{:>14.1} %{:>16}{:>14.0}{:>12}",
-            100.0 * run.below_high(),
-            run.median(),
-            run.rate(),
-            run.changes
-        );
-    }
-    println!(
-        "below high {:.1} % of the time (goal 95), throughput {:.3} of the store's own (goal 0.95)",
-        100.0 * limited.below_high(),
-        limited.rate() / free.rate()
+    let mut table = Table::new("remote_rate_control");
+    table.size("seconds", seconds as usize).size("capacity", CAPACITY as usize).size("high watermark", HIGH as usize);
+    let mut line = |what: &str, unit: &str, of: fn(&Run) -> f64, goal: Option<Goal>| {
+        let line = table.line(what, unit, &[of(&limited)]);
+        line.beside("no limiter", &[of(&free)]);
+        goal.map(|goal| line.goal(goal));
+    };
+    line(
+        "limiter by webhooks, below the high watermark",
+        "%",
+        |run| 100.0 * run.below_high(),
+        Some(Goal::AtLeast(95.0)),
     );
+    line("limiter by webhooks, throughput", "records/s", Run::rate, Some(Goal::RatioAtLeast(0.95)));
+    line("limiter by webhooks, records in the queue", "records", |run| run.median() as f64, None);
+    line("limiter by webhooks, level changes", "changes", |run| run.changes as f64, None);
+    table.finish();
     if let Some(picture) = picture {
         draw(picture, &free, &limited)?;
         println!("drawn: {}", picture.display());

@@ -2,9 +2,7 @@
 //! same records, batch size, pragmas and schema.
 //!
 //! `cargo bench --bench sqlite`; `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size, and
-//! `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing and shows nothing. The runs of
-//! one round follow each other, so that a noisy machine disturbs all of them alike; the ratio is the median of the
-//! rounds' own ratios.
+//! `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing and shows nothing.
 
 use std::{
     env,
@@ -19,57 +17,45 @@ use market_data_store::{
 };
 use rusqlite::{Connection, params};
 
+use self::table::{Goal, Table, by_turns, is_measurement, number};
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod table;
+
 const BATCH: usize = 500;
 const SYMBOLS: usize = 40;
 
 fn main() {
     // `cargo test --benches` and `cargo bench -- --list` want to see it end, not to measure.
-    if !env::args().any(|argument| argument == "--bench") {
+    if !is_measurement() {
         return;
     }
     let load = Load::new(number("MDS_BENCH_ROWS", 200_000));
     let rounds = number("MDS_BENCH_ROUNDS", 5);
     let dir = env::var_os("MDS_BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
-    println!("{} rows in batches of {BATCH}, {rounds} rounds, files in {}", load.rows(), dir.display());
+    let mut table = Table::new("sqlite");
+    table.size("rows", load.rows()).size("rows a batch", BATCH).size("rounds", rounds);
 
-    for (title, synchronous, contenders) in [
-        (
-            "synchronous=NORMAL (goal of the whole path 0.95)",
-            Synchronous::Normal,
+    for (name, synchronous, writers, goal) in
+        [("NORMAL", Synchronous::Normal, 1, 1.1), ("FULL", Synchronous::Full, 4, 1.3)]
+    {
+        let run = |contender: &dyn Fn(&Path)| measure(&dir, &load, contender);
+        let [by_hand, sink, store] = by_turns(
+            rounds,
             [
-                ("loop", by_hand as Contender),
-                ("sink alone, one writer", |path, load, how| through_sink(path, load, how, 1)),
-                ("whole path, four workers", |path, load, how| through_store(path, load, how, 4)),
+                &mut || run(&|path| by_hand(path, &load, synchronous)),
+                &mut || run(&|path| through_sink(path, &load, synchronous, writers)),
+                &mut || run(&|path| through_store(path, &load, synchronous, 4)),
             ],
-        ),
-        (
-            "synchronous=FULL (goal of the whole path 1.5)",
-            Synchronous::Full,
-            [
-                ("loop", by_hand as Contender),
-                ("sink alone, four writers", |path, load, how| through_sink(path, load, how, 4)),
-                ("whole path, four workers", |path, load, how| through_store(path, load, how, 4)),
-            ],
-        ),
-    ] {
-        let mut rates = vec![Vec::new(); contenders.len()];
-        for round in 0..rounds {
-            // The first and the last place in a round change hands.
-            for place in 0..contenders.len() {
-                let at = (place + round) % contenders.len();
-                rates[at].push(measure(&dir, &load, synchronous, contenders[at].1));
-            }
-        }
-        println!("\n{title}");
-        for (at, (name, _)) in contenders.iter().enumerate() {
-            let ratios = rates[at].iter().zip(&rates[0]).map(|(rate, peer)| rate / peer).collect();
-            println!("  {name}: {:>9.0} rows/s, {:.2} of the loop", median(rates[at].clone()), median(ratios));
-        }
+        );
+        table
+            .line(format!("whole path, four workers, {name}"), "rows/s", &store)
+            .beside("loop by hand", &by_hand)
+            .goal(Goal::RatioAtLeast(goal));
+        table.line(format!("sink alone, {writers} writers, {name}"), "rows/s", &sink).beside("loop by hand", &by_hand);
     }
+    table.finish();
 }
-
-/// Writes the load into a new file and returns when all of it is durable.
-type Contender = fn(&Path, &Load, Synchronous);
 
 /// Bars in batches of one symbol each, as the queue would hand them out, and as a loop without this crate would.
 struct Load {
@@ -200,27 +186,17 @@ fn through_store(path: &Path, load: &Load, synchronous: Synchronous, workers: us
 }
 
 /// Runs one contender on a new file with the schema in place, and returns its rows a second.
-fn measure(dir: &Path, load: &Load, synchronous: Synchronous, contender: Contender) -> f64 {
+fn measure(dir: &Path, load: &Load, contender: &dyn Fn(&Path)) -> f64 {
     let dir = tempfile::tempdir_in(dir).unwrap();
     let path = dir.path().join("bars.db");
     block_on(SqliteSink::open::<Bar>(&path).unwrap().close());
 
     let begun = Instant::now();
-    contender(&path, load, synchronous);
+    contender(&path);
     let took = begun.elapsed();
 
     let sql = "SELECT count(*) FROM bars";
     let stored: i64 = Connection::open(&path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(stored as usize, load.rows(), "a contender must store everything");
     load.rows() as f64 / took.as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn number(name: &str, default: usize) -> usize {
-    env::var(name)
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
 }

@@ -68,6 +68,5 @@ fi
 cargo test --locked --release --all-features -- --nocapture --skip fuzz::
 # The readers of files beside each other, each for its whole time, with nothing else that measures.
 cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 9
-for bench in submit sqlite postgres ingest http feedback actors remote_rate_control; do
-    cargo bench --locked --all-features --bench "$bench"
-done
+# All benches, and behind them what they measured as one table and one JSON.
+cargo bench --locked --all-features

@@ -8,7 +8,10 @@ use market_data_store::{
     TimestampNanos, Trade,
 };
 
-use crate::{SYMBOLS, make_tables, measure, median, settings};
+use crate::{
+    SYMBOLS, make_tables, measure, settings,
+    table::{Table, by_turns},
+};
 
 const KINDS: usize = 6;
 const START: i64 = 1_700_000_000_000_000;
@@ -24,29 +27,24 @@ struct Load<'a> {
     connections: usize,
 }
 
-/// Prints how fast rows of all kinds go in at once, and one kind after the other.
-pub fn run(url: &str, rows: usize, rounds: usize) {
-    println!("{rows} rows of six kinds in all, at once and one kind after the other");
+/// Measures how fast rows of all kinds go in at once, and one kind after the other.
+pub fn run(table: &mut Table, url: &str, rows: usize, rounds: usize) {
     let rows = rows / KINDS;
     for (batch, connections) in [(500, 1), (500, 4), (5_000, 1), (5_000, 4)] {
         let load = Load { url, rows, batch, connections };
-        let (mut at_once, mut alone) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let fresh = |run: &dyn Fn()| {
-                make_tables(url);
-                measure(KINDS * rows, run)
-            };
-            at_once.push(fresh(&|| load.write(|_| true)));
-            alone.push(fresh(&|| (0..KINDS).for_each(|one| load.write(|kind| kind == one))));
-        }
-        let ratios = at_once.iter().zip(&alone).map(|(at_once, alone)| at_once / alone).collect();
-        println!(
-            "batches of {batch}, {connections} workers a kind: {:.0} rows/s at once, one after the other {:.0}, \
-             {:.2} times",
-            median(at_once),
-            median(alone),
-            median(ratios)
+        let fresh = |run: &dyn Fn()| {
+            make_tables(url);
+            measure(KINDS * rows, run)
+        };
+        let [at_once, alone] = by_turns(
+            rounds,
+            [&mut || fresh(&|| load.write(|_| true)), &mut || {
+                fresh(&|| (0..KINDS).for_each(|one| load.write(|kind| kind == one)))
+            }],
         );
+        table
+            .line(format!("six kinds at once, batches of {batch}, {connections} workers a kind"), "rows/s", &at_once)
+            .beside("one kind after the other", &alone);
     }
 }
 

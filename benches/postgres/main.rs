@@ -2,13 +2,15 @@
 //!
 //! `cargo bench --bench postgres` starts a server of its own, which syncs what it commits. With
 //! `MDS_BENCH_POSTGRES=postgres://...` it is that one, in a database that no other program uses.
-//! `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size. The runs of one round follow each
-//! other, so that a noisy machine disturbs all of them alike; the ratio is the median of the rounds' own ratios. Rows that
+//! `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size. Rows that
 //! are there already are loaded right behind the fresh ones, in the same way. Where the server runs on this machine and
 //! the role may read its files, the time that it takes on the processor is told too.
 
 mod kinds;
 mod server;
+#[allow(dead_code, reason = "each bench uses a part of it")]
+#[path = "../table/mod.rs"]
+mod table;
 // The server that tests start.
 #[allow(dead_code, reason = "tests do more with it")]
 #[path = "../../tests/behaviour/postgres/server.rs"]
@@ -30,9 +32,15 @@ use market_data_store::{
 };
 use postgres::{Client, NoTls};
 
-use self::server::Left;
+use self::{
+    server::Left,
+    table::{Goal, Table, is_measurement, number},
+};
 
 const SYMBOLS: usize = 40;
+
+/// What is compared with.
+const PEER: &str = "unnest upsert by hand";
 
 /// What holds for a server of this program's own: a commit is on the disk.
 const CONFIGURATION: &str = "fsync = on\nshared_buffers = 256MB\nmax_wal_size = 2GB";
@@ -42,7 +50,7 @@ const SCHEMA: &str = "market_data_store_bench";
 
 fn main() {
     // `cargo test --benches` and `cargo bench -- --list` want to see it end, not to measure.
-    if !env::args().any(|argument| argument == "--bench") {
+    if !is_measurement() {
         return;
     }
     let own = env::var("MDS_BENCH_POSTGRES").is_err().then(|| own_server::Server::start(CONFIGURATION));
@@ -53,12 +61,13 @@ fn main() {
     };
     let rounds = number("MDS_BENCH_ROUNDS", 5);
     let bars = bars(number("MDS_BENCH_ROWS", 200_000));
-    println!("{} rows, {rounds} rounds", bars.len());
+    let mut table = Table::new("postgres");
+    table.size("rows", bars.len()).size("rounds", rounds);
     for (batch, connections) in [(500, 1), (500, 4), (5_000, 1), (5_000, 4)] {
         let ways = [by_hand as Way, through_store];
         let mut fresh = [const { Loads::new() }; 2];
         let mut again = [const { Loads::new() }; 2];
-        let mut left = [Left::default(); 2];
+        let mut left = [const { Vec::new() }; 2];
         for round in 0..rounds {
             for place in 0..2 {
                 let at = (place + round) % 2;
@@ -67,31 +76,36 @@ fn main() {
                 let mut load = || Load::of(&mut client, bars.len(), || ways[at](&url, &bars, batch, connections));
                 fresh[at].push(load());
                 again[at].push(load());
-                left[at] = server::left_in(&mut client, &format!("{SCHEMA}.bars"), bars.len());
+                left[at].push(server::left_in(&mut client, &format!("{SCHEMA}.bars"), bars.len()));
             }
         }
-        println!("batches of {batch}, {connections} connections");
-        for (title, [peer, ours], goal) in [("fresh rows", &fresh, "1.6"), ("rows that are there", &again, "1.8")] {
-            let ratios = ours.iter().zip(peer).map(|(ours, peer)| ours.rows_a_second / peer.rows_a_second).collect();
-            let rate = |loads: &Loads| median(loads.iter().map(|load| load.rows_a_second).collect());
-            println!(
-                "  {title}: {:.0} rows/s, by hand {:.0}, {:.2} times (goal {goal})",
-                rate(ours),
-                rate(peer),
-                median(ratios)
-            );
-            let processor = |loads: &Loads| loads.iter().map(|load| load.server_micros_a_row).collect::<Option<_>>();
+        let how = format!("batches of {batch}, {connections} connections");
+        for (rows, [peer, ours], goal) in [("new rows", &fresh, 1.6), ("rows that are there", &again, 1.8)] {
+            let rates = |loads: &Loads| loads.iter().map(|load| load.rows_a_second).collect::<Vec<_>>();
+            table
+                .line(format!("{rows}, {how}"), "rows/s", &rates(ours))
+                .beside(PEER, &rates(peer))
+                .goal(Goal::RatioAtLeast(goal));
+            let processor =
+                |loads: &Loads| loads.iter().map(|load| load.server_micros_a_row).collect::<Option<Vec<_>>>();
             if let (Some(ours), Some(peer)) = (processor(ours), processor(peer)) {
-                println!("    processor time of the server: {:.2} us a row, by hand {:.2}", median(ours), median(peer));
+                table.line(format!("processor time of the server, {rows}, {how}"), "us/row", &ours).beside(PEER, &peer);
             }
         }
-        let [peer, ours] = left;
-        println!("  dead rows behind it: {}, by hand {}", ours.dead_rows, peer.dead_rows);
-        let mebibytes = |left: Left| left.bytes as f64 / f64::from(1 << 20);
-        println!("  table with its indexes: {:.1} MiB, by hand {:.1}", mebibytes(ours), mebibytes(peer));
+        let [peer, ours] = left.map(|left: Vec<Left>| {
+            let dead: Vec<f64> = left.iter().map(|left| left.dead_rows as f64).collect();
+            (dead, left.iter().map(|left| left.bytes as f64 / f64::from(1 << 20)).collect::<Vec<_>>())
+        });
+        let most = |dead: &[f64]| [dead.iter().copied().fold(0.0, f64::max)];
+        table
+            .line(format!("most dead rows of a round, {how}"), "rows", &most(&ours.0))
+            .beside(PEER, &most(&peer.0))
+            .goal(Goal::AtMost(0.0));
+        table.line(format!("table with its indexes, {how}"), "MiB", &ours.1).beside(PEER, &peer.1);
     }
-    kinds::run(&url, bars.len(), rounds);
+    kinds::run(&mut table, &url, bars.len(), rounds);
     Client::connect(&url, NoTls).unwrap().batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).unwrap();
+    table.finish();
 }
 
 /// Writes bars in batches over so many connections, and returns when all of them are committed.
@@ -219,13 +233,4 @@ fn measure(rows: usize, run: impl FnOnce()) -> f64 {
     let started = Instant::now();
     run();
     rows as f64 / started.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn number(variable: &str, default: usize) -> usize {
-    env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -54,8 +54,8 @@ impl Figures {
 pub struct Peer {
     pub name: String,
     pub figures: Figures,
-    /// Ours divided by the peer's, round by round.
-    pub ratio: Figures,
+    /// Ours divided by the peer's, round by round. None where a sample of the peer is 0.
+    pub ratio: Option<Figures>,
 }
 
 /// One figure of ours, and what it is compared with.
@@ -77,13 +77,17 @@ impl Line {
     pub fn beside(&mut self, peer: impl Into<String>, samples: &[f64]) -> &mut Self {
         assert_eq!(self.samples.len(), samples.len(), "{}: a round has a sample of each", self.what);
         let ratios: Vec<f64> = self.samples.iter().zip(samples).map(|(ours, peer)| ours / peer).collect();
-        self.peer = Some(Peer { name: peer.into(), figures: Figures::of(samples), ratio: Figures::of(&ratios) });
+        let ratio = ratios.iter().all(|ratio| ratio.is_finite()).then(|| Figures::of(&ratios));
+        self.peer = Some(Peer { name: peer.into(), figures: Figures::of(samples), ratio });
         self
     }
 
     /// Says what the line is held to. A goal for a ratio comes behind the peer.
     pub fn goal(&mut self, goal: Goal) -> &mut Self {
-        let ratio = || self.peer.as_ref().expect("a goal for a ratio comes behind the peer").ratio.median;
+        let ratio = || {
+            let peer = self.peer.as_ref().expect("a goal for a ratio comes behind the peer");
+            peer.ratio.expect("no sample of the peer is 0").median
+        };
         let met = match goal {
             Goal::RatioAtLeast(least) => ratio() >= least,
             Goal::RatioAtMost(most) => ratio() <= most,

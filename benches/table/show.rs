@@ -39,7 +39,7 @@ pub fn cells(line: &Line) -> [String; 6] {
         line.what.clone(),
         format!("{} {}", figures(&line.ours), line.unit),
         peer.map_or_else(String::new, |peer| format!("{}: {}", peer.name, figures(&peer.figures))),
-        peer.map_or_else(String::new, |peer| figures(&peer.ratio)),
+        peer.and_then(|peer| peer.ratio).map_or_else(String::new, |ratio| figures(&ratio)),
         line.goal.map_or_else(String::new, |goal| match goal {
             Goal::RatioAtLeast(least) => format!("ratio >= {}", number(least)),
             Goal::RatioAtMost(most) => format!("ratio <= {}", number(most)),
