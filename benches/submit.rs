@@ -1,12 +1,12 @@
-//! What it costs to hand a record over, beside a tokio channel in the same run.
+//! What it costs to hand a record over, beside channels in the same run.
 //!
-//! The peer is what one would write by hand: `tokio::sync::mpsc::channel(10_000)`, and a task on another thread that
-//! takes up to 500 at a time with `recv_many`. Both carry the same records from the same threads to a consumer that
-//! counts them. Rounds of the two alternate and medians are compared, for an absolute time means little on a shared
-//! machine.
+//! The peers are what one would write by hand: a channel of 10,000 records, and a task on another thread that takes up to
+//! 500 at a time: tokio's with `recv_many`, or with `reserve_many` on the other side too; flume; async-channel. All carry
+//! the same records from the same threads to a consumer that counts them. Contenders take turns, and ratios are those of
+//! one round, for an absolute time means little on a shared machine.
 //!
-//! `cargo bench --bench submit --features testing`; `MDS_BENCH_RECORDS` sets the records a round (default 1,000,000),
-//! `MDS_BENCH_ROUNDS` the rounds (default 7). An argument such as `-- submit_many` measures only that.
+//! `cargo bench --bench submit`; `MDS_BENCH_RECORDS` sets the records a round (default 1,000,000), `MDS_BENCH_ROUNDS` the
+//! rounds (default 7). An argument such as `-- submit_many` measures only that.
 
 use std::{
     sync::{
@@ -20,6 +20,15 @@ use std::{
 use futures::{SinkExt, executor::block_on};
 use market_data_store::{Batch, Coordinator, MarketDataStore, Record, Settings, Sink, SinkError, WriteHandle};
 use serde::{Deserialize, Serialize};
+
+use self::table::{Goal, Table, by_turns, is_measurement, number, words};
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod table;
+
+/// Places in a channel, and records that a consumer takes at once.
+const CAPACITY: usize = 10_000;
+const BATCH: usize = 500;
 
 /// As large as a bar, with nothing on the heap, so that the hand-over is what is measured.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -105,35 +114,18 @@ fn store(how: How, producers: u64, records: u64, workers: usize) -> Duration {
     took
 }
 
-fn channel(producers: u64, records: u64) -> Duration {
-    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Quote>(10_000);
+/// Takes from a channel until it is closed, and returns how many records came.
+type Consume = Box<dyn FnOnce() -> u64 + Send>;
+
+/// Sends so many records.
+type Produce = Box<dyn FnOnce(u64) + Send>;
+
+fn channel(producers: u64, records: u64, open: impl FnOnce(u64) -> (Vec<Produce>, Consume)) -> Duration {
     let share = records / producers;
-    let consumer = thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut batch = Vec::with_capacity(500);
-            let mut count = 0_u64;
-            while receiver.recv_many(&mut batch, 500).await > 0 {
-                count += batch.len() as u64;
-                batch.clear();
-            }
-            count
-        })
-    });
+    let (produce, consume) = open(producers);
+    let consumer = thread::spawn(consume);
     let began = Instant::now();
-    let threads: Vec<_> = (0..producers)
-        .map(|_| {
-            let sender = sender.clone();
-            thread::spawn(move || {
-                block_on(async {
-                    for n in 0..share {
-                        assert!(sender.send(quote(n)).await.is_ok());
-                    }
-                });
-            })
-        })
-        .collect();
-    drop(sender);
+    let threads: Vec<_> = produce.into_iter().map(|produce| thread::spawn(move || produce(share))).collect();
     for thread in threads {
         thread.join().expect("a producer");
     }
@@ -141,42 +133,146 @@ fn channel(producers: u64, records: u64) -> Duration {
     began.elapsed()
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+/// A future for each sender, driven by its thread.
+fn each<S: Clone + Send + 'static, F: Future<Output = ()>>(
+    producers: u64,
+    sender: &S,
+    send: impl FnOnce(S, u64) -> F + Clone + Send + 'static,
+) -> Vec<Produce> {
+    let one = || {
+        let (sender, send) = (sender.clone(), send.clone());
+        Box::new(move |share| block_on(send(sender, share))) as Produce
+    };
+    (0..producers).map(|_| one()).collect()
 }
 
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+fn tokio_consumer(mut receiver: tokio::sync::mpsc::Receiver<Quote>) -> Consume {
+    Box::new(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut batch = Vec::with_capacity(BATCH);
+            let mut count = 0;
+            while receiver.recv_many(&mut batch, BATCH).await > 0 {
+                count += batch.len() as u64;
+                batch.clear();
+            }
+            count
+        })
+    })
+}
+
+fn tokio_mpsc(producers: u64) -> (Vec<Produce>, Consume) {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Quote>(CAPACITY);
+    let send = async |sender: tokio::sync::mpsc::Sender<Quote>, share| {
+        for n in 0..share {
+            assert!(sender.send(quote(n)).await.is_ok());
+        }
+    };
+    (each(producers, &sender, send), tokio_consumer(receiver))
+}
+
+fn tokio_reserve_many(producers: u64) -> (Vec<Produce>, Consume) {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Quote>(CAPACITY);
+    let send = async |sender: tokio::sync::mpsc::Sender<Quote>, share: u64| {
+        let mut next = 0;
+        while next < share {
+            let permits = sender.reserve_many(BATCH.min((share - next) as usize)).await.expect("it is open");
+            for permit in permits {
+                permit.send(quote(next));
+                next += 1;
+            }
+        }
+    };
+    (each(producers, &sender, send), tokio_consumer(receiver))
+}
+
+fn flume(producers: u64) -> (Vec<Produce>, Consume) {
+    let (sender, receiver) = flume::bounded::<Quote>(CAPACITY);
+    let send = async |sender: flume::Sender<Quote>, share| {
+        for n in 0..share {
+            assert!(sender.send_async(quote(n)).await.is_ok());
+        }
+    };
+    let consume = move || {
+        block_on(async {
+            let mut batch = Vec::with_capacity(BATCH);
+            let mut count = 0;
+            while let Ok(first) = receiver.recv_async().await {
+                batch.push(first);
+                batch.extend(receiver.try_iter().take(BATCH - 1));
+                count += batch.len() as u64;
+                batch.clear();
+            }
+            count
+        })
+    };
+    (each(producers, &sender, send), Box::new(consume))
+}
+
+fn async_channel(producers: u64) -> (Vec<Produce>, Consume) {
+    let (sender, receiver) = async_channel::bounded::<Quote>(CAPACITY);
+    let send = async |sender: async_channel::Sender<Quote>, share| {
+        for n in 0..share {
+            assert!(sender.send(quote(n)).await.is_ok());
+        }
+    };
+    let consume = move || {
+        block_on(async {
+            let mut batch = Vec::with_capacity(BATCH);
+            let mut count = 0;
+            while let Ok(first) = receiver.recv().await {
+                batch.push(first);
+                while batch.len() < BATCH
+                    && let Ok(next) = receiver.try_recv()
+                {
+                    batch.push(next);
+                }
+                count += batch.len() as u64;
+                batch.clear();
+            }
+            count
+        })
+    };
+    (each(producers, &sender, send), Box::new(consume))
 }
 
 fn main() {
-    let records = variable("MDS_BENCH_RECORDS", 1_000_000);
-    let rounds = variable("MDS_BENCH_ROUNDS", 7);
-    println!("{records} records of {} bytes a round, medians of {rounds} interleaved rounds", size_of::<Quote>());
-    println!("{:<36}{:>12}{:>12}{:>9}", "", "ns/record", "channel", "ratio");
-    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    for (how, name) in [(How::One, "submit"), (How::Many, "submit_many"), (How::Stream, "sink (stream)")] {
+    let (records, rounds) = match is_measurement() {
+        true => (number("MDS_BENCH_RECORDS", 1_000_000) as u64, number("MDS_BENCH_ROUNDS", 7)),
+        false => (2_000, 1),
+    };
+    let mut table = Table::new("submit");
+    table.size("records", records as usize).size("bytes a record", size_of::<Quote>()).size("rounds", rounds);
+    let only = words();
+    for (how, name, goal) in
+        [(How::One, "submit", 1.3), (How::Many, "submit_many", 5.0), (How::Stream, "sink (stream)", 1.2)]
+    {
         if !only.is_empty() && !only.iter().any(|only| name.contains(only.as_str())) {
             continue;
         }
         for producers in [1, 4] {
-            for workers in [1, 4] {
-                let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-                for _ in 0..rounds {
-                    ours.push(store(how, producers, records, workers));
-                    theirs.push(channel(producers, records));
+            let rate = |took: Duration| records as f64 / took.as_secs_f64();
+            let [one, four, tokio, reserve, flume, async_channel] = by_turns(
+                rounds,
+                [
+                    &mut || rate(store(how, producers, records, 1)),
+                    &mut || rate(store(how, producers, records, 4)),
+                    &mut || rate(channel(producers, records, tokio_mpsc)),
+                    &mut || rate(channel(producers, records, tokio_reserve_many)),
+                    &mut || rate(channel(producers, records, flume)),
+                    &mut || rate(channel(producers, records, async_channel)),
+                ],
+            );
+            for (workers, ours) in [(1, &one), (4, &four)] {
+                let what = format!("{name}, {producers} producers, {workers} workers");
+                table.line(&what, "records/s", ours).beside("tokio mpsc", &tokio).goal(Goal::RatioAtLeast(goal));
+                if workers == 4 {
+                    table.line(&what, "records/s", ours).beside("tokio reserve_many", &reserve);
+                    table.line(&what, "records/s", ours).beside("flume", &flume);
+                    table.line(&what, "records/s", ours).beside("async-channel", &async_channel);
                 }
-                let (ours, theirs) = (median(ours), median(theirs));
-                let per_record = |time: Duration| time.as_nanos() as f64 / records as f64;
-                println!(
-                    "{:<36}{:>12.1}{:>12.1}{:>9.2}",
-                    format!("{name}, {producers} producers, {workers} workers"),
-                    per_record(ours),
-                    per_record(theirs),
-                    theirs.as_secs_f64() / ours.as_secs_f64(),
-                );
             }
         }
     }
+    table.finish();
 }
