@@ -12,17 +12,25 @@ use std::{
 
 use futures::executor::block_on;
 use market_data_store::{
-    Adjustment, Bar, Batch, Coordinator, MarketDataStore, Settings, Sink, Timeframe, Timestamp,
+    Bar, Batch, Coordinator, MarketDataStore, Settings, Sink,
     sink::{SqliteOptions, SqliteSink, Synchronous},
 };
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use self::table::{Goal, Table, by_turns, is_measurement, number};
+use self::{
+    by_hand::{Loop, PlainBar, bar},
+    table::{Goal, Table, by_turns, is_measurement, number},
+};
 
+mod by_hand;
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod table;
 
 const BATCH: usize = 500;
+/// What is compared with.
+const PEER: &str = "loop by hand";
+/// The name in the picture of throughput.
+const CURVE: &str = "SQLite, NORMAL";
 const SYMBOLS: usize = 40;
 
 fn main() {
@@ -30,29 +38,42 @@ fn main() {
     if !is_measurement() {
         return;
     }
-    let load = Load::new(number("MDS_BENCH_ROWS", 200_000));
-    let rounds = number("MDS_BENCH_ROUNDS", 5);
+    let (rows, rounds) = (number("MDS_BENCH_ROWS", 200_000), number("MDS_BENCH_ROUNDS", 5));
     let dir = env::var_os("MDS_BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
     let mut table = Table::new("sqlite");
-    table.size("rows", load.rows()).size("rows a batch", BATCH).size("rounds", rounds);
+    table.size("rows", rows).size("rounds", rounds);
 
+    let load = Load::new(rows, BATCH);
+    let run = |contender: &dyn Fn(&Path)| measure(&dir, &load, contender);
     for (name, synchronous, writers, goal) in
         [("NORMAL", Synchronous::Normal, 1, 1.1), ("FULL", Synchronous::Full, 4, 1.3)]
     {
-        let run = |contender: &dyn Fn(&Path)| measure(&dir, &load, contender);
-        let [by_hand, sink, store] = by_turns(
+        let [hand, sink, store] = by_turns(
             rounds,
             [
-                &mut || run(&|path| by_hand(path, &load, synchronous)),
+                &mut || run(&|path| through_loop(path, &load, synchronous)),
                 &mut || run(&|path| through_sink(path, &load, synchronous, writers)),
                 &mut || run(&|path| through_store(path, &load, synchronous, 4)),
             ],
         );
-        table
-            .line(format!("whole path, four workers, {name}"), "rows/s", &store)
-            .beside("loop by hand", &by_hand)
-            .goal(Goal::RatioAtLeast(goal));
-        table.line(format!("sink alone, {writers} writers, {name}"), "rows/s", &sink).beside("loop by hand", &by_hand);
+        let line = table.line(format!("whole path, batches of {BATCH}, {name}"), "rows/s", &store);
+        line.beside(PEER, &hand).goal(Goal::RatioAtLeast(goal));
+        if name == "NORMAL" {
+            line.point("throughput", CURVE, BATCH as f64);
+        }
+        table.line(format!("sink alone, {writers} writers, {name}"), "rows/s", &sink).beside(PEER, &hand);
+    }
+    for batch in [10, 50, 100, 1_000, 5_000] {
+        let load = Load::new(rows, batch);
+        let run = |contender: &dyn Fn(&Path)| measure(&dir, &load, contender);
+        let [store, hand] = by_turns(
+            rounds,
+            [&mut || run(&|path| through_store(path, &load, Synchronous::Normal, 4)), &mut || {
+                run(&|path| through_loop(path, &load, Synchronous::Normal))
+            }],
+        );
+        let line = table.line(format!("whole path, batches of {batch}, NORMAL"), "rows/s", &store);
+        line.beside(PEER, &hand).point("throughput", CURVE, batch as f64);
     }
     table.finish();
 }
@@ -61,91 +82,30 @@ fn main() {
 struct Load {
     batches: Vec<Batch<Bar>>,
     plain: Vec<Vec<PlainBar>>,
-}
-
-struct PlainBar {
-    vendor: String,
-    symbol: String,
-    timeframe: String,
-    adjustment: String,
-    ts: i64,
-    prices: [f64; 4],
-    volume: Option<f64>,
+    batch_size: usize,
 }
 
 impl Load {
-    fn new(rows: usize) -> Self {
-        let batch = |number: usize| -> Vec<Bar> {
-            let symbol = format!("SYM{}", number % SYMBOLS);
-            (0..BATCH)
-                .map(|at| {
-                    let minute = (number / SYMBOLS * BATCH + at) as i64;
-                    let price = 100.0 + (minute % 997) as f64 / 7.0;
-                    Bar {
-                        vendor: Bar::UNKNOWN_VENDOR.into(),
-                        symbol: symbol.as_str().into(),
-                        timeframe: Timeframe::MINUTE,
-                        adjustment: Adjustment::Raw,
-                        ts: Timestamp::from_micros(1_700_000_000_000_000 + minute * 60_000_000),
-                        open: price,
-                        high: price + 1.0,
-                        low: price - 1.0,
-                        close: price + 0.5,
-                        volume: Some(minute as f64),
-                    }
-                })
-                .collect()
+    fn new(rows: usize, batch_size: usize) -> Self {
+        let of = |number: usize| {
+            let minute = number / SYMBOLS * batch_size;
+            (minute..minute + batch_size).map(move |minute| (number % SYMBOLS, minute as i64))
         };
-        let batches: Vec<Vec<Bar>> = (0..rows.div_ceil(BATCH)).map(batch).collect();
-        let plain = batches.iter().map(|batch| batch.iter().map(PlainBar::from).collect()).collect();
-        Self { batches: batches.into_iter().map(Batch::from).collect(), plain }
+        let numbers = 0..rows.div_ceil(batch_size);
+        let batch = |number| of(number).map(|(symbol, minute)| bar(symbol, minute)).collect::<Vec<_>>().into();
+        let plain = |number| of(number).map(|(symbol, minute)| PlainBar::new(symbol, minute)).collect();
+        Self { batches: numbers.clone().map(batch).collect(), plain: numbers.map(plain).collect(), batch_size }
     }
 
     fn rows(&self) -> usize {
-        self.batches.iter().map(|batch| batch.len()).sum()
+        self.batches.len() * self.batch_size
     }
 }
 
-impl From<&Bar> for PlainBar {
-    fn from(bar: &Bar) -> Self {
-        Self {
-            vendor: bar.vendor.to_string(),
-            symbol: bar.symbol.to_string(),
-            timeframe: bar.timeframe.to_string(),
-            adjustment: bar.adjustment.to_string(),
-            ts: bar.ts.as_micros(),
-            prices: [bar.open, bar.high, bar.low, bar.close],
-            volume: bar.volume,
-        }
-    }
-}
-
-/// The loop that one would write by hand: one connection, one prepared statement, one transaction a batch.
-fn by_hand(path: &Path, load: &Load, synchronous: Synchronous) {
-    let mut connection = Connection::open(path).unwrap();
-    let synchronous = match synchronous {
-        Synchronous::Full => "FULL",
-        Synchronous::Normal => "NORMAL",
-    };
-    connection.execute_batch(&format!("PRAGMA synchronous = {synchronous}; PRAGMA temp_store = memory;")).unwrap();
+fn through_loop(path: &Path, load: &Load, synchronous: Synchronous) {
+    let mut by_hand = Loop::open(path, synchronous);
     for batch in &load.plain {
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-        {
-            let mut statement = transaction
-                .prepare_cached(
-                    "INSERT INTO bars VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                     ON CONFLICT (vendor, symbol, timeframe, adjustment, ts) DO UPDATE SET open = excluded.open,
-                     high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume",
-                )
-                .unwrap();
-            for bar in batch {
-                let [open, high, low, close] = bar.prices;
-                let PlainBar { vendor, symbol, timeframe, adjustment, ts, volume, .. } = bar;
-                let row = params![vendor, symbol, timeframe, adjustment, ts, open, high, low, close, volume];
-                statement.execute(row).unwrap();
-            }
-        }
-        transaction.commit().unwrap();
+        by_hand.write(batch);
     }
 }
 
@@ -174,7 +134,8 @@ fn through_store(path: &Path, load: &Load, synchronous: Synchronous, workers: us
     let sink = SqliteSink::open::<Bar>(options).unwrap();
     let mut settings = Settings::default();
     settings.coordinator.workers = workers;
-    settings.coordinator.batch_size = BATCH;
+    settings.coordinator.batch_size = load.batch_size;
+    settings.coordinator.capacity = settings.coordinator.capacity.max(4 * workers * load.batch_size);
     let store = MarketDataStore::builder(settings).coordinator(Coordinator::<Bar>::new(sink.clone())).spawn().unwrap();
     let bars = store.coordinator::<Bar>().unwrap();
     block_on(async {

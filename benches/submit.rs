@@ -250,7 +250,7 @@ fn main() {
         if !only.is_empty() && !only.iter().any(|only| name.contains(only.as_str())) {
             continue;
         }
-        for producers in [1, 4] {
+        for (producers, of) in [(1, "1 producer"), (4, "4 producers")] {
             let rate = |took: Duration| records as f64 / took.as_secs_f64();
             let [one, four, tokio, reserve, flume, async_channel] = by_turns(
                 rounds,
@@ -263,10 +263,10 @@ fn main() {
                     &mut || rate(channel(producers, records, async_channel)),
                 ],
             );
-            for (workers, ours) in [(1, &one), (4, &four)] {
-                let what = format!("{name}, {producers} producers, {workers} workers");
+            for (workers, ours) in [("1 worker", &one), ("4 workers", &four)] {
+                let what = format!("{name}, {of}, {workers}");
                 table.line(&what, "records/s", ours).beside("tokio mpsc", &tokio).goal(Goal::RatioAtLeast(goal));
-                if workers == 4 {
+                if workers == "4 workers" {
                     table.line(&what, "records/s", ours).beside("tokio reserve_many", &reserve);
                     table.line(&what, "records/s", ours).beside("flume", &flume);
                     table.line(&what, "records/s", ours).beside("async-channel", &async_channel);

@@ -34,13 +34,15 @@ use postgres::{Client, NoTls};
 
 use self::{
     server::Left,
-    table::{Goal, Table, is_measurement, number},
+    table::{Goal, Table, by_turns, is_measurement, number},
 };
 
 const SYMBOLS: usize = 40;
 
 /// What is compared with.
 const PEER: &str = "unnest upsert by hand";
+/// The name in the picture of throughput.
+const CURVE: &str = "PostgreSQL, 1 connection";
 
 /// What holds for a server of this program's own: a commit is on the disk.
 const CONFIGURATION: &str = "fsync = on\nshared_buffers = 256MB\nmax_wal_size = 2GB";
@@ -82,10 +84,11 @@ fn main() {
         let how = format!("batches of {batch}, {connections} connections");
         for (rows, [peer, ours], goal) in [("new rows", &fresh, 1.6), ("rows that are there", &again, 1.8)] {
             let rates = |loads: &Loads| loads.iter().map(|load| load.rows_a_second).collect::<Vec<_>>();
-            table
-                .line(format!("{rows}, {how}"), "rows/s", &rates(ours))
-                .beside(PEER, &rates(peer))
-                .goal(Goal::RatioAtLeast(goal));
+            let line = table.line(format!("{rows}, {how}"), "rows/s", &rates(ours));
+            line.beside(PEER, &rates(peer)).goal(Goal::RatioAtLeast(goal));
+            if (rows, connections) == ("new rows", 1) {
+                line.point("throughput", CURVE, batch as f64);
+            }
             let processor =
                 |loads: &Loads| loads.iter().map(|load| load.server_micros_a_row).collect::<Option<Vec<_>>>();
             if let (Some(ours), Some(peer)) = (processor(ours), processor(peer)) {
@@ -102,6 +105,15 @@ fn main() {
             .beside(PEER, &most(&peer.0))
             .goal(Goal::AtMost(0.0));
         table.line(format!("table with its indexes, {how}"), "MiB", &ours.1).beside(PEER, &peer.1);
+    }
+    for batch in [50, 100, 1_000, 20_000] {
+        let fresh = |way: Way| {
+            make_tables(&url);
+            measure(bars.len(), || way(&url, &bars, batch, 1))
+        };
+        let [ours, peer] = by_turns(rounds, [&mut || fresh(through_store), &mut || fresh(by_hand)]);
+        let line = table.line(format!("new rows, batches of {batch}, 1 connections"), "rows/s", &ours);
+        line.beside(PEER, &peer).point("throughput", CURVE, batch as f64);
     }
     kinds::run(&mut table, &url, bars.len(), rounds);
     Client::connect(&url, NoTls).unwrap().batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).unwrap();

@@ -58,6 +58,14 @@ pub struct Peer {
     pub ratio: Option<Figures>,
 }
 
+/// Where a line is in a picture.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Point {
+    pub picture: String,
+    pub curve: String,
+    pub x: f64,
+}
+
 /// One figure of ours, and what it is compared with.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Line {
@@ -68,6 +76,7 @@ pub struct Line {
     pub goal: Option<Goal>,
     /// None without a goal.
     pub met: Option<bool>,
+    pub point: Option<Point>,
     #[serde(skip)]
     samples: Vec<f64>,
 }
@@ -79,6 +88,12 @@ impl Line {
         let ratios: Vec<f64> = self.samples.iter().zip(samples).map(|(ours, peer)| ours / peer).collect();
         let ratio = ratios.iter().all(|ratio| ratio.is_finite()).then(|| Figures::of(&ratios));
         self.peer = Some(Peer { name: peer.into(), figures: Figures::of(samples), ratio });
+        self
+    }
+
+    /// Makes the line a point of a curve, in one of the pictures that `summary` draws; the peer's is one of a second curve.
+    pub fn point(&mut self, picture: &str, curve: &str, x: f64) -> &mut Self {
+        self.point = Some(Point { picture: picture.to_owned(), curve: curve.to_owned(), x });
         self
     }
 
@@ -138,6 +153,7 @@ impl Table {
             peer: None,
             goal: None,
             met: None,
+            point: None,
             samples: samples.to_vec(),
         });
         self.lines.last_mut().expect("it was just pushed")

@@ -1,10 +1,11 @@
 //! What the other benches measured last, as one table and one JSON.
 //!
 //! `cargo bench --all-features` runs all benches in the order of their names, and this one behind them. Each has left its
-//! figures in `bench/` of the target directory; they become `bench/summary.json` there. `-- docs/PERFORMANCE.md` writes
-//! the table into that page too, in the place of the one that it has.
+//! figures in `bench/` of the target directory; they become `bench/summary.json` there, and the pictures beside it.
+//! `-- docs/PERFORMANCE.md` writes the table into that page too, in the place of the one that it has, and the pictures
+//! beside the page.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use self::table::{
     Table, directory, is_measurement,
@@ -12,7 +13,9 @@ use self::table::{
     words,
 };
 
+mod pictures;
 #[allow(dead_code, reason = "each bench uses a part of it")]
+#[path = "../table/mod.rs"]
 mod table;
 
 /// Between these lines of a page is the table.
@@ -42,12 +45,17 @@ fn main() {
     println!("{} of {} goals are met", met.iter().filter(|met| **met).count(), met.len());
     let json = serde_json::to_string_pretty(&tables).expect("numbers and names");
     fs::write(&summary, json + "\n").expect("a place for the figures");
-    println!("written: {}", summary.display());
+    let pictures = pictures::draw(&tables, &directory()).expect("a place for the pictures");
+    println!("written: {}, {}", summary.display(), pictures.join(", "));
     for page in words() {
         let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page}: {error}"));
         let [(before, _), (_, after)] = MARKS.map(|mark| text.split_once(mark).expect("the marks of the table"));
         fs::write(&page, [before, MARKS[0], &markdown(&tables), MARKS[1], after].concat()).expect("a page");
-        println!("written: {page}");
+        for picture in &pictures {
+            fs::copy(directory().join(picture), Path::new(&page).with_file_name(picture))
+                .expect("a place for pictures");
+        }
+        println!("written: {page}, and the pictures beside it");
     }
 }
 
