@@ -7,7 +7,7 @@ use actix::Addr;
 use super::{
     health::{CoordinatorReport, Health},
     messages::{CatchUp, Observe},
-    receipt::{Receipt, ReceiptSender},
+    receipt::{AcceptedAt, Receipt, ReceiptSender},
     refusal::{SubmitError, SubmitManyError},
     shared::Shared,
     supervisor::WriteCoordinator,
@@ -124,7 +124,7 @@ impl<T: Record> WriteHandle<T> {
     /// [`Overflow::Error`] also [`Refusal::Full`], [`Refusal::PartitionFull`], or [`Refusal::CircuitOpen`] while the
     /// store is left alone.
     pub async fn submit(&self, record: T) -> Result<(), SubmitError<T>> {
-        self.submit_until(record, None, None).await
+        self.submit_until(record, None, None).await.map(drop)
     }
 
     /// Submits a record; with [`Overflow::Block`] it waits in line for a credit, `wait` at the longest.
@@ -136,11 +136,17 @@ impl<T: Record> WriteHandle<T> {
     /// [`Refusal::Full`], [`Refusal::PartitionFull`] or [`Refusal::CircuitOpen`] when the time is up, else as
     /// [`submit`](Self::submit).
     pub async fn submit_timeout(&self, record: T, wait: Duration) -> Result<(), SubmitError<T>> {
-        self.submit_until(record, Some(wait), None).await
+        self.submit_until(record, Some(wait), None).await.map(drop)
     }
 
     /// Submits a record as [`submit`](Self::submit) does, and returns a receipt once it is accepted. The receipt
     /// resolves to what becomes of the record: stored with the sink's full durability, dead-lettered, or dropped.
+    ///
+    /// While the receipt is awaited its record does not wait for its batch to fill: the batch goes out as it is once the
+    /// worker of its partition is idle, and all that comes meanwhile goes together after it. So one record at a time
+    /// costs little more than a commit of the store, and many at a time share their commits. A receipt that is not
+    /// awaited changes nothing: its batch fills, or goes out after
+    /// [`flush_interval`](crate::CoordinatorSettings::flush_interval).
     ///
     /// A future that is dropped before it is ready has not submitted the record, and drops it.
     ///
@@ -189,16 +195,17 @@ impl<T: Record> WriteHandle<T> {
     /// Submits as [`submit_with_receipt`](Self::submit_with_receipt) a record that is a dead letter already, or is not.
     pub(super) async fn submit_as(&self, record: T, is_replay: bool) -> Result<Receipt, SubmitError<T>> {
         let (sender, receipt) = Receipt::new(is_replay);
-        self.submit_until(record, None, Some(sender)).await?;
-        Ok(receipt)
+        let accepted = self.submit_until(record, None, Some(sender)).await?;
+        Ok(receipt.of(Arc::clone(&self.shared) as _, accepted))
     }
 
+    /// Returns where the record is.
     async fn submit_until(
         &self,
         mut record: T,
         wait: Option<Duration>,
         mut receipt: Option<ReceiptSender>,
-    ) -> Result<(), SubmitError<T>> {
+    ) -> Result<AcceptedAt, SubmitError<T>> {
         if let Err(invalid) = self.shared.validate(&mut record) {
             return Err(self.invalid(record, invalid));
         }
@@ -212,10 +219,11 @@ impl<T: Record> WriteHandle<T> {
             if let Some(receipt) = receipt.take() {
                 Shared::keep(buffer, receipt);
             }
-            Ok(())
+            Ok(buffer.last_accepted())
         });
+        let partition = load.partition;
         let record = match offered {
-            Ok(()) => return Ok(()),
+            Ok(sequence) => return Ok(AcceptedAt { partition, sequence }),
             Err((Refusal::Full | Refusal::PartitionFull { .. } | Refusal::CircuitOpen, record))
                 if self.shared.config.overflow == Overflow::Block || receipt.as_ref().is_some_and(|r| r.is_replay) =>
             {
@@ -229,7 +237,7 @@ impl<T: Record> WriteHandle<T> {
         let placed = wait_and_accept(&self.shared, &mut records, &[load], key.as_slice(), deadline, receipt).await;
         match (placed, records.pop_front()) {
             (Err(refused), Some(record)) => Err(self.refused(record, refused)),
-            _ => Ok(()),
+            (placed, _) => Ok(AcceptedAt { partition, sequence: placed.map_or(0, |accepted| accepted.last) }),
         }
     }
 
@@ -378,7 +386,7 @@ impl<T: Record> WriteHandle<T> {
                     let key = records.front().map(Record::partition_key).unwrap_or_default();
                     return Err(full.of_key(key));
                 }
-                placed += wait_and_accept(&self.shared, records, &loads[placed..], &[], None, None).await?;
+                placed += wait_and_accept(&self.shared, records, &loads[placed..], &[], None, None).await?.records;
             }
         }
         refused.map_or(Ok(()), Err)

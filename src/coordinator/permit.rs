@@ -1,10 +1,10 @@
 //! A place that is held for a record to come.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::{
     handle::WriteHandle,
-    receipt::{Receipt, ReceiptSender},
+    receipt::{AcceptedAt, Receipt, ReceiptSender},
     refusal::SubmitError,
     shared::Shared,
     waiting::wait_for_place,
@@ -84,7 +84,7 @@ impl<T: Record> Permit<T> {
     /// The record, and why it was refused: [`Refusal::Invalid`], [`Refusal::OtherPartition`], [`Refusal::TooLarge`],
     /// [`Refusal::Draining`] or [`Refusal::Closed`]. The place is given back.
     pub fn submit(self, record: T) -> Result<(), SubmitError<T>> {
-        self.submit_as(record, None)
+        self.submit_as(record, None).map(drop)
     }
 
     /// Submits the record that the place was held for, and returns a receipt that resolves to what becomes of it.
@@ -92,12 +92,13 @@ impl<T: Record> Permit<T> {
     /// # Errors
     /// As [`submit`](Self::submit).
     pub fn submit_with_receipt(self, record: T) -> Result<Receipt, SubmitError<T>> {
+        let shared = Arc::clone(self.handle.shared());
         let (sender, receipt) = Receipt::new(false);
-        self.submit_as(record, Some(sender))?;
-        Ok(receipt)
+        let accepted = self.submit_as(record, Some(sender))?;
+        Ok(receipt.of(shared as _, accepted))
     }
 
-    fn submit_as(mut self, mut record: T, receipt: Option<ReceiptSender>) -> Result<(), SubmitError<T>> {
+    fn submit_as(mut self, mut record: T, receipt: Option<ReceiptSender>) -> Result<AcceptedAt, SubmitError<T>> {
         if let Err(invalid) = self.handle.shared().validate(&mut record) {
             return Err(self.handle.invalid(record, invalid));
         }
@@ -115,7 +116,7 @@ impl<T: Record> Permit<T> {
         let submitted = shared.with(|buffer| {
             buffer.offer_reserved(now, self.partition, at, record)?;
             receipt.into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
-            Ok(())
+            Ok(AcceptedAt { partition: self.partition, sequence: buffer.last_accepted() })
         });
         submitted.map_err(|(refusal, record)| self.handle.refused(record, refusal))
     }

@@ -2,8 +2,18 @@
 
 use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
 
-use super::{receipt::ReceiptSender, shared::Shared};
+use super::{
+    receipt::{AcceptedAt, AwaitOutcome, ReceiptSender},
+    shared::Shared,
+};
 use crate::policy::{ConflationKey, CreditTicket, FlushId, Load, Refusal};
+
+/// Records that were accepted together.
+pub(super) struct Accepted {
+    pub(super) records: usize,
+    /// The sequence of the last of them.
+    pub(super) last: u64,
+}
 
 /// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
 /// between grant and acceptance there is nothing to be lost.
@@ -14,7 +24,7 @@ pub(super) async fn wait_and_accept<T>(
     keys: &[ConflationKey],
     deadline: Option<Duration>,
     mut receipt: Option<ReceiptSender>,
-) -> Result<usize, Refusal> {
+) -> Result<Accepted, Refusal> {
     let mut line = LineGuard { shared, ticket: None };
     poll_fn(|context| {
         let waker = context.waker().clone();
@@ -33,7 +43,7 @@ pub(super) async fn wait_and_accept<T>(
                     Ok(accepted) => {
                         buffer.discard(waker);
                         receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
-                        Poll::Ready(Ok(accepted))
+                        Poll::Ready(Ok(Accepted { records: accepted, last: buffer.last_accepted() }))
                     }
                     Err(refused) => {
                         buffer.discard(waker);
@@ -48,7 +58,7 @@ pub(super) async fn wait_and_accept<T>(
                     buffer.accept(now, loads[..credits].iter().copied().zip(records.drain(..credits)));
                     buffer.note_keys(&loads[..credits], keys);
                     receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
-                    Poll::Ready(Ok(credits))
+                    Poll::Ready(Ok(Accepted { records: credits, last: buffer.last_accepted() }))
                 }
                 Err(refused) => {
                     line.ticket = None;
@@ -128,6 +138,12 @@ impl<T> Shared<T> {
             })
         })
         .await
+    }
+}
+
+impl<T: Send + Sync> AwaitOutcome for Shared<T> {
+    fn await_outcome(&self, at: AcceptedAt) {
+        self.with(|buffer| buffer.await_outcome(at.partition, at.sequence));
     }
 }
 

@@ -90,7 +90,7 @@ impl CoordinatorSettings {
         self
     }
 
-    /// Sets how long a record waits for its batch to fill.
+    /// Sets how long a record waits for its batch to fill, unless its [receipt](crate::Receipt) is awaited.
     #[must_use]
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;

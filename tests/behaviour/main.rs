@@ -86,6 +86,8 @@ mod querying;
 mod rate;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 mod reading;
+#[cfg(feature = "testing")]
+mod receipts;
 #[cfg(all(feature = "testing", feature = "receiver"))]
 mod receiver;
 #[cfg(all(feature = "cli", feature = "receiver", feature = "testing"))]

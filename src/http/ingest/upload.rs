@@ -258,7 +258,7 @@ impl<T: FileRecord> Upload<T> {
     /// Collects what has become of the first records, and waits for them where too many are remembered.
     async fn make_room(&mut self) -> Result<(), Stop> {
         while let Some(receipt) = self.progress.front()
-            && let Some(outcome) = receipt.now_or_never()
+            && let Some(outcome) = receipt.outcome_now()
         {
             self.tally.settle(outcome.map_err(|_| Stop::Lost)?);
             self.progress.settle_front();
@@ -308,7 +308,7 @@ impl<T: FileRecord> Upload<T> {
     /// Looks at all records that are not settled; returns how many are now.
     fn sweep(&mut self) -> usize {
         let Self { progress, tally, .. } = self;
-        progress.sweep(|receipt| match receipt.now_or_never() {
+        progress.sweep(|receipt| match receipt.outcome_now() {
             Some(Ok(outcome)) => {
                 tally.settle(outcome);
                 true

@@ -27,6 +27,8 @@ pub(super) struct Partition<T> {
     pub(super) rests_until: Duration,
     /// The number of its last probe, 0 if it was none yet.
     pub(super) probed: u64,
+    /// The newest sequence whose outcome is waited for, 0 if there was none.
+    pub(super) awaited: u64,
     /// How many records the last batch had: a guess at the next one's size.
     last_batch: usize,
 }
@@ -135,6 +137,7 @@ impl<T> Partition<T> {
             since: Duration::ZERO,
             rests_until: Duration::ZERO,
             probed: 0,
+            awaited: 0,
             last_batch: 0,
         }
     }

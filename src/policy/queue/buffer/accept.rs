@@ -199,6 +199,20 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.receipts.insert(self.last_accepted, receipt);
     }
 
+    /// Returns the sequence of the record that was accepted last.
+    pub const fn last_accepted(&self) -> u64 {
+        self.last_accepted
+    }
+
+    /// Takes in that the outcome of a record is waited for: what its partition has queued up to it is handed out as soon
+    /// as its worker asks.
+    pub fn await_outcome(&mut self, partition: usize, sequence: u64) {
+        let partition = &mut self.partitions[partition];
+        partition.awaited = partition.awaited.max(sequence);
+        let is_queued = partition.oldest_queued().is_some_and(|oldest| oldest <= sequence);
+        self.work |= is_queued && partition.waits_for_batch();
+    }
+
     /// Notes that the record that was accepted last is a dead letter already, as one is that is replayed. If it is
     /// given up it needs no other.
     pub fn mark_replay(&mut self) {

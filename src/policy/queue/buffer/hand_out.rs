@@ -21,8 +21,8 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
     }
 
     /// Hands out a batch to every worker that asked and whose partition is ready: parked, full, waiting for
-    /// [`flush_interval`](BufferConfig::flush_interval), without a credit left, before a flush, or draining. While the
-    /// circuit is open nothing is, but for one probe when it is due.
+    /// [`flush_interval`](BufferConfig::flush_interval), without a credit left, with an outcome that is waited for, before
+    /// a flush, or draining. While the circuit is open nothing is, but for one probe when it is due.
     ///
     /// The queue's actor calls this when it is woken; from then on it is woken again.
     pub fn hand_out(&mut self, now: Duration) -> Vec<Leased<T>> {
@@ -125,6 +125,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.is_full(index)
             || self.state == BufferState::Draining
             || self.credits.is_out(index)
+            || oldest <= partition.awaited
             || self.flush_barriers.latest().is_some_and(|last| oldest <= last)
             || Duration::from_nanos(oldest) + self.config.flush_interval <= now
     }

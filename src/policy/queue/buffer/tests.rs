@@ -38,6 +38,8 @@ enum Step {
     Attend,
     Settle(usize),
     Park(usize),
+    /// Waits for the outcome of a record that is accepted; counted from the newest.
+    AwaitOutcome(usize),
     FlushBarrier,
     FenceHolds(usize),
     CancelFence(usize),
@@ -62,6 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         12 => Just(Step::Attend),
         12 => (0usize..5).prop_map(Step::Settle),
         5 => (0usize..5).prop_map(Step::Park),
+        4 => (0usize..9).prop_map(Step::AwaitOutcome),
         3 => Just(Step::FlushBarrier),
         3 => (0usize..4).prop_map(Step::FenceHolds),
         1 => (0usize..4).prop_map(Step::CancelFence),
@@ -133,6 +136,8 @@ struct Model {
     held: Vec<usize>,
     line: Vec<Waiting>,
     flush_barriers: Vec<Held>,
+    /// Partitions and places of records whose outcome is waited for.
+    awaited: Vec<(usize, u64)>,
     level: Level,
     crossings: Vec<(Level, usize)>,
     counters: Counters,
@@ -171,6 +176,7 @@ impl Model {
             held: Vec::new(),
             line: Vec::new(),
             flush_barriers: Vec::new(),
+            awaited: Vec::new(),
             level: Level::Ok,
             crossings: Vec::new(),
             counters: Counters::default(),
@@ -358,6 +364,7 @@ impl Model {
             || oldest.arrived + self.flush_interval <= self.now
             || self.free_for(partition) == 0
             || self.flush_barriers.iter().any(|held| oldest.place < held.before)
+            || self.awaited.iter().any(|&(of, place)| of == partition && oldest.place <= place)
             || self.state == BufferState::Draining
     }
 
@@ -436,6 +443,8 @@ struct Pair {
     evicted: Vec<u64>,
     /// Whose flush fell in this step.
     passed: Vec<usize>,
+    /// Records that were offered alone and accepted, each with its sequence.
+    accepted: Vec<(Item, u64)>,
 }
 
 impl Pair {
@@ -607,6 +616,11 @@ impl Pair {
                     model.parked[at] = model.out[at].take().map(|out| out.items);
                 }
             }
+            Step::AwaitOutcome(which) if !self.accepted.is_empty() => {
+                let (item, sequence) = self.accepted[self.accepted.len().saturating_sub(1 + which)];
+                buffer.await_outcome(item.partition, sequence);
+                model.awaited.push((item.partition, item.place));
+            }
             Step::FlushBarrier => {
                 let waiter = model.waiters;
                 let (flush, holds) = (buffer.begin_flush(waiter), model.is_unsettled_before(u64::MAX));
@@ -771,7 +785,7 @@ proptest! {
 
     /// Red when a parked lease goes behind the queue, the newest or one too many is evicted, another than the last of its
     /// key is replaced or stands elsewhere then, a flush falls early or
-    /// never, a batch waits although no credit is free, `accept`, `reserve`, `park`, `settle_stored`, `flush`, `drain`
+    /// never, a batch waits although no credit is free or an outcome is waited for, or goes out for that of another partition, `accept`, `reserve`, `park`, `settle_stored`, `flush`, `drain`
     /// or a level change fails to wake the queue, a credit is lost on the way, or the timer is set for what can never
     /// be done.
     #[test]
@@ -781,9 +795,14 @@ proptest! {
             model: Model::new(&config),
             evicted: Vec::new(),
             passed: Vec::new(),
+            accepted: Vec::new(),
         };
         for step in steps {
+            let (is_offer, id) = (matches!(step, Step::Offer(..)), pair.model.counters.submitted);
             pair.step(step)?;
+            if let Some(&item) = pair.model.queue.iter().find(|item| is_offer && item.id == id) {
+                pair.accepted.push((item, pair.buffer.last_accepted()));
+            }
             pair.check()?;
         }
     }
