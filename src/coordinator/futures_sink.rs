@@ -8,16 +8,17 @@ use futures_sink::Sink;
 
 use super::{handle::WriteHandle, refusal::SubmitError};
 use crate::{
-    policy::{CreditTicket, Overflow, Refusal},
+    policy::{CreditTicket, Overflow},
     record::Record,
 };
 
 /// A [`futures::Sink`](futures_sink::Sink) that submits each item to a coordinator.
 ///
-/// An item is accepted when it is sent, so there is nothing to flush and closing does nothing; to know that everything
+/// An item is accepted when it is sent, so there is nothing to flush; to know that everything
 /// is stored use [`WriteHandle::flush`]. With [`Overflow::Block`] being ready means holding a credit, which others then
-/// cannot use: do not leave a sink that is ready lying about. Dropping it gives the credit back. With any other strategy
-/// it is always ready, and each item meets a full queue as one of [`try_submit`](WriteHandle::try_submit) does.
+/// cannot use: do not leave a sink that is ready lying about. While the queue is below its low watermark it holds one
+/// between its items too. Closing or dropping it gives the credit back. With any other strategy it is always ready, and
+/// each item meets a full queue as one of [`try_submit`](WriteHandle::try_submit) does.
 pub struct WriteSink<T: Record> {
     handle: WriteHandle<T>,
     state: State,
@@ -95,39 +96,57 @@ impl<T: Record> Sink<T> for WriteSink<T> {
         if let Err(invalid) = self.handle.shared().validate(&mut item) {
             return Err(self.handle.invalid(item, invalid));
         }
-        let shared = self.handle.shared();
+        let this = &mut *self;
+        let shared = this.handle.shared();
         let at = match shared.placement_of(&item) {
             Ok(at) => at,
-            Err(refused) => return Err(self.handle.refused(item, refused)),
+            Err(refused) => return Err(this.handle.refused(item, refused)),
         };
         let now = shared.now();
-        let ready = matches!(self.state, State::Ready);
-        let sent: Result<(), (Refusal, T)> = shared.with(|buffer| {
-            if ready { buffer.offer_reserved(now, buffer.any_line(), at, item) } else { buffer.offer(now, at, item) }
+        let state = &mut this.state;
+        let sent = shared.with(|buffer| {
+            if !matches!(state, State::Ready) {
+                return buffer.offer(now, at, item);
+            }
+            let item = match buffer.is_low() {
+                // The credit stays for the next item, which so takes the lock once.
+                true => match buffer.offer(now, at.load, item) {
+                    Ok(()) => return Ok(()),
+                    Err((_, item)) => item,
+                },
+                false => item,
+            };
+            *state = State::Idle;
+            buffer.offer_reserved(now, buffer.any_line(), at, item)
         });
-        if ready {
-            self.state = State::Idle;
-        }
-        sent.map_err(|(refused, item)| self.handle.refused(item, refused))
+        sent.map_err(|(refused, item)| this.handle.refused(item, refused))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.leave();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Record> WriteSink<T> {
+    /// Gives back its credit, or its place in line.
+    fn leave(&mut self) {
+        let shared = self.handle.shared();
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => {}
+            State::Waiting(ticket) => shared.with(|buffer| buffer.cancel(shared.now(), ticket)),
+            State::Ready => shared.with(|buffer| buffer.give_back(shared.now(), buffer.any_line())),
+        }
     }
 }
 
 impl<T: Record> Drop for WriteSink<T> {
     fn drop(&mut self) {
-        let shared = self.handle.shared();
-        match self.state {
-            State::Idle => {}
-            State::Waiting(ticket) => shared.with(|buffer| buffer.cancel(shared.now(), ticket)),
-            State::Ready => shared.with(|buffer| buffer.give_back(shared.now(), buffer.any_line())),
-        }
+        self.leave();
     }
 }
 

@@ -7,9 +7,9 @@ use actix::Addr;
 use super::{
     health::{CoordinatorReport, Health},
     messages::{CatchUp, Observe},
-    receipt::{AcceptedAt, Receipt, ReceiptSender},
+    receipt::{AcceptedAt, Receipt, ReceiptSender, Receipts},
     refusal::{SubmitError, SubmitManyError},
-    shared::Shared,
+    shared::{Buffer, Shared},
     supervisor::WriteCoordinator,
     waiting::wait_and_accept,
 };
@@ -234,10 +234,15 @@ impl<T: Record> WriteHandle<T> {
         let deadline = wait.map(|wait| now.saturating_add(wait));
         let key = self.shared.key_of(&record);
         let mut records = VecDeque::from([record]);
-        let placed = wait_and_accept(&self.shared, &mut records, &[load], key.as_slice(), deadline, receipt).await;
+        let mut sequence = 0;
+        let keep = |buffer: &mut Buffer<T>, _| {
+            receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
+            sequence = buffer.last_accepted();
+        };
+        let placed = wait_and_accept(&self.shared, &mut records, &[load], key.as_slice(), deadline, keep).await;
         match (placed, records.pop_front()) {
             (Err(refused), Some(record)) => Err(self.refused(record, refused)),
-            (placed, _) => Ok(AcceptedAt { partition, sequence: placed.map_or(0, |accepted| accepted.last) }),
+            _ => Ok(AcceptedAt { partition, sequence }),
         }
     }
 
@@ -260,7 +265,7 @@ impl<T: Record> WriteHandle<T> {
                 return Ok(accepted);
             }
             let staged_before = staged.len();
-            let result = self.submit_chunk(&mut staged).await;
+            let result = self.submit_chunk(&mut staged, None).await;
             accepted += staged_before - staged.len();
             if let Err(refusal) = result {
                 staged.extend(source);
@@ -285,8 +290,27 @@ impl<T: Record> WriteHandle<T> {
     /// The first refusal; the record that was refused is then at the front of `buffer`. When a full queue is worth
     /// trying again says [`retry_after`](Self::retry_after).
     pub async fn submit_from(&self, buffer: &mut VecDeque<T>) -> Result<(), Refusal> {
+        self.submit_all(buffer, None).await
+    }
+
+    /// Submits as [`submit_from`](Self::submit_from) does, and adds a receipt of each record that is accepted to
+    /// `receipts`, whether this ends, fails or is dropped.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn submit_from_with_receipts(
+        &self,
+        buffer: &mut VecDeque<T>,
+        receipts: &mut Vec<Receipt>,
+    ) -> Result<(), Refusal> {
+        self.submit_all(buffer, Some(receipts)).await
+    }
+
+    async fn submit_all(
+        &self,
+        buffer: &mut VecDeque<T>,
+        mut receipts: Option<&mut Vec<Receipt>>,
+    ) -> Result<(), Refusal> {
         while !buffer.is_empty() {
-            if let Err(refusal) = self.submit_chunk(buffer).await {
+            if let Err(refusal) = self.submit_chunk(buffer, receipts.as_deref_mut()).await {
                 self.shared.reject(&refusal, 1);
                 return Err(refusal);
             }
@@ -348,9 +372,18 @@ impl<T: Record> WriteHandle<T> {
         &self.shared
     }
 
-    /// Submits up to one chunk from the front of `records`: all of it, unless it is refused.
-    async fn submit_chunk(&self, records: &mut VecDeque<T>) -> Result<(), Refusal> {
-        let chunk = self.chunk().min(records.len());
+    /// Submits up to one chunk from the front of `records`: all of it, unless it is refused. Of each that is accepted a
+    /// receipt is added to `receipts`.
+    async fn submit_chunk(
+        &self,
+        records: &mut VecDeque<T>,
+        mut receipts: Option<&mut Vec<Receipt>>,
+    ) -> Result<(), Refusal> {
+        let chunk = match self.shared.config.overflow {
+            // Each may take the place of another, and so has its receipt alone.
+            Overflow::Conflate if receipts.is_some() => 1,
+            _ => self.chunk().min(records.len()),
+        };
         let is_weighed = self.shared.config.capacity_bytes.is_some();
         let mut loads = Vec::with_capacity(chunk);
         let mut keys = Vec::new();
@@ -373,11 +406,20 @@ impl<T: Record> WriteHandle<T> {
                 }
             }
         }
+        let mut slots = Receipts::new(receipts.as_ref().map_or(0, |_| loads.len()));
+        let mut keep = |buffer: &mut Buffer<T>, accepted: usize| {
+            if let Some(receipts) = &mut receipts {
+                let (senders, new) = slots.take(accepted);
+                buffer.keep_receipts(senders);
+                receipts.extend(new);
+            }
+        };
         let mut placed = 0;
         while placed < loads.len() {
             let now = self.shared.now();
             let taken = self.shared.with(|buffer| {
-                buffer.offer_many(now, records, &loads[placed..], keys.get(placed..).unwrap_or_default())
+                let keys = keys.get(placed..).unwrap_or_default();
+                buffer.offer_many(now, records, &loads[placed..], keys).inspect(|taken| keep(buffer, *taken))
             })?;
             placed += taken;
             if placed < loads.len() && taken == 0 {
@@ -386,7 +428,7 @@ impl<T: Record> WriteHandle<T> {
                     let key = records.front().map(Record::partition_key).unwrap_or_default();
                     return Err(full.of_key(key));
                 }
-                placed += wait_and_accept(&self.shared, records, &loads[placed..], &[], None, None).await?.records;
+                placed += wait_and_accept(&self.shared, records, &loads[placed..], &[], None, &mut keep).await?;
             }
         }
         refused.map_or(Ok(()), Err)

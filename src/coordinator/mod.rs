@@ -26,6 +26,8 @@ mod messages;
 mod permit;
 mod queue;
 mod receipt;
+#[cfg(all(test, feature = "serve"))]
+mod receipt_tests;
 mod refusal;
 mod replay;
 #[cfg(feature = "actix-web")]

@@ -38,7 +38,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The buffer as it is used here: a waiter is a task, a receipt the sending half of a [`Receipt`](super::Receipt).
-type Buffer<T> = BoundedBuffer<T, Waker, ReceiptSender>;
+pub(super) type Buffer<T> = BoundedBuffer<T, Waker, ReceiptSender>;
 
 pub(super) struct Shared<T> {
     pub(super) config: CoordinatorConfig,
@@ -318,7 +318,7 @@ impl<T> Shared<T> {
         if receipt.is_replay {
             buffer.mark_replay();
         }
-        buffer.keep_receipt(receipt);
+        buffer.keep_receipts([receipt].into_iter());
     }
 
     /// Returns of each record of a lease whether it is a dead letter already.
@@ -334,7 +334,8 @@ impl<T> Shared<T> {
             // Of a lease that was taken away at the deadline the coordinator sees to the record.
             let is_replay = replays != [false];
             if let Some(receipt) = receipt.filter(|_| is_replay) {
-                receipt.refusal = Some(ReplayOutcome::Refused { error: error.to_owned(), attempts });
+                let refused = ReplayOutcome::Refused { error: error.to_owned(), attempts };
+                receipt.refusal = Some(Box::new(refused));
             }
             is_replay
         })

@@ -3,28 +3,21 @@
 use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
 
 use super::{
-    receipt::{AcceptedAt, AwaitOutcome, ReceiptSender},
-    shared::Shared,
+    receipt::{AcceptedAt, AwaitOutcome},
+    shared::{Buffer, Shared},
 };
 use crate::policy::{ConflationKey, CreditTicket, FlushId, Load, Refusal};
 
-/// Records that were accepted together.
-pub(super) struct Accepted {
-    pub(super) records: usize,
-    /// The sequence of the last of them.
-    pub(super) last: u64,
-}
-
 /// Waits in line for credits, and accepts as many records from the front as it was granted, in the same breath:
-/// between grant and acceptance there is nothing to be lost.
+/// between grant and acceptance there is nothing to be lost. `accepted` is told how many these are.
 pub(super) async fn wait_and_accept<T>(
     shared: &Shared<T>,
     records: &mut VecDeque<T>,
     loads: &[Load],
     keys: &[ConflationKey],
     deadline: Option<Duration>,
-    mut receipt: Option<ReceiptSender>,
-) -> Result<Accepted, Refusal> {
+    mut accepted: impl FnMut(&mut Buffer<T>, usize),
+) -> Result<usize, Refusal> {
     let mut line = LineGuard { shared, ticket: None };
     poll_fn(|context| {
         let waker = context.waker().clone();
@@ -40,10 +33,10 @@ pub(super) async fn wait_and_accept<T>(
                         line.ticket = Some(buffer.wait(partition, (alike, bytes), deadline, waker));
                         Poll::Pending
                     }
-                    Ok(accepted) => {
+                    Ok(placed) => {
                         buffer.discard(waker);
-                        receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
-                        Poll::Ready(Ok(Accepted { records: accepted, last: buffer.last_accepted() }))
+                        accepted(buffer, placed);
+                        Poll::Ready(Ok(placed))
                     }
                     Err(refused) => {
                         buffer.discard(waker);
@@ -57,8 +50,8 @@ pub(super) async fn wait_and_accept<T>(
                     line.ticket = None;
                     buffer.accept(now, loads[..credits].iter().copied().zip(records.drain(..credits)));
                     buffer.note_keys(&loads[..credits], keys);
-                    receipt.take().into_iter().for_each(|receipt| Shared::keep(buffer, receipt));
-                    Poll::Ready(Ok(Accepted { records: credits, last: buffer.last_accepted() }))
+                    accepted(buffer, credits);
+                    Poll::Ready(Ok(credits))
                 }
                 Err(refused) => {
                     line.ticket = None;

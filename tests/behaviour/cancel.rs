@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{Sink, executor::block_on};
+use futures::{Sink, SinkExt, executor::block_on};
 use market_data_store::{Coordinator, MarketDataStore, Refusal, WriteHandle, sink::MemorySink};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
@@ -284,6 +284,31 @@ fn a_write_sink_that_is_dropped_gives_back_its_credit_and_its_place() {
     assert_eq!(fill(&handle, 100), 2);
     sink.release();
     block_on(store.shutdown(PATIENCE));
+}
+
+/// Red when a stream that is fed keeps a place in a queue that is not low, where others wait for it, or one that is closed
+/// keeps it.
+#[test]
+fn a_stream_holds_a_place_between_its_records_while_the_queue_is_low() {
+    for (capacity, held) in [(10, 1), (1, 0)] {
+        let (store, handle, _sink) = start(capacity, 1, 1);
+        let mut stream = handle.sink();
+        for id in 0..20 {
+            block_on(within(PATIENCE, stream.feed(tick("ES", id)))).unwrap();
+            block_on(within(PATIENCE, handle.flush())).unwrap();
+            assert_eq!(block_on(handle.health()).queue_size, held, "of {capacity}");
+            // There is room for others.
+            block_on(within(PATIENCE, handle.submit(tick("NQ", 100 + id)))).unwrap();
+            block_on(within(PATIENCE, handle.flush())).unwrap();
+        }
+        block_on(stream.close()).unwrap();
+        assert_eq!(block_on(handle.health()).queue_size, 0);
+        block_on(within(PATIENCE, stream.feed(tick("ES", 20)))).expect("a closed one can be fed again");
+        drop(stream);
+        block_on(within(PATIENCE, handle.flush())).unwrap();
+        assert_eq!(block_on(handle.health()).queue_size, 0);
+        block_on(store.shutdown(PATIENCE));
+    }
 }
 
 /// A coordinator on the test's own arbiter, whose clock stands still while anybody has something to do.

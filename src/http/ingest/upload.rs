@@ -19,7 +19,7 @@ use crate::{
     policy::Refusal,
 };
 
-/// The most receipts that one upload holds. With more it waits for the first: one partition that is stuck must not make
+/// With so many receipts or more an upload waits for the first: one partition that is stuck must not make
 /// those of all others pile up here.
 const RECEIPTS: usize = 65_536;
 /// When it is worth trying again where neither the drain rate nor a probe tells.
@@ -196,34 +196,23 @@ impl<T: FileRecord> Upload<T> {
     async fn submit(&mut self, records: &mut VecDeque<T>) -> Result<(), Stop> {
         while !records.is_empty() {
             let before = records.len();
+            let mut receipts = Vec::new();
             let result = match self.ack {
                 Ack::Queued => self.in_time(self.handle.submit_from(records)).await,
                 Ack::Stored => {
                     self.make_room().await?;
-                    let Some(record) = records.pop_front() else { break };
-                    let submitted = self.in_time(self.handle.submit_with_receipt(record)).await;
-                    submitted.map(|submitted| match submitted {
-                        Ok(receipt) => {
-                            self.tally.submit(1);
-                            self.progress.accept(receipt);
-                            Ok(())
-                        }
-                        Err(refused) => {
-                            let refusal = refused.refusal().clone();
-                            records.push_front(refused.into_record());
-                            Err(refusal)
-                        }
-                    })
+                    self.in_time(self.handle.submit_from_with_receipts(records, &mut receipts)).await
                 }
             };
-            if self.ack == Ack::Queued {
-                let accepted = (before - records.len()) as u64;
-                self.tally.submit(accepted);
-                self.progress.pass(accepted);
-                // Some went in: the time begins afresh.
-                if result.is_err() && accepted > 0 {
-                    continue;
-                }
+            let accepted = (before - records.len()) as u64;
+            self.tally.submit(accepted);
+            match self.ack {
+                Ack::Queued => self.progress.pass(accepted),
+                Ack::Stored => receipts.into_iter().for_each(|receipt| self.progress.accept(receipt)),
+            }
+            // Some went in: the time begins afresh.
+            if result.is_err() && accepted > 0 {
+                continue;
             }
             match result {
                 Ok(Ok(())) => {}
@@ -258,7 +247,7 @@ impl<T: FileRecord> Upload<T> {
     /// Collects what has become of the first records, and waits for them where too many are remembered.
     async fn make_room(&mut self) -> Result<(), Stop> {
         while let Some(receipt) = self.progress.front()
-            && let Some(outcome) = receipt.outcome_now()
+            && let Some(outcome) = receipt.outcome()
         {
             self.tally.settle(outcome.map_err(|_| Stop::Lost)?);
             self.progress.settle_front();
@@ -308,7 +297,7 @@ impl<T: FileRecord> Upload<T> {
     /// Looks at all records that are not settled; returns how many are now.
     fn sweep(&mut self) -> usize {
         let Self { progress, tally, .. } = self;
-        progress.sweep(|receipt| match receipt.outcome_now() {
+        progress.sweep(|receipt| match receipt.outcome() {
             Some(Ok(outcome)) => {
                 tally.settle(outcome);
                 true

@@ -183,6 +183,12 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         size.max(usize::try_from(of_bytes).unwrap_or(usize::MAX))
     }
 
+    /// Returns whether the queue is below its low watermark.
+    #[inline]
+    pub fn is_low(&self) -> bool {
+        self.fullness() < self.config.watermarks.low()
+    }
+
     fn queue_at(&self, now: Duration) -> QueueAt {
         QueueAt {
             size: self.size(),

@@ -194,9 +194,12 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         self.counters.submitted += accepted as u64;
     }
 
-    /// Keeps a receipt for the record that was accepted last.
-    pub fn keep_receipt(&mut self, receipt: R) {
-        self.receipts.insert(self.last_accepted, receipt);
+    /// Keeps receipts for the records that were accepted last, in order: for several of one call, each of which has a
+    /// place of its own, or for one.
+    pub fn keep_receipts(&mut self, receipts: impl ExactSizeIterator<Item = R>) {
+        // What is accepted at once has sequences that follow each other.
+        let first = self.last_accepted + 1 - receipts.len() as u64;
+        self.receipts.extend((first..).zip(receipts));
     }
 
     /// Returns the sequence of the record that was accepted last.

@@ -43,7 +43,7 @@ fn offer(buffer: &mut Buffer, now: Duration, record: &'static str) -> Result<(),
 
 fn offer_bytes(buffer: &mut Buffer, now: Duration, record: &'static str, bytes: usize) -> Result<(), Refusal> {
     let offered = buffer.offer(now, placement(0, bytes, record), record);
-    offered.map(|()| buffer.keep_receipt(record)).map_err(|(refusal, _)| refusal)
+    offered.map(|()| buffer.keep_receipts([record].into_iter())).map_err(|(refusal, _)| refusal)
 }
 
 fn outcomes(buffer: &mut Buffer) -> Vec<(&'static str, Outcome)> {

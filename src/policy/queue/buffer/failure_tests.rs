@@ -194,7 +194,7 @@ impl World {
                 let id = self.records.len() as u64;
                 if self.buffer.offer(self.now, key as usize % partitions, Item { id }).is_ok() {
                     if receipt {
-                        self.buffer.keep_receipt(id);
+                        self.buffer.keep_receipts([id].into_iter());
                         self.receipts.insert(id);
                     }
                     self.records.push(Record::new(key, self.strikes()));
