@@ -1,4 +1,4 @@
-//! How long a bar takes until it is stored, and until it is accepted, against the load.
+//! How long a bar takes until it is stored, against the load.
 //!
 //! A feed brings bars each millisecond by the clock, whatever became of those before: so a wait counts for all whose time
 //! came meanwhile. The store writes them into SQLite, with the flush interval of the defaults and with a short one. The
@@ -54,19 +54,19 @@ fn main() {
         let feed = Feed::new(bars_a_second, seconds);
         contender(&path, &feed);
         let took = feed.now().as_secs_f64();
-        let delays = std::mem::take(&mut *feed.0.delays.lock().unwrap());
+        let delays = std::mem::take(&mut *feed.0.until_stored.lock().unwrap());
         (delays, took)
     };
 
     // More bars than any of them can store.
     let most = contenders.map(|contender| {
         let (delays, took) = run(contender, 4e6);
-        (delays.until_stored.len() * SAMPLE) as f64 / took
+        (delays.len() * SAMPLE) as f64 / took
     });
     let drain_rate = most.into_iter().fold(f64::INFINITY, f64::min);
     let mut table = Table::new("load");
     table.size("seconds", seconds).size("rounds", rounds).size("bars/s at 100 %", drain_rate as usize);
-    for load in [10, 20, 40, 60, 80, 90, 100, 120] {
+    for load in [20, 40, 60, 80, 90, 100, 120] {
         let mut delays = [const { Vec::new() }; 3];
         for round in 0..rounds {
             for place in 0..3 {
@@ -75,21 +75,10 @@ fn main() {
             }
         }
         let [ours, short, peer] = &delays;
-        for (name, part) in [("median", 0.5), ("p99", 0.99)] {
-            let of = |runs: &[Delays], which: fn(&Delays) -> &[f64]| {
-                runs.iter().map(|run| quantile(which(run), part)).collect::<Vec<_>>()
-            };
-            for (ours, what) in [(ours, "flush interval 250 ms"), (short, "flush interval 10 ms")] {
-                let stored = of(ours, |run| &run.until_stored);
-                let line = table.line(format!("until stored, {what}, load {load} %, {name}"), "ms", &stored);
-                line.beside("channel and loop by hand", &of(peer, |run| &run.until_stored));
-                if name == "p99" {
-                    line.point("latency", what, f64::from(load));
-                }
-            }
-            let accepted = of(ours, |run| &run.until_accepted);
-            let line = table.line(format!("until accepted, load {load} %, {name}"), "ms", &accepted);
-            line.beside("channel", &of(peer, |run| &run.until_accepted));
+        let of = |runs: &[Vec<f64>]| runs.iter().map(|delays| p99(delays)).collect::<Vec<_>>();
+        for (ours, what) in [(ours, "flush interval 250 ms"), (short, "flush interval 10 ms")] {
+            let line = table.line(format!("until stored, p99, {what}, load {load} %"), "ms", &of(ours));
+            line.beside("channel and loop by hand", &of(peer)).point("latency", what, f64::from(load));
         }
     }
     table.finish();
@@ -106,14 +95,8 @@ struct Shared {
     bars_a_tick: f64,
     end: Duration,
     began: OnceLock<Instant>,
-    delays: Mutex<Delays>,
-}
-
-/// Milliseconds from the tick in which a bar came.
-#[derive(Default)]
-struct Delays {
-    until_stored: Vec<f64>,
-    until_accepted: Vec<f64>,
+    /// Milliseconds from the ticks in which bars came.
+    until_stored: Mutex<Vec<f64>>,
 }
 
 impl Feed {
@@ -122,7 +105,7 @@ impl Feed {
             bars_a_tick: bars_a_second * TICK.as_secs_f64(),
             end: Duration::from_secs(seconds as u64),
             began: OnceLock::new(),
-            delays: Mutex::default(),
+            until_stored: Mutex::default(),
         }))
     }
 
@@ -139,7 +122,7 @@ impl Feed {
 
     /// Submits bars by their numbers, at each tick those that come with it.
     fn run(&self, mut submit: impl FnMut(usize)) {
-        let (mut next, mut accepted) = (0, Vec::new());
+        let mut next = 0;
         while self.now() < self.0.end {
             let ticks = (self.now().as_secs_f64() / TICK.as_secs_f64()).floor() + 1.0;
             let due = (ticks * self.0.bars_a_tick) as usize;
@@ -147,19 +130,15 @@ impl Feed {
                 submit(next);
                 next += 1;
             }
-            if next > 0 {
-                accepted.push(self.since(next - 1));
-            }
             thread::sleep(TICK.mul_f64(ticks).saturating_sub(self.now()));
         }
-        self.0.delays.lock().unwrap().until_accepted = accepted;
     }
 
     /// Notes that bars are stored, by their volumes, which are their numbers.
     fn stored(&self, volumes: impl Iterator<Item = Option<f64>>) {
         let sampled = volumes.flatten().map(|number| number as usize).filter(|number| number.is_multiple_of(SAMPLE));
         let delays: Vec<f64> = sampled.map(|number| self.since(number)).collect();
-        self.0.delays.lock().unwrap().until_stored.extend(delays);
+        self.0.until_stored.lock().unwrap().extend(delays);
     }
 }
 
@@ -212,8 +191,8 @@ fn channel(path: &Path, feed: &Feed) {
     });
 }
 
-fn quantile(samples: &[f64], at: f64) -> f64 {
+fn p99(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * at).ceil() as usize]
+    sorted[((sorted.len() - 1) as f64 * 0.99).ceil() as usize]
 }
