@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-[ $# -gt 0 ] || set -- '' sqlite postgres webhooks receiver serve 'sqlite postgres webhooks serve'
+[ $# -gt 0 ] || set -- '' sqlite postgres serve 'sqlite postgres webhooks receiver serve'
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -20,7 +20,6 @@ version = "0.1.0"
 edition = "2024"
 
 [features]
-files = ["market-data-store/files"]
 postgres = ["market-data-store/postgres"]
 receiver = ["market-data-store/receiver"]
 serve = ["market-data-store/serve", "dep:actix-web"]

@@ -1,5 +1,6 @@
-//! Other ways of telling many subscribers: those that come with other actors, and what one would write by hand. None of
-//! them bounds what waits for a subscriber that is stuck, or tells a late one the present level.
+//! Other ways of telling many subscribers: those that come with other actors, and what one would write by hand. For one
+//! that is stuck ractor and `do_send` queue without bound, kameo passes over a full mailbox, and a broadcast channel drops
+//! the oldest. None of them tells a late subscriber the present level.
 
 use std::{convert::Infallible, thread};
 
