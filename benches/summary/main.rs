@@ -64,7 +64,7 @@ fn markdown(tables: &[Table]) -> String {
     let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = String::new();
     for table in tables {
-        text += &format!("\n{}\n\n", heading(table));
+        text += &format!("\n{}, on {}\n\n", heading(table), table.machine);
         text += &row(&HEAD.map(str::to_owned));
         text += &row(&HEAD.map(|_| "---".to_owned()));
         text.extend(table.lines.iter().map(|line| row(&cells(line))));

@@ -110,10 +110,11 @@ impl Picture {
             .x_label_formatter(&short)
             .y_label_formatter(&short)
             .draw()?;
-        let (mut ours, mut peers) = (COLOURS.iter(), COLOURS.iter());
+        let ours: Vec<&String> = curves.keys().filter(|(_, is_peer)| !is_peer).map(|(name, _)| name).collect();
         for ((name, is_peer), points) in curves {
-            let colours = if *is_peer { &mut peers } else { &mut ours };
-            let colour = *colours.next().unwrap_or(&BLACK);
+            // A peer that several curves have is black.
+            let of = ours.iter().position(|ours| name.starts_with(*ours));
+            let colour = of.and_then(|at| COLOURS.get(at)).copied().unwrap_or(BLACK);
             // A peer's curve is thin, and has rings for points.
             let (width, style) = if *is_peer { (1, colour.into()) } else { (3, colour.filled()) };
             chart
