@@ -88,15 +88,20 @@ fn body(number: usize) -> Vec<u8> {
     (0..BODY).map(line).collect::<String>().into_bytes()
 }
 
-/// Returns the seconds that this thread takes.
+/// Returns the seconds that this thread has the processor.
 fn parse(bodies: &[Vec<u8>]) -> f64 {
-    let began = Instant::now();
+    // Its first number is the time on the processor in nanoseconds.
+    let nanos = || {
+        let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let began = nanos();
     for body in bodies {
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             black_box(serde_json::from_slice::<Bar>(line).unwrap());
         }
     }
-    began.elapsed().as_secs_f64()
+    (nanos() - began) as f64 / 1e9
 }
 
 /// Posts them all, and returns the seconds by the clock and those of the processor.

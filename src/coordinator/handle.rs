@@ -406,9 +406,9 @@ impl<T: Record> WriteHandle<T> {
                 }
             }
         }
-        let mut slots = Receipts::new(receipts.as_ref().map_or(0, |_| loads.len()));
+        let mut slots = receipts.as_ref().map(|_| Receipts::new(loads.len()));
         let mut keep = |buffer: &mut Buffer<T>, accepted: usize| {
-            if let Some(receipts) = &mut receipts {
+            if let (Some(receipts), Some(slots)) = (&mut receipts, &mut slots) {
                 let (senders, new) = slots.take(accepted);
                 buffer.keep_receipts(senders);
                 receipts.extend(new);
