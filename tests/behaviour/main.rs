@@ -109,6 +109,8 @@ mod shutdown;
 mod signals;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_syncs;
 #[cfg(feature = "testing")]
 mod store;
 #[cfg(feature = "testing")]

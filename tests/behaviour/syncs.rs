@@ -8,7 +8,9 @@ use std::{
 
 /// The variable that names a file: while it is there every sync fails.
 pub const FAIL: &str = "SYNCS_FAIL";
-/// The variable that says how many seconds a sync takes.
+/// The variable that names a file: while it is there no sync ends.
+pub const HOLD: &str = "SYNCS_HOLD";
+/// The variable that says how many seconds a sync takes beside its own time.
 pub const SECONDS: &str = "SYNCS_SECONDS";
 
 const SOURCE: &str = r#"
@@ -18,13 +20,16 @@ const SOURCE: &str = r#"
 #include <unistd.h>
 
 static int try(long call, int fd) {
-    const char *flag = getenv("SYNCS_FAIL"), *seconds = getenv("SYNCS_SECONDS");
+    const char *flag = getenv("SYNCS_FAIL"), *hold = getenv("SYNCS_HOLD"), *seconds = getenv("SYNCS_SECONDS");
+    while (hold && access(hold, F_OK) == 0) {
+        usleep(1000);
+    }
     if (flag && access(flag, F_OK) == 0) {
         errno = EIO;
         return -1;
     }
     if (seconds) {
-        sleep(atoi(seconds));
+        usleep(1e6 * atof(seconds));
     }
     return (int)syscall(call, fd);
 }

@@ -123,8 +123,16 @@ pub enum SqliteOpenError {
         /// The journal mode it has.
         found: String,
     },
-    /// The writer thread could not be started.
-    #[error("cannot start the thread that writes the database")]
+    /// The log beside the file cannot be opened. The next try may succeed.
+    #[error("{}: cannot open its log", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the threads that write the database")]
     Thread(#[source] io::Error),
     /// The sink was closed, or its thread has ended.
     #[error("{}: the thread that writes the database has ended", path.display())]
@@ -162,7 +170,7 @@ impl SqliteOpenError {
     /// Says whether the same file may well be opened later: it is locked or cannot be reached now.
     pub(super) fn is_outage(&self) -> bool {
         let source = match self {
-            Self::Replaced { .. } => return true,
+            Self::Replaced { .. } | Self::Log { .. } => return true,
             Self::Sqlite { source, .. } => source,
             _ => return false,
         };

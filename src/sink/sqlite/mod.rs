@@ -1,12 +1,14 @@
 //! The SQLite sink: one file, one writer thread, group commit.
 //!
 //! SQLite takes one writer at a time, and a durable commit costs a sync of the disk however little it holds. So the
-//! batches of all workers go to one thread that commits what waits for it together: the longer a commit takes, the more
-//! batches share the next one. `options` says where and how, `place` and `schema` what is at the path, `older` is the
-//! step from files of older versions, `open` brings a file to the point where it can be written, `sql` makes the
-//! statements of a table, `rows` turns records into rows and back, `writer` is the thread, `read` looks at a store without
-//! changing it, and `select` says how.
+//! batches of all workers go to one thread that commits what waits for it together, and a second thread syncs what is
+//! committed: the longer a sync takes, the more batches share the next one. `options` says where and how, `place` and
+//! `schema` what is at the path, `older` is the step from files of older versions, `open` brings a file to the point
+//! where it can be written, `sql` makes the statements of a table, `rows` turns records into rows and back, `writer` is
+//! the thread, `transaction` what it does with a group, `sync` and `checkpoint` are the threads behind it, `read` looks
+//! at a store without changing it, and `select` says how.
 
+mod checkpoint;
 mod error;
 mod older;
 mod open;
@@ -17,6 +19,8 @@ mod rows;
 mod schema;
 mod select;
 mod sql;
+mod sync;
+mod transaction;
 mod write_error;
 mod writer;
 
@@ -34,8 +38,9 @@ pub use self::{
     options::{SqliteOptions, Synchronous},
 };
 use self::{
+    transaction::Write,
     write_error::WriteError,
-    writer::{Job, Write, Writer, WriterHandle},
+    writer::{Job, Writer, WriterHandle},
 };
 use super::{Batch, Sink, SinkError};
 use crate::record::Tabular;
@@ -46,8 +51,8 @@ use crate::record::Tabular;
 ///
 /// The file is in WAL mode, so that other processes can read it at any time, and write it too. A write is an upsert by
 /// the record's key, and of a key's updates in one batch the last wins. Batches that wait at the same time are
-/// committed together; `Ok` comes only after that commit, so with [`Synchronous::Full`] what was acknowledged survives
-/// the loss of power. A batch that the table refuses fails alone, with [`SinkError::permanent`]. Whatever is wrong with
+/// committed together; `Ok` comes only after that commit, and with [`Synchronous::Full`] after a sync of the log, so that
+/// what was acknowledged survives the loss of power. A batch that the table refuses fails alone, with [`SinkError::permanent`]. Whatever is wrong with
 /// the store and not with the records is transient: a lock, a full disk, an I/O error, even a damaged file. Then the
 /// connection is opened anew where that can help.
 ///
@@ -62,7 +67,7 @@ use crate::record::Tabular;
 /// A path that cannot be looked at, because its directory is closed for a while, shows nothing: the batches fail as
 /// transient, and the file does not count as removed.
 ///
-/// The thread ends when the last handle is dropped, or with [`close`](Self::close), which waits for it.
+/// The threads end when the last handle is dropped, or with [`close`](Self::close), which waits for them.
 #[derive(Clone)]
 pub struct SqliteSink(Arc<WriterHandle>);
 

@@ -6,13 +6,15 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::{
-    SqliteOpenError, SqliteOptions,
+    SqliteOpenError, SqliteOptions, Synchronous,
+    checkpoint::LOG_PAGES,
     place::{self, Identity},
     schema::State,
     sql::TableSql,
+    sync::Log,
 };
 use crate::text::Shown;
 
@@ -23,6 +25,8 @@ pub(super) struct Store {
     pub(super) identity: Option<Identity>,
     /// The tables that are known to be there.
     pub(super) tables: Vec<Arc<TableSql>>,
+    /// What has to be synced before a commit is durable; none where it need not be.
+    pub(super) log: Option<Arc<Log>>,
 }
 
 /// Opens the file at an absolute path, makes the tables that are missing, brings an older file to this version, and sets
@@ -78,7 +82,22 @@ fn connect_while(
     if mode != "wal" {
         return Err(SqliteOpenError::NoWal { path, found: mode });
     }
-    connection.pragma_update(None, "synchronous", options.synchronous.as_str()).map_err(at("set `synchronous`"))?;
+    // Whatever the options say: `sync` is for the rest.
+    connection.pragma_update(None, "synchronous", "NORMAL").map_err(at("set `synchronous`"))?;
+    let log = match options.synchronous {
+        Synchronous::Normal => None,
+        Synchronous::Full => {
+            // SQLite makes the log when it first reads in this mode.
+            let read = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+            read.map_err(at("read the schema"))?;
+            let log = Log::open(&path).map_err(|source| SqliteOpenError::Log { path: path.clone(), source })?;
+            Some(Arc::new(log))
+        }
+    };
+    let set = connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()));
+    set.map_err(at("set `wal_autocheckpoint`"))?;
+    // Two a table, and more tables than there are kinds.
+    connection.set_prepared_statement_cache_capacity(64);
     // What a savepoint needs to undo a batch: in memory rather than in a temporary file.
     connection.pragma_update(None, "temp_store", "memory").map_err(at("set `temp_store`"))?;
 
@@ -94,7 +113,18 @@ fn connect_while(
     if is_gone || place::identity(&path) != before {
         return Err(SqliteOpenError::Replaced { path });
     }
-    Ok(Store { connection, path, identity: before, tables: tables.to_vec() })
+    Ok(Store { connection, path, identity: before, tables: tables.to_vec(), log })
+}
+
+/// Copies the whole log into the file and begins it anew, so that nothing in it is needed any more.
+pub(super) fn empty_log(store: &Store) -> Result<(), SqliteOpenError> {
+    let is_busy = store.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    let emptied = match is_busy {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)),
+        Err(error) => Err(error),
+    };
+    emptied.map_err(failed(&store.path, "empty the log after a sync that failed"))
 }
 
 /// Makes those of the tables that are missing, and brings an older file to this version.
@@ -172,17 +202,17 @@ mod tests {
         connect(&options).unwrap();
     }
 
-    // Sabotage: leave the pragma to SQLite's default, or mix up the two: red.
+    // Red when the default is another one, or `Normal` waits for syncs that need not be.
     #[test]
-    fn synchronous_is_as_the_options_say() {
+    fn the_log_is_synced_as_the_options_say() {
         let dir = tempfile::tempdir().unwrap();
-        for (synchronous, number) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {
+        for (synchronous, is_synced) in [(Synchronous::Full, true), (Synchronous::Normal, false)] {
             let mut options = SqliteOptions::new(dir.path().join("bars.db"));
             assert_eq!(options.synchronous, Synchronous::Full);
             options.synchronous = synchronous;
             let store = connect(&options).unwrap();
             let found: i64 = store.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
-            assert_eq!(found, number);
+            assert_eq!((found, store.log.is_some()), (1, is_synced));
         }
     }
 

@@ -25,24 +25,16 @@ pub struct SqliteOptions {
     pub max_pages: Option<NonZeroU32>,
 }
 
-/// What an acknowledged record survives: `PRAGMA synchronous`.
+/// What an acknowledged record survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Synchronous {
-    /// The loss of power: every commit waits for the disk. Choose it unless the records can be loaded again.
+    /// The loss of power: every batch waits for the disk, though the next ones are written meanwhile. Choose it unless
+    /// the records can be loaded again.
     #[default]
     Full,
     /// A crash of the process, but not always one of the machine, which can take the last commits with it. The file
     /// stays sound either way. Much faster where one producer writes small batches.
     Normal,
-}
-
-impl Synchronous {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "FULL",
-            Self::Normal => "NORMAL",
-        }
-    }
 }
 
 impl SqliteOptions {

@@ -12,20 +12,30 @@ pub(super) struct TableSql {
     pub(super) create_rest: String,
     /// Stores one row, or updates the one of the same key.
     pub(super) upsert: String,
+    /// The same of several rows, one after the other.
+    pub(super) upsert_rows: String,
+    /// How many.
+    pub(super) rows: usize,
 }
+
+/// The most rows of a statement: more save hardly anything.
+const ROWS: usize = 50;
+/// The most parameters of a statement: what every SQLite takes, however it was built.
+const PARAMETERS: usize = 999;
 
 impl TableSql {
     pub(super) fn new(table: Table) -> Self {
+        let rows = (PARAMETERS / sql_columns(&table).len()).clamp(1, ROWS);
         Self {
             table,
             create: create(&table),
             create_rest: [index(&table), view(&table), own_view(&table)].concat(),
-            upsert: upsert(&table),
+            upsert: upsert(&table, 1),
+            upsert_rows: upsert(&table, rows),
+            rows,
         }
     }
-}
 
-impl TableSql {
     /// Returns the names of its views.
     pub(super) fn views(&self) -> Vec<String> {
         let own = self.table.own_view().map(|view| view.name.to_owned());
@@ -140,10 +150,14 @@ fn own_view(table: &Table) -> String {
     format!(";\nCREATE INDEX IF NOT EXISTS {index};\nCREATE VIEW IF NOT EXISTS {name} AS\n{query}")
 }
 
-fn upsert(table: &Table) -> String {
+fn upsert(table: &Table, rows: usize) -> String {
     let columns = sql_columns(table);
     let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
-    let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+    let row = |row| {
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("?{}", row * names.len() + place)).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
     let updates: Vec<String> = columns
         .iter()
         .filter(|column| !column.of.is_key())
@@ -151,10 +165,10 @@ fn upsert(table: &Table) -> String {
         .collect();
     let then = if updates.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", updates.join(", ")) };
     format!(
-        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO {then}",
+        "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO {then}",
         table.name(),
         names.join(", "),
-        places.join(", "),
+        rows.join(", "),
         key(table)
     )
 }

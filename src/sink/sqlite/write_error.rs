@@ -21,6 +21,8 @@ pub(super) enum WriteError {
     Replaced { path: PathBuf },
     #[error("{}: cannot look whether the file is still there", path.display())]
     Unseen { path: PathBuf, source: Arc<io::Error> },
+    #[error("{}: cannot sync the log", path.display())]
+    Unsynced { path: PathBuf, source: Arc<io::Error> },
     #[error("{}: the thread that writes the database panicked", path.display())]
     Panicked { path: PathBuf },
     #[error("{}: a record panicked when a row of `{table}` was made of it: {problem}", path.display())]
@@ -60,6 +62,7 @@ impl WriteError {
             Self::Open(_)
             | Self::Replaced { .. }
             | Self::Unseen { .. }
+            | Self::Unsynced { .. }
             | Self::Gone { .. }
             | Self::Unprepared { .. } => true,
             Self::Panicked { .. } | Self::RecordPanicked { .. } => false,

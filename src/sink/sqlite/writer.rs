@@ -13,20 +13,23 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::{
-    SqliteOpenError, SqliteOptions,
+    SqliteOpenError, SqliteOptions, Synchronous,
+    checkpoint::Checkpointer,
     open::{self, Store},
     place::{self, Identity},
-    rows::Rows,
     sql::TableSql,
+    sync::{Log, Syncer},
+    transaction::{Write, transaction},
     write_error::WriteError,
 };
 use crate::{
     record::Tabular,
     sink::SinkError,
-    text::{ErrorChain, Shown, panicked},
+    text::{ErrorChain, Shown},
 };
 
 /// What the handles ask of the thread.
@@ -48,13 +51,8 @@ enum Last {
     Close(oneshot::Sender<()>),
 }
 
-/// One batch, and whom to tell when it is committed.
-pub(super) struct Write {
-    /// Where they go.
-    pub(super) sql: Arc<TableSql>,
-    pub(super) rows: Box<dyn Rows>,
-    pub(super) answer: oneshot::Sender<Result<(), SinkError>>,
-}
+/// How a write ended. `Ok` means committed, and durable once the log, if there is one, is synced.
+type Written = Result<Option<Arc<Log>>, WriteError>;
 
 /// The handles' end of the thread; the thread ends when it is dropped.
 pub(super) struct WriterHandle {
@@ -97,6 +95,11 @@ pub(super) struct Writer {
     /// None while the file cannot be opened: each group of batches tries again.
     store: Option<Store>,
     stored: Stored,
+    /// That of the last connection. Once a sync of it has failed, it may lack what others follow in it.
+    log: Option<Arc<Log>>,
+    /// None only where nothing has to be synced.
+    syncer: Option<Syncer>,
+    checkpointer: Option<Checkpointer>,
 }
 
 /// The file that has what was acknowledged. SQLite would go on writing one that was removed or replaced, and what is in
@@ -130,7 +133,7 @@ impl Writer {
     pub(super) fn spawn(options: SqliteOptions) -> Result<WriterHandle, SqliteOpenError> {
         let path = options.path.clone();
         let file_was_removed = Arc::default();
-        let (jobs, writer) = Self::new(options, Arc::clone(&file_was_removed));
+        let (jobs, writer) = Self::new(options, Arc::clone(&file_was_removed)).map_err(SqliteOpenError::Thread)?;
         thread::Builder::new()
             .name("mds-sqlite".to_owned())
             .spawn(move || writer.run())
@@ -138,16 +141,19 @@ impl Writer {
         Ok(WriterHandle { jobs, path, file_was_removed, tables: Mutex::default() })
     }
 
-    fn new(options: SqliteOptions, file_was_removed: Arc<AtomicBool>) -> (mpsc::Sender<Job>, Self) {
+    fn new(options: SqliteOptions, file_was_removed: Arc<AtomicBool>) -> io::Result<(mpsc::Sender<Job>, Self)> {
         let (sender, jobs) = mpsc::channel();
         let stored = Stored { file: None, file_was_removed };
-        (sender, Self { options, jobs, store: None, stored })
+        let syncer = (options.synchronous == Synchronous::Full).then(Syncer::spawn).transpose()?;
+        let checkpointer = Some(Checkpointer::spawn(options.path.clone())?);
+        Ok((sender, Self { options, jobs, store: None, stored, log: None, syncer, checkpointer }))
     }
 
     fn run(mut self) {
         // Idle means asleep in `recv`: no timer, no lock on the file.
         while let Ok(job) = self.jobs.recv() {
             let (group, last) = self.collect(job);
+            self.leave_failed_log();
             self.serve(group);
             match last {
                 None => {}
@@ -168,11 +174,29 @@ impl Writer {
         self.end();
     }
 
-    /// Looks once more whether all that was acknowledged can be found, and closes the file.
+    /// Sees to it that all is answered, looks once more whether all that was acknowledged can be found, and closes the
+    /// file.
     fn end(&mut self) {
+        if let Some(syncer) = self.syncer.take() {
+            syncer.end();
+        }
+        if let Some(checkpointer) = self.checkpointer.take() {
+            checkpointer.end();
+        }
+        self.leave_failed_log();
         // If it cannot look, nothing is known to be lost.
         let _ = self.stored.look(&self.options.path, None);
         self.store = None;
+    }
+
+    /// Closes a connection whose log could not be synced.
+    fn leave_failed_log(&mut self) {
+        if has_failed(self.log.as_ref())
+            && let Some(store) = self.store.take()
+        {
+            // Nor is the log copied into the file now: who opens it next reads no further than the checksums hold.
+            let _ = store.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
     }
 
     /// Takes the job and all that wait behind it, up to the limit or to one that is no write.
@@ -210,7 +234,7 @@ impl Writer {
         // This one alone: a table that another program has changed must not stop the writes to this one.
         let table = std::slice::from_ref(sql);
         let Some(store) = &mut self.store else {
-            self.store = Some(open::connect(&self.options, table)?);
+            self.store = Some(connect(&self.options, &mut self.log, table)?);
             return Ok(());
         };
         if store.tables.iter().any(|known| Arc::ptr_eq(known, sql)) {
@@ -253,9 +277,17 @@ impl Writer {
         let group = self.with_tables(group);
         let results = self.guarded(|writer| Ok(writer.write(&group)));
         let results = results.unwrap_or_else(|error| group.iter().map(|_| Err(error.clone())).collect());
+        let mut unsynced = Vec::new();
         for (write, result) in group.into_iter().zip(results) {
-            // An error means that the write was cancelled meanwhile.
-            let _ = write.answer.send(result.map_err(WriteError::into_sink_error));
+            // An error of the channel means that the write was cut off meanwhile.
+            match result {
+                Ok(Some(log)) => unsynced.push((log, write.answer)),
+                Ok(None) => _ = write.answer.send(Ok(())),
+                Err(error) => _ = write.answer.send(Err(error.into_sink_error())),
+            }
+        }
+        if let Some(syncer) = &self.syncer {
+            syncer.sync(unsynced);
         }
     }
 
@@ -272,7 +304,7 @@ impl Writer {
 
     /// Reads from the file, and takes the lock that a write takes.
     fn ping(&mut self) -> Result<(), WriteError> {
-        let store = opened(&mut self.store, &self.options, &[])?;
+        let store = opened(&mut self.store, &self.options, &mut self.log, &[])?;
         let path = store.path.clone();
         let at = |step| move |source| WriteError::Sqlite { path, step, source: Arc::new(source) };
         let pinged = store.connection.execute_batch("BEGIN IMMEDIATE; SELECT count(*) FROM sqlite_schema; ROLLBACK");
@@ -282,8 +314,8 @@ impl Writer {
         pinged.map_err(at("begin a transaction"))
     }
 
-    /// Writes every batch and returns each one's result, in order; after `Ok` the batch is committed.
-    fn write(&mut self, group: &[Write]) -> Vec<Result<(), WriteError>> {
+    /// Writes every batch and returns each one's result, in order.
+    fn write(&mut self, group: &[Write]) -> Vec<Written> {
         match self.commit(group) {
             Ok(results) => results,
             // It failed as a whole for what one of them holds, as a deferred constraint does at the commit.
@@ -295,21 +327,24 @@ impl Writer {
     }
 
     /// Commits the batches together. `Err` means that nothing of them is stored.
-    fn commit(&mut self, group: &[Write]) -> Result<Vec<Result<(), WriteError>>, WriteError> {
+    fn commit(&mut self, group: &[Write]) -> Result<Vec<Written>, WriteError> {
         if group.is_empty() {
             return Ok(Vec::new());
         }
         let tables: Vec<_> = group.iter().map(|write| Arc::clone(&write.sql)).collect();
-        let store = opened(&mut self.store, &self.options, &tables)?;
-        let result = transaction(store, group);
-        if let Err(error) = &result {
-            // SQLite may have rolled back by itself (full, I/O error, out of memory), or not.
-            let rolled_back = store.connection.is_autocommit() || store.connection.execute_batch("ROLLBACK").is_ok();
-            if !rolled_back || !error.spares_connection() {
-                self.store = None;
+        let store = opened(&mut self.store, &self.options, &mut self.log, &tables)?;
+        let results = match transaction(store, group) {
+            Ok(results) => results,
+            Err(error) => {
+                // SQLite may have rolled back by itself (full, I/O error, out of memory), or not.
+                let rolled_back =
+                    store.connection.is_autocommit() || store.connection.execute_batch("ROLLBACK").is_ok();
+                if !rolled_back || !error.spares_connection() {
+                    self.store = None;
+                }
+                return Err(error);
             }
-            return result;
-        }
+        };
         match self.stored.look(&store.path, store.identity) {
             Ok(true) => {}
             Ok(false) => {
@@ -320,76 +355,46 @@ impl Writer {
             // The connection stays: while it has the file open, no other one can be taken for it.
             Err(error) => return Err(WriteError::Unseen { path: store.path.clone(), source: Arc::new(error) }),
         }
-        if result.iter().flatten().any(Result::is_ok) {
+        if results.iter().any(Result::is_ok) {
             self.stored.file = store.identity;
         }
-        result
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.count(group.iter().map(|write| write.rows.len()).sum());
+        }
+        Ok(results.into_iter().map(|result| result.map(|()| store.log.clone())).collect())
     }
+}
+
+/// Opens the file. Where a sync of its log has failed, the log has to be empty before anything is written behind what
+/// may be missing in it.
+fn connect(
+    options: &SqliteOptions,
+    log: &mut Option<Arc<Log>>,
+    tables: &[Arc<TableSql>],
+) -> Result<Store, SqliteOpenError> {
+    let store = open::connect(options, tables)?;
+    if has_failed(log.as_ref()) {
+        open::empty_log(&store)?;
+    }
+    log.clone_from(&store.log);
+    Ok(store)
+}
+
+fn has_failed(log: Option<&Arc<Log>>) -> bool {
+    log.is_some_and(|log| log.has_failed())
 }
 
 /// Returns the open store, and opens it if it is not.
 fn opened<'a>(
     store: &'a mut Option<Store>,
     options: &SqliteOptions,
+    log: &mut Option<Arc<Log>>,
     tables: &[Arc<TableSql>],
 ) -> Result<&'a mut Store, WriteError> {
     match store {
         Some(store) => Ok(store),
-        none => Ok(none.insert(open::connect(options, tables).map_err(|error| WriteError::Open(Arc::new(error)))?)),
+        none => Ok(none.insert(connect(options, log, tables).map_err(|error| WriteError::Open(Arc::new(error)))?)),
     }
-}
-
-/// Says, after an error, whether the schema lets no record of this kind be written, as with a trigger that names a table
-/// which is not there. A statement that was prepared before meets that only while it runs.
-fn unprepared(store: &Store, write: &Write) -> Option<WriteError> {
-    let source = Arc::new(store.connection.prepare(&write.sql.upsert).err()?);
-    Some(WriteError::Unprepared { path: store.path.clone(), table: write.sql.table.name(), source })
-}
-
-/// Runs one transaction. A batch that is to blame fails alone; every other failure is one of all.
-fn transaction(store: &Store, group: &[Write]) -> Result<Vec<Result<(), WriteError>>, WriteError> {
-    let at = |step| move |source| WriteError::Sqlite { path: store.path.clone(), step, source: Arc::new(source) };
-    let connection = &store.connection;
-    let run = |sql: &str| connection.execute_batch(sql);
-    // Making a row runs the code of the record's author.
-    let upsert = |write: &Write| {
-        let upserted = panicked::catch(|| write.rows.upsert(connection, &write.sql));
-        upserted.map_err(|problem| {
-            let (path, table) = (store.path.clone(), write.sql.table.name());
-            tracing::error!(path = %Shown(&path.to_string_lossy()), table, problem, "a record panicked, its batch fails");
-            WriteError::RecordPanicked { path, table, problem }
-        })?
-        .map_err(|source| unprepared(store, write).unwrap_or_else(|| at("write")(source)))
-    };
-
-    run("BEGIN IMMEDIATE").map_err(at("begin a transaction"))?;
-    let results = match group {
-        // A savepoint costs, and alone a batch needs none.
-        [write] => {
-            upsert(write)?;
-            vec![Ok(())]
-        }
-        _ => {
-            let mut results = Vec::with_capacity(group.len());
-            for write in group {
-                run("SAVEPOINT batch").map_err(at("begin a batch"))?;
-                let result = upsert(write);
-                match &result {
-                    Ok(()) => {}
-                    // The savepoint is still there to go back to.
-                    Err(error) if error.is_of_batch() && !connection.is_autocommit() => {
-                        run("ROLLBACK TO batch").map_err(at("undo a batch"))?;
-                    }
-                    Err(error) => return Err(error.clone()),
-                }
-                run("RELEASE batch").map_err(at("end a batch"))?;
-                results.push(result);
-            }
-            results
-        }
-    };
-    run("COMMIT").map_err(at("commit"))?;
-    Ok(results)
 }
 
 #[cfg(test)]

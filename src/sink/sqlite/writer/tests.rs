@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, num::NonZeroUsize, thread::JoinHandle, time
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::*;
+use super::{super::rows::Rows, *};
 use crate::{Adjustment, Bar, Batch, Quote, Timeframe, Timestamp, sink::SinkErrorKind};
 
 type Answered = oneshot::Receiver<Result<(), SinkError>>;
@@ -31,7 +31,7 @@ impl Rig {
         let mut options = SqliteOptions::new(&path);
         set(&mut options);
         let sql = Arc::new(TableSql::new(Bar::TABLE));
-        let (jobs, mut writer) = Writer::new(options, Arc::default());
+        let (jobs, mut writer) = Writer::new(options, Arc::default()).unwrap();
         writer.prepare(&sql).unwrap();
         Self { _dir: dir, path, jobs, sql, thread: thread::spawn(move || writer.run()) }
     }
@@ -94,6 +94,10 @@ struct Hold {
 }
 
 impl Rows for Hold {
+    fn len(&self) -> usize {
+        1
+    }
+
     fn upsert(&self, _: &Connection, _: &TableSql) -> rusqlite::Result<()> {
         self.entered.send(()).unwrap();
         let _ = self.may_go_on.recv();
@@ -104,6 +108,10 @@ impl Rows for Hold {
 struct Panics;
 
 impl Rows for Panics {
+    fn len(&self) -> usize {
+        1
+    }
+
     fn upsert(&self, connection: &Connection, sql: &TableSql) -> rusqlite::Result<()> {
         bars("PANIC", 1).upsert(connection, sql)?;
         panic!("a panic that the test asked for");
@@ -156,13 +164,13 @@ fn a_group_has_a_limit() {
 }
 
 // Sabotage: leave out the savepoint and roll the whole group back: the good ones fail too. Leave out `ROLLBACK TO`: the
-// first bar of BAD is stored.
+// first bars of BAD are stored.
 #[test]
 fn a_batch_that_the_table_refuses_fails_alone() {
     let rig = Rig::new();
     refuse(&rig, "ABORT");
     let before = rig.commits();
-    let results = rig.group(vec![bars("A", 3), bars("BAD", 3), bars("C", 3)]);
+    let results = rig.group(vec![bars("A", 3), bars("BAD", 130), bars("C", 3)]);
     assert_eq!(kinds(&results), [STORED, PERMANENT, STORED]);
     assert!(format!("{:#}", results[1].as_ref().unwrap_err()).contains("no bad ones here"), "{results:?}");
     assert_eq!(rig.commits() - before, 1);
@@ -174,7 +182,7 @@ fn a_batch_that_the_table_refuses_fails_alone() {
 fn a_refusal_that_ends_the_transaction_costs_only_its_batch() {
     let rig = Rig::new();
     refuse(&rig, "ROLLBACK");
-    let results = rig.group(vec![bars("A", 3), bars("BAD", 3), bars("C", 3)]);
+    let results = rig.group(vec![bars("A", 3), bars("BAD", 130), bars("C", 3)]);
     assert_eq!(kinds(&results), [STORED, PERMANENT, STORED]);
     assert_eq!(rig.symbols(), ["A", "C"]);
 }
@@ -236,7 +244,7 @@ fn a_table_that_was_changed_costs_only_its_own_kind() {
     let dir = tempfile::tempdir().unwrap();
     let options = SqliteOptions::new(dir.path().join("bars.db"));
     let path = options.path.clone();
-    let (_jobs, mut writer) = Writer::new(options, Arc::default());
+    let (_jobs, mut writer) = Writer::new(options, Arc::default()).unwrap();
     let [bar, quote] = [Bar::TABLE, Quote::TABLE].map(|table| Arc::new(TableSql::new(table)));
     writer.prepare(&quote).unwrap();
     writer.prepare(&bar).unwrap();
@@ -269,7 +277,7 @@ fn a_table_that_was_changed_costs_only_its_own_kind() {
 #[test]
 fn a_table_that_cannot_be_made_is_made_by_a_new_connection() {
     let dir = tempfile::tempdir().unwrap();
-    let (_jobs, mut writer) = Writer::new(SqliteOptions::new(dir.path().join("bars.db")), Arc::default());
+    let (_jobs, mut writer) = Writer::new(SqliteOptions::new(dir.path().join("bars.db")), Arc::default()).unwrap();
     writer.prepare(&Arc::new(TableSql::new(Bar::TABLE))).unwrap();
     // Stands for an I/O error: this connection writes no more.
     writer.store.as_ref().unwrap().connection.pragma_update(None, "query_only", true).unwrap();
@@ -287,7 +295,7 @@ fn a_locked_file_is_tried_once_for_a_group() {
     let mut options = SqliteOptions::new(dir.path().join("bars.db"));
     options.busy_timeout = Duration::from_millis(1);
     let path = options.path.clone();
-    let (_jobs, mut writer) = Writer::new(options, Arc::default());
+    let (_jobs, mut writer) = Writer::new(options, Arc::default()).unwrap();
     let [known, new] = [Bar::TABLE, Quote::TABLE].map(|table| Arc::new(TableSql::new(table)));
     writer.prepare(&known).unwrap();
     let other = Connection::open(&path).unwrap();
@@ -340,11 +348,11 @@ fn the_thread_ends_with_the_last_handle_and_leaves_one_whole_file() {
     assert_eq!(rows, 5);
 }
 
-/// Makes the table refuse the second bar of BAD.
+/// Makes the table refuse the bars of BAD behind the first hour: the first statement of its batch succeeds.
 fn refuse(rig: &Rig, how: &str) {
     rig.elsewhere()
         .execute_batch(&format!(
-            "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN new.symbol = 'BAD' AND new.ts > 0
+            "CREATE TRIGGER refuse BEFORE INSERT ON bars WHEN new.symbol = 'BAD' AND new.ts > 3600000000
              BEGIN SELECT RAISE({how}, 'no bad ones here'); END;"
         ))
         .unwrap();
