@@ -3,10 +3,14 @@
 //!
 //! `cargo bench --bench sqlite`; `MDS_BENCH_ROWS` (default 200000) and `MDS_BENCH_ROUNDS` (default 5) set the size, and
 //! `MDS_BENCH_DIR` the directory of the files: a disk, or a durable commit costs nothing and shows nothing.
+//!
+//! On Linux also with a disk that takes 2 ms for each sync, beside its own time: both sides run in a process whose `fsync`
+//! and `fdatasync` are preloaded ones, made with the compiler that builds SQLite.
 
 use std::{
     env,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -23,6 +27,9 @@ use self::{
 };
 
 mod by_hand;
+#[allow(dead_code, reason = "the tests use the rest of it")]
+#[path = "../tests/behaviour/syncs.rs"]
+mod syncs;
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod table;
 
@@ -32,6 +39,8 @@ const PEER: &str = "loop by hand";
 /// The name in the picture of throughput.
 const CURVE: &str = "SQLite, NORMAL";
 const SYMBOLS: usize = 40;
+/// How long a sync takes beside its own time, in seconds, where it is a slow one.
+const SLOW: &str = "0.002";
 
 fn main() {
     // `cargo test --benches` and `cargo bench -- --list` want to see it end, not to measure.
@@ -45,6 +54,15 @@ fn main() {
 
     let load = Load::new(rows, BATCH);
     let run = |contender: &dyn Fn(&Path)| measure(&dir, &load, contender);
+    if env::var_os(syncs::SECONDS).is_some() {
+        let samples = by_turns(
+            rounds,
+            [&mut || run(&|path| through_loop(path, &load, Synchronous::Full)), &mut || {
+                run(&|path| through_store(path, &load, Synchronous::Full, 4))
+            }],
+        );
+        return println!("{}", serde_json::to_string(&samples).expect("numbers"));
+    }
     for (name, synchronous, writers, goal) in
         [("NORMAL", Synchronous::Normal, 1, 1.1), ("FULL", Synchronous::Full, 4, 1.3)]
     {
@@ -63,6 +81,11 @@ fn main() {
         }
         table.line(format!("sink alone, {writers} writers, {name}"), "rows/s", &sink).beside(PEER, &hand);
     }
+    if cfg!(target_os = "linux") {
+        let [hand, store] = with_slow_syncs();
+        let line = table.line(format!("whole path, batches of {BATCH}, FULL, 2 ms more a sync"), "rows/s", &store);
+        line.beside(PEER, &hand).goal(Goal::RatioAtLeast(2.5));
+    }
     for batch in [10, 50, 100, 1_000, 5_000] {
         let load = Load::new(rows, batch);
         let run = |contender: &dyn Fn(&Path)| measure(&dir, &load, contender);
@@ -76,6 +99,19 @@ fn main() {
         line.beside(PEER, &hand).point("throughput", CURVE, batch as f64);
     }
     table.finish();
+}
+
+/// Returns the samples of the loop and of the store in a process whose syncs are slow.
+fn with_slow_syncs() -> [Vec<f64>; 2] {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .arg("--bench")
+        .env("LD_PRELOAD", syncs::library(dir.path()))
+        .env(syncs::SECONDS, SLOW)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).expect("the samples of the other process")
 }
 
 /// Bars in batches of one symbol each, as the queue would hand them out, and as a loop without this crate would.

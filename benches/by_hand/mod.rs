@@ -64,7 +64,10 @@ impl Loop {
             Synchronous::Full => "FULL",
             Synchronous::Normal => "NORMAL",
         };
-        connection.execute_batch(&format!("PRAGMA synchronous = {synchronous}; PRAGMA temp_store = memory;")).unwrap();
+        let pragmas = format!(
+            "PRAGMA synchronous = {synchronous}; PRAGMA temp_store = memory; PRAGMA wal_autocheckpoint = 4000;"
+        );
+        connection.execute_batch(&pragmas).unwrap();
         Self(connection)
     }
 
