@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::executor::block_on;
+use futures::{executor::block_on, future::join_all};
 use market_data_store::{
     Bar, Batch, Coordinator, CoordinatorSettings, MarketDataStore, Overflow, Record, Settings, Sink, SinkError,
     Timeframe, Timestamp, WriteHandle,
@@ -108,8 +108,9 @@ fn through(case: Case, records: u64) -> f64 {
                 handle.submit(tick(n / coordinators as u64 % symbols, n)).await.expect("accepted");
             }
         }
-        for handle in &handles {
-            handle.flush().await.expect("settled");
+        // All at once: a flush waits for threads that wake up.
+        for settled in join_all(handles.iter().map(WriteHandle::flush)).await {
+            settled.expect("settled");
         }
     });
     let took = began.elapsed();
@@ -215,7 +216,8 @@ mod children {
 
     /// Returns how many bytes of memory a queued record takes, for each that it has.
     fn memory<T: Record>(records: usize, make: impl Fn(u64) -> T) -> f64 {
-        let (_store, handles) = start::<T>(1, &Held, &CoordinatorSettings::new(records));
+        // With room for more, as a partition cannot have the shares of the others.
+        let (_store, handles) = start::<T>(1, &Held, &CoordinatorSettings::new(2 * records));
         let before = resident();
         block_on(async {
             for n in 0..records as u64 {
