@@ -24,6 +24,8 @@ use crate::{
 const MOST: usize = 10_000;
 /// A page ends once its records have so many bytes: texts of news are long.
 const MOST_BYTES: usize = 8 << 20;
+/// A page goes on over so many rows more that have no key of their type: no cursor can say that they were shown.
+const MOST_KEYLESS: usize = 100;
 /// What a request can say.
 const PARAMETERS: &str = "symbol, where, from, to, limit and cursor";
 
@@ -75,7 +77,7 @@ impl WithKind for Read {
         }
         let selection = selection::<T>(&mut query)?;
         query.end(PARAMETERS)?;
-        page(&self.settings, &selection, limit)
+        page(&self.settings, selection, limit)
     }
 }
 
@@ -89,7 +91,7 @@ fn selection<T: Tabular>(query: &mut Query) -> Result<Selection<T>, Error> {
             return Err(Error::bad_request(format!("symbol: {} have no symbol", T::KIND)));
         };
         let symbols: Result<Vec<_>, _> = symbols.split(',').map(Bar::normal_symbol).collect();
-        let symbols = symbols.map_err(|error| Error::bad_request(format!("symbol: {error}")))?;
+        let symbols = symbols.map_err(|error| Error::bad_request(format!("symbol: {}", error.message)))?;
         selection = selection.any_of(column.name(), symbols).map_err(of("symbol"))?;
     }
     for condition in query.take_all("where") {
@@ -117,16 +119,22 @@ fn selection<T: Tabular>(query: &mut Query) -> Result<Selection<T>, Error> {
     Ok(selection)
 }
 
-fn page<T: Tabular>(settings: &Settings, selection: &Selection<T>, limit: usize) -> Result<Page, Error> {
+fn page<T: Tabular>(settings: &Settings, selection: Selection<T>, limit: usize) -> Result<Page, Error> {
     let reader = DatabaseReader::of_settings(settings).map_err(|error| unreadable(&error))?;
     let mut page = Page { records: Vec::new(), invalid: Vec::new(), cursor: None };
-    let (mut bytes, mut last) = (0, None);
-    let read = reader.rows(selection, |row| {
-        if page.records.len() + page.invalid.len() == limit || bytes >= MOST_BYTES {
+    let (mut bytes, mut last, mut is_lost) = (0, None, false);
+    // One row more says whether there is a next page. The server of a database finds rows otherwise if it knows how many.
+    let selection = selection.limit((limit + MOST_KEYLESS + 1) as u64);
+    let read = reader.rows(&selection, |row| {
+        let shown = page.records.len() + page.invalid.len();
+        if shown >= limit || bytes >= MOST_BYTES {
             page.cursor = last.take().map(|key: Vec<String>| BASE64_URL_SAFE_NO_PAD.encode(json(&key)));
-            return ControlFlow::Break(());
+            is_lost = page.cursor.is_none() && shown >= limit + MOST_KEYLESS;
+            if page.cursor.is_some() || is_lost {
+                return ControlFlow::Break(());
+            }
         }
-        last = Selection::<T>::key_of(&row).or(last.take());
+        last = Selection::<T>::key_of(&row);
         match T::from_row(&row).and_then(|mut record| record.validate().map(|()| record)) {
             Ok(record) => match to_raw_value(&record) {
                 Ok(json) => {
@@ -143,6 +151,9 @@ fn page<T: Tabular>(settings: &Settings, selection: &Selection<T>, limit: usize)
         true => Error::not_found(format!("there is no table of {}: nothing of that kind was stored here yet", T::KIND)),
         false => unreadable(&error),
     })?;
+    if is_lost {
+        return Err(Error::unavailable(format!("more than {MOST_KEYLESS} {} in a row have no key", T::KIND)));
+    }
     Ok(page)
 }
 

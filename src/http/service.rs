@@ -45,12 +45,12 @@ impl Service {
     pub(super) fn of_store(store: MarketDataStore) -> Self {
         let HttpServerSettings { submit_timeout, ack_timeout, .. } = HttpServerSettings::default();
         Self {
-            store: store.into(),
             ending: watch::Sender::new(false),
             access: Access::open(),
             submit_timeout,
             ack_timeout,
-            database: None,
+            database: store.database().cloned(),
+            store: store.into(),
             recorder: None,
         }
     }

@@ -188,18 +188,12 @@ impl Conditions {
     /// Returns how many rows a database has to find at most; none where some of them are passed over later.
     #[cfg(feature = "postgres")]
     pub(super) fn limit_of_rows(&self) -> Option<u64> {
-        self.limit.filter(|_| self.compared().count() == self.any_of.len() && self.after.is_none())
+        self.limit.filter(|_| self.compared().count() == self.any_of.len())
     }
 
-    /// Returns whether a row lies behind the key and its lists have what is asked for: what no database compares. One that
-    /// is no list, or has no whole key, is let through, so that it is seen.
+    /// Returns whether the lists of a row have what is asked for: what no database compares. One that is no list is let
+    /// through, so that it is seen.
     pub(super) fn admits(&self, row: &StoredRow<'_>) -> bool {
-        if let (Some(after), Some(key)) = (&self.after, self.after.is_some().then(|| row.key()).flatten()) {
-            let order = key.iter().zip(after).map(|(value, after)| compare(value, after));
-            if order.fold(Ordering::Equal, Ordering::then) != Ordering::Greater {
-                return false;
-            }
-        }
         self.any_of.iter().filter(|any_of| any_of.column.column_type() == ColumnType::List).all(|any_of| {
             let Ok(list) = row.get::<Vec<String>>(any_of.column.name()) else { return true };
             list.into_iter().any(|text| any_of.values.contains(&Value::from(text)))
@@ -237,7 +231,7 @@ fn parse(column: &Column, text: &str) -> Result<Value<'static>, String> {
 }
 
 /// Orders values of one column as databases do; texts by their bytes.
-fn compare(a: &Value<'_>, b: &Value<'_>) -> Ordering {
+pub(super) fn compare(a: &Value<'_>, b: &Value<'_>) -> Ordering {
     match (a, b) {
         (Value::Text(a), Value::Text(b)) => a.cmp(b),
         (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),

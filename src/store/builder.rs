@@ -76,7 +76,8 @@ pub(super) struct KindsDatabase {
     database: Database,
     url: String,
     kinds: Vec<PlanKind>,
-    is_ours: bool,
+    /// It is that of the settings, and the store opens it.
+    pub(super) is_ours: bool,
 }
 
 /// The database of the kinds once they are prepared.

@@ -79,6 +79,9 @@ struct Inner {
     signal: StopSignal,
     threads: Threads,
     shutdown_timeout: Duration,
+    /// Those of the database of its kinds, if the store has opened it.
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "the service alone reads back"))]
+    database: Option<Settings>,
     report: OnceCell<DrainReport>,
 }
 
@@ -156,6 +159,12 @@ impl MarketDataStore {
     #[cfg(feature = "serve")]
     pub(crate) fn coordinator_ids(&self) -> impl Iterator<Item = &str> {
         self.inner.coordinators.keys().map(|id| &**id)
+    }
+
+    /// Returns the settings of the database that records of its kinds are in; none where an embedder chose another one.
+    #[cfg(feature = "serve")]
+    pub(crate) fn database(&self) -> Option<&Settings> {
+        self.inner.database.as_ref()
     }
 
     /// Returns the bus on which the coordinators publish their level changes.

@@ -94,6 +94,8 @@ struct Parts {
     owns_bus: bool,
     claims: Vec<Claim>,
     current: bool,
+    /// The database of the kinds is that of the settings.
+    is_of_settings: bool,
 }
 
 impl Parts {
@@ -119,6 +121,7 @@ impl Parts {
             }
         }
         // Last of all that can fail, for it writes.
+        let is_of_settings = database.as_ref().is_some_and(|database| database.is_ours);
         let database = database.map(KindsDatabase::prepare).transpose()?;
         let (closes, unfit) = database.map_or((None, None), |database| (database.close, Some(database.unfit)));
         let ids: Vec<&str> = plans.iter().map(|(config, _)| &*config.id).collect();
@@ -137,7 +140,8 @@ impl Parts {
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
-        Ok(Self { settings, plans, closes: closes.into_iter().collect(), unfit, bus, owns_bus, claims, current })
+        let closes = closes.into_iter().collect();
+        Ok(Self { settings, plans, closes, unfit, bus, owns_bus, claims, current, is_of_settings })
     }
 
     /// Starts everything in a System of the store's own; `report` is told how that went, on a thread of the store's.
@@ -150,7 +154,7 @@ impl Parts {
 
     /// Starts everything in the current System.
     async fn start(self, system: Option<KeepAlive>) -> Result<MarketDataStore, StartError> {
-        let Self { settings, plans, closes, unfit, bus, owns_bus, claims, current } = self;
+        let Self { settings, plans, closes, unfit, bus, owns_bus, claims, current, is_of_settings } = self;
         // Before the threads: those that were started would outlive an error. The directory is tried here.
         let dead_letters = DeadLetters::open(&settings.dlq_path)?;
         let prepared = webhooks::prepare(&settings, plans.iter().map(|(config, _)| &config.id))?;
@@ -195,6 +199,7 @@ impl Parts {
                 signal,
                 threads,
                 shutdown_timeout: settings.shutdown_timeout,
+                database: is_of_settings.then_some(settings),
                 report: OnceCell::new(),
             }),
         };

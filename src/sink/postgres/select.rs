@@ -44,6 +44,17 @@ impl Select {
                 filters.push(format!("{} {} ${}", column.name, if is_exact { exact } else { rounded }, bound.len()));
             }
         }
+        if let Some(after) = &conditions.after {
+            let mut places = Vec::new();
+            for (of, value) in table.columns().iter().filter(|column| column.is_key()).zip(after) {
+                for (column, one) in columns.iter().filter(|column| column.of == of).zip(Bound::each(of, value)?) {
+                    bound.push(one);
+                    types.push(column.sql_type.postgres_type());
+                    places.push(format!("${}", bound.len()));
+                }
+            }
+            filters.push(format!("({}) > ({})", key(table).join(", "), places.join(", ")));
+        }
         let names: Vec<&str> = table.columns().iter().map(|column| &*source(&columns, column).name).collect();
         let filter = if filters.is_empty() { String::new() } else { format!(" WHERE {}", filters.join(" AND ")) };
         let limit = conditions.limit_of_rows().map(|rows| format!(" LIMIT {rows}")).unwrap_or_default();
@@ -151,5 +162,19 @@ mod tests {
         );
         let news = sql(&Selection::<News>::new().any_of("symbols", ["SPY"]).unwrap().limit(5));
         assert!(news.ends_with("FROM \"s\".news ORDER BY vendor, id"), "{news}");
+    }
+
+    // Red when a page passes over those before it, or the server is not told how many rows it has at most.
+    #[cfg(feature = "serve")]
+    #[test]
+    fn what_lies_behind_a_key_is_a_part_of_the_statement() {
+        let key = ["acme", "CME", "ES", "2024-01-02T14:30:00.000000001Z", "7"].map(str::to_owned);
+        let trades = Selection::<Trade>::new().any_of("symbol", ["ES"]).unwrap().after(&key).unwrap().limit(5);
+        let trades = sql(&trades);
+        assert_eq!(
+            trades.split_once(" WHERE ").unwrap().1,
+            "symbol = ANY ($1) AND (vendor, venue, symbol, ts, ts_ns, id) > ($2, $3, $4, $5, $6, $7) \
+             ORDER BY vendor, venue, symbol, ts, ts_ns, id LIMIT 5"
+        );
     }
 }

@@ -118,6 +118,33 @@ mod tests {
         assert_eq!(plan::<Bar>(&reader, Ok), ["SCAN bars"], "all of it is read in the order in which it lies");
     }
 
+    // Red when a page scans the table or passes over those before it: compare each column of the key by itself, or let the
+    // beginning of the time be sought instead of the key.
+    #[cfg(feature = "serve")]
+    #[test]
+    fn a_read_behind_a_key_seeks_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = reader(&SqliteOptions::new(dir.path().join("bars.db")));
+        let key = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let bar = key(&["acme", "ES", "1m", "raw", "2024-01-02T14:30:00Z"]);
+        let last = |plan: Vec<String>| plan.last().unwrap().clone();
+        let all = last(plan::<Bar>(&reader, |all| all.after(&bar)));
+        assert_eq!(all, "SEARCH bars ((vendor,symbol,timeframe,adjustment,ts)>(?,?,?,?,?))");
+        let of_symbol = last(plan::<Bar>(&reader, |all| all.any_of("symbol", ["ES"])?.after(&bar)));
+        assert_eq!(of_symbol, "SEARCH bars (vendor=? AND symbol=? AND (timeframe,adjustment,ts)>(?,?,?))");
+        let trade = key(&["acme", "CME", "ES", "2024-01-02T14:30:00.000000001Z", "7"]);
+        let timed = last(plan::<Trade>(&reader, |all| {
+            all.any_of("symbol", ["ES"])?.from("2024-01-02")?.to("2024-01-03")?.after(&trade)
+        }));
+        assert_eq!(timed, "SEARCH trades (vendor=? AND venue=? AND symbol=? AND (ts,ts_ns,id)>(?,?,?) AND ts<?)");
+        let with_id = last(plan::<Trade>(&reader, |all| all.any_of("id", ["7", "8"])?.after(&trade)));
+        assert_eq!(with_id, "SEARCH trades ((vendor,venue,symbol,ts,ts_ns,id)>(?,?,?,?,?,?))");
+        let news = key(&["acme", "1"]);
+        assert_eq!(last(plan::<News>(&reader, |all| all.after(&news))), "SEARCH news ((vendor,id)>(?,?))");
+        let of_vendor = last(plan::<News>(&reader, |all| all.any_of("vendor", ["acme"])?.after(&news)));
+        assert_eq!(of_vendor, "SEARCH news (vendor=? AND id>?)");
+    }
+
     // Red when it is opened as one that can be written.
     #[test]
     fn the_store_cannot_be_changed_through_it() {

@@ -3,46 +3,59 @@
 //! The key of trades begins with vendor and venue, and a reader asks for a symbol. SQLite would then read the index by
 //! symbol and sort all that it finds, or scan the table. Instead each column of the key before those that are asked for
 //! is gone through by seeks, one a distinct value, of which there are few; and the rows behind each are read as a range
-//! of the key.
+//! of the key. A read that goes on behind a key begins each level at the value of that key.
 
-use std::ops::ControlFlow;
+use std::{cmp::Ordering, ops::ControlFlow};
 
 use rusqlite::{Connection, Row, params_from_iter, types::Value as SqlValue};
 
 use super::sql::{key, nanos, sources};
 use crate::{
     record::{Column, ColumnType, Value},
-    sink::selection::Conditions,
+    sink::selection::{Conditions, compare},
 };
 
-/// The statements of one selection, and what is bound to them.
+/// The statements of one selection.
 #[derive(Debug)]
 pub(super) struct Select {
     levels: Vec<Level>,
-    /// Reads the rows behind one value of each level. Those are bound first, and then `rest`.
-    pub(super) rows: String,
+    /// Reads the rows of one value of each level.
+    rows: Rows,
+    /// Reads those of them that lie behind the key at which the read goes on, where the levels have its values. None if
+    /// it does not go on, or its levels are the whole key.
+    rows_behind: Option<Rows>,
+    /// Whether the read goes on behind a key.
+    is_behind: bool,
+}
+
+/// A statement, and what is bound to it after the values of the levels.
+#[derive(Debug)]
+struct Rows {
+    sql: String,
     rest: Vec<SqlValue>,
 }
 
 /// A column at the beginning of the key.
 #[derive(Debug)]
-pub(super) enum Level {
-    /// One after the other, in their order.
-    Given(Vec<SqlValue>),
-    /// Finds the first value behind those of the levels before, and the first one behind a given one.
-    Sought { first: String, next: String },
+enum Level {
+    /// One after the other, in their order, each with how it compares with that of the key at which the read goes on.
+    Given(Vec<(SqlValue, Ordering)>),
+    /// Finds the first value behind those of the levels before, and the first one behind a given one. `begin` is that of
+    /// the key at which the read goes on.
+    Sought { first: String, next: String, begin: Option<SqlValue> },
 }
 
 impl Select {
     pub(super) fn new(conditions: &Conditions) -> Self {
         let table = &conditions.table;
         let columns = leading(conditions);
-        let mut given = Vec::new();
+        // The levels are the first columns of the key, and so are their values.
+        let begin = |at: usize| conditions.after.as_ref().and_then(|key| key.get(at));
         let levels = columns.iter().enumerate().map(|(at, column)| {
             match conditions.compared().find(|any_of| any_of.column == *column) {
                 Some(any_of) => {
-                    given.push(*column);
-                    Level::Given(any_of.values.iter().map(bound).collect())
+                    let order = |value: &Value<'_>| begin(at).map_or(Ordering::Greater, |begin| compare(value, begin));
+                    Level::Given(any_of.values.iter().map(|value| (bound(value), order(value))).collect())
                 }
                 None => {
                     let sought = |further: Option<String>| {
@@ -53,38 +66,22 @@ impl Select {
                     Level::Sought {
                         first: sought(None),
                         next: sought(Some(format!("{} > ?{}", column.name(), at + 1))),
+                        begin: begin(at).map(bound),
                     }
                 }
             }
         });
         let levels: Vec<_> = levels.collect();
-
-        let (mut filters, mut rest) = (equal_to_bound(&columns), Vec::new());
-        let mut place = |value: SqlValue| {
-            rest.push(value);
-            format!("?{}", columns.len() + rest.len())
-        };
-        for any_of in conditions.compared().filter(|any_of| !given.contains(&any_of.column)) {
-            let places: Vec<_> = any_of.values.iter().map(|value| place(bound(value))).collect();
-            filters.push(format!("{} IN ({})", source(any_of.column), places.join(", ")));
+        let keys = table.columns().iter().filter(|column| column.is_key());
+        let behind = conditions.after.as_ref().map(|after| keys.zip(after).skip(columns.len()).collect::<Vec<_>>());
+        let is_behind = behind.is_some();
+        let rows_behind = behind.filter(|behind| !behind.is_empty());
+        Self {
+            levels,
+            rows: Rows::new(conditions, &columns, &[]),
+            rows_behind: rows_behind.map(|behind| Rows::new(conditions, &columns, &behind)),
+            is_behind,
         }
-        for (value, micros, exact) in [(&conditions.from, ">=", ">="), (&conditions.to, "<=", "<")] {
-            let (Some(value), Some(column)) = (value, table.time_column()) else { continue };
-            if let Value::TimestampNanos(ts) = value {
-                // The key has the microseconds first.
-                let place = place(ts.floor().as_micros().into());
-                filters.push(format!("{} {micros} {place}", column.name()));
-            }
-            filters.push(format!("{} {exact} {}", source(column), place(bound(value))));
-        }
-        let rows = format!(
-            "SELECT {} FROM {}{} ORDER BY {}",
-            sources(table).join(", "),
-            table.name(),
-            filter(filters),
-            key(table)
-        );
-        Self { levels, rows, rest }
     }
 
     /// Shows the rows one at a time, until it is told to stop.
@@ -93,18 +90,22 @@ impl Select {
         connection: &Connection,
         show: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
     ) -> rusqlite::Result<()> {
-        self.descend(connection, &mut Vec::new(), show).map(drop)
+        self.descend(connection, &mut Vec::new(), self.is_behind, show).map(drop)
     }
 
+    /// `is_at_key`: the values are those of the key at which the read goes on.
     fn descend(
         &self,
         connection: &Connection,
         values: &mut Vec<SqlValue>,
+        is_at_key: bool,
         show: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
     ) -> rusqlite::Result<ControlFlow<()>> {
         let Some(level) = self.levels.get(values.len()) else {
-            let mut statement = connection.prepare_cached(&self.rows)?;
-            let mut rows = statement.query(params_from_iter(values.iter().chain(&self.rest)))?;
+            let rows = if is_at_key { self.rows_behind.as_ref() } else { Some(&self.rows) };
+            let Some(Rows { sql, rest }) = rows else { return Ok(ControlFlow::Continue(())) };
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params_from_iter(values.iter().chain(rest)))?;
             while let Some(row) = rows.next()? {
                 if show(row)?.is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -114,25 +115,28 @@ impl Select {
         };
         match level {
             Level::Given(given) => {
-                for value in given {
+                for (value, order) in given.iter().filter(|(_, order)| !is_at_key || order.is_ge()) {
                     values.push(value.clone());
-                    let flow = self.descend(connection, values, show)?;
+                    let flow = self.descend(connection, values, is_at_key && order.is_eq(), show)?;
                     values.pop();
                     if flow.is_break() {
                         return Ok(flow);
                     }
                 }
             }
-            Level::Sought { first, next } => {
+            Level::Sought { first, next, begin } => {
                 let seek = |sql: &str, values: &[SqlValue]| {
                     connection.prepare_cached(sql)?.query_row(params_from_iter(values), |row| row.get::<_, SqlValue>(0))
                 };
-                let mut found = seek(first, values)?;
+                let begin = begin.as_ref().filter(|_| is_at_key);
+                let mut is_at_key = begin.is_some();
+                let mut found = begin.map_or_else(|| seek(first, values), |begin| Ok(begin.clone()))?;
                 while found != SqlValue::Null {
                     values.push(found);
-                    if self.descend(connection, values, show)?.is_break() {
+                    if self.descend(connection, values, is_at_key, show)?.is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
+                    is_at_key = false;
                     found = seek(next, values)?;
                     values.pop();
                 }
@@ -145,9 +149,56 @@ impl Select {
     pub(super) fn statements(&self) -> impl Iterator<Item = &String> {
         let sought = self.levels.iter().flat_map(|level| match level {
             Level::Given(_) => Vec::new(),
-            Level::Sought { first, next } => vec![first, next],
+            Level::Sought { first, next, .. } => vec![first, next],
         });
-        sought.chain([&self.rows])
+        sought.chain([&self.rows.sql]).chain(self.rows_behind.as_ref().map(|rows| &rows.sql))
+    }
+}
+
+impl Rows {
+    /// `levels` are equal to what is bound; the rest of the key lies behind these values.
+    fn new(conditions: &Conditions, levels: &[&Column], behind: &[(&Column, &Value<'_>)]) -> Self {
+        let table = &conditions.table;
+        let (mut filters, mut rest) = (equal_to_bound(levels), Vec::new());
+        let mut place = |value: SqlValue| {
+            rest.push(value);
+            format!("?{}", levels.len() + rest.len())
+        };
+        if !behind.is_empty() {
+            let (mut names, mut places) = (Vec::new(), Vec::new());
+            for (column, value) in behind {
+                if let Value::TimestampNanos(ts) = value {
+                    names.push(column.name().to_owned());
+                    places.push(place(ts.floor().as_micros().into()));
+                }
+                names.push(source(column));
+                places.push(place(bound(value)));
+            }
+            filters.push(format!("({}) > ({})", names.join(", "), places.join(", ")));
+        }
+        for any_of in conditions.compared().filter(|any_of| !levels.contains(&any_of.column)) {
+            let places: Vec<_> = any_of.values.iter().map(|value| place(bound(value))).collect();
+            filters.push(format!("{} IN ({})", source(any_of.column), places.join(", ")));
+        }
+        // One beginning alone can be sought, and a plus keeps this one from it: it lies before the key.
+        let from = if behind.is_empty() { "" } else { "+" };
+        for (value, sign, micros, exact) in [(&conditions.from, from, ">=", ">="), (&conditions.to, "", "<=", "<")] {
+            let (Some(value), Some(column)) = (value, table.time_column()) else { continue };
+            if let Value::TimestampNanos(ts) = value {
+                // The key has the microseconds first.
+                let place = place(ts.floor().as_micros().into());
+                filters.push(format!("{sign}{} {micros} {place}", column.name()));
+            }
+            filters.push(format!("{sign}{} {exact} {}", source(column), place(bound(value))));
+        }
+        let sql = format!(
+            "SELECT {} FROM {}{} ORDER BY {}",
+            sources(table).join(", "),
+            table.name(),
+            filter(filters),
+            key(table)
+        );
+        Self { sql, rest }
     }
 }
 

@@ -4,6 +4,8 @@ mod access;
 mod end;
 mod going_on;
 mod load;
+#[cfg(feature = "postgres")]
+mod pages;
 mod records;
 mod rubbish;
 mod watching;
@@ -60,16 +62,22 @@ impl Service {
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut service = Self { child, address: unknown, log, dir: dir.to_owned() };
-        let line = service.wait_for("listening address=");
-        service.address = line.rsplit_once("address=").unwrap().1.trim().parse().unwrap();
+        // As text, or as JSON.
+        let line = service.wait_for_line("listening", |line| line.contains("listening") && line.contains("address"));
+        let address = line.rsplit_once("address").unwrap().1;
+        service.address = address.trim_matches(|at: char| !at.is_ascii_digit()).parse().unwrap();
         service
     }
 
     /// Waits for a line of the log.
     fn wait_for(&self, text: &str) -> String {
+        self.wait_for_line(text, |line| line.contains(text))
+    }
+
+    fn wait_for_line(&self, text: &str, is_it: impl Fn(&str) -> bool) -> String {
         let mut lines = self.log.0.lock();
         loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+            if let Some(line) = lines.iter().find(|line| is_it(line)) {
                 return line.clone();
             }
             let late = self.log.1.wait_for(&mut lines, TOO_LONG).timed_out();
