@@ -78,11 +78,11 @@ impl<T: Record> WriteHandle<T> {
         time_to_recover(snapshot.excess, snapshot.drain_rate)
     }
 
-    /// Returns how many records are settled so far.
+    /// Returns for how long records have waited and none of any was settled.
     #[cfg(feature = "serve")]
-    pub(crate) fn settled(&self) -> u64 {
-        let counters = self.shared.snapshot().counters;
-        counters.stored + counters.dead_lettered + counters.dropped
+    pub(crate) fn nothing_settled_for(&self) -> Duration {
+        let snapshot = self.shared.snapshot();
+        snapshot.oldest_age.map_or(Duration::ZERO, |age| age.min(snapshot.since_settled))
     }
 
     /// Returns whether the store is left alone for a while, or tried.

@@ -242,6 +242,7 @@ mod tests {
             parked: 4,
             waiting: 5,
             oldest_age: Some(Duration::from_millis(6_500)),
+            since_settled: Duration::ZERO,
             overdue: 19,
             drain_rate: Some(7.5),
             level: Level::Soft,

@@ -1,8 +1,12 @@
 //! What the routes of one service share.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{access::Access, error::Error, recorder::Recorder};
@@ -24,6 +28,9 @@ pub(super) enum Stage<'a> {
     Dead,
 }
 
+/// How long a warning of requests that are alike is not repeated.
+const REPEATED: Duration = Duration::from_secs(60);
+
 /// A store that may not have started yet, and how it is served. Shared by all workers of a server.
 pub(super) struct Service {
     store: OnceLock<MarketDataStore>,
@@ -36,6 +43,8 @@ pub(super) struct Service {
     /// The database that records are read back from, where the service knows which it is.
     #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), expect(dead_code, reason = "nothing is read back"))]
     pub(super) database: Option<Settings>,
+    /// When the log last said that a vendor is missing.
+    vendor_warned: Mutex<Option<Instant>>,
     /// The recorder that is shown, if one is.
     pub(super) recorder: Option<Recorder>,
 }
@@ -50,6 +59,7 @@ impl Service {
             submit_timeout,
             ack_timeout,
             database: store.database().cloned(),
+            vendor_warned: Mutex::default(),
             store: store.into(),
             recorder: None,
         }
@@ -64,6 +74,7 @@ impl Service {
             submit_timeout: settings.http.submit_timeout,
             ack_timeout: settings.http.ack_timeout,
             database: Some(settings.clone()),
+            vendor_warned: Mutex::default(),
             recorder,
         }
     }
@@ -72,6 +83,16 @@ impl Service {
     pub(super) fn set_store(&self, store: MarketDataStore) {
         // A second one never starts.
         let _ = self.store.set(store);
+    }
+
+    /// Returns whether the log is to say that a request has no vendor: once a minute at most.
+    pub(super) fn warns_of_vendor(&self) -> bool {
+        let mut warned = self.vendor_warned.lock();
+        let is_due = warned.is_none_or(|warned| warned.elapsed() >= REPEATED);
+        if is_due {
+            *warned = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Says that the store comes to its end: it takes no more records, and streams end.

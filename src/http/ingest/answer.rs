@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, http::StatusCode};
 use serde::Serialize;
 
-use super::parameters::{Ack, in_parameters};
+use super::{parameters::Ack, wording::of_request};
 use crate::{
     http::{error::set_retry_after, resource::LEVEL},
     policy::{Level, Outcome},
@@ -89,7 +89,7 @@ impl Tally {
     pub(super) fn reject(&mut self, record: u64, line: Option<u64>, error: &str) {
         self.rejected_count += 1;
         if self.rejected.len() < NAMED {
-            let error = Shown(&in_parameters(error)).to_string();
+            let error = Shown(&of_request(error)).to_string();
             let error = match error.char_indices().nth(SHOWN) {
                 Some((at, _)) => format!("{}...", &error[..at]),
                 None => error,

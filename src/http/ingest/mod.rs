@@ -10,6 +10,7 @@ mod body;
 mod parameters;
 mod progress;
 mod upload;
+mod wording;
 
 use std::pin::Pin;
 
@@ -78,7 +79,7 @@ impl<'a> ForKind for Take<'a> {
                 let known = error.known().join(", ");
                 Error::not_found(format!("no coordinator {} of {}, those here are {known}", echoed(id), T::KIND))
             })?;
-            Upload::new(handle, service, &parameters).run(body, parameters.options.clone(), service.ending()).await
+            Upload::new(handle, service, &parameters).run(body, parameters.options.clone()).await
         })
     }
 }

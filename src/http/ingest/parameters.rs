@@ -5,8 +5,9 @@ use actix_web::http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
 };
 
+use super::wording::{cut, of_request};
 use crate::{
-    files::{FileRecord, ReadError, ReadOptions},
+    files::{FileRecord, ReadOptions},
     http::{
         error::{Error, echoed},
         query::Query,
@@ -27,22 +28,6 @@ const TYPES: [&str; 11] = [
     "application/x-gzip",
     "application/zstd",
     "application/octet-stream",
-];
-
-/// What names an option in errors of the readers, and the parameter that says the same. The longer of two with one
-/// beginning comes first.
-const OPTIONS: [(&str, &str); 11] = [
-    ("--symbol-from-name", "symbol"),
-    ("--symbol", "symbol"),
-    ("--timeframe", "timeframe"),
-    ("--vendor", "vendor"),
-    ("--adjustment", "adjustment"),
-    ("--tz", "tz"),
-    ("--ts-format", "ts_format"),
-    ("--ts-is", "ts_is"),
-    ("--session-start", "session_start"),
-    ("--as-written", "as_written"),
-    ("--map", "map"),
 ];
 
 /// What the URL of a request can say.
@@ -94,8 +79,8 @@ impl Parameters {
         let vendor = vendor.as_deref().map(Bar::normal_vendor).transpose();
         let map = query.take("map")?.map(|map| T::column_map(&map)).transpose();
         let options = ReadOptions {
-            symbol: symbol.map_err(|error| wrong("symbol")(error.to_string()))?,
-            vendor: vendor.map_err(|error| wrong("vendor")(error.to_string()))?,
+            symbol: symbol.map_err(|error| wrong("symbol")(error.message))?,
+            vendor: vendor.map_err(|error| wrong("vendor")(error.message))?,
             timeframe: query.take_as("timeframe", "a timeframe such as 1m or 1d")?,
             adjustment: query.take_as("adjustment", "raw, split or all")?,
             zone: query.take_as("tz", "a time zone such as America/New_York")?,
@@ -103,7 +88,7 @@ impl Parameters {
             ts_is: query.take_as("ts_is", "begin or end")?,
             session_start: query.take_as("session_start", "a time of day such as 17:00")?,
             as_written: query.take_as("as_written", "true or false")?.unwrap_or_default(),
-            map: map.map_err(|error| wrong("map")(in_parameters(&error.to_string())))?.unwrap_or_default(),
+            map: map.map_err(|error| wrong("map")(of_request(&error.to_string())))?.unwrap_or_default(),
             ..ReadOptions::default()
         };
         let coordinator = query.take("coordinator")?;
@@ -137,38 +122,6 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// Says why a body is refused as a whole, in terms of the parameters of the URL.
-pub(super) fn refusal(error: &ReadError) -> String {
-    match error {
-        ReadError::Missing(missing) => {
-            let mut text = format!("{missing}: give");
-            let column = missing.symbol_column.as_ref().map(|column| format!(" map=symbol={}", cut(column)));
-            if missing.symbol.is_some() {
-                text += &column.unwrap_or_else(|| " symbol=SYMBOL".to_owned());
-            }
-            if missing.symbol.is_some() && missing.timeframe.is_some() {
-                text += " and";
-            }
-            if let Some(timeframe) = &missing.timeframe {
-                text += &format!(" timeframe={}", if timeframe.is_empty() { "TIMEFRAME" } else { timeframe });
-            }
-            text
-        }
-        error => in_parameters(&error.to_string()),
-    }
-}
-
-/// Names the parameters of a URL where a message names the options of the command.
-pub(super) fn in_parameters(message: &str) -> String {
-    OPTIONS.iter().fold(message.to_owned(), |text, (option, parameter)| text.replace(option, parameter))
-}
-
-/// Cuts a text that is too long to be sent back.
-fn cut(text: &str) -> &str {
-    const MOST: usize = 300;
-    &text[..text.floor_char_boundary(MOST)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +148,7 @@ mod tests {
             ("tz=Mars", "tz: expected a time zone"),
             ("as_written=yes", "as_written: expected true or false"),
             ("map=x", "map: "),
-            ("symbol=", "symbol: "),
+            ("symbol=", "symbol: expected a symbol, got an empty one"),
             ("vendor=", "vendor: expected a vendor, got \"\""),
             ("vendor=%20", "vendor: expected a vendor, got \"\""),
         ] {
@@ -205,17 +158,5 @@ mod tests {
         assert_eq!(Parameters::read::<Trade>("").unwrap().ack, Ack::Stored);
         let long = Parameters::read::<Bar>(&format!("ack={}", "x".repeat(10_000))).unwrap_err().to_string();
         assert!(long.len() < 300, "{long}");
-    }
-
-    // Red when an error of a reader names an option that a request does not have.
-    #[test]
-    fn errors_name_parameters() {
-        for (message, expected) in [
-            ("give --ts-format '%m/%d' or --ts-format '%d/%m'", "give ts_format '%m/%d' or ts_format '%d/%m'"),
-            ("give --map ts=COLUMN, or --tz", "give map ts=COLUMN, or tz"),
-            ("as --symbol says, or --symbol-from-name", "as symbol says, or symbol"),
-        ] {
-            assert_eq!(in_parameters(message), expected);
-        }
     }
 }

@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use super::{
     answer::Tally,
     body::{Body, BodyInput, Broken},
-    parameters::{Ack, Parameters, refusal},
+    parameters::{Ack, Parameters},
     progress::Progress,
+    wording::{of_request, refusal},
 };
 use crate::{
     coordinator::{Receipt, WriteHandle},
@@ -25,7 +26,7 @@ const RECEIPTS: usize = 65_536;
 /// When it is worth trying again where neither the drain rate nor a probe tells.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 
-/// In less than this a store that works may settle nothing: its batches take time.
+/// In less time than this a store that works may settle nothing: its batches take time.
 const BATCH: Duration = Duration::from_secs(1);
 
 /// Why an upload ends before its body does.
@@ -43,33 +44,25 @@ enum Stop {
 }
 
 /// The queue took nothing in time.
-struct Late {
-    /// Nor was anything settled meanwhile, which was long.
-    is_stuck: bool,
-}
+struct Late;
 
 /// An upload under way.
-pub(super) struct Upload<T: FileRecord> {
+pub(super) struct Upload<'a, T: FileRecord> {
     handle: WriteHandle<T>,
+    service: &'a Service,
     ack: Ack,
     skip: u64,
-    submit_timeout: Duration,
-    ack_timeout: Duration,
-    /// Nothing was settled while it waited: what was settled before says nothing of when the queue takes more.
-    is_stuck: bool,
     progress: Progress<Receipt>,
     tally: Tally,
 }
 
-impl<T: FileRecord> Upload<T> {
-    pub(super) fn new(handle: WriteHandle<T>, service: &Service, parameters: &Parameters) -> Self {
+impl<'a, T: FileRecord> Upload<'a, T> {
+    pub(super) fn new(handle: WriteHandle<T>, service: &'a Service, parameters: &Parameters) -> Self {
         Self {
             handle,
+            service,
             ack: parameters.ack,
             skip: parameters.skip,
-            submit_timeout: service.submit_timeout,
-            ack_timeout: service.ack_timeout,
-            is_stuck: false,
             progress: Progress::default(),
             tally: Tally::default(),
         }
@@ -79,21 +72,16 @@ impl<T: FileRecord> Upload<T> {
     ///
     /// # Errors
     /// The client asked to pass over more records than the body has.
-    pub(super) async fn run<S>(
-        mut self,
-        body: &mut Body<S>,
-        options: ReadOptions,
-        ending: impl Future<Output = ()>,
-    ) -> Result<HttpResponse, Error>
+    pub(super) async fn run<S>(mut self, body: &mut Body<S>, options: ReadOptions) -> Result<HttpResponse, Error>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
         let mut reader = RecordReader::<T, BodyInput>::of_stream(body.input(), options);
-        let read = self.read(&mut reader, body, ending).await;
+        let read = self.read(&mut reader, body).await;
         let lacks_vendor = reader.lacks_vendor();
         self.tally.note(reader.ignored(), lacks_vendor);
         drop(reader);
-        if lacks_vendor {
+        if lacks_vendor && self.service.warns_of_vendor() {
             tracing::warn!(kind = T::KIND, "records of a request have no vendor, which is stored as unknown");
         }
         // Whatever ended it: an answer says what became of what was accepted.
@@ -115,16 +103,12 @@ impl<T: FileRecord> Upload<T> {
         Ok(self.tally.answer(self.ack, resume_at, level, refused))
     }
 
-    async fn read<S>(
-        &mut self,
-        reader: &mut RecordReader<T, BodyInput>,
-        body: &mut Body<S>,
-        ending: impl Future<Output = ()>,
-    ) -> Result<(), Stop>
+    async fn read<S>(&mut self, reader: &mut RecordReader<T, BodyInput>, body: &mut Body<S>) -> Result<(), Stop>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
-        let (mut chunk, mut ending) = (Chunk::default(), pin!(ending));
+        let service = self.service;
+        let (mut chunk, mut ending) = (Chunk::default(), pin!(service.ending()));
         loop {
             let more = match reader.next_chunk(&mut chunk) {
                 Ok(more) => more,
@@ -137,7 +121,9 @@ impl<T: FileRecord> Upload<T> {
                     }
                     continue;
                 }
-                Err(ReadError::Io(error)) => return Err(Stop::Body(StatusCode::BAD_REQUEST, error.to_string())),
+                Err(ReadError::Io(error)) => {
+                    return Err(Stop::Body(StatusCode::BAD_REQUEST, of_request(&error.to_string())));
+                }
                 Err(error) => return Err(Stop::Body(StatusCode::UNPROCESSABLE_ENTITY, refusal(&error))),
             };
             self.take(&mut chunk).await?;
@@ -222,10 +208,7 @@ impl<T: FileRecord> Upload<T> {
                     self.progress.pass(1);
                 }
                 Ok(Err(refusal)) => return Err(Stop::Refused(refusal)),
-                Err(Late { is_stuck }) => {
-                    self.is_stuck = is_stuck;
-                    return Err(Stop::Refused(self.why_full()));
-                }
+                Err(Late) => return Err(Stop::Refused(self.why_full())),
             }
         }
         Ok(())
@@ -238,10 +221,7 @@ impl<T: FileRecord> Upload<T> {
         if let Some(taken) = submit.as_mut().now_or_never() {
             return Ok(taken);
         }
-        let settled = self.handle.settled();
-        let is_long = self.submit_timeout >= BATCH;
-        let late = |_| Late { is_stuck: is_long && self.handle.settled() == settled };
-        timeout(self.submit_timeout, submit).await.map_err(late)
+        timeout(self.service.submit_timeout, submit).await.map_err(|_| Late)
     }
 
     /// Collects what has become of the first records, and waits for them where too many are remembered.
@@ -261,15 +241,12 @@ impl<T: FileRecord> Upload<T> {
     /// Waits for the first record that is not settled.
     async fn settle_front(&mut self) -> Result<(), Stop> {
         let Some(receipt) = self.progress.front() else { return Ok(()) };
-        match timeout(self.ack_timeout, receipt).await {
+        match timeout(self.service.ack_timeout, receipt).await {
             Ok(outcome) => {
                 self.tally.settle(outcome.map_err(|_| Stop::Lost)?);
                 self.progress.settle_front();
             }
-            Err(_) if self.sweep() == 0 => {
-                self.is_stuck = true;
-                return Err(Stop::Unsettled);
-            }
+            Err(_) if self.sweep() == 0 => return Err(Stop::Unsettled),
             Err(_) => {}
         }
         Ok(())
@@ -341,7 +318,8 @@ impl<T: FileRecord> Upload<T> {
     /// Returns when it is worth going on: a little later for each client, so that they do not all come at once.
     fn wait(&self) -> Duration {
         // Until the circuit opens, an outage looks like a store that grows slower and slower.
-        let is_known = !self.is_stuck || self.handle.is_store_away();
+        let is_stuck = self.handle.nothing_settled_for() >= self.service.submit_timeout.max(BATCH);
+        let is_known = !is_stuck || self.handle.is_store_away();
         let known = self.handle.retry_after().filter(|wait| is_known && !wait.is_zero());
         known.unwrap_or(UNKNOWN_WAIT).mul_f64(1.0 + 0.1 * fastrand::f64())
     }

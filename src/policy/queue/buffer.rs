@@ -266,6 +266,7 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
             parked: self.partitions.iter().map(Partition::parked_records).sum(),
             waiting: self.credits.waiting(),
             oldest_age: oldest.map(|oldest| now.saturating_sub(Duration::from_nanos(oldest))),
+            since_settled: now.saturating_sub(self.settled_at),
             overdue: self.overdue_partitions(now).count(),
             drain_rate: self.drain_rate(now),
             level: self.watermark.level(),

@@ -284,6 +284,8 @@ pub struct BufferSnapshot {
     pub waiting: usize,
     /// How long the oldest record that is accepted and not settled has been waiting, be it queued, parked or under way.
     pub oldest_age: Option<Duration>,
+    /// How long ago a record was settled; since the start where none was.
+    pub since_settled: Duration,
     /// Partitions whose writes are overdue.
     pub overdue: usize,
     /// Records a second that were settled of late; none when nothing was written yet.

@@ -79,6 +79,24 @@ fn a_locked_database_is_answered_503_and_nothing_is_lost() {
     assert_eq!(service.ids(), (0..1_000).collect::<Vec<_>>());
 }
 
+/// Red when a client is told to wait by what came in before an outage, where the queue refuses at once what it has no place for.
+#[test]
+fn at_the_start_of_an_outage_no_client_is_told_to_wait_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = [("MDS_COORDINATOR_OVERFLOW_STRATEGY", "error"), ("MDS_CB_FAILURE_THRESHOLD", "0")];
+    let service = Service::start(dir.path(), &[&SMALL[..], &own].concat());
+    assert_eq!(service.post("/v1/records/bars", bar(0).as_bytes()).status, 200);
+    let lock = service.database();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // So long that one record a few seconds ago means minutes for a full queue.
+    service.post("/v1/records/bars?ack=queued", &bars(1..1_000));
+    service.until("bars", |health| health["oldest_age"].as_f64().is_some_and(|age| age > 3.0));
+    let answer = service.post("/v1/records/bars?ack=queued", &bars(1_000..2_000));
+    assert_eq!(answer.status, 429, "{answer:?}");
+    let wait: u64 = answer.headers["retry-after"].parse().unwrap();
+    assert!(wait <= 6, "{answer:?}");
+}
+
 /// Red when a client that goes away keeps a place in the queue, or the line that it was cut off in is stored.
 #[test]
 fn a_client_that_goes_away_leaves_no_place_taken_and_no_half_record() {

@@ -141,7 +141,7 @@ fn each_record_is_read_by_itself() {
     // What came with it in one piece is not stored either.
     assert_eq!((refused.status, &tally["stored"], &tally["resume_at"]), (422, &json!(0), &json!(0)), "{refused:?}");
     let error = tally["error"].as_str().unwrap();
-    assert!(error.starts_with("line 3: ") && error.contains("ts_format '%m/%d/%Y'"), "{error}");
+    assert!(error.starts_with("line 3: ") && error.contains("ts_format='%m/%d/%Y'"), "{error}");
     let said = csv("/v1/records/bars?symbol=A&timeframe=1d&ts_format=%25m/%25d/%25Y", dates);
     assert_eq!((said.status, count(&said.json(), "stored")), (200, 3));
     let missing = csv("/v1/records/bars", "date,open,high,low,close\n2024-01-02,1,1,1,1\n2024-01-03,1,1,1,1\n");
@@ -260,6 +260,8 @@ fn what_is_not_used_is_told() {
     let many = format!("symbol,ts,price,size,id{many}\nA,2024-01-02T14:30:00Z,1,1,a{}\n", ",1".repeat(50));
     assert_eq!(post("/v1/records/trades?vendor=acme", &many)[0].as_array().unwrap().len(), 20);
     service.wait_for("records of a request have no vendor");
+    // The kinds of all these requests are told of once: a producer sends many.
+    assert_eq!(service.log().matches("records of a request have no vendor").count(), 1, "{}", service.log());
     assert_eq!(service.post("/v1/records/bars?vendor=", bar.as_bytes()).status, 400);
 }
 
@@ -328,10 +330,9 @@ fn the_document_says_what_the_service_does() {
 async fn the_routes_can_be_mounted_in_a_service_of_one_s_own() {
     use actix_web::{App, test, web};
     let dir = tempfile::tempdir().unwrap();
-    let settings = crate::support::settings()
-        .database_url(format!("sqlite://{}", dir.path().join("bars.db").display()))
-        .dlq_path(dir.path().join("dead_letters"));
-    let store = market_data_store::MarketDataStore::spawn(settings).unwrap();
+    let url = format!("sqlite://{}", dir.path().join("bars.db").display());
+    let settings = crate::support::settings().database_url(&url).dlq_path(dir.path().join("dead_letters"));
+    let store = market_data_store::MarketDataStore::spawn(settings.clone()).unwrap();
     let routes = web::scope("/store").service(market_data_store::http::routes(&store));
     let app = test::init_service(App::new().service(routes)).await;
     let post = test::TestRequest::post().uri("/store/v1/records/bars").set_payload(bars(0..10)).to_request();
@@ -342,13 +343,23 @@ async fn the_routes_can_be_mounted_in_a_service_of_one_s_own() {
     for (path, status) in [
         ("/store/v1/coordinators/bars", 200),
         ("/store/readyz", 200),
-        ("/store/v1/records/bars", 404),
+        ("/store/v1/records/bars?limit=3", 200),
         ("/store/metrics", 404),
         ("/v1/coordinators", 404),
     ] {
         let get = test::TestRequest::get().uri(path).to_request();
         assert_eq!(test::call_service(&app, get).await.status(), status, "{path}");
     }
+    drop(app);
+    assert!(store.shutdown(store.shutdown_timeout()).await.is_complete());
+
+    // Where another database was chosen, the one of the settings is not it.
+    let database = market_data_store::Database::connect(&url).unwrap();
+    let store = market_data_store::MarketDataStore::builder(settings).kind::<Bar>().database(database);
+    let store = store.spawn().unwrap();
+    let app = test::init_service(App::new().service(market_data_store::http::routes(&store))).await;
+    let get = test::TestRequest::get().uri("/v1/records/bars").to_request();
+    assert_eq!(test::call_service(&app, get).await.status(), 404);
     drop(app);
     assert!(store.shutdown(store.shutdown_timeout()).await.is_complete());
 }
