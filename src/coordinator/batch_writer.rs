@@ -9,6 +9,7 @@ use futures_util::{
 };
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::{Instant, timeout};
+use tracing::Instrument;
 
 use super::{dead_lettering::append, lease::Lease, messages::DeadLetterStatus, shared::Shared};
 use crate::{
@@ -70,26 +71,32 @@ impl<T: Record> BatchWriter<T> {
     /// Writes batch after batch until none is ready.
     pub(super) async fn write_all(self, mut lease: Lease<T>) {
         loop {
-            let next = match self.write(&lease).await {
-                Written::Stored => lease.settle(Outcome::Stored),
-                Written::Parked => lease.leave(),
-                Written::GivenUp { error, answered } => match lease.isolate(answered) {
-                    Some(attempts) => {
-                        self.dead_letter(&lease, &error, attempts).await;
-                        // The dead letter says it now, and the store something else of what comes next.
-                        lease.shared().set_last_error(lease.partition(), None);
-                        lease.point("a dead letter is written and not settled");
-                        lease.settle(Outcome::DeadLettered)
-                    }
-                    None => Some(lease),
-                },
-            };
-            match next {
+            let (coordinator_id, partition) = (&*lease.shared().config.id, lease.partition());
+            let span = tracing::info_span!("batch", coordinator_id, partition, records = lease.batch().len());
+            match self.write_one(lease).instrument(span).await {
                 Some(next) => lease = next,
                 None => return,
             }
             // A sink that is always ready would otherwise never let this thread do anything else.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Writes a batch, or the half of it that is at fault, and returns the next one.
+    async fn write_one(&self, mut lease: Lease<T>) -> Option<Lease<T>> {
+        match self.write(&lease).await {
+            Written::Stored => lease.settle(Outcome::Stored),
+            Written::Parked => lease.leave(),
+            Written::GivenUp { error, answered } => match lease.isolate(answered) {
+                Some(attempts) => {
+                    self.dead_letter(&lease, &error, attempts).await;
+                    // The dead letter says it now, and the store something else of what comes next.
+                    lease.shared().set_last_error(lease.partition(), None);
+                    lease.point("a dead letter is written and not settled");
+                    lease.settle(Outcome::DeadLettered)
+                }
+                None => Some(lease),
+            },
         }
     }
 

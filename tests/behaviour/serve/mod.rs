@@ -4,6 +4,7 @@ mod access;
 mod end;
 mod going_on;
 mod load;
+mod logging;
 #[cfg(feature = "postgres")]
 mod pages;
 mod records;
