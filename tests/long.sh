@@ -30,6 +30,8 @@ export MDS_TEST_ORDER=1000000           # updates of 1,000 keys
 export MDS_TEST_ORDER_SQLITE=100000     # the same, into a database file
 export MDS_TEST_OUTAGES=20              # outages under load; series of them on a clock of its own
 export MDS_TEST_OUTAGE_MS=3000          # how long each of them lasts, in milliseconds
+export MDS_TEST_PAGE_CASES=500          # selections of random trades read page by page, in each database
+export MDS_TEST_PAGE_ROWS=1000000       # rows read page by page, in each database
 export MDS_TEST_POISON_POSITIONS=500    # places of one bad record in a batch of 500
 export MDS_TEST_POSTGRES_COMMITS=200    # connections to PostgreSQL that are cut at a commit
 export MDS_TEST_POSTGRES_CRASHES=20     # crashes of a PostgreSQL under load
@@ -50,8 +52,10 @@ export MDS_TEST_SELECTIONS=1000         # stores of random trades, each asked 20
 export MDS_TEST_SERVE_LOAD_SECONDS=120  # five times what the store takes, over HTTP
 export MDS_TEST_SERVE_SLOW=1000         # connections that bring a byte in ten seconds
 export MDS_TEST_SERVE_ABORTS=1000       # clients of mds serve that go away in the middle of a body
+export MDS_TEST_SERVE_CLIENT_RECORDS=1000000 # records that each client of the examples brings in, in each of four forms
 export MDS_TEST_SERVE_KILLS=100         # SIGKILLs of an mds serve under load
 export MDS_TEST_SERVE_RECORDS=100000    # records of a body that goes on after refusals
+export MDS_TEST_SERVE_STREAMS=200       # clients of the stream of levels, half of which do not read
 export MDS_TEST_SERVE_TERMS=50          # SIGTERMs of an mds serve under load
 export MDS_TEST_SERVICE_TERMS=100       # SIGTERMs to a service that embeds a store
 export MDS_TEST_SIMULATIONS=64          # simulated stores and producers of each speed: all of them
@@ -66,7 +70,7 @@ if [ $# -gt 0 ]; then
     exec cargo test --locked --release --all-features -- --nocapture "$@"
 fi
 cargo test --locked --release --all-features -- --nocapture --skip fuzz::
-# The readers of files beside each other, each for its whole time, with nothing else that measures.
-cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 9
+# The readers of files and of requests beside each other, each for its whole time, with nothing else that measures.
+cargo test --locked --release --all-features --test behaviour fuzz:: -- --nocapture --test-threads 11
 # All benches, and behind them what they measured as one table and one JSON.
 cargo bench --locked --all-features

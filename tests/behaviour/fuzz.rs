@@ -140,13 +140,13 @@ fn read_kind<T: FileRecord>(bytes: &[u8], options: ReadOptions, sizes: &[usize])
     panic!("{} bytes take more than {MOST_CALLS} calls", bytes.len());
 }
 
-const CSV: &[&str] = &[
+pub const CSV: &[&str] = &[
     "ts,open,high,low,close,volume\n1700000040,10,12,9,11,5\n1700000100,10,12,9,11,\n\n1700000160,,,,,\n",
     "Date;Time;Open;High;Low;Close\r\n01/04/2024;09:30;\"1\";2;1;2\r\n31/01/2024;09:31;1;2;1;2\r\n",
     "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\nES,1,20240102,093000,1,2,1,2,3\n",
     ",Open,High,Low,Close\n2024-01-02 09:30:00-05:00,1,2,1,2\n2024-01-03,1,2,1,2\n",
 ];
-const NDJSON: &[&str] = &[
+pub const NDJSON: &[&str] = &[
     "{\"ts\":1700000040,\"open\":1,\"high\":2,\"low\":1,\"close\":2,\"volume\":null}\n{\"symbol\":\"ES\",\"ts\":\"2024-01-02T\
      14:30:00Z\",\"open\":1.5e0,\"high\":\"2\",\"low\":1,\"close\":2,\"note\":{\"a\":[1,\"}\"]}}\n\n",
     "{\"t\":1,\"o\":1,\"h\":1,\"l\":1,\"c\":1}\r\n{\"date\":\"1/4/1999\",\"o\":1,\"h\":1,\"l\":1,\"c\":1}",
@@ -154,7 +154,7 @@ const NDJSON: &[&str] = &[
     "{\n \"Meta Data\": {\"6. Time Zone\": \"US/Eastern\"},\n \"Time Series (1min)\": {\n  \"2024-01-02 09:31:00\": {\"1. open\": \
      \"11\", \"2. high\": \"13\", \"3. low\": \"10\", \"4. close\": \"12.5\"}\n }\n}\n",
 ];
-const ARRAY: &[&str] = &[
+pub const ARRAY: &[&str] = &[
     "[{\"ts\":1700000040,\"open\":1,\"high\":2,\"low\":1,\"close\":2},\n {\"ts\":1700000100,\"open\":1,\"high\":2,\"low\":1,\
      \"close\":2,\"note\":\"a \\\" ] } b\"}\n]\n",
     "[[1704205860,10,13,11,12.5,200.5],\n[1704205800,9,12,10,11,100]]",
@@ -170,7 +170,7 @@ struct Subject {
     pack: fn(Vec<u8>, &mut StdRng) -> Vec<u8>,
 }
 
-struct File {
+pub struct File {
     bytes: Vec<u8>,
     /// Where its lines end.
     ends: Vec<usize>,
@@ -340,7 +340,7 @@ fn options(random: &mut StdRng) -> ReadOptions {
     ReadOptions { symbol: Some("ES".into()), timeframe: Some(timeframe), zone, ts_format, ..ReadOptions::default() }
 }
 
-fn damaged(files: &[File], random: &mut StdRng) -> Vec<u8> {
+pub fn damaged(files: &[File], random: &mut StdRng) -> Vec<u8> {
     let mut bytes = piece(files, random);
     for _ in 0..random.random_range(0..=16) {
         damage(&mut bytes, files, random);
@@ -363,7 +363,7 @@ fn piece(files: &[File], random: &mut StdRng) -> Vec<u8> {
 }
 
 /// Damages bytes in one place.
-fn damage(bytes: &mut Vec<u8>, files: &[File], random: &mut StdRng) {
+pub fn damage(bytes: &mut Vec<u8>, files: &[File], random: &mut StdRng) {
     const WORDS: [&str; 24] = [
         "\"",
         "\"\"",
@@ -457,7 +457,7 @@ fn rows_of(text: &[u8], findings: &FileInfo) -> Option<RangeInclusive<usize>> {
 
 /// As `gzip` or `zstd` pack it, sometimes in two, with what may stand between and behind, and every second one damaged
 /// once more.
-fn packed(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
+pub fn packed(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
     type Pack = fn(&[u8]) -> Vec<u8>;
     let gzip: Pack = |text| {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -532,7 +532,7 @@ fn zipped(text: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
 }
 
 /// The files in tests/data and examples/data that end so, and these texts.
-fn texts(endings: &[&str], texts: &[&str]) -> Vec<File> {
+pub fn texts(endings: &[&str], texts: &[&str]) -> Vec<File> {
     let mut files: Vec<File> = texts.iter().map(|text| File::new(text.as_bytes().to_vec())).collect();
     for directory in ["tests/data", "examples/data"] {
         collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), endings, &mut files);
@@ -540,7 +540,7 @@ fn texts(endings: &[&str], texts: &[&str]) -> Vec<File> {
     files
 }
 
-fn collect(directory: &Path, endings: &[&str], files: &mut Vec<File>) {
+pub fn collect(directory: &Path, endings: &[&str], files: &mut Vec<File>) {
     let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     // In order, so that a seed means the same everywhere.
     paths.sort();
@@ -553,14 +553,14 @@ fn collect(directory: &Path, endings: &[&str], files: &mut Vec<File>) {
     }
 }
 
-fn number(name: &str) -> Option<f64> {
+pub fn number(name: &str) -> Option<f64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got `{text}`")))
 }
 
 /// Ends the process when a case goes on without end or takes all memory, since nothing else could: with the seed, which
 /// would be lost.
-struct Watch {
+pub struct Watch {
     name: &'static str,
     seed: Arc<AtomicU64>,
     cases: Arc<AtomicU64>,
@@ -568,7 +568,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(name: &'static str) -> Self {
+    pub fn start(name: &'static str) -> Self {
         let watch = Self { name, seed: Arc::default(), cases: Arc::default(), done: Arc::default() };
         let (seed, cases, done) = (Arc::clone(&watch.seed), Arc::clone(&watch.cases), Arc::clone(&watch.done));
         thread::spawn(move || {
@@ -589,11 +589,11 @@ impl Watch {
         watch
     }
 
-    fn check_memory(&self) {
+    pub fn check_memory(&self) {
         check_memory(self.name, &self.seed);
     }
 
-    fn case(&self, seed: u64) {
+    pub fn case(&self, seed: u64) {
         self.seed.store(seed, Ordering::Relaxed);
         self.cases.fetch_add(1, Ordering::Relaxed);
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod end;
+mod fuzz;
 mod going_on;
 mod load;
 mod logging;
