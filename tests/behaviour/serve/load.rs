@@ -20,7 +20,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The memory that a process has, in MiB.
-fn resident(process: u32) -> u64 {
+pub(super) fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024

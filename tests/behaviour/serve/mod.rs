@@ -10,6 +10,7 @@ mod logging;
 mod pages;
 mod records;
 mod rubbish;
+mod streams;
 mod watching;
 
 use std::{

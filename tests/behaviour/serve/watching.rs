@@ -22,10 +22,10 @@ use crate::{
 };
 
 /// A client of the stream.
-struct Events(BufReader<TcpStream>);
+pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
-    fn open(address: SocketAddr, query: &str) -> Self {
+    pub(super) fn open(address: SocketAddr, query: &str) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TOO_LONG)).unwrap();
         write!(stream, "GET /v1/feedback/stream{query} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -47,7 +47,7 @@ impl Events {
     }
 
     /// Returns the next event; none at the end. Each is a chunk of the body by itself.
-    fn next(&mut self) -> Option<Value> {
+    pub(super) fn next(&mut self) -> Option<Value> {
         loop {
             let line = self.line()?;
             if let Some(id) = line.strip_prefix("id: ") {
@@ -63,7 +63,7 @@ impl Events {
     }
 
     /// Reads events until one of a coordinator has this level.
-    fn until(&mut self, coordinator_id: &str, level: &str) -> Value {
+    pub(super) fn until(&mut self, coordinator_id: &str, level: &str) -> Value {
         loop {
             let event = self.next().expect("the stream ends");
             if event["coordinator_id"] == coordinator_id && event["level"] == level {
