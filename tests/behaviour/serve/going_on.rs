@@ -7,13 +7,13 @@ use serde_json::json;
 use super::{Client, Service, bar, bars};
 use crate::{mds::count, support::size_of_test};
 
-/// Small enough that a body fills it, and quick to say so.
+/// Small enough that a body fills it, and quick to say so, though a busy disk may take a while for a batch.
 const SMALL: [(&str, &str); 6] = [
     ("MDS_COORDINATOR_CAPACITY", "100"),
     ("MDS_COORDINATOR_BATCH_SIZE", "10"),
     ("MDS_COORDINATOR_FLUSH_INTERVAL", "0.01"),
-    ("MDS_HTTP_SUBMIT_TIMEOUT", "0.1"),
-    ("MDS_HTTP_ACK_TIMEOUT", "0.2"),
+    ("MDS_HTTP_SUBMIT_TIMEOUT", "1"),
+    ("MDS_HTTP_ACK_TIMEOUT", "2"),
     ("MDS_CB_HALF_OPEN_AFTER_SEC", "0"),
 ];
 
