@@ -3,6 +3,7 @@
 #
 # - libfaketime, for processes on a clock of their own;
 # - jq, by which the commands that errors propose are run;
+# - valgrind, which counts instructions;
 # - python3, and the official package of Standard Webhooks in target/python, so that signatures are checked by code of others;
 # - the programs of PostgreSQL, without a server that Debian's package would start: each test process starts its own;
 # - in target/promtool Prometheus' tool that checks metrics and rules, without the server that Debian's package would start;
@@ -82,6 +83,7 @@ get_standard_webhooks() {
 
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || install libfaketime
 command -v jq >/dev/null || install jq
+command -v valgrind >/dev/null || install valgrind
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || get_postgres
 get_promtool
 get_timescaledb

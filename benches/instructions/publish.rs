@@ -1,0 +1,87 @@
+//! A level change on its way to all subscribers.
+
+use std::{cell::Cell, rc::Rc};
+
+use actix::prelude::*;
+use market_data_store::{Feedback, FeedbackEvent, Level, Reason, Subscribe, Timestamp, feedback::EventBody};
+use tokio::sync::Notify;
+
+use crate::{mark, on_this_thread};
+
+/// Published between the marks.
+const EVENTS: u64 = 20;
+/// Published before, so that the first of everything is over.
+const EARLIER: u64 = 4;
+
+/// Tells when the last subscriber has handled an event.
+#[derive(Default)]
+struct Tape {
+    left: Cell<usize>,
+    crossed: Notify,
+}
+
+struct Subscriber(Rc<Tape>);
+
+impl Actor for Subscriber {
+    type Context = Context<Self>;
+}
+
+impl Handler<FeedbackEvent> for Subscriber {
+    type Result = ();
+
+    fn handle(&mut self, _: FeedbackEvent, _: &mut Context<Self>) {
+        self.0.left.set(self.0.left.get() - 1);
+        if self.0.left.get() == 0 {
+            self.0.crossed.notify_one();
+        }
+    }
+}
+
+/// Published, and handled by so many actors.
+pub fn to(subscribers: usize) -> usize {
+    on_this_thread(async {
+        let feedback = Feedback::on_current_arbiter();
+        let tape = Rc::new(Tape::default());
+        for _ in 0..subscribers {
+            feedback.subscribe(Subscribe::new(Subscriber(Rc::clone(&tape)).start().recipient()));
+        }
+        feedback.idle().await;
+        let cross = async |event| {
+            tape.left.set(subscribers);
+            feedback.publish(event);
+            tape.crossed.notified().await;
+        };
+        let mut events: Vec<_> = (1..=EARLIER + EVENTS).map(event).collect();
+        let counted = events.split_off(EARLIER as usize);
+        for event in events {
+            cross(event).await;
+        }
+        mark();
+        for event in counted {
+            cross(event).await;
+        }
+        mark();
+    });
+    EVENTS as usize
+}
+
+fn event(seq: u64) -> FeedbackEvent {
+    FeedbackEvent::from(EventBody {
+        id: FeedbackEvent::id_of("bench", "bars", None, 1, seq),
+        source: "bench".into(),
+        coordinator_id: "bars".into(),
+        instance: None,
+        epoch: 1,
+        seq,
+        ts: Timestamp::default(),
+        level: if seq.is_multiple_of(2) { Level::Ok } else { Level::Hard },
+        previous: Level::Ok,
+        reason: Reason::QueueHigh,
+        queue_size: 80,
+        capacity: 100,
+        utilization: 0.8,
+        drain_rate: Some(1e5),
+        retry_after: None,
+        refresh: None,
+    })
+}
