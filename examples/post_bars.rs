@@ -10,69 +10,88 @@
 //! In the Cargo.toml of a client of your own:
 //!
 //! ```toml
-//! awc = { version = "3", default-features = false }
+//! reqwest = { version = "0.13", default-features = false }
 //! ```
+//!
+//! The client has to read while it sends: an answer can come before the end of the body. One that sends all and then reads,
+//! as awc does, may lose it with the connection.
 
 use std::{env, error::Error, time::Duration};
 
-use actix_web::{App, HttpServer, rt};
-use awc::{Client, http::header::RETRY_AFTER};
-use futures::StreamExt;
+use actix_web::{App, HttpServer, rt, web::Bytes};
 use market_data_store::{MarketDataStore, Settings, http::routes};
+use reqwest::{Client, RequestBuilder, header::RETRY_AFTER};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
 
-/// Follows the level, and says whether it is worth beginning.
-async fn follow(client: Client, url: String, may_post: watch::Sender<bool>) {
-    loop {
-        if let Ok(mut stream) = client.get(&url).send().await {
-            let mut text = String::new();
-            while let Some(Ok(bytes)) = stream.next().await {
-                text.push_str(&String::from_utf8_lossy(&bytes));
-                // An event ends with an empty line.
-                while let Some((event, rest)) = text.split_once("\n\n") {
-                    if let Some((_, json)) = event.split_once("data: ") {
-                        let event: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-                        println!("-- {}: {}", event["level"], event["reason"]);
-                        may_post.send_replace(event["level"] != "hard");
-                    }
-                    text = rest.to_owned();
-                }
-            }
-        }
-        // The level is not known: the answers tell.
-        may_post.send_replace(true);
-        sleep(Duration::from_secs(2)).await;
-    }
+/// Makes requests to a service, with a token where there is one.
+#[derive(Clone)]
+struct Service {
+    client: Client,
+    token: Option<String>,
 }
 
-/// Posts until all is done. Returns whether every record was stored.
-async fn post(client: &Client, url: &str, body: Vec<u8>, mut may_post: watch::Receiver<bool>) -> bool {
-    let (mut skip, mut bad) = (0, 0);
-    loop {
-        let _ = timeout(Duration::from_secs(300), may_post.wait_for(|may| *may)).await;
-        let url = format!("{url}{}skip={skip}", if url.contains('?') { '&' } else { '?' });
-        let mut wait = 2;
-        // What is refused by its head alone is not sent for nothing.
-        match client.post(url).insert_header(("expect", "100-continue")).send_body(body.clone()).await {
-            Ok(mut response) => {
-                let answer: serde_json::Value = response.json().await.unwrap_or_default();
-                let count = |name: &str| answer[name].as_u64().unwrap_or(0);
-                skip = skip.max(count("resume_at"));
-                bad += count("rejected_count") + count("dead_lettered") + count("dropped");
-                println!("{} {answer}", response.status());
-                if let 200 | 202 | 400..=404 | 413 | 415 | 422 = response.status().as_u16() {
-                    return response.status().is_success() && bad == 0;
+impl Service {
+    fn with_token(&self, request: RequestBuilder) -> RequestBuilder {
+        self.token.iter().fold(request, RequestBuilder::bearer_auth)
+    }
+
+    /// Follows the level, and says whether it is worth beginning.
+    async fn follow(self, url: String, may_post: watch::Sender<bool>) {
+        loop {
+            if let Ok(mut stream) = self.with_token(self.client.get(&url)).send().await {
+                let mut text = String::new();
+                // A heartbeat comes every 15 s.
+                while let Ok(Ok(Some(bytes))) = timeout(Duration::from_secs(45), stream.chunk()).await {
+                    text.push_str(&String::from_utf8_lossy(&bytes));
+                    // An event ends with an empty line.
+                    while let Some((event, rest)) = text.split_once("\n\n") {
+                        if let Some((_, json)) = event.split_once("data: ") {
+                            let event: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+                            println!("-- {}: {}", event["level"], event["reason"]);
+                            may_post.send_replace(event["level"] != "hard");
+                        }
+                        text = rest.to_owned();
+                    }
                 }
-                let header = response.headers().get(RETRY_AFTER).and_then(|header| header.to_str().ok()?.parse().ok());
-                wait = header.unwrap_or(wait);
             }
-            // What was stored is stored again by its key, and is the same.
-            Err(error) => println!("no answer: {error}"),
+            // The level is not known: the answers tell.
+            may_post.send_replace(true);
+            sleep(Duration::from_secs(2)).await;
         }
-        sleep(Duration::from_secs(wait)).await;
+    }
+
+    /// Posts until all is done. Returns whether every record was stored.
+    async fn post(&self, url: &str, body: Bytes, mut may_post: watch::Receiver<bool>) -> bool {
+        let (mut skip, mut bad) = (0, 0);
+        loop {
+            let _ = timeout(Duration::from_secs(300), may_post.wait_for(|may| *may)).await;
+            let url = format!("{url}{}skip={skip}", if url.contains('?') { '&' } else { '?' });
+            // An upload takes as long as the store needs.
+            let post = self.client.post(url).timeout(Duration::from_secs(600)).body(body.clone());
+            let mut wait = 2;
+            match self.with_token(post).send().await {
+                Ok(response) => {
+                    let (status, headers) = (response.status(), response.headers().clone());
+                    let text = response.text().await.unwrap_or_default();
+                    let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                    let count = |name: &str| answer[name].as_u64().unwrap_or(0);
+                    skip = skip.max(count("resume_at"));
+                    bad += count("rejected_count") + count("dead_lettered") + count("dropped");
+                    println!("{status} {answer}");
+                    if let 200 | 202 | 400..=404 | 413 | 415 | 422 = status.as_u16() {
+                        return status.is_success() && bad == 0;
+                    }
+                    let header = headers.get(RETRY_AFTER).and_then(|header| header.to_str().ok()?.parse().ok());
+                    wait = header.unwrap_or(wait);
+                }
+                // What was stored is stored again by its key, and is the same.
+                Err(error) => println!("no answer: {error}"),
+            }
+            sleep(Duration::from_secs(wait)).await;
+        }
     }
 }
 
@@ -84,18 +103,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if is_stored { Ok(()) } else { Err("not every record was stored".into()) }
 }
 
-async fn run(file: &str, url: &str, token: Option<String>) -> Result<bool, Box<dyn Error>> {
-    // An upload takes as long as the store needs.
-    let mut client = Client::builder().timeout(Duration::from_secs(600));
-    if let Some(token) = token {
-        client = client.bearer_auth(token);
-    }
-    let client = client.finish();
-    let body = std::fs::read(file)?;
+/// Posts a file, and returns whether every record was stored.
+pub async fn run(file: &str, url: &str, token: Option<String>) -> Result<bool, Box<dyn Error>> {
+    let service = Service { client: Client::new(), token };
+    let body = Bytes::from(std::fs::read(file)?);
     let (follows, may_post) = watch::channel(true);
-    let service = url.split("/v1/").next().unwrap_or(url);
-    let follows = rt::spawn(follow(client.clone(), format!("{service}/v1/feedback/stream?coordinator=bars"), follows));
-    let is_stored = post(&client, url, body, may_post).await;
+    let root = url.split("/v1/").next().unwrap_or(url);
+    let stream = format!("{root}/v1/feedback/stream?coordinator=bars");
+    let follows = rt::spawn(service.clone().follow(stream, follows));
+    let is_stored = service.post(url, body, may_post).await;
     follows.abort();
     Ok(is_stored)
 }

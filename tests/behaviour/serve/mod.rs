@@ -1,6 +1,8 @@
 //! `mds serve` as a child process, and clients that say on the wire what they want to.
 
 mod access;
+#[cfg(feature = "webhooks")]
+mod clients;
 mod end;
 mod fuzz;
 mod going_on;
