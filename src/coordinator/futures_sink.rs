@@ -14,11 +14,11 @@ use crate::{
 
 /// A [`futures::Sink`](futures_sink::Sink) that submits each item to a coordinator.
 ///
-/// An item is accepted when it is sent, so there is nothing to flush; to know that everything
-/// is stored use [`WriteHandle::flush`]. With [`Overflow::Block`] being ready means holding a credit, which others then
-/// cannot use: do not leave a sink that is ready lying about. While the queue is below its low watermark it holds one
-/// between its items too. Closing or dropping it gives the credit back. With any other strategy it is always ready, and
-/// each item meets a full queue as one of [`try_submit`](WriteHandle::try_submit) does.
+/// An item is accepted when it is sent, so there is nothing to flush; to know that everything is stored use
+/// [`WriteHandle::flush`]. With [`Overflow::Block`] being ready means holding a credit, which others then cannot use: do
+/// not leave a sink that is ready lying about. It holds one between its items too, as long as no more are held so than the
+/// low watermark has records. Closing or dropping it gives the credit back. With any other strategy it is always ready,
+/// and each item meets a full queue as one of [`try_submit`](WriteHandle::try_submit) does.
 pub struct WriteSink<T: Record> {
     handle: WriteHandle<T>,
     state: State,
@@ -108,7 +108,7 @@ impl<T: Record> Sink<T> for WriteSink<T> {
             if !matches!(state, State::Ready) {
                 return buffer.offer(now, at, item);
             }
-            let item = match buffer.is_low() {
+            let item = match buffer.holds_few() {
                 // The credit stays for the next item, which so takes the lock once.
                 true => match buffer.offer(now, at.load, item) {
                     Ok(()) => return Ok(()),

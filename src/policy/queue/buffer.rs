@@ -183,10 +183,11 @@ impl<T, W, R> BoundedBuffer<T, W, R> {
         size.max(usize::try_from(of_bytes).unwrap_or(usize::MAX))
     }
 
-    /// Returns whether the queue is below its low watermark.
+    /// Returns whether so few places are held for records to come that these alone never keep the level up, and leave
+    /// others room.
     #[inline]
-    pub fn is_low(&self) -> bool {
-        self.fullness() < self.config.watermarks.low()
+    pub fn holds_few(&self) -> bool {
+        self.credits.reserved() <= self.config.watermarks.low()
     }
 
     fn queue_at(&self, now: Duration) -> QueueAt {

@@ -91,7 +91,7 @@ impl<'a> StoredRow<'a> {
     }
 
     /// Returns the values of its key; none where one of them is null, or no value of its column.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(all(feature = "serve", any(feature = "postgres", feature = "sqlite")))]
     pub(crate) fn key(&self) -> Option<Vec<&'a Value<'a>>> {
         let keys = self.columns.iter().enumerate().filter(|(_, column)| column.is_key());
         keys.map(|(at, _)| {
