@@ -113,10 +113,9 @@ fn relay(mut client: TcpStream, service: SocketAddr, posts: &Seen) -> Option<()>
     }
     let upwards = thread::spawn(move || {
         let mut piece = vec![0; 64 << 10];
+        // What a service does not take any more is thrown away: a client may send all before it reads.
         while let Ok(read @ 1..) = up.read(&mut piece) {
-            if service.write_all(&piece[..read]).is_err() {
-                return;
-            }
+            let _ = service.write_all(&piece[..read]);
             thread::sleep(Duration::from_secs_f64(read as f64 / PACE as f64));
         }
         let _ = service.shutdown(Shutdown::Write);
@@ -140,7 +139,7 @@ fn relay(mut client: TcpStream, service: SocketAddr, posts: &Seen) -> Option<()>
         posts.0.lock().answers.push(0);
         posts.1.notify_all();
     }
-    let _ = client.shutdown(Shutdown::Both);
+    let _ = client.shutdown(Shutdown::Write);
     let _ = down.shutdown(Shutdown::Both);
     upwards.join().ok()
 }
