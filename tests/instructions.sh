@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Counts the instructions that operations of the write path take, with callgrind, and compares them with the table
-# benches/instructions/counts.txt. Fails when one takes more than 5 % more than the table says.
+# benches/instructions/counts.txt. Fails when one takes more than 5 %, and 3 instructions, more than the table says.
 #
 #   tests/instructions.sh                 compares
 #   tests/instructions.sh --write         writes the table anew: after a change that is meant to cost what it costs
@@ -62,8 +62,9 @@ awk -v made_with="made with $made_with" '
     !($1 in was) { printf "error: %s is not in the table\n", $1; failed = 1; next }
     {
         change = 100 * ($2 / was[$1] - 1)
-        if (change > 5) { printf "error: %s takes %.1f instructions, %.1f %% more than %.1f\n", $1, $2, change, was[$1]; failed = 1 }
-        if (change < -5) { printf "%s takes %.1f instructions, %.1f %% less than %.1f\n", $1, $2, -change, was[$1]; better = 1 }
+        # Of a dozen instructions one more or less is a matter of how the compiler places them.
+        if (change > 5 && $2 - was[$1] > 3) { printf "error: %s takes %.1f instructions, %.1f %% more than %.1f\n", $1, $2, change, was[$1]; failed = 1 }
+        if (change < -5 && was[$1] - $2 > 3) { printf "%s takes %.1f instructions, %.1f %% less than %.1f\n", $1, $2, -change, was[$1]; better = 1 }
         delete was[$1]
     }
     END {

@@ -290,7 +290,7 @@ fn a_write_sink_that_is_dropped_gives_back_its_credit_and_its_place() {
 /// closed keeps its place.
 #[test]
 fn a_stream_holds_a_place_between_its_records() {
-    for (capacity, low, count) in [(10, 5, 1), (10, 5, 20), (2, 1, 20), (1, 0, 20)] {
+    for (capacity, low, count) in [(10, 5, 1), (10, 5, 20), (2, 0, 20), (1, 0, 20)] {
         let (store, handle, _sink) = start(capacity, 1, 1);
         assert_eq!(block_on(handle.health()).low_watermark, low);
         let mut streams: Vec<_> = (0..count).map(|_| handle.sink()).collect();
