@@ -6,6 +6,7 @@
 //! show that it runs. `MDS_BENCH_ROUNDS` sets the rounds (default 500).
 
 mod contender;
+mod event;
 mod peers;
 #[allow(dead_code, reason = "each bench uses a part of it")]
 #[path = "../table/mod.rs"]

@@ -7,6 +7,8 @@
 //! databases have threads of their own, whose instructions are counted too.
 
 mod data;
+#[path = "../feedback/event.rs"]
+mod event;
 mod http;
 mod publish;
 mod queue;

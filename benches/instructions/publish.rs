@@ -3,10 +3,10 @@
 use std::{cell::Cell, rc::Rc};
 
 use actix::prelude::*;
-use market_data_store::{Feedback, FeedbackEvent, Level, Reason, Subscribe, Timestamp, feedback::EventBody};
+use market_data_store::{Feedback, FeedbackEvent, Subscribe};
 use tokio::sync::Notify;
 
-use crate::{mark, on_this_thread};
+use crate::{event::event, mark, on_this_thread};
 
 /// Published between the marks.
 const EVENTS: u64 = 20;
@@ -63,25 +63,4 @@ pub fn to(subscribers: usize) -> usize {
         mark();
     });
     EVENTS as usize
-}
-
-fn event(seq: u64) -> FeedbackEvent {
-    FeedbackEvent::from(EventBody {
-        id: FeedbackEvent::id_of("bench", "bars", None, 1, seq),
-        source: "bench".into(),
-        coordinator_id: "bars".into(),
-        instance: None,
-        epoch: 1,
-        seq,
-        ts: Timestamp::default(),
-        level: if seq.is_multiple_of(2) { Level::Ok } else { Level::Hard },
-        previous: Level::Ok,
-        reason: Reason::QueueHigh,
-        queue_size: 80,
-        capacity: 100,
-        utilization: 0.8,
-        drain_rate: Some(1e5),
-        retry_after: None,
-        refresh: None,
-    })
 }
