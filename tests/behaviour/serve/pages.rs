@@ -11,7 +11,6 @@ use actix_web::{
     rt::System,
     test as requests, web,
 };
-use futures::executor::block_on;
 use market_data_store::{
     Adjustment, Bar, Batch, Database, MarketDataStore, Settings, Sink, Timeframe, Timestamp, Trade, http::routes,
 };
@@ -74,8 +73,8 @@ async fn check_pages(url: &str, delete: impl Fn(&str)) {
     let seed = rand::rng().random();
     let mut random = StdRng::seed_from_u64(seed);
     let database = Database::connect(url).unwrap();
-    block_on(database.write(&Batch::from(trades(&mut random)))).unwrap();
-    block_on(database.close());
+    database.write(&Batch::from(trades(&mut random))).await.unwrap();
+    database.close().await;
     let dir = tempfile::tempdir().unwrap();
     let store = MarketDataStore::spawn(settings_of(url, dir.path(), "trades")).unwrap();
     let app = requests::init_service(App::new().service(web::scope("/store").service(routes(&store)))).await;
@@ -145,9 +144,9 @@ async fn ends(url: &str, rows: usize) -> [Duration; 2] {
     };
     for first in (0..rows).step_by(5_000) {
         let bars: Vec<Bar> = (first..rows.min(first + 5_000)).map(bar).collect();
-        block_on(database.write(&Batch::from(bars))).unwrap();
+        database.write(&Batch::from(bars)).await.unwrap();
     }
-    block_on(database.close());
+    database.close().await;
     let dir = tempfile::tempdir().unwrap();
     let store = MarketDataStore::spawn(settings_of(url, dir.path(), "bars")).unwrap();
     let app = requests::init_service(App::new().service(routes(&store))).await;
