@@ -42,6 +42,7 @@ export MDS_TEST_POSTGRES_MIGRATIONS=50  # fresh databases of which ten stores ma
 export MDS_TEST_POSTGRES_ORDER=1000000  # updates of 1,000 keys, into PostgreSQL
 export MDS_TEST_POSTGRES_OVERTAKING=200 # writes that are cut off behind the lock of a row
 export MDS_TEST_POSTGRES_WAYS=50        # times that the way to PostgreSQL is cut
+export MDS_TEST_POWER_CUTS=500          # losses of power, for each of the two ways to commit in SQLite
 export MDS_TEST_RECEIVER_CASES=200000   # messages changed on their way
 export MDS_TEST_RECORDS=200000          # records of each of 8 producers
 export MDS_TEST_REPLAY_KILLS=100        # replays killed in the middle

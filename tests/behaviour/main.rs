@@ -78,6 +78,8 @@ mod older_files;
 mod outage;
 #[cfg(all(unix, feature = "cli", feature = "postgres", feature = "testing"))]
 mod postgres;
+#[cfg(all(target_os = "linux", feature = "testing", feature = "sqlite"))]
+mod power_cuts;
 #[cfg(all(feature = "cli", feature = "sqlite"))]
 mod query_command;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "sqlite")))]
