@@ -4,7 +4,9 @@
 # - libfaketime, for processes on a clock of their own;
 # - jq, by which the commands that errors propose are run;
 # - valgrind, which counts instructions;
-# - python3, and the official package of Standard Webhooks in target/python, so that signatures are checked by code of others;
+# - python3, and in target/python the official package of Standard Webhooks, so that signatures are checked by code of others,
+#   hadolint, and a check of manifests of Kubernetes;
+# - systemd-analyze, which checks a unit;
 # - the programs of PostgreSQL, without a server that Debian's package would start: each test process starts its own;
 # - in target/promtool Prometheus' tool that checks metrics and rules, without the server that Debian's package would start;
 # - node, and in target/timescaledb an engine of TimescaleDB, which has no package of Debian's.
@@ -66,9 +68,10 @@ get_timescaledb() {
     touch "$to/complete"
 }
 
-get_standard_webhooks() {
-    local venv=target/python wanted=tests/requirements.txt
-    if [ -x "$venv/bin/python" ] && cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import standardwebhooks'; then
+get_python_packages() {
+    local venv=target/python hashed=tests/requirements.txt tools=tests/requirements-tools.txt
+    if [ -x "$venv/bin/python" ] && cat "$hashed" "$tools" | cmp -s - "$venv/installed.txt" &&
+        "$venv/bin/python" -c 'import standardwebhooks, kubernetes_validate'; then
         return
     fi
     # Debian has the two modules in a package of their own.
@@ -77,14 +80,16 @@ get_standard_webhooks() {
     fi
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$wanted"
-    cp "$wanted" "$venv/installed.txt"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$hashed"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --requirement "$tools"
+    cat "$hashed" "$tools" >"$venv/installed.txt"
 }
 
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || install libfaketime
 command -v jq >/dev/null || install jq
 command -v valgrind >/dev/null || install valgrind
+command -v systemd-analyze >/dev/null || install systemd
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || get_postgres
 get_promtool
 get_timescaledb
-get_standard_webhooks
+get_python_packages

@@ -3,6 +3,8 @@
 mod access;
 #[cfg(feature = "webhooks")]
 mod clients;
+#[cfg(target_os = "linux")]
+mod deploy_files;
 mod end;
 mod fuzz;
 mod going_on;
