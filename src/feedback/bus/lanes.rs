@@ -2,14 +2,17 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
+    future::poll_fn,
     rc::Rc,
+    task::{Context, Poll, ready},
 };
 
-use actix::{MailboxError, dev::RecipientRequest};
+use actix::dev::RecipientRequest;
 use metrics::{Counter, Gauge};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    deliveries::{Answer, Deliveries},
     latest_events::Changes,
     subscribe::{Selector, Subscribe, SubscriptionId, Target},
 };
@@ -19,23 +22,20 @@ use crate::{
     policy::{Lane, Offered},
 };
 
-/// The subscribers of one bus, a lane each, and the tasks that wait for them.
+/// The subscribers of one bus, a lane each, and what is under way to them.
 ///
-/// A busy lane has a task of its own on the bus's arbiter, which waits for the one delivery under way. So a subscriber
-/// that never answers costs a sleeping task, and is not looked at again. (Futures inside the actor's context would
-/// all be polled at each wake of any.)
-///
-/// Tasks hold on to this, so that what the bus was given is still delivered after the bus itself is gone.
+/// The task that waits for the answers holds on to this, so that what the bus was given is still delivered after the bus
+/// itself is gone.
 pub(crate) struct Lanes {
     subscribers: RefCell<BTreeMap<SubscriptionId, Rc<Subscriber>>>,
+    deliveries: Deliveries<Subscriber>,
     counts: Counts,
     metrics: Metrics,
-    /// Dropped with the last task: the arbiter has nothing more to do.
+    /// Dropped with the bus and the last delivery: the arbiter has nothing more to do.
     _finished: oneshot::Sender<Infallible>,
 }
 
-/// An actor with its one lane. A second subscription of the actor changes this, and the task of a busy lane goes on
-/// with it.
+/// An actor with its one lane. A second subscription of the actor changes this, and a delivery under way goes on with it.
 struct Subscriber(RefCell<State>);
 
 struct State {
@@ -108,8 +108,8 @@ impl Lanes {
             superseded: metrics::counter!(names::FEEDBACK_SUPERSEDED),
             pruned: metrics::counter!(names::FEEDBACK_PRUNED),
         };
-        let subscribers = RefCell::default();
-        Rc::new(Self { subscribers, counts: Counts::default(), metrics, _finished: finished })
+        let (subscribers, deliveries, counts) = (RefCell::default(), Deliveries::default(), Counts::default());
+        Rc::new(Self { subscribers, deliveries, counts, metrics, _finished: finished })
     }
 
     /// Opens a lane and delivers the given events, as far as the subscriber wants them. The lane that the actor had
@@ -187,8 +187,8 @@ impl Lanes {
         match state.lane.offer(selector, event) {
             Offered::Deliver(event) => {
                 // Into the mailbox now; the task only waits for the answer.
-                let delivery = state.target.send(event);
-                actix_rt::spawn(self.clone().process_due(subscriber.clone(), delivery));
+                let request = state.target.send(event);
+                self.deliver(subscriber.clone(), request);
             }
             Offered::Replaced(_) => {
                 state.superseded += 1;
@@ -204,27 +204,26 @@ impl Lanes {
         }
     }
 
-    /// Sees one busy lane through, until it is idle.
-    async fn process_due(
-        self: Rc<Self>,
-        subscriber: Rc<Subscriber>,
-        mut delivery: Option<RecipientRequest<FeedbackEvent>>,
-    ) {
-        loop {
-            // Never given up half way: to drop the request would take the event back unseen.
-            let answer = match delivery {
-                Some(delivery) => delivery.await,
-                None => Err(MailboxError::Closed),
-            };
-            match self.settle(&subscriber, answer) {
-                Some(next) => delivery = subscriber.0.borrow().target.send(next),
-                None => return,
+    fn deliver(self: &Rc<Self>, to: Rc<Subscriber>, request: Option<RecipientRequest<FeedbackEvent>>) {
+        self.deliveries.add(to, request, || {
+            let lanes = Rc::clone(self);
+            actix_rt::spawn(poll_fn(move |context| lanes.poll_deliveries(context)))
+        });
+    }
+
+    /// Sees busy lanes through, until all are idle.
+    fn poll_deliveries(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<()> {
+        while let Some((subscriber, answer)) = ready!(self.deliveries.poll_answer(context)) {
+            if let Some(next) = self.settle(&subscriber, answer) {
+                let request = subscriber.0.borrow().target.send(next);
+                self.deliver(subscriber, request);
             }
         }
+        Poll::Ready(())
     }
 
     /// Notes how a delivery ended; returns the next event of the lane.
-    fn settle(&self, subscriber: &Subscriber, answer: Result<(), MailboxError>) -> Option<FeedbackEvent> {
+    fn settle(&self, subscriber: &Subscriber, answer: Answer) -> Option<FeedbackEvent> {
         let (id, is_gone) = {
             let state = subscriber.0.borrow();
             (state.id, answer.is_err() && !state.target.connected())

@@ -2,6 +2,7 @@
 
 mod actor;
 mod barrier;
+mod deliveries;
 mod lanes;
 mod latest_events;
 mod messages;
