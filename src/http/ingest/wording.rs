@@ -59,8 +59,32 @@ pub(super) fn refusal(error: &ReadError) -> String {
     }
 }
 
-/// Says of a request what a message says of a file.
+/// Says of a request what a message says of a file. What is quoted in it is the sender's, and stays as it is.
 pub(super) fn of_request(message: &str) -> String {
+    let (mut said, mut rest) = (String::new(), message);
+    while let Some((ours, quoted)) = rest.split_once('"') {
+        let (quoted, behind) = quoted.split_at(end_of_quoted(quoted));
+        said += &reworded(ours);
+        said.push('"');
+        said += quoted;
+        rest = behind;
+    }
+    said + &reworded(rest)
+}
+
+/// Returns where a quoted text ends that has begun, behind its closing quotation mark.
+fn end_of_quoted(text: &str) -> usize {
+    let mut is_escaped = false;
+    let end = text.find(|letter: char| {
+        let ends = letter == '"' && !is_escaped;
+        is_escaped = letter == '\\' && !is_escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 1)
+}
+
+/// Says of a request what a part of a message says of a file, all of it ours.
+fn reworded(message: &str) -> String {
     let text = PHRASES.iter().fold(message.to_owned(), |text, (of_file, of_body)| text.replace(of_file, of_body));
     let text = match text.split_once(LOAD).and_then(|(command, rest)| Some((command, rest.split_once(" ... -`")?))) {
         Some((command, (options, rest))) => format!("{command}`, and post that with {options}{rest}"),
@@ -94,6 +118,21 @@ pub(super) fn cut(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Red when a text of the sender is shown changed, because it has a phrase of ours.
+    #[test]
+    fn what_is_quoted_stays_as_it_is() {
+        for (message, expected) in [
+            (
+                r#"got "--tz in the file": give --tz UTC, not "the file\"s --tz" of the file"#,
+                r#"got "--tz in the file": give tz=UTC, not "the file\"s --tz" of the body"#,
+            ),
+            (r#"give --map close="the file": load "--map"#, r#"give map=close="the file": post "--map"#),
+            (r#"got "a\\" in the file"#, r#"got "a\\" in the body"#),
+        ] {
+            assert_eq!(of_request(message), expected);
+        }
+    }
 
     // Red when an error of a reader names an option, a command or a file that a request does not have.
     #[test]
