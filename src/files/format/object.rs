@@ -237,10 +237,12 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_, 'de> {
             let value: &RawValue = map.next_value()?;
             fields.of_databento |= name == "hd" || DATABENTO.contains(&&*name);
             fields.has_ts_event |= name == "ts_event" || name == "hd";
-            let word = value.get().strip_prefix('"').filter(|text| text.starts_with(char::is_alphabetic));
+            let is_word = || {
+                let text = value.get().strip_prefix('"').filter(|text| text.starts_with(char::is_alphabetic));
+                text.is_some_and(|word| !word.contains(' '))
+            };
             // Where it is no time, `T` is the ticker.
-            let is_ticker =
-                |role: Role| role == Role::Time && name == "T" && word.is_some_and(|word| !word.contains(' '));
+            let is_ticker = |role: Role| role == Role::Time && name == "T" && is_word();
             let Some(role) = self.map.role_of(&name).filter(|role| !is_ticker(*role)) else {
                 let behind = |bracket: char| value.get().strip_prefix(bracket).map(str::trim_start);
                 let has_objects = behind('[').is_some_and(|inner| inner.starts_with('{'));
@@ -297,7 +299,7 @@ impl<'de> de::Visitor<'de> for FieldsVisitor<'_, 'de> {
             }
             fields.values[role as usize] = Some(match value.get() {
                 "null" => Cow::Borrowed(""),
-                raw if raw.starts_with('"') => serde_json::from_str::<Text<'de>>(raw).map_err(de::Error::custom)?.0,
+                raw if raw.starts_with('"') => string(raw).map_err(de::Error::custom)?,
                 raw => {
                     if raw.starts_with(['{', '[', 't', 'f']) {
                         let problem = format!("{}: expected a string or a number, got {}", role.name(), Quoted(raw));
@@ -318,6 +320,15 @@ fn is_capital(name: &str) -> bool {
 /// Returns whether of two fields that hold times the one of this name is rather that of the beginning.
 fn goes_before(name: &str, other: &str) -> bool {
     other == "T" || is_begin(name) && !is_begin(other)
+}
+
+/// Returns what a JSON string says that the parser has passed over.
+fn string(raw: &str) -> serde_json::Result<Cow<'_, str>> {
+    // Most are as they stand between their quotation marks, and need not be parsed again.
+    match raw.get(1..raw.len() - 1).filter(|text| !text.contains('\\')) {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None => Ok(serde_json::from_str::<Text<'_>>(raw)?.0),
+    }
 }
 
 /// A JSON string, borrowed if it has no escapes.
