@@ -33,39 +33,35 @@ pub(crate) struct NamedCell<'a> {
 }
 
 impl<'a> RawBar<'a> {
-    /// Takes the cells that the file has, each with its role and trimmed. A whole time goes before a date with its time of
-    /// day, and a time of day that stands alone is a whole time.
+    /// Takes the cells that the file has, trimmed, by their roles. A whole time goes before a date with its time of day, and
+    /// a time of day that stands alone is a whole time.
     #[inline]
-    pub(crate) fn of(cells: impl Iterator<Item = (Role, &'a str)>) -> Self {
-        let mut row = Self::default();
-        let (mut time, mut other, mut date, mut clock) = (None, None, None, None);
-        for (role, cell) in cells {
-            match role {
-                Role::Time => time = Some(cell),
-                Role::OtherTime => other = Some(cell),
-                Role::Date => date = Some(cell),
-                Role::Clock => clock = Some(cell),
-                Role::Open => row.open = cell,
-                Role::High => row.high = cell,
-                Role::Low => row.low = cell,
-                Role::Close => row.close = cell,
-                Role::Volume => row.volume = cell,
-                Role::Paid => row.paid = cell,
-                Role::Symbol => row.symbol = Some(cell),
-                Role::Timeframe => row.timeframe = Some(cell),
-                Role::Vendor => row.vendor = Some(cell),
-                Role::Adjustment => row.adjustment = Some(cell),
-            }
-        }
-        row.is_bare = time.is_none() && date.is_some() && clock.is_none();
-        match (time, date) {
+    pub(crate) fn of(cell: impl Fn(Role) -> Option<&'a str>) -> Self {
+        let text = |role: Role| cell(role).unwrap_or_default();
+        let (time, date, clock) = (cell(Role::Time), cell(Role::Date), cell(Role::Clock));
+        let (at, clock, again) = match (time, date) {
             (Some(time), date) => {
-                row.time = time;
-                row.again = [other.map(|other| (other, None)), date.map(|date| (date, clock))];
+                let other = cell(Role::OtherTime);
+                (time, None, [other.map(|other| (other, None)), date.map(|date| (date, clock))])
             }
-            (None, Some(date)) => (row.time, row.clock) = (date, clock),
-            (None, None) => row.time = clock.unwrap_or_default(),
+            (None, Some(date)) => (date, clock, [None; 2]),
+            (None, None) => (clock.unwrap_or_default(), None, [None; 2]),
+        };
+        Self {
+            time: at,
+            clock,
+            is_bare: time.is_none() && date.is_some() && clock.is_none(),
+            again,
+            open: text(Role::Open),
+            high: text(Role::High),
+            low: text(Role::Low),
+            close: text(Role::Close),
+            volume: text(Role::Volume),
+            paid: text(Role::Paid),
+            symbol: cell(Role::Symbol),
+            timeframe: cell(Role::Timeframe),
+            vendor: cell(Role::Vendor),
+            adjustment: cell(Role::Adjustment),
         }
-        row
     }
 }

@@ -30,8 +30,6 @@ pub(crate) struct Layout {
     pub(crate) columns: usize,
     /// The index of the column for each role.
     roles: [Option<usize>; ROLES],
-    /// The roles that have a column, with its index.
-    used: Vec<(Role, usize)>,
     /// Columns that must say the same on each row.
     constant: Vec<Constant>,
     /// The column that says when a kline ends, until the first row was looked at.
@@ -105,16 +103,7 @@ impl Layout {
     }
 
     fn without_header(delimiter: u8, columns: usize, roles: [Option<usize>; ROLES]) -> Self {
-        Self {
-            delimiter,
-            columns,
-            roles,
-            used: used(&roles),
-            constant: Vec::new(),
-            close_time: None,
-            symbols: None,
-            names: Vec::new(),
-        }
+        Self { delimiter, columns, roles, constant: Vec::new(), close_time: None, symbols: None, names: Vec::new() }
     }
 
     pub(crate) fn has_constant(&self) -> bool {
@@ -190,7 +179,6 @@ impl Layout {
     pub(crate) fn set_volume(&mut self, columns: VolumeColumns) {
         self.roles[Role::Volume as usize] = Some(columns.volume);
         self.roles[Role::Paid as usize] = columns.paid;
-        self.used = used(&self.roles);
     }
 
     /// Returns where the cells are that are not used.
@@ -206,13 +194,8 @@ impl Layout {
 
     #[inline]
     pub(crate) fn cells<'a>(&self, fields: FieldsOf<'a>) -> RawBar<'a> {
-        RawBar::of(self.used.iter().map(|(role, index)| (*role, fields.trimmed(*index))))
+        RawBar::of(|role| self.roles[role as usize].map(|index| fields.trimmed(index)))
     }
-}
-
-/// Returns the roles that have a column, with its index.
-fn used(roles: &[Option<usize>; ROLES]) -> Vec<(Role, usize)> {
-    Role::ALL.into_iter().zip(roles).filter_map(|(role, index)| Some((role, (*index)?))).collect()
 }
 
 /// Takes the columns as `--map` numbers them. A header is a line without a number among its prices.
@@ -324,7 +307,7 @@ fn by_name(names: &[&str], delimiter: u8, rows: &mut BarDecoder) -> Result<Layou
     let symbols = names.iter().position(|name| may_be_symbols(name)).filter(|_| roles[Role::Symbol as usize].is_none());
     let columns = names.len();
     let names = names.iter().map(|&name| name.to_owned()).collect();
-    Ok(Layout { delimiter, columns, roles, used: used(&roles), constant, close_time, symbols, names })
+    Ok(Layout { delimiter, columns, roles, constant, close_time, symbols, names })
 }
 
 /// Returns the name of the column that pandas has found once more: `Close.1` comes behind `Close`.

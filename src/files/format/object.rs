@@ -214,8 +214,7 @@ impl<'a> Fields<'a> {
     }
 
     fn cells(&self) -> RawBar<'_> {
-        let values = Role::ALL.into_iter().zip(&self.values);
-        RawBar::of(values.filter_map(|(role, value)| Some((role, trimmed(value.as_deref()?)))))
+        RawBar::of(|role| self.values[role as usize].as_deref().map(trimmed))
     }
 }
 

@@ -19,17 +19,21 @@ impl<T: Tabular> Rows for Batch<T> {
         <[T]>::len(self)
     }
 
-    /// One after the other, so that the last update of a key wins. Several a statement, since to begin and to end one
-    /// takes SQLite a tenth of the time.
+    /// Those of a partition key one after the other, so that the last update of a key wins, and one partition key after the
+    /// other, since rows that lie together in the table are found faster. Several a statement, since to begin and to end
+    /// one takes SQLite a tenth of the time.
     fn upsert(&self, connection: &Connection, sql: &TableSql) -> rusqlite::Result<()> {
-        let (whole, rest) = self.split_at(self.len() - self.len() % sql.rows);
+        let mut records: Vec<&T> = self.iter().collect();
+        // Stable: those of one partition key stay in order.
+        records.sort_by(|a, b| a.partition_key().cmp(b.partition_key()));
+        let (whole, rest) = records.split_at(records.len() - records.len() % sql.rows);
         upsert(connection, &sql.upsert_rows, sql.rows, whole)?;
         upsert(connection, &sql.upsert, 1, rest)
     }
 }
 
 /// Runs a statement of so many rows for records that are a multiple of it.
-fn upsert<T: Tabular>(connection: &Connection, sql: &str, rows: usize, records: &[T]) -> rusqlite::Result<()> {
+fn upsert<T: Tabular>(connection: &Connection, sql: &str, rows: usize, records: &[&T]) -> rusqlite::Result<()> {
     if records.is_empty() {
         return Ok(());
     }
@@ -40,7 +44,7 @@ fn upsert<T: Tabular>(connection: &Connection, sql: &str, rows: usize, records: 
     let mut bound = vec![row.clone(); rows];
     for records in records.chunks(rows) {
         for (at, (record, before)) in records.iter().zip(&mut bound).enumerate() {
-            row.fill(record);
+            row.fill(*record);
             bind(&mut statement, at * parameters, T::TABLE.columns(), row.values(), before.values())?;
             std::mem::swap(&mut row, before);
         }
