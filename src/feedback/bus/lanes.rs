@@ -9,7 +9,10 @@ use std::{
 
 use actix::dev::RecipientRequest;
 use metrics::{Counter, Gauge};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::unconstrained,
+};
 
 use super::{
     deliveries::{Answer, Deliveries},
@@ -21,6 +24,9 @@ use crate::{
     metrics as names,
     policy::{Lane, Offered},
 };
+
+/// How many answers are taken in before others on the arbiter have a turn.
+const TURN: usize = 128;
 
 /// The subscribers of one bus, a lane each, and what is under way to them.
 ///
@@ -207,19 +213,24 @@ impl Lanes {
     fn deliver(self: &Rc<Self>, to: Rc<Subscriber>, request: Option<RecipientRequest<FeedbackEvent>>) {
         self.deliveries.add(to, request, || {
             let lanes = Rc::clone(self);
-            actix_rt::spawn(poll_fn(move |context| lanes.poll_deliveries(context)))
+            // It takes turns by itself: tokio's would end in the middle, and all that is answered would be polled in vain.
+            actix_rt::spawn(unconstrained(poll_fn(move |context| lanes.poll_deliveries(context))))
         });
     }
 
     /// Sees busy lanes through, until all are idle.
     fn poll_deliveries(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<()> {
-        while let Some((subscriber, answer)) = ready!(self.deliveries.poll_answer(context)) {
+        for _ in 0..TURN {
+            let Some((subscriber, answer)) = ready!(self.deliveries.poll_answer(context)) else {
+                return Poll::Ready(());
+            };
             if let Some(next) = self.settle(&subscriber, answer) {
                 let request = subscriber.0.borrow().target.send(next);
                 self.deliver(subscriber, request);
             }
         }
-        Poll::Ready(())
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Notes how a delivery ended; returns the next event of the lane.
